@@ -1,0 +1,146 @@
+"""The queue port: what the cluster asks of a broker, and all that it asks.
+
+Every verb is plural, so that one round trip serves a batch. An adapter turns the errors of its library
+into ``BrokerUnavailable`` (try again later) or ``BrokerRefused`` (do not); nobody above the port catches
+``redis.*`` or ``django.db.*``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+from django_cluster.core.settings import BrokerSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a broker is given to keep."""
+
+    payload: str
+    """ASCII text; opaque to the broker."""
+    priority: int = 0
+    """-100 to 100; higher goes first, equals go in the order of enqueueing."""
+    not_before: float | None = None
+    """Unix time before which it may not be lent."""
+
+
+class Delivery(NamedTuple):
+    """What a broker lends."""
+
+    receipt: str
+    """Names this one lease of the message; a later lease of the same message has another."""
+    payload: str
+    attempt: int
+    """How often the message has been lent, this time included (given-back, unbegun leases do not count)."""
+
+
+class Waiting(NamedTuple):
+    """One waiting message, for people to look at."""
+
+    payload: str
+    priority: int
+    attempts: int
+    """How often it has been lent so far."""
+    due: float | None
+    """Unix time: when a delayed one becomes ready, or a leased one comes back; None = ready."""
+    leased: bool
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSize:
+    ready: int
+    delayed: int
+    leased: int
+
+    @property
+    def total(self) -> int:
+        return self.ready + self.delayed + self.leased
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What an adapter can do. The rest is refused or emulated above the port, and always said."""
+
+    bulk: int = 1000
+    """The most messages in one call."""
+    priority: bool = True
+    delay: bool = True
+    peek: bool = True
+    counts_attempts: bool = True
+    blocking: bool = False
+    """``lease`` sleeps in the server until something comes, instead of asking again and again."""
+
+
+class Broker(ABC):
+    """One named queue on one server.
+
+    A broker belongs to one thread of one process. Its constructor opens no connection; each verb may,
+    and does so within the time-outs of its settings. After a fork, a child builds its own.
+    """
+
+    capabilities: ClassVar[Capabilities] = Capabilities()
+
+    database: str | None = None
+    """The Django database alias whose open transaction the writes of this broker join, if any."""
+
+    def __init__(self, settings: BrokerSettings) -> None:
+        self.settings = settings
+        self.queue = settings.queue
+
+    @abstractmethod
+    def enqueue(self, messages: Sequence[Message]) -> None:
+        """Keep the messages: all of them, or none and raise."""
+
+    @abstractmethod
+    def lease(self, limit: int, wait: float = 0.0) -> Sequence[Delivery]:
+        """Lend up to ``limit`` messages for ``settings.lease`` seconds, counting an attempt for each.
+
+        Returns as soon as there is at least one; waits up to ``wait`` seconds while there is none.
+        Messages whose lease has run out are lent again.
+        """
+
+    @abstractmethod
+    def renew(self, receipts: Sequence[str]) -> Sequence[str]:
+        """Begin the lease anew, from now; returns the receipts that are no longer ours."""
+
+    @abstractmethod
+    def acknowledge(self, receipts: Sequence[str]) -> None:
+        """Forget the messages: their work is done. Receipts that are no longer ours are ignored."""
+
+    @abstractmethod
+    def release(self, receipts: Sequence[str], delay: float = 0.0, *, begun: bool = True) -> None:
+        """Give back: to be lent again after ``delay`` seconds.
+
+        ``begun=False`` says that no run began, and takes the counted attempt back. Without a delay the
+        message goes to the front of the queue. Receipts that are no longer ours are ignored.
+        """
+
+    def discard(self, receipts: Sequence[str]) -> None:
+        """Forget messages that can never be read."""
+        self.acknowledge(receipts)
+
+    @abstractmethod
+    def peek(self, limit: int = 100) -> Sequence[Waiting]:
+        """What is in the queue, in the order in which it would be lent, without taking it."""
+
+    @abstractmethod
+    def size(self) -> QueueSize:
+        """How many messages there are."""
+
+    @abstractmethod
+    def purge(self) -> int:
+        """Delete every message of this queue, leased ones too; returns how many there were."""
+
+    @abstractmethod
+    def ping(self) -> None:
+        """Return if the server answers; raise ``BrokerUnavailable`` if not."""
+
+    def info(self) -> str:
+        """One line about the server, for people."""
+        return type(self).__name__
+
+    def close(self) -> None:
+        """Give connections back; the next verb opens new ones."""

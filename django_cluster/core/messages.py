@@ -1,0 +1,153 @@
+"""What travels: ``TaskPackage`` → ``Job`` → ``Outcome``.
+
+Three frozen values, one for each leg of the way. The *header* is the label on the parcel: everyone may
+read it without opening the parcel, that is, without unpickling an argument.
+
+All moments are Unix times in seconds (UTC); they become datetimes where a row is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+NO_TIMEOUT = -1.0
+"""The value of ``TaskOptions.timeout`` that means "no limit", whatever the cluster says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskOptions:
+    """How one task is to be treated. ``None`` always means: as the cluster's settings say."""
+
+    hook: str | None = None
+    """Dotted path, called with the saved ``Task`` when it has ended for good."""
+    group: str | None = None
+    save: bool | None = None
+    """Whether a success leaves a row."""
+    cached: bool | int | None = None
+    """The result goes to the cache: for ever (True) or for so many seconds."""
+    ack_failure: bool | None = None
+    """A failed run is final."""
+    timeout: float | None = None
+    """Seconds; ``NO_TIMEOUT`` lifts the cluster's own limit."""
+    max_attempts: int | None = None
+    """Runs in total, the first included; 0 = no limit."""
+    retry_delay: float | None = None
+    """Seconds before the second run."""
+    priority: int = 0
+    """-100 to 100; higher goes first."""
+    not_before: float | None = None
+    """Unix time before which the task may not run."""
+    cluster: str | None = None
+    """The cluster (queue) that is to run it."""
+
+    def to_wire(self) -> dict[str, Any]:
+        """The options that differ from their defaults."""
+        if self is DEFAULT_OPTIONS:
+            return {}
+        return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any]) -> TaskOptions:
+        """The inverse of ``to_wire``; options of a newer version are ignored."""
+        if not wire:
+            return DEFAULT_OPTIONS
+        return cls(**{name: value for name, value in wire.items() if name in _OPTION_NAMES})
+
+
+DEFAULT_OPTIONS = TaskOptions()
+_OPTION_NAMES = frozenset(f.name for f in fields(TaskOptions))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskHeader:
+    """What everyone may know of a task without opening its arguments."""
+
+    id: str
+    name: str
+    func: str
+    """Dotted path of the function."""
+    enqueued_at: float
+    options: TaskOptions = DEFAULT_OPTIONS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskPackage:
+    """A call to be made: from the caller, over the broker, to the cluster."""
+
+    header: TaskHeader
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        return self.header.id
+
+    def with_options(self, **changes: Any) -> TaskPackage:
+        """The same package with other options."""
+        header = self.header
+        return replace(self, header=replace(header, options=replace(header.options, **changes)))
+
+
+class Job(NamedTuple):
+    """A delivery whose signature has been verified: from the pusher to a worker."""
+
+    number: int
+    """Unique in the life of a cluster, growing in the order of handing out."""
+    body: bytes
+    """The verified package, still closed (see ``Codec.open``)."""
+    receipt: str
+    attempt: int
+    """Which run this is, counted by the broker when it lent the message; the first is 1."""
+
+
+class OutcomeStatus(StrEnum):
+    """How one run ended."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    """The task raised."""
+    TIMEOUT = "timeout"
+    """It overran its limit and was stopped, by the soft or the hard way."""
+    LOST = "lost"
+    """The process under it died."""
+    REJECTED = "rejected"
+    """It could never be run: unreadable, unknown function, foreign signature."""
+
+
+class Failure(NamedTuple):
+    """Why a run did not succeed: text, never the exception itself."""
+
+    kind: str
+    """Dotted path of the exception class, or a word such as ``signal``."""
+    message: str
+    traceback: str = ""
+
+
+class Outcome(NamedTuple):
+    """How a job ended: from a worker to the monitor.
+
+    Only plain values (the lines between processes carry nothing else), so the monitor never unpickles:
+    ``arguments`` and ``result`` are sealed bytes that go into the row as they are.
+    """
+
+    number: int
+    receipt: str
+    attempt: int
+    id: str
+    name: str
+    func: str
+    options: dict[str, Any]
+    """``TaskOptions.to_wire()``."""
+    enqueued_at: float
+    started_at: float
+    stopped_at: float
+    status: str
+    """A value of ``OutcomeStatus``."""
+    worker: str
+    arguments: bytes | None = None
+    result: bytes | None = None
+    failure: tuple[str, str, str] | None = None
+    """The fields of ``Failure``."""

@@ -1,0 +1,127 @@
+"""``Q_CLUSTER`` as frozen values, one section for each room of the house.
+
+A constructor takes its own section and nothing else, so that a test of a broker needs four values and
+no Django settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerSettings:
+    """Where the messages wait."""
+
+    kind: str = "orm"
+    """A name of ``brokers.ADAPTERS``, or the dotted path of a ``Broker`` class."""
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """What the adapter's client library is given: addresses, credentials, aliases."""
+    name: str = "default"
+    """The site: the prefix of every key on a shared server."""
+    queue: str = "default"
+    lease: float = 60.0
+    """Seconds for which a message is lent (``retry``)."""
+    bulk: int = 500
+    """The most messages to lease in one call."""
+    poll: float = 0.2
+    """Seconds between two looks at a queue that cannot wake us."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SigningSettings:
+    """How packages are sealed."""
+
+    secret: str = field(repr=False)
+    fallbacks: tuple[str, ...] = field(default=(), repr=False)
+    """Older secrets: read with, never signed with."""
+    salt: str = "default"
+    serializer: str = "pickle"
+    """``pickle`` or ``json``; ``json`` also refuses to read pickles."""
+    compress: bool = False
+    compress_threshold: int = 1024
+    """Bytes; smaller packages are never compressed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultSettings:
+    """What is kept of finished tasks."""
+
+    save_limit: int = 250
+    """Successes kept: 0 = all, negative = none."""
+    save_limit_per: str | None = None
+    """None, ``group``, ``name`` or ``func``."""
+    cached: bool | int = False
+    cache: str = "default"
+    database: str | None = None
+    """Alias; None asks the database router."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliverySettings:
+    """What follows a failed run."""
+
+    ack_failures: bool = False
+    max_attempts: int = 0
+    retry_delay: float = 60.0
+    """Seconds before the second run."""
+    retry_backoff: float = 2.0
+    """Factor by which each further delay grows."""
+    retry_max_delay: float = 3600.0
+    retry_jitter: bool = True
+    poison_limit: int = 3
+    """A task whose worker died under it so often is put aside as dead; 0 = never."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleSettings:
+    enabled: bool = True
+    catch_up: bool = True
+    interval: float = 1.0
+    """Seconds between two looks at the schedules."""
+    time_zone: str | None = None
+    """Name of the zone in which schedules are reckoned; None without ``USE_TZ``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrewSettings:
+    """The processes."""
+
+    workers: int = 2
+    timeout: float | None = None
+    timeout_grace: float = 2.0
+    """Seconds between the soft limit (an exception) and the hard one (SIGKILL)."""
+    recycle: int = 500
+    """Tasks after which a worker is replaced; 0 = never."""
+    max_rss: int | None = None
+    """Kilobytes of resident memory above which a worker is replaced."""
+    cpu_affinity: int = 0
+    daemonize: bool = True
+    guard_cycle: float = 0.5
+    prefetch: int = 0
+    """Jobs that the pusher may hold beyond what workers have asked for (``queue_limit``)."""
+    start_method: str = "fork"
+    shutdown_timeout: float = 25.0
+    """Seconds for which a graceful stop waits for running tasks."""
+    boot_timeout: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that one cluster needs to know. Picklable, comparable, safe to print."""
+
+    name: str = "default"
+    queue: str = "default"
+    sync: bool = False
+    testing: bool = False
+    label: str = "Django Cluster"
+    log_level: str = "INFO"
+    broker: BrokerSettings
+    signing: SigningSettings
+    results: ResultSettings = ResultSettings()
+    delivery: DeliverySettings = DeliverySettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    crew: CrewSettings = CrewSettings()
+    reporters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)

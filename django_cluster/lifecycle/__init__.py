@@ -1,0 +1,1 @@
+"""The three verbs (send, execute, record) and what they need."""

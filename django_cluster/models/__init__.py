@@ -1,0 +1,9 @@
+"""Tables, and no behaviour beyond their own rows."""
+
+from __future__ import annotations
+
+from django_cluster.models.queued_task import QueuedTask
+from django_cluster.models.schedule import Schedule
+from django_cluster.models.task import Failure, Success, Task
+
+__all__ = ["Failure", "QueuedTask", "Schedule", "Success", "Task"]
