@@ -151,3 +151,7 @@ class Outcome(NamedTuple):
     result: bytes | None = None
     failure: tuple[str, str, str] | None = None
     """The fields of ``Failure``."""
+    payload: str | None = None
+    """The signed package as it came, kept for a run that can never be made."""
+    final: bool = True
+    """False: it will be tried again (set by the recorder before saving)."""

@@ -1,0 +1,35 @@
+"""The task cluster for Django.
+
+The public names are fetched when they are first asked for, so that importing the package costs nothing
+and needs no settings.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "async_bulk": "tasks",
+    "async_task": "tasks",
+    "delete_cached": "tasks",
+    "delete_group": "tasks",
+    "count_group": "tasks",
+    "fetch": "tasks",
+    "fetch_group": "tasks",
+    "queue_size": "tasks",
+    "result": "tasks",
+    "result_group": "tasks",
+    "schedule": "tasks",
+    "Cluster": "cluster.cluster",
+}
+
+__all__ = ["__version__", *sorted(_PUBLIC)]  # noqa: PLE0604  the names are strings, only not literally here
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(import_module(f"django_cluster.{_PUBLIC[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,190 @@
+"""Packages ↔ signed text, as a broker keeps it.
+
+Layout, version 1 (ASCII)::
+
+    dc1<flags> ":" base64(body) ":" base64(HMAC-SHA256 of all before the last colon)
+
+    flags   "p" or "j" (arguments are a pickle, or JSON), then "z" if the body is compressed by zlib
+    body    JSON header, "\\n", arguments: the pickle or JSON of [args, kwargs]; empty if there are none
+
+The header is JSON so that everyone may read the label without unpickling a thing, and so that a later
+version may add names to it. The signing key is derived from the secret and the cluster's name.
+
+Whatever text comes in, nothing but ``PackageError`` comes out.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from binascii import Error as Base64Error
+from binascii import a2b_base64, b2a_base64
+from typing import Any
+
+from django_cluster.core.messages import TaskHeader, TaskOptions, TaskPackage
+from django_cluster.core.sealing import (
+    Seal,
+    derive_key,
+    jsoned,
+    pickled,
+    read_json,
+    read_pickle,
+    sign,
+    verified,
+)
+from django_cluster.core.settings import SigningSettings
+from django_cluster.errors import BadSignature, UnknownFormat
+
+VERSION = "dc1"
+HEADER_VERSION = 1
+PEEK_LIMIT = 1 << 20
+
+_KINDS = {f"{VERSION}{kind}{z}": (kind.encode(), bool(z)) for kind in "pj" for z in ("", "z")}
+
+_encode_header = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
+class Codec:
+    """Seals packages with one cluster's key, and opens what carries it (or an older key) again."""
+
+    def __init__(self, signing: SigningSettings) -> None:
+        secrets = (signing.secret, *signing.fallbacks)
+        self._keys = tuple(derive_key(secret, f"package:{signing.salt}") for secret in secrets)
+        self._seal = Seal(signing.secret, signing.fallbacks, signing.serializer)
+        self._json = signing.serializer == "json"
+        self._threshold = signing.compress_threshold if signing.compress else None
+
+    # ── sending ──────────────────────────────────────────────────────────────────────────────────
+
+    def dumps(self, package: TaskPackage) -> str:
+        """The signed text of a package; raises ``NotSerializable``."""
+        return self.sign(b"j" + self._body(package) if self._json else b"p" + self._body(package))
+
+    def sign(self, body: bytes) -> str:
+        """Signed text of a body as ``verify`` returns it: its first byte says how arguments are written."""
+        flags, data = body[:1], body[1:]
+        if self._threshold is not None and len(data) > self._threshold:
+            flags, data = flags + b"z", zlib.compress(data)
+        signed = VERSION.encode() + flags + b":" + b2a_base64(data, newline=False)
+        return (signed + b":" + b2a_base64(sign(self._keys[0], signed), newline=False)).decode("ascii")
+
+    def _body(self, package: TaskPackage) -> bytes:
+        arguments = b""
+        if package.args or package.kwargs:
+            if self._json:
+                arguments = jsoned([list(package.args), dict(package.kwargs)])
+            else:
+                arguments = pickled((package.args, dict(package.kwargs)))
+        return write_header(package.header) + b"\n" + arguments
+
+    # ── receiving ────────────────────────────────────────────────────────────────────────────────
+
+    def verify(self, text: str) -> bytes:
+        """The body of a text that carries our signature, still closed.
+
+        Raises ``BadSignature`` for a foreign or changed text, ``UnknownFormat`` for what is no package.
+        """
+        kind, squeezed, data, signature = _split(text)
+        signed = text[: text.rindex(":")].encode("ascii")
+        if not verified(self._keys, signed, signature):
+            raise BadSignature
+        return kind + (_decompressed(data) if squeezed else data)
+
+    def open(self, body: bytes) -> tuple[TaskPackage, bytes | None]:
+        """The package in a *verified* body, and its arguments sealed for the row.
+
+        This is the one place where arguments are unpickled.
+        """
+        header_text, newline, arguments = body[1:].partition(b"\n")
+        if not newline:
+            raise UnknownFormat("The package has no header.")
+        header = read_header(header_text)
+        if not arguments:
+            return TaskPackage(header=header), None
+        pickles = body[:1] == b"p"
+        if pickles and self._json:
+            raise UnknownFormat("The arguments are a pickle, and serializer = 'json' forbids reading it.")
+        args, kwargs = _pair(read_pickle(arguments) if pickles else read_json(arguments))
+        sealed = self._seal.seal_pickle(arguments) if pickles else b"J" + arguments
+        return TaskPackage(header=header, args=args, kwargs=kwargs), sealed
+
+    def loads(self, text: str) -> TaskPackage:
+        """``verify`` and ``open`` in one step."""
+        return self.open(self.verify(text))[0]
+
+
+def write_header(header: TaskHeader) -> bytes:
+    wire: dict[str, Any] = {
+        "v": HEADER_VERSION,
+        "id": header.id,
+        "name": header.name,
+        "func": header.func,
+        "at": header.enqueued_at,
+    }
+    if options := header.options.to_wire():
+        wire["options"] = options
+    return _encode_header(wire).encode("ascii")
+
+
+def read_header(text: bytes) -> TaskHeader:
+    """Raises ``UnknownFormat``; names that a later version added are ignored."""
+    wire = read_json(text)
+    try:
+        if wire["v"] != HEADER_VERSION:
+            raise UnknownFormat(f"The package has version {wire['v']!r}; this code reads {HEADER_VERSION}.")
+        return TaskHeader(
+            id=_text(wire["id"]),
+            name=_text(wire["name"]),
+            func=_text(wire["func"]),
+            enqueued_at=float(wire["at"]),
+            options=TaskOptions.from_wire(wire.get("options", {})),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise UnknownFormat(f"The header of the package cannot be read: {error!r}") from error
+
+
+def header_of(body: bytes) -> TaskHeader:
+    """The label of a verified body; opens no argument."""
+    return read_header(body[1:].partition(b"\n")[0])
+
+
+def peek_header(text: str) -> TaskHeader:
+    """The label of a signed text *without* verifying it: for people to look at, never to act upon."""
+    kind, squeezed, data, _signature = _split(text)
+    return header_of(kind + (_decompressed(data, PEEK_LIMIT) if squeezed else data))
+
+
+def _split(text: str) -> tuple[bytes, bool, bytes, bytes]:
+    """(kind of arguments, is it compressed?, body as it came, signature) of a signed text."""
+    parts = text.split(":")
+    if len(parts) != 3:
+        raise UnknownFormat("This is not a task package.")
+    head, data, signature = parts
+    if head not in _KINDS:
+        raise UnknownFormat("This is not a task package, or one of a later version.")
+    try:
+        return *_KINDS[head], a2b_base64(data.encode("ascii"), strict_mode=True), a2b_base64(signature)
+    except (Base64Error, ValueError) as error:
+        raise UnknownFormat(f"The package is damaged: {error}") from error
+
+
+def _decompressed(data: bytes, limit: int = 0) -> bytes:
+    """``limit`` (bytes, 0 = none) keeps unverified data from growing without bound."""
+    try:
+        return zlib.decompressobj().decompress(data, limit)
+    except zlib.error as error:
+        raise UnknownFormat(f"The package is damaged: {error}") from error
+
+
+def _pair(value: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    try:
+        args, kwargs = value
+        return tuple(args), dict(kwargs)
+    except (TypeError, ValueError) as error:
+        raise UnknownFormat("The arguments of the package are not (args, kwargs).") from error
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise UnknownFormat("The header of the package cannot be read: text expected.")
+    return value

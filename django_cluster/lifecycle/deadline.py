@@ -1,0 +1,39 @@
+"""The soft time limit: an exception inside the task, by SIGALRM."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from django_cluster.errors import TaskTimeout
+
+
+@contextmanager
+def deadline(seconds: float | None) -> Iterator[None]:
+    """Raise ``TaskTimeout`` in the body when it runs longer than ``seconds`` (None = no limit).
+
+    Signals reach only the main thread, and only platforms that have SIGALRM: elsewhere the hard limit,
+    which the sentinel enforces, stands alone. The handler and a timer of the surrounding code (sync mode
+    may run in anybody's process) are put back.
+    """
+    if seconds is None or not hasattr(signal, "setitimer") or not _in_main_thread():
+        yield
+        return
+
+    def overrun(_number: int, _frame: FrameType | None) -> None:
+        raise TaskTimeout(f"The task ran longer than its limit of {seconds:g} seconds.")
+
+    handler = signal.signal(signal.SIGALRM, overrun)
+    left, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, left, interval)
+        signal.signal(signal.SIGALRM, handler)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()

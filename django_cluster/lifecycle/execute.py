@@ -1,0 +1,198 @@
+"""The second verb: job → opened → found → announced → run within its limit → outcome.
+
+Whatever a task does is its own failure: every step catches everything, and what comes out is an
+``Outcome`` of plain values that any process can read.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django_cluster.core.codec import Codec, header_of
+from django_cluster.core.dotted import load
+from django_cluster.core.messages import Failure, Job, Outcome, OutcomeStatus, TaskHeader, TaskPackage
+from django_cluster.core.sealing import Seal
+from django_cluster.errors import PackageError, TaskTimeout
+from django_cluster.lifecycle.announce import announce
+from django_cluster.lifecycle.deadline import deadline
+from django_cluster.lifecycle.reporters import Reporters
+from django_cluster.signals import post_execute_in_worker, pre_execute
+
+MAX_TEXT = 64_000
+"""Characters kept of a message or traceback: its beginning and its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How the function itself ended."""
+
+    status: OutcomeStatus
+    result: bytes | None = None
+    failure: Failure | None = None
+    error: BaseException | None = None
+
+
+class Executor:
+    """Runs jobs, one at a time, in the process that holds it."""
+
+    def __init__(
+        self,
+        codec: Codec,
+        seal: Seal,
+        reporters: Reporters,
+        *,
+        timeout: float | None,
+        worker: str,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._codec = codec
+        self._seal = seal
+        self._reporters = reporters
+        self._timeout = timeout
+        self._worker = worker
+        self._clock = clock
+
+    def limit_of(self, header: TaskHeader) -> float | None:
+        """Seconds that the task may run; None = no limit."""
+        limit = header.options.timeout
+        if limit is None:
+            limit = self._timeout
+        return limit if limit is not None and limit > 0 else None
+
+    def run(self, job: Job, started: Callable[[float | None], None] | None = None) -> Outcome:
+        """Never raises, unless by a signal between two tasks. ``started`` is told the limit in seconds."""
+        return self.run_and_keep_error(job, started)[0]
+
+    def run_and_keep_error(
+        self, job: Job, started: Callable[[float | None], None] | None = None
+    ) -> tuple[Outcome, BaseException | None]:
+        """As ``run``, with the exception itself for a caller in the same process (sync mode)."""
+        started_at = self._clock()
+        try:
+            package, arguments = self._codec.open(job.body)
+            func = load(package.header.func)
+        except PackageError as error:
+            return self._rejected(job, error, started_at), error
+        limit = self.limit_of(package.header)
+        if started is not None:
+            started(limit)
+        ending = self._call(func, package, limit)
+        outcome = self._outcome(job, package.header, arguments, ending, started_at)
+        if post_execute_in_worker.receivers:
+            announce(post_execute_in_worker, func=func, task=package, outcome=outcome)
+        return outcome, ending.error
+
+    def _call(self, func: Callable[..., Any], package: TaskPackage, limit: float | None) -> Ending:
+        try:
+            with deadline(limit):
+                if pre_execute.receivers:
+                    announce(pre_execute, func=func, task=package)
+                value = func(*package.args, **package.kwargs)
+            return Ending(OutcomeStatus.SUCCESS, self._seal.seal(value))
+        except TaskTimeout as error:
+            return self._failed(OutcomeStatus.TIMEOUT, error, package)
+        except BaseException as error:  # noqa: BLE001  SystemExit and its like are the task's failure, not ours
+            return self._failed(OutcomeStatus.FAILURE, error, package)
+
+    def _failed(self, status: OutcomeStatus, error: BaseException, package: TaskPackage) -> Ending:
+        self._reporters.report(error, package)
+        return Ending(status, failure=describe(error), error=error)
+
+    def _outcome(
+        self, job: Job, header: TaskHeader, arguments: bytes | None, ending: Ending, started_at: float
+    ) -> Outcome:
+        return Outcome(
+            number=job.number,
+            receipt=job.receipt,
+            attempt=job.attempt,
+            id=header.id,
+            name=header.name,
+            func=header.func,
+            options=header.options.to_wire(),
+            enqueued_at=header.enqueued_at,
+            started_at=started_at,
+            stopped_at=self._clock(),
+            status=ending.status.value,
+            worker=self._worker,
+            arguments=arguments,
+            result=ending.result,
+            failure=tuple(ending.failure) if ending.failure else None,
+        )
+
+    def _rejected(self, job: Job, error: PackageError, started_at: float) -> Outcome:
+        """Signed by us, and yet it can never be run here: put aside with its payload."""
+        payload = self._codec.sign(job.body)
+        return rejected(job.number, job.receipt, job.attempt, payload, error, started_at, self._worker, job.body)
+
+
+def rejected(
+    number: int,
+    receipt: str,
+    attempt: int,
+    payload: str,
+    error: BaseException,
+    moment: float,
+    worker: str,
+    body: bytes | None = None,
+) -> Outcome:
+    """The outcome of a message that cannot be run. ``body``: verified bytes, where there are any."""
+    header = _label(body) if body else None
+    return Outcome(
+        number=number,
+        receipt=receipt,
+        attempt=attempt,
+        id=header.id if header else _anonymous_id(payload),
+        name=header.name if header else "unreadable package",
+        func=header.func if header else "",
+        options=header.options.to_wire() if header else {},
+        enqueued_at=header.enqueued_at if header else moment,
+        started_at=moment,
+        stopped_at=moment,
+        status=OutcomeStatus.REJECTED.value,
+        worker=worker,
+        failure=tuple(describe(error, with_traceback=error.__cause__ is not None)),
+        payload=payload,
+    )
+
+
+def _label(body: bytes) -> TaskHeader | None:
+    try:
+        return header_of(body)
+    except PackageError:
+        return None
+
+
+def _anonymous_id(payload: str) -> str:
+    """The same message, put aside twice, is one row."""
+    from hashlib import sha256
+
+    return sha256(payload.encode("utf-8", "replace")).hexdigest()[:32]
+
+
+def describe(error: BaseException, *, with_traceback: bool = True) -> Failure:
+    """The text of an exception, even of one whose own methods raise."""
+    kind = f"{type(error).__module__}.{type(error).__qualname__}"
+    try:
+        message = str(error)
+    except Exception:  # noqa: BLE001  __str__ is user code
+        message = "(the message of this exception cannot be shown)"
+    text = ""
+    if with_traceback:
+        try:
+            text = "".join(traceback.format_exception(error))
+        except Exception:  # noqa: BLE001  so is __repr__ of what a traceback shows
+            text = "(the traceback of this exception cannot be shown)"
+    return Failure(kind.removeprefix("builtins."), _cut(message), _cut(text))
+
+
+def _cut(text: str) -> str:
+    if len(text) <= MAX_TEXT:
+        return text
+    half = MAX_TEXT // 2
+    return f"{text[:half]}\n… {len(text) - 2 * half} characters left out …\n{text[-half:]}"
+
+
