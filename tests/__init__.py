@@ -1,0 +1,1 @@
+"""The tests of django_cluster, shelved by what they cost."""

@@ -1,0 +1,117 @@
+"""What every test may use: real servers, quick settings, patience with a reason, and a clock that is set by hand.
+
+``make_settings`` and ``wait_until`` are plain functions, for helpers to import, and fixtures of the same name.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from django_cluster.core.settings import BrokerSettings, Settings, SigningSettings
+from tests.servers import MariaDBServer, PostgresServer, RedisServer, Server, require
+
+
+def make_settings(**changes: Any) -> Settings:
+    """Settings of a cluster named ``tests`` with the ``memory`` broker.
+
+    A mapping changes fields of a section: ``make_settings(queue="slow", crew={"workers": 1})``.
+    """
+    base = Settings(
+        name="tests",
+        queue="tests",
+        broker=BrokerSettings(kind="memory", name="tests", queue="tests"),
+        signing=SigningSettings(secret="a secret for tests", salt="tests"),
+    )
+    sections = {
+        name: replace(getattr(base, name), **change)
+        for name, change in changes.items()
+        if isinstance(change, Mapping) and name != "reporters"
+    }
+    return replace(base, **{**changes, **sections})
+
+
+def wait_until(condition: Callable[[], object], within: float = 5, because: str = "") -> None:
+    """Return as soon as the condition holds; fail with the reason if it does not hold in time."""
+    deadline = time.monotonic() + within
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {within:g} seconds: {because or condition}")
+        time.sleep(0.01)
+
+
+@dataclass
+class Clock:
+    """Unix time that stands still until it is moved; call it for the time."""
+
+    now: float = 1_700_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(name="make_settings")
+def make_settings_fixture() -> Callable[..., Settings]:
+    return make_settings
+
+
+@pytest.fixture(name="wait_until")
+def wait_until_fixture() -> Callable[..., None]:
+    return wait_until
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """Redis without persistence; tests share it, so each uses a queue name of its own."""
+    require("redis")
+    server = RedisServer().start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """PostgreSQL; tests share it, so each creates a database of its own."""
+    require("postgres")
+    server = PostgresServer().start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[MariaDBServer]:
+    """MariaDB; tests share it, so each creates a database of its own."""
+    require("mariadb")
+    server = MariaDBServer().start()
+    yield server
+    server.stop()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """``@pytest.mark.server("redis")``: for tests that start a server by themselves."""
+    for mark in item.iter_markers("server"):
+        for name in mark.args:
+            require(name)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """A failing test shows the last words of the servers that it used."""
+    report = yield
+    if report.failed:
+        for name, value in getattr(item, "funcargs", {}).items():
+            if isinstance(value, Server):
+                report.sections.append((f"log of {name}", value.tail()))
+    return report

@@ -1,0 +1,1 @@
+"""A small Django app with tasks that succeed, fail and misbehave."""

@@ -1,0 +1,31 @@
+"""Real servers for tests, and the rule for machines that do not have them."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.servers.base import Server
+from tests.servers.mariadb import MariaDBServer
+from tests.servers.postgres import PostgresServer
+from tests.servers.redis import RedisServer
+
+SERVERS: dict[str, type[Server]] = {server.name: server for server in (RedisServer, PostgresServer, MariaDBServer)}
+
+__all__ = ["SERVERS", "MariaDBServer", "PostgresServer", "RedisServer", "Server", "require"]
+
+
+def require(name: str) -> None:
+    """Skip the test where the server cannot run, or fail it where ``REQUIRE_SERVERS`` names the server.
+
+    A laptop may lack a database; the machine that says whether a change is good may not.
+    """
+    server = SERVERS[name]
+    missing = server.missing()
+    if not missing:
+        return
+    reason = f"{name} cannot be started here: {', '.join(missing)} missing (Debian package {server.package})"
+    if name in os.environ.get("REQUIRE_SERVERS", "").replace(" ", "").split(","):
+        pytest.fail(f"{reason}, and REQUIRE_SERVERS names it", pytrace=False)
+    pytest.skip(reason)

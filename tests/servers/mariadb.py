@@ -1,0 +1,63 @@
+"""A MariaDB of our own, on a unix socket."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from tests.servers.base import Server
+
+
+class MariaDBServer(Server):
+    """A small server with InnoDB's real durability, without any of the machine's own configuration."""
+
+    name: ClassVar[str] = "mariadb"
+    programs: ClassVar[tuple[str, ...]] = ("mariadbd", "mariadb-install-db", "mariadb", "mariadb-admin")
+    drivers: ClassVar[tuple[str, ...]] = ("MySQLdb",)
+    package: ClassVar[str] = "mariadb-server"
+    account: ClassVar[str | None] = "mysql"
+    extra_paths: ClassVar[tuple[str, ...]] = ("usr/sbin", "opt/homebrew/opt/mariadb*/bin")
+
+    def prepare(self) -> None:
+        options = ["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]
+        self.run(self.program("mariadb-install-db"), *options, f"--datadir={self.folder / 'data'}")
+
+    def command(self) -> list[str]:
+        return [
+            self.program("mariadbd"),
+            "--no-defaults",
+            f"--datadir={self.folder / 'data'}",
+            f"--socket={self.socket}",
+            f"--pid-file={self.folder / 'pid'}",
+            "--skip-networking",
+            "--character-set-server=utf8mb4",
+            "--innodb-buffer-pool-size=64M",
+            "--innodb-log-file-size=16M",
+        ]
+
+    @property
+    def socket(self) -> str:
+        return str(self.folder / "mariadb.sock")
+
+    def answers(self) -> bool:
+        return self.succeeds(self.program("mariadb-admin"), *self._address(), "ping")
+
+    def create_database(self, name: str) -> None:
+        self._sql(f"CREATE DATABASE `{name}`")
+
+    def drop_database(self, name: str) -> None:
+        self._sql(f"DROP DATABASE IF EXISTS `{name}`")
+
+    def database(self, name: str = "mysql") -> dict[str, Any]:
+        """An entry for Django's ``DATABASES``."""
+        return {
+            "ENGINE": "django.db.backends.mysql",
+            "NAME": name,
+            "USER": "root",
+            "HOST": self.socket,
+        }
+
+    def _address(self) -> list[str]:
+        return ["--no-defaults", "--user=root", f"--socket={self.socket}"]
+
+    def _sql(self, statement: str) -> None:
+        self.run(self.program("mariadb"), *self._address(), "--execute", statement)
