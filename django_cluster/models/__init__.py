@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from django_cluster.models.queued_task import QueuedTask
-from django_cluster.models.schedule import Schedule
 from django_cluster.models.task import Failure, Success, Task
 
-__all__ = ["Failure", "QueuedTask", "Schedule", "Success", "Task"]
+__all__ = ["Failure", "QueuedTask", "Success", "Task"]

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from enum import Enum
+from typing import Any, Final, Literal, TypeVar
 
 from django_cluster.core.messages import Outcome
+from django_cluster.models import Task
+
+Value = TypeVar("Value")
+
+
+class Unfinished(Enum):
+    """Not a value: what a reader returns while there is nothing to read (a task may well return None)."""
+
+    UNFINISHED = "unfinished"
+
+
+UNFINISHED: Final = Unfinished.UNFINISHED
+
+FIRST_PAUSE = 0.001
+LONGEST_PAUSE = 0.020
 
 
 class ResultStore(ABC):
@@ -15,6 +32,8 @@ class ResultStore(ABC):
 
     database: str | None = None
     """The Django database alias whose transactions this store writes in, if any."""
+
+    # ── writing ──────────────────────────────────────────────────────────────────────────────────
 
     @abstractmethod
     def batch(self) -> AbstractContextManager[Any]:
@@ -32,5 +51,44 @@ class ResultStore(ABC):
     def finished(self, task_ids: Sequence[str]) -> set[str]:
         """Which of these tasks have succeeded already."""
 
-    def prune(self) -> None:
+    def prune(self) -> None:  # noqa: B027  a store that has nothing to drop need not say so
         """Drop what need not be kept any longer; called now and then."""
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────
+
+    @abstractmethod
+    def get(self, id_or_name: str) -> Task | None:
+        """The task of this id, or else the newest of this name; None as long as it has not ended."""
+
+    @abstractmethod
+    def group(self, group_id: str, *, failures: bool = True) -> list[Task]:
+        """The tasks of a group that have ended, the newest first; without ``failures`` only successes."""
+
+    @abstractmethod
+    def count(self, group_id: str, *, failures: bool = False) -> int:
+        """How many tasks of a group have ended, or with ``failures`` how many of them failed."""
+
+    @abstractmethod
+    def delete(self, task_id: str) -> bool:
+        """Forget how a task ended; whether there was anything to forget."""
+
+    @abstractmethod
+    def delete_group(self, group_id: str, *, tasks: bool = False) -> int:
+        """Forget a group, and with ``tasks`` its members too; returns how many it had."""
+
+
+def wait_for(read: Callable[[], Value | Unfinished], milliseconds: float = 0) -> Value | Literal[Unfinished.UNFINISHED]:
+    """What ``read`` returns as soon as that is not ``UNFINISHED``, or ``UNFINISHED`` when the time is up.
+
+    0 looks once, a negative time waits for ever. A short task is noticed at once and a long one is
+    waited for gently: the pauses grow from one millisecond to twenty.
+    """
+    deadline = time.monotonic() + milliseconds / 1000
+    pause = FIRST_PAUSE
+    while (value := read()) is UNFINISHED:
+        left = deadline - time.monotonic() if milliseconds >= 0 else LONGEST_PAUSE
+        if left <= 0:
+            return UNFINISHED
+        time.sleep(min(pause, left))
+        pause = min(pause * 1.5, LONGEST_PAUSE)
+    return value

@@ -1,0 +1,231 @@
+"""A finished task: one row, written when it ends, by ``stores.orm``."""
+
+# ruff: noqa: DJ001  None means "not given", as Django-Q's rows say it: filter(group=None)
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Any, ClassVar
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from django_cluster.core.messages import OutcomeStatus
+from django_cluster.models.sealed import row_seal
+
+DEAD = "dead"
+"""The status of a task that was put aside for good, after its worker had died under it too often."""
+
+STATUSES = (
+    (OutcomeStatus.SUCCESS.value, _("success")),
+    (OutcomeStatus.FAILURE.value, _("failure")),
+    (OutcomeStatus.TIMEOUT.value, _("timeout")),
+    (OutcomeStatus.LOST.value, _("lost")),
+    (OutcomeStatus.REJECTED.value, _("rejected")),
+    (DEAD, _("dead")),
+)
+
+_LOOKS_LIKE_AN_ID = re.compile(r"[0-9a-f]{32}").fullmatch
+
+
+class TaskQuerySet(models.QuerySet["Task"]):
+    """The questions that callers ask about finished tasks."""
+
+    def find(self, id_or_name: str) -> Task | None:
+        """The task of this id, or else the newest of this name; names may repeat."""
+        if _LOOKS_LIKE_AN_ID(id_or_name):
+            task = self.filter(pk=id_or_name).first()
+            if task is not None:
+                return task
+        return self.filter(name=id_or_name).order_by("-stopped_at").first()
+
+    def in_group(self, group_id: str, *, failures: bool) -> TaskQuerySet:
+        """The tasks of a group, newest first; without ``failures`` only those that succeeded."""
+        tasks = self.filter(group=group_id)
+        return tasks if failures else tasks.filter(success=True)
+
+    def count_group(self, group_id: str, *, failures: bool) -> int:
+        """How many of a group have ended, or with ``failures`` how many of them failed."""
+        tasks = self.filter(group=group_id)
+        return (tasks.filter(success=False) if failures else tasks).count()
+
+    def forget_group(self, group_id: str, *, tasks: bool) -> int:
+        """Take the label off the tasks of a group, or delete them too; returns how many there were."""
+        members = self.filter(group=group_id)
+        if not tasks:
+            return members.update(group=None)
+        count = members.count()
+        members.delete()
+        return count
+
+
+class Task(models.Model):
+    """How a task ended. The arguments and the result stay sealed until somebody asks for them."""
+
+    id = models.CharField(_("id"), max_length=32, primary_key=True, editable=False)
+    name = models.CharField(_("name"), max_length=100, editable=False)
+    func = models.CharField(_("function"), max_length=256, editable=False)
+    hook = models.CharField(_("hook"), max_length=256, null=True, editable=False)
+    group = models.CharField(_("group"), max_length=100, null=True, editable=False)
+    cluster = models.CharField(_("cluster"), max_length=100, null=True, editable=False)
+    sealed_arguments = models.BinaryField(_("sealed arguments"), null=True)
+    sealed_result = models.BinaryField(_("sealed result"), null=True)
+    status = models.CharField(_("status"), max_length=12, choices=STATUSES, editable=False)
+    success = models.BooleanField(_("success"), default=False, editable=False)
+    final = models.BooleanField(
+        _("final"), default=True, editable=False, help_text=_("Whether this was the last run of the task.")
+    )
+    attempt_count = models.IntegerField(_("attempts"), default=1, editable=False)
+    enqueued_at = models.DateTimeField(_("enqueued"), editable=False)
+    started_at = models.DateTimeField(_("run started"), editable=False)
+    stopped_at = models.DateTimeField(_("stopped"), editable=False)
+    worker = models.CharField(_("worker"), max_length=100, blank=True, editable=False)
+    error_kind = models.CharField(_("kind of error"), max_length=255, blank=True, editable=False)
+    error_message = models.TextField(_("error"), blank=True, editable=False)
+    error_traceback = models.TextField(_("traceback"), blank=True, editable=False)
+    attempts = models.JSONField(
+        _("earlier attempts"), null=True, editable=False, help_text=_("The last of the runs before this one.")
+    )
+    payload = models.TextField(
+        _("payload"), null=True, editable=False, help_text=_("The message as it came, if it could never be run.")
+    )
+
+    objects: ClassVar[models.Manager[Task]] = TaskQuerySet.as_manager()  # type: ignore[assignment]  # built at run time
+
+    class Meta:
+        app_label = "django_cluster"
+        verbose_name = _("Task")
+        verbose_name_plural = _("Tasks")
+        ordering: ClassVar = ["-stopped_at"]
+        indexes = (
+            models.Index(fields=["success", "stopped_at"], name="django_cluster_task_ended"),
+            models.Index(fields=["group", "success", "stopped_at"], name="django_cluster_task_group"),
+            models.Index(fields=["name", "stopped_at"], name="django_cluster_task_name"),
+        )
+
+    def __str__(self) -> str:
+        return self.name or self.id
+
+    # ── what was called, and what came of it ─────────────────────────────────────────────────────
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        """Raises ``PackageError`` when the arguments can no longer be read."""
+        return self._arguments()[0]
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        """Raises ``PackageError`` when the arguments can no longer be read."""
+        return self._arguments()[1]
+
+    @property
+    def result(self) -> Any:
+        """What the function returned; of a failed task the text of its error.
+
+        Raises ``PackageError`` when the value can no longer be read.
+        """
+        if self.success:
+            return row_seal().open(self.sealed_result)
+        return " : ".join(text for text in (self.error_message, self.error_traceback) if text)
+
+    def _arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        pair = row_seal().open(self.sealed_arguments)
+        if pair is None:
+            return (), {}
+        args, kwargs = pair
+        return tuple(args), dict(kwargs)
+
+    # ── when ─────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def started(self) -> datetime:
+        """When it was enqueued: what Django-Q has always called *started*."""
+        return self.enqueued_at
+
+    @property
+    def stopped(self) -> datetime:
+        return self.stopped_at
+
+    def time_taken(self) -> float:
+        """Seconds from being enqueued to its end, the waiting included."""
+        return (self.stopped_at - self.enqueued_at).total_seconds()
+
+    @property
+    def run_time(self) -> float:
+        """Seconds for which the last run went on."""
+        return (self.stopped_at - self.started_at).total_seconds()
+
+    # ── Django-Q's questions ─────────────────────────────────────────────────────────────────────
+
+    @staticmethod
+    def get_task(task_id: str) -> Task | None:
+        return saved_tasks().find(task_id)
+
+    @staticmethod
+    def get_result(task_id: str) -> Any:
+        task = saved_tasks().find(task_id)
+        return task.result if task is not None else None
+
+    @staticmethod
+    def get_task_group(group_id: str, failures: bool = True) -> TaskQuerySet:
+        return saved_tasks().in_group(group_id, failures=failures)
+
+    @staticmethod
+    def get_result_group(group_id: str, failures: bool = False) -> list[Any]:
+        return [task.result for task in saved_tasks().in_group(group_id, failures=failures)]
+
+    @staticmethod
+    def get_group_count(group_id: str, failures: bool = False) -> int:
+        return saved_tasks().count_group(group_id, failures=failures)
+
+    @staticmethod
+    def delete_group(group_id: str, objects: bool = False) -> int:
+        return saved_tasks().forget_group(group_id, tasks=objects)
+
+    def group_result(self, failures: bool = False) -> list[Any]:
+        return self.get_result_group(self.group, failures) if self.group else []
+
+    def group_count(self, failures: bool = False) -> int:
+        return self.get_group_count(self.group, failures) if self.group else 0
+
+    def group_delete(self, tasks: bool = False) -> int:
+        return self.delete_group(self.group, tasks) if self.group else 0
+
+
+def saved_tasks(using: str | None = None) -> TaskQuerySet:
+    """All finished tasks, in the named database or where the router reads them."""
+    return TaskQuerySet(Task, using=using)
+
+
+class SuccessManager(models.Manager["Success"]):
+    def get_queryset(self) -> models.QuerySet[Success]:
+        return super().get_queryset().filter(success=True)
+
+
+class Success(Task):
+    """A task that returned."""
+
+    objects: ClassVar[SuccessManager] = SuccessManager()
+
+    class Meta:
+        app_label = "django_cluster"
+        proxy = True
+        verbose_name = _("Successful task")
+        verbose_name_plural = _("Successful tasks")
+
+
+class FailureManager(models.Manager["Failure"]):
+    def get_queryset(self) -> models.QuerySet[Failure]:
+        return super().get_queryset().filter(success=False)
+
+
+class Failure(Task):
+    """A task that did not return: it raised, ran too long, died or could not be run."""
+
+    objects: ClassVar[FailureManager] = FailureManager()
+
+    class Meta:
+        app_label = "django_cluster"
+        proxy = True
+        verbose_name = _("Failed task")
+        verbose_name_plural = _("Failed tasks")

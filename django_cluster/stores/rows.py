@@ -1,0 +1,201 @@
+"""Outcome → the values of a row. Decided purely; ``stores.orm`` writes them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+from django_cluster.core.messages import Outcome, OutcomeStatus
+from django_cluster.core.settings import ResultSettings
+
+SUCCESS = OutcomeStatus.SUCCESS.value
+
+MAX_ATTEMPTS_KEPT = 10
+"""Earlier attempts that a row remembers."""
+MAX_ATTEMPT_MESSAGE = 1000
+"""Characters kept of the error of an earlier attempt."""
+MAX_REDUCED_TEXT = 10_000
+
+# What a success at the first attempt has to say; the rest of its row is the same for all of them.
+FIRST_SUCCESS = (
+    *("id", "name", "func", "hook", "group", "cluster", "sealed_arguments", "sealed_result"),
+    *("enqueued_at", "started_at", "stopped_at", "worker"),
+)
+EVERYTHING = (
+    *FIRST_SUCCESS,
+    *("status", "success", "final", "attempt_count", "error_kind", "error_message", "error_traceback"),
+    *("attempts", "payload"),
+)
+
+Moment = Callable[[float], object]
+"""Unix time → what a database's driver is to be given."""
+Attempt = Mapping[str, Any]
+"""An earlier attempt: number, worker, started, stopped, status, kind, message."""
+Values = tuple[object, ...]
+
+
+class Earlier(NamedTuple):
+    """What a row says already of a task that now has run again."""
+
+    attempt: int
+    success: bool
+    attempts: Sequence[Attempt]
+    last: Attempt
+
+
+class Folded(NamedTuple):
+    """The one outcome of a task that counts, and the attempts before it."""
+
+    outcome: Outcome
+    before: Sequence[Attempt] = ()
+
+
+# ── which outcomes leave a row ───────────────────────────────────────────────────────────────────
+
+
+def lifetime_in_cache(outcome: Outcome, settings: ResultSettings) -> bool | int:
+    """False: not cached; True: for ever; else seconds."""
+    cached: bool | int | None = outcome.options.get("cached")
+    return settings.cached if cached is None else cached
+
+
+def leaves_row(outcome: Outcome, settings: ResultSettings) -> bool:
+    """A failure always does; a success unless the caller, the limit or the cache says otherwise."""
+    if outcome.status != SUCCESS:
+        return True
+    save: bool | None = outcome.options.get("save")
+    if save is not None:
+        return save
+    return settings.save_limit >= 0 and lifetime_in_cache(outcome, settings) is False
+
+
+def fold(outcomes: Sequence[Outcome]) -> list[Folded]:
+    """One entry for each task, in the order of their ids.
+
+    Rows are always locked in the same order, then, so that two monitors cannot wait for each other.
+    Of several outcomes of one task the first success counts, or else the latest attempt.
+    """
+    if len({outcome.id for outcome in outcomes}) == len(outcomes):
+        return [Folded(outcome) for outcome in sorted(outcomes, key=attrgetter("id"))]
+    by_attempt = sorted(outcomes, key=attrgetter("id", "attempt"))
+    return [_fold_one(list(runs)) for _, runs in groupby(by_attempt, key=attrgetter("id"))]
+
+
+def _fold_one(runs: Sequence[Outcome]) -> Folded:
+    counts = next((run for run in runs if run.status == SUCCESS), runs[-1])
+    return Folded(counts, [attempt_of(run) for run in runs if run.attempt < counts.attempt])
+
+
+def attempt_of(outcome: Outcome) -> Attempt:
+    kind, message, _traceback = outcome.failure or ("", "", "")
+    return {
+        "number": outcome.attempt,
+        "worker": outcome.worker,
+        "started": outcome.started_at,
+        "stopped": outcome.stopped_at,
+        "status": outcome.status,
+        "kind": kind,
+        "message": message[:MAX_ATTEMPT_MESSAGE],
+    }
+
+
+def with_history(folded: Folded, earlier: Earlier | None) -> Folded:
+    """``before`` completed by what the row remembers: each attempt once, the last ones only."""
+    known = {attempt["number"]: attempt for attempt in (earlier.attempts if earlier else ())}
+    if earlier and earlier.attempt < folded.outcome.attempt:
+        known[earlier.attempt] = earlier.last
+    known.update((attempt["number"], attempt) for attempt in folded.before)
+    before = [known[number] for number in sorted(known) if number < folded.outcome.attempt]
+    return folded._replace(before=before[-MAX_ATTEMPTS_KEPT:])
+
+
+# ── the values themselves ────────────────────────────────────────────────────────────────────────
+
+
+def clean(text: str | None, limit: int | None = None) -> str | None:
+    """Cut to the column, and free of what PostgreSQL refuses: NUL and lone surrogates."""
+    if not text:
+        return text
+    if limit is not None and len(text) > limit:
+        text = text[:limit]
+    if text.isascii():
+        return text.replace("\0", "\N{REPLACEMENT CHARACTER}") if "\0" in text else text
+    text = text.encode("utf-8", "replace").decode("utf-8")
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def first_success_values(outcome: Outcome, moment: Moment, cluster: str | None) -> Values:
+    """The row of a success at the first attempt (``FIRST_SUCCESS``): the way of nearly every task."""
+    option = outcome.options.get
+    return (
+        outcome.id,
+        clean(outcome.name, 100),
+        clean(outcome.func, 256),
+        clean(option("hook"), 256),
+        clean(option("group"), 100),
+        clean(option("cluster") or cluster, 100),
+        outcome.arguments,
+        outcome.result,
+        moment(outcome.enqueued_at),
+        moment(outcome.started_at),
+        moment(outcome.stopped_at),
+        clean(outcome.worker, 100),
+    )
+
+
+def all_values(folded: Folded, moment: Moment, cluster: str | None) -> Values:
+    """The row of any outcome (``EVERYTHING``)."""
+    outcome = folded.outcome
+    kind, message, traceback = outcome.failure or ("", "", "")
+    return (
+        *first_success_values(outcome, moment, cluster),
+        outcome.status,
+        outcome.status == SUCCESS,
+        outcome.final,
+        outcome.attempt,
+        clean(kind, 255),
+        clean(message),
+        clean(traceback),
+        attempts_text(folded.before),
+        clean(outcome.payload),
+    )
+
+
+def attempts_text(attempts: Sequence[Attempt]) -> str | None:
+    """JSON, in ASCII; the NUL that PostgreSQL refuses even when it is written as ``\\u0000`` is replaced."""
+    if not attempts:
+        return None
+    return json.dumps([{key: clean(v) if isinstance(v, str) else v for key, v in each.items()} for each in attempts])
+
+
+def reduced(outcome: Outcome, reason: BaseException) -> Outcome:
+    """What is left of an outcome that the database refuses: no bytes, short plain text, and the reason."""
+    kind, message, traceback = outcome.failure or ("", "", "")
+    why = f"The record was reduced, because it could not be saved: {type(reason).__name__}: {str(reason)[:500]}"
+    options = {name: _plain(value) for name, value in outcome.options.items() if isinstance(value, str)}
+    return outcome._replace(
+        id=_plain(outcome.id)[:32],
+        name=_plain(outcome.name),
+        func=_plain(outcome.func),
+        worker=_plain(outcome.worker),
+        options=options,
+        enqueued_at=_sane(outcome.enqueued_at),
+        started_at=_sane(outcome.started_at),
+        stopped_at=_sane(outcome.stopped_at),
+        arguments=None,
+        result=None,
+        failure=(_plain(kind), _plain(f"{why}\n{message}"), _plain(traceback)),
+        payload=None,
+    )
+
+
+def _plain(text: str) -> str:
+    return ascii(text)[1:-1][:MAX_REDUCED_TEXT].replace("\\n", "\n") if text else ""
+
+
+def _sane(moment: float) -> float:
+    """A moment that every database can write; 1970 stands for nonsense."""
+    return moment if 0 <= moment < 2**33 else 0.0
