@@ -1,0 +1,102 @@
+"""Runs everything that decides whether a change is good, in tox: style, layers, types, docs, and the tests.
+
+The tests run on the oldest and on a recent pair of Python and Django. Where one of these interpreters is
+missing, the nearest pair that can run takes its place, and this is said; with ``CI=true`` it is an error.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+PAIRS = {(3, 11): "dj52", (3, 12): "dj60", (3, 13): "dj61", (3, 14): "dj61"}
+"""The Django with which each Python is tested here; tox.ini knows more pairs."""
+
+WANTED = [(3, 11), (3, 13)]
+CHECKS = ["lint", "types", "docs"]
+CLIENT_LIBRARIES = ["libmariadb", "mariadb", "mysqlclient"]
+"""Names by which pkg-config may know what mysqlclient is compiled against."""
+
+PROBE = "import sys; sys.exit(sys.version_info[:2] != ({}, {}))"
+HEADERS = "import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path('include') + '/Python.h'))"
+
+
+def quiet(*command: str) -> bool:
+    """Whether a command exists and succeeds."""
+    try:
+        return subprocess.run(command, check=False, capture_output=True).returncode == 0
+    except OSError:
+        return False
+
+
+def uncover_pyenv() -> None:
+    """Let the interpreters of pyenv be found: its ``python3.13`` refuses to run unless a version is chosen."""
+    if not shutil.which("pyenv") or "PYENV_VERSION" in os.environ:
+        return
+    listed = subprocess.run(["pyenv", "versions", "--bare"], check=False, capture_output=True, text=True)
+    versions = [version for version in listed.stdout.split() if re.fullmatch(r"3\.1[1-4]\.\d+", version)]
+    if versions:
+        # The first of them answers to "python3"; the newest is the natural one.
+        os.environ["PYENV_VERSION"] = ":".join(reversed(versions))
+
+
+def interpreter(version: tuple[int, int]) -> str | None:
+    """The command that runs this Python, if there is one."""
+    if sys.version_info[:2] == version:
+        return sys.executable
+    command = "python{}.{}".format(*version)
+    return command if quiet(command, "-c", PROBE.format(*version)) else None
+
+
+def chosen() -> list[tuple[int, int]]:
+    """The interpreters to test with: the wanted ones, or what comes nearest."""
+    found = [version for version in PAIRS if interpreter(version)]
+    missing = [version for version in WANTED if version not in found]
+    if not missing:
+        return WANTED
+    names = " and ".join("Python {}.{}".format(*version) for version in missing)
+    if os.environ.get("CI") or not found:
+        sys.exit(f"{names} not found; the tests need it.")
+    picked = sorted({min(found, key=lambda have: abs(have[1] - version[1])) for version in WANTED})
+    instead = " and ".join("{}.{}".format(*version) for version in picked)
+    print(f"{names} not found; testing with {instead} only.", flush=True)
+    return picked
+
+
+def environment(version: tuple[int, int]) -> str:
+    """The name of the tox environment, with the MariaDB client where it can be compiled."""
+    name = "py{}{}-{}".format(*version, PAIRS[version])
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    library = any(quiet("pkg-config", "--exists", name) for name in CLIENT_LIBRARIES)
+    if compiler and library and quiet(interpreter(version) or "", "-c", HEADERS):
+        return f"{name}-mariadb"
+    print(f"{name}: the MariaDB client cannot be compiled here; its tests are skipped.", flush=True)
+    return name
+
+
+def passes(name: str, arguments: list[str]) -> bool:
+    """Run one tox environment, and show nothing but what its commands say."""
+    print(f"\n=== {name} ===", flush=True)
+    command = [sys.executable, "-m", "tox", "-qq", "run", "-e", name, *(["--", *arguments] if arguments else [])]
+    return subprocess.run(command, check=False).returncode == 0
+
+
+def main() -> int:
+    uncover_pyenv()
+    environments = [environment(version) for version in chosen()]
+    # All of them run, whatever fails: one round shows every problem. The tests come last, so that their
+    # closing line is the last word.
+    failed = [name for name in CHECKS if not passes(name, [])]
+    for name in environments:
+        if failed:
+            print(f"\nFailed so far: {', '.join(failed)}", flush=True)
+        if not passes(name, sys.argv[1:]):
+            failed.append(name)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
