@@ -9,10 +9,12 @@
     ├── StoreUnavailable         the result store cannot be reached (try again later)
     ├── PackageError             a message that is not one of ours, or no longer readable
     │   ├── BadSignature         wrong key, wrong cluster name, or tampered with
-    │   └── UnknownFormat        signed, but written by a version that we do not know
+    │   ├── UnknownFormat        signed, but written by a version that we do not know
+    │   └── UnknownFunction      no function can be found by this dotted path
     ├── NotSerializable          arguments or a result that the serializer cannot carry
     ├── TaskFailed               asked for with ``sync``: the task raised
     ├── NotFinished              the task has not ended yet
+    ├── InvalidSettings          ``Q_CLUSTER`` holds values that make no sense, all of them listed
     ├── NotAvailableYet          a name that is reserved, and not built yet
     └── CrashLoop                children died faster than they could be replaced
 
@@ -22,6 +24,9 @@ An exception without a message says the first line of its docstring.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 
 class ClusterError(Exception):
@@ -59,6 +64,10 @@ class UnknownFormat(PackageError):
     """The message is signed with our key, but its format is not known to this version."""
 
 
+class UnknownFunction(PackageError):
+    """No function can be found by this dotted path."""
+
+
 class NotSerializable(ClusterError):
     """A value cannot be carried by the configured serializer."""
 
@@ -69,6 +78,36 @@ class TaskFailed(ClusterError):
 
 class NotFinished(ClusterError):
     """The task has not finished yet."""
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong, or unwise, in the settings. Never holds a secret."""
+
+    id: str
+    """``E…`` for an error, ``W…`` for a warning; listed in ``core/problems.py``."""
+    key: str
+    """Where it stands, for example ``workers`` or ``ALT_CLUSTERS['long'].workers``."""
+    sentence: str
+    hint: str = ""
+
+    @property
+    def is_error(self) -> bool:
+        return self.id.startswith("E")
+
+
+class InvalidSettings(ClusterError, ValueError):
+    """The settings of the cluster cannot be used."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__(tuple(problems))
+        self.problems: tuple[Problem, ...] = tuple(problems)
+
+    def __str__(self) -> str:
+        return "\n".join(["Q_CLUSTER cannot be used:", *(_line(problem) for problem in self.problems)])
+
+
+def _line(problem: Problem) -> str:
+    return f"- {problem.sentence} {problem.hint}".rstrip() + f" ({problem.id})"
 
 
 class NotAvailableYet(ClusterError, NotImplementedError):

@@ -18,7 +18,7 @@ class BrokerSettings:
     kind: str = "orm"
     """A name of ``brokers.ADAPTERS``, or the dotted path of a ``Broker`` class."""
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """What the adapter's client library is given: addresses, credentials, aliases."""
+    """Addresses, credentials, aliases; their normal forms are listed in ``core/broker_choice.py``."""
     name: str = "default"
     """The site: the prefix of every key on a shared server."""
     queue: str = "default"
@@ -77,6 +77,8 @@ class DeliverySettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleSettings:
+    """When tasks are sent by themselves."""
+
     enabled: bool = True
     catch_up: bool = True
     interval: float = 1.0
@@ -124,4 +126,7 @@ class Settings:
     delivery: DeliverySettings = DeliverySettings()
     schedule: ScheduleSettings = ScheduleSettings()
     crew: CrewSettings = CrewSettings()
+    brokers: Mapping[str, BrokerSettings] = field(default_factory=dict, repr=False)
+    """Further brokers by name, for tasks that ask for one."""
     reporters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+    """Name or dotted path of each error reporter → its keyword arguments."""

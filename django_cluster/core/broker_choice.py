@@ -1,0 +1,194 @@
+"""Which broker the settings choose, and its options in one normal form.
+
+The normal forms, for the authors of adapters (``BrokerSettings.kind`` → ``BrokerSettings.options``)::
+
+    orm         {"alias": "default"}
+    redis       {"url": "redis://…"}  or  {"kwargs": {"host": …}}  or both  or  {"cache": alias}  or  {}
+    memory      {}
+    my.Broker   {}                                  the dotted path of broker_class
+    rabbitmq    {"url": "amqp://…"}  or the dict as written
+    mongo       {"kwargs": {"host": …}, "database": name}     the database only if it is named
+    sqs         the dict as written                 (from a URL: {"url": "sqs://…"})
+    iron_mq     the dict as written
+    disque      {"nodes": ("host:port", …), "password": …}    the password only if there is one
+
+``redis`` without options means the server on this machine. Keywords whose value is None are left out, so
+that the adapter's own defaults hold; ``charset`` and ``errors``, which redis-py no longer knows, have been
+renamed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from django_cluster.core import problems
+from django_cluster.core.values import Kind, Unfit, as_text, dotted_path, text
+from django_cluster.errors import Problem
+
+KINDS = ("orm", "redis", "memory", "rabbitmq", "mongo", "sqs", "iron_mq", "disque")
+AVAILABLE = frozenset({"orm", "redis", "memory"})
+"""Kinds with an adapter; the others are understood here and refused where they are opened."""
+
+SCHEMES = {
+    "redis": "redis",
+    "rediss": "redis",
+    "unix": "redis",
+    "redis+sentinel": "redis",
+    "redis+cluster": "redis",
+    "orm": "orm",
+    "memory": "memory",
+    "amqp": "rabbitmq",
+    "amqps": "rabbitmq",
+    "mongodb": "mongo",
+    "mongodb+srv": "mongo",
+    "sqs": "sqs",
+}
+"""The kind that each scheme of ``broker_url`` means."""
+
+RENAMED_KEYWORDS = {"charset": "encoding", "errors": "encoding_errors"}
+"""What Django-Q's documentation told people to write → what redis-py calls it now."""
+
+LATER_SCHEMES = frozenset({"redis+sentinel", "redis+cluster"})
+LATER_KEYWORDS = frozenset({"sentinels", "master", "sentinel_master", "cluster"})
+
+
+class Choice(NamedTuple):
+    """One configured broker."""
+
+    kind: str
+    options: Mapping[str, Any]
+
+    @property
+    def available(self) -> bool:
+        """Whether this version can open it. A dotted path always counts as available."""
+        if self.kind != "redis":
+            return self.kind in AVAILABLE or "." in self.kind
+        later = LATER_KEYWORDS & set(self.options.get("kwargs", ()))
+        return not later and scheme_of(self.options.get("url", "")) not in LATER_SCHEMES
+
+
+def scheme_of(url: str) -> str:
+    return url.partition(":")[0].lower()
+
+
+def with_defaults(kind: str) -> Choice:
+    """A kind that was only named."""
+    return Choice(kind, {"alias": "default"} if kind == "orm" else {})
+
+
+def _url(value: Any, kind: str | None = None) -> Choice:
+    """A URL whose scheme we know; ``kind`` limits the schemes to those of one broker."""
+    if not isinstance(value, str) or not value:
+        raise Unfit
+    known = [scheme for scheme, each in SCHEMES.items() if kind in (None, each)]
+    scheme = scheme_of(value)
+    if scheme not in known:
+        raise Unfit(f"has an unknown scheme; known are {', '.join(known)}.")
+    try:
+        urlsplit(value).port  # noqa: B018  reading it checks it
+    except ValueError:
+        raise Unfit("is a URL that cannot be read.") from None
+    return _of_url(SCHEMES[scheme], value)
+
+
+def _of_url(kind: str, url: str) -> Choice:
+    if kind == "orm":
+        return Choice(kind, {"alias": url.partition(":")[2].strip("/") or "default"})
+    if kind == "memory":
+        return Choice(kind, {})
+    return Choice(kind, {"kwargs": {"host": url}} if kind == "mongo" else {"url": url})
+
+
+def _redis(value: Any) -> Choice:
+    if isinstance(value, str):
+        return _url(value, "redis")
+    keywords = {RENAMED_KEYWORDS.get(key, key): each for key, each in _keywords(value).items() if each is not None}
+    options: dict[str, Any] = {}
+    if "url" in keywords:
+        options.update(_url(keywords.pop("url"), "redis").options)
+    if keywords:
+        options["kwargs"] = keywords
+    return Choice("redis", options)
+
+
+def _keywords(value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise Unfit
+    return dict(value)
+
+
+def _mongo(value: Any) -> Choice:
+    return _url(value, "mongo") if isinstance(value, str) else Choice("mongo", {"kwargs": _keywords(value)})
+
+
+def _rabbitmq(value: Any) -> Choice:
+    return _url(value, "rabbitmq") if isinstance(value, str) else Choice("rabbitmq", _keywords(value))
+
+
+def _disque(value: Any) -> Choice:
+    nodes = value.split(",") if isinstance(value, str) else value
+    if not isinstance(nodes, (list, tuple)) or not nodes:
+        raise Unfit
+    if not all(isinstance(node, str) and node.strip() for node in nodes):
+        raise Unfit
+    return Choice("disque", {"nodes": tuple(node.strip() for node in nodes)})
+
+
+def _alias(words: str, choose: Callable[[str], Choice]) -> Kind:
+    return Kind(words, lambda value: choose(text().convert(value)), as_text)
+
+
+SELECTORS: Mapping[str, Kind] = {
+    "orm": _alias("the alias of a database", lambda alias: Choice("orm", {"alias": alias})),
+    "redis": Kind("a dict of redis-py keywords, or a URL", _redis),
+    "django_redis": _alias("the alias of a Redis cache", lambda alias: Choice("redis", {"cache": alias})),
+    "broker_url": Kind("a URL", _url, as_text),
+    "broker_class": Kind(dotted_path().words, lambda value: Choice(dotted_path().convert(value), {}), as_text),
+    "rabbitmq": Kind("a dict, or an amqp URL", _rabbitmq),
+    "mongo": Kind("a dict of MongoClient keywords, or a mongodb URL", _mongo),
+    "sqs": Kind("a dict of boto3 keywords", lambda value: Choice("sqs", _keywords(value))),
+    "iron_mq": Kind("a dict of connection keywords", lambda value: Choice("iron_mq", _keywords(value))),
+    "disque_nodes": Kind("a list of 'host:port'", _disque),
+}
+"""The settings that choose a broker by being there."""
+
+
+def choose(layers: Sequence[Mapping[str, Any]], values: Mapping[str, Any], found: list[Problem]) -> Choice:
+    """The broker that the settings mean; without any, the default database.
+
+    The first layer that speaks of brokers decides: a ``redis`` in the environment is no second broker beside
+    an ``orm`` in ``Q_CLUSTER``. ``values`` holds what the layers say of each key, converted.
+    """
+    deciding = next((layer for layer in layers if _mentioned(layer) or layer.get("broker") is not None), {})
+    keys = _mentioned(deciding) or list(SELECTORS)
+    choices = {key: values[key] for key in keys if key in values}
+    wanted = values.get("broker")
+    fitting = {key: each for key, each in choices.items() if wanted in (None, each.kind)}
+    if len(fitting) > 1:
+        found.append(_two_brokers(list(fitting)))
+    elif choices and not fitting and _mentioned(deciding):
+        sentence = f"broker is {wanted!r}, but {_listed(list(choices))} configured."
+        found.append(Problem(problems.OTHER_BROKER, "broker", sentence))
+    choice = next(iter(fitting.values()), None) or with_defaults(wanted or "orm")
+    return Choice(choice.kind, {**choice.options, **_companions(choice.kind, values)})
+
+
+def _mentioned(layer: Mapping[str, Any]) -> list[str]:
+    return [key for key in SELECTORS if layer.get(key) is not None]
+
+
+def _two_brokers(keys: list[str]) -> Problem:
+    hint = "Remove all but one, or say which kind is meant with 'broker'."
+    return Problem(problems.TWO_BROKERS, keys[0], f"More than one broker is configured: {', '.join(keys)}.", hint)
+
+
+def _listed(keys: list[str]) -> str:
+    return f"{', '.join(keys)} {'is' if len(keys) == 1 else 'are'}"
+
+
+def _companions(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a broker that have a key of their own."""
+    keys = {"mongo": {"mongo_db": "database"}, "disque": {"disque_auth": "password"}}.get(kind, {})
+    return {option: values[key] for key, option in keys.items() if key in values}

@@ -1,0 +1,72 @@
+"""The numbers of everything that can be wrong in the settings: a promise, so that people may silence one.
+
+``checks.py`` shows them as ``django_cluster.E002``; the reference page of checks grows from this table.
+"""
+
+from __future__ import annotations
+
+NOT_A_DICT = "E001"
+UNKNOWN_KEY = "E002"
+BAD_VALUE = "E003"
+TWO_BROKERS = "E004"
+OTHER_BROKER = "E005"
+BAD_CALLABLE = "E006"
+TWO_NAMES = "E007"
+MISSING_KEY = "E008"
+UNKNOWN_DATABASE = "E009"
+UNKNOWN_CACHE = "E010"
+BAD_BROKER_CLASS = "E011"
+
+UNKNOWN_VARIABLE = "W001"
+NOT_AVAILABLE = "W002"
+SHARED_NAME = "W003"
+NAMED_TWICE = "W004"
+MANY_WORKERS = "W005"
+NO_TIME_ZONES = "W006"
+CACHE_SHARES_SERVER = "W007"
+
+CATALOGUE: dict[str, tuple[str, str]] = {
+    NOT_A_DICT: ("`Q_CLUSTER` is not a dict.", "Write a dict, or leave the setting out."),
+    UNKNOWN_KEY: ("A key is not known.", "Correct the spelling; the message names the nearest known key."),
+    BAD_VALUE: ("A value is of the wrong type, or makes no sense.", "The message says what the key may hold."),
+    TWO_BROKERS: ("Two brokers are configured.", "Remove one, or let `broker` say which is meant."),
+    OTHER_BROKER: (
+        "`broker` names a kind, but another kind is configured.",
+        "Name the kind that is configured, or configure the one that is named.",
+    ),
+    BAD_CALLABLE: ("A function that stands for a value raised an error.", "Correct the function."),
+    TWO_NAMES: ("An option is given twice, under two of its names.", "Remove one of them."),
+    MISSING_KEY: (
+        "There is no secret key, so that packages cannot be signed.",
+        "Set Django's `SECRET_KEY`. Only raised where packages are sent or run: Django has its own check for it.",
+    ),
+    UNKNOWN_DATABASE: ("A database alias is not in `DATABASES`.", "Correct the alias."),
+    UNKNOWN_CACHE: ("A cache alias is not in `CACHES`.", "Correct the alias."),
+    BAD_BROKER_CLASS: (
+        "`broker_class` cannot be used.",
+        "It must name an importable subclass of `brokers.base.Broker`.",
+    ),
+    UNKNOWN_VARIABLE: (
+        "An environment variable begins with `Q_CLUSTER_` and is not known.",
+        "Correct the spelling; variables are called as the keys are, in capitals.",
+    ),
+    NOT_AVAILABLE: ("The broker is understood, and not available yet.", "Use another for now; opening it fails."),
+    SHARED_NAME: (
+        "The site is called `default`, and its broker is on another machine.",
+        "Set `name`: another project with the same name would take your tasks.",
+    ),
+    NAMED_TWICE: (
+        "A cluster of `ALT_CLUSTERS` gives itself another name or queue, which is ignored.",
+        "Remove it: the key under which it stands is its queue.",
+    ),
+    MANY_WORKERS: (
+        "There are more than four workers for each CPU.",
+        "Fewer are usually faster, unless the tasks mostly wait.",
+    ),
+    NO_TIME_ZONES: ("`time_zone` is set while `USE_TZ` is False.", "Set `USE_TZ = True`, or remove `time_zone`."),
+    CACHE_SHARES_SERVER: (
+        "A Django cache lives in the same Redis database as the queue.",
+        "Give the queue a database of its own: clearing the cache would delete the tasks.",
+    ),
+}
+"""Id → what is wrong, and what to do. Ids are never used again for something else."""

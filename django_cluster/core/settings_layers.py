@@ -1,0 +1,153 @@
+"""Where a setting comes from: an alternative cluster, ``Q_CLUSTER`` itself, or the environment.
+
+A layer holds what one of them says, under canonical keys and with functions already called. What an
+upper layer says, a lower one cannot change.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from django_cluster.core import problems
+from django_cluster.core.option_table import BY_KEY, OPTIONS
+from django_cluster.core.options import Option
+from django_cluster.core.values import Unfit, shown
+from django_cluster.errors import Problem
+
+OTHER_WORDS = {
+    "concurrency": "workers",
+    "max_jobs": "workers",
+    "processes": "workers",
+    "worker_concurrency": "workers",
+    "prefetch_count": "queue_limit",
+    "visibility_timeout": "retry",
+    "job_retry": "max_attempts",
+    "max_retries": "max_attempts",
+    "attempt_count": "max_attempts",
+    "job_retry_after": "retry_delay",
+    "job_timeout": "timeout",
+    "task_timeout": "timeout",
+    "time_limit": "timeout",
+    "max_tasks_per_child": "recycle",
+    "keep_results": "cached",
+    "database": "orm",
+    "redis_url": "redis",
+}
+"""What other task queues, and Django-Q in places, call our options."""
+
+CALLED_IN_DICTS = re.compile(r"pass|secret|token|key|user|host|url", re.IGNORECASE)
+"""In a connection's dict, functions under such names stand for a value; others (a ``redis_connect_func``)
+are what the client library wants."""
+
+VARIABLE_PREFIX = "Q_CLUSTER_"
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What one place says."""
+
+    values: Mapping[str, Any]
+    paths: Mapping[str, str]
+    """Canonical key → how its owner would recognise it in a message."""
+
+
+def layer_of(mapping: Mapping[Any, Any], prefix: str, found: list[Problem]) -> Layer:
+    """A dict of settings as a layer; ``prefix`` is what its keys are called by in messages."""
+    values: dict[str, Any] = {}
+    paths: dict[str, str] = {}
+    for key, raw in mapping.items():
+        path = f"{prefix}{key}"
+        option = BY_KEY.get(key) if isinstance(key, str) else None
+        if option is None:
+            found.append(Problem(problems.UNKNOWN_KEY, path, f"{path} is not a known setting.", _suggestion(key)))
+        elif option.key in values:
+            sentence = f"{path} is given twice: it is the same as {paths[option.key]}."
+            found.append(Problem(problems.TWO_NAMES, path, sentence, "Remove one of them."))
+        else:
+            paths[option.key] = path
+            values.update(_called(option.key, raw, path, found))
+    return Layer(values, paths)
+
+
+def environment_layer(environment: Mapping[str, str], found: list[Problem]) -> Layer:
+    """What the variables ``Q_CLUSTER_<KEY>`` say. An empty one says nothing."""
+    values: dict[str, Any] = {}
+    paths: dict[str, str] = {}
+    for option in OPTIONS:
+        for variable in option.variables:
+            text = environment.get(variable, "").strip()
+            if text and option.key not in values:
+                values[option.key] = option.kind.read(text)
+                paths[option.key] = f"The environment variable {variable}"
+    found.extend(_unknown_variables(environment))
+    return Layer(values, paths)
+
+
+def fit_values(layers: Sequence[Layer], found: list[Problem]) -> dict[str, Any]:
+    """Key → value, for all keys that are given and fit. None is not given: its default holds."""
+    values: dict[str, Any] = {}
+    for option in OPTIONS:
+        layer = next((each for each in layers if option.key in each.values), None)
+        if layer is None or layer.values[option.key] is None:
+            continue
+        try:
+            values[option.key] = option.kind.convert(layer.values[option.key])
+        except Unfit as error:
+            path, raw = layer.paths[option.key], layer.values[option.key]
+            found.append(Problem(problems.BAD_VALUE, path, f"{path} {str(error) or _expected(option, raw)}"))
+    return values
+
+
+def _expected(option: Option, raw: object) -> str:
+    written = f"a {type(raw).__name__}" if option.secret else shown(raw)
+    return f"must be {option.kind.words}, not {written}."
+
+
+def _unknown_variables(environment: Mapping[str, str]) -> Iterator[Problem]:
+    known = {variable for option in OPTIONS for variable in option.variables} | {f"{VARIABLE_PREFIX}NAME"}
+    for name in sorted(environment):
+        if name.startswith(VARIABLE_PREFIX) and name not in known:
+            hint = _did_you_mean(name, sorted(known))
+            yield Problem(problems.UNKNOWN_VARIABLE, name, f"The environment variable {name} is not known.", hint)
+
+
+def _called(key: str, raw: Any, path: str, found: list[Problem]) -> dict[str, Any]:
+    """The value, with functions in it replaced by what they return; nothing if one of them fails."""
+    try:
+        return {key: _value_of(raw)}
+    except Exception as error:
+        sentence = f"The function for {path} raised {type(error).__name__}."
+        found.append(Problem(problems.BAD_CALLABLE, path, sentence))
+        return {}
+
+
+def _value_of(raw: Any) -> Any:
+    value = raw() if _is_function(raw) else raw
+    if not isinstance(value, Mapping):
+        return value
+    return {
+        name: each() if _is_function(each) and CALLED_IN_DICTS.search(str(name)) else each
+        for name, each in value.items()
+    }
+
+
+def _is_function(value: object) -> bool:
+    return callable(value) and not isinstance(value, type)
+
+
+def _suggestion(key: object) -> str:
+    if not isinstance(key, str):
+        return "Keys are text."
+    if key.lower() in OTHER_WORDS:
+        return f"Did you mean {OTHER_WORDS[key.lower()]!r}?"
+    return _did_you_mean(key, list(BY_KEY))
+
+
+def _did_you_mean(name: str, known: list[str]) -> str:
+    by_lower = {each.lower(): each for each in known}
+    nearest = get_close_matches(name.lower()[:100], by_lower, n=1)
+    return f"Did you mean {by_lower[nearest[0]]!r}?" if nearest else ""

@@ -1,0 +1,205 @@
+"""``Q_CLUSTER`` → ``Settings``: sorts flat keys into sections, and collects every problem before it complains.
+
+``parse`` raises them all at once; ``review`` returns them, warnings included, beside the settings.
+Neither looks at Django, a server or a table: what they need is handed in.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from django_cluster.core import problems
+from django_cluster.core.broker_choice import Choice, choose
+from django_cluster.core.cpus import available_cpus
+from django_cluster.core.masking import MaskedMapping
+from django_cluster.core.option_table import BY_KEY, OPTIONS
+from django_cluster.core.settings import (
+    BrokerSettings,
+    CrewSettings,
+    DeliverySettings,
+    ResultSettings,
+    ScheduleSettings,
+    Settings,
+    SigningSettings,
+)
+from django_cluster.core.settings_layers import Layer, environment_layer, fit_values, layer_of
+from django_cluster.core.values import Unfit, queue_name
+from django_cluster.errors import InvalidSettings, Problem
+
+WORKERS_PER_CPU = 4
+"""More workers than this for each CPU are worth a warning."""
+
+OWN_NAMES = ("name", "queue")
+"""What an alternative cluster does not decide: its key is its queue, and the site has one name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What settings depend on, beside what ``Q_CLUSTER`` says."""
+
+    secret: str = field(repr=False)
+    fallbacks: Sequence[str] = field(default=(), repr=False)
+    time_zone: str | None = None
+    """The project's; None without ``USE_TZ``."""
+    cluster: str | None = None
+    """The cluster that was asked for: ``qcluster -n``, or ``Q_CLUSTER_NAME``."""
+    cpu_count: int | None = None
+    """None asks the system."""
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    platform: str = sys.platform
+
+
+class Review(NamedTuple):
+    """What there is to say about a ``Q_CLUSTER``."""
+
+    settings: Settings | None
+    """None if there are errors."""
+    problems: tuple[Problem, ...]
+
+
+def parse(
+    mapping: Any,
+    *,
+    secret: str,
+    fallbacks: Sequence[str] = (),
+    time_zone: str | None = None,
+    cluster: str | None = None,
+    cpu_count: int | None = None,
+    environment: Mapping[str, str] | None = None,
+    platform: str = sys.platform,
+) -> Settings:
+    """The settings; raises ``InvalidSettings`` with all errors. ``mapping`` is not changed."""
+    surroundings = Surroundings(
+        secret=secret,
+        fallbacks=fallbacks,
+        time_zone=time_zone,
+        cluster=cluster,
+        cpu_count=cpu_count,
+        environment=environment or {},
+        platform=platform,
+    )
+    settings, found = review(mapping, surroundings)
+    if settings is None:
+        raise InvalidSettings([problem for problem in found if problem.is_error])
+    return settings
+
+
+def review(mapping: Any, surroundings: Surroundings) -> Review:
+    """The settings if they can be used, and everything that is wrong or unwise in them."""
+    found: list[Problem] = []
+    layers = _layers(mapping, surroundings, found)
+    values = fit_values(layers, found)
+    choice = choose([layer.values for layer in layers], values, found)
+    brokers = dict(_named_brokers(values, found))
+    found.extend(_doubts(values, choice, surroundings))
+    if any(problem.is_error for problem in found):
+        return Review(None, tuple(found))
+    return Review(_settings(values, choice, brokers, surroundings), tuple(found))
+
+
+def _layers(mapping: Any, surroundings: Surroundings, found: list[Problem]) -> list[Layer]:
+    """Where settings come from; the first that knows a key decides."""
+    if not isinstance(mapping, Mapping):
+        sentence = f"Q_CLUSTER must be a dict, not a {type(mapping).__name__}."
+        found.append(Problem(problems.NOT_A_DICT, "Q_CLUSTER", sentence))
+        mapping = {}
+    layers = [layer_of(mapping, "", found), environment_layer(surroundings.environment, found)]
+    own = [layer.values.get(key) for layer in layers for key in OWN_NAMES]
+    cluster = surroundings.cluster
+    if cluster and cluster not in (own if own[0] else [*own, BY_KEY["name"].default]):
+        alternatives = layers[0].values.get("ALT_CLUSTERS")
+        overrides = alternatives.get(cluster) if isinstance(alternatives, Mapping) else None
+        if isinstance(overrides, Mapping):
+            layers.insert(0, _alternative(overrides, cluster, found))
+    return layers
+
+
+def _alternative(overrides: Mapping[Any, Any], cluster: str, found: list[Problem]) -> Layer:
+    """What one of ``ALT_CLUSTERS`` says, without names for itself."""
+    layer = layer_of(overrides, f"ALT_CLUSTERS[{cluster!r}].", found)
+    for key in OWN_NAMES:
+        if layer.values.get(key, cluster) != cluster:
+            path = layer.paths[key]
+            sentence = f"{path} is ignored: the queue of this cluster is {cluster!r}."
+            found.append(Problem(problems.NAMED_TWICE, path, sentence, "Remove it."))
+    return Layer({key: value for key, value in layer.values.items() if key not in OWN_NAMES}, layer.paths)
+
+
+def _named_brokers(values: Mapping[str, Any], found: list[Problem]) -> Iterator[tuple[str, BrokerSettings]]:
+    """The brokers that tasks may ask for by name; each holds settings of the broker section only."""
+    for name, settings in values.get("brokers", {}).items():
+        layer = layer_of(settings, f"brokers[{name!r}].", found)
+        for key in layer.values:
+            if BY_KEY[key].section != "broker":
+                sentence = f"{layer.paths[key]} is not a setting of a broker."
+                found.append(Problem(problems.UNKNOWN_KEY, layer.paths[key], sentence))
+        own = fit_values([layer], found)
+        yield name, _broker_settings({**values, **own}, choose([layer.values], own, found))
+
+
+def _doubts(values: Mapping[str, Any], choice: Choice, surroundings: Surroundings) -> Iterator[Problem]:
+    """What can be said only of several values together, and what comes from outside."""
+    if not surroundings.secret:
+        sentence = "There is no secret key, so that packages cannot be signed."
+        yield Problem(problems.MISSING_KEY, "SECRET_KEY", sentence, "Set Django's SECRET_KEY.")
+    try:
+        queue_name().convert(surroundings.cluster or "default")
+    except Unfit:
+        yield Problem(problems.BAD_VALUE, "cluster", f"The name of the cluster must be {queue_name().words}.")
+    if not choice.available:
+        yield Problem(problems.NOT_AVAILABLE, "broker", f"The broker {choice.kind!r} is not available yet.")
+    if values.get("brokers"):
+        yield Problem(problems.NOT_AVAILABLE, "brokers", "Choosing among several brokers is not available yet.")
+    if values.get("time_zone") and surroundings.time_zone is None:
+        yield Problem(problems.NO_TIME_ZONES, "time_zone", "time_zone has no effect while USE_TZ is False.")
+    workers, cpus = values.get("workers") or 0, _cpus(surroundings)
+    if workers > WORKERS_PER_CPU * cpus:
+        sentence = f"{workers} workers on {cpus} CPU{'s' if cpus > 1 else ''} are many."
+        yield Problem(problems.MANY_WORKERS, "workers", sentence, "Fewer are usually faster.")
+
+
+def _cpus(surroundings: Surroundings) -> int:
+    return surroundings.cpu_count or available_cpus()
+
+
+def _settings(
+    values: Mapping[str, Any], choice: Choice, brokers: Mapping[str, BrokerSettings], surroundings: Surroundings
+) -> Settings:
+    """The sections, with what is computed where nothing was given."""
+    name = values.get("name", BY_KEY["name"].default)
+    queue = surroundings.cluster or values.get("queue", name)
+    names = {"name": name, "queue": queue}
+    crew = _section("crew", values)
+    crew["workers"] = crew.get("workers") or _cpus(surroundings)
+    crew.setdefault("start_method", "fork" if surroundings.platform.startswith("linux") else "spawn")
+    zone = values.get("time_zone", surroundings.time_zone) if surroundings.time_zone else None
+    delay = {"retry_delay": values.get("retry", BY_KEY["retry"].default)}
+    keys = {"secret": surroundings.secret, "fallbacks": tuple(surroundings.fallbacks), "salt": name}
+    whole = _section("", values) | names
+    whole["brokers"] = MaskedMapping(brokers)
+    whole["reporters"] = MaskedMapping(values.get("error_reporter"))
+    return Settings(
+        **whole,
+        broker=_broker_settings({**values, **names}, choice),
+        signing=SigningSettings(**_section("signing", values), **keys),
+        results=ResultSettings(**_section("results", values)),
+        delivery=DeliverySettings(**(delay | _section("delivery", values))),
+        schedule=ScheduleSettings(**(_section("schedule", values) | {"time_zone": zone})),
+        crew=CrewSettings(**crew),
+    )
+
+
+def _broker_settings(values: Mapping[str, Any], choice: Choice) -> BrokerSettings:
+    names = {key: values[key] for key in OWN_NAMES if key in values}
+    return BrokerSettings(
+        kind=choice.kind, options=MaskedMapping(choice.options), **names, **_section("broker", values)
+    )
+
+
+def _section(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The given values of one section, by field."""
+    fields = ((option.field, option.key) for option in OPTIONS if option.section == section and option.field)
+    return {field: values[key] for field, key in fields if key in values}

@@ -1,0 +1,239 @@
+"""Kinds of setting: what a value may be, in words and in code.
+
+A kind turns what somebody wrote into the value that the code wants, or raises ``Unfit``. Its words
+complete the sentence "workers must be …", and are what the reference shows.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import reprlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta, tzinfo
+from typing import Any
+from zoneinfo import ZoneInfo
+
+LONGEST_NAME = 100
+"""Characters of a queue's name; the queue table has no room for more."""
+
+THOUSAND_YEARS = 31_557_600_000
+"""Seconds. Beyond this the arithmetic of dates breaks, and nobody means it."""
+
+
+WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False, "none": None}
+
+
+class Unfit(ValueError):
+    """The value is not of this kind; a message, if there is one, replaces the standard sentence."""
+
+
+def as_json(text: str) -> Any:
+    """JSON, a word such as ``yes``, or just text."""
+    if text.lower() in WORDS:
+        return WORDS[text.lower()]
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def as_flag(text: str) -> Any:
+    return {"1": True, "0": False}.get(text, as_json(text))
+
+
+def as_text(text: str) -> str:
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a value may be."""
+
+    words: str
+    convert: Callable[[Any], Any]
+    read: Callable[[str], Any] = as_json
+    """The text of an environment variable → what would have been written in Python."""
+
+
+def shown(value: object) -> str:
+    """The value in a sentence: short, whatever it is."""
+    try:
+        return reprlib.repr(value)
+    except Exception:
+        return f"a {type(value).__name__}"  # a repr of the user's may raise anything
+
+
+def flag() -> Kind:
+    def convert(value: Any) -> bool:
+        if isinstance(value, bool):
+            return value
+        raise Unfit
+
+    return Kind("True or False", convert, as_flag)
+
+
+def whole(minimum: int | None = None) -> Kind:
+    def convert(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise Unfit
+        if minimum is not None and value < minimum:
+            raise Unfit
+        return value
+
+    return Kind("a whole number" if minimum is None else f"a whole number of at least {minimum}", convert)
+
+
+def whole_or_auto() -> Kind:
+    count = whole(1)
+
+    def convert(value: Any) -> int | None:
+        return None if value == "auto" else int(count.convert(value))
+
+    return Kind(f"{count.words}, or 'auto'", convert)
+
+
+def number(minimum: float, maximum: float) -> Kind:
+    def convert(value: Any) -> float:
+        result = _finite(value)
+        if not minimum <= result <= maximum:
+            raise Unfit
+        return result
+
+    return Kind(f"a number from {minimum:g} to {maximum:g}", convert)
+
+
+def seconds(*, zero: bool = False, below: float | None = None) -> Kind:
+    """A duration; ``zero`` says whether none at all makes sense."""
+    words = f"a number of seconds (or a timedelta) {'of at least 0' if zero else 'above 0'}"
+
+    def convert(value: Any) -> float:
+        result = value.total_seconds() if isinstance(value, timedelta) else _finite(value)
+        if result < 0 or (result == 0 and not zero) or (below is not None and result >= below):
+            raise Unfit
+        if result > THOUSAND_YEARS:
+            raise Unfit("is longer than a thousand years.")
+        return float(result)
+
+    return Kind(words if below is None else f"{words} and below {below:g}", convert)
+
+
+def _finite(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise Unfit
+    try:
+        result = float(value)
+    except OverflowError:
+        raise Unfit from None
+    if not math.isfinite(result):
+        raise Unfit
+    return result
+
+
+def flag_or_seconds() -> Kind:
+    def convert(value: Any) -> bool | int:
+        if isinstance(value, bool):
+            return value
+        result = seconds(zero=True).convert(value)
+        return math.ceil(result) or False
+
+    return Kind("True, False, or a number of seconds", convert)
+
+
+def text() -> Kind:
+    def convert(value: Any) -> str:
+        if not isinstance(value, str) or not value.strip() or not value.isprintable():
+            raise Unfit
+        return value
+
+    return Kind("text that is not empty", convert, as_text)
+
+
+def queue_name() -> Kind:
+    plain = text()
+
+    def convert(value: Any) -> str:
+        result: str = plain.convert(value)
+        if len(result) > LONGEST_NAME:
+            raise Unfit
+        return result
+
+    return Kind(f"text of 1 to {LONGEST_NAME} characters", convert, as_text)
+
+
+def dotted_path() -> Kind:
+    def convert(value: Any) -> str:
+        if not isinstance(value, str) or value.count(".") < 1 or not all(map(str.isidentifier, value.split("."))):
+            raise Unfit
+        return value
+
+    return Kind("the dotted path of a class, such as 'myapp.brokers.MyBroker'", convert, as_text)
+
+
+def choice(*allowed: object) -> Kind:
+    def convert(value: Any) -> Any:
+        for each in allowed:
+            # 1 == True and 0 == False, which nobody means here.
+            if type(each) is type(value) and each == value:
+                return each
+        raise Unfit
+
+    names = [repr(each) for each in allowed]
+    words = f"{', '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else names[0]
+    return Kind(words, convert, as_text)
+
+
+def compression() -> Kind:
+    known = choice(False, True, "zlib")
+
+    def convert(value: Any) -> bool:
+        if value == "zstd":
+            raise Unfit("'zstd' is not available yet; 'zlib' is.")
+        return bool(known.convert(value))
+
+    return Kind(known.words, convert, as_flag)
+
+
+def log_level() -> Kind:
+    def convert(value: Any) -> str:
+        if isinstance(value, str) and value.upper() in logging.getLevelNamesMapping():
+            return value.upper()
+        raise Unfit
+
+    return Kind("the name of a level of Python's logging, such as 'INFO'", convert, as_text)
+
+
+def time_zone() -> Kind:
+    def convert(value: Any) -> str:
+        name = getattr(value, "key", None) if isinstance(value, tzinfo) else value
+        if not isinstance(name, str) or not name:
+            raise Unfit
+        try:
+            ZoneInfo(name)
+        except Exception:  # KeyError, ValueError, OSError, UnicodeError: a zone is looked up as a file
+            raise Unfit from None
+        return name
+
+    return Kind("the name of a time zone, such as 'Europe/Berlin'", convert, as_text)
+
+
+def mapping_of_mappings(words: str) -> Kind:
+    def convert(value: Any) -> dict[str, dict[str, Any]]:
+        if not isinstance(value, Mapping):
+            raise Unfit
+        if not all(isinstance(name, str) and isinstance(each, (Mapping, type(None))) for name, each in value.items()):
+            raise Unfit
+        return {name: dict(each or {}) for name, each in value.items()}
+
+    return Kind(words, convert)
+
+
+def reporters() -> Kind:
+    plain = mapping_of_mappings("a dict of names (or dotted paths) and their keyword arguments")
+
+    def convert(value: Any) -> dict[str, dict[str, Any]]:
+        return {value: {}} if isinstance(value, str) and value else dict(plain.convert(value))
+
+    return Kind(plain.words, convert)
