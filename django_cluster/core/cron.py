@@ -1,0 +1,88 @@
+"""A cron expression: five fields, or a word such as ``@daily``.
+
+croniter only says which times on the wall match. When those are is reckoned here, as good crons do it:
+an expression with fixed hours runs once for a time that the clock shows twice, and right after the gap for one that
+it skips; an expression for every hour (``*``) follows the clock as it goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
+from functools import cache
+from typing import TYPE_CHECKING
+
+from django_cluster.core.wall_clock import first_moment_of, moments_of, set_back_soon, wall_of
+
+if TYPE_CHECKING:
+    from croniter import croniter
+
+WORDS = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually")
+_INSTANT = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class CronExpression:
+    """One expression; compared by its text."""
+
+    text: str
+
+    def check(self) -> None:
+        """Raise ``ValueError`` with a sentence if this is not an expression that ever comes true."""
+        parts = self.text.split()
+        if not parts:
+            raise ValueError("A schedule of the type cron needs an expression, such as '30 2 * * *'.")
+        if len(parts) == 1 and parts[0].startswith("@"):
+            if parts[0] not in WORDS:
+                raise ValueError(f"{self.text!r} is not one of the words {', '.join(WORDS)}.")
+        elif len(parts) != 5:
+            raise ValueError(
+                f"The cron expression {self.text!r} has {len(parts)} fields; five are needed: "
+                "minute, hour, day of the month, month, day of the week. There is none for seconds."
+            )
+        elif any(part[0] in "RrHh" for part in parts):
+            raise ValueError(f"The cron expression {self.text!r} asks for a random time; give a fixed one.")
+        self._prove()
+
+    def _prove(self) -> None:
+        """Ask for one time that matches: 31 February is well-formed, and never comes."""
+        try:
+            next(self._walls_after(datetime(2000, 1, 1)))  # noqa: DTZ001  a time on the wall
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+            # croniter lets slip errors of many kinds for malformed fields.
+            raise ValueError(f"The cron expression {self.text!r} is not valid: {error}") from error
+
+    def next_after(self, moment: datetime, tz: tzinfo | None) -> datetime:
+        """The first moment later than this one at which the expression comes true."""
+        wall = wall_of(moment, tz)
+        # Just before the clock is set back, times that have passed already are still to come once more.
+        begin = wall - set_back_soon(moment, tz) - _INSTANT if self.every_hour else wall
+        found: list[datetime] = []
+        for match in self._walls_after(begin):
+            found += [due for due in self._moments(match, tz) if due > moment]
+            if found and match > wall:
+                break
+        return min(found)
+
+    @property
+    def every_hour(self) -> bool:
+        """Whether the field of the hour is ``*``."""
+        return self.text == "@hourly" or self.text.split()[1:2] in (["*"], ["*/1"])
+
+    def _moments(self, match: datetime, tz: tzinfo | None) -> tuple[datetime, ...]:
+        return moments_of(match, tz) if self.every_hour else (first_moment_of(match, tz),)
+
+    def _walls_after(self, wall: datetime) -> Iterator[datetime]:
+        matches = _croniter()(self.text, wall)
+        while True:
+            yield matches.get_next(datetime)
+
+
+@cache
+def _croniter() -> type[croniter]:
+    try:
+        from croniter import croniter
+    except ImportError as error:
+        raise ImportError("Schedules of the type cron need croniter: pip install 'django-cluster[cron]'.") from error
+    return croniter

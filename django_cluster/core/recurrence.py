@@ -1,0 +1,230 @@
+"""When a schedule is due next: one frozen class for each type, in a registry by code.
+
+Days, weeks, months and years are counted on the wall clock, from an *anchor*: the occurrences of a schedule are
+a fixed grid (the anchor, and so many periods after it), never "the last one and a bit". So a job of 02:30 that
+had to run at 03:00 in the spring is back at 02:30 the next day, and one of the 31st is back on the 31st after
+February. Minutes and hours are elapsed time. Everything here is a function of values.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from calendar import monthrange
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import ClassVar, NamedTuple, Self
+
+from django_cluster.core.cron import CronExpression
+from django_cluster.core.wall_clock import first_moment_of, wall_of
+
+RESOLUTION = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recurrence(ABC):
+    """A rule of repetition. Naive moments go with a zone of None, aware ones with a zone."""
+
+    code: ClassVar[str]
+    label: ClassVar[str]
+
+    anchor: datetime
+    """An occurrence from which all others are counted."""
+    minutes: int | None = None
+    cron: str | None = None
+
+    def check(self) -> None:  # noqa: B027  most rules need nothing
+        """Raise ``ValueError`` if something that the rule needs is missing or wrong."""
+
+    @abstractmethod
+    def next_after(self, moment: datetime, tz: tzinfo | None) -> datetime | None:
+        """The first occurrence later than ``moment``; None if there is none."""
+
+    def includes(self, moment: datetime, tz: tzinfo | None) -> bool:
+        """Whether this very moment is an occurrence."""
+        return self.next_after(moment - RESOLUTION, tz) == moment
+
+    def through(self, moment: datetime, tz: tzinfo | None) -> Self:
+        """This rule, counted from ``moment`` if that is not one of its occurrences."""
+        return self if self.includes(moment, tz) else replace(self, anchor=moment)
+
+
+class Once(Recurrence):
+    code = "O"
+    label = "Once"
+
+    def next_after(self, moment: datetime, tz: tzinfo | None) -> datetime | None:
+        return self.anchor if self.anchor > moment else None
+
+
+class _Elapsed(Recurrence):
+    """Every so many minutes, whatever the clock on the wall does."""
+
+    @property
+    def period(self) -> timedelta:
+        return timedelta(minutes=self.minutes or 0)
+
+    def next_after(self, moment: datetime, tz: tzinfo | None) -> datetime | None:
+        anchor, since = (each if tz is None else each.astimezone(UTC) for each in (self.anchor, moment))
+        return anchor + ((since - anchor) // self.period + 1) * self.period
+
+
+class Minutes(_Elapsed):
+    code = "I"
+    label = "Minutes"
+
+    def check(self) -> None:
+        if not self.minutes or self.minutes < 1:
+            raise ValueError("A schedule of the type minutes needs a number of minutes: 1 or more.")
+
+
+class Hourly(_Elapsed):
+    code = "H"
+    label = "Hourly"
+
+    @property
+    def period(self) -> timedelta:
+        return timedelta(hours=1)
+
+
+class _OnTheWall(Recurrence):
+    """A grid of times on the wall clock."""
+
+    @abstractmethod
+    def slot(self, anchor: datetime, number: int) -> datetime:
+        """The time of the ``number``-th occurrence after (or, if negative, before) the anchor."""
+
+    @abstractmethod
+    def slots_between(self, anchor: datetime, wall: datetime) -> int:
+        """About how many occurrences lie between; may be wrong by one."""
+
+    def next_after(self, moment: datetime, tz: tzinfo | None) -> datetime | None:
+        anchor = wall_of(self.anchor, tz)
+        # One back for the estimate, and one for a clock that was changed in between.
+        number = self.slots_between(anchor, wall_of(moment, tz)) - 2
+        while (due := first_moment_of(self.slot(anchor, number), tz)) <= moment:
+            number += 1
+        return due
+
+
+class Daily(_OnTheWall):
+    code = "D"
+    label = "Daily"
+    days: ClassVar[int] = 1
+
+    def slot(self, anchor: datetime, number: int) -> datetime:
+        return anchor + timedelta(days=self.days * number)
+
+    def slots_between(self, anchor: datetime, wall: datetime) -> int:
+        return (wall - anchor).days // self.days
+
+
+class Weekly(Daily):
+    code = "W"
+    label = "Weekly"
+    days = 7
+
+
+class Biweekly(Daily):
+    code = "BW"
+    label = "Biweekly"
+    days = 14
+
+
+class Monthly(_OnTheWall):
+    """On the day of the anchor, or on the last one of a month that is shorter."""
+
+    code = "M"
+    label = "Monthly"
+    months: ClassVar[int] = 1
+
+    def slot(self, anchor: datetime, number: int) -> datetime:
+        year, month = divmod(anchor.year * 12 + anchor.month - 1 + self.months * number, 12)
+        return anchor.replace(year=year, month=month + 1, day=min(anchor.day, monthrange(year, month + 1)[1]))
+
+    def slots_between(self, anchor: datetime, wall: datetime) -> int:
+        return ((wall.year - anchor.year) * 12 + wall.month - anchor.month) // self.months
+
+
+class Bimonthly(Monthly):
+    code = "BM"
+    label = "Bimonthly"
+    months = 2
+
+
+class Quarterly(Monthly):
+    code = "Q"
+    label = "Quarterly"
+    months = 3
+
+
+class Yearly(Monthly):
+    code = "Y"
+    label = "Yearly"
+    months = 12
+
+
+class Cron(Recurrence):
+    code = "C"
+    label = "Cron"
+
+    def check(self) -> None:
+        CronExpression(self.cron or "").check()
+
+    def next_after(self, moment: datetime, tz: tzinfo | None) -> datetime | None:
+        return CronExpression(self.cron or "").next_after(moment, tz)
+
+    def through(self, moment: datetime, tz: tzinfo | None) -> Self:
+        """The expression alone says when: nothing is counted from the anchor."""
+        return self
+
+
+_TYPES: dict[str, type[Recurrence]] = {}
+
+
+def register(kind: type[Recurrence]) -> type[Recurrence]:
+    """Make a schedule type known under its code (two characters at most); call it while Django starts."""
+    if not 1 <= len(kind.code) <= 2:
+        raise ValueError(f"The code of a schedule type has one or two characters, not {kind.code!r}.")
+    if _TYPES.setdefault(kind.code, kind) is not kind:
+        raise ValueError(f"The schedule type {kind.code!r} is taken by {_TYPES[kind.code].__qualname__}.")
+    return kind
+
+
+BUILT_IN: tuple[type[Recurrence], ...] = (
+    *(Once, Minutes, Hourly, Daily, Weekly, Biweekly),
+    *(Monthly, Bimonthly, Quarterly, Yearly, Cron),
+)
+for _kind in BUILT_IN:
+    register(_kind)
+
+
+def types() -> tuple[type[Recurrence], ...]:
+    """All types that are known now, in the order in which they were registered."""
+    return tuple(_TYPES.values())
+
+
+def recurrence(code: str, *, anchor: datetime, minutes: int | None = None, cron: str | None = None) -> Recurrence:
+    """The rule of a schedule; raises ``ValueError`` for an unknown type."""
+    if code not in _TYPES:
+        raise ValueError(f"{code!r} is not a schedule type; known are {', '.join(_TYPES)}.")
+    return _TYPES[code](anchor=anchor, minutes=minutes, cron=cron)
+
+
+class Look(NamedTuple):
+    """What one look at a schedule finds."""
+
+    fire: datetime | None
+    """The occurrence to fire now, if one is due."""
+    next_run: datetime | None
+    """When it is due after that; None = never again."""
+
+
+def look(rule: Recurrence, next_run: datetime, now: datetime, tz: tzinfo | None, *, catch_up: bool) -> Look:
+    """Fire what is due, and step on: to the next missed occurrence (catch up), or past all of them.
+
+    However long ago ``next_run`` is, this is one step.
+    """
+    if next_run > now:
+        return Look(None, next_run)
+    since = next_run if catch_up else now
+    return Look(next_run, rule.through(next_run, tz).next_after(since, tz))
