@@ -19,7 +19,7 @@ pre_execute = Signal()
 """In the worker, before the function runs. ``func``: the callable, ``task``: the ``TaskPackage``."""
 
 post_execute_in_worker = Signal()
-"""In the worker, after the function ran. ``func``, ``task``, and ``outcome``: the ``Outcome``."""
+"""In the worker, after the function ran, whether it raised or not. ``func`` and ``task`` as above."""
 
 post_execute = Signal()
 """In the monitor, after the outcome was saved. ``task``: the ``Outcome``."""

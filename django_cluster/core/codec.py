@@ -90,27 +90,36 @@ class Codec:
             raise BadSignature
         return kind + (_decompressed(data) if squeezed else data)
 
-    def open(self, body: bytes) -> tuple[TaskPackage, bytes | None]:
-        """The package in a *verified* body, and its arguments sealed for the row.
-
-        This is the one place where arguments are unpickled.
-        """
-        header_text, newline, arguments = body[1:].partition(b"\n")
+    def label(self, body: bytes) -> tuple[TaskHeader, bytes]:
+        """The header of a *verified* body, and the arguments, still closed."""
+        header, newline, arguments = body[1:].partition(b"\n")
         if not newline:
             raise UnknownFormat("The package has no header.")
-        header = read_header(header_text)
+        return read_header(header), arguments
+
+    def open(self, body: bytes, header: TaskHeader, arguments: bytes) -> tuple[TaskPackage, bytes | None]:
+        """The whole package of a *verified* body, and its arguments sealed for the row.
+
+        ``header`` and ``arguments`` as ``label`` gave them. The one place where arguments are unpickled.
+        """
         if not arguments:
             return TaskPackage(header=header), None
         pickles = body[:1] == b"p"
         if pickles and self._json:
             raise UnknownFormat("The arguments are a pickle, and serializer = 'json' forbids reading it.")
         args, kwargs = _pair(read_pickle(arguments) if pickles else read_json(arguments))
-        sealed = self._seal.seal_pickle(arguments) if pickles else b"J" + arguments
-        return TaskPackage(header=header, args=args, kwargs=kwargs), sealed
+        return TaskPackage(header=header, args=args, kwargs=kwargs), self.seal_arguments(body, arguments)
+
+    def seal_arguments(self, body: bytes, arguments: bytes) -> bytes | None:
+        """The arguments of a *verified* body as a row keeps them; nothing is opened."""
+        if not arguments:
+            return None
+        return self._seal.seal_pickle(arguments) if body[:1] == b"p" else b"J" + arguments
 
     def loads(self, text: str) -> TaskPackage:
-        """``verify`` and ``open`` in one step."""
-        return self.open(self.verify(text))[0]
+        """``verify``, ``label`` and ``open`` in one step."""
+        body = self.verify(text)
+        return self.open(body, *self.label(body))[0]
 
 
 def write_header(header: TaskHeader) -> bytes:

@@ -25,12 +25,16 @@ from django_cluster.signals import post_execute_in_worker, pre_execute
 MAX_TEXT = 64_000
 """Characters kept of a message or traceback: its beginning and its end."""
 
+Started = Callable[[str, float | None], None]
+"""Told the dotted path of the function and its limit in seconds, before anything of the user's runs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ending:
     """How the function itself ended."""
 
     status: OutcomeStatus
+    arguments: bytes | None = None
     result: bytes | None = None
     failure: Failure | None = None
     error: BaseException | None = None
@@ -63,48 +67,60 @@ class Executor:
             limit = self._timeout
         return limit if limit is not None and limit > 0 else None
 
-    def run(self, job: Job, started: Callable[[float | None], None] | None = None) -> Outcome:
-        """Never raises, unless by a signal between two tasks. ``started`` is told the limit in seconds."""
+    def run(self, job: Job, started: Started | None = None) -> Outcome:
+        """Never raises, unless by a signal between two tasks. ``started`` is told what runs, and its limit."""
         return self.run_and_keep_error(job, started)[0]
 
     def run_and_keep_error(
-        self, job: Job, started: Callable[[float | None], None] | None = None
+        self, job: Job, started: Started | None = None
     ) -> tuple[Outcome, BaseException | None]:
         """As ``run``, with the exception itself for a caller in the same process (sync mode)."""
         started_at = self._clock()
         try:
-            package, arguments = self._codec.open(job.body)
-            func = load(package.header.func)
+            header, arguments = self._codec.label(job.body)
         except PackageError as error:
             return self._rejected(job, error, started_at), error
-        limit = self.limit_of(package.header)
+        limit = self.limit_of(header)
         if started is not None:
-            started(limit)
-        ending = self._call(func, package, limit)
-        outcome = self._outcome(job, package.header, arguments, ending, started_at)
-        if post_execute_in_worker.receivers:
-            announce(post_execute_in_worker, func=func, task=package, outcome=outcome)
-        return outcome, ending.error
+            started(header.func, limit)
+        ending = self._open_and_call(job, header, arguments, limit)
+        if ending.status is OutcomeStatus.REJECTED and ending.error is not None:
+            return self._rejected(job, ending.error, started_at), ending.error
+        return self._outcome(job, header, ending, started_at), ending.error
 
-    def _call(self, func: Callable[..., Any], package: TaskPackage, limit: float | None) -> Ending:
+    def _open_and_call(self, job: Job, header: TaskHeader, arguments: bytes, limit: float | None) -> Ending:
+        """Everything that may run user code, unpickling and importing too, is inside the limit."""
+        package, sealed = TaskPackage(header=header), None
         try:
             with deadline(limit):
-                if pre_execute.receivers:
-                    announce(pre_execute, func=func, task=package)
-                value = func(*package.args, **package.kwargs)
-            return Ending(OutcomeStatus.SUCCESS, self._seal.seal(value))
+                try:
+                    package, sealed = self._codec.open(job.body, header, arguments)
+                    func = load(header.func)
+                except PackageError as error:
+                    return Ending(OutcomeStatus.REJECTED, error=error)
+                ending = Ending(OutcomeStatus.SUCCESS, sealed, self._seal.seal(self._call(func, package)))
         except TaskTimeout as error:
-            return self._failed(OutcomeStatus.TIMEOUT, error, package)
+            return self._failed(OutcomeStatus.TIMEOUT, sealed, error, package)
         except BaseException as error:  # noqa: BLE001  SystemExit and its like are the task's failure, not ours
-            return self._failed(OutcomeStatus.FAILURE, error, package)
+            return self._failed(OutcomeStatus.FAILURE, sealed, error, package)
+        return ending
 
-    def _failed(self, status: OutcomeStatus, error: BaseException, package: TaskPackage) -> Ending:
+    def _call(self, func: Callable[..., Any], package: TaskPackage) -> object:
+        if pre_execute.receivers:
+            announce(pre_execute, func=func, task=package)
+        try:
+            return func(*package.args, **package.kwargs)
+        finally:
+            if post_execute_in_worker.receivers:
+                announce(post_execute_in_worker, func=func, task=package)
+
+    def _failed(
+        self, status: OutcomeStatus, sealed: bytes | None, error: BaseException, package: TaskPackage
+    ) -> Ending:
         self._reporters.report(error, package)
-        return Ending(status, failure=describe(error), error=error)
+        return Ending(status, sealed, failure=describe(error), error=error)
 
-    def _outcome(
-        self, job: Job, header: TaskHeader, arguments: bytes | None, ending: Ending, started_at: float
-    ) -> Outcome:
+    def _outcome(self, job: Job, header: TaskHeader, ending: Ending, started_at: float) -> Outcome:
         return Outcome(
             number=job.number,
             receipt=job.receipt,
@@ -118,12 +134,12 @@ class Executor:
             stopped_at=self._clock(),
             status=ending.status.value,
             worker=self._worker,
-            arguments=arguments,
+            arguments=ending.arguments,
             result=ending.result,
             failure=tuple(ending.failure) if ending.failure else None,
         )
 
-    def _rejected(self, job: Job, error: PackageError, started_at: float) -> Outcome:
+    def _rejected(self, job: Job, error: BaseException, started_at: float) -> Outcome:
         """Signed by us, and yet it can never be run here: put aside with its payload."""
         payload = self._codec.sign(job.body)
         return rejected(job.number, job.receipt, job.attempt, payload, error, started_at, self._worker, job.body)

@@ -1,0 +1,174 @@
+"""What every child does first, and the composition root of each role.
+
+A child is started with its seat, the settings and its end of the sentinel's pipe, and builds everything
+else itself: nothing that it uses was opened before the fork.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from multiprocessing.connection import wait as wait_for
+from typing import Any
+
+import django
+from django.apps import apps
+from django.db import connections
+
+from django_cluster.brokers import open_broker
+from django_cluster.cluster.host import die_with_parent, pin, set_title
+from django_cluster.cluster.monitor import Monitor
+from django_cluster.cluster.outage import Outage
+from django_cluster.cluster.pusher import Pusher
+from django_cluster.cluster.scheduler import Scheduler
+from django_cluster.cluster.scoreboard import PID, STATE, Scoreboard, State
+from django_cluster.cluster.seat import Orders, Role, Seat
+from django_cluster.cluster.worker import Worker
+from django_cluster.core.codec import Codec
+from django_cluster.core.messages import Outcome
+from django_cluster.core.sealing import Seal
+from django_cluster.core.settings import Settings
+from django_cluster.errors import BrokerError, StoreUnavailable
+from django_cluster.lifecycle.announce import announce
+from django_cluster.lifecycle.execute import Executor
+from django_cluster.lifecycle.record import Recorder, run_hook
+from django_cluster.lifecycle.reporters import Reporters
+from django_cluster.lifecycle.send import Sender
+from django_cluster.signals import post_spawn
+from django_cluster.stores import open_results
+
+logger = logging.getLogger("django_cluster")
+
+ORPHAN_LIMIT = 10
+"""Seconds that a child may live on when its sentinel is dead, to file and give back what it holds."""
+
+
+def run_child(seat: Seat, settings: Settings, pipe: Connection, foreign: tuple[int, ...]) -> None:
+    """The target of every process of the crew. ``foreign``: descriptors of siblings that a fork copied."""
+    for descriptor in foreign:
+        os.close(descriptor)
+    _take_signals(seat)
+    board = seat.folder.open_board()
+    board.set(seat.row, PID, os.getpid())
+    set_title(f"qcluster {settings.name} {seat.name}")
+    pin(seat.cpus)
+    if not apps.ready:
+        django.setup()
+    _forget_inherited_connections()
+    orders = Orders(pipe, board, seat.row)
+    announce(post_spawn, proc_name=seat.name)
+    MAINS[seat.role](seat, settings, board, orders)
+    board.set(seat.row, STATE, State.LEAVING)
+    connections.close_all()
+
+
+def _take_signals(seat: Seat) -> None:
+    """Only the sentinel ends a child: TERM and INT that reach the whole group are the sentinel's business.
+
+    Programs that a task starts get the defaults back, because an ignored signal would stay ignored in them.
+    """
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, _pass_over)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    if seat.own_group:
+        os.setpgid(0, 0)
+    if seat.role is Role.WORKER:
+        die_with_parent(signal.SIGKILL)
+    else:
+        signal.signal(signal.SIGUSR2, _orphaned)
+        die_with_parent(signal.SIGUSR2)
+    faulthandler.enable()
+
+
+def _pass_over(_number: int, _frame: object) -> None:
+    """Do nothing. A handler, unlike SIG_IGN, is not inherited by the programs that a task starts."""
+
+
+def _orphaned(_number: int, _frame: object) -> None:
+    """The sentinel is dead: finish, but let the kernel end us if we hang over it."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(ORPHAN_LIMIT)
+
+
+def _forget_inherited_connections() -> None:
+    """Drop what a fork copied without a word to the server: the goodbye would end the parent's session."""
+    for connection in connections.all(initialized_only=True):
+        connection.connection = None
+        connection.inc_thread_sharing()
+
+
+# ── the composition root of each role ────────────────────────────────────────────────────────────
+
+
+def monitor_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orders) -> None:
+    results = open_results(settings.results)
+    recorder = Recorder(results, open_broker(settings.broker), settings.delivery)
+
+    def hook(outcome: Outcome) -> None:
+        run_hook(outcome, results.get)
+
+    Monitor(seat, board, orders, recorder, hook=hook, prune=results.prune).run()
+
+
+def pusher_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orders) -> None:
+    broker, codec = open_broker(settings.broker), Codec(settings.signing)
+    Pusher(seat, board, orders, broker, codec, (settings.broker, settings.crew)).run()
+
+
+def worker_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orders) -> None:
+    signing = settings.signing
+    executor = Executor(
+        Codec(signing),
+        Seal(signing.secret, signing.fallbacks, signing.serializer),
+        Reporters(settings.reporters),
+        timeout=settings.crew.timeout,
+        worker=f"{seat.name} ({os.uname().nodename}:{os.getpid()})",
+    )
+    Worker(seat, board, orders, executor, settings.crew, tidy_connections).run()
+
+
+def scheduler_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orders) -> None:
+    sender = Sender(Codec(settings.signing), open_broker(settings.broker))
+    scheduler = build_scheduler(settings, sender)
+    outage = Outage("The schedule table or the broker")
+    board.set(seat.row, STATE, State.IDLE)
+    while not orders.leave:
+        pause = 1.0
+        try:
+            pause = scheduler.tick()
+            outage.over()
+        except (StoreUnavailable, BrokerError) as error:
+            outage.failed(error)
+            pause = max(0.0, outage.retry_at - time.monotonic())
+        wait_for([orders], pause)  # type: ignore[list-item]  has fileno()
+
+
+def build_scheduler(settings: Settings, sender: Sender) -> Scheduler:
+    raise NotImplementedError
+
+
+MAINS: dict[Role, Callable[[Seat, Settings, Scoreboard, Orders], Any]] = {
+    Role.MONITOR: monitor_main,
+    Role.PUSHER: pusher_main,
+    Role.WORKER: worker_main,
+    Role.SCHEDULER: scheduler_main,
+}
+
+
+def tidy_connections() -> None:
+    """After a task: no open transaction and no broken or outdated connection is left to the next one."""
+    for connection in connections.all(initialized_only=True):
+        if connection.in_atomic_block:
+            connection.in_atomic_block = False  # else close() would leave the block half open
+            connection.close()
+        connection.close_if_unusable_or_obsolete()
+        if connection.queries_logged:
+            connection.queries_log.clear()
+
+

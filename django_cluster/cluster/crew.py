@@ -1,0 +1,237 @@
+"""The crew: every slot, who sits in it, and the carrying out of verdicts.
+
+The hands of the sentinel. It opens no connection and reads no task.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from django_cluster.cluster.child import run_child
+from django_cluster.cluster.guard import YOUNG, Seen, Verdict, judge
+from django_cluster.cluster.host import share_of_cpus, shared_memory_folder, usable_cpus
+from django_cluster.cluster.scoreboard import CAUSE, ORDER, Cause, Order, Row, Scoreboard, State
+from django_cluster.cluster.seat import Folder, Role, Seat
+from django_cluster.core.settings import Settings
+
+logger = logging.getLogger("django_cluster")
+
+SPARE_ROWS = 32
+"""Rows of dead children that stay readable before one is used again."""
+START_ORDER = (Role.MONITOR, Role.PUSHER, Role.WORKER, Role.SCHEDULER)
+
+
+@dataclass(eq=False)
+class Slot:
+    """A place in the crew, which outlives its holders."""
+
+    role: Role
+    index: int
+    process: BaseProcess | None = None
+    pipe: Connection | None = None
+    seat: Seat | None = None
+    started: float = 0.0
+    young_deaths: int = 0
+    failed_boots: int = 0
+    refill_at: float = 0.0
+    """Monotonic time before which an empty slot is not filled."""
+    told_to_leave: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.role} {self.index + 1}" if self.role is Role.WORKER else str(self.role)
+
+    @property
+    def empty(self) -> bool:
+        return self.process is None
+
+
+@dataclass
+class Crew:
+    """All slots of one cluster. ``launch`` and ``disband`` frame its life."""
+
+    settings: Settings
+    slots: list[Slot] = field(init=False)
+    restarts: int = 0
+
+    def __post_init__(self) -> None:
+        counts = {Role.WORKER: self.settings.crew.workers, Role.SCHEDULER: int(self.settings.schedule.enabled)}
+        self.slots = [Slot(role, index) for role in START_ORDER for index in range(counts.get(role, 1))]
+        self._context: Any = multiprocessing.get_context(self.settings.crew.start_method)
+        self._forks = self.settings.crew.start_method == "fork"
+        self._cpus = usable_cpus()
+        self._seat_number = 0
+        self._next_row = 0
+
+    # ── life ─────────────────────────────────────────────────────────────────────────────────────
+
+    def launch(self) -> None:
+        """Make the private folder and fill every slot."""
+        rows = len(self.slots) + SPARE_ROWS
+        path = Path(tempfile.mkdtemp(prefix="qcluster-", dir=shared_memory_folder()))
+        self.folder = Folder(path, secrets.token_bytes(32), rows)
+        self.board = Scoreboard.create(self.folder.board_path, rows)
+        for slot in self.slots:
+            self.fill(slot)
+
+    def disband(self) -> None:
+        """End whoever is left, and leave nothing behind."""
+        for slot in self.slots:
+            if slot.process is not None:
+                self._kill(slot)
+                slot.process.join()
+                self._empty(slot)
+        self.board.close()
+        shutil.rmtree(self.folder.path, ignore_errors=True)
+
+    # ── looking ──────────────────────────────────────────────────────────────────────────────────
+
+    def of(self, *roles: Role) -> Iterator[Slot]:
+        return (slot for slot in self.slots if slot.role in roles)
+
+    def row_of(self, slot: Slot) -> Row:
+        assert slot.seat is not None
+        return self.board.read(slot.seat.row)
+
+    @property
+    def ready(self) -> bool:
+        """Whether every child has finished booting."""
+        return all(slot.seat and self.row_of(slot).state is not State.BOOTING for slot in self.slots)
+
+    def sentinels(self) -> list[int]:
+        """Descriptors that become readable when a child ends."""
+        return [slot.process.sentinel for slot in self.slots if slot.process is not None]
+
+    def examine(self, slot: Slot, now: float) -> Verdict:
+        """What is to be done about a filled slot."""
+        assert slot.process is not None
+        crew = self.settings.crew
+        row = self.row_of(slot)
+        seen = Seen(row, self._exit_of(slot), now - slot.started, slot.young_deaths, slot.failed_boots)
+        return judge(seen, now, grace=crew.timeout_grace, boot_timeout=crew.boot_timeout)
+
+    def next_deadline(self) -> float | None:
+        """The monotonic time of the earliest hard limit of a running task."""
+        rows = [self.row_of(slot) for slot in self.of(Role.WORKER) if not slot.empty]
+        deadlines = [row.deadline for row in rows if row.state is State.BUSY and row.deadline]
+        return min(deadlines) + self.settings.crew.timeout_grace if deadlines else None
+
+    def _exit_of(self, slot: Slot) -> int | None:
+        assert slot.process is not None
+        return slot.process.exitcode
+
+    # ── acting ───────────────────────────────────────────────────────────────────────────────────
+
+    def fill(self, slot: Slot) -> None:
+        """Start a new life in an empty slot."""
+        seat = self._new_seat(slot)
+        self.board.clear(seat.row, seat.number)
+        reader, writer = self._context.Pipe(duplex=False)
+        process = self._context.Process(
+            target=run_child,
+            args=(seat, self.settings, reader, self._foreign(writer)),
+            name=seat.name,
+            daemon=self.settings.crew.daemonize,
+        )
+        slot.seat, slot.pipe, slot.process = seat, writer, process
+        slot.started, slot.told_to_leave = time.monotonic(), False
+        process.start()
+        reader.close()
+
+    def _new_seat(self, slot: Slot) -> Seat:
+        self._seat_number += 1
+        worker = slot.role is Role.WORKER
+        cpus = share_of_cpus(slot.index, self.settings.crew.cpu_affinity, self._cpus) if worker else []
+        own_group = worker and not self.settings.crew.daemonize
+        return Seat(slot.role, slot.index, self._seat_number, self._free_row(), self.folder, tuple(cpus), own_group)
+
+    def _free_row(self) -> int:
+        """The row that has been out of use for the longest time."""
+        taken = {slot.seat.row for slot in self.slots if slot.seat is not None and not slot.empty}
+        while True:
+            row = self._next_row
+            self._next_row = (self._next_row + 1) % self.folder.rows
+            if row not in taken:
+                return row
+
+    def _foreign(self, own_writer: Connection) -> tuple[int, ...]:
+        """What a forked child must close: the sentinel's ends of all pipes, its own included.
+
+        A copy of such an end in a sibling would hide the death of the sentinel.
+        """
+        if not self._forks:
+            return ()
+        return (own_writer.fileno(), *(slot.pipe.fileno() for slot in self.slots if slot.pipe is not None))
+
+    def tell_to_leave(self, *roles: Role) -> None:
+        for slot in self.of(*roles):
+            if slot.seat is None or slot.pipe is None or slot.told_to_leave:
+                continue
+            slot.told_to_leave = True
+            self.board.set(slot.seat.row, ORDER, Order.LEAVE)
+            with suppress(OSError):
+                os.write(slot.pipe.fileno(), b"!")
+
+    def kill(self, slot: Slot, cause: Cause) -> None:
+        """SIGKILL, after writing why: the monitor must be able to say so."""
+        assert slot.seat is not None
+        self.board.set(slot.seat.row, CAUSE, cause)
+        self._kill(slot)
+
+    def _kill(self, slot: Slot) -> None:
+        assert slot.process is not None
+        assert slot.seat is not None
+        pid = slot.process.pid
+        if slot.seat.own_group and pid is not None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
+        slot.process.kill()
+
+    def clear_away(self, slot: Slot, verdict: Verdict, now: float) -> None:
+        """A holder has ended: note how, and decide when the slot may be filled again."""
+        exitcode = self._exit_of(slot)
+        assert exitcode is not None
+        row = self.row_of(slot)
+        unready = row.state is State.BOOTING
+        slot.failed_boots = slot.failed_boots + 1 if unready else 0
+        slot.young_deaths = slot.young_deaths + 1 if now - slot.started < YOUNG else 0
+        slot.refill_at = now + verdict.delay
+        self._log_end(slot, exitcode, row)
+        self._empty(slot)
+
+    def _empty(self, slot: Slot) -> None:
+        assert slot.process is not None
+        assert slot.seat is not None
+        assert slot.pipe is not None
+        self.board.set_exit(slot.seat.row, slot.process.exitcode or 0)
+        if slot.seat.own_group and slot.process.pid is not None:
+            with suppress(ProcessLookupError, PermissionError):  # what its tasks have started goes with it
+                os.killpg(slot.process.pid, signal.SIGKILL)
+        slot.process.close()
+        slot.pipe.close()
+        slot.process = slot.pipe = None
+
+    def _log_end(self, slot: Slot, exitcode: int, row: Row) -> None:
+        if row.state is State.LEAVING and exitcode == 0:
+            logger.debug("%s (%d) has left.", slot.name, row.pid)
+        elif row.cause is Cause.TIMEOUT:
+            logger.warning("%s (%d) was killed: its task overran its time limit.", slot.name, row.pid)
+        else:
+            how = f"was killed by signal {-exitcode}" if exitcode < 0 else f"ended with exit code {exitcode}"
+            logger.error("%s (%d) %s.", slot.name, row.pid, how)
+
+

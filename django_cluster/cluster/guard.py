@@ -1,0 +1,71 @@
+"""What the sentinel decides about a child: a pure function of what it sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from django_cluster.cluster.scoreboard import Cause, Row, State
+
+YOUNG = 10.0
+"""Seconds of life below which a death counts towards the growing delay."""
+MAX_DELAY = 5.0
+"""Seconds; the longest pause before a slot is filled again."""
+HOPELESS = 6
+"""So many deaths in a row before a child was ready once, and the cluster gives up."""
+
+
+class Action(Enum):
+    KEEP = "keep"
+    KILL = "kill"
+    REPLACE = "replace"
+    GIVE_UP = "give up"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    action: Action
+    cause: Cause = Cause.NONE
+    delay: float = 0.0
+    """Seconds before a replacement is started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Everything that a verdict depends on."""
+
+    row: Row
+    exit: int | None
+    """None while the process lives."""
+    age: float
+    """Seconds since it was started."""
+    young_deaths: int
+    """How often this slot's holders died young in a row, this one not counted."""
+    failed_boots: int
+    """How often in a row they died before they were ready once."""
+
+
+KEEP = Verdict(Action.KEEP)
+
+
+def judge(seen: Seen, now: float, *, grace: float, boot_timeout: float) -> Verdict:
+    """``now`` is monotonic; ``grace`` are the seconds between the soft and the hard limit."""
+    row = seen.row
+    if seen.exit is None:
+        if row.state is State.BUSY and row.deadline and now > row.deadline + grace:
+            return Verdict(Action.KILL, Cause.TIMEOUT)
+        if row.state is State.BOOTING and seen.age > boot_timeout:
+            return Verdict(Action.KILL, Cause.BOOT)
+        return KEEP
+    if row.state is State.LEAVING and seen.exit == 0:
+        return Verdict(Action.REPLACE)
+    if row.state is State.BOOTING and seen.failed_boots + 1 >= HOPELESS:
+        return Verdict(Action.GIVE_UP)
+    if row.cause is Cause.TIMEOUT or seen.age >= YOUNG:
+        return Verdict(Action.REPLACE)
+    return Verdict(Action.REPLACE, delay=delay_after(seen.young_deaths))
+
+
+def delay_after(young_deaths: int) -> float:
+    """None after the first, then 0.1 s doubling up to ``MAX_DELAY``."""
+    return 0.0 if young_deaths == 0 else min(0.1 * 2 ** min(young_deaths - 1, 16), MAX_DELAY)

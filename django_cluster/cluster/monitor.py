@@ -1,0 +1,179 @@
+"""The monitor: outcomes → rows, acknowledgements, *filed*.
+
+It believes a worker's own outcome before anybody's report about that worker: an obituary is looked at only
+when the dead worker's line has been read to its end.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from django_cluster.cluster.outage import Outage
+from django_cluster.cluster.scoreboard import STATE, Scoreboard, State
+from django_cluster.cluster.seat import Orders, Seat
+from django_cluster.cluster.wire import Heard, Hub, Peer
+from django_cluster.core.messages import Outcome
+from django_cluster.errors import BrokerError, StoreUnavailable
+from django_cluster.lifecycle.record import Recorder, tell
+
+logger = logging.getLogger("django_cluster")
+
+PAUSE = 0.5
+"""Seconds of the longest sleep between two looks around."""
+MAX_BATCH = 512
+"""Outcomes that are filed together."""
+PRUNE_EVERY = 10.0
+"""Seconds between two looks for rows that need not be kept."""
+MAX_SEEN = 1 << 14
+"""Job numbers remembered of one worker; it never holds as many unfiled outcomes as that."""
+
+
+class Attendance:
+    """Which outcomes each worker has sent, as long as somebody may still ask."""
+
+    def __init__(self) -> None:
+        self._present: dict[Peer, int] = {}
+        self._seen: dict[int, deque[int]] = {}
+
+    def enter(self, peer: Peer, seat: int) -> None:
+        self._present[peer] = seat
+        self._seen.setdefault(seat, deque(maxlen=MAX_SEEN))
+
+    def note(self, peer: Peer, number: int) -> None:
+        self._seen[self._present[peer]].append(number)
+
+    def leave(self, peer: Peer) -> None:
+        self._present.pop(peer, None)
+
+    def is_here(self, seat: int) -> bool:
+        return seat in self._present.values()
+
+    def take_seen(self, seat: int) -> set[int]:
+        """The numbers that this seat has sent; it is dead, nobody will ask again."""
+        return set(self._seen.pop(seat, ()))
+
+
+class Monitor:
+    """Files outcomes in batches: whatever has arrived is one transaction, one acknowledgement, one answer."""
+
+    def __init__(
+        self,
+        seat: Seat,
+        board: Scoreboard,
+        orders: Orders,
+        recorder: Recorder,
+        *,
+        hook: Callable[[Outcome], None],
+        prune: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._seat, self._board, self._orders = seat, board, orders
+        self._recorder, self._hook, self._prune, self._clock = recorder, hook, prune, clock
+        self._hub = Hub(seat.folder.reports)
+        self._hub.also_wake_for(orders.fileno())
+        self._attendance = Attendance()
+        self._pending: deque[tuple[Peer, Outcome]] = deque()
+        self._obituaries: list[tuple[Peer, int, list[Outcome], bool]] = []
+        self._outage = Outage("The result store or the broker", clock)
+        self._prune_at = clock() + PRUNE_EVERY
+        self._unpruned = False
+
+    # ── the loop ─────────────────────────────────────────────────────────────────────────────────
+
+    def run(self) -> None:
+        """Until told to leave and the last line has closed."""
+        self._board.set(self._seat.row, STATE, State.IDLE)
+        while not self.gone:
+            self.tick()
+        self._board.set(self._seat.row, STATE, State.LEAVING)
+        self._hub.close()
+
+    @property
+    def gone(self) -> bool:
+        return not (self._hub.peers or self._pending or self._obituaries) and self._orders.leave
+
+    def tick(self) -> None:
+        """One turn: hear everybody, file what there is, prune now and then."""
+        for heard in self._hub.poll(self._pause()):
+            self._hear(heard)
+        self._consider_obituaries()
+        if self._pending and self._outage.due:
+            self._file()
+        elif self._unpruned and self._clock() >= self._prune_at:
+            self._prune_now()
+
+    def _pause(self) -> float:
+        if self._obituaries:
+            return 0.01
+        if self._pending:
+            return min(PAUSE, max(0.0, self._outage.retry_at - self._clock()))
+        return PAUSE
+
+    # ── hearing ──────────────────────────────────────────────────────────────────────────────────
+
+    def _hear(self, heard: Heard) -> None:
+        for word, *values in heard.messages:
+            if word == "hello":
+                self._attendance.enter(heard.peer, values[0])
+            elif word == "outcomes":
+                self._note(heard.peer, values[-1])
+            elif word == "obituary":
+                self._obituaries.append((heard.peer, values[0], _outcomes(values[1]), False))
+        if heard.ended:
+            self._attendance.leave(heard.peer)
+
+    def _note(self, peer: Peer, outcomes: Sequence[Any]) -> None:
+        for outcome in _outcomes(outcomes):
+            self._attendance.note(peer, outcome.number)
+            self._pending.append((peer, outcome))
+
+    def _consider_obituaries(self) -> None:
+        """Believe a report about a dead worker when its line has ended, and one whole look later:
+        what it sent last, or a call that nobody had answered yet, comes first."""
+        waiting = []
+        for peer, seat, outcomes, looked_once in self._obituaries:
+            if self._attendance.is_here(seat) or not looked_once:
+                waiting.append((peer, seat, outcomes, not self._attendance.is_here(seat)))
+                continue
+            seen = self._attendance.take_seen(seat)
+            known = [outcome.number for outcome in outcomes if outcome.number in seen]
+            self._pending.extend((peer, outcome) for outcome in outcomes if outcome.number not in seen)
+            if known:
+                peer.send(("filed", known))
+        self._obituaries = waiting
+
+    # ── filing ───────────────────────────────────────────────────────────────────────────────────
+
+    def _file(self) -> None:
+        """Record one batch; what cannot be recorded now stays, in its order."""
+        batch = [self._pending.popleft() for _ in range(min(MAX_BATCH, len(self._pending)))]
+        try:
+            saved = self._recorder.record([outcome for _, outcome in batch])
+        except (StoreUnavailable, BrokerError) as error:
+            self._pending.extendleft(reversed(batch))
+            self._outage.failed(error)
+            return
+        self._outage.over()
+        answers: dict[Peer, list[int]] = {}
+        for peer, outcome in batch:
+            answers.setdefault(peer, []).append(outcome.number)
+        for peer, numbers in answers.items():
+            peer.send(("filed", numbers))
+        self._unpruned = True
+        tell(saved, self._hook)
+
+    def _prune_now(self) -> None:
+        self._prune_at = self._clock() + PRUNE_EVERY
+        self._unpruned = False
+        try:
+            self._prune()
+        except StoreUnavailable as error:
+            self._outage.failed(error)
+
+
+def _outcomes(values: Sequence[Any]) -> list[Outcome]:
+    return [Outcome(*each) for each in values]

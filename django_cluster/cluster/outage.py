@@ -1,0 +1,51 @@
+"""A server that is away: say so once, wait longer and longer, say when it is back."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+
+logger = logging.getLogger("django_cluster")
+
+FIRST_DELAY = 0.1
+MAX_DELAY = 5.0
+
+
+class Outage:
+    """Remembers whether ``what`` is away, and when to try again."""
+
+    def __init__(self, what: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._what = what
+        self._clock = clock
+        self._delay = 0.0
+        self._since = 0.0
+        self.retry_at = 0.0
+
+    @property
+    def lasts(self) -> bool:
+        return self._delay > 0
+
+    @property
+    def due(self) -> bool:
+        """Whether to try now."""
+        return self._clock() >= self.retry_at
+
+    def failed(self, error: BaseException) -> None:
+        now = self._clock()
+        if not self.lasts:
+            self._since = now
+            logger.warning("%s cannot be used: %s Waiting for it.", self._what, _sentence(error))
+        self._delay = min(self._delay * 2 or FIRST_DELAY, MAX_DELAY)
+        self.retry_at = now + self._delay * random.uniform(0.75, 1.0)  # noqa: S311  jitter, not a secret
+
+    def over(self) -> None:
+        if self.lasts:
+            logger.info("%s is back after %.1f seconds.", self._what, self._clock() - self._since)
+        self._delay = self.retry_at = 0.0
+
+
+def _sentence(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text if text.endswith(".") else f"{text}."

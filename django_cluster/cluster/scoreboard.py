@@ -1,0 +1,161 @@
+"""Shared memory without a lock: one row for each life of each child.
+
+A field has exactly one writer, named below; anybody reads. A field is one aligned machine word, so that
+a reader sees the old value or the new, never half of each. Nothing can be left locked by a killed process.
+
+A new life gets a row that nobody has used for a while, so that what a dead child last wrote can still be
+read by those who must account for it.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+WORD = 8
+WORDS_PER_ROW = 16
+
+
+class State(IntEnum):
+    """What a child is doing. Written by the child."""
+
+    EMPTY = 0
+    BOOTING = 1
+    IDLE = 2
+    BUSY = 3
+    """Runs a task; only now a deadline counts."""
+    LEAVING = 4
+
+
+class Order(IntEnum):
+    """What the sentinel wants of a child. Written by the sentinel."""
+
+    STAY = 0
+    LEAVE = 1
+
+
+class Cause(IntEnum):
+    """Why the sentinel ended a child. Written by the sentinel, *before* it kills."""
+
+    NONE = 0
+    TIMEOUT = 1
+    BOOT = 2
+    SHUTDOWN = 3
+    STUCK = 4
+
+
+# The words of a row. The first block is the child's, the second the sentinel's, the last the pusher's.
+PID, STATE, RUNNING, BEGUN, DONE, RSS = range(6)
+STARTED, DEADLINE = 6, 7  # read and written as floats: time.monotonic()
+SEAT, ORDER, CAUSE, EXIT = 8, 9, 10, 11
+REVOKED = 12
+
+STILL_RUNNING = 0
+"""Value of EXIT while the child lives. Afterwards it is the exit code + ``EXIT_OFFSET``."""
+EXIT_OFFSET = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row as it was read at one moment."""
+
+    seat: int
+    pid: int
+    state: State
+    running: int
+    """Number of the job that runs; 0 = none."""
+    begun: int
+    """Number of the last job that was begun."""
+    done: int
+    rss: int
+    started: float
+    deadline: float
+    """``time.monotonic()`` at which the task is overdue; 0 = never."""
+    order: Order
+    cause: Cause
+    exit: int | None
+    """Exit code; -n = killed by signal n; None while it lives."""
+    revoked: int
+
+
+class Scoreboard:
+    """The rows, in a small file that every process of the cluster maps."""
+
+    def __init__(self, path: Path, rows: int) -> None:
+        self.path = path
+        self.rows = rows
+        with path.open("r+b") as file:
+            self._memory = mmap.mmap(file.fileno(), rows * WORDS_PER_ROW * WORD)
+        self._ints = memoryview(self._memory).cast("Q")
+        self._floats = memoryview(self._memory).cast("d")
+
+    @classmethod
+    def create(cls, path: Path, rows: int) -> Scoreboard:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        os.ftruncate(descriptor, rows * WORDS_PER_ROW * WORD)
+        os.close(descriptor)
+        return cls(path, rows)
+
+    def close(self) -> None:
+        self._ints.release()
+        self._floats.release()
+        self._memory.close()
+
+    def get(self, row: int, word: int) -> int:
+        return self._ints[row * WORDS_PER_ROW + word]
+
+    def set(self, row: int, word: int, value: int) -> None:
+        self._ints[row * WORDS_PER_ROW + word] = value
+
+    def clear(self, row: int, seat: int) -> None:
+        """Make a row ready for a new life; done by the sentinel before the child is started."""
+        for word in range(WORDS_PER_ROW):
+            self.set(row, word, 0)
+        self.set(row, STATE, State.BOOTING)
+        self.set(row, SEAT, seat)
+
+    def begin(self, row: int, number: int, started: float, deadline: float) -> None:
+        """The child begins job ``number``. ``begun`` last: whoever sees it sees the rest."""
+        base = row * WORDS_PER_ROW
+        self._floats[base + STARTED] = started
+        self._floats[base + DEADLINE] = deadline
+        self._ints[base + RUNNING] = number
+        self._ints[base + STATE] = State.BUSY
+        self._ints[base + BEGUN] = number
+
+    def set_deadline(self, row: int, deadline: float) -> None:
+        self._floats[row * WORDS_PER_ROW + DEADLINE] = deadline
+
+    def finish(self, row: int, *, counted: bool = True) -> None:
+        """The child has finished the job that ran; ``counted=False``: or has handed it back."""
+        base = row * WORDS_PER_ROW
+        self._ints[base + STATE] = State.IDLE
+        self._ints[base + RUNNING] = 0
+        self._floats[base + DEADLINE] = 0.0
+        self._ints[base + DONE] += counted
+
+    def read(self, row: int) -> Row:
+        base = row * WORDS_PER_ROW
+        words = self._ints[base : base + WORDS_PER_ROW].tolist()
+        ended = words[EXIT]
+        return Row(
+            seat=words[SEAT],
+            pid=words[PID],
+            state=State(words[STATE]),
+            running=words[RUNNING],
+            begun=words[BEGUN],
+            done=words[DONE],
+            rss=words[RSS],
+            started=self._floats[base + STARTED],
+            deadline=self._floats[base + DEADLINE],
+            order=Order(words[ORDER]),
+            cause=Cause(words[CAUSE]),
+            exit=None if ended == STILL_RUNNING else ended - EXIT_OFFSET,
+            revoked=words[REVOKED],
+        )
+
+    def set_exit(self, row: int, code: int) -> None:
+        self.set(row, EXIT, code + EXIT_OFFSET)

@@ -1,0 +1,95 @@
+"""What a child is given when it is started: where it sits, and what it is to do there."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from django_cluster.cluster.scoreboard import ORDER, Order, Scoreboard
+from django_cluster.cluster.wire import Address
+
+
+class Role(StrEnum):
+    """In the order in which they are started."""
+
+    MONITOR = "monitor"
+    PUSHER = "pusher"
+    WORKER = "worker"
+    SCHEDULER = "scheduler"
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """The private folder of one running cluster: its scoreboard and its two sockets."""
+
+    path: Path
+    key: bytes
+    rows: int
+
+    @property
+    def jobs(self) -> Address:
+        """Where the pusher listens."""
+        return Address(self.path / "jobs", self.key)
+
+    @property
+    def reports(self) -> Address:
+        """Where the monitor listens."""
+        return Address(self.path / "reports", self.key)
+
+    @property
+    def board_path(self) -> Path:
+        return self.path / "scoreboard"
+
+    def open_board(self) -> Scoreboard:
+        return Scoreboard(self.board_path, self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """One life of one child. A replacement gets a new seat, with a new number and another row."""
+
+    role: Role
+    index: int
+    """Which of its role, from 0."""
+    number: int
+    """Unique in the life of the cluster, growing."""
+    row: int
+    folder: Folder
+    cpus: tuple[int, ...] = ()
+    own_group: bool = False
+    """Whether it leads a process group of its own, so that what its tasks start can be ended with it."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.role} {self.index + 1}" if self.role is Role.WORKER else str(self.role)
+
+
+class Orders:
+    """The sentinel's voice in a child: a pipe on which one byte means *leave*, and its end that nobody guards us."""
+
+    def __init__(self, pipe: Connection, board: Scoreboard, row: int) -> None:
+        self._pipe = pipe
+        self._board = board
+        self._row = row
+        self.orphaned = False
+
+    def fileno(self) -> int:
+        return self._pipe.fileno()
+
+    @property
+    def leave(self) -> bool:
+        """Whether to finish and go."""
+        self._look()
+        return self.orphaned or self._board.get(self._row, ORDER) == Order.LEAVE
+
+    def _look(self) -> None:
+        try:
+            while self._pipe.poll():
+                if not os.read(self._pipe.fileno(), 64):
+                    self.orphaned = True
+                    return
+        except OSError:
+            self.orphaned = True

@@ -1,0 +1,226 @@
+"""The sentinel: starts the crew, looks, replaces, ends it.
+
+It owns no connection, no lock and no data, and it never waits for anything longer than its guard cycle.
+Its signal handlers only note; the loop acts.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import Enum
+from multiprocessing.connection import wait
+from types import FrameType
+
+from django_cluster.cluster.crew import Crew, Slot
+from django_cluster.cluster.guard import Action
+from django_cluster.cluster.host import set_title
+from django_cluster.cluster.scoreboard import Cause, State
+from django_cluster.cluster.seat import Role
+from django_cluster.core.settings import Settings
+
+logger = logging.getLogger("django_cluster")
+
+GRACEFUL = (signal.SIGTERM, signal.SIGINT)
+CLOSING_LIMIT = 10.0
+"""Seconds for the pusher to give back, and again for the monitor to file, when the workers are gone."""
+
+
+class Phase(Enum):
+    STARTING = "starting"
+    RUNNING = "running"
+    DRAINING = "draining"
+    """The scheduler, the workers and the pusher are leaving."""
+    CLOSING = "closing"
+    """The monitor files the last outcomes."""
+    STOPPED = "stopped"
+
+
+class ExitCode:
+    """What ``qcluster`` says to who started it."""
+
+    GRACEFUL = 0
+    CRASH_LOOP = 3
+    KILLED_TASKS = 4
+    """The stop was ordered or overdue, and running tasks were cut off (they will run again)."""
+
+
+class Sentinel:
+    """One cluster. ``run`` returns an exit code when everything has ended."""
+
+    def __init__(self, settings: Settings, when_running: Callable[[], None] = lambda: None) -> None:
+        self._settings = settings
+        self._when_running = when_running
+        self._crew = Crew(settings)
+        self._phase = Phase.STARTING
+        self._overdue_at = 0.0
+        self._signals: list[int] = []
+        self._exit_code = ExitCode.GRACEFUL
+        self._ear, self._mouth = socket.socketpair()
+
+    def run(self) -> int:
+        """Blocks until the cluster has stopped; call it in the main thread."""
+        with handling(self._note, self._mouth):
+            set_title(f"qcluster {self._settings.name} sentinel")
+            try:
+                self._crew.launch()
+                logger.info(
+                    "Cluster %s starts: queue %s, %d workers, sentinel %d.",
+                    self._settings.name, self._settings.queue, self._settings.crew.workers, os.getpid(),
+                )  # fmt: skip
+                while self._phase is not Phase.STOPPED:
+                    self.tick()
+            finally:
+                self._crew.disband()
+        logger.info("Cluster %s has stopped.", self._settings.name)
+        return self._exit_code
+
+    def tick(self) -> None:
+        """One turn: signals, then the overdue, then the missing."""
+        self._wait()
+        self._obey_signals()
+        now = time.monotonic()
+        for slot in self._crew.slots:
+            self._look_at(slot, now)
+        self._advance(now)
+
+    def _wait(self) -> None:
+        now = time.monotonic()
+        moments = [now + self._settings.crew.guard_cycle]
+        moments += [slot.refill_at for slot in self._crew.slots if slot.empty and slot.refill_at > now]
+        if deadline := self._crew.next_deadline():
+            moments.append(deadline)
+        wait([self._ear, *self._crew.sentinels()], max(0.0, min(moments) - now))
+        self._empty_ear()
+
+    # ── guarding ─────────────────────────────────────────────────────────────────────────────────
+
+    def _look_at(self, slot: Slot, now: float) -> None:
+        if slot.empty:
+            if self._wanted(slot) and now >= slot.refill_at:
+                self._crew.restarts += 1
+                self._crew.fill(slot)
+                self._repeat_order(slot)
+            return
+        verdict = self._crew.examine(slot, now)
+        if verdict.action is Action.KILL:
+            self._crew.kill(slot, verdict.cause)
+        elif verdict.action is Action.GIVE_UP:
+            self._crew.clear_away(slot, verdict, now)
+            self._give_up(slot)
+        elif verdict.action is Action.REPLACE:
+            self._crew.clear_away(slot, verdict, now)
+
+    def _wanted(self, slot: Slot) -> bool:
+        """Whether an empty slot is to be filled. While stopping, those who settle accounts still are."""
+        if self._phase in (Phase.STARTING, Phase.RUNNING):
+            return True
+        if slot.role is Role.PUSHER:
+            return self._phase is Phase.DRAINING and not self._all_gone(Role.WORKER)
+        if slot.role is Role.MONITOR:
+            return self._phase is Phase.DRAINING and not self._all_gone(Role.WORKER, Role.PUSHER)
+        return False
+
+    def _repeat_order(self, slot: Slot) -> None:
+        if self._phase is Phase.DRAINING and slot.role is Role.PUSHER:
+            self._crew.tell_to_leave(Role.PUSHER)
+
+    def _give_up(self, slot: Slot) -> None:
+        logger.critical(
+            "The %s died %d times before it was ready; the cluster gives up. Look above for the reason.",
+            slot.name, slot.failed_boots,
+        )  # fmt: skip
+        self._exit_code = ExitCode.CRASH_LOOP
+        self._stop_now(Cause.STUCK)
+
+    # ── stopping ─────────────────────────────────────────────────────────────────────────────────
+
+    def _advance(self, now: float) -> None:
+        """From phase to phase, when what a phase waits for has happened or its time is up."""
+        if self._phase is Phase.STARTING and self._crew.ready:
+            self._phase = Phase.RUNNING
+            logger.info("Cluster %s is running.", self._settings.name)
+            self._when_running()
+        elif self._phase is Phase.DRAINING:
+            if self._all_gone(Role.SCHEDULER, Role.WORKER, Role.PUSHER):
+                self._phase = Phase.CLOSING
+                self._overdue_at = now + CLOSING_LIMIT
+                self._crew.tell_to_leave(Role.MONITOR)
+            elif now >= self._overdue_at:
+                self._cut_off(now)
+        elif self._phase is Phase.CLOSING and (self._all_gone(*Role) or now >= self._overdue_at):
+            self._phase = Phase.STOPPED
+
+    def _cut_off(self, now: float) -> None:
+        """The graceful stop took too long: end the workers, then whoever still does not go."""
+        workers = [slot for slot in self._crew.of(Role.WORKER) if not slot.empty]
+        late = workers or [slot for slot in self._crew.of(Role.SCHEDULER, Role.PUSHER) if not slot.empty]
+        for slot in late:
+            if self._crew.row_of(slot).state is State.BUSY:
+                self._exit_code = ExitCode.KILLED_TASKS
+                logger.warning("%s did not finish its task in time and is ended; the task is given back.", slot.name)
+            self._crew.kill(slot, Cause.SHUTDOWN)
+        self._overdue_at = now + CLOSING_LIMIT
+
+    def _all_gone(self, *roles: Role) -> bool:
+        return all(slot.empty for slot in self._crew.of(*roles))
+
+    def stop(self) -> None:
+        """Graceful: take nothing new, let running tasks finish within ``shutdown_timeout``."""
+        if self._phase not in (Phase.STARTING, Phase.RUNNING):
+            return
+        logger.info("Cluster %s stops: running tasks may finish.", self._settings.name)
+        self._phase = Phase.DRAINING
+        self._overdue_at = time.monotonic() + self._settings.crew.shutdown_timeout
+        self._crew.tell_to_leave(Role.SCHEDULER, Role.PUSHER, Role.WORKER)
+
+    def _stop_now(self, cause: Cause) -> None:
+        """At once: running tasks are cut off and given back, what is done is still filed."""
+        self.stop()
+        self._overdue_at = 0.0
+        for slot in self._crew.of(Role.WORKER):
+            if not slot.empty:
+                if self._crew.row_of(slot).state is State.BUSY and cause is Cause.SHUTDOWN:
+                    self._exit_code = ExitCode.KILLED_TASKS
+                self._crew.kill(slot, cause)
+
+    # ── signals ──────────────────────────────────────────────────────────────────────────────────
+
+    def _obey_signals(self) -> None:
+        signals, self._signals = self._signals, []
+        for number in signals:
+            if number == signal.SIGQUIT or (number in GRACEFUL and self._phase is Phase.DRAINING):
+                logger.warning("Stopping now: running tasks are cut off and given back.")
+                self._stop_now(Cause.SHUTDOWN)
+            elif number in GRACEFUL:
+                self.stop()
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        self._signals.append(number)
+
+    def _empty_ear(self) -> None:
+        self._ear.setblocking(False)
+        try:
+            while self._ear.recv(4096):
+                pass
+        except BlockingIOError:
+            pass
+
+
+@contextmanager
+def handling(handler: Callable[[int, FrameType | None], None], mouth: socket.socket) -> Iterator[None]:
+    """Put the handler in place for a while; every signal also writes to ``mouth`` and so wakes the loop."""
+    mouth.setblocking(False)
+    before = {number: signal.signal(number, handler) for number in (*GRACEFUL, signal.SIGQUIT, signal.SIGCHLD)}
+    wakeup = signal.set_wakeup_fd(mouth.fileno(), warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(wakeup)
+        for number, previous in before.items():
+            signal.signal(number, previous)

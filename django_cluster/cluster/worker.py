@@ -1,0 +1,243 @@
+"""The worker: job → outcome.
+
+It asks the pusher for jobs, runs them in turn, sends each outcome to the monitor and keeps it until the
+monitor says *filed*. It talks to no broker and writes no task row.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Callable
+from multiprocessing.connection import wait
+
+from django_cluster.cluster.host import resident_kilobytes
+from django_cluster.cluster.scoreboard import REVOKED, RSS, STATE, Scoreboard, State
+from django_cluster.cluster.seat import Orders, Seat
+from django_cluster.cluster.window import Window
+from django_cluster.cluster.wire import Line, LineDown
+from django_cluster.core.messages import Job, Outcome
+from django_cluster.core.settings import CrewSettings
+from django_cluster.lifecycle.execute import Executor
+
+logger = logging.getLogger("django_cluster")
+
+PAUSE = 0.5
+"""Seconds of the longest sleep between two looks around."""
+RECONNECT = 0.02
+"""Seconds between two attempts to reach a pusher or monitor that is being replaced."""
+MAX_UNFILED = 1024
+"""Outcomes a worker holds at most: a slow database slows the workers down, and memory stays flat."""
+MAX_OUTBOX = 64
+QUICK = 0.001
+"""Seconds: outcomes may travel together only while tasks are as short as this."""
+MEMORY_LOOK = 0.05
+"""Seconds between two looks at our own memory, which costs as much as a tiny task."""
+
+
+class Worker:
+    """Runs jobs. ``tidy`` is called after each: it leaves no connection or transaction to the next."""
+
+    def __init__(
+        self,
+        seat: Seat,
+        board: Scoreboard,
+        orders: Orders,
+        executor: Executor,
+        crew: CrewSettings,
+        tidy: Callable[[], None],
+    ) -> None:
+        self._seat, self._board, self._orders = seat, board, orders
+        self._executor = executor
+        self._tidy = tidy
+        self._jobs = Line(seat.folder.jobs)
+        self._reports = Line(seat.folder.reports)
+        self._queue: deque[Job] = deque()
+        self._asked = 0
+        self._outbox: list[Outcome] = []
+        self._unfiled: dict[int, Outcome] = {}
+        self._settled: list[int] = []
+        self._window = Window()
+        self._tasks_left = _lifetime(crew.recycle)
+        self._max_rss = crew.max_rss
+        self._looked_at_memory = 0.0
+        self._quick: set[str] = set()
+        self._dismissed = False
+        self._leaving = False
+
+    # ── the loop ─────────────────────────────────────────────────────────────────────────────────
+
+    def run(self) -> None:
+        """Until it is told to leave, or has worked enough."""
+        self._board.set(self._seat.row, STATE, State.IDLE)
+        while not self.gone:
+            self.tick()
+        self._board.set(self._seat.row, STATE, State.LEAVING)
+        self._jobs.close()
+        self._reports.close()
+
+    @property
+    def gone(self) -> bool:
+        """Whether nothing is left to do here."""
+        if self._orders.orphaned:
+            return not self._queue
+        return self._leaving and not self._unfiled and not self._queue
+
+    def tick(self) -> None:
+        """One turn: listen, ask, run what is here or wait."""
+        self._connect()
+        self._listen()
+        self._ask()
+        if self._queue and len(self._unfiled) < MAX_UNFILED:
+            self._run_some()
+        else:
+            self._flush()
+            self._wait()
+
+    def _wait(self) -> None:
+        lines = [line for line in (self._jobs, self._reports) if line.connected]
+        wait([*lines, self._orders], PAUSE if len(lines) == 2 else RECONNECT)  # type: ignore[list-item]  has fileno()
+        if self._orders.leave and (self._orders.orphaned or not self._jobs.connected):
+            self._leave()
+
+    # ── lines ────────────────────────────────────────────────────────────────────────────────────
+
+    def _connect(self) -> None:
+        """Whoever answers anew is told what we hold: it must neither forget nor repeat it."""
+        seat = self._seat
+        if not self._jobs.connected and self._jobs.connect():
+            self._asked = 0
+            held = [(o.number, o.receipt, o.attempt) for o in self._unfiled.values()]
+            waiting = [tuple(job) for job in self._queue]
+            self._say_to_pusher("hello", seat.number, seat.row, waiting, held)
+        if not self._reports.connected and self._reports.connect():
+            self._outbox = list(self._unfiled.values())
+            self._say_to_monitor("hello", seat.number)
+
+    def _listen(self) -> None:
+        for word, *values in self._reports.receive():
+            if word == "filed":
+                self._filed(values[0])
+        for word, *values in self._jobs.receive():
+            if word == "jobs":
+                jobs = [Job(*each) for each in values[0]]
+                self._asked = max(0, self._asked - len(jobs))
+                self._queue.extend(jobs)
+            elif word == "leave":
+                self._dismissed = True
+                self._leave()
+
+    def _filed(self, numbers: list[int]) -> None:
+        for number in numbers:
+            self._unfiled.pop(number, None)
+        self._settled.extend(numbers)
+
+    def _ask(self) -> None:
+        """Ask for what the window allows, and say what need not be kept alive any longer."""
+        want = 0
+        if not self._leaving:
+            room = min(self._window.size, self._tasks_left) - len(self._queue) - self._asked
+            # Ask in halves: a request for every finished task would cost more than the task.
+            if room > 0 and (room * 2 >= self._window.size or not self._queue):
+                want = room
+        if want or (self._settled and not self._queue):
+            settled, self._settled = self._settled, []
+            if self._say_to_pusher("ready", want, settled):
+                self._asked += want
+
+    def _say_to_pusher(self, *message: object) -> bool:
+        try:
+            self._jobs.send(message)
+        except LineDown:
+            return False
+        return True
+
+    def _say_to_monitor(self, *message: object) -> bool:
+        try:
+            self._reports.send(message)
+        except LineDown:
+            return False
+        return True
+
+    def _flush(self) -> None:
+        """Send the outcomes; they stay in ``_unfiled`` until they are filed, so none is lost here."""
+        if self._outbox and self._say_to_monitor("outcomes", [tuple(outcome) for outcome in self._outbox]):
+            self._outbox = []
+
+    # ── work ─────────────────────────────────────────────────────────────────────────────────────
+
+    def _run_some(self) -> None:
+        """Run jobs for a few milliseconds before looking at the lines again."""
+        until = time.monotonic() + self._window.PATIENCE
+        while self._queue and len(self._unfiled) < MAX_UNFILED:
+            job = self._queue.popleft()
+            began = time.monotonic()
+            self._board.begin(self._seat.row, job.number, began, 0.0)
+            if self._board.get(self._seat.row, REVOKED) >= job.number:
+                self._hand_back([job])
+                return
+            self._run(job, began)
+            if self._leaving or time.monotonic() > until:
+                return
+
+    def _run(self, job: Job, began: float) -> None:
+        outcome = self._executor.run(job, self._started)
+        now = time.monotonic()
+        self._board.finish(self._seat.row)
+        self._unfiled[outcome.number] = outcome
+        self._outbox.append(outcome)
+        self._tidy()
+        self._window.learn(now - began)
+        if now - began <= QUICK:
+            self._quick.add(outcome.func)
+        else:
+            self._quick.discard(outcome.func)
+        if len(self._outbox) >= MAX_OUTBOX or not self._queue or now - began > QUICK:
+            self._flush()
+        self._age(now)
+
+    def _started(self, func: str, limit: float | None) -> None:
+        """Called by the executor when it knows the task: its deadline, and whether outcomes may wait for it."""
+        if limit is not None:
+            self._board.set_deadline(self._seat.row, time.monotonic() + limit)
+        if self._outbox and func not in self._quick:
+            self._flush()
+
+    def _hand_back(self, jobs: list[Job]) -> None:
+        """The pusher wants back what was not begun; it has counted on ``jobs`` and all behind them."""
+        self._board.finish(self._seat.row, counted=False)
+        jobs = [*jobs, *self._queue]
+        self._queue.clear()
+        self._say_to_pusher("returned", [job.number for job in jobs])
+
+    # ── leaving ──────────────────────────────────────────────────────────────────────────────────
+
+    def _age(self, now: float) -> None:
+        """Leave after enough tasks, or with too much memory."""
+        self._tasks_left -= 1
+        if self._tasks_left <= 0:
+            self._leave()
+        if now - self._looked_at_memory < MEMORY_LOOK:
+            return
+        self._looked_at_memory = now
+        rss = resident_kilobytes()
+        self._board.set(self._seat.row, RSS, rss)
+        if self._max_rss is not None and rss >= self._max_rss and not self._leaving:
+            logger.info("%s holds %d kB and is replaced (max_rss is %d).", self._seat.name, rss, self._max_rss)
+            self._leave()
+
+    def _leave(self) -> None:
+        """Take no new jobs, give back what is not begun, and go when everything is filed."""
+        if self._leaving:
+            return
+        self._leaving = True
+        if self._queue:
+            self._hand_back([])
+        self._say_to_pusher("leaving")
+
+
+def _lifetime(recycle: int) -> int:
+    """Tasks until a worker is replaced: up to a tenth fewer, so that workers do not leave all at once."""
+    return recycle - random.randint(0, recycle // 10) if recycle else 1 << 62  # noqa: S311  jitter, not a secret

@@ -1,0 +1,137 @@
+"""A call and its options ↔ a package: what ``async_task`` does before anything is sent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from django_cluster.core.dotted import dotted_path
+from django_cluster.core.messages import DEFAULT_OPTIONS, NO_TIMEOUT, TaskHeader, TaskOptions, TaskPackage
+from django_cluster.core.naming import new_task_id, task_name
+from django_cluster.errors import NotAvailableYet
+
+KEYWORDS = frozenset(
+    "hook group save sync cached ack_failure iter_count iter_cached chain broker cluster timeout task_name".split()
+)
+"""Django-Q's options: taken out of the keywords of a call, unless ``q_options`` is given."""
+
+ONLY_IN_Q_OPTIONS = frozenset("max_attempts retry_delay priority delay eta".split())
+"""Options that Django-Q did not have: as plain keywords they may belong to the function."""
+
+LATER = {"chain": "async_chain", "iter_count": "async_iter", "iter_cached": "async_iter"}
+MAX_NAME = 100
+PRIORITIES = range(-100, 101)
+
+
+def part(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(the function's keywords, the options) of a call; neither argument is changed.
+
+    With ``q_options`` every other keyword is the function's own, whatever its name.
+    """
+    if kwargs.get("q_options") is not None:
+        options = dict(kwargs["q_options"])
+        if unknown := set(options) - KEYWORDS - ONLY_IN_Q_OPTIONS:
+            raise TypeError(f"Unknown task options: {', '.join(sorted(map(str, unknown)))}.")
+        return {name: value for name, value in kwargs.items() if name != "q_options"}, options
+    own = {name: value for name, value in kwargs.items() if name not in KEYWORDS and name != "q_options"}
+    return own, {name: value for name, value in kwargs.items() if name in KEYWORDS}
+
+
+def build_options(given: Mapping[str, Any]) -> TaskOptions:
+    """Options as they were given → as they travel. Raises ``TypeError``, ``ValueError``, ``NotAvailableYet``."""
+    for name in LATER.keys() & given.keys():
+        if given[name]:
+            raise NotAvailableYet(f"The option {name!r} belongs to {LATER[name]}, which is not available yet.")
+    values = {name: _READERS[name](given[name]) for name in _READERS.keys() & given.keys() if given[name] is not None}
+    if "delay" in values:
+        values["not_before"] = time.time() + values.pop("delay")
+    if "eta" in values:
+        values["not_before"] = values.pop("eta")
+    return TaskOptions(**values) if values else DEFAULT_OPTIONS
+
+
+def build_packages(
+    func: Callable[..., Any] | str,
+    calls: Iterable[tuple[Any, ...]],
+    kwargs: Mapping[str, Any],
+    options: TaskOptions,
+    name: str | None = None,
+) -> list[TaskPackage]:
+    """One package for each tuple of arguments; the function is looked at once, the clock too."""
+    path, now = dotted_path(func), time.time()
+    if name is not None and len(name) > MAX_NAME:
+        raise ValueError(f"A task name has at most {MAX_NAME} characters; this one has {len(name)}.")
+    packages = []
+    for args in calls:
+        task_id = new_task_id()
+        header = TaskHeader(id=task_id, name=name or task_name(task_id), func=path, enqueued_at=now, options=options)
+        packages.append(TaskPackage(header=header, args=tuple(args), kwargs=kwargs))
+    return packages
+
+
+def seconds(value: float | timedelta) -> float:
+    """A duration in seconds; raises ``TypeError`` for anything that is none."""
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"A duration is a number of seconds or a timedelta, not {value!r}.")
+    if value != value or value in (float("inf"), float("-inf")):
+        raise ValueError("A duration is a finite number of seconds.")
+    return float(value)
+
+
+def _timeout(value: float | timedelta) -> float:
+    """Django-Q's -1 means no limit; so does 0."""
+    limit = seconds(value)
+    return limit if limit > 0 else NO_TIMEOUT
+
+
+def _duration(value: float | timedelta) -> float:
+    if (duration := seconds(value)) < 0:
+        raise ValueError(f"A delay cannot be negative: {value!r}.")
+    return duration
+
+
+def _moment(value: datetime | float) -> float:
+    return value.timestamp() if isinstance(value, datetime) else seconds(value)
+
+
+def _short_text(value: object) -> str:
+    text = str(value)
+    if len(text) > MAX_NAME:
+        raise ValueError(f"A group or cluster name has at most {MAX_NAME} characters; this one has {len(text)}.")
+    return text
+
+
+def _cached(value: bool | int) -> bool | int:
+    return value if isinstance(value, bool) else int(value)
+
+
+def _attempts(value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"max_attempts is a number of runs, 0 for no limit, not {value!r}.")
+    return value
+
+
+def _priority(value: int) -> int:
+    if isinstance(value, bool) or value not in PRIORITIES:
+        raise ValueError(f"A priority is a whole number from -100 to 100, not {value!r}.")
+    return int(value)
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "hook": dotted_path,
+    "group": _short_text,
+    "save": bool,
+    "cached": _cached,
+    "ack_failure": bool,
+    "timeout": _timeout,
+    "cluster": _short_text,
+    "max_attempts": _attempts,
+    "retry_delay": _duration,
+    "priority": _priority,
+    "delay": _duration,
+    "eta": _moment,
+}

@@ -1,0 +1,45 @@
+"""``manage.py qcluster``: run a cluster in this process until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand
+from django.db import connections
+from django.utils.translation import gettext as _
+
+from django_cluster.cluster.sentinel import Sentinel
+from django_cluster.conf import load_settings
+from django_cluster.core.settings import Settings
+
+
+class Command(BaseCommand):
+    """Parses, loads the settings, hands over to the sentinel."""
+
+    help = _("Starts a cluster: the sentinel and its monitor, pusher, workers and scheduler.")
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("-n", "--name", help=_("Cluster (queue) to work on; one of ALT_CLUSTERS, or any queue."))
+        parser.add_argument("--workers", type=int, help=_("Number of workers, instead of the setting."))
+        parser.add_argument("--no-scheduler", action="store_true", help=_("Leave the schedules to other clusters."))
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        settings = load_settings(options["name"])
+        show_logs(settings, self.stderr)
+        # The sentinel forks: what is open here would be shared by every child.
+        connections.close_all()
+        sys.exit(Sentinel(settings).run())
+
+
+def show_logs(settings: Settings, stream: Any) -> None:
+    """Give the logger a handler if the project has configured none that would show its lines."""
+    logger = logging.getLogger("django_cluster")
+    if logger.hasHandlers():
+        return
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter("%(asctime)s [%(process)d] %(levelname)s %(message)s", "%H:%M:%S"))
+    logger.addHandler(handler)
+    logger.setLevel(settings.log_level)

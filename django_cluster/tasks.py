@@ -1,0 +1,162 @@
+"""What views call: thin verbs over the client.
+
+Django-Q's names and arguments. Times in seconds, but for the ``wait`` of the readers: milliseconds, as
+there (0 = one look, negative = for ever).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from django_cluster.brokers.base import Broker
+from django_cluster.client import get_client
+from django_cluster.core.call import build_options, build_packages, part
+from django_cluster.errors import NotFinished
+from django_cluster.lifecycle.schedules import build_schedule
+from django_cluster.models import Schedule, Task
+from django_cluster.stores.base import NOT_YET, wait_for
+
+__all__ = [
+    "async_bulk",
+    "async_task",
+    "count_group",
+    "delete_cached",
+    "delete_group",
+    "fetch",
+    "fetch_cached",
+    "fetch_group",
+    "queue_size",
+    "resubmit",
+    "result",
+    "result_cached",
+    "result_group",
+    "schedule",
+]
+
+
+# ── asking for work ──────────────────────────────────────────────────────────────────────────────
+
+
+def async_task(func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> str:
+    """Have ``func(*args, **kwargs)`` called by the cluster; returns the task id.
+
+    Options are taken out of the keywords: ``hook``, ``group``, ``save``, ``sync``, ``cached``,
+    ``ack_failure``, ``timeout``, ``task_name``, ``cluster``, ``broker``. With ``q_options={...}`` they stand
+    there, every other keyword is the function's own, and there may also be ``max_attempts``, ``retry_delay``,
+    ``priority``, ``delay`` (seconds) and ``eta`` (a datetime).
+
+    Raises ``NotSerializable``, ``BrokerUnavailable``, ``BrokerRefused``; with ``sync`` what the task raises.
+    """
+    return _submit(func, [args], kwargs)[0]
+
+
+def async_bulk(func: Callable[..., Any] | str, calls: Iterable[Sequence[Any] | Any], **kwargs: Any) -> list[str]:
+    """One task for each item of ``calls``, sent in as few round trips as possible; returns their ids.
+
+    An item is the tuple (or list) of positional arguments, or a single argument. Keywords and options as of
+    ``async_task``, the same for all.
+    """
+    arguments = [tuple(item) if isinstance(item, tuple | list) else (item,) for item in calls]
+    return _submit(func, arguments, kwargs)
+
+
+def _submit(func: Callable[..., Any] | str, calls: Sequence[tuple[Any, ...]], kwargs: dict[str, Any]) -> list[str]:
+    own, given = part(kwargs)
+    packages = build_packages(func, calls, own, build_options(given), given.get("task_name"))
+    if packages:
+        get_client(given.get("cluster")).submit(packages, sync=given.get("sync"), broker=given.get("broker"))
+    return [package.id for package in packages]
+
+
+def schedule(func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Schedule:
+    """Keep a standing order; returns its row.
+
+    Keywords: ``name``, ``hook``, ``schedule_type``, ``minutes``, ``repeats``, ``next_run``, ``cron``, ``cluster``,
+    ``intended_date_kwarg``; all others are the function's. A used name raises ``IntegrityError``.
+    """
+    return build_schedule(func, *args, **kwargs)
+
+
+def resubmit(task: Task) -> str:
+    """Send a finished task again, as a new one with the same options; returns the new id."""
+    options = {"hook": task.hook, "group": task.group, "cluster": task.cluster}
+    return async_task(task.func, *task.args, **task.kwargs, q_options=options)
+
+
+# ── reading results ──────────────────────────────────────────────────────────────────────────────
+
+
+def fetch(task_id: str, wait: int = 0, cached: bool | None = None) -> Task | None:
+    """The finished task with this id or name, or None while there is none."""
+    found = _wait_for(task_id, wait, cached)
+    return None if found is NOT_YET else found
+
+
+def result(task_id: str, wait: int = 0, cached: bool | None = None, *, required: bool = False) -> Any:
+    """What the task returned; of a failed task the text of its error; None while it has not finished.
+
+    ``required=True`` raises ``NotFinished`` instead, and so tells "not finished" from "returned None".
+    """
+    found = _wait_for(task_id, wait, cached)
+    if found is not NOT_YET:
+        return found.result
+    if required:
+        raise NotFinished(f"Task {task_id} has not finished.")
+    return None
+
+
+def fetch_cached(task_id: str, wait: int = 0, broker: Broker | None = None) -> Task | None:
+    """``fetch`` from the cache. ``broker`` is accepted for Django-Q's sake: a cached result belongs to no queue."""
+    return fetch(task_id, wait, cached=True)
+
+
+def result_cached(task_id: str, wait: int = 0, broker: Broker | None = None) -> Any:
+    """``result`` from the cache."""
+    return result(task_id, wait, cached=True)
+
+
+def _wait_for(task_id: str, wait: int, cached: bool | None) -> Any:
+    results = get_client().results
+
+    def look() -> Any:
+        found = results.get(task_id, cached=cached)
+        return NOT_YET if found is None else found
+
+    return wait_for(look, wait)
+
+
+def delete_cached(task_id: str, broker: Broker | None = None) -> bool:
+    """Forget a cached result; whether there was one."""
+    return bool(get_client().results.delete(task_id, cached=True))
+
+
+# ── groups ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def result_group(group_id: str, failures: bool = False) -> list[Any]:
+    """What the tasks of a group returned; with ``failures`` also the errors of the failed ones."""
+    return [task.result for task in fetch_group(group_id, failures)]
+
+
+def fetch_group(group_id: str, failures: bool = True) -> list[Task]:
+    """The finished tasks of a group."""
+    return list(get_client().results.group(group_id, failures=failures))
+
+
+def count_group(group_id: str, failures: bool = False) -> int:
+    """How many tasks of a group have finished; with ``failures``, how many have failed."""
+    return int(get_client().results.count(group_id, failures=failures))
+
+
+def delete_group(group_id: str, tasks: bool = False) -> int:
+    """Clear the group's label from its tasks, or with ``tasks`` delete them; how many there were."""
+    return int(get_client().results.delete_group(group_id, tasks=tasks))
+
+
+# ── looking ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def queue_size(broker: Broker | None = None) -> int:
+    """How many tasks wait to be run; those that run or are delayed do not count."""
+    return (broker or get_client().broker).size().ready
