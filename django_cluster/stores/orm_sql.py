@@ -60,6 +60,23 @@ def moment_writer(connection: BaseDatabaseWrapper) -> Moment:
     return lambda moment: datetime.fromtimestamp(moment, zone).replace(tzinfo=None)
 
 
+def packet_limit(connection: BaseDatabaseWrapper) -> int:
+    """The most bytes that MariaDB takes in one statement. It hangs up on a longer one, without a reason."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT @@max_allowed_packet")
+        return int(cursor.fetchone()[0])
+
+
+def weight(values: Values) -> int:
+    """The bytes that a row takes in a statement of MariaDB, its escapes included, and some more for the rest."""
+    return 4000 + sum(_weight(value) for value in values if isinstance(value, (bytes, str)))
+
+
+def _weight(value: bytes | str) -> int:
+    data = value.encode("utf-8", "replace") if isinstance(value, str) else value
+    return len(data) + sum(data.count(escaped) for escaped in b"\0'\"\\\n\r\x1a")
+
+
 def concerns_data(error: Exception) -> bool:
     """Whether the database refused a value, and will refuse it again; or else it is the database itself."""
     if isinstance(error, DatabaseError) and not isinstance(error, (DataError, IntegrityError)):

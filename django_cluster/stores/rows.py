@@ -30,18 +30,17 @@ EVERYTHING = (
     *("attempts", "payload"),
 )
 
-Moment = Callable[[float], object]
+Moment = Callable[[float], Any]
 """Unix time → what a database's driver is to be given."""
 Attempt = Mapping[str, Any]
 """An earlier attempt: number, worker, started, stopped, status, kind, message."""
-Values = tuple[object, ...]
+Values = tuple[Any, ...]
 
 
 class Earlier(NamedTuple):
     """What a row says already of a task that now has run again."""
 
     attempt: int
-    success: bool
     attempts: Sequence[Attempt]
     last: Attempt
 
@@ -57,19 +56,19 @@ class Folded(NamedTuple):
 
 
 def lifetime_in_cache(outcome: Outcome, settings: ResultSettings) -> bool | int:
-    """False: not cached; True: for ever; else seconds."""
+    """False or 0: not cached; True: for ever; else seconds."""
     cached: bool | int | None = outcome.options.get("cached")
     return settings.cached if cached is None else cached
 
 
 def leaves_row(outcome: Outcome, settings: ResultSettings) -> bool:
-    """A failure always does; a success unless the caller, the limit or the cache says otherwise."""
+    """A failure always does; a success unless it goes to the cache, or the caller or the limit says otherwise."""
     if outcome.status != SUCCESS:
         return True
+    if lifetime_in_cache(outcome, settings):
+        return False
     save: bool | None = outcome.options.get("save")
-    if save is not None:
-        return save
-    return settings.save_limit >= 0 and lifetime_in_cache(outcome, settings) is False
+    return settings.save_limit >= 0 if save is None else save
 
 
 def fold(outcomes: Sequence[Outcome]) -> list[Folded]:
@@ -127,8 +126,9 @@ def clean(text: str | None, limit: int | None = None) -> str | None:
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
-def first_success_values(outcome: Outcome, moment: Moment, cluster: str | None) -> Values:
+def first_success_values(folded: Folded, moment: Moment, cluster: str | None) -> Values:
     """The row of a success at the first attempt (``FIRST_SUCCESS``): the way of nearly every task."""
+    outcome = folded.outcome
     option = outcome.options.get
     return (
         outcome.id,
@@ -151,7 +151,7 @@ def all_values(folded: Folded, moment: Moment, cluster: str | None) -> Values:
     outcome = folded.outcome
     kind, message, traceback = outcome.failure or ("", "", "")
     return (
-        *first_success_values(outcome, moment, cluster),
+        *first_success_values(folded, moment, cluster),
         outcome.status,
         outcome.status == SUCCESS,
         outcome.final,

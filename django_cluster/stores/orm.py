@@ -1,0 +1,178 @@
+"""Task rows: written in batches, read one by one, pruned now and then."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+
+from django.db import router
+
+from django_cluster.core.messages import Outcome
+from django_cluster.core.settings import ResultSettings
+from django_cluster.errors import StoreUnavailable
+from django_cluster.models import Task
+from django_cluster.models.task import TaskQuerySet, saved_tasks
+from django_cluster.stores.base import ResultStore
+from django_cluster.stores.orm_session import Session, close_if_stale
+from django_cluster.stores.orm_writer import FULL, SHORT, RowWriter
+from django_cluster.stores.rows import (
+    MAX_ATTEMPT_MESSAGE,
+    SUCCESS,
+    Earlier,
+    Folded,
+    clean,
+    fold,
+    leaves_row,
+    with_history,
+)
+
+logger = logging.getLogger("django_cluster")
+
+IDS_PER_QUESTION = 500
+PRUNE_SECONDS = 0.5
+"""The monitor has other work: what one call does not drop, the next one will."""
+
+
+class OrmResults(ResultStore):
+    """Keeps how tasks ended as rows of ``Task``.
+
+    ``cluster`` is the queue that a row names when the task itself was not sent to a named one.
+    """
+
+    database: str
+
+    def __init__(self, section: ResultSettings, cluster: str | None = None) -> None:
+        self._section = section
+        self.database = section.database or router.db_for_write(Task)
+        self._session = Session(self.database)
+        self._writer = RowWriter(self._session, cluster)
+        self._unpruned: set[str | None] = set()
+
+    # ── writing ──────────────────────────────────────────────────────────────────────────────────
+
+    def batch(self) -> AbstractContextManager[None]:
+        return self._session.transaction()
+
+    def save(self, outcomes: Sequence[Outcome]) -> None:
+        quick: list[Folded] = []
+        other: list[Folded] = []
+        stale: list[str] = []
+        for each in fold(outcomes):
+            outcome = each.outcome
+            if not leaves_row(outcome, self._section):
+                if outcome.attempt > 1:
+                    stale.append(outcome.id)  # the row of an earlier failure would be a lie now
+            elif outcome.attempt == 1 and outcome.status == SUCCESS:
+                quick.append(each)
+            else:
+                other.append(each)
+        if quick or other or stale:
+            self._session.run(lambda: self._save(quick, other, stale))
+            self._unpruned.update(self._prune_key(each.outcome) for each in (*quick, *other))
+
+    def _save(self, quick: Sequence[Folded], other: Sequence[Folded], stale: Sequence[str]) -> None:
+        self._writer.write(quick, SHORT)
+        self._writer.write(self._with_history(other), FULL)
+        for ids in _portions(stale):
+            self._rows().filter(pk__in=ids, success=False).delete()
+
+    def _with_history(self, folded: Sequence[Folded]) -> list[Folded]:
+        """Only tasks that have run before cost a question here."""
+        retried = [each.outcome.id for each in folded if each.outcome.attempt > 1]
+        known = {task_id: earlier for ids in _portions(retried) for task_id, earlier in self._known(ids)}
+        return [with_history(each, known.get(each.outcome.id)) for each in folded]
+
+    def _known(self, task_ids: Sequence[str]) -> Iterator[tuple[str, Earlier]]:
+        columns = ("attempts", "worker", "started_at", "stopped_at", "status", "error_kind", "error_message")
+        rows = self._rows().filter(pk__in=task_ids).order_by().values_list("pk", "attempt_count", *columns)
+        for task_id, number, attempts, worker, started, stopped, status, kind, message in rows:
+            last = {
+                "number": number,
+                "worker": worker,
+                "started": started.timestamp(),
+                "stopped": stopped.timestamp(),
+                "status": status,
+                "kind": kind,
+                "message": message[:MAX_ATTEMPT_MESSAGE],
+            }
+            yield task_id, Earlier(number, attempts or (), last)
+
+    def finished(self, task_ids: Sequence[str]) -> set[str]:
+        with self._reading():
+            return {
+                task_id
+                for ids in _portions(task_ids)
+                for task_id in self._rows().filter(pk__in=ids, success=True).order_by().values_list("pk", flat=True)
+            }
+
+    # ── pruning ──────────────────────────────────────────────────────────────────────────────────
+
+    def prune(self) -> None:
+        """Delete successes beyond the limit, of the groups (names, functions) that have grown since the last time."""
+        deadline = time.monotonic() + PRUNE_SECONDS
+        try:
+            while self._unpruned and time.monotonic() < deadline:
+                key = next(iter(self._unpruned))
+                if self._drop_some(key) < IDS_PER_QUESTION:
+                    self._unpruned.discard(key)
+        except StoreUnavailable as error:
+            # Nothing hangs on it, and the next call comes back to it; an outage is told by those who save.
+            logger.debug("Old results were not pruned: %s", error)
+
+    def _drop_some(self, key: str | None) -> int:
+        limit, per = self._section.save_limit, self._section.save_limit_per
+        if limit <= 0:
+            return 0
+        with self._reading():
+            successes = self._rows().filter(success=True, **({per: key} if per else {}))
+            beyond = successes.order_by("-stopped_at").values_list("pk", flat=True)
+            ids = list(beyond[limit : limit + IDS_PER_QUESTION])
+        if ids:
+            self._session.run(lambda: self._rows().filter(pk__in=ids, success=True).delete(), patience=0)
+        return len(ids)
+
+    def _prune_key(self, outcome: Outcome) -> str | None:
+        """The value of ``save_limit_per`` that this row has; None stands for all rows, or for "no group"."""
+        per = self._section.save_limit_per
+        if per is None:
+            return None
+        value, limit = {
+            "group": (outcome.options.get("group"), 100),
+            "name": (outcome.name, 100),
+            "func": (outcome.func, 256),
+        }[per]
+        return clean(value, limit)
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────
+
+    def get(self, id_or_name: str) -> Task | None:
+        with self._reading():
+            return self._rows().find(id_or_name)
+
+    def group(self, group_id: str, *, failures: bool = True) -> list[Task]:
+        with self._reading():
+            return list(self._rows().in_group(group_id, failures=failures))
+
+    def count(self, group_id: str, *, failures: bool = False) -> int:
+        with self._reading():
+            return self._rows().count_group(group_id, failures=failures)
+
+    def delete(self, task_id: str) -> bool:
+        return self._session.run(lambda: self._rows().filter(pk=task_id).delete()[0] > 0)
+
+    def delete_group(self, group_id: str, *, tasks: bool = False) -> int:
+        return self._session.run(lambda: self._rows().forget_group(group_id, tasks=tasks))
+
+    def _rows(self) -> TaskQuerySet:
+        return saved_tasks(self.database)
+
+    def _reading(self) -> AbstractContextManager[None]:
+        close_if_stale(self._session.connection)
+        return self._session.telling()
+
+
+def _portions(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(ids), IDS_PER_QUESTION):
+        yield ids[start : start + IDS_PER_QUESTION]

@@ -1,0 +1,102 @@
+"""Writes folded outcomes as rows: all in one statement, or one by one when a value among them is refused."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+
+from django.db import Error, transaction
+
+from django_cluster.stores.orm_session import Session
+from django_cluster.stores.orm_sql import (
+    ROWS_PER_STATEMENT,
+    concerns_data,
+    moment_writer,
+    packet_limit,
+    weight,
+    write_rows,
+)
+from django_cluster.stores.rows import (
+    EVERYTHING,
+    FIRST_SUCCESS,
+    Folded,
+    Moment,
+    Values,
+    all_values,
+    first_success_values,
+    reduced,
+)
+
+logger = logging.getLogger("django_cluster")
+
+REFUSALS = (Error, ValueError, TypeError, OverflowError, OSError)
+"""What databases and their drivers raise for a value; the last three also come from impossible moments."""
+
+Shape = tuple[Sequence[str], Callable[[Folded, Moment, str | None], Values]]
+SHORT: Shape = (FIRST_SUCCESS, first_success_values)
+FULL: Shape = (EVERYTHING, all_values)
+
+
+class RowWriter:
+    """``cluster`` is the queue that a row names when the task itself was not sent to a named one."""
+
+    def __init__(self, session: Session, cluster: str | None) -> None:
+        self._session = session
+        self._cluster = cluster
+        self._limit: int | None = None
+
+    def write(self, folded: Sequence[Folded], shape: Shape) -> None:
+        """Must be called in a transaction: a refused statement is taken back to its savepoint."""
+        for start in range(0, len(folded), ROWS_PER_STATEMENT):
+            portion = folded[start : start + ROWS_PER_STATEMENT]
+            reason = self._refused(portion, shape)
+            if reason is not None:
+                for each in portion:
+                    self._write_one(each)
+
+    def _write_one(self, each: Folded) -> None:
+        reason = self._refused([each], FULL)
+        if reason is None:
+            return
+        logger.error("The record of task %s was reduced, because it could not be saved: %s", each.outcome.id, reason)
+        self._insert([Folded(reduced(each.outcome, reason))], FULL)
+
+    def _refused(self, portion: Sequence[Folded], shape: Shape) -> Exception | None:
+        """Why the database will not take these rows; None when it has taken them."""
+        try:
+            with transaction.atomic(using=self._session.alias):
+                self._insert(portion, shape)
+        except REFUSALS as error:
+            if not concerns_data(error):
+                raise
+            return error
+        return None
+
+    def _insert(self, portion: Sequence[Folded], shape: Shape) -> None:
+        connection = self._session.connection
+        columns, values_of = shape
+        moment = moment_writer(connection)
+        rows = [values_of(each, moment, self._cluster) for each in portion]
+        if connection.vendor != "mysql":
+            write_rows(connection, columns, rows)
+            return
+        for packet in self._packets(rows):
+            write_rows(connection, columns, packet)
+
+    def _packets(self, rows: Sequence[Values]) -> Iterator[list[Values]]:
+        """The rows in as few statements as the server's limit allows."""
+        if self._limit is None:
+            self._limit = packet_limit(self._session.connection)
+        packet: list[Values] = []
+        size = 0
+        for row in rows:
+            more = weight(row)
+            if more > self._limit:
+                raise ValueError(f"{more} bytes are more than the server takes (max_allowed_packet = {self._limit}).")
+            if packet and size + more > self._limit:
+                yield packet
+                packet, size = [], 0
+            packet.append(row)
+            size += more
+        if packet:
+            yield packet
