@@ -90,6 +90,9 @@ class Broker(ABC):
         self.settings = settings
         self.queue = settings.queue
 
+    def prepare(self) -> None:  # noqa: B027  few adapters need it
+        """Set up on the server what lasts and helps; a cluster calls it once, before its first lease."""
+
     @abstractmethod
     def enqueue(self, messages: Sequence[Message]) -> None:
         """Keep the messages: all of them, or none and raise."""
@@ -142,5 +145,5 @@ class Broker(ABC):
         """One line about the server, for people."""
         return type(self).__name__
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  an adapter without connections needs none
         """Give connections back; the next verb opens new ones."""

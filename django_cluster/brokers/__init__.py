@@ -1,0 +1,65 @@
+"""``open_broker``: from a section of the settings to a broker.
+
+This file holds the paths of the adapters, not the adapters: each is imported when it is asked for, so
+that nobody needs the client library of a server that he does not use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from django.core.exceptions import ImproperlyConfigured
+
+from django_cluster.brokers.base import Broker
+from django_cluster.core.settings import BrokerSettings
+from django_cluster.errors import NotAvailableYet
+
+ADAPTERS = {
+    "memory": "django_cluster.brokers.memory.MemoryBroker",
+    "orm": "django_cluster.brokers.orm.OrmBroker",
+    "redis": "django_cluster.brokers.redis.RedisBroker",
+}
+"""Kinds that can be opened, and where they live."""
+
+RESERVED = frozenset({"sqs", "mongo", "rabbitmq", "iron_mq", "disque"})
+"""Kinds that are known, and not built yet."""
+
+EXTRAS = {"redis": "redis"}
+"""The library that an adapter needs, and the extra that installs it."""
+
+
+def open_broker(section: BrokerSettings) -> Broker:
+    """The broker that this section describes. It opens its connection when it is first used."""
+    return broker_class(section.kind)(section)
+
+
+def broker_class(kind: str) -> type[Broker]:
+    """The class behind a name of ``ADAPTERS`` or behind a dotted path."""
+    if kind in RESERVED:
+        raise NotAvailableYet(f"The broker {kind!r} is reserved and not available yet; choose from {_names()}.")
+    path = ADAPTERS.get(kind, kind)
+    if "." not in path:
+        raise ImproperlyConfigured(f"There is no broker {kind!r}: write one of {_names()}, or a dotted path.")
+    found = _import(path)
+    if not (isinstance(found, type) and issubclass(found, Broker)):
+        raise ImproperlyConfigured(f"{path} is not a subclass of django_cluster.brokers.base.Broker.")
+    return found
+
+
+def _names() -> str:
+    return ", ".join(sorted(ADAPTERS))
+
+
+def _import(path: str) -> object:
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        library = (error.name or "").partition(".")[0]
+        if library in EXTRAS:
+            raise ImproperlyConfigured(
+                f"The broker {path} needs the library {library}: pip install django-cluster[{EXTRAS[library]}]"
+            ) from error
+        raise ImproperlyConfigured(f"The broker {path} cannot be imported: {error}.") from error
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ImproperlyConfigured(f"The broker {path} cannot be imported: {error}.") from error

@@ -1,0 +1,188 @@
+"""The queue as a table of the project's own database: messages are part of the caller's transaction."""
+
+# ruff: noqa: S608  what is put into the SQL here is ours: the name of our table, constants, and integers
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from django.db import connections, router
+from django.db.backends.utils import CursorWrapper
+
+from django_cluster.brokers.base import Broker, Delivery, Message, QueueSize, Waiting
+from django_cluster.brokers.orm_dialects import (
+    FRONT,
+    ORDER,
+    PARKED,
+    PROMOTIONS,
+    SECOND,
+    Dialect,
+    chunks,
+    dialect_of,
+    receipt_of,
+)
+from django_cluster.brokers.orm_session import Session
+from django_cluster.core.settings import BrokerSettings
+from django_cluster.models.queued_task import QueuedTask
+
+LOOK_INTERVAL = 0.25
+"""Seconds after which a busy broker looks for rows that have become due."""
+
+IDLE_GROWTH, IDLE_POLLS, IDLE_SECONDS = 1.25, 5, 1.0
+"""The pause between two looks grows by a factor while nothing comes, up to so many ``poll`` and so many seconds."""
+
+
+class OrmBroker(Broker):
+    """Rows of ``QueuedTask``; see there how ``lane`` and ``due`` say what can be lent."""
+
+    database: str
+
+    def __init__(self, settings: BrokerSettings) -> None:
+        super().__init__(settings)
+        self.database = settings.options.get("alias") or router.db_for_write(QueuedTask)
+        self._session = Session(self.database)
+        self._busy = False
+        self._look_at = 0.0
+        self._next_due: float | None = None
+        self._pause = settings.poll
+
+    @cached_property
+    def _dialect(self) -> Dialect:
+        return dialect_of(connections[self.database])
+
+    def prepare(self) -> None:
+        """On SQLite: write ahead, so that readers and the writer do not block each other. The file remembers it."""
+        if connections[self.database].vendor == "sqlite":
+            self._session.run(lambda cursor: cursor.execute("PRAGMA journal_mode=WAL"))
+
+    def enqueue(self, messages: Sequence[Message]) -> None:
+        def insert(cursor: CursorWrapper) -> None:
+            for portion in portions:
+                self._dialect.insert(cursor, self.queue, portion)
+
+        if messages:
+            portions = list(chunks(messages))
+            self._session.run(insert, atomic=len(portions) > 1)
+
+    def lease(self, limit: int, wait: float = 0.0) -> Sequence[Delivery]:
+        deadline = time.monotonic() + wait
+        while True:
+            deliveries = self._take(limit)
+            left = deadline - time.monotonic()
+            if deliveries:
+                self._pause = self.settings.poll
+            if deliveries or left <= 0:
+                return deliveries
+            time.sleep(max(0.001, min(left, self._pause, self._next_due or IDLE_SECONDS)))
+            longest = max(self.settings.poll, min(IDLE_POLLS * self.settings.poll, IDLE_SECONDS))
+            self._pause = min(self._pause * IDLE_GROWTH, longest)
+
+    def _take(self, limit: int) -> list[Delivery]:
+        """Lend what is ready now. A busy broker claims at once; an idle one looks first, which locks nothing."""
+        if not self._busy or time.monotonic() >= self._look_at:
+            self._busy = self._look()
+        if not self._busy:
+            return []
+        deliveries = self._claim(limit)
+        if not deliveries:
+            # The rest may have become due since the last look.
+            self._busy = self._look()
+            deliveries = self._claim(limit) if self._busy else []
+        return deliveries
+
+    def _claim(self, limit: int) -> list[Delivery]:
+        dialect, lease = self._dialect, self.settings.lease
+        rows = self._session.run(lambda cursor: dialect.claim(cursor, self.queue, limit, lease), atomic=self._two_steps)
+        return [Delivery(receipt_of(row), row.payload, row.attempts) for row in rows]
+
+    def _look(self) -> bool:
+        """Whether something is ready, now that everything due has been made so."""
+        dialect = self._dialect
+        ready, self._next_due = self._session.run(lambda cursor: dialect.look(cursor, self.queue))
+        self._look_at = time.monotonic() + LOOK_INTERVAL
+        if self._next_due is None or self._next_due > 0:
+            return ready
+        promoted = self._session.run(lambda cursor: dialect.promote(cursor, self.queue), atomic=self._two_steps)
+        if promoted >= PROMOTIONS:
+            self._look_at = 0.0
+        return ready or promoted > 0
+
+    @property
+    def _two_steps(self) -> bool:
+        return connections[self.database].vendor == "mysql"
+
+    def renew(self, receipts: Sequence[str]) -> Sequence[str]:
+        if not receipts:
+            return []
+        renewed = self._change("UPDATE {table} SET due = {now} + %s", receipts, int(self.settings.lease * SECOND))
+        if renewed == len(receipts):
+            return []
+        held, params = self._dialect.held(receipts)
+        query = f"SELECT id, lease_number FROM {self._dialect.table} WHERE {held}"
+        ours = {f"{id}:{number}" for id, number in self._rows(query, params)}
+        return [receipt for receipt in receipts if receipt not in ours]
+
+    def acknowledge(self, receipts: Sequence[str]) -> None:
+        self._change("DELETE FROM {table}", receipts)
+
+    def release(self, receipts: Sequence[str], delay: float = 0.0, *, begun: bool = True) -> None:
+        place = f"lane = {PARKED}, due = {{now}} + %s" if delay > 0 else "lane = -priority, due = {now} - %s"
+        moment = int(delay * SECOND) if delay > 0 else FRONT
+        refund = "" if begun else ", attempts = attempts - 1"
+        self._change(f"UPDATE {{table}} SET {place}, leased = FALSE{refund}", receipts, moment)
+
+    def _change(self, statement: str, receipts: Sequence[str], *params: int) -> int:
+        """Do this to the rows that are lent under these receipts; returns how many there were."""
+        if not receipts:
+            return 0
+        held, held_params = self._dialect.held(receipts)
+        query = f"{statement.format(table=self._dialect.table, now=self._dialect.now)} WHERE {held}"
+
+        def change(cursor: CursorWrapper) -> int:
+            cursor.execute(query, [*params, *held_params])
+            return int(cursor.rowcount)
+
+        return self._session.run(change)
+
+    def peek(self, limit: int = 100) -> Sequence[Waiting]:
+        columns = "payload, priority, attempts, lane, due, leased"
+        query = f"SELECT {columns} FROM {self._dialect.table} WHERE queue = %s ORDER BY {ORDER} LIMIT %s"
+        return [
+            Waiting(payload, priority, attempts, due / SECOND if lane == PARKED else None, bool(leased))
+            for payload, priority, attempts, lane, due, leased in self._rows(query, [self.queue, limit])
+        ]
+
+    def size(self) -> QueueSize:
+        ready = f"lane < {PARKED} OR due <= {self._dialect.now}"
+        query = (
+            f"SELECT state, COUNT(*) FROM (SELECT CASE WHEN {ready} THEN 0 WHEN leased THEN 2 ELSE 1 END AS state"
+            f" FROM {self._dialect.table} WHERE queue = %s) AS states GROUP BY state"
+        )
+        counts: dict[int, int] = dict(self._rows(query, [self.queue]))
+        return QueueSize(ready=counts.get(0, 0), delayed=counts.get(1, 0), leased=counts.get(2, 0))
+
+    def purge(self) -> int:
+        def delete(cursor: CursorWrapper) -> int:
+            cursor.execute(f"DELETE FROM {self._dialect.table} WHERE queue = %s", [self.queue])
+            return int(cursor.rowcount)
+
+        return self._session.run(delete)
+
+    def _rows(self, query: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
+        def fetch(cursor: CursorWrapper) -> list[tuple[Any, ...]]:
+            cursor.execute(query, params)
+            return list(cursor.fetchall())
+
+        return self._session.run(fetch)
+
+    def ping(self) -> None:
+        self._rows("SELECT 1", [])
+
+    def info(self) -> str:
+        return f"{connections[self.database].display_name} database {self.database!r}"
+
+    def close(self) -> None:
+        self._session.close()

@@ -1,0 +1,254 @@
+"""The SQL of the queue table, once for each family of databases.
+
+All moments come from the database's clock, in microseconds, and stand still during a statement. The claim
+of each family takes rows through the index in the order of lending, skips what others are taking at this
+moment, and costs the same with a million rows waiting as with a thousand.
+"""
+
+# ruff: noqa: S608  what is put into the SQL here is ours: the name of our table, constants, and integers
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any, ClassVar, NamedTuple
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
+
+from django_cluster.brokers.base import Message
+from django_cluster.models.queued_task import QueuedTask
+
+PARKED = QueuedTask.PARKED
+SECOND = 1_000_000
+
+FRONT = 10**16
+"""Taken off the moment of a row that goes to the front of its lane: three centuries before any other."""
+
+CHUNK_ROWS, CHUNK_CHARACTERS = 1000, 4_000_000
+"""What one INSERT carries at most; servers limit the size of a statement."""
+
+PROMOTIONS = 1000
+"""The most rows that one look makes ready."""
+
+ORDER = "lane, due, id"
+
+
+class Claimed(NamedTuple):
+    """A row that has just been lent."""
+
+    id: int
+    lease_number: int
+    attempts: int
+    payload: str
+
+
+class Dialect:
+    """What all families share. Column names need no quotes in any of them."""
+
+    now: ClassVar[str]
+    pairs: ClassVar[str] = "({})"
+    """How a list of pairs is written behind IN."""
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self.connection = connection
+        self.table = connection.ops.quote_name(QueuedTask._meta.db_table)
+
+    def insert(self, cursor: CursorWrapper, queue: str, messages: Sequence[Message]) -> None:
+        """One statement, so that all of the messages are kept or none."""
+        rows: list[str] = []
+        params: list[str | int] = []
+        for message in messages:
+            due = delayed_until(message)
+            rows.append(f"(%s, %s, {self.now if due is None else due}, %s, 0, FALSE, 0, %s)")
+            params += [queue, -message.priority if due is None else PARKED, message.priority, message.payload]
+        columns = "queue, lane, due, priority, lease_number, leased, attempts, payload"
+        cursor.execute(f"INSERT INTO {self.table} ({columns}) VALUES {', '.join(rows)}", params)
+
+    def look(self, cursor: CursorWrapper, queue: str) -> tuple[bool, float | None]:
+        """Whether a row is ready, and in how many seconds the next parked one is due; takes no lock."""
+        rows = f"FROM {self.table} WHERE queue = %s AND lane"
+        cursor.execute(
+            f"SELECT (SELECT 1 {rows} < {PARKED} ORDER BY {ORDER} LIMIT 1),"
+            f" (SELECT due {rows} = {PARKED} ORDER BY {ORDER} LIMIT 1) - {self.now}",
+            [queue, queue],
+        )
+        ready, microseconds = cursor.fetchone()
+        return ready is not None, None if microseconds is None else microseconds / SECOND
+
+    def claim(self, cursor: CursorWrapper, queue: str, limit: int, lease: float) -> list[Claimed]:
+        """Lend up to ``limit`` ready rows, in their order."""
+        raise NotImplementedError
+
+    def promote(self, cursor: CursorWrapper, queue: str) -> int:
+        """Make ready what is due; rows whose lease has ended go to the front. Returns how many."""
+        cursor.execute(f"{self.promotion} WHERE id IN ({self.overdue})", [queue])
+        return int(cursor.rowcount)
+
+    @property
+    def promotion(self) -> str:
+        # MariaDB assigns from left to right: "leased" is read before it is changed.
+        return (
+            f"UPDATE {self.table} SET lane = -priority,"
+            f" due = CASE WHEN leased THEN due - {FRONT} ELSE due END, leased = FALSE"
+        )
+
+    @property
+    def overdue(self) -> str:
+        return (
+            f"SELECT id FROM {self.table} WHERE queue = %s AND lane = {PARKED} AND due <= {self.now}"
+            f" ORDER BY {ORDER} LIMIT {PROMOTIONS}"
+        )
+
+    def held(self, receipts: Sequence[str]) -> tuple[str, list[Any]]:
+        """The condition that holds for the rows that are lent under exactly these receipts."""
+        numbers = [parsed for receipt in receipts if (parsed := parse_receipt(receipt)) is not None]
+        ids = ", ".join(str(id) for id, _ in numbers) or "NULL"
+        pairs = self.pairs.format(", ".join(f"({id}, {number})" for id, number in numbers) or "(0, 0)")
+        return f"leased AND id IN ({ids}) AND (id, lease_number) IN {pairs}", []
+
+
+class SQLite(Dialect):
+    now = "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)"
+    pairs = "(VALUES {})"
+
+    def claim(self, cursor: CursorWrapper, queue: str, limit: int, lease: float) -> list[Claimed]:
+        # RETURNING knows neither an order nor the row as it was: the place in the order travels in "due",
+        # as microseconds on top of the end of the lease, which does no harm there.
+        cursor.execute(
+            f"UPDATE {self.table} SET lane = {PARKED}, due = {self.now} + %s + picked.place, leased = TRUE,"
+            " lease_number = lease_number + 1, attempts = attempts + 1"
+            f" FROM (SELECT id, row_number() OVER (ORDER BY {ORDER}) AS place FROM (SELECT {ORDER} FROM {self.table}"
+            f" WHERE queue = %s AND lane < {PARKED} ORDER BY {ORDER} LIMIT %s)) AS picked"
+            f" WHERE {self.table}.id = picked.id RETURNING due, id, lease_number, attempts, payload",
+            [int(lease * SECOND), queue, limit],
+        )
+        return [Claimed(*row[1:]) for row in sorted(cursor.fetchall())]
+
+
+class PostgreSQL(Dialect):
+    now = "(EXTRACT(EPOCH FROM statement_timestamp()) * 1000000)::bigint"
+
+    def insert(self, cursor: CursorWrapper, queue: str, messages: Sequence[Message]) -> None:
+        cursor.execute(
+            f"INSERT INTO {self.table} (queue, lane, due, priority, lease_number, leased, attempts, payload)"
+            f" SELECT %s::varchar, CASE WHEN due IS NULL THEN -priority ELSE {PARKED} END,"
+            f" COALESCE(due, {self.now}), priority, 0, FALSE, 0, payload"
+            " FROM unnest(%s::smallint[], %s::bigint[], %s::text[]) WITH ORDINALITY"
+            " AS given(priority, due, payload, place) ORDER BY place",
+            [
+                queue,
+                [message.priority for message in messages],
+                [delayed_until(message) for message in messages],
+                [message.payload for message in messages],
+            ],
+        )
+
+    def claim(self, cursor: CursorWrapper, queue: str, limit: int, lease: float) -> list[Claimed]:
+        # The rows are picked in a WITH, which runs once; as a sub-query of WHERE it might run again and
+        # again, and lock more than the limit.
+        cursor.execute(
+            f"WITH picked AS (SELECT {ORDER} FROM {self.table} WHERE queue = %s AND lane < {PARKED}"
+            f" ORDER BY {ORDER} LIMIT %s FOR UPDATE SKIP LOCKED)"
+            f" UPDATE {self.table} AS task SET lane = {PARKED}, due = {self.now} + %s, leased = TRUE,"
+            " lease_number = task.lease_number + 1, attempts = task.attempts + 1 FROM picked WHERE task.id = picked.id"
+            " RETURNING picked.lane, picked.due, task.id, task.lease_number, task.attempts, task.payload",
+            [queue, limit, int(lease * SECOND)],
+        )
+        return [Claimed(*row[2:]) for row in sorted(cursor.fetchall())]
+
+    @property
+    def overdue(self) -> str:
+        return f"{super().overdue} FOR UPDATE SKIP LOCKED"
+
+    def promote(self, cursor: CursorWrapper, queue: str) -> int:
+        overdue = f"WITH overdue AS ({self.overdue})"
+        cursor.execute(f"{overdue} {self.promotion} WHERE id IN (SELECT id FROM overdue)", [queue])
+        return int(cursor.rowcount)
+
+    def held(self, receipts: Sequence[str]) -> tuple[str, list[Any]]:
+        numbers = [parsed for receipt in receipts if (parsed := parse_receipt(receipt)) is not None]
+        ids = [id for id, _ in numbers]
+        pairs = "SELECT * FROM unnest(%s::bigint[], %s::bigint[])"
+        condition = f"leased AND id = ANY(%s::bigint[]) AND (id, lease_number) IN ({pairs})"
+        return condition, [ids, ids, [number for _, number in numbers]]
+
+
+class MySQL(Dialect):
+    """MySQL and MariaDB. Two statements, so their caller opens a transaction."""
+
+    now = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))"
+
+    @cached_property
+    def lock(self) -> str:
+        """Old servers cannot skip; their clusters wait for each other."""
+        return "FOR UPDATE SKIP LOCKED" if self.connection.features.has_select_for_update_skip_locked else "FOR UPDATE"
+
+    def claim(self, cursor: CursorWrapper, queue: str, limit: int, lease: float) -> list[Claimed]:
+        cursor.execute(
+            f"SELECT id, lease_number + 1, attempts + 1, payload FROM {self.table}"
+            f" WHERE queue = %s AND lane < {PARKED} ORDER BY {ORDER} LIMIT %s {self.lock}",
+            [queue, limit],
+        )
+        claimed = [Claimed(*row) for row in cursor.fetchall()]
+        if claimed:
+            cursor.execute(
+                f"UPDATE {self.table} SET lane = {PARKED}, due = {self.now} + %s, leased = TRUE,"
+                f" lease_number = lease_number + 1, attempts = attempts + 1 WHERE id IN ({_ids(claimed)})",
+                [int(lease * SECOND)],
+            )
+        return claimed
+
+    def promote(self, cursor: CursorWrapper, queue: str) -> int:
+        cursor.execute(f"{self.overdue} {self.lock}", [queue])
+        rows = cursor.fetchall()
+        if rows:
+            cursor.execute(f"{self.promotion} WHERE id IN ({_ids(rows)})")
+        return len(rows)
+
+
+FAMILIES: dict[str, type[Dialect]] = {"sqlite": SQLite, "postgresql": PostgreSQL, "mysql": MySQL}
+
+
+def dialect_of(connection: BaseDatabaseWrapper) -> Dialect:
+    """The SQL that this database understands."""
+    try:
+        return FAMILIES[connection.vendor](connection)
+    except KeyError:
+        raise ImproperlyConfigured(
+            f"The ORM broker speaks SQLite, PostgreSQL, MySQL and MariaDB; {connection.alias!r} is {connection.vendor}."
+        ) from None
+
+
+def delayed_until(message: Message) -> int | None:
+    """When a message becomes ready; None = at once."""
+    if message.not_before is None or message.not_before <= time.time():
+        return None
+    return int(message.not_before * SECOND)
+
+
+def chunks(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
+    """The messages in portions that fit into one statement."""
+    start = characters = 0
+    for index, message in enumerate(messages):
+        characters += len(message.payload)
+        if index > start and (index - start >= CHUNK_ROWS or characters > CHUNK_CHARACTERS):
+            yield messages[start:index]
+            start, characters = index, len(message.payload)
+    yield messages[start:]
+
+
+def receipt_of(claimed: Claimed) -> str:
+    return f"{claimed.id}:{claimed.lease_number}"
+
+
+def parse_receipt(receipt: str) -> tuple[int, int] | None:
+    """The id and the lease number; None for text that is no receipt of ours."""
+    id, _, number = receipt.partition(":")
+    return (int(id), int(number)) if id.isdecimal() and number.isdecimal() else None
+
+
+def _ids(rows: Sequence[tuple[Any, ...]]) -> str:
+    return ", ".join(str(row[0]) for row in rows)

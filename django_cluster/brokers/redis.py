@@ -1,0 +1,194 @@
+"""The queue in Redis or Valkey: at least once, one round trip a verb, and a wait that sleeps in the server."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import time
+from collections.abc import Iterator, Sequence
+from itertools import count
+from typing import Any
+
+from redis.exceptions import NoScriptError
+
+from django_cluster.brokers import redis_scripts as scripts
+from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueueSize, Waiting
+from django_cluster.brokers.redis_link import Link
+from django_cluster.core.settings import BrokerSettings
+
+CHUNK_MESSAGES, CHUNK_CHARACTERS = 1000, 4_000_000
+"""What one call of a script carries at most; Lua's stack is limited, and so is the patience of other clients."""
+
+ENTRY_HEAD = re.compile(rb"(-?[0-9]{1,9}):([0-9]{1,9}):")
+
+
+class RedisBroker(Broker):
+    """Lists of entries, and a lease for each that is lent; ``redis_scripts`` has the layout."""
+
+    capabilities = Capabilities(blocking=True)
+
+    def __init__(self, settings: BrokerSettings) -> None:
+        super().__init__(settings)
+        self._link = Link(settings.options)
+        # The braces make Redis Cluster keep all keys of the queue in one slot.
+        self._base = f"{{django_cluster:{settings.name}:{settings.queue}}}"
+        self._calls = count()
+        self._holder, self._pid = "", 0
+
+    def enqueue(self, messages: Sequence[Message]) -> None:
+        calls = list(_calls(messages))
+        if len(calls) == 1:
+            self._run(scripts.ENQUEUE, *calls[0])
+        elif calls:
+            with self._link.errors():
+                self._together(calls)
+
+    def _together(self, calls: Sequence[Sequence[str]]) -> None:
+        """All of the calls, or none: the server takes them as one transaction."""
+        pipeline = self._link.client.pipeline(transaction=True)
+        try:
+            for call in calls:
+                pipeline.evalsha(scripts.ENQUEUE.sha, 1, self._base, *call)
+            pipeline.execute()
+        except NoScriptError:
+            # All calls are of the same script: none of them has run.
+            self._link.client.script_load(scripts.ENQUEUE.text)
+            for call in calls:
+                pipeline.evalsha(scripts.ENQUEUE.sha, 1, self._base, *call)
+            pipeline.execute()
+
+    def lease(self, limit: int, wait: float = 0.0) -> Sequence[Delivery]:
+        deadline = time.monotonic() + wait
+        while True:
+            deliveries, due = self._take(min(limit, self.capabilities.bulk))
+            left = deadline - time.monotonic()
+            if deliveries or left <= 0:
+                return deliveries
+            self._sleep(min(left, due))
+
+    def _take(self, limit: int) -> tuple[list[Delivery], float]:
+        """What is ready now; if nothing is, the seconds until something will be."""
+        prefix = self._new_prefix()
+        entries, due = self._run(scripts.LEASE, prefix, limit, _milliseconds(self.settings.lease))
+        deliveries = []
+        for place, entry in enumerate(entries):
+            _, attempts, payload = _parse(entry)
+            deliveries.append(Delivery(f"{prefix}:{place:04d}", payload, attempts + 1))
+        return deliveries, math.inf if due < 0 else due / 1000
+
+    def _new_prefix(self) -> str:
+        """The beginning of receipts that nobody else has, and that this broker never has again.
+
+        Not a counter on the server: that of a replica which takes over may lag, and give a number twice.
+        """
+        if self._pid != os.getpid():
+            self._holder, self._pid = os.urandom(8).hex(), os.getpid()
+        return f"{self._holder}:{next(self._calls)}"
+
+    def _sleep(self, seconds: float) -> None:
+        """Until the bell rings, at most so long. A time-out of 0 would mean for ever."""
+        with self._link.errors():
+            self._link.client.blpop([f"{self._base}:bell"], timeout=max(0.001, min(seconds, self._link.nap)))
+
+    def renew(self, receipts: Sequence[str]) -> Sequence[str]:
+        lost: list[str] = []
+        for portion in _portions(receipts):
+            lost += map(_text, self._run(scripts.RENEW, _milliseconds(self.settings.lease), *portion))
+        return lost
+
+    def acknowledge(self, receipts: Sequence[str]) -> None:
+        for portion in _portions(receipts):
+            self._run(scripts.ACKNOWLEDGE, *portion)
+
+    def release(self, receipts: Sequence[str], delay: float = 0.0, *, begun: bool = True) -> None:
+        # The last portion first, because each goes in front of what is there.
+        for portion in reversed(list(_portions(receipts))):
+            self._run(scripts.RELEASE, _milliseconds(delay), int(begun), *portion)
+
+    def peek(self, limit: int = 100) -> Sequence[Waiting]:
+        ready, delayed, lent = self._run(scripts.PEEK, limit)
+        waiting = [_waiting(entry, None) for entry in ready]
+        parked = [_waiting(member.partition(b":")[2], float(due)) for member, due in _pairs(delayed)]
+        parked += [_waiting(entry, float(due), leased=True) for entry, due in _pairs(lent)]
+        return [*waiting, *sorted(parked, key=lambda each: each.due or 0.0)][:limit]
+
+    def size(self) -> QueueSize:
+        ready, delayed, leased = self._run(scripts.SIZE)
+        return QueueSize(ready=ready, delayed=delayed, leased=leased)
+
+    def purge(self) -> int:
+        return int(self._run(scripts.PURGE))
+
+    def ping(self) -> None:
+        with self._link.errors():
+            self._link.client.ping()
+
+    def info(self) -> str:
+        with self._link.errors():
+            server = self._link.client.info("server")
+        return f"Redis {server.get('redis_version', '')} at {self._link.address}"
+
+    def close(self) -> None:
+        self._link.close()
+
+    def _run(self, script: scripts.Script, *arguments: str | int) -> Any:
+        with self._link.errors():
+            client = self._link.client
+            try:
+                return client.evalsha(script.sha, 1, self._base, *arguments)
+            except NoScriptError:
+                return client.eval(script.text, 1, self._base, *arguments)
+
+
+def _calls(messages: Sequence[Message]) -> Iterator[list[str]]:
+    """The arguments of ``ENQUEUE`` for these messages: one call a priority, one for the delayed, in portions."""
+    moment = time.time()
+    groups: dict[str, list[str]] = {}
+    sizes: dict[str, int] = {}
+    for message in messages:
+        entry = f"{message.priority}:0:{message.payload}"
+        due = message.not_before if message.not_before is not None and message.not_before > moment else None
+        head = "" if due is not None else str(message.priority)
+        call = groups.get(head)
+        if call and (len(call) > CHUNK_MESSAGES or sizes[head] + len(entry) > CHUNK_CHARACTERS):
+            yield call
+            call = None
+        if call is None:
+            call, sizes[head] = [head], 0
+            groups[head] = call
+        call += [entry] if due is None else [str(math.ceil(due * 1000)), entry]
+        sizes[head] += len(entry)
+    yield from groups.values()
+
+
+def _portions(receipts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Each receipt once, as many as a script takes."""
+    unique = list(dict.fromkeys(receipts))
+    return (unique[start : start + CHUNK_MESSAGES] for start in range(0, len(unique), CHUNK_MESSAGES))
+
+
+def _milliseconds(seconds: float) -> int:
+    return math.ceil(seconds * 1000)
+
+
+def _pairs(flat: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    return zip(flat[::2], flat[1::2], strict=True)
+
+
+def _waiting(entry: bytes, due: float | None, *, leased: bool = False) -> Waiting:
+    priority, attempts, payload = _parse(entry)
+    return Waiting(payload, priority, attempts + leased, None if due is None else due / 1000, leased)
+
+
+def _parse(entry: bytes) -> tuple[int, int, str]:
+    """Priority, earlier attempts and payload. What is not an entry is all payload."""
+    head = ENTRY_HEAD.match(entry)
+    if head is None:
+        return 0, 0, _text(entry)
+    return int(head[1]), int(head[2]), _text(entry[head.end() :])
+
+
+def _text(raw: bytes) -> str:
+    """Payloads are ASCII; other bytes are shown, so that a person can see what somebody put there."""
+    return raw.decode("ascii", "backslashreplace")

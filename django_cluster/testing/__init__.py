@@ -1,0 +1,3 @@
+"""Help for those who test code that uses, or extends, django_cluster."""
+
+from __future__ import annotations
