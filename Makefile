@@ -74,7 +74,8 @@ $(VENV)/bin/python:
 	$(VENV)/bin/python -m pip install --quiet --upgrade pip
 
 $(VENV)/runtime: setup.cfg | $(VENV)/bin/python
-	$(VENV)/bin/python -m pip install --quiet --editable .
+	@# Setuptools warns of every editable installation, as if it were not meant.
+	PYTHONWARNINGS=ignore $(VENV)/bin/python -m pip install --quiet --editable .
 	@touch $@
 
 $(VENV)/tox: | $(VENV)/bin/python
