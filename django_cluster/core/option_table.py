@@ -80,7 +80,8 @@ BROKER = (
     broker(
         "broker",
         choice(*KINDS),
-        "The kind of broker, if that is not clear from the settings below: because two are there, or none.",
+        "The kind of broker, if that is not clear from the settings below: because two are there, or none. "
+        "`memory` lives in one process: for tests.",
         field="",
         parity="New.",
     ),

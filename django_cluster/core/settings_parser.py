@@ -92,6 +92,7 @@ def review(mapping: Any, surroundings: Surroundings) -> Review:
     found: list[Problem] = []
     layers = _layers(mapping, surroundings, found)
     values = fit_values(layers, found)
+    values |= _names(values, surroundings)
     choice = choose([layer.values for layer in layers], values, found)
     brokers = dict(_named_brokers(values, found))
     found.extend(_doubts(values, choice, surroundings))
@@ -126,6 +127,12 @@ def _alternative(overrides: Mapping[Any, Any], cluster: str, found: list[Problem
             sentence = f"{path} is ignored: the queue of this cluster is {cluster!r}."
             found.append(Problem(problems.NAMED_TWICE, path, sentence, "Remove it."))
     return Layer({key: value for key, value in layer.values.items() if key not in OWN_NAMES}, layer.paths)
+
+
+def _names(values: Mapping[str, Any], surroundings: Surroundings) -> dict[str, str]:
+    """The site, and the queue that this cluster works on."""
+    name = values.get("name", BY_KEY["name"].default)
+    return {"name": name, "queue": surroundings.cluster or values.get("queue", name)}
 
 
 def _named_brokers(values: Mapping[str, Any], found: list[Problem]) -> Iterator[tuple[str, BrokerSettings]]:
@@ -169,21 +176,18 @@ def _settings(
     values: Mapping[str, Any], choice: Choice, brokers: Mapping[str, BrokerSettings], surroundings: Surroundings
 ) -> Settings:
     """The sections, with what is computed where nothing was given."""
-    name = values.get("name", BY_KEY["name"].default)
-    queue = surroundings.cluster or values.get("queue", name)
-    names = {"name": name, "queue": queue}
     crew = _section("crew", values)
     crew["workers"] = crew.get("workers") or _cpus(surroundings)
     crew.setdefault("start_method", "fork" if surroundings.platform.startswith("linux") else "spawn")
     zone = values.get("time_zone", surroundings.time_zone) if surroundings.time_zone else None
     delay = {"retry_delay": values.get("retry", BY_KEY["retry"].default)}
-    keys = {"secret": surroundings.secret, "fallbacks": tuple(surroundings.fallbacks), "salt": name}
-    whole = _section("", values) | names
+    keys = {"secret": surroundings.secret, "fallbacks": tuple(surroundings.fallbacks), "salt": values["name"]}
+    whole = _section("", values)
     whole["brokers"] = MaskedMapping(brokers)
     whole["reporters"] = MaskedMapping(values.get("error_reporter"))
     return Settings(
         **whole,
-        broker=_broker_settings({**values, **names}, choice),
+        broker=_broker_settings(values, choice),
         signing=SigningSettings(**_section("signing", values), **keys),
         results=ResultSettings(**_section("results", values)),
         delivery=DeliverySettings(**(delay | _section("delivery", values))),
@@ -193,7 +197,7 @@ def _settings(
 
 
 def _broker_settings(values: Mapping[str, Any], choice: Choice) -> BrokerSettings:
-    names = {key: values[key] for key in OWN_NAMES if key in values}
+    names = {key: values[key] for key in OWN_NAMES}
     return BrokerSettings(
         kind=choice.kind, options=MaskedMapping(choice.options), **names, **_section("broker", values)
     )

@@ -1,0 +1,164 @@
+"""Problems of ``Q_CLUSTER`` as Django system checks, before anything runs.
+
+They look at settings only: no database, cache or broker is opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.exceptions import ImproperlyConfigured
+
+from django_cluster import conf
+from django_cluster.brokers import broker_class
+from django_cluster.core import problems
+from django_cluster.core.settings import BrokerSettings, Settings
+from django_cluster.errors import NotAvailableYet, Problem
+
+TAG = "django_cluster"
+
+LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+
+STAND_IN = "a secret for the time of the check"
+"""Django has its own check for a missing ``SECRET_KEY``, and commands that need none must go on working."""
+
+
+@register(TAG)
+def check_settings(app_configs: object = None, **_: object) -> list[CheckMessage]:
+    """What ``manage.py check`` calls."""
+    return validate_config()
+
+
+def validate_config() -> list[CheckMessage]:
+    """Everything that is wrong or unwise in the settings, for the root and for each alternative cluster."""
+    found = dict.fromkeys(problem for cluster in _clusters() for problem in _problems(cluster))
+    return [_message(problem) for problem in found]
+
+
+def _clusters() -> list[str | None]:
+    """None is the root."""
+    configured = conf.configured()
+    alternatives = configured.get("ALT_CLUSTERS") if isinstance(configured, Mapping) else None
+    names = alternatives if isinstance(alternatives, Mapping) else {}
+    return [None, *(name for name in names if isinstance(name, str))]
+
+
+def _problems(cluster: str | None) -> Iterator[Problem]:
+    settings, found = conf.review_settings(cluster, secret=STAND_IN)
+    yield from found
+    if settings is not None:
+        yield from _unknown_aliases(settings)
+        yield from _bad_class(settings.broker)
+        yield from _shared_name(settings)
+        yield from _shared_database(settings.broker)
+
+
+def _message(problem: Problem) -> CheckMessage:
+    kind = Error if problem.is_error else Warning
+    return kind(f"Q_CLUSTER: {problem.sentence}", hint=problem.hint or None, id=f"{TAG}.{problem.id}")
+
+
+def _unknown_aliases(settings: Settings) -> Iterator[Problem]:
+    """Aliases of databases and caches that the project does not have."""
+    options, databases, caches = settings.broker.options, conf.databases(), conf.caches()
+    for key, alias in (("orm", options.get("alias")), ("results_db", settings.results.database)):
+        if alias is not None and alias not in (databases or {"default": {}}):
+            sentence = f"{key} is {alias!r}, which is not in DATABASES."
+            yield Problem(problems.UNKNOWN_DATABASE, key, sentence, _known(databases))
+    for key, alias in (("django_redis", options.get("cache")), ("cache", settings.results.cache)):
+        if alias is not None and alias not in caches:
+            sentence = f"{key} is {alias!r}, which is not in CACHES."
+            yield Problem(problems.UNKNOWN_CACHE, key, sentence, _known(caches))
+
+
+def _known(aliases: Mapping[str, Any]) -> str:
+    return f"Known: {', '.join(map(repr, aliases))}." if aliases else ""
+
+
+def _bad_class(broker: BrokerSettings) -> Iterator[Problem]:
+    """A ``broker_class`` that cannot be imported, or is no broker."""
+    if "." not in broker.kind:
+        return
+    try:
+        broker_class(broker.kind)
+    except (ImproperlyConfigured, NotAvailableYet) as error:
+        yield Problem(problems.BAD_BROKER_CLASS, "broker_class", f"broker_class cannot be used: {error}")
+
+
+class Server(NamedTuple):
+    """Where a Redis queue or cache lives; all that two of them can have in common."""
+
+    host: str
+    """Or the path of a socket."""
+    port: int
+    database: int
+
+    @property
+    def is_local(self) -> bool:
+        return self.host in LOCAL_HOSTS or self.host.startswith("/")
+
+
+def _shared_name(settings: Settings) -> Iterator[Problem]:
+    """Two projects that both kept the name "default" would take each other's tasks from a shared server."""
+    if settings.name != "default" or settings.broker.kind != "redis":
+        return
+    if any(not server.is_local for server in _servers(settings.broker)):
+        sentence = "name is 'default', and the broker is on another machine."
+        yield Problem(problems.SHARED_NAME, "name", sentence, "Give the site a name of its own.")
+
+
+def _shared_database(broker: BrokerSettings) -> Iterator[Problem]:
+    """``cache.clear()`` empties the whole Redis database of the cache."""
+    if broker.kind != "redis":
+        return
+    queue = _servers(broker)
+    for alias, cache in conf.caches().items():
+        if queue & _servers_of_cache(cache):
+            sentence = f"The queue and the cache {alias!r} live in the same Redis database."
+            hint = "Clearing the cache would delete the tasks: give the queue another database."
+            yield Problem(problems.CACHE_SHARES_SERVER, "redis", sentence, hint)
+
+
+def _servers(broker: BrokerSettings) -> set[Server]:
+    """As far as the settings tell; empty if they do not."""
+    options = broker.options
+    if "cache" in options:
+        return _servers_of_cache(conf.caches().get(options["cache"], {}))
+    keywords = options.get("kwargs", {})
+    if "url" in options:
+        return _servers_of_url(options["url"])
+    place = keywords.get("unix_socket_path") or keywords.get("host", "localhost")
+    return _server(place, keywords.get("port", 6379), keywords.get("db", 0))
+
+
+def _servers_of_cache(cache: Mapping[str, Any]) -> set[Server]:
+    """Of Django's Redis cache or django-redis; other caches have none."""
+    if "redis" not in str(cache.get("BACKEND", "")).lower():
+        return set()
+    location = cache.get("LOCATION") or ()
+    urls = location.replace(";", ",").split(",") if isinstance(location, str) else location
+    database = cache.get("OPTIONS", {}).get("db")
+    return {server for url in urls for server in _servers_of_url(str(url).strip(), database)}
+
+
+def _servers_of_url(url: str, database: object = None) -> set[Server]:
+    """As redis-py reads it: the query wins over the path, and both over ``database``."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or 6379
+    except ValueError:
+        return set()
+    wanted = parse_qs(parts.query).get("db", [""])[0]
+    if parts.scheme == "unix":
+        return _server(parts.path, port, wanted or database or 0)
+    return _server(parts.hostname or "localhost", port, wanted or parts.path.strip("/") or database or 0)
+
+
+def _server(host: object, port: object, database: object) -> set[Server]:
+    try:
+        return {Server(str(host), int(str(port)), int(str(database)))}
+    except ValueError:
+        return set()

@@ -1,0 +1,109 @@
+"""Writes the reference pages of settings and checks from the tables in ``django_cluster/core``.
+
+Run ``python -m docs.generate_settings`` from the root of the repository after changing either table; a
+unit test fails while a page is behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from django_cluster.core.option_table import BROKER, CLUSTER, CREW, DELIVERY, RESULTS, SCHEDULE, SIGNING
+from django_cluster.core.options import Option
+from django_cluster.core.problems import CATALOGUE
+
+REFERENCE = Path(__file__).parent / "reference"
+
+NOTICE = "<!-- Written by docs/generate_settings.py. Change the tables in django_cluster/core, and run it again. -->"
+
+SETTINGS_HEAD = """\
+# Settings
+
+All settings stand in one dict, `Q_CLUSTER`, in your Django settings. All are optional: without any,
+the queue lives in the `default` database.
+
+```python
+Q_CLUSTER = {
+    "name": "myproject",
+    "workers": 4,
+    "timeout": 90,
+    "redis": {"host": "localhost", "port": 6379, "db": 1},
+}
+```
+
+- `None` means the default.
+- Every value may be a function without arguments; it is called once, when the settings are first read. In
+  the dict of a connection, so may hosts, users, passwords, tokens and keys.
+- What `Q_CLUSTER` does not say may stand in the environment, as `Q_CLUSTER_` and the key in capitals:
+  `Q_CLUSTER_WORKERS=4`. Dicts and lists are written as JSON, True and False also as `1`, `0`, `yes` and `no`.
+- `Q_CLUSTER_NAME`, or `qcluster -n`, picks the cluster to run: see `ALT_CLUSTERS`. What such a cluster says
+  comes before `Q_CLUSTER`, and that before the environment. Of several brokers, the one that is mentioned first in
+  this order is used; two in the same place are an error.
+- Mistakes are all shown at once: by `manage.py check`, and by `qcluster` before it starts. See
+  [](checks.md).
+- Secrets are masked wherever settings are printed.
+"""
+
+CHECKS_HEAD = """\
+# Checks
+
+`manage.py check` (or `manage.py check --tag django_cluster`) looks at the [settings](settings.md), the
+alternative clusters included. It opens no connection. Errors stop `qcluster`; warnings do not, and may
+be silenced in Django's `SILENCED_SYSTEM_CHECKS`.
+"""
+
+TITLES: tuple[tuple[str, Sequence[Option]], ...] = (
+    ("The cluster", CLUSTER),
+    ("The broker", BROKER),
+    ("Packages", SIGNING),
+    ("Failures", DELIVERY),
+    ("Results", RESULTS),
+    ("Schedules", SCHEDULE),
+    ("Processes", CREW),
+)
+
+
+def settings_page() -> str:
+    """The page of all settings."""
+    tables = [_section(title, options) for title, options in TITLES]
+    return "\n".join([SETTINGS_HEAD, NOTICE, "", *tables])
+
+
+def checks_page() -> str:
+    """The page of all checks."""
+    rows = [_row(f"`django_cluster.{name}`", *texts) for name, texts in CATALOGUE.items()]
+    return "\n".join([CHECKS_HEAD, NOTICE, "", *_table(("id", "what is wrong", "what to do"), rows), ""])
+
+
+def _section(title: str, options: Sequence[Option]) -> str:
+    rows = [_row(_keys(each), each.kind.words, _default(each), each.meaning, each.parity) for each in options]
+    return "\n".join([f"## {title}", "", *_table(("key", "value", "default", "meaning", "Django-Q"), rows), ""])
+
+
+def _keys(option: Option) -> str:
+    return ", ".join(f"`{key}`" for key in (option.key, *option.aliases))
+
+
+def _default(option: Option) -> str:
+    if option.default_words or not option.field:
+        return option.default_words
+    return f"`{option.default!r}`"
+
+
+def _table(head: Sequence[str], rows: Sequence[str]) -> list[str]:
+    return [_row(*head), _row(*("---" for _ in head)), *rows]
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def write() -> None:
+    """Write both pages."""
+    (REFERENCE / "settings.md").write_text(settings_page(), encoding="utf-8")
+    (REFERENCE / "checks.md").write_text(checks_page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()

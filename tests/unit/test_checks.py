@@ -1,0 +1,126 @@
+"""``manage.py check`` says what is wrong with the settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+from django.test import override_settings
+
+from django_cluster.brokers.memory import MemoryBroker
+from django_cluster.checks import validate_config
+
+LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+REDIS_CACHE = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:6379/1"}
+
+
+@pytest.fixture(autouse=True)
+def _quiet_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No variables of the person who runs the tests."""
+    monkeypatch.delenv("Q_CLUSTER_NAME", raising=False)
+
+
+def found(q_cluster: Any, **settings: Any) -> list[str]:
+    with override_settings(Q_CLUSTER=q_cluster, **settings):
+        return [str(message.id).removeprefix("django_cluster.") for message in validate_config()]
+
+
+def test_default_settings_give_no_warning() -> None:
+    assert found({}) == []
+
+
+def test_django_runs_the_checks() -> None:
+    with override_settings(Q_CLUSTER={"workers": -1}):
+        (message,) = run_checks(tags=["django_cluster"])
+
+    assert message.id == "django_cluster.E003"
+    assert message.is_serious()
+    assert "workers must be" in message.msg
+
+
+def test_every_problem_is_shown_with_its_hint() -> None:
+    with override_settings(Q_CLUSTER={"wrokers": 1, "retry": -1, "sqs": {}}):
+        messages = validate_config()
+
+    assert [message.id for message in messages] == [f"django_cluster.{name}" for name in ("E002", "E003", "W002")]
+    assert messages[0].hint == "Did you mean 'workers'?"
+    assert not messages[2].is_serious()
+
+
+def test_alternative_clusters_are_checked_too_and_nothing_is_said_twice() -> None:
+    written = {"recycle": -1, "ALT_CLUSTERS": {"a": {"timeout": 0}, "b": {"workers": 0}}}
+
+    assert found(written) == ["E003"] * 3
+
+
+def test_a_missing_secret_key_is_left_to_djangos_own_check() -> None:
+    assert found({}, SECRET_KEY="") == []
+
+
+@pytest.mark.parametrize(
+    ("q_cluster", "expected"),
+    [
+        ({"orm": "elsewhere"}, ["E009"]),
+        ({"results_db": "elsewhere"}, ["E009"]),
+        ({"django_redis": "elsewhere"}, ["E010"]),
+        ({"cache": "elsewhere"}, ["E010"]),
+    ],
+)
+def test_unknown_aliases_are_errors(q_cluster: Any, expected: list[str]) -> None:
+    assert found(q_cluster) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        (f"{MemoryBroker.__module__}.{MemoryBroker.__qualname__}", []),
+        ("no.such.Broker", ["E011"]),
+        ("decimal.Decimal", ["E011"]),
+        ("decimal.Nothing", ["E011"]),
+    ],
+)
+def test_a_broker_class_must_be_a_broker(path: str, expected: list[str]) -> None:
+    assert found({"broker_class": path}) == expected
+
+
+@pytest.mark.parametrize(
+    ("q_cluster", "expected"),
+    [
+        ({"redis": {"host": "redis.example"}}, ["W003"]),
+        ({"redis": "rediss://redis.example"}, ["W003"]),
+        ({"redis": {"host": "redis.example"}, "name": "shop"}, []),
+        ({"redis": {}}, []),
+        ({"redis": {"unix_socket_path": "/run/redis.sock"}}, []),
+        ({"redis": "unix:///run/redis.sock?db=2"}, []),
+        ({"redis": "redis://[::1]:6380"}, []),
+        ({"redis": {"host": "localhost", "port": "odd"}}, []),
+    ],
+)
+def test_the_name_default_on_another_machine_is_a_warning(q_cluster: Any, expected: list[str]) -> None:
+    assert found(q_cluster) == expected
+
+
+@pytest.mark.parametrize(
+    ("q_cluster", "expected"),
+    [
+        ({"redis": {"host": "127.0.0.1", "db": 1}}, ["W007"]),
+        ({"redis": "redis://127.0.0.1/1"}, ["W007"]),
+        ({"django_redis": "fast"}, ["W007"]),
+        ({"redis": "redis://127.0.0.1/2"}, []),
+        ({"redis": "redis://127.0.0.1:6380/1"}, []),
+        ({"orm": "default"}, []),
+    ],
+)
+def test_a_cache_in_the_redis_database_of_the_queue_is_a_warning(q_cluster: Any, expected: list[str]) -> None:
+    assert found(q_cluster, CACHES={"default": LOCMEM, "fast": REDIS_CACHE}) == expected
+
+
+def test_settings_of_any_shape_are_checked_without_a_crash() -> None:
+    assert found(None) == ["E001"]
+    assert found({"ALT_CLUSTERS": {1: {}, "a": 2}}) == ["E003"]
+
+
+def test_no_database_is_opened() -> None:
+    # pytest-django fails a test that touches a database without the mark for it.
+    assert found({"orm": "default", "results_db": "default"}) == []
