@@ -30,6 +30,7 @@ from django_cluster.stores.rows import (
     attempt_of,
     fold,
     lifetime_in_cache,
+    possible,
     reduced,
     with_history,
 )
@@ -222,7 +223,7 @@ def _task(record: Record) -> Task:
 
 def _moment(unix_time: float) -> datetime:
     """As a row would give it: aware where Django's own clock is."""
-    moment = datetime.fromtimestamp(unix_time, timezone.get_default_timezone())
+    moment = datetime.fromtimestamp(possible(unix_time), timezone.get_default_timezone())
     return moment if timezone.is_aware(timezone.now()) else moment.replace(tzinfo=None)
 
 

@@ -182,9 +182,9 @@ def reduced(outcome: Outcome, reason: BaseException) -> Outcome:
         func=_plain(outcome.func),
         worker=_plain(outcome.worker),
         options=options,
-        enqueued_at=_sane(outcome.enqueued_at),
-        started_at=_sane(outcome.started_at),
-        stopped_at=_sane(outcome.stopped_at),
+        enqueued_at=possible(outcome.enqueued_at),
+        started_at=possible(outcome.started_at),
+        stopped_at=possible(outcome.stopped_at),
         arguments=None,
         result=None,
         failure=(_plain(kind), _plain(f"{why}\n{message}"), _plain(traceback)),
@@ -196,6 +196,6 @@ def _plain(text: str) -> str:
     return ascii(text)[1:-1][:MAX_REDUCED_TEXT].replace("\\n", "\n") if text else ""
 
 
-def _sane(moment: float) -> float:
+def possible(moment: float) -> float:
     """A moment that every database can write; 1970 stands for nonsense."""
     return moment if 0 <= moment < 2**33 else 0.0

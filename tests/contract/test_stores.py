@@ -1,0 +1,287 @@
+"""The contract of result stores against each adapter, on real servers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.core.cache import caches
+from django.db import connections, transaction
+
+from django_cluster.core.settings import ResultSettings
+from django_cluster.models import Task
+from django_cluster.models.task import saved_tasks
+from django_cluster.stores import open_results
+from django_cluster.stores.base import ResultStore
+from django_cluster.stores.cache import CachedResults
+from django_cluster.stores.orm import OrmResults
+from django_cluster.testing.store_contract import ResultStoreContract, found, ids, make_failure, make_outcome
+from tests.servers import MariaDBServer, PostgresServer, RedisServer
+
+ALIAS = "results of the contract"
+KEEP_ALL = ResultSettings(save_limit=0, database=ALIAS)
+
+UseDatabase = Callable[[dict[str, Any]], None]
+
+
+@pytest.fixture(scope="class")
+def use_database(django_db_blocker: Any) -> Iterator[UseDatabase]:
+    """Make a database known to Django, with the table of tasks, for the tests of a class."""
+
+    def use(entry: dict[str, Any]) -> None:
+        connections.databases[ALIAS] = connections.configure_settings({"default": {}, ALIAS: entry})[ALIAS]
+        with connections[ALIAS].schema_editor() as editor:
+            editor.create_model(Task)
+
+    with django_db_blocker.unblock():
+        yield use
+        connections[ALIAS].close()
+        del connections[ALIAS]
+        del connections.databases[ALIAS]
+
+
+@pytest.fixture
+def open_store(database: None) -> Iterator[Callable[..., OrmResults]]:
+    """Opens stores on one table, which is empty again after the test."""
+    yield lambda **changes: OrmResults(ResultSettings(**{"save_limit": 0, "database": ALIAS, **changes}), "the queue")
+    saved_tasks(ALIAS).delete()
+
+
+class RowsContract(ResultStoreContract):
+    """What the databases share beyond the contract."""
+
+    @pytest.fixture
+    def store(self, open_store: Callable[..., OrmResults]) -> OrmResults:
+        return open_store()
+
+    def test_a_batch_of_first_successes_is_one_statement(self, store: ResultStore) -> None:
+        outcomes = [make_outcome() for _ in range(200)]
+        statements: list[str] = []
+
+        def note(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+            statements.append(sql)
+            return execute(sql, *rest)
+
+        with connections[ALIAS].execute_wrapper(note):
+            store.save(outcomes)
+
+        assert sum(sql.startswith("INSERT") for sql in statements) == 1
+        assert not any(sql.startswith("SELECT") and "django_cluster_task" in sql for sql in statements)
+
+    def test_a_batch_that_fails_leaves_nothing(self, store: ResultStore) -> None:
+        outcome = make_outcome()
+
+        def save_and_fail() -> None:
+            with store.batch():
+                store.save([outcome])
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            save_and_fail()
+
+        assert store.get(outcome.id) is None
+
+    def test_a_save_joins_the_transaction_of_its_caller(self, store: ResultStore) -> None:
+        outcome = make_outcome(started_at=1e300)
+
+        with transaction.atomic(using=ALIAS):
+            store.save([outcome, make_failure()])
+            transaction.set_rollback(True, using=ALIAS)
+
+        assert store.get(outcome.id) is None
+
+    def test_a_task_is_found_by_its_name(self, store: ResultStore) -> None:
+        older = make_outcome(name="census", stopped_at=1_700_000_000.0)
+        newer = make_outcome(name="census", stopped_at=1_700_000_001.0)
+
+        store.save([newer, older])
+
+        assert found(store, "census").id == newer.id
+
+    def test_a_name_of_32_hex_digits_is_a_name_too(self, store: ResultStore) -> None:
+        name = uuid4().hex
+        outcome = make_outcome(name=name)
+
+        store.save([outcome])
+
+        assert found(store, name).id == outcome.id
+
+    def test_a_row_names_the_queue(self, store: ResultStore) -> None:
+        usual, special = make_outcome(), make_outcome(options={"cluster": "slow", "hook": "tests.sample.hooks.note"})
+
+        store.save([usual, special])
+
+        assert found(store, usual.id).cluster == "the queue"
+        assert (found(store, special.id).cluster, found(store, special.id).hook) == ("slow", "tests.sample.hooks.note")
+
+    def test_a_rejected_message_keeps_its_payload(self, store: ResultStore) -> None:
+        outcome = make_failure(status="rejected", payload="dc1p:not:ours\0")
+
+        store.save([outcome])
+
+        task = found(store, outcome.id)
+        assert (task.status, task.success) == ("rejected", False)
+        assert (task.payload or "").startswith("dc1p:not:ours")
+
+    def test_a_group_can_lose_its_label_only(self, store: ResultStore) -> None:
+        outcome = make_outcome(options={"group": "primes"})
+        store.save([outcome])
+
+        assert store.delete_group("primes") == 1
+
+        assert store.count("primes") == 0
+        assert found(store, outcome.id).group is None
+
+    def test_a_retried_success_that_is_not_kept_leaves_no_failure(self, store: ResultStore) -> None:
+        failure = make_failure()
+        store.save([failure])
+
+        store.save([make_outcome(id=failure.id, attempt=2, options={"save": False})])
+
+        assert store.get(failure.id) is None
+
+    def test_successes_beyond_the_limit_are_pruned(self, open_store: Callable[..., OrmResults]) -> None:
+        store = open_store(save_limit=3)
+        outcomes = [make_outcome(stopped_at=1_700_000_000.0 + n) for n in range(8)]
+        failure = make_failure(stopped_at=1_600_000_000.0)
+        store.save([*outcomes, failure])
+
+        store.prune()
+
+        kept = [*(outcome.id for outcome in reversed(outcomes[5:])), failure.id]
+        assert ids(list(saved_tasks(ALIAS))) == kept
+
+    @pytest.mark.parametrize("per", ["group", "name", "func"])
+    def test_the_limit_can_hold_for_each(self, per: str, open_store: Callable[..., OrmResults]) -> None:
+        store = open_store(save_limit=2, save_limit_per=per)
+        kinds = [{"options": {"group": kind}, "name": kind, "func": kind} for kind in ("a", "b")]
+        store.save([make_outcome(**kind) for kind in kinds for _ in range(5)])
+        store.save([make_outcome(name="none", func="none") for _ in range(4)])
+
+        store.prune()
+
+        assert saved_tasks(ALIAS).count() == 6
+
+    def test_two_monitors_can_save_the_same_tasks_at_once(self, open_store: Callable[..., OrmResults]) -> None:
+        outcomes = [make_outcome() if n % 2 else make_failure(attempt=2) for n in range(100)]
+
+        def save(order: int) -> None:
+            try:
+                for _ in range(5):
+                    open_store().save(outcomes[::order])
+            finally:
+                connections[ALIAS].close()
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(save, (1, -1, 1, -1)))
+
+        assert saved_tasks(ALIAS).count() == 100
+
+
+class TestRowsInSQLite(RowsContract):
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def database(tmp_path_factory: pytest.TempPathFactory, use_database: UseDatabase) -> None:
+        file: Path = tmp_path_factory.mktemp("results") / "results.sqlite3"
+        use_database({"ENGINE": "django.db.backends.sqlite3", "NAME": file})
+
+
+class TestRowsInPostgreSQL(RowsContract):
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def database(postgres_server: PostgresServer, use_database: UseDatabase) -> Iterator[None]:
+        name = f"results_{uuid4().hex}"
+        postgres_server.create_database(name)
+        use_database(postgres_server.database(name))
+        yield
+        connections[ALIAS].close()
+        postgres_server.drop_database(name)
+
+
+class TestRowsInPostgreSQLWithServerSideBinding(RowsContract):
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def database(postgres_server: PostgresServer, use_database: UseDatabase) -> Iterator[None]:
+        name = f"results_{uuid4().hex}"
+        postgres_server.create_database(name)
+        use_database({**postgres_server.database(name), "OPTIONS": {"server_side_binding": True}})
+        yield
+        connections[ALIAS].close()
+        postgres_server.drop_database(name)
+
+
+class TestRowsInMariaDB(RowsContract):
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def database(mariadb_server: MariaDBServer, use_database: UseDatabase) -> Iterator[None]:
+        name = f"results_{uuid4().hex}"
+        mariadb_server.create_database(name)
+        use_database(mariadb_server.database(name))
+        yield
+        connections[ALIAS].close()
+        mariadb_server.drop_database(name)
+
+    def test_a_result_larger_than_a_packet_is_left_out_with_the_reason(self, store: ResultStore) -> None:
+        large, plain = make_outcome(result=b"P" + bytes(10 << 20)), make_outcome(result=b"small")
+
+        store.save([large, plain])
+
+        task = found(store, large.id)
+        assert task.success
+        assert task.sealed_result is None
+        assert "max_allowed_packet" in task.error_message
+        assert bytes(found(store, plain.id).sealed_result or b"") == b"small"
+
+    def test_many_large_results_are_saved_in_several_statements(self, store: ResultStore) -> None:
+        outcomes = [make_outcome(result=b"x" * (3 << 20)) for _ in range(8)]
+
+        store.save(outcomes)
+
+        assert {len(task.sealed_result or b"") for task in saved_tasks(ALIAS)} == {3 << 20}
+
+
+class CacheContract(ResultStoreContract):
+    @pytest.fixture
+    def store(self, cache_settings: dict[str, Any], settings: Any) -> Iterator[CachedResults]:
+        settings.CACHES = {"default": cache_settings}
+        yield CachedResults(ResultSettings(cached=True))
+        caches["default"].clear()
+
+
+class TestResultsInLocalMemory(CacheContract):
+    @pytest.fixture
+    def cache_settings(self) -> dict[str, Any]:
+        return {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": uuid4().hex,
+                "OPTIONS": {"MAX_ENTRIES": 10_000}}  # fmt: skip
+
+
+class TestResultsInRedisCache(CacheContract):
+    @pytest.fixture
+    def cache_settings(self, redis_server: RedisServer) -> dict[str, Any]:
+        return {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": redis_server.url}
+
+
+@pytest.mark.django_db
+class TestResultsByDefault(ResultStoreContract):
+    @pytest.fixture
+    def store(self) -> ResultStore:
+        return open_results(ResultSettings(save_limit=0))
+
+
+@pytest.mark.django_db
+class TestResultsCachedByDefault(ResultStoreContract):
+    @pytest.fixture
+    def store(self, settings: Any) -> ResultStore:
+        location = uuid4().hex
+        settings.CACHES = {
+            "default": {
+                "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+                "LOCATION": location,
+                "OPTIONS": {"MAX_ENTRIES": 10_000},
+            }
+        }
+        return open_results(ResultSettings(cached=True))
