@@ -119,7 +119,7 @@ def _called(key: str, raw: Any, path: str, found: list[Problem]) -> dict[str, An
     """The value, with functions in it replaced by what they return; nothing if one of them fails."""
     try:
         return {key: _value_of(raw)}
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  a function of the user's may raise anything
         sentence = f"The function for {path} raised {type(error).__name__}."
         found.append(Problem(problems.BAD_CALLABLE, path, sentence))
         return {}

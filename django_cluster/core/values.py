@@ -62,8 +62,8 @@ def shown(value: object) -> str:
     """The value in a sentence: short, whatever it is."""
     try:
         return reprlib.repr(value)
-    except Exception:
-        return f"a {type(value).__name__}"  # a repr of the user's may raise anything
+    except Exception:  # noqa: BLE001  a repr of the user's may raise anything
+        return f"a {type(value).__name__}"
 
 
 def flag() -> Kind:
@@ -212,7 +212,7 @@ def time_zone() -> Kind:
             raise Unfit
         try:
             ZoneInfo(name)
-        except Exception:  # KeyError, ValueError, OSError, UnicodeError: a zone is looked up as a file
+        except Exception:  # noqa: BLE001  KeyError, ValueError, OSError…: a zone is looked up as a file
             raise Unfit from None
         return name
 
