@@ -10,7 +10,6 @@ import os
 import threading
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
 
 from django_cluster.brokers import open_broker
 from django_cluster.brokers.base import Broker
@@ -25,6 +24,7 @@ from django_cluster.lifecycle.record import Recorder, run_hook, tell
 from django_cluster.lifecycle.reporters import Reporters
 from django_cluster.lifecycle.send import Sender
 from django_cluster.stores import open_results
+from django_cluster.stores.routed import RoutedResults
 
 
 class Client:
@@ -38,8 +38,8 @@ class Client:
         return open_broker(self.settings.broker)
 
     @cached_property
-    def results(self) -> Any:
-        return open_results(self.settings.results)
+    def results(self) -> RoutedResults:
+        return open_results(self.settings.results, self.settings.queue)
 
     @cached_property
     def codec(self) -> Codec:
@@ -49,7 +49,9 @@ class Client:
     def _sender(self) -> Sender:
         return Sender(self.codec, self.broker)
 
-    def submit(self, packages: Sequence[TaskPackage], *, sync: bool | None = None, broker: Broker | None = None) -> None:
+    def submit(
+        self, packages: Sequence[TaskPackage], *, sync: bool | None = None, broker: Broker | None = None
+    ) -> None:
         """Send, or with ``sync`` run here and now.
 
         Raises ``BrokerUnavailable`` within the broker's time-outs. With ``sync``, the first failure is raised

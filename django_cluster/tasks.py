@@ -15,7 +15,7 @@ from django_cluster.core.call import build_options, build_packages, part
 from django_cluster.errors import NotFinished
 from django_cluster.lifecycle.schedules import build_schedule
 from django_cluster.models import Schedule, Task
-from django_cluster.stores.base import NOT_YET, wait_for
+from django_cluster.stores.base import UNFINISHED, ResultStore, Unfinished, wait_for
 
 __all__ = [
     "async_bulk",
@@ -90,7 +90,7 @@ def resubmit(task: Task) -> str:
 def fetch(task_id: str, wait: int = 0, cached: bool | None = None) -> Task | None:
     """The finished task with this id or name, or None while there is none."""
     found = _wait_for(task_id, wait, cached)
-    return None if found is NOT_YET else found
+    return None if found is UNFINISHED else found
 
 
 def result(task_id: str, wait: int = 0, cached: bool | None = None, *, required: bool = False) -> Any:
@@ -99,7 +99,7 @@ def result(task_id: str, wait: int = 0, cached: bool | None = None, *, required:
     ``required=True`` raises ``NotFinished`` instead, and so tells "not finished" from "returned None".
     """
     found = _wait_for(task_id, wait, cached)
-    if found is not NOT_YET:
+    if found is not UNFINISHED:
         return found.result
     if required:
         raise NotFinished(f"Task {task_id} has not finished.")
@@ -116,19 +116,26 @@ def result_cached(task_id: str, wait: int = 0, broker: Broker | None = None) -> 
     return result(task_id, wait, cached=True)
 
 
-def _wait_for(task_id: str, wait: int, cached: bool | None) -> Any:
-    results = get_client().results
+def _wait_for(task_id: str, wait: int, cached: bool | None) -> Task | Unfinished:
+    results = _place(cached)
 
-    def look() -> Any:
-        found = results.get(task_id, cached=cached)
-        return NOT_YET if found is None else found
+    def look() -> Task | Unfinished:
+        return results.get(task_id) or UNFINISHED
 
     return wait_for(look, wait)
 
 
+def _place(cached: bool | None) -> ResultStore:
+    """Where to look: the rows, the cache, or (None) wherever the result may be."""
+    results = get_client().results
+    if cached is None:
+        return results
+    return results.cached if cached else results.rows
+
+
 def delete_cached(task_id: str, broker: Broker | None = None) -> bool:
     """Forget a cached result; whether there was one."""
-    return bool(get_client().results.delete(task_id, cached=True))
+    return get_client().results.cached.delete(task_id)
 
 
 # ── groups ───────────────────────────────────────────────────────────────────────────────────────
@@ -141,17 +148,17 @@ def result_group(group_id: str, failures: bool = False) -> list[Any]:
 
 def fetch_group(group_id: str, failures: bool = True) -> list[Task]:
     """The finished tasks of a group."""
-    return list(get_client().results.group(group_id, failures=failures))
+    return get_client().results.group(group_id, failures=failures)
 
 
 def count_group(group_id: str, failures: bool = False) -> int:
     """How many tasks of a group have finished; with ``failures``, how many have failed."""
-    return int(get_client().results.count(group_id, failures=failures))
+    return get_client().results.count(group_id, failures=failures)
 
 
 def delete_group(group_id: str, tasks: bool = False) -> int:
     """Clear the group's label from its tasks, or with ``tasks`` delete them; how many there were."""
-    return int(get_client().results.delete_group(group_id, tasks=tasks))
+    return get_client().results.delete_group(group_id, tasks=tasks)
 
 
 # ── looking ──────────────────────────────────────────────────────────────────────────────────────

@@ -107,7 +107,7 @@ def _forget_inherited_connections() -> None:
 
 
 def monitor_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orders) -> None:
-    results = open_results(settings.results)
+    results = open_results(settings.results, settings.queue)
     recorder = Recorder(results, open_broker(settings.broker), settings.delivery)
 
     def hook(outcome: Outcome) -> None:
@@ -146,7 +146,7 @@ def scheduler_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Or
         except (StoreUnavailable, BrokerError) as error:
             outage.failed(error)
             pause = max(0.0, outage.retry_at - time.monotonic())
-        wait_for([orders], pause)  # type: ignore[list-item]  has fileno()
+        wait_for([orders.fileno()], pause)
 
 
 def build_scheduler(settings: Settings, sender: Sender) -> Scheduler:
@@ -170,5 +170,3 @@ def tidy_connections() -> None:
         connection.close_if_unusable_or_obsolete()
         if connection.queries_logged:
             connection.queries_log.clear()
-
-

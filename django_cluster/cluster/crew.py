@@ -233,5 +233,3 @@ class Crew:
         else:
             how = f"was killed by signal {-exitcode}" if exitcode < 0 else f"ended with exit code {exitcode}"
             logger.error("%s (%d) %s.", slot.name, row.pid, how)
-
-

@@ -9,10 +9,12 @@ from django_cluster.cluster.scoreboard import Cause, Row, State
 
 YOUNG = 10.0
 """Seconds of life below which a death counts towards the growing delay."""
-MAX_DELAY = 5.0
+MAX_DELAY = 1.0
 """Seconds; the longest pause before a slot is filled again."""
 HOPELESS = 6
 """So many deaths in a row before a child was ready once, and the cluster gives up."""
+HOPELESS_KILLED = 30
+"""The same for children that somebody killed: that says less about whether the next one will live."""
 
 
 class Action(Enum):
@@ -59,7 +61,8 @@ def judge(seen: Seen, now: float, *, grace: float, boot_timeout: float) -> Verdi
         return KEEP
     if row.state is State.LEAVING and seen.exit == 0:
         return Verdict(Action.REPLACE)
-    if row.state is State.BOOTING and seen.failed_boots + 1 >= HOPELESS:
+    hopeless = HOPELESS_KILLED if seen.exit < 0 else HOPELESS
+    if row.state is State.BOOTING and seen.failed_boots + 1 >= hopeless:
         return Verdict(Action.GIVE_UP)
     if row.cause is Cause.TIMEOUT or seen.age >= YOUNG:
         return Verdict(Action.REPLACE)
@@ -67,5 +70,5 @@ def judge(seen: Seen, now: float, *, grace: float, boot_timeout: float) -> Verdi
 
 
 def delay_after(young_deaths: int) -> float:
-    """None after the first, then 0.1 s doubling up to ``MAX_DELAY``."""
-    return 0.0 if young_deaths == 0 else min(0.1 * 2 ** min(young_deaths - 1, 16), MAX_DELAY)
+    """None after the first, then 0.05 s doubling up to ``MAX_DELAY``."""
+    return 0.0 if young_deaths == 0 else min(0.05 * 2 ** min(young_deaths - 1, 16), MAX_DELAY)

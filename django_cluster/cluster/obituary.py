@@ -71,5 +71,5 @@ def _obituary(
         status=status.value,
         worker=worker,
         arguments=codec.seal_arguments(job.body, arguments),
-        failure=tuple(failure),
+        failure=failure.plain,
     )

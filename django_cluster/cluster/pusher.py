@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from django_cluster.brokers.base import Broker, Delivery
@@ -231,10 +232,8 @@ class Pusher:
     def _report(self, word: str, seat: int, outcomes: Sequence[Outcome]) -> None:
         """Tell the monitor; kept until filed, and told again to its successor."""
         self._unfiled.update({outcome.number: outcome for outcome in outcomes})
-        try:
+        with suppress(LineDown):  # it will be said again after the next "hello"
             self._monitor.send((word, seat, [tuple(outcome) for outcome in outcomes]))
-        except LineDown:
-            pass  # said again after the next "hello"
 
     def _talk_to_monitor(self) -> None:
         if not self._monitor.connected and (self._unfiled or self._dead) and self._monitor.connect():

@@ -97,8 +97,8 @@ class Worker:
             self._wait()
 
     def _wait(self) -> None:
-        lines = [line for line in (self._jobs, self._reports) if line.connected]
-        wait([*lines, self._orders], PAUSE if len(lines) == 2 else RECONNECT)  # type: ignore[list-item]  has fileno()
+        lines = [line.fileno() for line in (self._jobs, self._reports) if line.connected]
+        wait([*lines, self._orders.fileno()], PAUSE if len(lines) == 2 else RECONNECT)
         if self._orders.leave and (self._orders.orphaned or not self._jobs.connected):
             self._leave()
 

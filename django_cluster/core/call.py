@@ -12,12 +12,13 @@ from django_cluster.core.messages import DEFAULT_OPTIONS, NO_TIMEOUT, TaskHeader
 from django_cluster.core.naming import new_task_id, task_name
 from django_cluster.errors import NotAvailableYet
 
-KEYWORDS = frozenset(
-    "hook group save sync cached ack_failure iter_count iter_cached chain broker cluster timeout task_name".split()
-)
+KEYWORDS = frozenset({
+    "ack_failure", "broker", "cached", "chain", "cluster", "group", "hook", "iter_cached", "iter_count", "save",
+    "sync", "task_name", "timeout",
+})  # fmt: skip
 """Django-Q's options: taken out of the keywords of a call, unless ``q_options`` is given."""
 
-ONLY_IN_Q_OPTIONS = frozenset("max_attempts retry_delay priority delay eta".split())
+ONLY_IN_Q_OPTIONS = frozenset(["max_attempts", "retry_delay", "priority", "delay", "eta"])
 """Options that Django-Q did not have: as plain keywords they may belong to the function."""
 
 LATER = {"chain": "async_chain", "iter_count": "async_iter", "iter_cached": "async_iter"}

@@ -125,6 +125,11 @@ class Failure(NamedTuple):
     message: str
     traceback: str = ""
 
+    @property
+    def plain(self) -> tuple[str, str, str]:
+        """As an ``Outcome`` carries it: an exact tuple, which the lines between processes demand."""
+        return (self.kind, self.message, self.traceback)
+
 
 class Outcome(NamedTuple):
     """How a job ended: from a worker to the monitor.

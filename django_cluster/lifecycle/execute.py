@@ -71,9 +71,7 @@ class Executor:
         """Never raises, unless by a signal between two tasks. ``started`` is told what runs, and its limit."""
         return self.run_and_keep_error(job, started)[0]
 
-    def run_and_keep_error(
-        self, job: Job, started: Started | None = None
-    ) -> tuple[Outcome, BaseException | None]:
+    def run_and_keep_error(self, job: Job, started: Started | None = None) -> tuple[Outcome, BaseException | None]:
         """As ``run``, with the exception itself for a caller in the same process (sync mode)."""
         started_at = self._clock()
         try:
@@ -136,7 +134,7 @@ class Executor:
             worker=self._worker,
             arguments=ending.arguments,
             result=ending.result,
-            failure=tuple(ending.failure) if ending.failure else None,
+            failure=ending.failure.plain if ending.failure else None,
         )
 
     def _rejected(self, job: Job, error: BaseException, started_at: float) -> Outcome:
@@ -170,7 +168,7 @@ def rejected(
         stopped_at=moment,
         status=OutcomeStatus.REJECTED.value,
         worker=worker,
-        failure=tuple(describe(error, with_traceback=error.__cause__ is not None)),
+        failure=describe(error, with_traceback=error.__cause__ is not None).plain,
         payload=payload,
     )
 
@@ -210,5 +208,3 @@ def _cut(text: str) -> str:
         return text
     half = MAX_TEXT // 2
     return f"{text[:half]}\n… {len(text) - 2 * half} characters left out …\n{text[-half:]}"
-
-

@@ -106,5 +106,5 @@ def run_hook(outcome: Outcome, find_row: Callable[[str], Any]) -> None:
                 load(path)(row)
     except PackageError as error:
         logger.error("The hook %s of task %s cannot be called: %s", path, outcome.name, error)
-    except BaseException:  # noqa: BLE001  a hook is user code: SystemExit must not end the monitor
+    except BaseException:  # a hook is user code: SystemExit must not end the monitor
         logger.exception("The hook %s of task %s failed.", path, outcome.name)

@@ -39,7 +39,7 @@ def delay_before_next(
 def backoff(
     first: float, attempt: int, delivery: DeliverySettings, jitter: Callable[[], float] = random.random
 ) -> float:
-    """``first × factor^(attempt - 1)``, capped; with jitter, between three quarters of that and all of it."""
+    """``first * factor ** (attempt - 1)``, capped; with jitter, between three quarters of that and all of it."""
     doublings = min(attempt - 1, MAX_DOUBLINGS)
     delay = min(first * delivery.retry_backoff**doublings, max(delivery.retry_max_delay, first))
     return delay * (0.75 + 0.25 * jitter()) if delivery.retry_jitter else delay

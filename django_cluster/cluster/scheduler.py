@@ -1,0 +1,47 @@
+"""The scheduler: looks at the schedules once a second, or sooner if one is due sooner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from django.utils import timezone
+
+from django_cluster.core.settings import ScheduleSettings
+from django_cluster.lifecycle.schedules import Send, Timetable
+
+
+class Scheduler:
+    """Fires the due schedules of one queue; what runs it is its process."""
+
+    def __init__(
+        self,
+        settings: ScheduleSettings,
+        *,
+        queue: str,
+        site: bool,
+        send: Send,
+        broker_database: str | None = None,
+        clock: Callable[[], datetime] = timezone.now,
+    ) -> None:
+        """``site``: whether ``queue`` is named as the site, and so owns the schedules without a cluster.
+
+        ``broker_database``: ``Broker.database``; ``clock``: aware moments, or naive ones without ``USE_TZ``.
+        """
+        self._interval = settings.interval
+        self._timetable = Timetable(settings, queue=queue, site=site, send=send, broker_database=broker_database)
+        self._clock = clock
+
+    def tick(self) -> float:
+        """Fire what is due; returns the seconds until there may be something to fire again.
+
+        A schedule that catches up fires once in a tick, and waits for the next like all others. Raises
+        ``BrokerUnavailable`` and errors of the database: the due rows are then fired by a later tick.
+        """
+        done = self._timetable.fire_due(self._clock())
+        if done.more:
+            return 0.0
+        if done.next_due is None:
+            return self._interval
+        left = (done.next_due - self._clock()).total_seconds()
+        return min(self._interval, max(0.0, left))
