@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django_cluster.models.queued_task import QueuedTask
+from django_cluster.models.schedule import Schedule
 from django_cluster.models.task import Failure, Success, Task
 
-__all__ = ["Failure", "QueuedTask", "Success", "Task"]
+__all__ = ["Failure", "QueuedTask", "Schedule", "Success", "Task"]

@@ -1,0 +1,205 @@
+"""A standing order: what to call, and when."""
+# ruff: noqa: DJ001  None means "not given", as Django-Q's rows say it: filter(cluster=None)
+
+from __future__ import annotations
+
+from datetime import datetime, tzinfo
+from typing import Any, ClassVar, Self
+
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from django_cluster.core import recurrence
+from django_cluster.core.arguments import args_from_text, kwargs_from_text
+from django_cluster.core.dotted import dotted_path
+from django_cluster.errors import UnknownFunction
+from django_cluster.models.task import Task
+
+
+def type_choices() -> list[tuple[str, Any]]:
+    """Every schedule type that is registered now; read at run time, so that a new one needs no migration."""
+    return [(kind.code, _(kind.label)) for kind in recurrence.types()]
+
+
+class ScheduleQuerySet(models.QuerySet["Schedule"]):
+    """The question that a scheduler asks."""
+
+    def coming(self, queue: str, *, site: bool, now: datetime, until: datetime) -> Self:
+        """What is due until then and belongs to this queue, the longest waiting first.
+
+        ``site``: whether this is the queue of the site itself, to which the schedules without a cluster belong.
+        """
+        mine = models.Q(cluster=queue)
+        if site:
+            mine |= models.Q(cluster__isnull=True) | models.Q(cluster="")
+        free = models.Q(held_until__isnull=True) | models.Q(held_until__lte=now)
+        return self.filter(mine, free, enabled=True, next_run__lte=until).exclude(repeats=0).order_by("next_run", "pk")
+
+
+class Schedule(models.Model):
+    """One row for each standing order.
+
+    ``anchor`` is the occurrence from which all others are counted: it keeps the 31st through February, and 02:30
+    through a night without one. It follows ``next_run`` by itself; whoever moves ``next_run`` to another date that
+    the rule would have reached as well, and means a new beginning, sets it to None before saving.
+    """
+
+    ONCE = recurrence.Once.code
+    MINUTES = recurrence.Minutes.code
+    HOURLY = recurrence.Hourly.code
+    DAILY = recurrence.Daily.code
+    WEEKLY = recurrence.Weekly.code
+    BIWEEKLY = recurrence.Biweekly.code
+    MONTHLY = recurrence.Monthly.code
+    BIMONTHLY = recurrence.Bimonthly.code
+    QUARTERLY = recurrence.Quarterly.code
+    YEARLY = recurrence.Yearly.code
+    CRON = recurrence.Cron.code
+    TYPE = tuple((kind.code, _(kind.label)) for kind in recurrence.BUILT_IN)
+
+    id = models.BigAutoField(primary_key=True)
+    name = models.CharField(_("name"), max_length=100, null=True, blank=True)
+    func = models.CharField(_("function"), max_length=256, help_text=_("Dotted path, such as app.tasks.send"))
+    hook = models.CharField(
+        _("hook"), max_length=256, null=True, blank=True, help_text=_("Dotted path, called with the finished task")
+    )
+    args = models.TextField(_("arguments"), null=True, blank=True, help_text=_("For example: 1, 2, 'John'"))
+    kwargs = models.TextField(_("keyword arguments"), null=True, blank=True, help_text=_("For example: x=1, y='two'"))
+    schedule_type = models.CharField(_("type"), max_length=2, choices=type_choices, default=ONCE)
+    minutes = models.PositiveIntegerField(
+        _("minutes"), null=True, blank=True, help_text=_("Of the type minutes: every so many")
+    )
+    repeats = models.IntegerField(
+        _("repeats"), default=-1, help_text=_("How many more times; -1 = for ever, 0 = no more")
+    )
+    next_run = models.DateTimeField(_("next run"), null=True, blank=True)
+    cron = models.CharField(
+        _("cron expression"), max_length=100, null=True, blank=True, help_text=_("Of the type cron: 30 2 * * 1-5")
+    )
+    task = models.CharField(_("last task"), max_length=100, null=True, editable=False)
+    cluster = models.CharField(
+        _("cluster"), max_length=100, null=True, blank=True, help_text=_("The queue to use; empty = the default one")
+    )
+    intended_date_kwarg = models.CharField(
+        _("name of the date argument"),
+        max_length=100,
+        null=True,
+        blank=True,
+        help_text=_("The keyword argument that is given the intended time of the run"),
+    )
+    enabled = models.BooleanField(_("enabled"), default=True)
+    anchor = models.DateTimeField(_("anchor"), null=True, editable=False)
+    held_until = models.DateTimeField(
+        _("held until"),
+        null=True,
+        editable=False,
+        help_text=_("No cluster looks at it before: one is just firing it, or it could not be fired"),
+    )
+    last_error = models.TextField(_("last error"), blank=True, editable=False)
+
+    objects: ClassVar[models.Manager[Schedule]] = ScheduleQuerySet.as_manager()
+
+    _loaded: tuple[Any, ...] | None = None
+
+    class Meta:
+        app_label = "django_cluster"
+        verbose_name = _("Scheduled task")
+        verbose_name_plural = _("Scheduled tasks")
+        ordering: ClassVar = ["next_run"]
+        indexes = (models.Index(fields=["enabled", "next_run"], name="django_cluster_schedule_due"),)
+
+    def __str__(self) -> str:
+        return self.name or self.func
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """As ever; a whole row is settled first: its first run, its anchor, and a clean slate after an error."""
+        if kwargs.get("update_fields") is None:
+            self._settle()
+        super().save(*args, **kwargs)
+        self._loaded = self._timing()
+
+    @classmethod
+    def from_db(cls, *args: Any, **kwargs: Any) -> Self:
+        schedule = super().from_db(*args, **kwargs)
+        schedule._loaded = schedule._timing()
+        return schedule
+
+    def clean(self) -> None:
+        """Refuse, field by field, what could never be fired. Whether the function exists, only a cluster knows."""
+        problems: dict[str, str] = {}
+        for field, check in self._checks().items():
+            try:
+                check()
+            except (ValueError, ImportError, UnknownFunction) as error:
+                problems[field] = str(error)
+        if problems:
+            raise ValidationError(problems)
+
+    def rule(self) -> recurrence.Recurrence:
+        """When it is due; raises ``ValueError`` for an unknown type."""
+        anchor = self.anchor or self.next_run or timezone.now()
+        return recurrence.recurrence(self.schedule_type, anchor=anchor, minutes=self.minutes, cron=self.cron)
+
+    def calculate_next_run(self, next_run: datetime | None = None, tz: tzinfo | None = None) -> datetime | None:
+        """The run that follows ``next_run`` (or the one that is next), in Django's time zone or another."""
+        moment = next_run or self.next_run or timezone.now()
+        zone = zone_for(moment, tz)
+        rule = self.rule()
+        rule.check()
+        return rule.through(moment, zone).next_after(moment, zone)
+
+    def success(self) -> bool | None:
+        """Whether the last task succeeded; None while it has no row."""
+        return Task.objects.filter(pk=self.task).values_list("success", flat=True).first() if self.task else None
+
+    def start_with_the_expression(self, tz: tzinfo | None = None) -> None:
+        """Let the first run be the one that the cron expression names next."""
+        self.anchor = None
+        self.next_run = self.calculate_next_run(timezone.now(), tz)
+
+    def _settle(self) -> None:
+        kind, cron, next_run = self._timing()
+        rewritten = self._loaded is not None and self._loaded != (kind, cron, next_run) and self._loaded[2] == next_run
+        if kind == self.CRON and ((self._state.adding and next_run is None) or (rewritten and next_run is not None)):
+            self.start_with_the_expression()
+        elif self._state.adding and next_run is None:
+            self.next_run = timezone.now()
+        self.anchor = self._settled_anchor()
+        self.held_until, self.last_error = None, ""
+
+    def _settled_anchor(self) -> datetime | None:
+        if self.next_run is None:
+            return self.anchor
+        try:
+            rule = self.rule()
+            rule.check()
+            return rule.through(self.next_run, zone_for(self.next_run)).anchor
+        except (ValueError, ImportError):
+            return self.next_run  # incomplete: it may be saved so, and the scheduler will say what is missing
+
+    def _timing(self) -> tuple[Any, ...]:
+        """What the next run depends on; a field that was not loaded is None."""
+        return tuple(self.__dict__.get(name) for name in ("schedule_type", "cron", "next_run"))
+
+    def _checks(self) -> dict[str, Any]:
+        kind_field = {self.MINUTES: "minutes", self.CRON: "cron"}.get(self.schedule_type, "schedule_type")
+        return {
+            kind_field: lambda: self.rule().check(),
+            "args": lambda: args_from_text(self.args),
+            "kwargs": lambda: kwargs_from_text(self.kwargs),
+            "func": lambda: dotted_path(self.func) if self.func else None,
+            "hook": lambda: dotted_path(self.hook) if self.hook else None,
+            "intended_date_kwarg": lambda: _check_name(self.intended_date_kwarg),
+        }
+
+
+def zone_for(moment: datetime, tz: tzinfo | None = None) -> tzinfo | None:
+    """The zone to reckon an aware moment in; a naive one needs none."""
+    return (tz or timezone.get_default_timezone()) if timezone.is_aware(moment) else None
+
+
+def _check_name(name: str | None) -> None:
+    if name and not name.isidentifier():
+        raise ValueError(f"{name!r} cannot be the name of an argument.")

@@ -1,0 +1,176 @@
+"""The scheduler with real tables: many clusters at once, a broker in the same database, both kinds of clocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from threading import Barrier, Lock
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.db import connections
+from django.test import override_settings
+
+from django_cluster.brokers import open_broker
+from django_cluster.cluster.scheduler import Scheduler
+from django_cluster.core.codec import Codec
+from django_cluster.core.messages import TaskPackage
+from django_cluster.core.settings import BrokerSettings, ScheduleSettings, SigningSettings
+from django_cluster.errors import BrokerUnavailable
+from django_cluster.lifecycle.schedules import build_schedule
+from django_cluster.lifecycle.send import Sender
+from django_cluster.models import QueuedTask
+from django_cluster.models.schedule import Schedule
+from tests.sample import tasks
+from tests.servers import MariaDBServer, PostgresServer
+
+ALIAS = "schedules of the test"
+NOW = datetime(2026, 11, 20, 12, 0, 30, tzinfo=UTC)
+CLUSTERS = 4
+ROWS = 40
+
+
+class Elsewhere:
+    """Routes the tables of schedules and of the queue to the database under test."""
+
+    def db_for_read(self, model: type, **hints: Any) -> str | None:
+        return ALIAS if model in (Schedule, QueuedTask) else None
+
+    db_for_write = db_for_read
+
+
+def sqlite(request: pytest.FixtureRequest) -> dict[str, Any]:
+    file = request.getfixturevalue("tmp_path_factory").mktemp("schedules") / "schedules.sqlite3"
+    return {"ENGINE": "django.db.backends.sqlite3", "NAME": file, "OPTIONS": {"timeout": 30}}
+
+
+def postgres(request: pytest.FixtureRequest) -> dict[str, Any]:
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    name = uuid4().hex
+    server.create_database(name)
+    return server.database(name)
+
+
+def mariadb(request: pytest.FixtureRequest) -> dict[str, Any]:
+    server: MariaDBServer = request.getfixturevalue("mariadb_server")
+    name = uuid4().hex
+    server.create_database(name)
+    return server.database(name)
+
+
+@pytest.fixture(params=[sqlite, postgres, mariadb], ids=lambda maker: str(maker.__name__))
+def database(request: pytest.FixtureRequest, django_db_blocker: Any) -> Iterator[str]:
+    """A database with the tables of schedules and of the queue."""
+    entry = request.param(request)
+    connections.databases[ALIAS] = connections.configure_settings({"default": {}, ALIAS: entry})[ALIAS]
+    with django_db_blocker.unblock(), override_settings(DATABASE_ROUTERS=[Elsewhere()]):
+        with connections[ALIAS].schema_editor() as editor:
+            editor.create_model(Schedule)
+            editor.create_model(QueuedTask)
+        yield ALIAS
+        connections[ALIAS].close()
+    del connections[ALIAS]
+    del connections.databases[ALIAS]
+
+
+class Outbox:
+    """What all clusters of a test have sent."""
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+        self._lock = Lock()
+
+    def __call__(self, packages: Sequence[TaskPackage]) -> None:
+        with self._lock:
+            self.ids.extend(package.id for package in packages)
+
+
+def make_scheduler(send: Callable[[Sequence[TaskPackage]], None], now: datetime = NOW, **more: Any) -> Scheduler:
+    section = ScheduleSettings(**{"time_zone": "Europe/Amsterdam", **more.pop("settings", {})})
+    return Scheduler(section, queue="tests", site=True, send=send, clock=lambda: now, **more)
+
+
+@pytest.mark.parametrize("broker_database", [ALIAS, None], ids=["broker in the same database", "broker elsewhere"])
+def test_many_clusters_fire_each_due_time_exactly_once(database: str, broker_database: str | None) -> None:
+    for number in range(ROWS):
+        build_schedule(tasks.add, number, schedule_type="H", next_run=NOW - timedelta(seconds=number))
+    outbox, start = Outbox(), Barrier(CLUSTERS)
+
+    def cluster() -> None:
+        scheduler = make_scheduler(outbox, broker_database=broker_database)
+        try:
+            start.wait()
+            for _ in range(3):
+                scheduler.tick()
+        finally:
+            connections[ALIAS].close()
+
+    with ThreadPoolExecutor(CLUSTERS) as clusters:
+        for done in [clusters.submit(cluster) for _ in range(CLUSTERS)]:
+            done.result()
+
+    assert len(outbox.ids) == len(set(outbox.ids)) == ROWS
+    assert not Schedule.objects.filter(next_run__lte=NOW).exists()
+    assert not Schedule.objects.filter(held_until__isnull=False).exists()
+
+
+def test_a_broker_in_the_same_database_and_the_row_change_together_or_not_at_all(database: str) -> None:
+    build_schedule(tasks.add, 1, 2, schedule_type="H", next_run=NOW)
+    broker = open_broker(BrokerSettings(kind="orm", options={"alias": ALIAS}, queue="tests"))
+    sender = Sender(Codec(SigningSettings(secret="a secret for tests")), broker)
+
+    def cut_off(packages: Sequence[TaskPackage]) -> None:
+        sender.send(packages)
+        raise BrokerUnavailable("gone in the middle")
+
+    with pytest.raises(BrokerUnavailable):
+        make_scheduler(cut_off, broker_database=broker.database).tick()
+    assert (QueuedTask.objects.count(), Schedule.objects.get().next_run) == (0, NOW)
+
+    make_scheduler(sender.send, broker_database=broker.database).tick()
+    assert (QueuedTask.objects.count(), Schedule.objects.get().next_run) == (1, NOW + timedelta(hours=1))
+
+
+@pytest.mark.django_db
+def test_a_tick_says_when_to_look_again() -> None:
+    outbox = Outbox()
+    calm = make_scheduler(outbox).tick()
+    build_schedule(tasks.add, next_run=NOW + timedelta(milliseconds=250))
+    soon = make_scheduler(outbox).tick()
+    backlog = build_schedule(tasks.add, schedule_type="I", minutes=1, next_run=NOW - timedelta(hours=1))
+    behind = make_scheduler(outbox).tick()
+
+    assert (calm, soon, behind) == (1.0, 0.25, 0.25)
+    backlog.refresh_from_db()
+    assert backlog.next_run == NOW - timedelta(minutes=59)
+    assert len(outbox.ids) == 1
+
+
+@pytest.mark.django_db
+def test_a_look_at_schedules_that_are_not_due_is_one_query(django_assert_num_queries: Any) -> None:
+    build_schedule(tasks.add, next_run=NOW + timedelta(hours=1))
+    scheduler = make_scheduler(Outbox())
+
+    with django_assert_num_queries(1):
+        scheduler.tick()
+
+
+@pytest.mark.django_db
+@override_settings(USE_TZ=False)
+def test_without_time_zones_schedules_follow_the_naive_clock() -> None:
+    due = datetime(2026, 3, 28, 2, 30)  # noqa: DTZ001  naive on purpose
+    row = build_schedule(tasks.echo, schedule_type="D", next_run=due, intended_date_kwarg="when")
+    cron = build_schedule(tasks.echo, schedule_type="C", cron="30 2 * * *", next_run=due)
+    outbox = Outbox()
+
+    make_scheduler(outbox, now=due, settings={"time_zone": None}).tick()
+
+    for each in (row, cron):
+        each.refresh_from_db()
+        assert each.next_run == datetime(2026, 3, 29, 2, 30)  # noqa: DTZ001  naive on purpose
+    assert len(outbox.ids) == 2
+    fresh = build_schedule(tasks.echo, schedule_type="C", cron="30 2 * * *")
+    assert fresh.next_run is not None
+    assert fresh.next_run.tzinfo is None
