@@ -18,7 +18,7 @@ from typing import Any
 
 import django
 from django.apps import apps
-from django.db import connections
+from django.db import DatabaseError, InterfaceError, close_old_connections, connections
 
 from django_cluster.brokers import open_broker
 from django_cluster.cluster.host import die_with_parent, pin, set_title
@@ -33,7 +33,7 @@ from django_cluster.core.codec import Codec
 from django_cluster.core.messages import Outcome
 from django_cluster.core.sealing import Seal
 from django_cluster.core.settings import Settings
-from django_cluster.errors import BrokerError, StoreUnavailable
+from django_cluster.errors import BrokerError
 from django_cluster.lifecycle.announce import announce
 from django_cluster.lifecycle.execute import Executor
 from django_cluster.lifecycle.record import Recorder, run_hook
@@ -134,23 +134,25 @@ def worker_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Order
 
 
 def scheduler_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orders) -> None:
-    sender = Sender(Codec(settings.signing), open_broker(settings.broker))
-    scheduler = build_scheduler(settings, sender)
+    broker = open_broker(settings.broker)
+    scheduler = Scheduler(
+        settings.schedule,
+        queue=settings.queue,
+        site=settings.queue == settings.name,
+        send=Sender(Codec(settings.signing), broker).send,
+        broker_database=broker.database,
+    )
     outage = Outage("The schedule table or the broker")
     board.set(seat.row, STATE, State.IDLE)
     while not orders.leave:
-        pause = 1.0
         try:
             pause = scheduler.tick()
             outage.over()
-        except (StoreUnavailable, BrokerError) as error:
+        except (DatabaseError, InterfaceError, BrokerError) as error:
             outage.failed(error)
             pause = max(0.0, outage.retry_at - time.monotonic())
+        close_old_connections()
         wait_for([orders.fileno()], pause)
-
-
-def build_scheduler(settings: Settings, sender: Sender) -> Scheduler:
-    raise NotImplementedError
 
 
 MAINS: dict[Role, Callable[[Seat, Settings, Scoreboard, Orders], Any]] = {

@@ -97,7 +97,8 @@ class Ledger:
     def put_first(self, jobs: Sequence[Job]) -> None:
         self.loans.extendleft(Loan(job.body, job.receipt, job.attempt) for job in reversed(jobs))
 
-    def drop(self, receipts: Iterable[str]) -> None:
-        """Forget loans whose lease was lost: they belong to somebody else now."""
-        lost = set(receipts)
+    def drop(self, receipts: Iterable[str]) -> int:
+        """Forget loans whose lease was lost: they belong to somebody else now. Returns how many there were."""
+        lost, before = set(receipts), len(self.loans)
         self.loans = deque(loan for loan in self.loans if loan.receipt not in lost)
+        return before - len(self.loans)

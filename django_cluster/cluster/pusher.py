@@ -288,9 +288,9 @@ class Pusher:
         receipts = self._ledger.receipts()
         receipts += [job.receipt for borrower, _ in self._dead for job in borrower.jobs.values()]
         receipts += [outcome.receipt for outcome in self._unfiled.values()]
-        if receipts and (lost := self._broker.renew(receipts)):
-            logger.warning("The lease of %d messages was lost; others may run them.", len(lost))
-            self._ledger.drop(lost)
+        # A lost lease of a job that is done is no news: it was acknowledged, and we have not heard *filed* yet.
+        if receipts and (lost := self._ledger.drop(self._broker.renew(receipts))):
+            logger.warning("The lease of %d waiting messages was lost; others will run them.", lost)
 
     # ── stopping ─────────────────────────────────────────────────────────────────────────────────
 
