@@ -1,0 +1,194 @@
+"""What ``async_task`` makes of a call: whose keyword is whose, and how options travel."""
+
+from __future__ import annotations
+
+import math
+import time
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from django_cluster.core.call import KEYWORDS, LATER, ONLY_IN_Q_OPTIONS, build_options, build_packages, part
+from django_cluster.core.messages import DEFAULT_OPTIONS, NO_TIMEOUT, TaskOptions
+from django_cluster.errors import NotAvailableYet, UnknownFunction
+from tests.sample import hooks, tasks
+
+names = st.sampled_from(sorted(KEYWORDS | ONLY_IN_Q_OPTIONS)) | st.text(min_size=1, max_size=5)
+keywords = st.dictionaries(names.filter(lambda name: name != "q_options"), st.integers())
+
+
+# ── whose keyword is it? ─────────────────────────────────────────────────────────────────────────
+
+
+@given(keywords)
+def test_without_q_options_every_keyword_has_exactly_one_owner(kwargs: dict[str, Any]) -> None:
+    own, options = part(kwargs)
+
+    assert own | options == kwargs
+    assert not own.keys() & options.keys()
+    assert options.keys() <= KEYWORDS
+
+
+@given(keywords)
+def test_with_q_options_every_other_keyword_reaches_the_function(kwargs: dict[str, Any]) -> None:
+    own, options = part({**kwargs, "q_options": {"group": "letters"}})
+
+    assert own == kwargs
+    assert options == {"group": "letters"}
+
+
+def test_empty_q_options_are_enough_to_keep_the_keywords_of_the_function() -> None:
+    assert part({"group": "mine", "timeout": 3, "q_options": {}}) == ({"group": "mine", "timeout": 3}, {})
+
+
+def test_q_options_of_none_are_none() -> None:
+    assert part({"group": "letters", "x": 1, "q_options": None}) == ({"x": 1}, {"group": "letters"})
+
+
+@pytest.mark.parametrize("name", sorted(ONLY_IN_Q_OPTIONS))
+def test_an_option_that_django_q_did_not_have_stays_with_the_function(name: str) -> None:
+    assert part({name: 1}) == ({name: 1}, {})
+
+
+def test_the_dicts_of_the_caller_stay_as_they_were() -> None:
+    q_options = {"task_name": "census", "group": "letters"}
+    kwargs = {"x": 1, "q_options": q_options}
+
+    own, options = part(kwargs)
+    build_options(options)
+    own["y"] = options["save"] = 2
+
+    assert kwargs == {"x": 1, "q_options": {"task_name": "census", "group": "letters"}}
+
+
+def test_an_unknown_option_is_named() -> None:
+    with pytest.raises(TypeError, match="grup"):
+        part({"q_options": {"grup": "letters"}})
+
+
+# ── options ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_no_options_are_the_default_options() -> None:
+    assert build_options({}) is DEFAULT_OPTIONS
+
+
+def test_an_option_of_none_is_as_the_settings_say() -> None:
+    assert build_options(dict.fromkeys(KEYWORDS | ONLY_IN_Q_OPTIONS)) == DEFAULT_OPTIONS
+
+
+@pytest.mark.parametrize(
+    ("given", "limit"),
+    [(5, 5.0), (0.25, 0.25), (timedelta(minutes=2), 120.0), (-1, NO_TIMEOUT), (0, NO_TIMEOUT), (-1.5, NO_TIMEOUT)],
+)
+def test_a_timeout_is_any_duration_and_minus_one_is_no_limit(given: float | timedelta, limit: float) -> None:
+    assert build_options({"timeout": given}).timeout == limit
+
+
+@pytest.mark.parametrize("option", ["timeout", "retry_delay", "delay"])
+@pytest.mark.parametrize("nonsense", ["5", True, [5], math.nan, math.inf, -math.inf], ids=repr)
+def test_a_duration_that_is_none_is_refused_at_the_door(option: str, nonsense: object) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        build_options({option: nonsense})
+
+
+@pytest.mark.parametrize("option", ["retry_delay", "delay"])
+def test_a_delay_cannot_be_negative(option: str) -> None:
+    with pytest.raises(ValueError, match="negative"):
+        build_options({option: -1})
+
+
+def test_a_delay_counts_from_now() -> None:
+    before = time.time()
+
+    moment = build_options({"delay": timedelta(hours=1)}).not_before
+
+    assert moment is not None
+    assert before + 3600 <= moment <= time.time() + 3600
+
+
+def test_an_eta_is_the_moment_itself_in_whatever_zone() -> None:
+    utc = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+    assert build_options({"eta": utc}).not_before == utc.timestamp()
+    assert build_options({"eta": utc.astimezone(timezone(timedelta(hours=5)))}).not_before == utc.timestamp()
+
+
+def test_a_hook_may_be_a_function_or_its_path() -> None:
+    assert build_options({"hook": hooks.note}).hook == "tests.sample.hooks.note"
+    assert build_options({"hook": "app.hooks.tell"}).hook == "app.hooks.tell"
+
+
+def test_a_hook_that_nobody_could_find_is_refused_at_the_door() -> None:
+    with pytest.raises(UnknownFunction):
+        build_options({"hook": lambda task: task})
+
+
+@pytest.mark.parametrize("cached", [True, False, 60])
+def test_cached_is_a_choice_or_a_number_of_seconds(cached: bool | int) -> None:
+    found = build_options({"cached": cached}).cached
+
+    assert found == cached
+    assert type(found) is type(cached)
+
+
+@pytest.mark.parametrize("priority", [101, -101, 1.5, True, "high"])
+def test_a_priority_out_of_range_is_refused(priority: object) -> None:
+    with pytest.raises(ValueError, match="-100 to 100"):
+        build_options({"priority": priority})
+
+
+@pytest.mark.parametrize("runs", [-1, True, 1.5, "3"])
+def test_max_attempts_that_is_no_number_of_runs_is_refused(runs: object) -> None:
+    with pytest.raises(ValueError, match="max_attempts"):
+        build_options({"max_attempts": runs})
+
+
+@pytest.mark.parametrize("option", ["group", "cluster"])
+def test_a_name_that_no_column_could_hold_is_refused(option: str) -> None:
+    with pytest.raises(ValueError, match="100"):
+        build_options({option: "x" * 101})
+
+
+@pytest.mark.parametrize("option", sorted(LATER))
+def test_an_option_that_comes_later_says_so(option: str) -> None:
+    with pytest.raises(NotAvailableYet, match=option):
+        build_options({option: [("a.b", (1,))]})
+
+
+@pytest.mark.parametrize("option", sorted(LATER))
+def test_an_option_that_comes_later_may_be_given_as_not_wanted(option: str) -> None:
+    assert build_options({option: None}) == DEFAULT_OPTIONS
+
+
+# ── packages ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_each_call_is_a_package_of_its_own() -> None:
+    packages = build_packages(tasks.add, [(1, 2), (3, 4)], {}, TaskOptions(group="letters"))
+
+    assert [package.args for package in packages] == [(1, 2), (3, 4)]
+    assert len({package.id for package in packages}) == 2
+    assert {package.header.func for package in packages} == {"tests.sample.tasks.add"}
+    assert {package.header.options.group for package in packages} == {"letters"}
+
+
+def test_a_package_is_called_by_its_own_name_or_by_the_one_given() -> None:
+    (own,) = build_packages("app.tasks.go", [()], {}, DEFAULT_OPTIONS)
+    (given,) = build_packages("app.tasks.go", [()], {}, DEFAULT_OPTIONS, "census")
+
+    assert own.header.name.count("-") == 3
+    assert given.header.name == "census"
+
+
+def test_a_name_that_no_column_could_hold_is_refused_at_the_door() -> None:
+    with pytest.raises(ValueError, match="100 characters"):
+        build_packages("app.tasks.go", [()], {}, DEFAULT_OPTIONS, "x" * 101)
+
+
+def test_a_function_that_nobody_could_find_is_refused_at_the_door() -> None:
+    with pytest.raises(UnknownFunction):
+        build_packages(lambda: None, [()], {}, DEFAULT_OPTIONS)

@@ -1,0 +1,168 @@
+"""Sealed values: read only by who has the key, and never unpickled before the signature was verified."""
+
+from __future__ import annotations
+
+import pickle
+from contextlib import suppress
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from django_cluster.core.sealing import DIGEST_SIZE, Seal, derive_key, jsoned, pickled, sign
+from django_cluster.errors import BadSignature, NotSerializable, PackageError, UnknownFormat
+
+SEAL = Seal("a secret")
+JSON_SEAL = Seal("a secret", serializer="json")
+
+plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary()
+values = st.recursive(
+    plain | st.datetimes() | st.decimals(allow_nan=False) | st.uuids(),
+    lambda inner: st.lists(inner, max_size=3) | st.tuples(inner, inner) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+class Toucher:
+    """A pickle of this touches a file when it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self._path,)
+
+
+class Stubborn:
+    """Raises whatever is done with it."""
+
+    def __reduce__(self) -> NoReturn:
+        raise RuntimeError("not me")
+
+
+@given(values)
+def test_any_picklable_value_comes_back(value: object) -> None:
+    assert SEAL.open(SEAL.seal(value)) == value
+
+
+def test_none_is_no_bytes_at_all() -> None:
+    assert SEAL.seal(None) is None
+    assert SEAL.open(None) is None
+
+
+def test_a_database_may_return_a_memoryview() -> None:
+    sealed = SEAL.seal([1, 2])
+    assert sealed is not None
+
+    assert SEAL.open(memoryview(sealed)) == [1, 2]
+
+
+@given(st.binary())
+def test_arbitrary_bytes_raise_nothing_but_a_package_error(data: bytes) -> None:
+    for seal in (SEAL, JSON_SEAL):
+        for marker in (b"", b"P", b"J"):
+            with suppress(PackageError):
+                seal.open(marker + data)
+
+
+@given(values.filter(lambda value: value is not None), st.data())
+def test_a_changed_value_is_refused(value: object, data: st.DataObject) -> None:
+    sealed = SEAL.seal(value)
+    assert sealed is not None
+    place = data.draw(st.integers(1, len(sealed) - 1))
+    changed = bytearray(sealed)
+    changed[place] ^= data.draw(st.integers(1, 255))
+
+    with pytest.raises(BadSignature):
+        SEAL.open(bytes(changed))
+
+
+def test_an_unsigned_pickle_is_never_read(tmp_path: Path) -> None:
+    trap = pickle.dumps(Toucher(tmp_path / "touched"))
+    forged = sign(derive_key("another secret", "django_cluster.value"), trap)
+
+    for attempt in (trap, b"P" + trap, b"P" + forged + trap, b"P" + b"\0" * DIGEST_SIZE + trap, b"J" + trap):
+        with pytest.raises(PackageError):
+            SEAL.open(attempt)
+
+    assert not (tmp_path / "touched").exists()
+
+
+def test_a_value_of_an_older_secret_can_still_be_read() -> None:
+    sealed = Seal("the old secret").seal("news")
+
+    assert Seal("the new secret", ["the old secret"]).open(sealed) == "news"
+    with pytest.raises(BadSignature):
+        Seal("the new secret").open(sealed)
+
+
+def test_an_older_secret_is_never_signed_with() -> None:
+    sealed = Seal("the new secret", ["the old secret"]).seal("news")
+
+    with pytest.raises(BadSignature):
+        Seal("the old secret").open(sealed)
+
+
+def test_a_class_that_is_gone_is_a_package_error() -> None:
+    sealed = SEAL.seal_pickle(b"cdjango_cluster.core.sealing\nGone\n.")
+
+    with pytest.raises(UnknownFormat, match="Gone"):
+        SEAL.open(sealed)
+
+
+@pytest.mark.parametrize("value", [lambda: None, Stubborn(), (n for n in "x")], ids=["lambda", "stubborn", "generator"])
+def test_what_cannot_be_pickled_is_not_serializable(value: object) -> None:
+    with pytest.raises(NotSerializable):
+        pickled(value)
+
+
+# ── JSON ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_json_forbids_reading_pickles_even_if_signed_by_us() -> None:
+    with pytest.raises(UnknownFormat, match="json"):
+        JSON_SEAL.open(SEAL.seal({"a": 1}))
+
+
+def test_a_json_value_is_read_under_either_serializer() -> None:
+    sealed = JSON_SEAL.seal({"a": [1, None, "ü"]})
+
+    assert SEAL.open(sealed) == JSON_SEAL.open(sealed) == {"a": [1, None, "ü"]}
+
+
+@given(values)
+def test_json_comes_back_equal_or_is_refused(value: object) -> None:
+    try:
+        sealed = JSON_SEAL.seal(value)
+    except NotSerializable:
+        return
+
+    assert JSON_SEAL.open(sealed) == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [(1, 2), [(1, 2)], {1: "a"}, {"a": {None: 1}}, float("nan"), float("inf"), b"bytes", {1, 2}, object(),
+     datetime(2026, 1, 1, tzinfo=UTC), date(2026, 1, 1), Decimal("1.5"), Stubborn()],
+    ids=repr,
+)  # fmt: skip
+def test_what_json_would_change_is_refused(value: object) -> None:
+    with pytest.raises(NotSerializable):
+        jsoned(value)
+
+
+def test_a_value_that_contains_itself_is_refused() -> None:
+    circle: list[Any] = []
+    circle.append(circle)
+
+    with pytest.raises(NotSerializable):
+        jsoned(circle)
+
+
+def test_a_salt_makes_another_key() -> None:
+    assert derive_key("secret", "package:one") != derive_key("secret", "package:two")
+    assert derive_key("one", "salt") != derive_key("two", "salt")
