@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from django_cluster.errors import TaskTimeout
+
+SOON = 1e-6
+"""Seconds; what a timer is set to that should have gone off already (0 would switch it off)."""
 
 
 @contextmanager
@@ -26,13 +30,17 @@ def deadline(seconds: float | None) -> Iterator[None]:
     def overrun(_number: int, _frame: FrameType | None) -> None:
         raise TaskTimeout(f"The task ran longer than its limit of {seconds:g} seconds.")
 
+    began = time.monotonic()
     handler = signal.signal(signal.SIGALRM, overrun)
     left, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, left, interval)
-        signal.signal(signal.SIGALRM, handler)
+        # In this order, or an alarm of the surrounding code could be taken for ours.
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL if handler is None else handler)  # None: set by a C program
+        if left:
+            signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - began), SOON), interval)
 
 
 def _in_main_thread() -> bool:

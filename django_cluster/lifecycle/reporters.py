@@ -41,7 +41,7 @@ class Reporters:
                     reporter.report()
                 else:
                     reporter.report(error, package)
-            except Exception:
+            except BaseException:  # a reporter that leaves must not take the worker with it
                 logger.exception("The error reporter %r failed.", type(reporter).__name__)
 
 
