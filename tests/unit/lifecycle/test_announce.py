@@ -1,0 +1,45 @@
+"""Signals: everybody hears, and nobody who fails disturbs another."""
+
+from __future__ import annotations
+
+import pytest
+from django.dispatch import Signal
+
+from django_cluster.lifecycle.announce import announce
+from django_cluster.signals import SENDER
+
+
+def test_every_receiver_hears_the_facts_from_the_one_sender() -> None:
+    signal, heard = Signal(), []
+
+    def listen(sender: object, **facts: object) -> None:
+        heard.append((sender, facts["task"]))
+
+    signal.connect(listen)
+
+    announce(signal, task="a task")
+
+    assert heard == [(SENDER, "a task")]
+
+
+def test_a_receiver_that_raises_is_logged_and_the_others_still_hear(caplog: pytest.LogCaptureFixture) -> None:
+    signal, heard = Signal(), []
+
+    def refuse(**_: object) -> None:
+        raise ValueError("not today")
+
+    def listen(**_: object) -> None:
+        heard.append(True)
+
+    signal.connect(refuse)
+    signal.connect(listen)
+
+    announce(signal)
+
+    assert heard == [True]
+    assert "refuse" in caplog.text
+    assert "not today" in caplog.text
+
+
+def test_nobody_need_listen() -> None:
+    announce(Signal(), task="a task")

@@ -1,0 +1,124 @@
+"""The first verb: everything that is sent is announced, signed and on the broker, or nothing is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from django_cluster.brokers import memory
+from django_cluster.brokers.base import Capabilities, Message
+from django_cluster.brokers.memory import MemoryBroker
+from django_cluster.core.codec import Codec
+from django_cluster.core.messages import TaskHeader, TaskOptions, TaskPackage
+from django_cluster.errors import NotSerializable
+from django_cluster.lifecycle.send import Sender, chunks
+from django_cluster.signals import SENDER, pre_enqueue
+from tests.conftest import make_settings
+
+SETTINGS = make_settings()
+CODEC = Codec(SETTINGS.signing)
+
+
+class SmallLoads(MemoryBroker):
+    """Takes three messages at once, and counts how often it was asked."""
+
+    capabilities = Capabilities(bulk=3)
+    sizes: list[int]
+
+    def enqueue(self, messages: Any) -> None:
+        self.sizes = [*getattr(self, "sizes", []), len(messages)]
+        super().enqueue(messages)
+
+
+@pytest.fixture
+def broker() -> Iterator[MemoryBroker]:
+    memory.reset()
+    yield MemoryBroker(SETTINGS.broker)
+    memory.reset()
+
+
+def package(number: int = 1, *args: Any, **options: Any) -> TaskPackage:
+    header = TaskHeader(
+        id=f"{number:032x}", name=f"task {number}", func="a.b", enqueued_at=1.0, options=TaskOptions(**options)
+    )
+    return TaskPackage(header=header, args=args)
+
+
+def test_what_is_sent_can_be_leased_and_read(broker: MemoryBroker) -> None:
+    sent = [package(number, "x" * number) for number in range(1, 4)]
+
+    Sender(CODEC, broker).send(sent)
+
+    assert [CODEC.loads(delivery.payload) for delivery in broker.lease(10)] == sent
+
+
+def test_a_large_batch_goes_in_as_few_round_trips_as_the_broker_allows(broker: MemoryBroker) -> None:
+    small = SmallLoads(SETTINGS.broker)
+
+    Sender(CODEC, small).send([package(number) for number in range(7)])
+
+    assert small.sizes == [3, 3, 1]
+    assert broker.size().ready == 7
+
+
+def test_nothing_is_sent_when_one_cannot_be_written(broker: MemoryBroker) -> None:
+    with pytest.raises(NotSerializable):
+        Sender(CODEC, broker).send([package(1), package(2, lambda: None)])
+
+    assert broker.size().total == 0
+
+
+def test_nothing_to_send_asks_the_broker_nothing() -> None:
+    small = SmallLoads(SETTINGS.broker)
+
+    Sender(CODEC, small).send([])
+
+    assert not hasattr(small, "sizes")
+
+
+def test_the_broker_is_told_of_priority_and_delay(broker: MemoryBroker) -> None:
+    later = 4e9
+
+    Sender(CODEC, broker).send([package(1), package(2, priority=50), package(3, not_before=later)])
+
+    assert [(waiting.priority, waiting.due) for waiting in broker.peek()] == [(50, None), (0, None), (0, later)]
+
+
+def test_receivers_hear_of_a_task_before_it_is_on_the_broker(broker: MemoryBroker) -> None:
+    heard: list[tuple[str, str, int]] = []
+
+    def listen(sender: object, task: TaskPackage, **_: object) -> None:
+        heard.append((str(sender), task.id, broker.size().total))
+
+    pre_enqueue.connect(listen)
+    try:
+        Sender(CODEC, broker).send([package(1), package(2)])
+    finally:
+        pre_enqueue.disconnect(listen)
+
+    assert heard == [(SENDER, f"{1:032x}", 0), (SENDER, f"{2:032x}", 0)]
+
+
+def test_a_receiver_that_raises_stops_nobody(broker: MemoryBroker, caplog: pytest.LogCaptureFixture) -> None:
+    def refuse(**_: object) -> None:
+        raise RuntimeError("not today")
+
+    pre_enqueue.connect(refuse)
+    try:
+        Sender(CODEC, broker).send([package()])
+    finally:
+        pre_enqueue.disconnect(refuse)
+
+    assert broker.size().ready == 1
+    assert "not today" in caplog.text
+
+
+def test_chunks_leave_nothing_out() -> None:
+    messages = [Message(str(number)) for number in range(10)]
+
+    pieces = list(chunks(messages, 4))
+
+    assert [len(piece) for piece in pieces] == [4, 4, 2]
+    assert [message for piece in pieces for message in piece] == messages
