@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django_cluster.brokers.base import Broker
 from django_cluster.client import get_client
@@ -75,7 +76,8 @@ def schedule(func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Sched
     Keywords: ``name``, ``hook``, ``schedule_type``, ``minutes``, ``repeats``, ``next_run``, ``cron``, ``cluster``,
     ``intended_date_kwarg``; all others are the function's. A used name raises ``IntegrityError``.
     """
-    return build_schedule(func, *args, **kwargs)
+    zone = get_client(kwargs.get("cluster")).settings.schedule.time_zone
+    return build_schedule(func, *args, q_zone=ZoneInfo(zone) if zone else None, **kwargs)
 
 
 def resubmit(task: Task) -> str:

@@ -38,7 +38,7 @@ from django_cluster.lifecycle.announce import announce
 from django_cluster.lifecycle.execute import Executor
 from django_cluster.lifecycle.record import Recorder, run_hook
 from django_cluster.lifecycle.reporters import Reporters
-from django_cluster.lifecycle.send import Sender
+from django_cluster.lifecycle.send import Router
 from django_cluster.signals import post_spawn
 from django_cluster.stores import open_results
 
@@ -139,7 +139,7 @@ def scheduler_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Or
         settings.schedule,
         queue=settings.queue,
         site=settings.queue == settings.name,
-        send=Sender(Codec(settings.signing), broker).send,
+        send=Router(Codec(settings.signing), broker).send,
         broker_database=broker.database,
     )
     outage = Outage("The schedule table or the broker")

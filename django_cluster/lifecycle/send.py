@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from django_cluster.brokers.base import Broker, Message
 from django_cluster.core.codec import Codec
@@ -33,6 +34,29 @@ class Sender:
     def _message(self, package: TaskPackage) -> Message:
         options = package.header.options
         return Message(self._codec.dumps(package), options.priority, options.not_before)
+
+
+class Router:
+    """Sends each package to the queue that it names, on one and the same server."""
+
+    def __init__(self, codec: Codec, broker: Broker) -> None:
+        self._codec = codec
+        self._broker = broker
+        self._senders = {broker.queue: Sender(codec, broker)}
+
+    def send(self, packages: Sequence[TaskPackage]) -> None:
+        """As ``Sender.send``; the packages of one queue stay together and in their order."""
+        by_queue: dict[str, list[TaskPackage]] = {}
+        for package in packages:
+            by_queue.setdefault(package.header.options.cluster or self._broker.queue, []).append(package)
+        for queue, group in by_queue.items():
+            self._sender_of(queue).send(group)
+
+    def _sender_of(self, queue: str) -> Sender:
+        if queue not in self._senders:
+            section = replace(self._broker.settings, queue=queue)
+            self._senders[queue] = Sender(self._codec, type(self._broker)(section))
+        return self._senders[queue]
 
 
 def chunks(messages: Sequence[Message], size: int) -> Iterable[Sequence[Message]]:
