@@ -37,7 +37,7 @@ class RedisBroker(Broker):
         self._holder, self._pid = "", 0
 
     def enqueue(self, messages: Sequence[Message]) -> None:
-        calls = list(_calls(messages))
+        calls = list(enqueue_calls(messages))
         if len(calls) == 1:
             self._run(scripts.ENQUEUE, *calls[0])
         elif calls:
@@ -73,7 +73,7 @@ class RedisBroker(Broker):
         entries, due = self._run(scripts.LEASE, prefix, limit, _milliseconds(self.settings.lease))
         deliveries = []
         for place, entry in enumerate(entries):
-            _, attempts, payload = _parse(entry)
+            _, attempts, payload = parse_entry(entry)
             deliveries.append(Delivery(f"{prefix}:{place:04d}", payload, attempts + 1))
         return deliveries, math.inf if due < 0 else due / 1000
 
@@ -141,7 +141,7 @@ class RedisBroker(Broker):
                 return client.eval(script.text, 1, self._base, *arguments)
 
 
-def _calls(messages: Sequence[Message]) -> Iterator[list[str]]:
+def enqueue_calls(messages: Sequence[Message]) -> Iterator[list[str]]:
     """The arguments of ``ENQUEUE`` for these messages: one call a priority, one for the delayed, in portions."""
     moment = time.time()
     groups: dict[str, list[str]] = {}
@@ -177,11 +177,11 @@ def _pairs(flat: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _waiting(entry: bytes, due: float | None, *, leased: bool = False) -> Waiting:
-    priority, attempts, payload = _parse(entry)
+    priority, attempts, payload = parse_entry(entry)
     return Waiting(payload, priority, attempts + leased, None if due is None else due / 1000, leased)
 
 
-def _parse(entry: bytes) -> tuple[int, int, str]:
+def parse_entry(entry: bytes) -> tuple[int, int, str]:
     """Priority, earlier attempts and payload. What is not an entry is all payload."""
     head = ENTRY_HEAD.match(entry)
     if head is None:

@@ -1,0 +1,60 @@
+"""Brokers for tests: a queue of its own for each test, and databases that Django learns of while tests run."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
+from django.db import connections
+
+from django_cluster.brokers import open_broker
+from django_cluster.brokers.base import Broker
+from django_cluster.core.settings import BrokerSettings
+from django_cluster.models import QueuedTask
+from django_cluster.testing.contracts import Opener
+from tests.servers import MariaDBServer, PostgresServer
+
+
+def opener(kind: str, **options: Any) -> Opener:
+    """Opens brokers for a queue that no other test uses."""
+    section = BrokerSettings(kind=kind, options=options, name="tests", queue=uuid4().hex, poll=0.05)
+
+    def open_another(**changes: Any) -> Broker:
+        return open_broker(replace(section, **changes))
+
+    return open_another
+
+
+@contextlib.contextmanager
+def known_database(entry: dict[str, Any]) -> Iterator[str]:
+    """The alias under which Django knows this database for a while."""
+    alias = f"test {uuid4().hex}"
+    connections.databases[alias] = connections.configure_settings({"default": {}, alias: entry})[alias]
+    try:
+        yield alias
+    finally:
+        connections[alias].close()
+        del connections[alias]
+        del connections.databases[alias]
+
+
+@contextlib.contextmanager
+def queue_database(entry: dict[str, Any]) -> Iterator[str]:
+    """The same, with the queue table in it."""
+    with known_database(entry) as alias:
+        with connections[alias].schema_editor() as editor:
+            editor.create_model(QueuedTask)
+        yield alias
+
+
+@contextlib.contextmanager
+def queue_on(server: PostgresServer | MariaDBServer, **changes: Any) -> Iterator[str]:
+    """The alias of a new database with a queue table on this server."""
+    name = f"queue_{uuid4().hex}"
+    server.create_database(name)
+    with queue_database({**server.database(name), **changes}) as alias:
+        yield alias
+    server.drop_database(name)

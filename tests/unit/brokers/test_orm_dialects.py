@@ -1,0 +1,37 @@
+"""The parts of the ORM broker that need no database."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from django_cluster.brokers.base import Message
+from django_cluster.brokers.orm_dialects import CHUNK_CHARACTERS, CHUNK_ROWS, chunks, parse_receipt
+
+
+@given(st.lists(st.sampled_from(["x", "x" * 100_000, "x" * (CHUNK_CHARACTERS + 1)]), min_size=1, max_size=60))
+def test_chunks_keep_every_message_in_order_and_stay_small(payloads: list[str]) -> None:
+    messages = [Message(payload) for payload in payloads]
+
+    portions = list(chunks(messages))
+
+    assert [message for portion in portions for message in portion] == messages
+    for portion in portions:
+        assert portion
+        assert len(portion) == 1 or sum(len(message.payload) for message in portion) <= CHUNK_CHARACTERS
+
+
+def test_many_small_messages_are_cut_by_their_number() -> None:
+    portions = list(chunks([Message("x")] * (2 * CHUNK_ROWS + 1)))
+
+    assert [len(portion) for portion in portions] == [CHUNK_ROWS, CHUNK_ROWS, 1]
+
+
+def test_a_receipt_is_an_id_and_the_number_of_the_lease() -> None:
+    assert parse_receipt("12:3") == (12, 3)
+
+
+@pytest.mark.parametrize("text", ["", "12", "12:", ":3", "12:3:4", "-1:3", "1:-3", "a:b", "1 :2", "²:1", "1); DROP"])
+def test_other_text_is_no_receipt(text: str) -> None:
+    assert parse_receipt(text) is None

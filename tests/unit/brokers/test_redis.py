@@ -1,0 +1,102 @@
+"""The parts of the Redis broker that need no server."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from django_cluster.brokers.base import Message
+from django_cluster.brokers.redis import CHUNK_MESSAGES, RedisBroker, enqueue_calls, parse_entry
+from django_cluster.brokers.redis_link import Link, build_client
+from django_cluster.core.settings import BrokerSettings
+from django_cluster.errors import NotAvailableYet
+
+
+@given(st.binary())
+def test_any_bytes_can_be_read_as_an_entry(raw: bytes) -> None:
+    _, attempts, payload = parse_entry(raw)
+
+    assert attempts >= 0
+    assert payload.isascii()
+
+
+def test_an_entry_is_priority_attempts_and_payload() -> None:
+    assert parse_entry(b"-7:2:a:b") == (-7, 2, "a:b")
+
+
+@pytest.mark.parametrize("raw", [b"", b"payload", b"1:payload", b"x:1:payload", b"1:" + b"9" * 5000 + b":payload"])
+def test_what_is_not_an_entry_is_all_payload(raw: bytes) -> None:
+    assert parse_entry(raw) == (0, 0, raw.decode())
+
+
+def test_foreign_bytes_are_shown_and_not_lost() -> None:
+    assert parse_entry(b"0:0:\xff\x00") == (0, 0, "\\xff\x00")
+
+
+def test_messages_of_one_priority_are_one_call() -> None:
+    assert list(enqueue_calls([Message("a"), Message("b")])) == [["0", "0:0:a", "0:0:b"]]
+
+
+def test_priorities_and_delays_have_calls_of_their_own() -> None:
+    due = time.time() + 60
+
+    calls = list(enqueue_calls([Message("a"), Message("b", 5), Message("c", 0, due), Message("d")]))
+
+    assert calls == [["0", "0:0:a", "0:0:d"], ["5", "5:0:b"], ["", str(-int(-due * 1000 // 1)), "0:0:c"]]
+
+
+def test_many_messages_are_several_calls_in_their_order() -> None:
+    calls = list(enqueue_calls([Message(str(number)) for number in range(2 * CHUNK_MESSAGES + 1)]))
+
+    assert [len(call) - 1 for call in calls] == [CHUNK_MESSAGES, CHUNK_MESSAGES, 1]
+    assert calls[1][1] == f"0:0:{CHUNK_MESSAGES}"
+
+
+def test_where_the_user_says_nothing_every_wait_has_an_end() -> None:
+    keywords = build_client({}).connection_pool.connection_kwargs
+
+    assert keywords["socket_connect_timeout"] == 3
+    assert keywords["socket_timeout"] == 5
+    assert keywords["health_check_interval"] == 30
+    assert keywords["socket_keepalive"] is True
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kwargs": {"socket_timeout": 60, "decode_responses": True}},
+        {"url": "redis://localhost/2?socket_timeout=60"},
+        {"url": "redis://localhost", "kwargs": {"socket_timeout": 60}},
+    ],
+)
+def test_what_the_user_says_wins(options: dict[str, Any]) -> None:
+    keywords = build_client(options).connection_pool.connection_kwargs
+
+    assert keywords["socket_timeout"] == 60
+    assert not keywords.get("decode_responses")
+
+
+@pytest.mark.parametrize("limit", [0.1, 1, 5, 60])
+def test_a_nap_ends_before_the_socket_gives_up(limit: float) -> None:
+    assert 0 < Link({"kwargs": {"socket_timeout": limit}}).nap < limit
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"url": "redis+sentinel://a:26379/mymaster/0"}, {"url": "redis+cluster://a"}, {"kwargs": {"sentinels": ["a:1"]}}],
+)
+def test_sentinel_and_cluster_are_not_available_yet(options: dict[str, Any]) -> None:
+    with pytest.raises(NotAvailableYet):
+        build_client(options)
+
+
+def test_no_secret_shows_in_what_people_see() -> None:
+    section = BrokerSettings(kind="redis", options={"url": "redis://someone:s3cret@example.test:7000/3"})
+    broker = RedisBroker(section)
+
+    assert "s3cret" not in f"{section!r} {broker!r} {Link(section.options).address}"
+    assert Link(section.options).address == "example.test:7000/3"
