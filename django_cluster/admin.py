@@ -188,8 +188,8 @@ class EndedTaskAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("earlier attempts"))
     def shown_attempts(self, task: Task) -> SafeString:
-        line = "<li>{number}. {stopped:%Y-%m-%d %H:%M:%S} {worker}: {status}. {kind}: {message}</li>"
-        rows = ({**each, "stopped": moment(each["stopped"])} for each in task.attempts or ())
+        line = "<li>{number}. {stopped} {worker}: {status}. {kind}: {message}</li>"
+        rows = ({**each, "stopped": f"{moment(each['stopped']):%Y-%m-%d %H:%M:%S}"} for each in task.attempts or ())
         return format_html_join("", line, rows) or SafeString(NOTHING)
 
 
@@ -256,10 +256,10 @@ class ScheduleAdmin(ModelAdmin):
     readonly_fields = ("last_error",)
     show_full_result_count = False
 
-    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Schedule]:
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         """Each schedule with how its last task ended, in one query."""
         last = Task.objects.filter(pk=models.OuterRef("task"))
-        rows = rows_of(super().get_queryset(request))
+        rows: models.QuerySet[Any] = rows_of(super().get_queryset(request))
         rows = rows.annotate(last_success=models.Subquery(last.values("success")[:1]))
         return rows
 

@@ -11,6 +11,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from django_cluster.core.messages import OutcomeStatus
+from django_cluster.errors import UnknownFormat
 from django_cluster.models.sealed import row_seal
 
 DEAD = "dead"
@@ -132,8 +133,11 @@ class Task(models.Model):
         pair = row_seal().open(self.sealed_arguments)
         if pair is None:
             return (), {}
-        args, kwargs = pair
-        return tuple(args), dict(kwargs)
+        try:
+            args, kwargs = pair
+            return tuple(args), dict(kwargs)
+        except (TypeError, ValueError) as error:
+            raise UnknownFormat("The sealed arguments are not (args, kwargs).") from error
 
     # ── when ─────────────────────────────────────────────────────────────────────────────────────
 
