@@ -146,7 +146,7 @@ def read_header(text: bytes) -> TaskHeader:
             name=_text(wire["name"]),
             func=_text(wire["func"]),
             enqueued_at=float(wire["at"]),
-            options=TaskOptions.from_wire(wire.get("options", {})),
+            options=_options(wire.get("options", {})),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UnknownFormat(f"The header of the package cannot be read: {error!r}") from error
@@ -191,6 +191,15 @@ def _pair(value: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         return tuple(args), dict(kwargs)
     except (TypeError, ValueError) as error:
         raise UnknownFormat("The arguments of the package are not (args, kwargs).") from error
+
+
+def _options(wire: Any) -> TaskOptions:
+    """Those who act on these numbers reckon with them, and must not fall over a text."""
+    options = TaskOptions.from_wire(wire)
+    for number in (options.timeout, options.max_attempts, options.retry_delay, options.priority, options.not_before):
+        if number is not None and not isinstance(number, int | float):
+            raise UnknownFormat(f"The header of the package cannot be read: a number expected, not {number!r}.")
+    return options
 
 
 def _text(value: object) -> str:

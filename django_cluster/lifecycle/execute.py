@@ -192,13 +192,13 @@ def describe(error: BaseException, *, with_traceback: bool = True) -> Failure:
     kind = f"{type(error).__module__}.{type(error).__qualname__}"
     try:
         message = str(error)
-    except Exception:  # noqa: BLE001  __str__ is user code
+    except BaseException:  # noqa: BLE001  __str__ is user code, and may even exit
         message = "(the message of this exception cannot be shown)"
     text = ""
     if with_traceback:
         try:
             text = "".join(traceback.format_exception(error))
-        except Exception:  # noqa: BLE001  so is __repr__ of what a traceback shows
+        except BaseException:  # noqa: BLE001  so is __repr__ of what a traceback shows
             text = "(the traceback of this exception cannot be shown)"
     return Failure(kind.removeprefix("builtins."), _cut(message), _cut(text))
 
