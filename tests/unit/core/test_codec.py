@@ -219,7 +219,18 @@ def test_unknown_flags_are_an_unknown_format(flags: str) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"id": 5}, {"name": None}, {"func": ["a"]}, {"at": "soon"}, {"at": []}, {"options": 5}, {"options": [1]}],
+    [
+        {"id": 5},
+        {"name": None},
+        {"func": ["a"]},
+        {"at": "soon"},
+        {"at": []},
+        {"options": 5},
+        {"options": [1]},
+        {"options": {"timeout": "soon"}},
+        {"options": {"max_attempts": [3]}},
+        {"options": {"priority": {}}},
+    ],
     ids=str,
 )
 def test_a_header_with_values_of_other_types_is_an_unknown_format(change: dict[str, Any]) -> None:
