@@ -57,7 +57,7 @@ class Departing(Exception):
     """Ends the process of whoever wants to show it."""
 
     def __str__(self) -> NoReturn:
-        sys.exit(1)
+        raise SystemExit(1)
 
 
 class Hostile:
