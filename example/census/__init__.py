@@ -1,0 +1,1 @@
+"""Counts a folder of Python files, one task for each file."""
