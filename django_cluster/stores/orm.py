@@ -15,7 +15,7 @@ from django_cluster.errors import StoreUnavailable
 from django_cluster.models import Task
 from django_cluster.models.task import TaskQuerySet, saved_tasks
 from django_cluster.stores.base import ResultStore
-from django_cluster.stores.orm_session import Session, close_if_stale
+from django_cluster.stores.orm_session import Session
 from django_cluster.stores.orm_writer import FULL, SHORT, RowWriter
 from django_cluster.stores.rows import (
     MAX_ATTEMPT_MESSAGE,
@@ -100,12 +100,13 @@ class OrmResults(ResultStore):
             yield task_id, Earlier(number, attempts or (), last)
 
     def finished(self, task_ids: Sequence[str]) -> set[str]:
-        with self._reading():
-            return {
+        return self._session.read(
+            lambda: {
                 task_id
                 for ids in _portions(task_ids)
                 for task_id in self._rows().filter(pk__in=ids, success=True).order_by().values_list("pk", flat=True)
             }
+        )
 
     # ── pruning ──────────────────────────────────────────────────────────────────────────────────
 
@@ -125,10 +126,9 @@ class OrmResults(ResultStore):
         limit, per = self._section.save_limit, self._section.save_limit_per
         if limit <= 0:
             return 0
-        with self._reading():
-            successes = self._rows().filter(success=True, **({per: key} if per else {}))
-            beyond = successes.order_by("-stopped_at").values_list("pk", flat=True)
-            ids = list(beyond[limit : limit + IDS_PER_QUESTION])
+        successes = self._rows().filter(success=True, **({per: key} if per else {}))
+        beyond = successes.order_by("-stopped_at").values_list("pk", flat=True)
+        ids = self._session.read(lambda: list(beyond[limit : limit + IDS_PER_QUESTION]))
         if ids:
             self._session.run(lambda: self._rows().filter(pk__in=ids, success=True).delete(), patience=0)
         return len(ids)
@@ -148,16 +148,13 @@ class OrmResults(ResultStore):
     # ── reading ──────────────────────────────────────────────────────────────────────────────────
 
     def get(self, id_or_name: str) -> Task | None:
-        with self._reading():
-            return self._rows().find(id_or_name)
+        return self._session.read(lambda: self._rows().find(id_or_name))
 
     def group(self, group_id: str, *, failures: bool = True) -> list[Task]:
-        with self._reading():
-            return list(self._rows().in_group(group_id, failures=failures))
+        return self._session.read(lambda: list(self._rows().in_group(group_id, failures=failures)))
 
     def count(self, group_id: str, *, failures: bool = False) -> int:
-        with self._reading():
-            return self._rows().count_group(group_id, failures=failures)
+        return self._session.read(lambda: self._rows().count_group(group_id, failures=failures))
 
     def delete(self, task_id: str) -> bool:
         return self._session.run(lambda: self._rows().filter(pk=task_id).delete()[0] > 0)
@@ -167,10 +164,6 @@ class OrmResults(ResultStore):
 
     def _rows(self) -> TaskQuerySet:
         return saved_tasks(self.database)
-
-    def _reading(self) -> AbstractContextManager[None]:
-        close_if_stale(self._session.connection)
-        return self._session.telling()
 
 
 def _portions(ids: Sequence[str]) -> Iterator[Sequence[str]]:

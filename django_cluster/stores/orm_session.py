@@ -64,7 +64,7 @@ class Session:
         deadline = time.monotonic() + patience
         renewed = False
         while True:
-            nested, was_open = self.connection.in_atomic_block, self.connection.connection is not None
+            nested, used = self.connection.in_atomic_block, self.connection.connection
             try:
                 with self.transaction(patience):
                     return work()
@@ -73,11 +73,27 @@ class Session:
                     raise
                 if _is_collision(error.__cause__) and time.monotonic() < deadline:
                     time.sleep(random.uniform(*PAUSE))  # noqa: S311  not a secret
-                elif was_open and not renewed and _is_dead(self.connection):
+                elif used is not None and not renewed and self._has_lost(used):
                     # The server may have closed it long ago. To save again is harmless.
                     renewed = True
                 else:
                     raise
+
+    def read(self, work: Callable[[], T]) -> T:
+        """What ``work`` reads; when the connection had died, from a new one."""
+        close_if_stale(self.connection)
+        used, nested = self.connection.connection, self.connection.in_atomic_block
+        with self.telling():
+            try:
+                return work()
+            except Error:
+                if nested or used is None or not self._has_lost(used):
+                    raise
+            return work()
+
+    def _has_lost(self, used: object) -> bool:
+        """Whether this connection to the server is gone; Django may have opened another one already."""
+        return self.connection.connection is not used or _is_dead(self.connection)
 
 
 def close_if_stale(connection: BaseDatabaseWrapper) -> None:

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import psycopg
 import pytest
 from django.core.cache import caches
 from django.db import connections, transaction
+from django.db.migrations.executor import MigrationExecutor
+from django.db.models import Model
 
 from django_cluster.core.settings import ResultSettings
-from django_cluster.models import Task
+from django_cluster.models import QueuedTask, Schedule, Task
 from django_cluster.models.task import saved_tasks
 from django_cluster.stores import open_results
 from django_cluster.stores.base import ResultStore
@@ -24,18 +27,17 @@ from tests.servers import MariaDBServer, PostgresServer, RedisServer
 
 ALIAS = "results of the contract"
 KEEP_ALL = ResultSettings(save_limit=0, database=ALIAS)
-
 UseDatabase = Callable[[dict[str, Any]], None]
 
 
 @pytest.fixture(scope="class")
 def use_database(django_db_blocker: Any) -> Iterator[UseDatabase]:
-    """Make a database known to Django, with the table of tasks, for the tests of a class."""
+    """Make a database known to Django, with our tables, for the tests of a class."""
 
     def use(entry: dict[str, Any]) -> None:
         connections.databases[ALIAS] = connections.configure_settings({"default": {}, ALIAS: entry})[ALIAS]
-        with connections[ALIAS].schema_editor() as editor:
-            editor.create_model(Task)
+        executor = MigrationExecutor(connections[ALIAS])
+        executor.migrate(executor.loader.graph.leaf_nodes("django_cluster"))
 
     with django_db_blocker.unblock():
         yield use
@@ -57,6 +59,10 @@ class RowsContract(ResultStoreContract):
     @pytest.fixture
     def store(self, open_store: Callable[..., OrmResults]) -> OrmResults:
         return open_store()
+
+    @pytest.mark.parametrize("model", [Task, Schedule, QueuedTask])
+    def test_the_models_suit_the_database(self, model: type[Model], store: ResultStore) -> None:
+        assert model.check(databases=[ALIAS]) == []
 
     def test_a_batch_of_first_successes_is_one_statement(self, store: ResultStore) -> None:
         outcomes = [make_outcome() for _ in range(200)]
@@ -190,6 +196,15 @@ class TestRowsInSQLite(RowsContract):
         use_database({"ENGINE": "django.db.backends.sqlite3", "NAME": file})
 
 
+def end_connections(server: PostgresServer) -> None:
+    """As a restart of the server does, or a firewall."""
+    with psycopg.connect(host=str(server.folder), user="postgres", dbname="postgres") as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s",
+            [connections[ALIAS].settings_dict["NAME"]],
+        )
+
+
 class TestRowsInPostgreSQL(RowsContract):
     @pytest.fixture(scope="class")
     @staticmethod
@@ -200,6 +215,19 @@ class TestRowsInPostgreSQL(RowsContract):
         yield
         connections[ALIAS].close()
         postgres_server.drop_database(name)
+
+    def test_a_connection_that_has_died_is_replaced(self, store: ResultStore, postgres_server: PostgresServer) -> None:
+        store.save([make_outcome()])
+        end_connections(postgres_server)
+        first, second = make_outcome(), make_outcome()
+
+        store.save([first])
+        end_connections(postgres_server)
+
+        assert store.finished([first.id]) == {first.id}
+        with store.batch():
+            store.save([second])
+        assert store.finished([second.id]) == {second.id}
 
 
 class TestRowsInPostgreSQLWithServerSideBinding(RowsContract):
