@@ -106,6 +106,7 @@ class OrmBroker(Broker):
         if self._next_due is None or self._next_due > 0:
             return ready
         promoted = self._session.run(lambda cursor: dialect.promote(cursor, self.queue), atomic=self._two_steps)
+        self._next_due = None
         if promoted >= PROMOTIONS:
             self._look_at = 0.0
         return ready or promoted > 0
