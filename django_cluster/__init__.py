@@ -24,6 +24,9 @@ _PUBLIC = {
     "result_group": "tasks",
     "schedule": "tasks",
     "Cluster": "cluster.cluster",
+    "Discard": "errors",
+    "Retry": "errors",
+    "Snooze": "errors",
 }
 
 __all__ = ["__version__", *sorted(_PUBLIC)]  # noqa: PLE0604  the names are strings, only not literally here

@@ -18,6 +18,11 @@
     ├── NotAvailableYet          a name that is reserved, and not built yet
     └── CrashLoop                children died faster than they could be replaced
 
+    TaskWish (Exception)         what a task raises to say how it wants to end
+    ├── Retry                this run failed; try again
+    ├── Snooze               not now: run again later, and count no attempt
+    └── Discard              give up for good; no further attempt
+
     TaskTimeout (BaseException)  raised inside a task that overruns its soft limit
 
 An exception without a message says the first line of its docstring.
@@ -26,6 +31,7 @@ An exception without a message says the first line of its docstring.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import NamedTuple
 
 
@@ -123,3 +129,40 @@ class TaskTimeout(BaseException):
 
     Not an ``Exception``, so that an ordinary ``except Exception`` in the task does not swallow it.
     """
+
+
+class TaskWish(Exception):
+    """The task says how it wants to end."""
+
+
+class Retry(TaskWish):
+    """This run failed, and the task asks to be run again.
+
+    ``delay``: seconds, or None for the delay that the settings give. ``max_attempts`` still holds.
+    """
+
+    def __init__(self, delay: float | timedelta | None = None, reason: str = "") -> None:
+        super().__init__(reason or "The task asked to be tried again.")
+        self.delay = None if delay is None else _seconds(delay)
+
+
+class Snooze(TaskWish):
+    """Not now: run the task again after ``delay`` seconds. It costs no attempt and leaves no record."""
+
+    def __init__(self, delay: float | timedelta, reason: str = "") -> None:
+        super().__init__(reason or "The task asked to be run later.")
+        self.delay = _seconds(delay)
+
+
+class Discard(TaskWish):
+    """Give up for good: the task is recorded as discarded, with the reason, and never run again."""
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason or "The task asked to be discarded.")
+
+
+def _seconds(delay: float | timedelta) -> float:
+    seconds = delay.total_seconds() if isinstance(delay, timedelta) else float(delay)
+    if not 0 <= seconds < float("inf"):
+        raise ValueError(f"A delay is a number of seconds of at least 0, not {delay!r}.")
+    return seconds

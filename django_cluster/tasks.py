@@ -45,7 +45,7 @@ def async_task(func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> str
     Options are taken out of the keywords: ``hook``, ``group``, ``save``, ``sync``, ``cached``,
     ``ack_failure``, ``timeout``, ``task_name``, ``cluster``, ``broker``. With ``q_options={...}`` they stand
     there, every other keyword is the function's own, and there may also be ``max_attempts``, ``retry_delay``,
-    ``priority``, ``delay`` (seconds) and ``eta`` (a datetime).
+    ``priority``, ``delay`` (seconds), ``eta`` (a datetime), and ``on_commit`` (see the setting of this name).
 
     Raises ``NotSerializable``, ``BrokerUnavailable``, ``BrokerRefused``; with ``sync`` what the task raises.
     """
@@ -66,7 +66,10 @@ def _submit(func: Callable[..., Any] | str, calls: Sequence[tuple[Any, ...]], kw
     own, given = part(kwargs)
     packages = build_packages(func, calls, own, build_options(given), given.get("task_name"))
     if packages:
-        get_client(given.get("cluster")).submit(packages, sync=given.get("sync"), broker=given.get("broker"))
+        client = get_client(given.get("cluster"))
+        client.submit(
+            packages, sync=given.get("sync"), broker=given.get("broker"), on_commit=given.get("on_commit")
+        )
     return [package.id for package in packages]
 
 

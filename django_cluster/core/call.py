@@ -8,7 +8,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django_cluster.core.dotted import dotted_path
-from django_cluster.core.messages import DEFAULT_OPTIONS, NO_TIMEOUT, TaskHeader, TaskOptions, TaskPackage
+from django_cluster.core.messages import (
+    DEFAULT_OPTIONS,
+    NO_TIMEOUT,
+    TaskHeader,
+    TaskOptions,
+    TaskPackage,
+    path_of_class,
+)
 from django_cluster.core.naming import new_task_id, task_name
 from django_cluster.errors import NotAvailableYet
 
@@ -18,7 +25,9 @@ KEYWORDS = frozenset({
 })  # fmt: skip
 """Django-Q's options: taken out of the keywords of a call, unless ``q_options`` is given."""
 
-ONLY_IN_Q_OPTIONS = frozenset(["max_attempts", "retry_delay", "priority", "delay", "eta"])
+ONLY_IN_Q_OPTIONS = frozenset({
+    "delay", "eta", "max_attempts", "no_retry_on", "on_commit", "priority", "retry_delay", "retry_on",
+})  # fmt: skip
 """Options that Django-Q did not have: as plain keywords they may belong to the function."""
 
 LATER = {"chain": "async_chain", "iter_count": "async_iter", "iter_cached": "async_iter"}
@@ -122,6 +131,20 @@ def _priority(value: int) -> int:
     return int(value)
 
 
+def _exceptions(value: Any) -> tuple[str, ...]:
+    """One exception class or several, or their dotted paths → dotted paths."""
+    several = value if isinstance(value, list | tuple | set | frozenset) else [value]
+    return tuple(sorted({_exception_path(each) for each in several}))
+
+
+def _exception_path(kind: Any) -> str:
+    if isinstance(kind, str) and kind:
+        return kind.removeprefix("builtins.")
+    if isinstance(kind, type) and issubclass(kind, BaseException):
+        return path_of_class(kind)
+    raise TypeError(f"An exception class or its dotted path is expected, not {kind!r}.")
+
+
 _READERS: dict[str, Callable[[Any], Any]] = {
     "hook": dotted_path,
     "group": _short_text,
@@ -132,6 +155,8 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "cluster": _short_text,
     "max_attempts": _attempts,
     "retry_delay": _duration,
+    "retry_on": _exceptions,
+    "no_retry_on": _exceptions,
     "priority": _priority,
     "delay": _duration,
     "eta": _moment,

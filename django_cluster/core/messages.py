@@ -36,6 +36,10 @@ class TaskOptions:
     """Runs in total, the first included; 0 = no limit."""
     retry_delay: float | None = None
     """Seconds before the second run."""
+    retry_on: tuple[str, ...] = ()
+    """Dotted paths of exceptions: only these (and their subclasses) are worth another run."""
+    no_retry_on: tuple[str, ...] = ()
+    """Dotted paths of exceptions that make a failure final."""
     priority: int = 0
     """-100 to 100; higher goes first."""
     not_before: float | None = None
@@ -54,7 +58,11 @@ class TaskOptions:
         """The inverse of ``to_wire``; options of a newer version are ignored."""
         if not wire:
             return DEFAULT_OPTIONS
-        return cls(**{name: value for name, value in wire.items() if name in _OPTION_NAMES})
+        known: dict[str, Any] = {name: value for name, value in wire.items() if name in _OPTION_NAMES}
+        for name in ("retry_on", "no_retry_on"):  # JSON knows no tuples
+            if name in known:
+                known[name] = tuple(known[name])
+        return cls(**known)
 
 
 DEFAULT_OPTIONS = TaskOptions()
@@ -115,6 +123,30 @@ class OutcomeStatus(StrEnum):
     """The process under it died."""
     REJECTED = "rejected"
     """It could never be run: unreadable, unknown function, foreign signature."""
+    DEAD = "dead"
+    """Put aside for good: process after process died under it."""
+    DISCARDED = "discarded"
+    """The task gave itself up."""
+    SNOOZED = "snoozed"
+    """The task asked to be run later; no run was counted, and no row says so."""
+
+
+class Advice(StrEnum):
+    """What a run says about the next one."""
+
+    NONE = ""
+    """As the settings and options say."""
+    RETRY = "retry"
+    """Try again, whatever ``ack_failures`` says."""
+    SNOOZE = "snooze"
+    """Run again, and do not count this run."""
+    STOP = "stop"
+    """Do not try again."""
+
+
+def path_of_class(kind: type) -> str:
+    """How exceptions are named in options and rows: dotted, the built-in ones by their bare name."""
+    return f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
 
 
 class Failure(NamedTuple):
@@ -160,3 +192,7 @@ class Outcome(NamedTuple):
     """The signed package as it came, kept for a run that can never be made."""
     final: bool = True
     """False: it will be tried again (set by the recorder before saving)."""
+    advice: str = ""
+    """A value of ``Advice``."""
+    delay: float | None = None
+    """Seconds until the next run, where the task itself named them."""

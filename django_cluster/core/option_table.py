@@ -13,6 +13,7 @@ from django_cluster.core.values import (
     choice,
     compression,
     flag,
+    flag_or_alias,
     flag_or_seconds,
     log_level,
     mapping_of_mappings,
@@ -67,6 +68,14 @@ CLUSTER = (
         default_words="none",
     ),
     general("sync", flag(), "Run every task at once in the process that sends it. For tests."),
+    general(
+        "on_commit",
+        flag_or_alias(),
+        "Tasks that are sent inside a transaction leave when it is committed, and never if it is rolled back. True "
+        "looks at the database of the results; an alias looks at that database; False sends at once. A queue in the "
+        "same database needs no waiting: its messages are part of the transaction.",
+        parity="New. Django-Q sends at once.",
+    ),
     general("testing", flag(), "Show what only tests and developers want to see."),
     general("label", text(), "The name of the app in the admin.", parity="Django-Q: `Django Q`."),
     general(

@@ -117,6 +117,8 @@ class Settings:
     name: str = "default"
     queue: str = "default"
     sync: bool = False
+    on_commit: bool | str = True
+    """Whether sending waits for the commit of an open transaction: of the results' database, or of this alias."""
     testing: bool = False
     label: str = "Django Cluster"
     log_level: str = "INFO"

@@ -75,6 +75,16 @@ def flag() -> Kind:
     return Kind("True or False", convert, as_flag)
 
 
+def flag_or_alias() -> Kind:
+    """An alias from the environment reads as a flag if it is a word for one."""
+    alias = text()
+
+    def convert(value: Any) -> bool | str:
+        return value if isinstance(value, bool) else str(alias.convert(value))
+
+    return Kind("True, False, or the alias of a database", convert)
+
+
 def whole(minimum: int | None = None) -> Kind:
     def convert(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int):

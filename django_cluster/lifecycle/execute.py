@@ -14,9 +14,19 @@ from typing import Any
 
 from django_cluster.core.codec import Codec, header_of
 from django_cluster.core.dotted import load
-from django_cluster.core.messages import Failure, Job, Outcome, OutcomeStatus, TaskHeader, TaskPackage
+from django_cluster.core.messages import (
+    Advice,
+    Failure,
+    Job,
+    Outcome,
+    OutcomeStatus,
+    TaskHeader,
+    TaskOptions,
+    TaskPackage,
+    path_of_class,
+)
 from django_cluster.core.sealing import Seal
-from django_cluster.errors import PackageError, TaskTimeout
+from django_cluster.errors import PackageError, Retry, Snooze, TaskTimeout, TaskWish
 from django_cluster.lifecycle.announce import announce
 from django_cluster.lifecycle.deadline import deadline
 from django_cluster.lifecycle.reporters import Reporters
@@ -38,6 +48,8 @@ class Ending:
     result: bytes | None = None
     failure: Failure | None = None
     error: BaseException | None = None
+    advice: Advice = Advice.NONE
+    delay: float | None = None
 
 
 class Executor:
@@ -99,6 +111,8 @@ class Executor:
                 ending = Ending(OutcomeStatus.SUCCESS, sealed, self._seal.seal(self._call(func, package)))
         except TaskTimeout as error:
             return self._failed(OutcomeStatus.TIMEOUT, sealed, error, package)
+        except TaskWish as wish:
+            return granted(wish, sealed)
         except BaseException as error:  # noqa: BLE001  SystemExit and its like are the task's failure, not ours
             return self._failed(OutcomeStatus.FAILURE, sealed, error, package)
         return ending
@@ -116,7 +130,8 @@ class Executor:
         self, status: OutcomeStatus, sealed: bytes | None, error: BaseException, package: TaskPackage
     ) -> Ending:
         self._reporters.report(error, package)
-        return Ending(status, sealed, failure=describe(error), error=error)
+        advice = Advice.NONE if worth_another_run(error, package.header.options) else Advice.STOP
+        return Ending(status, sealed, failure=describe(error), error=error, advice=advice)
 
     def _outcome(self, job: Job, header: TaskHeader, ending: Ending, started_at: float) -> Outcome:
         return Outcome(
@@ -135,12 +150,34 @@ class Executor:
             arguments=ending.arguments,
             result=ending.result,
             failure=ending.failure.plain if ending.failure else None,
+            advice=ending.advice.value,
+            delay=ending.delay,
         )
 
     def _rejected(self, job: Job, error: BaseException, started_at: float) -> Outcome:
         """Signed by us, and yet it can never be run here: put aside with its payload."""
         payload = self._codec.sign(job.body)
         return rejected(job.number, job.receipt, job.attempt, payload, error, started_at, self._worker, job.body)
+
+
+def granted(wish: TaskWish, sealed: bytes | None) -> Ending:
+    """What a task that raised ``Retry``, ``Snooze`` or ``Discard`` gets."""
+    failure = describe(wish, with_traceback=wish.__cause__ is not None)
+    if isinstance(wish, Retry):
+        return Ending(OutcomeStatus.FAILURE, sealed, None, failure, wish, Advice.RETRY, wish.delay)
+    if isinstance(wish, Snooze):
+        return Ending(OutcomeStatus.SNOOZED, sealed, None, failure, None, Advice.SNOOZE, wish.delay)
+    return Ending(OutcomeStatus.DISCARDED, sealed, None, failure, wish, Advice.STOP)
+
+
+def worth_another_run(error: BaseException, options: TaskOptions) -> bool:
+    """``retry_on`` and ``no_retry_on`` name exceptions by their paths, subclasses included."""
+    if not options.retry_on and not options.no_retry_on:
+        return True
+    family = {path_of_class(kind) for kind in type(error).__mro__}
+    if family.intersection(options.no_retry_on):
+        return False
+    return not options.retry_on or bool(family.intersection(options.retry_on))
 
 
 def rejected(
@@ -189,7 +226,6 @@ def _anonymous_id(payload: str) -> str:
 
 def describe(error: BaseException, *, with_traceback: bool = True) -> Failure:
     """The text of an exception, even of one whose own methods raise."""
-    kind = f"{type(error).__module__}.{type(error).__qualname__}"
     try:
         message = str(error)
     except BaseException:  # noqa: BLE001  __str__ is user code, and may even exit
@@ -200,7 +236,7 @@ def describe(error: BaseException, *, with_traceback: bool = True) -> Failure:
             text = "".join(traceback.format_exception(error))
         except BaseException:  # noqa: BLE001  so is __repr__ of what a traceback shows
             text = "(the traceback of this exception cannot be shown)"
-    return Failure(kind.removeprefix("builtins."), _cut(message), _cut(text))
+    return Failure(path_of_class(type(error)), _cut(message), _cut(text))
 
 
 def _cut(text: str) -> str:

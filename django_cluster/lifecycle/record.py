@@ -19,11 +19,13 @@ from django_cluster.core.settings import DeliverySettings
 from django_cluster.errors import PackageError
 from django_cluster.lifecycle.announce import announce
 from django_cluster.lifecycle.deadline import deadline
-from django_cluster.lifecycle.retrying import delay_before_next
+from django_cluster.lifecycle.retrying import Sequel, sequel_of
 from django_cluster.signals import post_execute
 from django_cluster.stores.base import ResultStore
 
 logger = logging.getLogger("django_cluster")
+
+SUCCEEDED = Sequel(OutcomeStatus.SUCCESS)
 
 HOOK_LIMIT = 30.0
 """Seconds that a hook may take: it runs in the monitor, and everybody waits for the monitor."""
@@ -43,32 +45,42 @@ class Recorder:
         Where the rows and the queue share a database, both happen in one transaction. Raises
         ``StoreUnavailable`` or ``BrokerUnavailable`` when it has to be repeated; repeating is safe.
         """
-        decided = [self._decide(outcome) for outcome in outcomes]
+        decided = self._decide(outcomes)
         together = self._broker is not None and self._broker.database == self._results.database is not None
         whole: AbstractContextManager[Any] = self._results.batch() if together else nullcontext()
         with whole:
-            self._results.save([outcome for outcome, _ in decided])
-            self._settle(decided)
-        return [outcome for outcome, _ in decided]
+            kept = [outcome for outcome, sequel in decided if sequel.counted]
+            self._results.save(kept)
+            if self._broker is not None:
+                self._settle(self._broker, decided)
+        return kept
 
-    def _decide(self, outcome: Outcome) -> tuple[Outcome, float | None]:
-        """The outcome with its finality, and the delay before its next run (None = final)."""
-        if self._broker is None or not outcome.receipt:
-            return outcome, None
-        delay = delay_before_next(outcome, self._delivery)
-        return outcome._replace(final=delay is None), delay
-
-    def _settle(self, decided: Sequence[tuple[Outcome, float | None]]) -> None:
+    def _decide(self, outcomes: Sequence[Outcome]) -> list[tuple[Outcome, Sequel]]:
+        """Each outcome as it is to be saved, and what follows."""
         if self._broker is None:
-            return
-        if done := [outcome.receipt for outcome, delay in decided if delay is None and outcome.receipt]:
-            self._broker.acknowledge(done)
-        again: dict[float, list[str]] = defaultdict(list)
-        for outcome, delay in decided:
-            if delay is not None:
-                again[delay].append(outcome.receipt)
-        for delay, receipts in again.items():
-            self._broker.release(receipts, delay)
+            return [(outcome, Sequel(outcome.status)) for outcome in outcomes]
+        lost = [outcome for outcome in outcomes if outcome.status == OutcomeStatus.LOST]
+        deaths = self._results.deaths(lost) if lost else {}
+        return [self._decide_one(outcome, deaths.get(outcome.id, 0)) for outcome in outcomes]
+
+    def _decide_one(self, outcome: Outcome, deaths: int) -> tuple[Outcome, Sequel]:
+        if outcome.status == OutcomeStatus.SUCCESS:  # nearly always, and then nothing has to be changed
+            return outcome, SUCCEEDED
+        sequel = sequel_of(outcome, self._delivery, deaths=deaths)
+        keeps_payload = sequel.status in (OutcomeStatus.DEAD, OutcomeStatus.REJECTED)
+        payload = outcome.payload if keeps_payload else None
+        return outcome._replace(status=str(sequel.status), final=sequel.final, payload=payload), sequel
+
+    @staticmethod
+    def _settle(broker: Broker, decided: Sequence[tuple[Outcome, Sequel]]) -> None:
+        if done := [outcome.receipt for outcome, sequel in decided if sequel.final and outcome.receipt]:
+            broker.acknowledge(done)
+        again: dict[Sequel, list[str]] = defaultdict(list)
+        for outcome, sequel in decided:
+            if not sequel.final and outcome.receipt:
+                again[sequel].append(outcome.receipt)
+        for sequel, receipts in again.items():
+            broker.release(receipts, sequel.delay or 0.0, begun=sequel.counted)
 
 
 def tell(outcomes: Sequence[Outcome], hook: Callable[[Outcome], None]) -> None:
@@ -79,16 +91,32 @@ def tell(outcomes: Sequence[Outcome], hook: Callable[[Outcome], None]) -> None:
     listened = bool(post_execute.receivers)
     for outcome in outcomes:
         if listened:
-            announce(post_execute, task=outcome)
+            tell_receivers(outcome)
         if outcome.final and outcome.options.get("hook"):
             hook(outcome)
         if outcome.status != OutcomeStatus.SUCCESS:
             log_failure(outcome)
 
 
+def tell_receivers(outcome: Outcome) -> None:
+    """A receiver that hangs or exits must not take the monitor with it either."""
+    try:
+        with deadline(HOOK_LIMIT):
+            announce(post_execute, task=outcome)
+    except BaseException:  # SystemExit, or our own limit
+        logger.exception("A receiver of post_execute did not come to its end for task %s.", outcome.name)
+
+
+WORDS: dict[str, str] = {
+    OutcomeStatus.REJECTED: "was put aside",
+    OutcomeStatus.DEAD: "was put aside as dead",
+    OutcomeStatus.DISCARDED: "was discarded",
+}
+
+
 def log_failure(outcome: Outcome) -> None:
     kind, message, _ = outcome.failure or ("", "", "")
-    what = "was put aside" if outcome.status == OutcomeStatus.REJECTED else "failed"
+    what = WORDS.get(outcome.status, "failed")
     ending = "" if outcome.final else " It will be tried again."
     logger.error(
         "Task %s [%s] %s in run %d: %s: %s.%s",

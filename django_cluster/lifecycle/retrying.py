@@ -4,36 +4,70 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from django_cluster.core.messages import Outcome, OutcomeStatus, TaskOptions
+from django_cluster.core.messages import Advice, Outcome, OutcomeStatus, TaskOptions
 from django_cluster.core.settings import DeliverySettings
 
 MAX_DOUBLINGS = 64
 """Beyond this the cap has long been reached, and the power would only overflow."""
 
+FINAL_STATUSES = frozenset({OutcomeStatus.SUCCESS, OutcomeStatus.REJECTED, OutcomeStatus.DISCARDED})
 
-def delay_before_next(
-    outcome: Outcome, delivery: DeliverySettings, jitter: Callable[[], float] = random.random
-) -> float | None:
-    """Seconds until the task is to be run again; None when this run was its last.
 
-    A success and a package that can never be run are final. A failed run is final when
-    ``ack_failures`` says so or ``max_attempts`` is reached. A run that died with its process counts
-    like any other; beyond that, ``poison_limit`` such runs end even a task that may be tried for ever.
+@dataclass(frozen=True, slots=True)
+class Sequel:
+    """What is to be done with the message of a run that has ended."""
+
+    status: str
+    """How the run is recorded."""
+    delay: float | None = None
+    """Seconds until the next run; None: this one was the last."""
+    counted: bool = True
+    """Whether the run counts as an attempt."""
+
+    @property
+    def final(self) -> bool:
+        return self.delay is None
+
+
+def sequel_of(
+    outcome: Outcome,
+    delivery: DeliverySettings,
+    *,
+    deaths: int = 0,
+    jitter: Callable[[], float] = random.random,
+) -> Sequel:
+    """``deaths``: how often a process had died under this task before.
+
+    A success, and what can never be run, is final. A failed run is final when the task or
+    ``ack_failures`` says so, or ``max_attempts`` is reached. A run that died with its process counts like
+    any other; beyond that, ``poison_limit`` such runs end even a task that may be tried for ever.
     """
-    if outcome.status in (OutcomeStatus.SUCCESS, OutcomeStatus.REJECTED):
-        return None
+    status = outcome.status
+    if status in FINAL_STATUSES:
+        return Sequel(status)
+    if outcome.advice == Advice.SNOOZE:
+        return Sequel(status, outcome.delay or 0.0, counted=False)
+    if status == OutcomeStatus.LOST and delivery.poison_limit and deaths + 1 >= delivery.poison_limit:
+        return Sequel(OutcomeStatus.DEAD)
     options = TaskOptions.from_wire(outcome.options)
-    lost = outcome.status == OutcomeStatus.LOST
-    if lost and delivery.poison_limit and outcome.attempt >= delivery.poison_limit:
-        return None
-    if not lost and (delivery.ack_failures if options.ack_failure is None else options.ack_failure):
-        return None
-    limit = delivery.max_attempts if options.max_attempts is None else options.max_attempts
-    if limit and outcome.attempt >= limit:
-        return None
+    if _is_last(outcome, options, delivery):
+        return Sequel(status)
+    if outcome.delay is not None:
+        return Sequel(status, outcome.delay)
     first = delivery.retry_delay if options.retry_delay is None else options.retry_delay
-    return backoff(first, outcome.attempt, delivery, jitter)
+    return Sequel(status, backoff(first, outcome.attempt, delivery, jitter))
+
+
+def _is_last(outcome: Outcome, options: TaskOptions, delivery: DeliverySettings) -> bool:
+    if outcome.advice == Advice.STOP:
+        return True
+    gives_up = delivery.ack_failures if options.ack_failure is None else options.ack_failure
+    if gives_up and outcome.status != OutcomeStatus.LOST and outcome.advice != Advice.RETRY:
+        return True
+    limit = delivery.max_attempts if options.max_attempts is None else options.max_attempts
+    return bool(limit) and outcome.attempt >= limit
 
 
 def backoff(

@@ -24,10 +24,16 @@ class Sender:
 
         Raises ``NotSerializable`` before anything is sent, ``BrokerUnavailable`` and ``BrokerRefused``.
         """
+        self.put(self.pack(packages))
+
+    def pack(self, packages: Sequence[TaskPackage]) -> Sequence[Message]:
+        """Announced and signed: what cannot be sent is refused here, before a server hears of it."""
         if pre_enqueue.receivers:
             for package in packages:
                 announce(pre_enqueue, task=package)
-        messages = [self._message(package) for package in packages]
+        return [self._message(package) for package in packages]
+
+    def put(self, messages: Sequence[Message]) -> None:
         for chunk in chunks(messages, self._broker.capabilities.bulk):
             self._broker.enqueue(chunk)
 

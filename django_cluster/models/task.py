@@ -14,17 +14,21 @@ from django_cluster.core.messages import OutcomeStatus
 from django_cluster.errors import UnknownFormat
 from django_cluster.models.sealed import row_seal
 
-DEAD = "dead"
-"""The status of a task that was put aside for good, after its worker had died under it too often."""
-
 STATUSES = (
     (OutcomeStatus.SUCCESS.value, _("success")),
     (OutcomeStatus.FAILURE.value, _("failure")),
     (OutcomeStatus.TIMEOUT.value, _("timeout")),
     (OutcomeStatus.LOST.value, _("lost")),
     (OutcomeStatus.REJECTED.value, _("rejected")),
-    (DEAD, _("dead")),
+    (OutcomeStatus.DEAD.value, _("dead")),
+    (OutcomeStatus.DISCARDED.value, _("discarded")),
 )
+
+
+def status_choices() -> list[tuple[str, Any]]:
+    """Read at run time, so that a new way to end needs no migration."""
+    return list(STATUSES)
+
 
 _LOOKS_LIKE_AN_ID = re.compile(r"[0-9a-f]{32}").fullmatch
 
@@ -71,7 +75,7 @@ class Task(models.Model):
     cluster = models.CharField(_("cluster"), max_length=100, null=True, editable=False)
     sealed_arguments = models.BinaryField(_("sealed arguments"), null=True)
     sealed_result = models.BinaryField(_("sealed result"), null=True)
-    status = models.CharField(_("status"), max_length=12, choices=STATUSES, editable=False)
+    status = models.CharField(_("status"), max_length=12, choices=status_choices, editable=False)
     success = models.BooleanField(_("success"), default=False, editable=False)
     final = models.BooleanField(
         _("final"), default=True, editable=False, help_text=_("Whether this was the last run of the task.")

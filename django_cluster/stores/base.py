@@ -51,6 +51,13 @@ class ResultStore(ABC):
     def finished(self, task_ids: Sequence[str]) -> set[str]:
         """Which of these tasks have succeeded already."""
 
+    def deaths(self, outcomes: Sequence[Outcome]) -> dict[str, int]:
+        """By task id: how many runs before these ended with the death of their process.
+
+        A store that remembers no earlier runs knows of none.
+        """
+        return {}
+
     def prune(self) -> None:  # noqa: B027  a store that has nothing to drop need not say so
         """Drop what need not be kept any longer; called now and then."""
 

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 
 from django.db import router
 
-from django_cluster.core.messages import Outcome
+from django_cluster.core.messages import Outcome, OutcomeStatus
 from django_cluster.core.settings import ResultSettings
 from django_cluster.errors import StoreUnavailable
 from django_cluster.models import Task
@@ -98,6 +98,19 @@ class OrmResults(ResultStore):
                 "message": message[:MAX_ATTEMPT_MESSAGE],
             }
             yield task_id, Earlier(number, attempts or (), last)
+
+    def deaths(self, outcomes: Sequence[Outcome]) -> dict[str, int]:
+        current = {outcome.id: outcome.attempt for outcome in outcomes}
+        return self._session.read(
+            lambda: {
+                task_id: sum(
+                    run["status"] == OutcomeStatus.LOST and run["number"] != current[task_id]
+                    for run in (*earlier.attempts, earlier.last)
+                )
+                for ids in _portions(list(current))
+                for task_id, earlier in self._known(ids)
+            }
+        )
 
     def finished(self, task_ids: Sequence[str]) -> set[str]:
         return self._session.read(

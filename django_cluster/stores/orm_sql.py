@@ -7,7 +7,7 @@ record of a later attempt. One statement decides, so nobody has to look first, o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 
 from django.core.exceptions import ImproperlyConfigured
@@ -55,6 +55,8 @@ def moment_writer(connection: BaseDatabaseWrapper) -> Moment:
     if connection.vendor == "postgresql":
         return float
     zone = connection.timezone or timezone.get_default_timezone()
+    if connection.vendor == "sqlite" and zone is UTC:
+        return lambda moment: datetime.fromtimestamp(moment, UTC).isoformat(" ")[: -len("+00:00")]
     if connection.vendor == "sqlite":
         return lambda moment: datetime.fromtimestamp(moment, zone).replace(tzinfo=None).isoformat(" ")
     return lambda moment: datetime.fromtimestamp(moment, zone).replace(tzinfo=None)

@@ -48,6 +48,9 @@ class RoutedResults(ResultStore):
         nothing: set[str] = set()
         return found | self._from_cache(lambda: self.cached.finished(rest), nothing)
 
+    def deaths(self, outcomes: Sequence[Outcome]) -> dict[str, int]:
+        return self.rows.deaths(outcomes)
+
     def prune(self) -> None:
         self.rows.prune()
 

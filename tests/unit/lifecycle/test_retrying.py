@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_cluster.core.messages import Outcome, OutcomeStatus
+from django_cluster.core.messages import Advice, Outcome, OutcomeStatus
 from django_cluster.core.settings import DeliverySettings
-from django_cluster.lifecycle.retrying import backoff, delay_before_next
+from django_cluster.lifecycle.retrying import Sequel, backoff, sequel_of
 
 FAILURE, TIMEOUT, LOST = OutcomeStatus.FAILURE, OutcomeStatus.TIMEOUT, OutcomeStatus.LOST
 EXACT = DeliverySettings(retry_delay=60.0, retry_backoff=2.0, retry_max_delay=3600.0, retry_jitter=False)
@@ -35,10 +35,10 @@ def outcome(status: OutcomeStatus, attempt: int = 1, **options: Any) -> Outcome:
 
 
 def is_final(ended: Outcome, **delivery: Any) -> bool:
-    return delay_before_next(ended, replace(EXACT, **delivery)) is None
+    return sequel_of(ended, replace(EXACT, **delivery)).final
 
 
-@pytest.mark.parametrize("status", [OutcomeStatus.SUCCESS, OutcomeStatus.REJECTED])
+@pytest.mark.parametrize("status", [OutcomeStatus.SUCCESS, OutcomeStatus.REJECTED, OutcomeStatus.DISCARDED])
 def test_a_success_and_what_can_never_be_run_are_final(status: OutcomeStatus) -> None:
     assert is_final(outcome(status))
 
@@ -67,12 +67,7 @@ def test_a_success_and_what_can_never_be_run_are_final(status: OutcomeStatus) ->
         (LOST, 1, {}, {"ack_failures": True}, False),
         (LOST, 1, {"ack_failure": True}, {}, False),
         (LOST, 2, {}, {"max_attempts": 2}, True),
-        # Poison cannot live for ever.
-        (LOST, 2, {}, {}, False),
-        (LOST, 3, {}, {}, True),
-        (LOST, 3, {}, {"max_attempts": 10}, True),
-        (LOST, 3, {}, {"poison_limit": 0}, False),
-        (FAILURE, 3, {}, {}, False),
+        (LOST, 2, {}, {"max_attempts": 3}, False),
     ],
 )
 def test_another_run_or_none(
@@ -81,24 +76,59 @@ def test_another_run_or_none(
     assert is_final(outcome(status, attempt, **options), **delivery) is final
 
 
+@pytest.mark.parametrize(
+    ("deaths", "limit", "dead"), [(0, 3, False), (1, 3, False), (2, 3, True), (0, 1, True), (99, 0, False)]
+)
+def test_poison_cannot_live_for_ever(deaths: int, limit: int, dead: bool) -> None:
+    sequel = sequel_of(outcome(LOST, 9), replace(EXACT, poison_limit=limit), deaths=deaths)
+
+    assert (sequel.final, sequel.status == OutcomeStatus.DEAD) == (dead, dead)
+
+
+def test_a_failure_is_no_death_however_often_processes_died_before() -> None:
+    assert not sequel_of(outcome(FAILURE, 9), EXACT, deaths=5).final
+
+
+def test_a_task_that_asks_for_another_run_gets_it_even_where_failures_are_final() -> None:
+    asked = outcome(FAILURE, ack_failure=True)._replace(advice=Advice.RETRY, delay=7.0)
+
+    assert sequel_of(asked, EXACT) == Sequel(FAILURE, 7.0)
+
+
+def test_a_task_that_asks_for_another_run_has_no_more_of_them_than_max_attempts() -> None:
+    asked = outcome(FAILURE, 2, max_attempts=2)._replace(advice=Advice.RETRY, delay=7.0)
+
+    assert sequel_of(asked, EXACT).final
+
+
+def test_a_snooze_costs_no_attempt() -> None:
+    asked = outcome(OutcomeStatus.SNOOZED, 5, max_attempts=1)._replace(advice=Advice.SNOOZE, delay=30.0)
+
+    assert sequel_of(asked, EXACT) == Sequel(OutcomeStatus.SNOOZED, 30.0, counted=False)
+
+
+def test_an_exception_that_is_not_worth_a_retry_is_final() -> None:
+    assert sequel_of(outcome(FAILURE)._replace(advice=Advice.STOP), EXACT).final
+
+
 @pytest.mark.parametrize(("attempt", "delay"), [(1, 60), (2, 120), (3, 240), (6, 1920), (7, 3600), (100_000, 3600)])
 def test_delays_grow_by_the_factor_up_to_the_cap(attempt: int, delay: float) -> None:
-    assert delay_before_next(outcome(FAILURE, attempt), EXACT) == delay
+    assert sequel_of(outcome(FAILURE, attempt), EXACT).delay == delay
 
 
 def test_a_task_may_ask_for_a_longer_first_delay_than_the_cap() -> None:
-    assert delay_before_next(outcome(FAILURE, 5, retry_delay=7200.0), EXACT) == 7200
+    assert sequel_of(outcome(FAILURE, 5, retry_delay=7200.0), EXACT).delay == 7200
 
 
 def test_a_task_may_ask_for_no_delay_at_all() -> None:
-    assert delay_before_next(outcome(FAILURE, 5, retry_delay=0.0), EXACT) == 0
+    assert sequel_of(outcome(FAILURE, 5, retry_delay=0.0), EXACT).delay == 0
 
 
 @pytest.mark.parametrize(("luck", "delay"), [(0.0, 45.0), (0.5, 52.5), (1.0, 60.0)])
 def test_jitter_takes_up_to_a_quarter_away(luck: float, delay: float) -> None:
     jittery = replace(EXACT, retry_jitter=True)
 
-    assert delay_before_next(outcome(FAILURE), jittery, lambda: luck) == delay
+    assert sequel_of(outcome(FAILURE), jittery, jitter=lambda: luck).delay == delay
 
 
 @given(
