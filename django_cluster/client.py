@@ -2,6 +2,9 @@
 
 A client is built once per thread and cluster, and keeps its connection. ``get_client`` is the only place
 in the package that holds anything process-wide, and nothing below knows it.
+
+What is sent inside a transaction must not run before its commit, nor after its rollback: either the queue is
+part of the transaction, or the sending waits for the commit (``SendOnCommit``).
 """
 
 from __future__ import annotations
@@ -9,22 +12,46 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
+from django.db import connections, transaction
+
 from django_cluster.brokers import open_broker
-from django_cluster.brokers.base import Broker
+from django_cluster.brokers.base import Broker, Message
 from django_cluster.conf import load_settings
 from django_cluster.core.codec import Codec
 from django_cluster.core.messages import Job, Outcome, TaskPackage
 from django_cluster.core.sealing import Seal
 from django_cluster.core.settings import Settings
-from django_cluster.errors import TaskFailed, TaskTimeout
+from django_cluster.errors import BrokerError, TaskFailed, TaskTimeout
 from django_cluster.lifecycle.execute import Executor
 from django_cluster.lifecycle.record import Recorder, run_hook, tell
 from django_cluster.lifecycle.reporters import Reporters
 from django_cluster.lifecycle.send import Sender
 from django_cluster.stores import open_results
 from django_cluster.stores.routed import RoutedResults
+
+
+@dataclass(slots=True, eq=False)
+class SendOnCommit:
+    """What Django calls when the transaction is committed. An error reaches whoever ended the transaction."""
+
+    sender: Sender
+    messages: Sequence[Message]
+    alias: str
+    sent: bool = False
+
+    def __call__(self) -> None:
+        try:
+            self.sender.put(self.messages)
+        except BrokerError as error:
+            error.add_note(
+                f"The transaction on {self.alias!r} is committed, but {len(self.messages)} of its tasks were not sent,"
+                " nor were those that the transaction sent later."
+            )
+            raise
+        self.sent = True
 
 
 class Client:
@@ -50,41 +77,78 @@ class Client:
         return Sender(self.codec, self.broker)
 
     def submit(
-        self, packages: Sequence[TaskPackage], *, sync: bool | None = None, broker: Broker | None = None
+        self,
+        packages: Sequence[TaskPackage],
+        *,
+        sync: bool | None = None,
+        broker: Broker | None = None,
+        on_commit: bool | str | None = None,
     ) -> None:
-        """Send, or with ``sync`` run here and now.
+        """Send, now or when the transaction is committed; or with ``sync`` run here and now.
 
-        Raises ``BrokerUnavailable`` within the broker's time-outs. With ``sync``, the first failure is raised
-        as it was in the task, after it was recorded.
+        Raises ``BrokerUnavailable`` within the broker's time-outs; after waiting for a commit, the ``atomic``
+        block raises it. With ``sync``, the first failure is raised as it was in the task, after it was recorded.
         """
         if self.settings.sync if sync is None else sync:
             for package in packages:
                 self._run_here(package)
-        elif broker is not None:
-            Sender(self.codec, broker).send(packages)
+            return
+        sender = self._sender if broker is None else Sender(self.codec, broker)
+        messages = sender.pack(packages)  # now: later changes to the arguments are not meant, and errors belong here
+        alias = self._awaited(broker or self.broker, on_commit)
+        if alias is None:
+            sender.put(messages)
         else:
-            self._sender.send(packages)
+            transaction.on_commit(SendOnCommit(sender, messages, alias), using=alias)
+
+    def _awaited(self, broker: Broker, on_commit: bool | str | None) -> str | None:
+        """The database for whose commit the sending has to wait, if any."""
+        wish = self.settings.on_commit if on_commit is None else on_commit
+        if not isinstance(wish, bool | str):
+            raise TypeError(f"on_commit is True, False, or the alias of a database, not {wish!r}.")
+        if wish is False:
+            return None
+        alias = self.results.database if wish is True else wish
+        if alias is None or alias == broker.database or not connections[alias].in_atomic_block:
+            return None
+        return alias
 
     def _run_here(self, package: TaskPackage) -> None:
         """The same way as through a cluster, without the processes: signed, opened, executed, recorded."""
+        body = self.codec.verify(self.codec.dumps(package))
+        outcome, error = self.execute(Job(number=0, body=body, receipt="", attempt=1))
+        self.record(outcome, None)
+        raise_as_in_task(error)
+
+    def execute(self, job: Job) -> tuple[Outcome, BaseException | None]:
+        """Run the task in this process: how it ended, and what it raised."""
+        return self._executor.run_and_keep_error(job)
+
+    def record(self, outcome: Outcome, broker: Broker | None) -> None:
+        """Save, settle with the broker (None if the job came from no queue), and announce."""
+        tell(Recorder(self.results, broker, self.settings.delivery).record([outcome]), self._hook)
+
+    @cached_property
+    def _executor(self) -> Executor:
         settings, signing = self.settings, self.settings.signing
-        executor = Executor(
+        return Executor(
             self.codec,
             Seal(signing.secret, signing.fallbacks, signing.serializer),
             Reporters(settings.reporters),
             timeout=settings.crew.timeout,
             worker=f"sync ({os.getpid()})",
         )
-        job = Job(number=0, body=self.codec.verify(self.codec.dumps(package)), receipt="", attempt=1)
-        outcome, error = executor.run_and_keep_error(job)
-        tell(Recorder(self.results, None, settings.delivery).record([outcome]), self._hook)
-        if isinstance(error, TaskTimeout):
-            raise TaskFailed(str(error)) from error  # a BaseException must not end the caller's process
-        if error is not None:
-            raise error
 
     def _hook(self, outcome: Outcome) -> None:
         run_hook(outcome, self.results.get)
+
+
+def raise_as_in_task(error: BaseException | None) -> None:
+    """Nothing, if there was no error."""
+    if isinstance(error, TaskTimeout):
+        raise TaskFailed(str(error)) from error  # a BaseException must not end the caller's process
+    if error is not None:
+        raise error
 
 
 _clients = threading.local()

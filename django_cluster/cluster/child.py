@@ -12,17 +12,20 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for
-from typing import Any
+from typing import IO, Any
 
 import django
 from django.apps import apps
 from django.db import DatabaseError, InterfaceError, close_old_connections, connections
 
 from django_cluster.brokers import open_broker
+from django_cluster.brokers.base import Broker
 from django_cluster.cluster.host import die_with_parent, pin, set_title
 from django_cluster.cluster.monitor import Monitor
+from django_cluster.cluster.obituary import crash_file
 from django_cluster.cluster.outage import Outage
 from django_cluster.cluster.pusher import Pusher
 from django_cluster.cluster.scheduler import Scheduler
@@ -83,7 +86,12 @@ def _take_signals(seat: Seat) -> None:
     else:
         signal.signal(signal.SIGUSR2, _orphaned)
         die_with_parent(signal.SIGUSR2)
-    faulthandler.enable()
+    faulthandler.enable(_crash_file(seat))
+
+
+def _crash_file(seat: Seat) -> IO[str]:
+    """Open for as long as the process lives; the pusher reads it when the worker has crashed."""
+    return crash_file(seat.folder.path, seat.number).open("w")
 
 
 def _pass_over(_number: int, _frame: object) -> None:
@@ -118,7 +126,14 @@ def monitor_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orde
 
 def pusher_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orders) -> None:
     broker, codec = open_broker(settings.broker), Codec(settings.signing)
+    prepare(broker)
     Pusher(seat, board, orders, broker, codec, (settings.broker, settings.crew)).run()
+
+
+def prepare(broker: Broker) -> None:
+    """Once in the life of a pusher; a broker that is away now will be prepared by its successor, or not at all."""
+    with suppress(BrokerError):
+        broker.prepare()
 
 
 def worker_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orders) -> None:

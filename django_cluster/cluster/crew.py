@@ -23,8 +23,8 @@ from typing import Any
 
 from django_cluster.cluster.child import run_child
 from django_cluster.cluster.guard import YOUNG, Seen, Verdict, judge
-from django_cluster.cluster.host import share_of_cpus, shared_memory_folder, usable_cpus
-from django_cluster.cluster.scoreboard import CAUSE, ORDER, Cause, Order, Row, Scoreboard, State
+from django_cluster.cluster.host import oom_kills, resident_kilobytes, share_of_cpus, shared_memory_folder, usable_cpus
+from django_cluster.cluster.scoreboard import CAUSE, ORDER, PEAK, Cause, Order, Row, Scoreboard, State
 from django_cluster.cluster.seat import Folder, Role, Seat
 from django_cluster.core.settings import Settings
 
@@ -74,6 +74,7 @@ class Crew:
         self._context: Any = multiprocessing.get_context(self.settings.crew.start_method)
         self._forks = self.settings.crew.start_method == "fork"
         self._cpus = usable_cpus()
+        self._oom_kills = oom_kills()
         self._seat_number = 0
         self._next_row = 0
 
@@ -119,10 +120,20 @@ class Crew:
     def examine(self, slot: Slot, now: float) -> Verdict:
         """What is to be done about a filled slot."""
         assert slot.process is not None
-        crew = self.settings.crew
-        row = self.row_of(slot)
-        seen = Seen(row, self._exit_of(slot), now - slot.started, slot.young_deaths, slot.failed_boots)
-        return judge(seen, now, grace=crew.timeout_grace, boot_timeout=crew.boot_timeout)
+        crew, row = self.settings.crew, self.row_of(slot)
+        seen = Seen(
+            row, self._exit_of(slot), now - slot.started, slot.young_deaths, slot.failed_boots, self._weigh(slot, row)
+        )
+        return judge(seen, now, grace=crew.timeout_grace, boot_timeout=crew.boot_timeout, max_rss=crew.max_rss_kill)
+
+    def _weigh(self, slot: Slot, row: Row) -> int:
+        """Resident kilobytes of a worker that runs a task; the peak is noted for its obituary."""
+        if slot.role is not Role.WORKER or row.state is not State.BUSY:
+            return 0
+        assert slot.seat is not None
+        rss = resident_kilobytes(row.pid)
+        self.board.set(slot.seat.row, PEAK, max(rss, row.peak))
+        return rss
 
     def next_deadline(self) -> float | None:
         """The monotonic time of the earliest hard limit of a running task."""
@@ -205,6 +216,7 @@ class Crew:
         """A holder has ended: note how, and decide when the slot may be filled again."""
         exitcode = self._exit_of(slot)
         assert exitcode is not None
+        self._blame_the_kernel(slot, exitcode)
         row = self.row_of(slot)
         unready = row.state is State.BOOTING
         slot.failed_boots = slot.failed_boots + 1 if unready else 0
@@ -225,11 +237,22 @@ class Crew:
         slot.pipe.close()
         slot.process = slot.pipe = None
 
+    def _blame_the_kernel(self, slot: Slot, exitcode: int) -> None:
+        """A SIGKILL that nobody here sent, and the kernel's count of those it killed has grown."""
+        if exitcode != -signal.SIGKILL:
+            return
+        assert slot.seat is not None
+        kills, self._oom_kills = self._oom_kills, oom_kills()
+        if self._oom_kills > kills and self.board.get(slot.seat.row, CAUSE) == Cause.NONE:
+            self.board.set(slot.seat.row, CAUSE, Cause.OUT_OF_MEMORY)
+
     def _log_end(self, slot: Slot, exitcode: int, row: Row) -> None:
         if row.state is State.LEAVING and exitcode == 0:
             logger.debug("%s (%d) has left.", slot.name, row.pid)
         elif row.cause is Cause.TIMEOUT:
             logger.warning("%s (%d) was killed: its task overran its time limit.", slot.name, row.pid)
+        elif row.cause is Cause.MEMORY:
+            logger.warning("%s (%d) was killed: its task held %d kB of memory.", slot.name, row.pid, row.peak)
         else:
             how = f"was killed by signal {-exitcode}" if exitcode < 0 else f"ended with exit code {exitcode}"
             logger.error("%s (%d) %s.", slot.name, row.pid, how)

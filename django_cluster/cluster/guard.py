@@ -45,17 +45,21 @@ class Seen:
     """How often this slot's holders died young in a row, this one not counted."""
     failed_boots: int
     """How often in a row they died before they were ready once."""
+    rss: int = 0
+    """Resident kilobytes, where somebody wants to know."""
 
 
 KEEP = Verdict(Action.KEEP)
 
 
-def judge(seen: Seen, now: float, *, grace: float, boot_timeout: float) -> Verdict:
-    """``now`` is monotonic; ``grace`` are the seconds between the soft and the hard limit."""
+def judge(seen: Seen, now: float, *, grace: float, boot_timeout: float, max_rss: int | None = None) -> Verdict:
+    """``now`` is monotonic; ``grace`` are the seconds between the soft and the hard limit; ``max_rss``: kB."""
     row = seen.row
     if seen.exit is None:
         if row.state is State.BUSY and row.deadline and now > row.deadline + grace:
             return Verdict(Action.KILL, Cause.TIMEOUT)
+        if row.state is State.BUSY and max_rss and seen.rss > max_rss:
+            return Verdict(Action.KILL, Cause.MEMORY)
         if row.state is State.BOOTING and seen.age > boot_timeout:
             return Verdict(Action.KILL, Cause.BOOT)
         return KEEP
@@ -64,7 +68,7 @@ def judge(seen: Seen, now: float, *, grace: float, boot_timeout: float) -> Verdi
     hopeless = HOPELESS_KILLED if seen.exit < 0 else HOPELESS
     if row.state is State.BOOTING and seen.failed_boots + 1 >= hopeless:
         return Verdict(Action.GIVE_UP)
-    if row.cause is Cause.TIMEOUT or seen.age >= YOUNG:
+    if row.cause in (Cause.TIMEOUT, Cause.MEMORY) or seen.age >= YOUNG:
         return Verdict(Action.REPLACE)
     return Verdict(Action.REPLACE, delay=delay_after(seen.young_deaths))
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 PR_SET_PDEATHSIG = 1
+PAGE_KILOBYTES = os.sysconf("SC_PAGE_SIZE") // 1024
 
 
 def set_title(title: str) -> None:
@@ -24,16 +25,29 @@ def set_title(title: str) -> None:
         setproctitle(title)
 
 
-def resident_kilobytes() -> int:
-    """Resident memory of this process *now* (a peak would condemn a worker for ever); 0 = unknown."""
+def resident_kilobytes(pid: int | None = None) -> int:
+    """Resident memory of a process (default: this one) *now*; 0 = unknown.
+
+    Not its peak, which would condemn a worker for ever after one big task.
+    """
     try:
-        with open("/proc/self/statm", "rb") as statm:
-            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024
+        with open(f"/proc/{pid or 'self'}/statm", "rb") as statm:
+            return int(statm.read().split()[1]) * PAGE_KILOBYTES
     except (OSError, IndexError, ValueError):
-        with suppress(ImportError):
+        with suppress(Exception):  # not installed, or the process is gone
             import psutil
 
-            return int(psutil.Process().memory_info().rss) // 1024
+            return int(psutil.Process(pid).memory_info().rss) // 1024
+    return 0
+
+
+def oom_kills() -> int:
+    """How many processes of our control group the kernel has killed for want of memory; 0 = unknown."""
+    with suppress(OSError, StopIteration, IndexError, ValueError):
+        with open("/proc/self/cgroup", encoding="ascii") as groups:
+            own = next(line.strip()[3:] for line in groups if line.startswith("0::"))
+        with open(f"/sys/fs/cgroup{own}/memory.events", encoding="ascii") as events:
+            return next(int(line.split()[1]) for line in events if line.startswith("oom_kill "))
     return 0
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 
 from django_cluster.cluster.scoreboard import Cause, Row
 from django_cluster.core.codec import Codec
@@ -12,18 +15,40 @@ from django_cluster.core.messages import Failure, Job, Outcome, OutcomeStatus
 from django_cluster.errors import PackageError
 from django_cluster.lifecycle.execute import rejected
 
+KINDS = {Cause.TIMEOUT: "TaskTimeout", Cause.MEMORY: "OutOfMemory", Cause.OUT_OF_MEMORY: "OutOfMemory"}
 
-def describe_death(row: Row | None) -> Failure:
-    """Why a worker ended. ``row``: what it and the sentinel last wrote; None when even that is gone."""
-    if row is None or row.exit is None:
-        return Failure("WorkerLost", "The worker died, and nobody saw how.")
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """How a worker ended, as far as anybody saw."""
+
+    row: Row | None
+    """What it and the sentinel last wrote; None when even that is gone."""
+    stack: str = ""
+    """The Python stack that ``faulthandler`` left behind."""
+    ran_for: float = 0.0
+    """Seconds that the last task had been running."""
+
+    @property
+    def failure(self) -> Failure:
+        if self.row is None or self.row.exit is None:
+            return Failure("WorkerLost", "The worker died, and nobody saw how.", self.stack)
+        sentence = f"{_cause(self.row, self.row.exit)} The task had run for {self.ran_for:.1f} seconds"
+        memory = f", and the worker had held up to {self.row.peak} kB of memory." if self.row.peak else "."
+        return Failure(KINDS.get(self.row.cause, "WorkerLost"), sentence + memory, self.stack)
+
+
+def _cause(row: Row, code: int) -> str:
     if row.cause is Cause.TIMEOUT:
-        return Failure("TaskTimeout", "The task overran its time limit and did not stop; its worker was killed.")
-    if row.exit < 0:
-        name = _signal_name(-row.exit)
-        hint = " Perhaps it ran out of memory." if row.exit == -signal.SIGKILL else ""
-        return Failure("WorkerLost", f"The worker was killed by signal {-row.exit} ({name}).{hint}")
-    return Failure("WorkerLost", f"The worker ended with exit code {row.exit} while it ran the task.")
+        return "The task overran its time limit and did not stop; its worker was killed."
+    if row.cause is Cause.MEMORY:
+        return "The task held more memory than max_rss_kill allows; its worker was killed."
+    if row.cause is Cause.OUT_OF_MEMORY:
+        return "The machine ran out of memory, and the kernel killed the worker (signal 9, SIGKILL)."
+    if code < 0:
+        hint = " Perhaps it ran out of memory." if code == -signal.SIGKILL else ""
+        return f"The worker was killed by signal {-code} ({_signal_name(-code)}).{hint}"
+    return f"The worker ended with exit code {code} while it ran the task."
 
 
 def _signal_name(number: int) -> str:
@@ -33,30 +58,37 @@ def _signal_name(number: int) -> str:
         return "unknown"
 
 
-def obituaries(jobs: Sequence[Job], row: Row | None, codec: Codec, worker: str) -> list[Outcome]:
+def crash_file(folder: Path, seat: int) -> Path:
+    """Where ``faulthandler`` writes the stack of a worker that crashes in C code."""
+    return folder / f"crash-{seat}"
+
+
+def death_of(row: Row | None, folder: Path, seat: int) -> Death:
+    """Gather what is known, and clear the crash file away."""
+    stack, file = "", crash_file(folder, seat)
+    with suppress(OSError):
+        stack = file.read_text(errors="replace")
+        file.unlink()
+    ran_for = time.monotonic() - row.started if row is not None and row.started else 0.0
+    return Death(row, stack, ran_for)
+
+
+def obituaries(jobs: Sequence[Job], death: Death, codec: Codec, worker: str) -> list[Outcome]:
     """The outcomes of jobs that a dead worker had begun.
 
     The monitor ignores those of which it has the true outcome: the worker may have sent it before it died.
     """
-    failure = describe_death(row)
-    overdue = row is not None and row.cause is Cause.TIMEOUT
-    now, ago = time.time(), time.monotonic()
-    outcomes = []
-    for job in jobs:
-        running = row is not None and row.running == job.number
-        started_at = now - (ago - row.started) if running and row is not None and row.started else now
-        status = OutcomeStatus.TIMEOUT if running and overdue else OutcomeStatus.LOST
-        outcomes.append(_obituary(job, status, failure, codec, worker, started_at, now))
-    return outcomes
+    return [_obituary(job, death, codec, worker) for job in jobs]
 
 
-def _obituary(
-    job: Job, status: OutcomeStatus, failure: Failure, codec: Codec, worker: str, started_at: float, now: float
-) -> Outcome:
+def _obituary(job: Job, death: Death, codec: Codec, worker: str) -> Outcome:
+    now, row = time.time(), death.row
     try:
         header, arguments = codec.label(job.body)
     except PackageError as error:
         return rejected(job.number, job.receipt, job.attempt, codec.sign(job.body), error, now, worker)
+    running = row is not None and row.running == job.number
+    overdue = running and row is not None and row.cause is Cause.TIMEOUT
     return Outcome(
         number=job.number,
         receipt=job.receipt,
@@ -66,10 +98,11 @@ def _obituary(
         func=header.func,
         options=header.options.to_wire(),
         enqueued_at=header.enqueued_at,
-        started_at=started_at,
+        started_at=now - death.ran_for if running else now,
         stopped_at=now,
-        status=status.value,
+        status=(OutcomeStatus.TIMEOUT if overdue else OutcomeStatus.LOST).value,
         worker=worker,
         arguments=codec.seal_arguments(job.body, arguments),
-        failure=failure.plain,
+        failure=death.failure.plain,
+        payload=codec.sign(job.body),
     )

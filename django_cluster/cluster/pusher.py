@@ -14,7 +14,7 @@ from typing import Any
 
 from django_cluster.brokers.base import Broker, Delivery
 from django_cluster.cluster.ledger import Borrower, Ledger, Loan
-from django_cluster.cluster.obituary import obituaries
+from django_cluster.cluster.obituary import death_of, obituaries
 from django_cluster.cluster.outage import Outage
 from django_cluster.cluster.scoreboard import REVOKED, STATE, Cause, Row, Scoreboard, State
 from django_cluster.cluster.seat import Orders, Seat
@@ -70,7 +70,6 @@ class Pusher:
         self._outage = Outage("The broker", clock)
         self._renew_at = clock() + self._lease / 3
         self._look_at = 0.0
-        self._dismissed: set[Peer] = set()
         self.stopping = False
 
     # ── the loop ─────────────────────────────────────────────────────────────────────────────────
@@ -141,9 +140,7 @@ class Pusher:
             elif borrower := self._ledger.borrowers.get(heard.peer):
                 self._answer(borrower, word, values)
         if heard.ended and (gone := self._ledger.borrowers.pop(heard.peer, None)):
-            self._dismissed.discard(heard.peer)
-            if gone.jobs or gone.kept:
-                self._dead.append((gone, self._clock() + EXIT_PATIENCE))
+            self._dead.append((gone, self._clock() + EXIT_PATIENCE))
 
     def _admit(self, peer: Peer, seat: int, row: int, waiting: list[Any], held: list[Any]) -> None:
         borrower = Borrower(peer, seat, row)
@@ -158,8 +155,6 @@ class Pusher:
             if wanted:
                 borrower.wanted += wanted
                 self._look_at = 0.0
-                if self.stopping:
-                    self._dismiss(borrower)
         elif word == "returned":
             self._ledger.take_back(borrower, values[0])
         elif word == "leaving":
@@ -215,6 +210,8 @@ class Pusher:
         self._dead = still
 
     def _account(self, borrower: Borrower, row: Row | None) -> None:
+        """Give on what was not begun, give back what the stop has interrupted, and report the rest."""
+        death = death_of(row, self._seat.folder.path, borrower.seat)
         begun = row.begun if row is not None else max(borrower.jobs, default=0)
         self._ledger.take_back(borrower, [job.number for job in borrower.waiting(begun)])
         ended = list(borrower.jobs.values())
@@ -224,7 +221,7 @@ class Pusher:
             ended = list(borrower.jobs.values())
         if ended:
             worker = f"worker {row.pid}" if row is not None else "worker"
-            outcomes = obituaries(ended, row, self._codec, worker)
+            outcomes = obituaries(ended, death, self._codec, worker)
             self._report("obituary", borrower.seat, outcomes)
 
     # ── the monitor ──────────────────────────────────────────────────────────────────────────────
@@ -295,16 +292,10 @@ class Pusher:
     # ── stopping ─────────────────────────────────────────────────────────────────────────────────
 
     def _stop(self) -> None:
-        """Lease no more, take back what is not begun, and send the workers home."""
+        """Lease no more, and take back what is not begun. The workers hear of it from the sentinel."""
         self.stopping = True
         for borrower in self._ledger.borrowers.values():
             self._revoke(borrower)
-            self._dismiss(borrower)
-
-    def _dismiss(self, borrower: Borrower) -> None:
-        if borrower.peer not in self._dismissed:
-            self._dismissed.add(borrower.peer)
-            borrower.peer.send(("leave",))
 
     def _give_back(self) -> None:
         if self._ledger.loans:

@@ -45,13 +45,17 @@ class Cause(IntEnum):
     BOOT = 2
     SHUTDOWN = 3
     STUCK = 4
+    MEMORY = 5
+    """Its task held more memory than ``max_rss_kill``."""
+    OUT_OF_MEMORY = 6
+    """The kernel's out-of-memory killer ended it (noted after the fact)."""
 
 
 # The words of a row. The first block is the child's, the second the sentinel's, the last the pusher's.
 PID, STATE, RUNNING, BEGUN, DONE, RSS = range(6)
 STARTED, DEADLINE = 6, 7  # read and written as floats: time.monotonic()
-SEAT, ORDER, CAUSE, EXIT = 8, 9, 10, 11
-REVOKED = 12
+SEAT, ORDER, CAUSE, EXIT, PEAK = 8, 9, 10, 11, 12
+REVOKED = 13
 
 STILL_RUNNING = 0
 """Value of EXIT while the child lives. Afterwards it is the exit code + ``EXIT_OFFSET``."""
@@ -78,6 +82,8 @@ class Row:
     cause: Cause
     exit: int | None
     """Exit code; -n = killed by signal n; None while it lives."""
+    peak: int
+    """The most resident memory (kB) that the sentinel has seen."""
     revoked: int
 
 
@@ -154,6 +160,7 @@ class Scoreboard:
             order=Order(words[ORDER]),
             cause=Cause(words[CAUSE]),
             exit=None if ended == STILL_RUNNING else ended - EXIT_OFFSET,
+            peak=words[PEAK],
             revoked=words[REVOKED],
         )
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from multiprocessing.connection import wait
 
 from django_cluster.cluster.host import resident_kilobytes
-from django_cluster.cluster.scoreboard import REVOKED, RSS, STATE, Scoreboard, State
+from django_cluster.cluster.scoreboard import ORDER, REVOKED, RSS, STATE, Order, Scoreboard, State
 from django_cluster.cluster.seat import Orders, Seat
 from django_cluster.cluster.window import Window
 from django_cluster.cluster.wire import Line, LineDown
@@ -64,7 +64,6 @@ class Worker:
         self._max_rss = crew.max_rss
         self._looked_at_memory = 0.0
         self._quick: set[str] = set()
-        self._dismissed = False
         self._leaving = False
 
     # ── the loop ─────────────────────────────────────────────────────────────────────────────────
@@ -99,7 +98,7 @@ class Worker:
     def _wait(self) -> None:
         lines = [line.fileno() for line in (self._jobs, self._reports) if line.connected]
         wait([*lines, self._orders.fileno()], PAUSE if len(lines) == 2 else RECONNECT)
-        if self._orders.leave and (self._orders.orphaned or not self._jobs.connected):
+        if self._orders.leave:
             self._leave()
 
     # ── lines ────────────────────────────────────────────────────────────────────────────────────
@@ -125,9 +124,6 @@ class Worker:
                 jobs = [Job(*each) for each in values[0]]
                 self._asked = max(0, self._asked - len(jobs))
                 self._queue.extend(jobs)
-            elif word == "leave":
-                self._dismissed = True
-                self._leave()
 
     def _filed(self, numbers: list[int]) -> None:
         for number in numbers:
@@ -179,6 +175,8 @@ class Worker:
                 self._hand_back([job])
                 return
             self._run(job, began)
+            if self._board.get(self._seat.row, ORDER) == Order.LEAVE:
+                self._leave()
             if self._leaving or time.monotonic() > until:
                 return
 

@@ -274,6 +274,13 @@ CREW = (
         parity="Looks at the memory in use, not at its peak.",
     ),
     crew(
+        "max_rss_kill",
+        whole(1),
+        "Kilobytes of resident memory above which a worker is killed in the middle of its task.",
+        default_words="`None`: never",
+        parity="New.",
+    ),
+    crew(
         "cpu_affinity",
         whole(0),
         "CPUs for each worker, dealt in turn; 0 = all.",

@@ -99,6 +99,8 @@ class CrewSettings:
     """Tasks after which a worker is replaced; 0 = never."""
     max_rss: int | None = None
     """Kilobytes of resident memory above which a worker is replaced."""
+    max_rss_kill: int | None = None
+    """Kilobytes of resident memory above which a worker is killed in the middle of its task."""
     cpu_affinity: int = 0
     daemonize: bool = True
     guard_cycle: float = 0.5

@@ -1,0 +1,170 @@
+"""For the tests of a project that sends tasks: what is queued, and running it here and now.
+
+Nothing is replaced: the tasks went through the project's own broker, and they are leased, opened, executed,
+recorded and acknowledged as a cluster would do it, in the process of the test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from django.db import DatabaseError, connections, transaction
+from django.test import TestCase
+
+from django_cluster.brokers.base import Delivery
+from django_cluster.client import Client, SendOnCommit, get_client, raise_as_in_task
+from django_cluster.core.dotted import dotted_path
+from django_cluster.core.messages import Job, Outcome, TaskPackage
+
+__all__ = [
+    "assert_enqueued",
+    "assert_nothing_enqueued",
+    "drain",
+    "enqueued",
+    "forget_enqueued",
+    "run_tasks",
+]
+
+MANY = 10_000
+"""More than a test has in a queue."""
+
+
+# ── running ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def drain(cluster: str | None = None, *, raise_errors: bool = True, limit: int = 1000) -> list[str]:
+    """Run every task that is ready, those that they send too, until none is left; returns their ids in order.
+
+    The first failure is raised as it was in the task, after it was recorded; with ``raise_errors=False`` it only
+    is recorded, and the task waits for its next attempt. Delayed tasks stay where they are. Raises
+    ``AssertionError`` when tasks go on sending tasks after ``limit`` of them.
+    """
+    client = get_client(cluster)
+    ids: list[str] = []
+    while deliveries := client.broker.lease(1):
+        if len(ids) >= limit:
+            client.broker.release([deliveries[0].receipt], begun=False)
+            raise AssertionError(f"{limit} tasks were run, and there are more: do they send each other?")
+        ids.append(_run(client, deliveries[0], raise_errors))
+    return ids
+
+
+@contextmanager
+def run_tasks(cluster: str | None = None, *, raise_errors: bool = True, limit: int = 1000) -> Iterator[list[str]]:
+    """``drain`` at the end of the block, after what waits for the commit of the test's own transaction was sent::
+
+        with run_tasks() as ids:
+            client.post("/orders/")
+
+    The list is filled at the end. If the block raises, nothing is run.
+    """
+    ids: list[str] = []
+    with committing():
+        yield ids
+    ids += drain(cluster, raise_errors=raise_errors, limit=limit)
+
+
+def _run(client: Client, delivery: Delivery, raise_errors: bool) -> str:
+    job = Job(0, client.codec.verify(delivery.payload), delivery.receipt, delivery.attempt)
+    with committing():
+        outcome, error = _execute(client, job)
+        client.record(outcome, client.broker)
+    if raise_errors:
+        raise_as_in_task(error)
+    return outcome.id
+
+
+def _execute(client: Client, job: Job) -> tuple[Outcome, BaseException | None]:
+    """An error of the database in a task must not spoil the transaction of the test."""
+    savepoints = {alias: transaction.savepoint(using=alias) for alias in _open_transactions()}
+    outcome, error = client.execute(job)
+    for alias, savepoint in savepoints.items():
+        if isinstance(error, DatabaseError) or transaction.get_rollback(using=alias):
+            transaction.set_rollback(False, using=alias)
+            transaction.savepoint_rollback(savepoint, using=alias)
+        else:
+            transaction.savepoint_commit(savepoint, using=alias)
+    return outcome, error
+
+
+@contextmanager
+def committing() -> Iterator[None]:
+    """As if the transactions that are open now (a ``TestCase`` holds them) were committed at the end of the block.
+
+    Django's ``captureOnCommitCallbacks`` runs what waits for that; afterwards it is forgotten, because a block
+    around this one would run it again.
+    """
+    with ExitStack() as stack:
+        for alias in _open_transactions():
+            waiting = connections[alias].run_on_commit
+            stack.callback(_cut, alias, len(waiting))
+            stack.enter_context(TestCase.captureOnCommitCallbacks(using=alias, execute=True))
+        yield
+
+
+def _cut(alias: str, length: int) -> None:
+    del connections[alias].run_on_commit[length:]
+
+
+def _open_transactions() -> list[str]:
+    return [each.alias for each in connections.all(initialized_only=True) if each.in_atomic_block]
+
+
+# ── looking ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def enqueued(cluster: str | None = None) -> list[TaskPackage]:
+    """What is queued, delayed calls too, in the order in which it would be run."""
+    client = get_client(cluster)
+    return [client.codec.loads(each.payload) for each in client.broker.peek(MANY)]
+
+
+def assert_enqueued(
+    func: Callable[..., Any] | str,
+    args: Sequence[Any] | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    cluster: str | None = None,
+) -> TaskPackage:
+    """The first queued call of this function, with these arguments if they are given; fails if there is none."""
+    path, packages = dotted_path(func), enqueued(cluster)
+    for package in packages:
+        same_args = args is None or package.args == tuple(args)
+        if package.header.func == path and same_args and (kwargs is None or package.kwargs == kwargs):
+            return package
+    wanted = "".join(f", {name}={value!r}" for name, value in (("args", args), ("kwargs", kwargs)) if value is not None)
+    raise AssertionError(f"No call of {path}{wanted} is queued. {_described(packages)}")
+
+
+def assert_nothing_enqueued(cluster: str | None = None) -> None:
+    """Fails if anything is queued."""
+    if packages := enqueued(cluster):
+        raise AssertionError(f"Nothing should be queued. {_described(packages)}")
+
+
+def forget_enqueued(cluster: str | None = None) -> int:
+    """Empty the queue; how many calls there were. For brokers whose messages no rollback takes back."""
+    return get_client(cluster).broker.purge()
+
+
+def _described(packages: Sequence[TaskPackage]) -> str:
+    calls = "".join(f"\n  {_call(package)}" for package in packages) or " nothing."
+    return f"Queued:{calls}{_hint()}"
+
+
+def _call(package: TaskPackage) -> str:
+    given = [repr(each) for each in package.args] + [f"{name}={value!r}" for name, value in package.kwargs.items()]
+    return f"{package.header.func}({', '.join(given)})"
+
+
+def _hint() -> str:
+    callbacks = [entry[1] for each in connections.all(initialized_only=True) for entry in each.run_on_commit]
+    waiting = sum(len(each.messages) for each in callbacks if isinstance(each, SendOnCommit) and not each.sent)
+    if not waiting:
+        return ""
+    return (
+        f"\nWaiting for the commit of a transaction: {waiting}. In a TestCase it never comes; send them with run_tasks()"
+        " or with captureOnCommitCallbacks(execute=True)."
+    )
