@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from django_cluster.brokers.base import Broker
+from django.db import transaction
+
+from django_cluster.brokers.base import Broker, Message
 from django_cluster.client import get_client
 from django_cluster.core.call import build_options, build_packages, part
 from django_cluster.errors import NotFinished
@@ -28,6 +30,7 @@ __all__ = [
     "fetch_cached",
     "fetch_group",
     "queue_size",
+    "requeue",
     "resubmit",
     "result",
     "result_cached",
@@ -67,9 +70,7 @@ def _submit(func: Callable[..., Any] | str, calls: Sequence[tuple[Any, ...]], kw
     packages = build_packages(func, calls, own, build_options(given), given.get("task_name"))
     if packages:
         client = get_client(given.get("cluster"))
-        client.submit(
-            packages, sync=given.get("sync"), broker=given.get("broker"), on_commit=given.get("on_commit")
-        )
+        client.submit(packages, sync=given.get("sync"), broker=given.get("broker"), on_commit=given.get("on_commit"))
     return [package.id for package in packages]
 
 
@@ -87,6 +88,18 @@ def resubmit(task: Task) -> str:
     """Send a finished task again, as a new one with the same options; returns the new id."""
     options = {"hook": task.hook, "group": task.group, "cluster": task.cluster}
     return async_task(task.func, *task.args, **task.kwargs, q_options=options)
+
+
+def requeue(task: Task) -> None:
+    """Give a task that was put aside back to its queue, as it came: the same message, the same id, no attempts yet.
+
+    Raises ``ValueError`` for a task whose message was not kept (see ``resubmit``).
+    """
+    if not task.payload:
+        raise ValueError(f"The message of task {task.id} was not kept; resubmit() sends a new one.")
+    with transaction.atomic(using=task._state.db):
+        Task.objects.using(task._state.db).filter(pk=task.pk, success=False).update(attempt_count=0)
+        get_client(task.cluster).broker.enqueue([Message(task.payload)])
 
 
 # ── reading results ──────────────────────────────────────────────────────────────────────────────

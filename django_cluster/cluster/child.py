@@ -24,6 +24,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 from django_cluster.brokers import open_broker
 from django_cluster.brokers.base import Broker
 from django_cluster.cluster.host import die_with_parent, pin, set_title
+from django_cluster.cluster.hygiene import PASSED_OVER, Hygiene, pass_over
 from django_cluster.cluster.monitor import Monitor
 from django_cluster.cluster.obituary import crash_file
 from django_cluster.cluster.outage import Outage
@@ -76,8 +77,8 @@ def _take_signals(seat: Seat) -> None:
     Programs that a task starts get the defaults back, because an ignored signal would stay ignored in them.
     """
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        signal.signal(number, _pass_over)
+    for number in PASSED_OVER:
+        signal.signal(number, pass_over)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     if seat.own_group:
         os.setpgid(0, 0)
@@ -92,10 +93,6 @@ def _take_signals(seat: Seat) -> None:
 def _crash_file(seat: Seat) -> IO[str]:
     """Open for as long as the process lives; the pusher reads it when the worker has crashed."""
     return crash_file(seat.folder.path, seat.number).open("w")
-
-
-def _pass_over(_number: int, _frame: object) -> None:
-    """Do nothing. A handler, unlike SIG_IGN, is not inherited by the programs that a task starts."""
 
 
 def _orphaned(_number: int, _frame: object) -> None:
@@ -145,7 +142,7 @@ def worker_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Order
         timeout=settings.crew.timeout,
         worker=f"{seat.name} ({os.uname().nodename}:{os.getpid()})",
     )
-    Worker(seat, board, orders, executor, settings.crew, tidy_connections).run()
+    Worker(seat, board, orders, executor, settings.crew, tidy=Hygiene()).run()
 
 
 def scheduler_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orders) -> None:
@@ -176,14 +173,3 @@ MAINS: dict[Role, Callable[[Seat, Settings, Scoreboard, Orders], Any]] = {
     Role.WORKER: worker_main,
     Role.SCHEDULER: scheduler_main,
 }
-
-
-def tidy_connections() -> None:
-    """After a task: no open transaction and no broken or outdated connection is left to the next one."""
-    for connection in connections.all(initialized_only=True):
-        if connection.in_atomic_block:
-            connection.in_atomic_block = False  # else close() would leave the block half open
-            connection.close()
-        connection.close_if_unusable_or_obsolete()
-        if connection.queries_logged:
-            connection.queries_log.clear()

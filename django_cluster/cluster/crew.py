@@ -50,6 +50,8 @@ class Slot:
     refill_at: float = 0.0
     """Monotonic time before which an empty slot is not filled."""
     told_to_leave: bool = False
+    retired: bool = False
+    """It will not be filled again."""
 
     @property
     def name(self) -> str:
@@ -190,12 +192,36 @@ class Crew:
 
     def tell_to_leave(self, *roles: Role) -> None:
         for slot in self.of(*roles):
-            if slot.seat is None or slot.pipe is None or slot.told_to_leave:
-                continue
-            slot.told_to_leave = True
-            self.board.set(slot.seat.row, ORDER, Order.LEAVE)
-            with suppress(OSError):
-                os.write(slot.pipe.fileno(), b"!")
+            self._tell(slot)
+
+    def _tell(self, slot: Slot) -> None:
+        if slot.seat is None or slot.pipe is None or slot.told_to_leave:
+            return
+        slot.told_to_leave = True
+        self.board.set(slot.seat.row, ORDER, Order.LEAVE)
+        with suppress(OSError):
+            os.write(slot.pipe.fileno(), b"!")
+
+    def renew_workers(self) -> None:
+        """Every worker leaves after its present task and is replaced."""
+        logger.info("All workers are being replaced.")
+        self.tell_to_leave(Role.WORKER)
+
+    def add_worker(self) -> None:
+        taken = {slot.index for slot in self.of(Role.WORKER)}
+        slot = Slot(Role.WORKER, min(set(range(len(taken) + 1)) - taken))
+        self.slots.append(slot)
+        logger.info("One more worker; now there are %d.", len(taken) + 1)
+
+    def retire_worker(self) -> None:
+        """The last worker leaves after its present task; one always stays."""
+        staying = [slot for slot in self.of(Role.WORKER) if not slot.retired]
+        if len(staying) < 2:
+            logger.warning("The last worker stays.")
+            return
+        staying[-1].retired = True
+        self._tell(staying[-1])
+        logger.info("One worker less; now there are %d.", len(staying) - 1)
 
     def kill(self, slot: Slot, cause: Cause) -> None:
         """SIGKILL, after writing why: the monitor must be able to say so."""

@@ -27,6 +27,12 @@ from django_cluster.core.settings import Settings
 logger = logging.getLogger("django_cluster")
 
 GRACEFUL = (signal.SIGTERM, signal.SIGINT)
+CREW_SIGNALS: dict[int, Callable[[Crew], None]] = {
+    signal.SIGHUP: Crew.renew_workers,
+    signal.SIGTTIN: Crew.add_worker,
+    signal.SIGTTOU: Crew.retire_worker,
+}
+NOTED = (*GRACEFUL, signal.SIGQUIT, signal.SIGCHLD, *CREW_SIGNALS)
 CLOSING_LIMIT = 10.0
 """Seconds for the pusher to give back, and again for the monitor to file, when the workers are gone."""
 
@@ -85,7 +91,7 @@ class Sentinel:
         self._wait()
         self._obey_signals()
         now = time.monotonic()
-        for slot in self._crew.slots:
+        for slot in list(self._crew.slots):
             self._look_at(slot, now)
         self._advance(now)
 
@@ -102,7 +108,9 @@ class Sentinel:
 
     def _look_at(self, slot: Slot, now: float) -> None:
         if slot.empty:
-            if self._wanted(slot) and now >= slot.refill_at:
+            if slot.retired:
+                self._crew.slots.remove(slot)
+            elif self._wanted(slot) and now >= slot.refill_at:
                 self._crew.restarts += 1
                 self._crew.fill(slot)
                 self._repeat_order(slot)
@@ -199,6 +207,8 @@ class Sentinel:
                 self._stop_now(Cause.SHUTDOWN)
             elif number in GRACEFUL:
                 self.stop()
+            elif number in CREW_SIGNALS and self._phase is Phase.RUNNING:
+                CREW_SIGNALS[number](self._crew)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         self._signals.append(number)
@@ -216,7 +226,7 @@ class Sentinel:
 def handling(handler: Callable[[int, FrameType | None], None], mouth: socket.socket) -> Iterator[None]:
     """Put the handler in place for a while; every signal also writes to ``mouth`` and so wakes the loop."""
     mouth.setblocking(False)
-    before = {number: signal.signal(number, handler) for number in (*GRACEFUL, signal.SIGQUIT, signal.SIGCHLD)}
+    before = {number: signal.signal(number, handler) for number in NOTED}
     wakeup = signal.set_wakeup_fd(mouth.fileno(), warn_on_full_buffer=False)
     try:
         yield

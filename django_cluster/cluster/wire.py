@@ -11,6 +11,7 @@ is the cluster's random key.
 
 from __future__ import annotations
 
+import fcntl
 import hmac
 import logging
 import marshal
@@ -116,6 +117,19 @@ class Channel:
         self._sock.close()
 
 
+def above_standard(sock: socket.socket) -> socket.socket:
+    """The same socket under a descriptor that is not 0, 1 or 2.
+
+    A task may close those; what we open next would get their numbers, and a ``print`` of the next task would
+    go down the line.
+    """
+    if sock.fileno() > 2:
+        return sock
+    safe = fcntl.fcntl(sock.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)
+    sock.close()
+    return socket.socket(fileno=safe)
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """Where a hub listens, and the word that opens it."""
@@ -144,7 +158,7 @@ class Line:
     def connect(self) -> bool:
         """Try once; False while nobody listens."""
         self.close()
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock = above_standard(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
         try:
             sock.connect(str(self._address.path))
             self._channel = Channel(sock)

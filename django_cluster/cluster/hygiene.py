@@ -1,0 +1,55 @@
+"""What a worker puts right after each task, so that no task finds what another left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from types import FrameType
+
+from django.db import connections
+
+PASSED_OVER = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+"""Signals that reach the whole process group and are the sentinel's business alone."""
+
+
+def pass_over(_number: int, _frame: FrameType | None) -> None:
+    """Do nothing. A handler, unlike SIG_IGN, is not inherited by the programs that a task starts."""
+
+
+class Hygiene:
+    """Remembers how the worker was before its first task."""
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        self._folder = os.getcwd()
+
+    def __call__(self) -> None:
+        """Cheap when there is nothing to put right, because it follows every task."""
+        if os.getpid() != self._pid:
+            os._exit(0)  # a child that the task forked and forgot has come here in our place
+        for number in PASSED_OVER:
+            if signal.getsignal(number) is not pass_over:
+                signal.signal(number, pass_over)
+        if _current_folder() != self._folder:
+            with suppress(OSError):
+                os.chdir(self._folder)
+        tidy_connections()
+
+
+def _current_folder() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:
+        return None
+
+
+def tidy_connections() -> None:
+    """No open transaction and no broken or outdated connection is left to the next task."""
+    for connection in connections.all(initialized_only=True):
+        if connection.in_atomic_block:
+            connection.in_atomic_block = False  # else close() would leave the block half open
+            connection.close()
+        connection.close_if_unusable_or_obsolete()
+        if connection.queries_logged:
+            connection.queries_log.clear()
