@@ -83,6 +83,8 @@ class Sentinel:
                     self.tick()
             finally:
                 self._crew.disband()
+        self._ear.close()
+        self._mouth.close()
         logger.info("Cluster %s has stopped.", self._settings.name)
         return self._exit_code
 
