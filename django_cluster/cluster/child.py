@@ -9,6 +9,7 @@ from __future__ import annotations
 import faulthandler
 import logging
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -67,6 +68,8 @@ def run_child(seat: Seat, settings: Settings, pipe: Connection, foreign: tuple[i
     orders = Orders(pipe, board, seat.row)
     announce(post_spawn, proc_name=seat.name)
     MAINS[seat.role](seat, settings, board, orders)
+    if orders.orphaned and seat.role is Role.MONITOR:  # the last to leave, and nobody else will
+        shutil.rmtree(seat.folder.path, ignore_errors=True)
     board.set(seat.row, STATE, State.LEAVING)
     connections.close_all()
 

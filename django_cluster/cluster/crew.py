@@ -5,6 +5,7 @@ The hands of the sentinel. It opens no connection and reads no task.
 
 from __future__ import annotations
 
+import gc
 import logging
 import multiprocessing
 import os
@@ -88,6 +89,9 @@ class Crew:
         path = Path(tempfile.mkdtemp(prefix="qcluster-", dir=shared_memory_folder()))
         self.folder = Folder(path, secrets.token_bytes(32), rows)
         self.board = Scoreboard.create(self.folder.board_path, rows)
+        if self._forks:
+            gc.collect()
+            gc.freeze()  # what all children share stays shared: no collector writes to it
         for slot in self.slots:
             self.fill(slot)
 

@@ -232,11 +232,16 @@ class Pusher:
         with suppress(LineDown):  # it will be said again after the next "hello"
             self._monitor.send((word, seat, [tuple(outcome) for outcome in outcomes]))
 
-    def _talk_to_monitor(self) -> None:
-        if not self._monitor.connected and (self._unfiled or self._dead) and self._monitor.connect():
-            again = list(self._unfiled.values())
+    def _introduce(self) -> None:
+        """A monitor stays as long as we are on its line; a new one is told what the old one did not file."""
+        with suppress(LineDown):
             self._monitor.send(("hello", self._seat.number))
-            self._report("obituary", 0, again)
+        if self._unfiled:
+            self._report("obituary", 0, list(self._unfiled.values()))
+
+    def _talk_to_monitor(self) -> None:
+        if not self._monitor.connected and self._monitor.connect():
+            self._introduce()
         for word, *values in self._monitor.receive():
             if word == "filed":
                 for number in values[0]:
@@ -273,8 +278,6 @@ class Pusher:
         logger.error("A message that cannot be read was put aside: %s", error)
         number = self._ledger.new_number()
         aside = rejected(number, delivery.receipt, delivery.attempt, delivery.payload, error, time.time(), "pusher")
-        if not self._monitor.connected and self._monitor.connect():
-            self._monitor.send(("hello", self._seat.number))
         self._report("outcomes", self._seat.number, [aside])
 
     def _keep_leases(self) -> None:
