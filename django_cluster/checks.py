@@ -64,7 +64,9 @@ def _message(problem: Problem) -> CheckMessage:
 def _unknown_aliases(settings: Settings) -> Iterator[Problem]:
     """Aliases of databases and caches that the project does not have."""
     options, databases, caches = settings.broker.options, conf.databases(), conf.caches()
-    for key, alias in (("orm", options.get("alias")), ("results_db", settings.results.database)):
+    awaited = settings.on_commit if isinstance(settings.on_commit, str) else None
+    aliases = (("orm", options.get("alias")), ("results_db", settings.results.database), ("on_commit", awaited))
+    for key, alias in aliases:
         if alias is not None and alias not in (databases or {"default": {}}):
             sentence = f"{key} is {alias!r}, which is not in DATABASES."
             yield Problem(problems.UNKNOWN_DATABASE, key, sentence, _known(databases))

@@ -77,15 +77,15 @@ def _run(client: Client, delivery: Delivery, raise_errors: bool) -> str:
 
 
 def _execute(client: Client, job: Job) -> tuple[Outcome, BaseException | None]:
-    """An error of the database in a task must not spoil the transaction of the test."""
-    savepoints = {alias: transaction.savepoint(using=alias) for alias in _open_transactions()}
-    outcome, error = client.execute(job)
-    for alias, savepoint in savepoints.items():
-        if isinstance(error, DatabaseError) or transaction.get_rollback(using=alias):
-            transaction.set_rollback(False, using=alias)
-            transaction.savepoint_rollback(savepoint, using=alias)
-        else:
-            transaction.savepoint_commit(savepoint, using=alias)
+    """An error of the database in a task must not spoil the transaction of the test: it undoes the task alone."""
+    with ExitStack() as stack:
+        aliases = _open_transactions()
+        for alias in aliases:
+            stack.enter_context(transaction.atomic(using=alias))
+        outcome, error = client.execute(job)
+        if isinstance(error, DatabaseError):
+            for alias in aliases:
+                transaction.set_rollback(True, using=alias)
     return outcome, error
 
 
@@ -165,6 +165,6 @@ def _hint() -> str:
     if not waiting:
         return ""
     return (
-        f"\nWaiting for the commit of a transaction: {waiting}. In a TestCase it never comes; send them with run_tasks()"
-        " or with captureOnCommitCallbacks(execute=True)."
+        f"\nWaiting for the commit of a transaction: {waiting}. In a TestCase it never comes: send them with"
+        " run_tasks() or captureOnCommitCallbacks(execute=True)."
     )
