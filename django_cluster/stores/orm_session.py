@@ -5,27 +5,19 @@ Only the outermost transaction is ever tried again. Inside a caller's transactio
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from django.db import DatabaseError, Error, OperationalError, connections, transaction
+from django.db import Error, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_cluster.database import PATIENCE, close_if_stale, has_lost, is_collision, rest
 from django_cluster.errors import StoreUnavailable
 from django_cluster.models import Task
 
 T = TypeVar("T")
-
-PATIENCE = 20.0
-"""Seconds for which a write is tried again while others hold the locks that it needs."""
-PAUSE = 0.01, 0.05
-"""Between two tries, at random, so that those who collided do not collide again."""
-
-COLLISIONS = frozenset({"40001", "40P01", "55P03", 1020, 1205, 1213})
-"""A deadlock, a lost race, a lock that was not to be had: in PostgreSQL (text) and MariaDB (numbers)."""
 
 
 class Session:
@@ -71,9 +63,9 @@ class Session:
             except StoreUnavailable as error:
                 if nested:
                     raise
-                if _is_collision(error.__cause__) and time.monotonic() < deadline:
-                    time.sleep(random.uniform(*PAUSE))  # noqa: S311  not a secret
-                elif used is not None and not renewed and self._has_lost(used):
+                if is_collision(error.__cause__) and time.monotonic() < deadline:
+                    rest()
+                elif not renewed and has_lost(self.connection, used):
                     # The server may have closed it long ago. To save again is harmless.
                     renewed = True
                 else:
@@ -87,26 +79,9 @@ class Session:
             try:
                 return work()
             except Error:
-                if nested or used is None or not self._has_lost(used):
+                if nested or not has_lost(self.connection, used):
                     raise
             return work()
-
-    def _has_lost(self, used: object) -> bool:
-        """Whether this connection to the server is gone; Django may have opened another one already."""
-        return self.connection.connection is not used or _is_dead(self.connection)
-
-
-def close_if_stale(connection: BaseDatabaseWrapper) -> None:
-    """Close a connection that is broken or too old; the next statement opens another.
-
-    Django's own ``close_if_unusable_or_obsolete`` would close it each time where ``CONN_MAX_AGE`` is 0,
-    which means "after each request"; here there are no requests, and connecting is the dearest step.
-    """
-    if connection.connection is None or connection.in_atomic_block:
-        return
-    too_old = connection.close_at is not None and connection.close_at <= time.monotonic()
-    if (too_old and connection.settings_dict["CONN_MAX_AGE"]) or (connection.errors_occurred and _is_dead(connection)):
-        connection.close()
 
 
 def _take_write_lock(connection: BaseDatabaseWrapper, patience: float) -> None:
@@ -123,26 +98,6 @@ def _take_write_lock(connection: BaseDatabaseWrapper, patience: float) -> None:
                 cursor.execute(f"UPDATE {table} SET success = success WHERE id = ''")  # noqa: S608  our own table
             return
         except OperationalError as error:
-            if not _is_collision(error) or time.monotonic() > deadline:
+            if not is_collision(error) or time.monotonic() > deadline:
                 raise
-        time.sleep(random.uniform(*PAUSE))  # noqa: S311  not a secret
-
-
-def _is_collision(error: BaseException | None) -> bool:
-    if not isinstance(error, DatabaseError):
-        return False
-    code = getattr(error.__cause__, "sqlstate", None) or next(iter(error.args), None)
-    if isinstance(code, str) and code.startswith("database ") and code.endswith(" is locked"):
-        return True  # SQLite has words only: "database is locked", "database table is locked"
-    return code in COLLISIONS
-
-
-def _is_dead(connection: BaseDatabaseWrapper) -> bool:
-    """Whether the connection has to be opened anew; one that is dead is closed."""
-    if connection.connection is None:
-        return True
-    if connection.is_usable():
-        connection.errors_occurred = False
-        return False
-    connection.close()
-    return True
+        rest()
