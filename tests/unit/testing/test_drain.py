@@ -1,0 +1,211 @@
+"""Help for tests: what is queued, and running it in the process of the test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group
+from django.db import IntegrityError, transaction
+
+from django_cluster.brokers import memory
+from django_cluster.client import get_client
+from django_cluster.errors import TaskFailed
+from django_cluster.tasks import async_task, fetch, result
+from django_cluster.testing.drain import (
+    assert_enqueued,
+    assert_nothing_enqueued,
+    drain,
+    enqueued,
+    forget_enqueued,
+    run_tasks,
+)
+from tests.sample import tasks
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(params=["orm", "memory"], autouse=True)
+def queue(request: pytest.FixtureRequest, settings: Any) -> Iterator[None]:
+    """The queue is part of the test's transaction, or it is not."""
+    settings.Q_CLUSTER = {"name": "tests", "broker": request.param, "max_attempts": 3, "retry_delay": 60}
+    yield
+    memory.reset()
+
+
+def send(*args: Any, **kwargs: Any) -> str:
+    """Send at once, whatever the broker."""
+    return async_task(*args, q_options={"on_commit": False, **kwargs.pop("q_options", {})}, **kwargs)
+
+
+def send_next(number: int) -> None:
+    """A task that sends another, in a transaction of its own."""
+    with transaction.atomic():
+        Group.objects.create(name=f"group {number}")
+        if number > 1:
+            async_task(send_next, number - 1)
+
+
+def send_for_ever() -> None:
+    async_task(send_for_ever)
+
+
+def create_twice() -> None:
+    Group.objects.create(name="twice")
+    Group.objects.create(name="twice")
+
+
+# ── running ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_is_queued_is_run_in_its_order_and_recorded() -> None:
+    first, second = send(tasks.add, 1, 2), send(tasks.add, 3, 4)
+
+    assert drain() == [first, second]
+
+    assert (result(first), result(second)) == (3, 7)
+    assert_nothing_enqueued()
+
+
+def test_tasks_that_tasks_send_are_run_too() -> None:
+    send(send_next, 3)
+
+    assert len(drain()) == 3
+
+    assert Group.objects.count() == 3
+
+
+def test_tasks_that_send_each_other_for_ever_are_stopped() -> None:
+    send(send_for_ever)
+
+    with pytest.raises(AssertionError, match="5 tasks were run, and there are more"):
+        drain(limit=5)
+
+    assert len(enqueued()) == 1
+
+
+def test_a_failure_is_recorded_and_raised() -> None:
+    task_id = send(tasks.fail, "no luck today")
+
+    with pytest.raises(ValueError, match="no luck today"):
+        drain()
+
+    task = fetch(task_id)
+    assert task is not None
+    assert not task.success
+
+
+def test_an_overrun_is_raised_as_an_ordinary_exception() -> None:
+    send(tasks.spin, 5, q_options={"timeout": 0.05})
+
+    with pytest.raises(TaskFailed):
+        drain()
+
+
+def test_a_failure_that_is_not_raised_waits_for_its_next_attempt() -> None:
+    task_id = send(tasks.fail)
+
+    assert drain(raise_errors=False) == [task_id]
+
+    assert get_client().broker.size().delayed == 1
+    assert drain() == []
+
+
+def test_an_error_of_the_database_spoils_nothing_but_its_task() -> None:
+    send(create_twice)
+
+    with pytest.raises(IntegrityError):
+        drain()
+
+    assert not Group.objects.filter(name="twice").exists()
+
+
+def test_run_tasks_sends_what_waits_for_the_commit_and_runs_it() -> None:
+    with run_tasks() as ids:
+        task_id = async_task(tasks.add, 1, 2)
+
+    assert ids == [task_id]
+    assert result(task_id) == 3
+
+
+def test_what_was_sent_inside_a_drain_is_not_sent_again_by_a_block_around_it(
+    django_capture_on_commit_callbacks: Any,
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        send(send_next, 2)
+        drain()
+
+    assert_nothing_enqueued()
+
+
+def test_when_the_block_raises_nothing_is_run() -> None:
+    def block() -> None:
+        with run_tasks():
+            async_task(tasks.nothing)
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        block()
+
+    assert len(enqueued()) == 1
+
+
+# ── looking ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_queued_call_is_found_by_function_and_arguments() -> None:
+    send(tasks.add, 1, b=2)
+    wanted = send(tasks.add, 3, b=4)
+
+    assert assert_enqueued(tasks.add, args=[3], kwargs={"b": 4}).id == wanted
+    assert assert_enqueued("tests.sample.tasks.add", kwargs={"b": 4}).id == wanted
+
+
+def test_delayed_calls_are_queued_and_not_run() -> None:
+    send(tasks.nothing, q_options={"delay": 60})
+
+    assert drain() == []
+    assert_enqueued(tasks.nothing)
+
+
+def test_a_call_that_is_missing_is_told_with_what_is_there() -> None:
+    send(tasks.add, 1, b="two")
+
+    with pytest.raises(AssertionError) as caught:
+        assert_enqueued(tasks.add, args=(2,))
+
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "No call of tests.sample.tasks.add, args=(2,) is queued. Queued:"
+    assert lines[1] == "  tests.sample.tasks.add(1, b='two')"
+
+
+def test_a_call_that_waits_for_a_commit_is_mentioned(settings: Any) -> None:
+    settings.Q_CLUSTER = {"name": "tests", "broker": "memory"}
+    async_task(tasks.nothing)
+
+    with pytest.raises(AssertionError, match="Waiting for the commit of a transaction: 1") as caught:
+        assert_enqueued(tasks.nothing)
+
+    assert "run_tasks()" in str(caught.value)
+
+
+def test_a_queue_that_should_be_empty_is_shown() -> None:
+    send(tasks.nothing)
+
+    with pytest.raises(AssertionError, match=r"tests\.sample\.tasks\.nothing\(\)"):
+        assert_nothing_enqueued()
+
+
+def test_what_is_queued_can_be_forgotten() -> None:
+    send(tasks.nothing)
+
+    assert forget_enqueued() == 1
+    assert_nothing_enqueued()
+
+
+def test_each_cluster_has_a_queue_of_its_own() -> None:
+    task_id = send(tasks.nothing, q_options={"cluster": "other"})
+
+    assert_nothing_enqueued()
+    assert drain("other") == [task_id]
