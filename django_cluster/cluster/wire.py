@@ -5,8 +5,8 @@ other process holds a ``Line`` to it. Nobody shares a line, so nobody can leave 
 a line *is* the death notice.
 
 A frame is a 4-byte length and a ``marshal`` of plain values (numbers, text, bytes, tuples, lists): fast,
-and unlike a pickle it cannot run anything. Both ends are always the same Python. The first frame of a line
-is the cluster's random key.
+and unlike a pickle it cannot run anything. Both ends are always the same Python. A line begins with the
+cluster's random key, and before that was seen nothing is read.
 """
 
 from __future__ import annotations
@@ -41,6 +41,10 @@ class LineDown(ConnectionError):
     """The other end of the line is gone."""
 
 
+class Stranger(ConnectionError):
+    """The other end does not know the cluster's key."""
+
+
 def pack(message: Message) -> bytes:
     body = marshal.dumps(message)
     return LENGTH.pack(len(body)) + body
@@ -49,9 +53,11 @@ def pack(message: Message) -> bytes:
 class Channel:
     """One end of a line: never blocks, keeps what cannot be sent yet, cuts what arrives into frames."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, key: bytes = b"") -> None:
+        """``key``: what the other end has to show before anything that it says is read."""
         sock.setblocking(False)
         self._sock = sock
+        self._key = key
         self._incoming = bytearray()
         self._outgoing = bytearray()
 
@@ -62,6 +68,11 @@ class Channel:
     def sending(self) -> bool:
         """Whether something is still to be flushed."""
         return bool(self._outgoing)
+
+    def show(self, key: bytes) -> None:
+        """Say the word that opens the other end; raises ``LineDown``."""
+        self._outgoing += key
+        self.flush()
 
     def send(self, message: Message) -> None:
         """Send, or keep for ``flush`` what the socket does not take; raises ``LineDown``."""
@@ -80,10 +91,21 @@ class Channel:
     def receive(self) -> tuple[list[Message], bool]:
         """The whole frames that have arrived, and whether the other end is still there.
 
-        Half a frame at the end of a line is dropped whole.
+        Half a frame at the end of a line is dropped whole. Raises ``Stranger``.
         """
         alive = self._read()
-        return list(self._frames()), alive
+        return list(self._frames()) if self._opened() else [], alive
+
+    def _opened(self) -> bool:
+        """Whether the key was shown. Before that, what has arrived may be anything, and is not even cut."""
+        size = len(self._key)
+        if len(self._incoming) < size:
+            return False
+        if not hmac.compare_digest(bytes(self._incoming[:size]), self._key):
+            raise Stranger("not the key of this cluster")
+        del self._incoming[:size]
+        self._key = b""
+        return True
 
     def _read(self) -> bool:
         taken = 0
@@ -162,7 +184,7 @@ class Line:
         try:
             sock.connect(str(self._address.path))
             self._channel = Channel(sock)
-            self._channel.send((self._address.key,))
+            self._channel.show(self._address.key)
         except OSError:
             sock.close()
             self._channel = None
@@ -209,7 +231,6 @@ class Peer:
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
-        self.welcome = False
         self.card: Any = None
 
     def send(self, message: Message) -> None:
@@ -277,18 +298,16 @@ class Hub:
         with suppress(OSError):  # a peer that died while connecting is nobody
             while True:
                 sock, _ = self._socket.accept()
-                peer = Peer(Channel(sock))
+                peer = Peer(Channel(sock, self._key))
                 self.peers.add(peer)
                 self._selector.register(peer.channel, selectors.EVENT_READ, peer)
 
     def _hear(self, peer: Peer) -> Heard | None:
-        messages, alive = peer.channel.receive()
-        if not peer.welcome and messages:
-            (key, *_), *messages = messages
-            peer.welcome = isinstance(key, bytes) and hmac.compare_digest(key, self._key)
-            if not peer.welcome:
-                logger.warning("A process without the key of this cluster called; it was turned away.")
-                alive, messages = False, []
+        try:
+            messages, alive = peer.channel.receive()
+        except Stranger:
+            logger.warning("A process without the key of this cluster called; it was turned away.")
+            messages, alive = [], False
         if not alive:
             self._drop(peer)
         return Heard(peer, messages, not alive) if messages or not alive else None
