@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from django_cluster.core.call import KEYWORDS, LATER, ONLY_IN_Q_OPTIONS, build_options, build_packages, part
@@ -23,6 +23,7 @@ keywords = st.dictionaries(names.filter(lambda name: name != "q_options"), st.in
 # ── whose keyword is it? ─────────────────────────────────────────────────────────────────────────
 
 
+@settings(deadline=None)
 @given(keywords)
 def test_without_q_options_every_keyword_has_exactly_one_owner(kwargs: dict[str, Any]) -> None:
     own, options = part(kwargs)
@@ -32,6 +33,7 @@ def test_without_q_options_every_keyword_has_exactly_one_owner(kwargs: dict[str,
     assert options.keys() <= KEYWORDS
 
 
+@settings(deadline=None)
 @given(keywords)
 def test_with_q_options_every_other_keyword_reaches_the_function(kwargs: dict[str, Any]) -> None:
     own, options = part({**kwargs, "q_options": {"group": "letters"}})

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from django_cluster.core.codec import HEADER_VERSION, Codec, header_of, peek_header
@@ -87,11 +87,13 @@ class Trap:
 # ── round trip ───────────────────────────────────────────────────────────────────────────────────
 
 
+@settings(deadline=None)
 @given(packages, st.sampled_from([CODEC, SQUEEZING]))
 def test_a_package_comes_back_as_it_was(sent: TaskPackage, codec: Codec) -> None:
     assert codec.loads(codec.dumps(sent)) == sent
 
 
+@settings(deadline=None)
 @given(packages)
 def test_json_comes_back_as_it_was_or_is_refused(sent: TaskPackage) -> None:
     try:
@@ -102,6 +104,7 @@ def test_json_comes_back_as_it_was_or_is_refused(sent: TaskPackage) -> None:
     assert JSON.loads(text) == sent
 
 
+@settings(deadline=None)
 @given(packages)
 def test_a_signed_text_is_ascii(sent: TaskPackage) -> None:
     assert CODEC.dumps(sent).isascii()
@@ -285,6 +288,7 @@ def test_a_bomb_is_not_unpacked_to_look_at_its_label() -> None:
 # ── hostile texts ────────────────────────────────────────────────────────────────────────────────
 
 
+@settings(deadline=None)
 @given(st.text() | st.text(alphabet="dc1pjz:=AZaz09+/", max_size=60))
 @example("dc1p::")
 @example("dc1pz:AAAA:AAAA")
@@ -299,6 +303,7 @@ def test_arbitrary_text_raises_nothing_but_a_package_error(text: str) -> None:
     raises_only_package_errors(lambda: peek_header(text))
 
 
+@settings(deadline=None)
 @given(packages, st.sampled_from([CODEC, SQUEEZING]), st.data())
 def test_a_changed_text_is_refused(sent: TaskPackage, codec: Codec, data: st.DataObject) -> None:
     text = codec.dumps(sent)
@@ -311,6 +316,7 @@ def test_a_changed_text_is_refused(sent: TaskPackage, codec: Codec, data: st.Dat
     raises_only_package_errors(lambda: peek_header(changed))
 
 
+@settings(deadline=None)
 @given(packages, st.data())
 def test_a_text_cut_short_is_refused(sent: TaskPackage, data: st.DataObject) -> None:
     text = CODEC.dumps(sent)
@@ -321,11 +327,13 @@ def test_a_text_cut_short_is_refused(sent: TaskPackage, data: st.DataObject) -> 
     raises_only_package_errors(lambda: peek_header(text[:length]))
 
 
+@settings(deadline=None)
 @given(st.binary(), st.sampled_from(["p", "j", "pz", "jz"]))
 def test_arbitrary_bytes_under_our_own_signature_raise_nothing_but_a_package_error(body: bytes, flags: str) -> None:
     raises_only_package_errors(lambda: CODEC.loads(signed(body, flags)))
 
 
+@settings(deadline=None)
 @given(st.recursive(st.none() | st.floats() | texts, lambda inner: st.lists(inner) | st.dictionaries(texts, inner)))
 def test_any_json_for_a_header_raises_nothing_but_a_package_error(header: object) -> None:
     text = signed(json.dumps(header).encode() + b"\n")
@@ -334,6 +342,7 @@ def test_any_json_for_a_header_raises_nothing_but_a_package_error(header: object
     raises_only_package_errors(lambda: peek_header(text))
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32))
 def test_a_pickle_without_our_signature_never_runs(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
     touched = tmp_path_factory.getbasetemp() / f"touched-{seed}"

@@ -7,7 +7,7 @@ from dataclasses import FrozenInstanceError
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from django_cluster.core.messages import (
@@ -44,6 +44,7 @@ def package(**changes: object) -> TaskPackage:
     return TaskPackage(header=header).with_options(**changes)
 
 
+@settings(deadline=None)
 @given(options)
 def test_options_come_back_from_the_wire_as_they_were(given: TaskOptions) -> None:
     assert TaskOptions.from_wire(given.to_wire()) == given

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from django_cluster.core.sealing import DIGEST_SIZE, Seal, derive_key, jsoned, pickled, sign
@@ -44,6 +44,7 @@ class Stubborn:
         raise RuntimeError("not me")
 
 
+@settings(deadline=None)
 @given(values)
 def test_any_picklable_value_comes_back(value: object) -> None:
     assert SEAL.open(SEAL.seal(value)) == value
@@ -61,6 +62,7 @@ def test_a_database_may_return_a_memoryview() -> None:
     assert SEAL.open(memoryview(sealed)) == [1, 2]
 
 
+@settings(deadline=None)
 @given(st.binary())
 def test_arbitrary_bytes_raise_nothing_but_a_package_error(data: bytes) -> None:
     for seal in (SEAL, JSON_SEAL):
@@ -69,6 +71,7 @@ def test_arbitrary_bytes_raise_nothing_but_a_package_error(data: bytes) -> None:
                 seal.open(marker + data)
 
 
+@settings(deadline=None)
 @given(values.filter(lambda value: value is not None), st.data())
 def test_a_changed_value_is_refused(value: object, data: st.DataObject) -> None:
     sealed = SEAL.seal(value)
@@ -134,6 +137,7 @@ def test_a_json_value_is_read_under_either_serializer() -> None:
     assert SEAL.open(sealed) == JSON_SEAL.open(sealed) == {"a": [1, None, "ü"]}
 
 
+@settings(deadline=None)
 @given(values)
 def test_json_comes_back_equal_or_is_refused(value: object) -> None:
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from django.dispatch import Signal
 
+from django_cluster.errors import TaskTimeout
 from django_cluster.lifecycle.announce import announce
 from django_cluster.signals import SENDER
 
@@ -39,6 +40,32 @@ def test_a_receiver_that_raises_is_logged_and_the_others_still_hear(caplog: pyte
     assert heard == [True]
     assert "refuse" in caplog.text
     assert "not today" in caplog.text
+
+
+def test_a_receiver_that_exits_is_logged_and_ends_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    signal = Signal()
+
+    def leave(**_: object) -> None:
+        raise SystemExit("going home")
+
+    signal.connect(leave)
+
+    announce(signal)
+
+    assert "going home" in caplog.text
+
+
+@pytest.mark.parametrize("error", [TaskTimeout, KeyboardInterrupt])
+def test_what_stops_a_task_from_outside_passes_through(error: type[BaseException]) -> None:
+    signal = Signal()
+
+    def be_stopped(**_: object) -> None:
+        raise error
+
+    signal.connect(be_stopped)
+
+    with pytest.raises(error):
+        announce(signal)
 
 
 def test_nobody_need_listen() -> None:

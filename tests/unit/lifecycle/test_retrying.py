@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from django_cluster.core.messages import Advice, Outcome, OutcomeStatus
@@ -131,6 +131,7 @@ def test_jitter_takes_up_to_a_quarter_away(luck: float, delay: float) -> None:
     assert sequel_of(outcome(FAILURE), jittery, jitter=lambda: luck).delay == delay
 
 
+@settings(deadline=None)
 @given(
     first=st.floats(0, 1e9),
     attempt=st.integers(1, 10**9),

@@ -1,0 +1,81 @@
+"""What this machine can do, and what it is asked for without ever raising."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from django_cluster.cluster.host import (
+    pin,
+    resident_kilobytes,
+    set_title,
+    share_of_cpus,
+    shared_memory_folder,
+    usable_cpus,
+)
+
+
+@pytest.mark.parametrize(
+    ("per_worker", "shares"),
+    [
+        (1, [[0], [1], [2], [3], [0], [1]]),
+        (2, [[0, 1], [2, 3], [0, 1], [2, 3], [0, 1], [2, 3]]),
+        (3, [[0, 1, 2], [3, 0, 1], [2, 3, 0], [1, 2, 3], [0, 1, 2], [3, 0, 1]]),
+        (4, [[]] * 6),
+        (5, [[]] * 6),
+        (0, [[]] * 6),
+    ],
+)
+def test_processors_are_dealt_as_the_table_says(per_worker: int, shares: list[list[int]]) -> None:
+    assert [share_of_cpus(worker, per_worker, [0, 1, 2, 3]) for worker in range(6)] == shares
+
+
+@settings(deadline=None)
+@given(st.integers(0, 100), st.integers(0, 20), st.sets(st.integers(0, 64), min_size=1))
+def test_a_share_holds_usable_processors_and_none_twice(worker: int, per_worker: int, cpus: set[int]) -> None:
+    share = share_of_cpus(worker, per_worker, sorted(cpus))
+
+    assert set(share) <= cpus
+    assert len(set(share)) == len(share)
+    assert len(share) in (0, per_worker)
+
+
+def test_a_process_may_run_somewhere() -> None:
+    assert usable_cpus()
+
+
+def test_memory_is_measured_now_and_in_kilobytes() -> None:
+    before = resident_kilobytes()
+    ballast = bytearray(os.urandom(1024) * 1024 * 64)
+    during = resident_kilobytes()
+
+    assert 1_000 < before < 10_000_000
+    assert during - before > 0.8 * len(ballast) / 1024
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells where a process may run")
+def test_a_process_that_is_pinned_to_where_it_may_run_stays_there() -> None:
+    before = usable_cpus()
+
+    pin(before)
+    pin([])
+    pin([9999])
+
+    assert usable_cpus() == before
+
+
+def test_a_title_may_always_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "setproctitle", None)
+
+    set_title("qcluster tests")
+
+
+def test_the_folder_for_shared_memory_is_one() -> None:
+    folder = shared_memory_folder()
+
+    assert folder is None or Path(folder).is_dir()

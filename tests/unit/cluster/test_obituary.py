@@ -1,0 +1,136 @@
+"""What is said of the dead: how they ended, and which of their jobs ran then."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from django_cluster.cluster.obituary import Death, crash_file, death_of, obituaries
+from django_cluster.cluster.scoreboard import Cause, Order, Row, State
+from django_cluster.core.codec import Codec
+from django_cluster.core.messages import Job, OutcomeStatus, TaskHeader, TaskOptions, TaskPackage
+from django_cluster.core.sealing import Seal
+from tests.conftest import make_settings
+
+SIGNING = make_settings().signing
+CODEC = Codec(SIGNING)
+
+
+def row(**changes: Any) -> Row:
+    dead = Row(
+        seat=3,
+        pid=4711,
+        state=State.BUSY,
+        running=0,
+        begun=0,
+        done=0,
+        rss=0,
+        started=0.0,
+        deadline=0.0,
+        order=Order.STAY,
+        cause=Cause.NONE,
+        exit=-9,
+        peak=0,
+        revoked=0,
+    )
+    return replace(dead, **changes)
+
+
+def job(number: int, *args: Any) -> Job:
+    header = TaskHeader(
+        id=f"{number:032x}", name=f"task {number}", func="a.b", enqueued_at=5.0, options=TaskOptions(group="letters")
+    )
+    body = CODEC.verify(CODEC.dumps(TaskPackage(header=header, args=args)))
+    return Job(number, body, f"receipt {number}", 2)
+
+
+@pytest.mark.parametrize(
+    ("dead", "kind", "words"),
+    [
+        (None, "WorkerLost", "nobody saw how"),
+        (row(exit=None), "WorkerLost", "nobody saw how"),
+        (row(exit=-9), "WorkerLost", "signal 9 (SIGKILL). Perhaps it ran out of memory."),
+        (row(exit=-11), "WorkerLost", "signal 11 (SIGSEGV)."),
+        (row(exit=-64), "WorkerLost", "signal 64"),
+        (row(exit=-99), "WorkerLost", "signal 99 (unknown)"),
+        (row(exit=3), "WorkerLost", "exit code 3"),
+        (row(exit=0), "WorkerLost", "exit code 0"),
+        (row(exit=-9, cause=Cause.TIMEOUT), "TaskTimeout", "time limit"),
+        (row(exit=-9, cause=Cause.MEMORY), "OutOfMemory", "max_rss_kill"),
+        (row(exit=-9, cause=Cause.OUT_OF_MEMORY), "OutOfMemory", "The machine ran out of memory"),
+        (row(exit=-9, peak=1234), "WorkerLost", "up to 1234 kB"),
+    ],
+    ids=str,
+)
+def test_a_death_is_told_in_words(dead: Row | None, kind: str, words: str) -> None:
+    failure = Death(dead).failure
+
+    assert failure.kind == kind
+    assert words in failure.message
+
+
+def test_a_death_by_the_hard_limit_is_not_blamed_on_memory() -> None:
+    assert "memory" not in Death(row(cause=Cause.TIMEOUT)).failure.message
+
+
+def test_the_stack_that_a_crash_left_behind_is_kept_and_its_file_cleared_away(tmp_path: Path) -> None:
+    crash_file(tmp_path, 3).write_text("Fatal Python error: Segmentation fault")
+
+    first, second = death_of(row(exit=-11), tmp_path, 3), death_of(row(exit=-11), tmp_path, 3)
+
+    assert first.failure.traceback == "Fatal Python error: Segmentation fault"
+    assert second.failure.traceback == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_death_says_for_how_long_the_task_had_run(tmp_path: Path) -> None:
+    death = death_of(row(started=time.monotonic() - 100), tmp_path, 3)
+
+    assert 100 <= death.ran_for < 105
+    assert "had run for 10" in death.failure.message
+
+
+def test_the_job_that_ran_over_is_a_timeout_and_those_it_had_finished_before_are_lost() -> None:
+    dead = row(running=2, begun=2, cause=Cause.TIMEOUT)
+
+    first, second = obituaries([job(1), job(2)], Death(dead), CODEC, "worker 1")
+
+    assert (first.status, second.status) == (OutcomeStatus.LOST, OutcomeStatus.TIMEOUT)
+
+
+def test_without_a_row_everything_is_lost() -> None:
+    (outcome,) = obituaries([job(1)], Death(None), CODEC, "worker")
+
+    assert outcome.status == OutcomeStatus.LOST
+
+
+def test_an_obituary_says_whose_it_is_and_keeps_the_arguments() -> None:
+    (outcome,) = obituaries([job(1, "x", 2)], Death(row(running=1)), CODEC, "worker 4711")
+
+    assert (outcome.number, outcome.receipt, outcome.attempt) == (1, "receipt 1", 2)
+    assert (outcome.id, outcome.name, outcome.func) == (f"{1:032x}", "task 1", "a.b")
+    assert outcome.options == {"group": "letters"}
+    assert (outcome.enqueued_at, outcome.worker) == (5.0, "worker 4711")
+    assert Seal(SIGNING.secret).open(outcome.arguments) == (("x", 2), {})
+    assert outcome.failure is not None
+    assert type(outcome.failure) is tuple
+
+
+def test_a_run_began_when_its_worker_said_so() -> None:
+    death = Death(row(running=2), ran_for=100.0)
+
+    (outcome,) = obituaries([job(2)], death, CODEC, "worker 1")
+
+    assert 100 <= outcome.stopped_at - outcome.started_at < 105
+
+
+def test_of_a_package_of_another_version_there_is_an_obituary_too() -> None:
+    (outcome,) = obituaries([Job(1, b'p{"v": 99}\n', "r", 1)], Death(row(running=1)), CODEC, "worker 1")
+
+    assert outcome.status == OutcomeStatus.REJECTED
+    assert outcome.payload is not None
+    assert CODEC.verify(outcome.payload) == b'p{"v": 99}\n'

@@ -1,0 +1,61 @@
+"""The window of a worker: bounded, quick to shut, and wide only for quick tasks."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from django_cluster.cluster.window import Window
+
+durations = st.lists(st.floats(0, 1e5), max_size=200)
+
+
+def after(*seconds: float) -> Window:
+    window = Window()
+    for each in seconds:
+        window.learn(each)
+    return window
+
+
+def test_a_new_worker_asks_for_one() -> None:
+    assert Window().size == 1
+
+
+@settings(deadline=None)
+@given(durations)
+def test_the_window_stays_within_its_bounds(seconds: list[float]) -> None:
+    assert 1 <= after(*seconds).size <= Window.LARGEST
+
+
+@settings(deadline=None)
+@given(durations, st.floats(Window.PATIENCE * 1.001, 1e5))
+def test_one_slow_task_shuts_it_at_once(seconds: list[float], slow: float) -> None:
+    assert after(*seconds, slow).size == 1
+
+
+@settings(deadline=None)
+@given(durations, st.floats(0, 1))
+def test_it_at_most_doubles(seconds: list[float], last: float) -> None:
+    window = after(*seconds)
+    before = window.size
+
+    window.learn(last)
+
+    assert window.size <= 2 * before
+
+
+def test_empty_tasks_open_it_all_the_way() -> None:
+    assert after(*[1e-5] * 200).size == Window.LARGEST
+
+
+@pytest.mark.parametrize("seconds", [0.0005, 0.001, 0.004, 0.01])
+def test_what_a_worker_holds_is_a_few_milliseconds_of_work(seconds: float) -> None:
+    size = after(*[seconds] * 300).size
+
+    assert size * seconds <= Window.PATIENCE
+    assert (size + 2) * seconds > Window.PATIENCE / 2
+
+
+def test_slow_tasks_are_held_one_at_a_time() -> None:
+    assert after(*[0.5] * 50).size == 1
