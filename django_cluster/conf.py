@@ -70,6 +70,11 @@ def caches() -> dict[str, Any]:
     return dict(settings.CACHES)
 
 
+def debugging() -> bool:
+    """Whether this is somebody's own machine, as far as ``DEBUG`` tells."""
+    return bool(settings.DEBUG)
+
+
 @cache
 def _load(cluster: str | None) -> Settings:
     found = review_settings(cluster)

@@ -1,0 +1,103 @@
+"""Verdict → text for people, JSON for programs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from django_cluster.chaos.evidence import Evidence
+from django_cluster.chaos.plan import Target
+from django_cluster.chaos.verdict import Reason, Recovery, Verdict
+
+
+def as_text(evidence: Evidence, verdict: Verdict) -> str:
+    lines = [f"{evidence.seconds:g} seconds on {evidence.broker}, seed {evidence.seed}", ""]
+    lines += [f"  {name:<18}{value}" for name, value in _table(evidence, verdict)]
+    lines.append("")
+    if verdict.findings:
+        lines += ["The promise was broken:", *(f"- {finding}" for finding in verdict.findings)]
+    else:
+        lines.append("Nothing was lost, and nothing was done twice but what was killed.")
+    return "\n".join(lines)
+
+
+def _table(evidence: Evidence, verdict: Verdict) -> Iterator[tuple[str, str]]:
+    yield "Killed", _killed(evidence)
+    pauses = [hit.seconds for hit in evidence.hits if hit.target is Target.SERVER]
+    if pauses:
+        yield "Server paused", f"{len(pauses)} ×, {sum(pauses):.1f} s in all, {max(pauses):.1f} s at most"
+    yield "Enqueued", str(verdict.enqueued)
+    if verdict.refused:
+        yield "Refused", f"{verdict.refused} calls"
+    yield "Finished", str(verdict.finished)
+    yield "Lost", str(len(verdict.lost))
+    yield "Repeated", _repeated(verdict)
+    yield (
+        "Rows",
+        (
+            f"{len(evidence.rows)}: {len(verdict.missing_rows)} missing, {len(verdict.doubled_rows)} doubled, "
+            f"{len(verdict.failed_rows)} failed, {len(verdict.strange_rows)} of nobody"
+        ),
+    )
+    yield "Slowest recovery", _recovery(evidence, verdict.slowest_recovery)
+    yield "Slowest task", f"{verdict.slowest_task:.2f} s from being enqueued to its end"
+    yield "Slowest call", f"{verdict.slowest_call:.2f} s to enqueue a task"
+    messages = [f"{evidence.messages_left} messages"] if evidence.messages_left else []
+    yield "Left behind", ", ".join([*evidence.left, *messages]) or "nothing"
+
+
+def _killed(evidence: Evidence) -> str:
+    counts = Counter(hit.target for hit in evidence.hits if hit.pid)
+    parts = [f"{counts[target]} {target}{'' if counts[target] == 1 else 's'}" for target in Target if counts[target]]
+    return ", ".join(parts) or "nobody"
+
+
+def _repeated(verdict: Verdict) -> str:
+    total = sum(verdict.repeated.values())
+    parts = [f"{verdict.repeated[reason]} because {reason}" for reason in Reason if verdict.repeated.get(reason)]
+    return f"{total}: {', '.join(parts)}" if parts else "0"
+
+
+def _recovery(evidence: Evidence, recovery: Recovery | None) -> str:
+    if recovery is None:
+        return "nothing to recover from"
+    done = "paused" if recovery.hit.target is Target.SERVER else "killed"
+    at = recovery.hit.at - evidence.began
+    return f"{recovery.seconds:.2f} s, after the {recovery.hit.target} was {done} at {at:.2f} s"
+
+
+def as_json(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
+    recovery = verdict.slowest_recovery
+    return {
+        "ok": not verdict.findings,
+        "broker": evidence.broker,
+        "seed": evidence.seed,
+        "seconds": evidence.seconds,
+        "hits": [_hit(evidence, number) for number in range(len(evidence.hits))],
+        "enqueued": verdict.enqueued,
+        "refused": verdict.refused,
+        "finished": verdict.finished,
+        "lost": len(verdict.lost),
+        "repeated": {reason.name.lower(): verdict.repeated.get(reason, 0) for reason in Reason},
+        "rows": {
+            "all": len(evidence.rows),
+            "missing": len(verdict.missing_rows),
+            "doubled": len(verdict.doubled_rows),
+            "failed": len(verdict.failed_rows),
+            "strange": len(verdict.strange_rows),
+        },
+        "slowest_recovery": None if recovery is None else round(recovery.seconds, 3),
+        "slowest_recovery_after": None if recovery is None else recovery.hit.target.value,
+        "slowest_task": round(verdict.slowest_task, 3),
+        "slowest_call": round(verdict.slowest_call, 3),
+        "left": list(evidence.left),
+        "messages_left": evidence.messages_left,
+        "findings": list(verdict.findings),
+    }
+
+
+def _hit(evidence: Evidence, number: int) -> dict[str, Any]:
+    hit = evidence.hits[number]
+    said: dict[str, Any] = {"at": round(hit.at - evidence.began, 3), "target": hit.target.value}
+    return {**said, "pid": hit.pid} if hit.pid else {**said, "seconds": round(hit.seconds, 3)}

@@ -1,0 +1,181 @@
+"""Evidence → verdict: a pure function, and the definitions that it rests on.
+
+*Lost* is a task that ``async_task`` accepted and that has no row of success, or never ran to its end.
+
+*Repeated* is every run of a task but its first. A repetition is *explained* when something that we killed
+between the two beginnings takes with it what only it knew:
+
+- the worker that ran the task before (its outcome may not have been filed yet),
+- the sentinel of that worker (its whole crew goes with it),
+- the pusher that kept the lease alive. This one explains a repetition only after a time in which a lease can
+  have run out; any sooner, somebody has run the task for another reason.
+
+Nothing else explains one: not a killed monitor or scheduler, and no pause of the server, because a pause is
+never longer than what a lease survives.
+
+*Refused* is a call that raised ``BrokerError``. It is explained when the server was paused a moment before.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from itertools import pairwise
+
+from django_cluster.chaos.evidence import Call, Evidence, Execution, Hit
+from django_cluster.chaos.plan import Target
+
+LEASE_LEFT = 0.5
+"""The part of a lease that is left at any moment: it is renewed when a third has gone, perhaps a little late."""
+AFTERMATH = 15.0
+"""Seconds after a pause in which a call may still be refused: the time-outs of the clients."""
+
+
+class Reason(StrEnum):
+    """Why a task ran again."""
+
+    WORKER = "its worker was killed"
+    SENTINEL = "its sentinel was killed"
+    PUSHER = "the pusher that kept its lease was killed"
+    NONE = "nobody was killed"
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """How long it took after a hit until the next task was settled."""
+
+    seconds: float
+    hit: Hit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The books of a run."""
+
+    enqueued: int
+    finished: int
+    lost: Sequence[str]
+    repeated: Mapping[Reason, int]
+    unexplained: Sequence[Execution]
+    missing_rows: Sequence[str]
+    doubled_rows: Sequence[str]
+    failed_rows: Sequence[str]
+    strange_rows: Sequence[str]
+    """Rows of tasks that nobody enqueued."""
+    refused: int
+    refused_for_nothing: Sequence[Call]
+    slowest_call: float
+    slowest_task: float
+    """Seconds from being enqueued to the end of its last run."""
+    slowest_recovery: Recovery | None
+    findings: Sequence[str]
+    """Every broken promise, in a sentence; none when all is well."""
+
+
+def judge(evidence: Evidence) -> Verdict:
+    accepted = [call.task for call in evidence.calls if call.accepted]
+    by_task = _by_task(evidence.executions)
+    completed = {run.task for run in evidence.executions if run.ended is not None}
+    rows = Counter(row.task for row in evidence.rows)
+    succeeded = {row.task for row in evidence.rows if row.success}
+    known = {call.task for call in evidence.calls}
+    repetitions = [
+        (again, _reason(before, again, evidence)) for runs in by_task.values() for before, again in pairwise(runs)
+    ]
+    in_vain = [call for call in evidence.calls if not call.accepted and not _was_paused(call, evidence.hits)]
+    verdict = Verdict(
+        enqueued=len(accepted),
+        finished=sum(task in succeeded for task in accepted),
+        lost=[task for task in accepted if task not in succeeded or task not in completed],
+        repeated=Counter(reason for _, reason in repetitions),
+        unexplained=[again for again, reason in repetitions if reason is Reason.NONE],
+        missing_rows=[task for task in accepted if task not in rows],
+        doubled_rows=[task for task, count in rows.items() if count > 1],
+        failed_rows=[row.task for row in evidence.rows if not row.success],
+        strange_rows=[task for task in rows if task not in known],
+        refused=sum(not call.accepted for call in evidence.calls),
+        refused_for_nothing=in_vain,
+        slowest_call=max((call.ended - call.began for call in evidence.calls), default=0.0),
+        slowest_task=_slowest_task(evidence, by_task),
+        slowest_recovery=_slowest_recovery(evidence),
+        findings=(),
+    )
+    return replace(verdict, findings=[*_findings(verdict, evidence), *evidence.incidents])
+
+
+def _by_task(executions: Sequence[Execution]) -> dict[str, list[Execution]]:
+    found = defaultdict(list)
+    for run in sorted(executions, key=lambda run: run.began):
+        found[run.task].append(run)
+    return found
+
+
+def _reason(before: Execution, again: Execution, evidence: Evidence) -> Reason:
+    sentinel = evidence.sentinels.get(before.pid)
+    between = [hit for hit in evidence.hits if before.began - evidence.lease <= hit.at < again.began]
+    if any(hit.pid == before.pid and hit.at >= before.began for hit in between):
+        return Reason.WORKER
+    of_its_crew = [hit for hit in between if hit.sentinel == sentinel]
+    if any(hit.target is Target.SENTINEL and hit.at >= before.began for hit in of_its_crew):
+        return Reason.SENTINEL
+    # The job may have waited in its worker's hands when the pusher died, and have begun after that.
+    if any(hit.target is Target.PUSHER and again.began - hit.at >= LEASE_LEFT * evidence.lease for hit in of_its_crew):
+        return Reason.PUSHER
+    return Reason.NONE
+
+
+def _was_paused(call: Call, hits: Sequence[Hit]) -> bool:
+    return any(
+        hit.target is Target.SERVER and hit.at <= call.ended and call.began <= hit.at + hit.seconds + AFTERMATH
+        for hit in hits
+    )
+
+
+def _slowest_task(evidence: Evidence, by_task: Mapping[str, Sequence[Execution]]) -> float:
+    times = [
+        run.ended - call.began for call in evidence.calls for run in by_task.get(call.task, ()) if run.ended is not None
+    ]
+    return max(times, default=0.0)
+
+
+def _slowest_recovery(evidence: Evidence) -> Recovery | None:
+    """A hit after which there was nothing left to settle says nothing."""
+    moments = [look.at for before, look in pairwise(evidence.looks) if look.done > before.done]
+    recoveries = []
+    for hit in evidence.hits:
+        place = bisect_right(moments, hit.at)
+        if place < len(moments):
+            recoveries.append(Recovery(moments[place] - hit.at, hit))
+    return max(recoveries, key=lambda recovery: recovery.seconds, default=None)
+
+
+def _findings(verdict: Verdict, evidence: Evidence) -> Iterator[str]:
+    if not verdict.enqueued:
+        yield "Nothing was enqueued, so nothing is proved."
+    for tasks, what in (
+        (verdict.lost, "were accepted, and are lost"),
+        (verdict.missing_rows, "were accepted, and have no row"),
+        (verdict.doubled_rows, "have more than one row"),
+        (verdict.failed_rows, "have a row that says they failed, which they cannot"),
+        (verdict.strange_rows, "have a row, and were never enqueued"),
+    ):
+        if tasks:
+            yield f"{len(tasks)} tasks {what}: {_some(tasks)}."
+    if verdict.unexplained:
+        runs = [f"{run.task} (by {run.pid}, at {run.began - evidence.began:.2f} s)" for run in verdict.unexplained]
+        yield f"{len(runs)} runs were repetitions although nobody had killed what held the task: {_some(runs)}."
+    if verdict.refused_for_nothing:
+        reasons = sorted({call.reason for call in verdict.refused_for_nothing})
+        yield f"{len(verdict.refused_for_nothing)} calls were refused although no server was paused: {_some(reasons)}"
+    if evidence.messages_left:
+        yield f"{evidence.messages_left} messages were left in the queue."
+    if evidence.left:
+        yield f"Left behind: {', '.join(evidence.left)}."
+
+
+def _some(things: Sequence[str], limit: int = 5) -> str:
+    more = f" and {len(things) - limit} more" if len(things) > limit else ""
+    return ", ".join(things[:limit]) + more

@@ -1,0 +1,129 @@
+"""The cluster under fire: who its processes are, how one of them is killed, and who is left in the end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from django_cluster.chaos.evidence import Birth, Hit, births_from
+from django_cluster.chaos.journal import Reader, note
+from django_cluster.chaos.plan import Target
+from django_cluster.chaos.processes import children_of, is_alive, own_birth, private_folder_of
+from django_cluster.chaos.stage import Stage
+from django_cluster.cluster.cluster import Cluster
+from django_cluster.errors import ClusterError
+from django_cluster.signals import post_spawn
+
+MISSING = 10.0
+"""Seconds to wait for a victim that is being replaced."""
+LEFT_ALONE = 20.0
+"""Seconds after the end in which every process has to be gone: an orphan may take some to file what it holds."""
+GLANCE = 0.01
+
+
+class Victims:
+    """Starts the cluster on the stage, again when its sentinel was killed, and keeps the list of the born."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._register = Reader(stage.births)
+        self._cluster = Cluster(stage.settings)
+        self._folders: set[Path] = set()
+        self.births: list[Birth] = []
+        self.incidents: list[str] = []
+
+    # ── life ─────────────────────────────────────────────────────────────────────────────────────
+
+    def start(self) -> None:
+        """Raises ``ClusterError`` when it does not come up."""
+        post_spawn.connect(self._note_birth, dispatch_uid="django_cluster.chaos")
+        self._start()
+
+    def _start(self) -> None:
+        folder = private_folder_of(self._cluster.start())
+        if folder is not None:
+            self._folders.add(folder)
+
+    def _note_birth(self, proc_name: str, **_: Any) -> None:
+        """In the new process: say who we are."""
+        role = proc_name.partition(" ")[0]
+        note(self._stage.births, os.getpid(), os.getppid(), own_birth(), role)
+
+    def look_after(self) -> None:
+        """A sentinel that has ended although nobody killed it is an incident; another takes its place."""
+        if self._cluster.is_running:
+            return
+        self.incidents.append(f"The sentinel ended by itself, with exit code {self._cluster.stop()}.")
+        self._start()
+
+    def stop(self) -> None:
+        """Gracefully; the exit code must say so."""
+        code = self._cluster.stop()
+        if code not in (0, None):
+            self.incidents.append(f"The cluster was stopped gracefully, and ended with exit code {code}.")
+        post_spawn.disconnect(dispatch_uid="django_cluster.chaos")
+
+    # ── blows ────────────────────────────────────────────────────────────────────────────────────
+
+    def kill(self, target: Target, pick: float) -> Hit | None:
+        """SIGKILL one of those who are ``target``; None when there was none to be found."""
+        if target is Target.SENTINEL:
+            return self._kill_sentinel()
+        sentinel, until = self._cluster.pid or 0, time.monotonic() + MISSING
+        while not (candidates := self._living(target, sentinel)):
+            if time.monotonic() > until or not self._cluster.is_running:
+                self.incidents.append(f"There was no {target} for {MISSING:g} seconds.")
+                return None
+            time.sleep(GLANCE)
+        pid = candidates[int(pick * len(candidates))]
+        return self._kill(Hit(time.monotonic(), target, pid, sentinel))
+
+    def _living(self, target: Target, sentinel: int) -> list[int]:
+        """Only a living child of our own sentinel is ever killed, whatever the register says."""
+        self._hear_of_births()
+        children = set(children_of(sentinel))
+        return [b.pid for b in self.births if b.role is target and b.sentinel == sentinel and b.pid in children]
+
+    def _kill(self, hit: Hit) -> Hit | None:
+        try:
+            os.kill(hit.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return None
+        return hit
+
+    def _kill_sentinel(self) -> Hit | None:
+        pid = self._cluster.pid or 0
+        hit = self._kill(Hit(time.monotonic(), Target.SENTINEL, pid, pid))
+        self._cluster.stop()
+        self._start()
+        return hit
+
+    def _hear_of_births(self) -> None:
+        self.births += births_from(self._register.news())
+
+    # ── the end ──────────────────────────────────────────────────────────────────────────────────
+
+    def left_behind(self) -> list[str]:
+        """Processes and folders that outlived the cluster; they are then ended and deleted."""
+        self._hear_of_births()
+        until = time.monotonic() + LEFT_ALONE
+        while (living := [b for b in self.births if is_alive(b.pid, b.birth)]) and time.monotonic() < until:
+            time.sleep(GLANCE)
+        for survivor in living:
+            with suppress(ProcessLookupError):
+                os.kill(survivor.pid, signal.SIGKILL)
+        folders = sorted(folder for folder in self._folders if folder.exists())
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+        return [*(f"{b.role} {b.pid}" for b in living), *map(str, folders)]
+
+    def abandon(self) -> None:
+        """End whoever is there, as quickly as can be; for a run that is broken off."""
+        post_spawn.disconnect(dispatch_uid="django_cluster.chaos")
+        with suppress(ClusterError):
+            self._cluster.stop(patience=1.0)

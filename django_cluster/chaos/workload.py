@@ -1,0 +1,39 @@
+"""The load: small tasks that bear witness of their own execution."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Iterator
+
+from django_cluster.chaos.journal import note
+
+LONG_EVERY = 10.0
+"""Seconds between two tasks that run for longer than a lease."""
+LONG = 1.3
+"""How much longer."""
+BEGUN, ENDED = "begun", "ended"
+
+
+def work(path: str, task: str, seconds: float) -> None:
+    """One task: notes that it begins, works for a while, notes that it has ended.
+
+    Two notes, because a run that was cut off must be seen too.
+    """
+    note(path, BEGUN, task, os.getpid(), time.monotonic())
+    time.sleep(seconds)
+    note(path, ENDED, task, os.getpid(), time.monotonic())
+
+
+def durations(seed: int, rate: float, lease: float) -> Iterator[float]:
+    """For ever: how long each task works. Most are quick, some take a moment, and a few outlast a lease."""
+    dice = random.Random(seed)  # noqa: S311  dice that can be thrown again, not a secret
+    between = max(1, round(rate * LONG_EVERY))
+    number = 0
+    while True:
+        if number % between == between // 4:
+            yield lease * LONG
+        else:
+            yield dice.uniform(0.0, 0.005) if dice.random() < 0.9 else dice.uniform(0.01, 0.2)
+        number += 1

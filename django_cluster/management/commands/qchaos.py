@@ -1,0 +1,133 @@
+"""``manage.py qchaos``: a rehearsal of disaster, with the project's own settings."""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import sys
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.utils.translation import gettext as _
+
+from django_cluster.chaos.evidence import Evidence
+from django_cluster.chaos.pausing import Pausing
+from django_cluster.chaos.report import as_json, as_text
+from django_cluster.chaos.run import Run, Wishes
+from django_cluster.chaos.stage import Stage
+from django_cluster.chaos.verdict import judge
+from django_cluster.conf import debugging, load_settings
+from django_cluster.core.settings import Settings
+from django_cluster.errors import ClusterError
+
+WARNING = """\
+DEBUG is off, so this may be a live site. qchaos starts a cluster of its own, with these settings:
+
+    queue     chaos-..., a new one, on the broker that the settings name ({broker})
+    rows      about {rows}, in the database that the settings name; deleted at the end
+    killed    processes of this cluster, and no others
+    paused    {paused}
+
+No task and no schedule of yours is touched, but the load is real. Add --yes if that is what you want."""
+
+COULD_NOT_RUN = 2
+
+
+class Command(BaseCommand):
+    """Parses, loads the settings, hands over, prints the books."""
+
+    help = _(
+        "Runs a scratch cluster under load, kills its processes at random, and says what was lost and what was "
+        "done twice. Exit code: 0 = every promise was kept, 1 = one was broken, 2 = it could not run."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        default, add = Wishes(), parser.add_argument
+        add("-n", "--name", help=_("Cluster whose settings to use; one of ALT_CLUSTERS."))
+        add("--seconds", type=float, default=default.seconds, help=_("How long to send tasks (%(default)s)."))
+        add("--rate", type=float, default=default.rate, help=_("Tasks to send in a second (%(default)s)."))
+        add("--every", type=float, default=default.every, help=_("Mean seconds between two faults (%(default)s)."))
+        add("--lease", type=float, default=default.lease, help=_("Seconds of a lease, instead of retry (%(default)s)."))
+        add("--seed", type=int, help=_("Repeat the plan of an earlier run."))
+        add("--sentinel", action="store_true", help=_("Kill the sentinel too, and start another."))
+        add("--pause-broker", type=int, metavar="PID", help=_("Pause this process and its children now and then."))
+        add("--pause-command", default="", help=_("Shell command that pauses the broker's server."))
+        add("--resume-command", default="", help=_("Shell command that lets it go on."))
+        add("--keep", action="store_true", help=_("Keep the rows, and the folder with the log."))
+        add("--json", action="store_true", help=_("Print the figures as JSON."))
+        add("--yes", action="store_true", help=_("Run although DEBUG is off."))
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        settings = load_settings(options["name"])
+        try:
+            wishes = wishes_from(options)
+            insist(settings, wishes, yes=options["yes"])
+            stage = Stage.set_up(settings, wishes.lease)
+            evidence = self._rehearse(stage, wishes, options["verbosity"])
+        except ClusterError as error:
+            raise CommandError(str(error), returncode=COULD_NOT_RUN) from error
+        verdict = judge(evidence)
+        self.stdout.write(json.dumps(as_json(evidence, verdict)) if options["json"] else as_text(evidence, verdict))
+        if wishes.keep or verdict.findings:
+            self.stderr.write(f"The log and the journals are in {stage.folder}.")
+        else:
+            stage.clear_away()
+        if verdict.findings:
+            sys.exit(1)
+
+    def _rehearse(self, stage: Stage, wishes: Wishes, verbosity: int) -> Evidence:
+        def say(sentence: str) -> None:
+            if verbosity:
+                self.stderr.write(sentence)
+
+        say(f"{wishes.seconds:g} seconds under fire, seed {wishes.seed}; the log is {stage.log}.")
+        try:
+            with logging_to(stage, on_screen=verbosity > 1):
+                return Run(stage, wishes, say).run()
+        except ClusterError as error:
+            raise ClusterError(f"{error} See {stage.log}.") from error
+        except BaseException:
+            stage.clear_away()
+            raise
+
+
+def wishes_from(options: dict[str, Any]) -> Wishes:
+    """Raises ``ClusterError`` for wishes that cannot be fulfilled."""
+    numbers = {name: options[name] for name in ("seconds", "rate", "every", "lease")}
+    if wrong := [name for name, value in numbers.items() if not value > 0]:
+        raise ClusterError(f"--{wrong[0]} has to be more than 0.")
+    pausing = Pausing(options["pause_broker"], options["pause_command"], options["resume_command"])
+    pausing.check()
+    seed = secrets.randbelow(1_000_000) if options["seed"] is None else options["seed"]
+    return Wishes(seed=seed, pausing=pausing, sentinel=options["sentinel"], keep=options["keep"], **numbers)
+
+
+def insist(settings: Settings, wishes: Wishes, *, yes: bool) -> None:
+    """Raises ``ClusterError`` where this may be a live site and nobody has said that it is meant."""
+    if yes or debugging():
+        return
+    paused = "the broker's server, for everybody, again and again" if wishes.pausing.possible else "nothing"
+    rows = int(wishes.rate * wishes.seconds)
+    raise ClusterError(WARNING.format(broker=settings.broker.kind, rows=rows, paused=paused))
+
+
+@contextmanager
+def logging_to(stage: Stage, *, on_screen: bool) -> Iterator[None]:
+    """Within the block the log of the cluster goes to the stage: what it says of the killed is no news here."""
+    logger = logging.getLogger("django_cluster")
+    before = (logger.handlers, logger.level, logger.propagate)
+    file = logging.FileHandler(stage.log)
+    handlers: list[logging.Handler] = [file, *([logging.StreamHandler()] if on_screen else [])]
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("%(asctime)s [%(process)d] %(levelname)s %(message)s"))
+    logger.handlers, logger.propagate = handlers, False
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.handlers, logger.level, logger.propagate = before
+        file.close()
