@@ -1,0 +1,34 @@
+"""A program that has a cluster inside: what it does with it stands on the command line."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+
+import django
+
+# Here and not in main(): the processes of a cluster that is spawned import this module, and nothing else of ours.
+logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
+django.setup()
+
+from django_cluster.cluster.cluster import Cluster  # noqa: E402  Django comes first
+from django_cluster.conf import load_settings  # noqa: E402
+from django_cluster.tasks import async_task, result  # noqa: E402
+
+logger = logging.getLogger("embedded")
+
+
+def main(manner: str) -> None:
+    cluster = Cluster(load_settings())
+    cluster.start()
+    logger.info("started")
+    if manner == "tidy":
+        answer = result(async_task("tests.sample.tasks.add", 20, 22), wait=20_000)
+        logger.info("answer %s, exit code %s, running %s", answer, cluster.stop(), cluster.is_running)
+    elif manner == "hanging":
+        time.sleep(60)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

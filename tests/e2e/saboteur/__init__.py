@@ -1,0 +1,1 @@
+"""An app that hurts the cluster from within, as a broken project does."""

@@ -1,0 +1,124 @@
+"""Tasks that only a whole cluster can survive."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from pathlib import Path
+from typing import NoReturn
+
+from tests.sample.tasks import hang_deaf, touch
+
+
+def hang_the_first_time(path: str, seconds: float = 60) -> int:
+    """Hang in the first run; later runs return at once which run they are."""
+    touch(path)
+    runs = len(Path(path).read_text().splitlines())
+    if runs == 1:
+        time.sleep(seconds)
+    return runs
+
+
+def swallow_everything(seconds: float) -> None:
+    """Run to the end whatever is raised in it."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            time.sleep(end - time.monotonic())
+        except BaseException:  # noqa: BLE001  that is the point
+            continue
+
+
+def stay_in_c() -> None:
+    """A loop in C that never looks for signals."""
+    deque(itertools.repeat(0), maxlen=0)
+
+
+def recurse() -> None:
+    recurse()
+
+
+def segfault() -> None:
+    ctypes.string_at(0)
+
+
+def close_every_descriptor() -> None:
+    """As a daemon would: the lines of the worker are among them."""
+    os.closerange(3, 1024)
+
+
+def close_standard_streams() -> None:
+    sys.stdout.close()
+    sys.stderr.close()
+    os.closerange(0, 3)
+
+
+def fork_and_die(path: str) -> None:
+    """Leave a child that holds a copy of everything the worker has open, until the file disappears."""
+    touch(path)
+    if os.fork() == 0:
+        while Path(path).exists():
+            time.sleep(0.02)
+        os._exit(0)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def run_child() -> int | None:
+    """Have a child process do something."""
+    child = multiprocessing.get_context("fork").Process(target=len, args=("abc",))
+    child.start()
+    child.join()
+    return child.exitcode
+
+
+def leave_program_behind() -> int:
+    """Start a program that goes on when the task is over; returns its process id."""
+    _programs.append(subprocess.Popen(["sleep", "60"]))
+    return _programs[-1].pid
+
+
+_programs: list[subprocess.Popen[bytes]] = []
+
+
+def fork_and_forget(path: str) -> None:
+    """Fork a child that comes back from the task as well, and then hang where no exception comes through."""
+    child = os.fork()
+    touch(path, str(os.getpid()))
+    if child:
+        os.waitpid(child, 0)
+        hang_deaf(60)
+
+
+def leave_thread_behind() -> None:
+    """Start a thread for which the interpreter would wait for ever."""
+    threading.Thread(target=threading.Event().wait).start()
+
+
+def say_and_wait_for(path: str, end: str, seconds: float = 30) -> None:
+    """Say that it has begun, and go on until the file ``end`` appears."""
+    touch(path)
+    until = time.monotonic() + seconds
+    while not Path(end).exists() and time.monotonic() < until:
+        time.sleep(0.01)
+
+
+def open_transaction_and_fail() -> NoReturn:
+    """Fail in the middle of a transaction that nobody ends."""
+    from django.db import connection, transaction
+
+    transaction.set_autocommit(False)
+    connection.cursor().execute("SELECT 1")
+    raise ValueError("no luck")
+
+
+def hold_for_a_moment(megabytes: int) -> int:
+    """Use that much more memory, and give it back before the end."""
+    return len(bytearray(os.urandom(1024) * 1024 * megabytes))

@@ -1,0 +1,99 @@
+"""Who gets what and when: no task waits behind a slow one while another worker has nothing to do."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.conftest import wait_until
+from tests.e2e.conftest import MakeProject
+from tests.e2e.project import Project
+
+on_both_brokers = pytest.mark.parametrize("broker", ["orm", "redis"])
+
+
+def open_the_windows(project: Project) -> None:
+    """Let the workers learn that tasks are quick, so that they ask for many at once."""
+    project.enqueue_many("tests.sample.tasks.nothing", [()] * 500)
+    wait_until(lambda: project.count() == 500, because="the no-ops should be done")
+
+
+@on_both_brokers
+def test_quick_tasks_do_not_wait_behind_a_slow_one(make_project: MakeProject, broker: str) -> None:
+    project = make_project(broker)
+    project.start()
+    open_the_windows(project)
+    end = project.folder / "end"
+
+    slow = project.enqueue("tests.e2e.tasks.say_and_wait_for", str(project.trace), str(end))
+    quick = project.enqueue_many("tests.sample.tasks.nothing", [()] * 100)
+
+    assert all(project.wait_for_row(task_id, within=5).success for task_id in quick)
+    assert project.row(slow) is None
+    end.touch()
+    assert project.wait_for_row(slow).success
+
+
+@on_both_brokers
+def test_tasks_that_were_handed_out_behind_a_slow_one_are_taken_back(make_project: MakeProject, broker: str) -> None:
+    project = make_project(broker)
+    open_end = project.folder / "end"
+    cluster = project.start()
+    open_the_windows(project)
+    client_broker = project.broker()
+    assert client_broker.size().total == 0
+
+    # In one message, so that the slow one and many quick ones reach the same worker together.
+    slow_calls = [(str(project.trace), str(open_end))]
+    from django.db import transaction
+
+    with transaction.atomic():
+        (slow,) = project.enqueue_many("tests.e2e.tasks.say_and_wait_for", slow_calls)
+        quick = project.enqueue_many("tests.sample.tasks.process_id", [()] * 200)
+
+    rows = [project.wait_for_row(task_id, within=5) for task_id in quick]
+    assert {row.result for row in rows} <= set(cluster.pids("worker"))
+    assert project.row(slow) is None
+    open_end.touch()
+    assert project.wait_for_row(slow).success
+
+
+def test_outcomes_are_not_kept_back_by_a_slow_task(make_project: MakeProject) -> None:
+    project = make_project(workers=1)
+    end = project.folder / "end"
+    ids = project.enqueue_many("tests.sample.tasks.nothing", [()] * 50)
+    slow = project.enqueue("tests.e2e.tasks.say_and_wait_for", str(project.trace), str(end))
+
+    project.start()
+
+    assert all(project.wait_for_row(task_id, within=5).success for task_id in ids)
+    project.wait_for_traces(1)
+    assert project.row(slow) is None
+    end.touch()
+    assert project.wait_for_row(slow).success
+
+
+def test_two_clusters_share_the_work_and_no_task_runs_twice(make_project: MakeProject) -> None:
+    project = make_project()
+    path = str(project.trace)
+    first, second = project.start(), project.start()
+    ids = project.enqueue_many("tests.sample.tasks.touch_and_sleep", [(path, 0.005, str(n)) for n in range(400)])
+
+    rows = project.wait_for_rows(400)
+
+    assert {row.id for row in rows if row.success} == set(ids)
+    assert sorted(project.traces()) == sorted(str(n) for n in range(400))
+    workers = {int(row.worker.rpartition(":")[2].rstrip(")")) for row in rows}
+    assert workers & set(first.pids("worker"))
+    assert workers & set(second.pids("worker"))
+
+
+@on_both_brokers
+def test_a_task_longer_than_the_lease_runs_once(make_project: MakeProject, broker: str) -> None:
+    project = make_project(broker, retry=0.6)
+    project.start()
+    project.start()
+
+    ids = project.enqueue_many("tests.sample.tasks.touch_and_sleep", [(str(project.trace), 2)] * 4)
+
+    assert all(project.wait_for_row(task_id).success for task_id in ids)
+    assert len(project.traces()) == 4

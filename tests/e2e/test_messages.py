@@ -1,0 +1,72 @@
+"""Messages that cannot be read: put aside or left to their owner, and never in the way of others."""
+
+from __future__ import annotations
+
+import pytest
+
+from django_cluster.brokers.base import Message
+from django_cluster.core.codec import Codec
+from django_cluster.core.messages import TaskHeader, TaskPackage
+from django_cluster.core.settings import SigningSettings
+from django_cluster.models import Task
+from tests.conftest import wait_until
+from tests.e2e.conftest import MakeProject
+
+on_both_brokers = pytest.mark.parametrize("broker", ["orm", "redis"])
+
+GARBAGE = ["", "no package", "1p:::", "a:b:c", "\x00\x01", "1p:" + "A" * 10_000 + ":AAAA"]
+
+
+@on_both_brokers
+def test_garbage_is_put_aside_and_the_rest_flows(make_project: MakeProject, broker: str) -> None:
+    project = make_project(broker, retry=1)
+    project.broker().enqueue([Message(text) for text in GARBAGE if "\x00" not in text])
+    ids = project.enqueue_many("tests.sample.tasks.add", [(1, 1)] * 20)
+
+    cluster = project.start()
+
+    assert all(project.wait_for_row(task_id).success for task_id in ids)
+    wait_until(lambda: project.broker().size().total == 0, because="all garbage should have been put aside")
+    aside = list(Task.objects.exclude(id__in=ids))
+    assert {row.status for row in aside} == {"rejected"}
+    assert {row.payload for row in aside} == {text for text in GARBAGE if "\x00" not in text}
+    assert cluster.logs.count("cannot be read was put aside") == len(aside)
+
+
+def foreign_message(name: str) -> Message:
+    """A real package, signed with another key."""
+    header = TaskHeader(id="f" * 32, name="foreign", func="tests.sample.tasks.nothing", enqueued_at=0.0)
+    return Message(Codec(SigningSettings(secret="another key", salt=name)).dumps(TaskPackage(header=header)))
+
+
+@on_both_brokers
+def test_a_message_with_a_foreign_signature_is_given_time_and_then_put_aside(
+    make_project: MakeProject, broker: str
+) -> None:
+    project = make_project(broker, retry=0.5)
+    project.broker().enqueue([foreign_message(project.name)])
+    ids = project.enqueue_many("tests.sample.tasks.add", [(1, 1)] * 20)
+
+    cluster = project.start()
+
+    assert all(project.wait_for_row(task_id).success for task_id in ids)
+    project.wait_for_rows(21)
+    (row,) = Task.objects.exclude(id__in=ids)
+    assert (row.status, row.attempt_count) == ("rejected", 3)
+    assert cluster.logs.count("cannot be read was put aside") == 1
+    wait_until(lambda: project.broker().size().total == 0, 5, "it should have left the queue")
+
+
+@on_both_brokers
+def test_a_cluster_with_the_wrong_key_does_not_destroy_at_first_sight(make_project: MakeProject, broker: str) -> None:
+    project = make_project(broker, retry=4)
+    wrong = {"DJANGO_SETTINGS_MODULE": "tests.e2e.other_settings", "TEST_SECRET_KEY": "the key of somebody else"}
+    stranger = project.start(environment=wrong)
+    ids = project.enqueue_many("tests.sample.tasks.add", [(1, 1)] * 20)
+    wait_until(lambda: project.broker().size().delayed == 20, because="the stranger should have given all back")
+
+    stranger.stop()
+    project.start()
+
+    rows = project.wait_for_rows(20)
+    assert {row.id for row in rows if row.success} == set(ids)

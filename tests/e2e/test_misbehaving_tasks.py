@@ -1,0 +1,126 @@
+"""Whatever a task does: it leaves a row, and the cluster works on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.conftest import wait_until
+from tests.e2e.conftest import MakeProject
+
+SAMPLE = "tests.sample.tasks"
+WORSE = "tests.e2e.tasks"
+
+
+class Case(NamedTuple):
+    func: str
+    args: tuple[Any, ...]
+    status: str
+    reason: str
+    """A part of what the row says of the error."""
+
+
+CASES = {
+    "raises": Case(f"{SAMPLE}.fail", ("no luck",), "failure", "no luck"),
+    "sys.exit": Case(f"{SAMPLE}.exit_politely", (3,), "failure", "SystemExit"),
+    "os._exit": Case(f"{SAMPLE}.leave", (3,), "lost", "exit code 3"),
+    "os._exit(0)": Case(f"{SAMPLE}.leave", (0,), "lost", "exit code 0"),
+    "kill -9": Case(f"{SAMPLE}.die", (), "lost", "signal 9"),
+    "segmentation fault": Case(f"{WORSE}.segfault", (), "lost", "signal 11"),
+    "BaseException": Case(f"{SAMPLE}.fail_badly", ("BaseException",), "failure", "BaseException"),
+    "KeyboardInterrupt": Case(f"{SAMPLE}.fail_badly", ("KeyboardInterrupt",), "failure", "KeyboardInterrupt"),
+    "GeneratorExit": Case(f"{SAMPLE}.fail_badly", ("GeneratorExit",), "failure", "GeneratorExit"),
+    "CancelledError": Case(f"{SAMPLE}.fail_badly", ("CancelledError",), "failure", "CancelledError"),
+    "MemoryError": Case(f"{SAMPLE}.fail_badly", ("MemoryError",), "failure", "MemoryError"),
+    "unpicklable result": Case(f"{SAMPLE}.unpicklable", (), "failure", "this value stays where it is"),
+    "endless recursion": Case(f"{WORSE}.recurse", (), "failure", "RecursionError"),
+    "open transaction": Case(f"{WORSE}.open_transaction_and_fail", (), "failure", "no luck"),
+    "no such function": Case(f"{SAMPLE}.nobody", (), "rejected", "nobody"),
+    "no such module": Case("tests.sample.nowhere.nobody", (), "rejected", "nowhere"),
+    "wrong arguments": Case(f"{SAMPLE}.add", (1, 2, 3), "failure", "TypeError"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_whatever_a_task_does_it_leaves_a_row_and_the_cluster_works_on(make_project: MakeProject, name: str) -> None:
+    case = CASES[name]
+    project = make_project(workers=1)
+    project.start()
+
+    task_id = project.enqueue(case.func, *case.args)
+
+    row = project.wait_for_row(task_id, within=10)
+    assert (row.status, row.success, row.final, row.func) == (case.status, False, True, case.func)
+    assert case.reason in f"{row.error_kind} {row.error_message} {row.error_traceback}"
+    assert project.wait_for_row(project.enqueue(f"{SAMPLE}.add", 1, 1)).result == 2
+
+
+def test_a_coroutine_function_leaves_a_row(make_project: MakeProject) -> None:
+    project = make_project(workers=1)
+    project.start()
+
+    row = project.wait_for_row(project.enqueue(f"{SAMPLE}.add_later", 1, 2), within=10)
+
+    assert row.status == "failure" or row.result == 3
+    assert project.wait_for_row(project.enqueue(f"{SAMPLE}.add", 1, 1)).result == 2
+
+
+def test_a_task_that_closes_every_descriptor_costs_only_its_worker(make_project: MakeProject) -> None:
+    project = make_project(workers=1, retry=2)
+    project.start().may_crash = True
+
+    project.enqueue(f"{WORSE}.close_every_descriptor")
+
+    assert project.wait_for_row(project.enqueue(f"{SAMPLE}.add", 1, 1)).result == 2
+    project.wait_for_rows(2)
+
+
+def test_a_task_that_closes_the_standard_streams_harms_nobody(make_project: MakeProject) -> None:
+    project = make_project(workers=1)
+    project.start()
+
+    row = project.wait_for_row(project.enqueue(f"{WORSE}.close_standard_streams"), within=10)
+
+    assert row.success
+    assert project.wait_for_row(project.enqueue(f"{SAMPLE}.fail")).status == "failure"
+
+
+def test_a_dead_worker_is_noticed_while_a_child_of_its_task_lives(make_project: MakeProject) -> None:
+    project = make_project(workers=1)
+    cluster = project.start()
+
+    task_id = project.enqueue(f"{WORSE}.fork_and_die", str(project.trace))
+
+    row = project.wait_for_row(task_id, within=15, because="the child holds copies of the lines of the dead worker")
+    assert row.status == "lost"
+    assert project.wait_for_row(project.enqueue(f"{SAMPLE}.add", 1, 1)).result == 2
+    project.trace.unlink()
+    wait_until(lambda: len(cluster.members()) == 5, because="the child of the task should have ended by now")
+
+
+def test_a_module_that_fails_on_import_leaves_a_row(make_project: MakeProject) -> None:
+    project = make_project(workers=1)
+    folder = project.folder / "code"
+    folder.mkdir()
+    Path(folder, "broken_module.py").write_text("raise OSError('no disk')\n")
+    project.start(environment={"PYTHONPATH": str(folder)})
+
+    row = project.wait_for_row(project.enqueue("broken_module.task"), within=10)
+
+    assert not row.success
+    assert "no disk" in f"{row.error_message} {row.error_traceback}"
+    assert project.wait_for_row(project.enqueue(f"{SAMPLE}.add", 1, 1)).result == 2
+
+
+def test_a_forked_child_that_comes_back_from_the_task_changes_nothing(make_project: MakeProject) -> None:
+    project = make_project(workers=1, timeout=1, timeout_grace=0.5)
+    project.start()
+
+    task_id = project.enqueue(f"{WORSE}.fork_and_forget", str(project.trace))
+
+    row = project.wait_for_row(task_id, within=10, because="the hard limit holds although the child has ended the task")
+    assert row.status == "timeout"
+    assert len(project.traces()) == 2
+    assert project.wait_for_row(project.enqueue(f"{SAMPLE}.add", 1, 1)).result == 2

@@ -1,0 +1,118 @@
+"""How a cluster begins, and when it gives up: settings, start methods, crash loops, programs that embed it."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import psutil
+import pytest
+
+from django_cluster.cluster.sentinel import ExitCode
+from tests.e2e.conftest import MakeProject
+from tests.e2e.saboteur.apps import ROLE
+
+SABOTAGE = {"DJANGO_SETTINGS_MODULE": "tests.e2e.other_settings"}
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_every_start_method_works(make_project: MakeProject, method: str) -> None:
+    project = make_project(max_attempts=0, retry_delay=0.1)
+    cluster = project.start(start_method=method)
+    ids = project.enqueue_many("tests.sample.tasks.add", [(n, n) for n in range(50)])
+    assert [project.wait_for_row(task_id).result for task_id in ids] == [2 * n for n in range(50)]
+
+    killed = cluster.kill("worker")
+
+    cluster.wait_for_replacement("worker", killed, 2)
+    assert project.wait_for_row(project.enqueue("tests.sample.tasks.add", 1, 1)).result == 2
+    assert cluster.stop() == ExitCode.GRACEFUL
+
+
+@pytest.mark.parametrize("method", ["forkserver", "spawn"])
+def test_nobody_survives_a_killed_sentinel_however_they_were_started(make_project: MakeProject, method: str) -> None:
+    project = make_project(workers=1)
+    cluster = project.start(start_method=method)
+    project.enqueue("tests.sample.tasks.touch_and_sleep", str(project.trace), 60)
+    project.wait_for_traces(1)
+
+    cluster.signal(signal.SIGKILL)
+
+    cluster.wait_until_nobody_is_left(within=15)
+
+
+@pytest.mark.parametrize("role", ["worker", "pusher", "monitor", "scheduler"])
+def test_a_crash_loop_ends_the_cluster(make_project: MakeProject, role: str) -> None:
+    project = make_project()
+
+    cluster = project.launch("-m", "django", "qcluster", environment={**SABOTAGE, ROLE: role})
+
+    assert cluster.wait_for_exit() == ExitCode.CRASH_LOOP
+    assert "the cluster gives up" in cluster.logs
+    assert "exit code 7" in cluster.logs
+    assert "is running" not in cluster.logs
+
+
+def test_bad_settings_are_refused_all_at_once(make_project: MakeProject) -> None:
+    project = make_project()
+
+    cluster = project.launch("-m", "django", "qcluster", workers=-1, retry=-5, guard_cycle=60, wrokers=2)
+
+    assert cluster.wait_for_exit() not in (0, ExitCode.CRASH_LOOP)
+    for key in ("workers", "retry", "guard_cycle", "wrokers"):
+        assert key in cluster.logs
+    assert "starts" not in cluster.logs
+    assert "Traceback" not in cluster.logs
+
+
+def test_a_named_cluster_works_on_its_own_queue(make_project: MakeProject) -> None:
+    project = make_project(ALT_CLUSTERS={"slow": {"workers": 1}})
+    cluster = project.start("-n", "slow")
+    assert len(cluster.pids("worker")) == 1
+
+    project.enqueue("tests.sample.tasks.add", 1, 1)
+    ours = project.enqueue("tests.sample.tasks.add", 2, 2, cluster="slow")
+
+    assert project.wait_for_row(ours).result == 4
+    assert project.broker().size().ready == 1
+
+
+def test_a_program_may_have_a_cluster_inside(make_project: MakeProject) -> None:
+    project = make_project()
+
+    program = project.launch("-m", "tests.e2e.embedded", "tidy")
+
+    assert program.wait_for_exit() == 0
+    assert "answer 42, exit code 0, running False" in program.logs
+    project.wait_for_rows(1)
+
+
+def test_a_program_that_ends_without_a_stop_leaves_nobody(make_project: MakeProject) -> None:
+    project = make_project()
+
+    program = project.launch("-m", "tests.e2e.embedded", "careless")
+
+    assert program.wait_for_exit() == 0
+    assert "started" in program.logs
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_a_program_that_is_killed_leaves_nobody(make_project: MakeProject, method: str) -> None:
+    project = make_project()
+    program = project.launch("-m", "tests.e2e.embedded", "hanging", start_method=method).wait_ready()
+
+    program.signal(signal.SIGKILL)
+
+    assert program.wait_for_exit() == -signal.SIGKILL
+
+
+def test_processes_say_who_they_are(make_project: MakeProject) -> None:
+    project = make_project()
+    cluster = project.start()
+
+    titles = {" ".join(process.cmdline()).strip() for process in cluster.members()}
+
+    roles = ("sentinel", "monitor", "pusher", "worker 1", "worker 2", "scheduler")
+    assert titles == {f"qcluster {project.name} {role}" for role in roles}
+    assert all(psutil.Process(pid).ppid() == cluster.pid for pid in cluster.pids("worker"))
+    assert os.getpgid(cluster.pid_of("worker")) == cluster.pid

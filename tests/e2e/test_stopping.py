@@ -1,0 +1,224 @@
+"""How a cluster ends: at leisure, at once, alone or with its whole group, and always."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from django_cluster.cluster.sentinel import ExitCode
+from tests.conftest import wait_until
+from tests.e2e.conftest import MakeProject
+from tests.e2e.project import Project
+from tests.e2e.running_cluster import RunningCluster
+
+on_both_brokers = pytest.mark.parametrize("broker", ["orm", "redis"])
+
+STOPPING = "running tasks may finish"
+
+
+def start_busy(project: Project, waiting: int = 10) -> RunningCluster:
+    """A cluster with two running tasks, which end when ``let_them_finish`` says so, and more that wait."""
+    cluster = project.start()
+    end = str(project.folder / "end")
+    project.enqueue_many("tests.e2e.tasks.say_and_wait_for", [(str(project.trace), end)] * 2)
+    project.wait_for_traces(2)
+    project.enqueue_many("tests.sample.tasks.touch", [(str(project.trace), f"waiting {n}") for n in range(waiting)])
+    return cluster
+
+
+def let_them_finish(project: Project) -> None:
+    (project.folder / "end").touch()
+
+
+@on_both_brokers
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_running_tasks_finish_and_waiting_ones_stay(
+    make_project: MakeProject, broker: str, number: signal.Signals
+) -> None:
+    project = make_project(broker)
+    cluster = start_busy(project)
+
+    cluster.signal(number)
+    cluster.wait_for_log(STOPPING)
+    let_them_finish(project)
+
+    assert cluster.wait_for_exit() == ExitCode.GRACEFUL
+    assert [row.status for row in project.rows()] == ["success", "success"]
+    assert len(project.traces()) == 2
+    assert project.broker().size().ready == 10
+    assert {waiting.attempts for waiting in project.broker().peek(100)} == {0}
+
+
+@on_both_brokers
+def test_a_signal_to_the_whole_group_is_a_graceful_stop_too(make_project: MakeProject, broker: str) -> None:
+    project = make_project(broker)
+    cluster = start_busy(project)
+
+    cluster.signal_group(signal.SIGTERM)
+    cluster.wait_for_log(STOPPING)
+    let_them_finish(project)
+
+    assert cluster.wait_for_exit() == ExitCode.GRACEFUL
+    assert [row.status for row in project.rows()] == ["success", "success"]
+    assert project.broker().size().ready == 10
+
+
+@pytest.mark.parametrize("method", ["forkserver", "spawn"])
+def test_a_signal_to_the_whole_group_is_graceful_however_processes_were_started(
+    make_project: MakeProject, method: str
+) -> None:
+    project = make_project(start_method=method)
+    cluster = start_busy(project)
+
+    cluster.signal_group(signal.SIGTERM)
+    cluster.wait_for_log(STOPPING)
+    let_them_finish(project)
+
+    assert cluster.wait_for_exit() == ExitCode.GRACEFUL
+    assert [row.status for row in project.rows()] == ["success", "success"]
+
+
+def test_ctrl_c_in_a_terminal_is_a_graceful_stop(make_project: MakeProject) -> None:
+    project = make_project()
+    cluster = start_busy(project)
+
+    cluster.signal_group(signal.SIGINT)
+    cluster.wait_for_log(STOPPING)
+    let_them_finish(project)
+
+    assert cluster.wait_for_exit() == ExitCode.GRACEFUL
+    assert [row.status for row in project.rows()] == ["success", "success"]
+
+
+@on_both_brokers
+@pytest.mark.parametrize("manner", ["second TERM", "second INT to the group", "QUIT", "QUIT to the group"])
+def test_a_stop_at_once_gives_running_tasks_back_and_costs_no_attempt(
+    make_project: MakeProject, broker: str, manner: str
+) -> None:
+    project = make_project(broker, max_attempts=1)
+    cluster = project.start()
+    task_id = project.enqueue("tests.e2e.tasks.hang_the_first_time", str(project.trace))
+    project.wait_for_traces(1)
+
+    first, second = (signal.SIGTERM, signal.SIGTERM) if "TERM" in manner else (signal.SIGINT, signal.SIGINT)
+    send = cluster.signal_group if "group" in manner else cluster.signal
+    if "QUIT" in manner:
+        send(signal.SIGQUIT)
+    else:
+        send(first)
+        cluster.wait_for_log(STOPPING)
+        send(second)
+
+    assert cluster.wait_for_exit(within=8) == ExitCode.KILLED_TASKS
+    assert project.count() == 0
+    assert project.broker().size().ready == 1
+    project.start()
+    row = project.wait_for_row(task_id)
+    assert (row.status, row.result, row.attempt_count) == ("success", 2, 1)
+
+
+@on_both_brokers
+def test_a_task_that_does_not_end_in_time_is_given_back(make_project: MakeProject, broker: str) -> None:
+    project = make_project(broker, shutdown_timeout=0.5)
+    cluster = project.start()
+    task_id = project.enqueue("tests.e2e.tasks.hang_the_first_time", str(project.trace))
+    project.wait_for_traces(1)
+
+    cluster.signal(signal.SIGTERM)
+
+    assert cluster.wait_for_exit(within=8) == ExitCode.KILLED_TASKS
+    assert "did not finish" in cluster.logs
+    project.start()
+    assert project.wait_for_row(task_id).attempt_count == 1
+
+
+def test_time_limits_hold_during_a_stop(make_project: MakeProject) -> None:
+    project = make_project(timeout=1, timeout_grace=0.3)
+    cluster = project.start()
+    soft = project.enqueue("tests.sample.tasks.touch_and_sleep", str(project.trace), 60)
+    hard = project.enqueue("tests.sample.tasks.hang_deaf", 60)
+    wait_until(lambda: project.broker().size().leased == 2, because="both should be running")
+    project.wait_for_traces(1)
+
+    cluster.signal(signal.SIGTERM)
+
+    assert cluster.wait_for_exit(within=10) == ExitCode.GRACEFUL
+    assert [project.row(task_id).status for task_id in (soft, hard)] == ["timeout", "timeout"]  # type: ignore[union-attr]
+
+
+def test_an_idle_cluster_stops_at_once(make_project: MakeProject) -> None:
+    project = make_project()
+    cluster = project.start()
+
+    cluster.signal(signal.SIGTERM)
+
+    assert cluster.wait_for_exit(within=5) == ExitCode.GRACEFUL
+
+
+def test_a_cluster_may_be_stopped_while_it_starts(make_project: MakeProject) -> None:
+    project = make_project()
+    cluster = project.launch("-m", "django", "qcluster")
+    cluster.wait_for_log("starts:")
+
+    cluster.signal(signal.SIGTERM)
+
+    assert cluster.wait_for_exit(within=10) == ExitCode.GRACEFUL
+
+
+@pytest.mark.parametrize("role", ["monitor", "pusher", "worker", "scheduler"])
+def test_a_process_that_dies_during_the_stop_does_not_hold_it_up(make_project: MakeProject, role: str) -> None:
+    project = make_project(retry=2, max_attempts=0, retry_delay=0.1)
+    cluster = start_busy(project)
+    victim = cluster.pid_of(role)
+
+    cluster.signal(signal.SIGTERM)
+    cluster.wait_for_log(STOPPING)
+    if role != "scheduler":  # it has left by now, or is about to
+        os.kill(victim, signal.SIGKILL)
+    let_them_finish(project)
+
+    assert cluster.wait_for_exit() == ExitCode.GRACEFUL
+    project.start()
+    assert all(row.success for row in project.wait_for_rows(12))
+
+
+def test_a_thread_that_a_task_left_behind_does_not_hold_up_the_stop(make_project: MakeProject) -> None:
+    project = make_project(shutdown_timeout=1)
+    cluster = project.start()
+    assert project.wait_for_row(project.enqueue("tests.e2e.tasks.leave_thread_behind")).success
+
+    cluster.signal(signal.SIGTERM)
+
+    cluster.wait_for_exit(within=10)
+
+
+def test_a_paused_broker_does_not_hold_up_the_stop(make_project: MakeProject) -> None:
+    from tests.servers import RedisServer, require
+
+    require("redis")
+    server = RedisServer().start()
+    try:
+        project = make_project("redis", server=server, shutdown_timeout=1)
+        cluster = project.start()
+
+        with server.paused():
+            cluster.signal(signal.SIGTERM)
+
+            cluster.wait_for_exit(within=25)
+    finally:
+        server.stop()
+
+
+def test_only_the_sentinel_ends_a_child(make_project: MakeProject) -> None:
+    project = make_project()
+    cluster = project.start()
+    before = {process.pid for process in cluster.members()}
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for pid in before - {cluster.pid}:
+            os.kill(pid, number)
+
+    assert project.wait_for_row(project.enqueue("tests.sample.tasks.add", 1, 1)).success
+    assert {process.pid for process in cluster.members()} == before
