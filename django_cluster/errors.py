@@ -145,6 +145,9 @@ class Retry(TaskWish):
         super().__init__(reason or "The task asked to be tried again.")
         self.delay = None if delay is None else _seconds(delay)
 
+    def __reduce__(self) -> tuple[type[Retry], tuple[float | None, str]]:
+        return type(self), (self.delay, str(self))  # a task may hear of it from a process pool of its own
+
 
 class Snooze(TaskWish):
     """Not now: run the task again after ``delay`` seconds. It costs no attempt and leaves no record."""
@@ -152,6 +155,9 @@ class Snooze(TaskWish):
     def __init__(self, delay: float | timedelta, reason: str = "") -> None:
         super().__init__(reason or "The task asked to be run later.")
         self.delay = _seconds(delay)
+
+    def __reduce__(self) -> tuple[type[Snooze], tuple[float, str]]:
+        return type(self), (self.delay, str(self))
 
 
 class Discard(TaskWish):
