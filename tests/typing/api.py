@@ -1,0 +1,174 @@
+"""The public API as its users write it: checked by ``mypy --strict``, never run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, assert_type
+
+import django_cluster
+from django_cluster import Cluster
+from django_cluster.brokers import open_broker
+from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueueSize, Waiting
+from django_cluster.core.messages import Outcome, TaskPackage
+from django_cluster.core.settings import BrokerSettings
+from django_cluster.errors import BrokerUnavailable, ClusterError, Discard, NotFinished, Retry, Snooze, TaskFailed
+from django_cluster.lifecycle.reporters import ErrorReporter
+from django_cluster.models import Failure, Schedule, Success, Task
+from django_cluster.signals import post_execute, pre_enqueue
+from django_cluster.tasks import (
+    async_bulk,
+    async_task,
+    count_group,
+    delete_cached,
+    delete_group,
+    fetch,
+    fetch_cached,
+    fetch_group,
+    queue_size,
+    requeue,
+    resubmit,
+    result,
+    result_cached,
+    result_group,
+    schedule,
+)
+
+
+def show(*values: object) -> None:
+    """Something of the user's own."""
+
+
+def add(a: int, b: int) -> int:
+    return a + b
+
+
+def hook(task: Task) -> None:
+    assert_type(task.success, bool)
+    assert_type(task.time_taken(), float)
+    assert_type(task.started, datetime)
+
+
+def asking_for_work(broker: Broker) -> None:
+    assert_type(async_task(add, 1, b=2), str)
+    assert_type(
+        async_task("app.tasks.add", 1, 2, hook="app.hooks.tell", group="sums", timeout=timedelta(minutes=1)), str
+    )
+    assert_type(async_task(add, 1, 2, q_options={"eta": datetime.now(UTC), "priority": 5}), str)
+    assert_type(async_task(add, 1, 2, hook=hook, sync=True, cached=60, broker=broker, cluster="slow"), str)
+    assert_type(async_bulk(add, [(1, 2), (3, 4)], group="sums"), list[str])
+    assert_type(async_bulk("app.tasks.resize", ["a.png", "b.png"]), list[str])
+    assert_type(schedule(add, 1, 2, name="sum", schedule_type=Schedule.DAILY, next_run=datetime.now(UTC)), Schedule)
+
+
+def reading_results(task_id: str, broker: Broker) -> None:
+    assert_type(fetch(task_id), Task | None)
+    assert_type(fetch(task_id, wait=100, cached=True), Task | None)
+    assert_type(fetch_cached(task_id, 100, broker), Task | None)
+    assert_type(fetch_group("sums", failures=False), list[Task])
+    assert_type(result_group("sums", True), list[Any])
+    assert_type(count_group("sums"), int)
+    assert_type(delete_group("sums", tasks=True), int)
+    assert_type(delete_cached(task_id), bool)
+    assert_type(queue_size(broker), int)
+    value = result(task_id, -1, required=True) or result_cached(task_id, 10)
+    show(value)
+
+
+def again(task: Task) -> None:
+    assert_type(resubmit(task), str)
+    requeue(task)
+    for failure in Failure.objects.filter(group="sums"):
+        assert_type(failure, Failure)
+    assert_type(Success.objects.count(), int)
+
+
+def errors(task_id: str) -> None:
+    try:
+        async_task(add, 1, 2, sync=True)
+        result(task_id, required=True)
+    except NotFinished:
+        pass
+    except (TaskFailed, BrokerUnavailable) as error:
+        show(error)
+    except ClusterError:
+        raise
+
+
+def wishes(busy: bool, gone: bool) -> None:
+    if busy:
+        raise Retry(30, "the service is busy") if gone else Snooze(timedelta(minutes=5))
+    raise Discard("the order was cancelled")
+
+
+def listen(sender: object, task: TaskPackage, **_: Any) -> None:
+    assert_type(task.id, str)
+    assert_type(task.header.options.timeout, float | None)
+
+
+def listen_to_outcomes(sender: object, task: Outcome, **_: Any) -> None:
+    assert_type(task.final, bool)
+
+
+pre_enqueue.connect(listen)
+post_execute.connect(listen_to_outcomes)
+
+
+class MyReporter:
+    """A reporter needs no base class."""
+
+    def __init__(self, token: str) -> None:
+        self.token = token
+
+    def report(self, error: BaseException, package: TaskPackage) -> None:
+        show(self.token, error, package.header.name)
+
+
+reporter: ErrorReporter = MyReporter("secret")
+
+
+class MyBroker(Broker):
+    """A broker of somebody else."""
+
+    capabilities = Capabilities(priority=False, bulk=10)
+
+    def enqueue(self, messages: Sequence[Message]) -> None:
+        show([message.payload for message in messages])
+
+    def lease(self, limit: int, wait: float = 0.0) -> Sequence[Delivery]:
+        return [Delivery("receipt", "payload", 1)][:limit]
+
+    def renew(self, receipts: Sequence[str]) -> Sequence[str]:
+        return []
+
+    def acknowledge(self, receipts: Sequence[str]) -> None:
+        show(receipts)
+
+    def release(self, receipts: Sequence[str], delay: float = 0.0, *, begun: bool = True) -> None:
+        show(receipts, delay, begun)
+
+    def peek(self, limit: int = 100) -> Sequence[Waiting]:
+        return [Waiting("payload", 0, 0, None, False)]
+
+    def size(self) -> QueueSize:
+        return QueueSize(ready=1, delayed=0, leased=0)
+
+    def purge(self) -> int:
+        return 0
+
+    def ping(self) -> None:
+        pass
+
+
+def brokers() -> None:
+    assert_type(open_broker(BrokerSettings(kind="redis", options={"url": "redis://"})), Broker)
+    assert_type(MyBroker(BrokerSettings()).size().total, int)
+
+
+def embedding() -> None:
+    cluster = Cluster()
+    cluster.start()
+    cluster.stop()
+
+
+assert_type(django_cluster.__version__, str)

@@ -1,0 +1,66 @@
+"""What ``import django_cluster`` offers, and that it costs nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import django_cluster
+from django_cluster import errors, tasks
+
+DJANGO_Q_NAMES = [
+    *("async_task", "schedule", "result", "fetch", "result_group", "fetch_group", "count_group", "delete_group"),
+    *("delete_cached", "queue_size", "result_cached", "fetch_cached"),
+]
+
+
+def run(code: str) -> None:
+    """In a fresh interpreter, without any settings."""
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", [name for name in django_cluster.__all__ if name != "__version__"])
+def test_a_public_name_is_the_thing_itself(name: str) -> None:
+    found = getattr(django_cluster, name)
+
+    assert found.__name__ == name
+    assert getattr(found, "__doc__", None)
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no_such_name"):
+        django_cluster.no_such_name  # noqa: B018  asking for it is the test
+
+
+@pytest.mark.parametrize("name", DJANGO_Q_NAMES)
+def test_the_names_of_django_q_are_where_its_users_look_for_them(name: str) -> None:
+    assert callable(getattr(tasks, name))
+
+
+def test_every_name_that_the_tasks_promise_exists() -> None:
+    assert all(callable(getattr(tasks, name)) for name in tasks.__all__)
+
+
+def test_errors_are_caught_by_the_names_that_are_raised() -> None:
+    assert django_cluster.Retry is errors.Retry
+
+
+def test_importing_the_package_needs_no_django() -> None:
+    run("import sys, django_cluster; assert 'django' not in sys.modules")
+
+
+def test_importing_the_tasks_reads_no_settings_and_makes_no_handler() -> None:
+    run(
+        "import logging, os; os.environ['DJANGO_SETTINGS_MODULE'] = 'no.such.settings'\n"
+        "import django_cluster.core.call, django_cluster.core.codec, django_cluster.errors, django_cluster.signals\n"
+        "assert not logging.getLogger('django_cluster').handlers"
+    )
+
+
+def test_the_version_is_that_of_the_metadata() -> None:
+    from importlib.metadata import version
+
+    assert version("django-cluster") == django_cluster.__version__

@@ -1,0 +1,336 @@
+"""What views call, end to end and inline, against real rows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from django_cluster import (
+    async_bulk,
+    async_task,
+    count_group,
+    delete_cached,
+    delete_group,
+    fetch,
+    fetch_group,
+    queue_size,
+    result,
+    result_group,
+)
+from django_cluster.brokers import memory
+from django_cluster.client import get_client
+from django_cluster.core.messages import TaskPackage
+from django_cluster.errors import NotAvailableYet, NotFinished, UnknownFunction
+from django_cluster.models import Failure, Success, Task
+from django_cluster.signals import post_execute, pre_enqueue
+from django_cluster.tasks import fetch_cached, result_cached
+from tests.sample import hooks, tasks
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _in_memory(settings: Any) -> None:
+    settings.Q_CLUSTER = {"name": "tests", "broker": "memory", "on_commit": False}
+    memory.reset()
+
+
+def sent(cluster: str | None = None) -> list[TaskPackage]:
+    """What is on the queue."""
+    client = get_client(cluster)
+    return [client.codec.loads(delivery.payload) for delivery in client.broker.lease(100)]
+
+
+# ── asking for work ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_task_is_sent_and_its_id_returned() -> None:
+    task_id = async_task(tasks.add, 1, b=2)
+
+    (package,) = sent()
+    assert package.id == task_id
+    assert (package.header.func, package.args, package.kwargs) == ("tests.sample.tasks.add", (1,), {"b": 2})
+
+
+def test_a_function_may_be_named_by_its_path() -> None:
+    async_task("tests.sample.tasks.add", 1, 2)
+
+    assert sent()[0].header.func == "tests.sample.tasks.add"
+
+
+def test_options_are_taken_out_of_the_keywords() -> None:
+    async_task(tasks.echo, x=1, group="letters", timeout=5, task_name="census", hook=hooks.note, save=True)
+
+    (package,) = sent()
+    options = package.header.options
+    assert package.kwargs == {"x": 1}
+    assert package.header.name == "census"
+    assert (options.group, options.timeout, options.hook, options.save) == (
+        *("letters", 5.0, "tests.sample.hooks.note", True),
+    )
+
+
+def test_with_q_options_a_keyword_that_looks_like_an_option_reaches_the_function() -> None:
+    q_options = {"group": "letters", "task_name": "census"}
+
+    task_id = async_task(tasks.echo, group="mine", sync="mine too", q_options={**q_options, "sync": True})
+
+    row = Task.objects.get(pk=task_id)
+    assert row.result == ((), {"group": "mine", "sync": "mine too"})
+    assert (row.group, row.name) == ("letters", "census")
+
+
+def test_the_options_of_the_caller_stay_as_they_were() -> None:
+    q_options = {"group": "letters", "task_name": "census", "sync": True}
+
+    async_task(tasks.echo, q_options=q_options)
+
+    assert q_options == {"group": "letters", "task_name": "census", "sync": True}
+
+
+def test_a_task_goes_to_the_cluster_it_names() -> None:
+    async_task(tasks.nothing, cluster="other")
+
+    assert (queue_size(), get_client("other").broker.size().ready) == (0, 1)
+    assert sent("other")[0].header.options.cluster == "other"
+
+
+def test_a_task_may_wait(clock: Any) -> None:
+    later = datetime.now(UTC) + timedelta(hours=1)
+
+    async_task(tasks.nothing, q_options={"eta": later})
+    async_task(tasks.nothing, q_options={"delay": timedelta(hours=1)})
+
+    assert get_client().broker.size().delayed == 2
+    assert queue_size() == 0
+
+
+@pytest.mark.parametrize("option", ["chain", "iter_count", "iter_cached"])
+def test_what_comes_later_says_so_and_sends_nothing(option: str) -> None:
+    with pytest.raises(NotAvailableYet):
+        async_task(tasks.nothing, **{option: 1})
+
+    assert queue_size() == 0
+
+
+def test_a_function_that_nobody_could_find_is_refused_at_the_door() -> None:
+    with pytest.raises(UnknownFunction):
+        async_task(lambda: None)
+
+
+def test_many_tasks_are_sent_at_once_in_their_order() -> None:
+    ids = async_bulk(tasks.add, [(1, 2), [3, 4], "56"], group="letters")
+
+    packages = sent()
+    assert [package.id for package in packages] == ids
+    assert [package.args for package in packages] == [(1, 2), (3, 4), ("56",)]
+    assert {package.header.options.group for package in packages} == {"letters"}
+
+
+def test_no_tasks_are_no_trouble() -> None:
+    assert async_bulk(tasks.add, []) == []
+
+
+def test_a_broker_may_be_given_along() -> None:
+    other = get_client("other").broker
+
+    async_task(tasks.nothing, broker=other)
+
+    assert queue_size(other) == 1
+    assert queue_size() == 0
+
+
+def test_receivers_hear_of_what_is_sent() -> None:
+    heard: list[str] = []
+
+    def listen(task: TaskPackage, **_: Any) -> None:
+        heard.append(task.id)
+
+    pre_enqueue.connect(listen)
+    try:
+        task_id = async_task(tasks.nothing)
+    finally:
+        pre_enqueue.disconnect(listen)
+
+    assert heard == [task_id]
+
+
+# ── inline, end to end ───────────────────────────────────────────────────────────────────────────
+
+
+def test_sync_leaves_a_row_as_a_cluster_would() -> None:
+    task_id = async_task(tasks.echo, 1, x=2, sync=True, group="letters")
+
+    row = Success.objects.get(pk=task_id)
+    assert (row.args, row.kwargs, row.result) == ((1,), {"x": 2}, ((1,), {"x": 2}))
+    assert (row.func, row.group, row.attempt_count, row.final) == ("tests.sample.tasks.echo", "letters", 1, True)
+    assert row.enqueued_at <= row.started_at <= row.stopped_at
+
+
+def test_sync_raises_after_recording() -> None:
+    with pytest.raises(ValueError, match="no luck"):
+        async_task(tasks.fail, "no luck", sync=True, task_name="unlucky")
+
+    row = Failure.objects.get(name="unlucky")
+    assert (row.error_kind, row.error_message) == ("ValueError", "no luck")
+    assert "tests/sample/tasks.py" in row.error_traceback
+
+
+def test_sync_of_a_function_that_does_not_exist_is_recorded_and_raised() -> None:
+    with pytest.raises(UnknownFunction):
+        async_task("tests.sample.tasks.no_such_task", sync=True, task_name="lost")
+
+    assert Failure.objects.get(name="lost").status == "rejected"
+
+
+def test_sync_of_a_result_that_cannot_be_carried_is_recorded_and_raised() -> None:
+    with pytest.raises(Exception, match="stays where it is"):
+        async_task(tasks.unpicklable, sync=True)
+
+    assert Failure.objects.count() == 1
+
+
+def test_sync_calls_the_hook_with_the_saved_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(hooks.HOOK_FILE, str(tmp_path / "notes"))
+
+    task_id = async_task(tasks.nothing, sync=True, hook=hooks.note)
+
+    assert (tmp_path / "notes").read_text() == f"{task_id} True\n"
+
+
+def test_a_hook_that_fails_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    task_id = async_task(tasks.nothing, sync=True, hook=hooks.fail)
+
+    assert Task.objects.get(pk=task_id).success
+    assert "has no luck" in caplog.text
+
+
+def test_sync_announces_the_outcome() -> None:
+    heard: list[str] = []
+
+    def listen(task: Any, **_: Any) -> None:
+        heard.append(task.id)
+
+    post_execute.connect(listen)
+    try:
+        task_id = async_task(tasks.nothing, sync=True)
+    finally:
+        post_execute.disconnect(listen)
+
+    assert heard == [task_id]
+
+
+def test_a_success_that_is_not_to_be_saved_leaves_no_row() -> None:
+    task_id = async_task(tasks.nothing, sync=True, save=False)
+
+    assert fetch(task_id) is None
+
+
+# ── reading ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_result_is_found_by_id_and_by_name() -> None:
+    task_id = async_task(tasks.add, 1, 2, sync=True, task_name="sum")
+
+    assert result(task_id) == result("sum") == 3
+    found = fetch("sum")
+    assert found is not None
+    assert found.pk == task_id
+
+
+def test_of_tasks_of_one_name_the_newest_is_found() -> None:
+    for number in range(3):
+        async_task(tasks.add, number, 0, sync=True, task_name="sum")
+
+    assert result("sum") == 2
+
+
+def test_not_finished_can_be_told_from_returned_none() -> None:
+    nothing = async_task(tasks.nothing, sync=True)
+    waiting = async_task(tasks.nothing)
+
+    assert result(nothing, required=True) is None
+    assert result(waiting) is None
+    with pytest.raises(NotFinished):
+        result(waiting, required=True)
+
+
+def test_the_result_of_a_failed_task_is_the_text_of_its_error() -> None:
+    with pytest.raises(ValueError, match="no luck"):
+        async_task(tasks.fail, "no luck", sync=True, task_name="unlucky")
+
+    assert "no luck" in result("unlucky")
+
+
+def test_waiting_ends_when_the_time_is_up() -> None:
+    assert fetch(async_task(tasks.nothing), wait=20) is None
+
+
+def test_a_cached_result_is_in_the_cache_and_in_no_row() -> None:
+    task_id = async_task(tasks.add, 1, 2, sync=True, cached=60)
+
+    assert not Task.objects.exists()
+    assert result_cached(task_id) == result(task_id, cached=True) == result(task_id) == 3
+    assert result(task_id, cached=False) is None
+    found = fetch_cached(task_id)
+    assert found is not None
+    assert found.success
+
+
+def test_a_cached_result_can_be_forgotten() -> None:
+    task_id = async_task(tasks.add, 1, 2, sync=True, cached=True)
+
+    assert delete_cached(task_id)
+    assert not delete_cached(task_id)
+    assert result_cached(task_id) is None
+
+
+# ── groups ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def group() -> str:
+    """Two successes and a failure."""
+    for arguments in [(1, 2), (3, 4)]:
+        async_task(tasks.add, *arguments, sync=True, group="letters")
+    with pytest.raises(ValueError, match="no luck"):
+        async_task(tasks.fail, sync=True, group="letters")
+    return "letters"
+
+
+def test_a_group_is_read_together(group: str) -> None:
+    assert sorted(result_group(group)) == [3, 7]
+    assert len(result_group(group, failures=True)) == 3
+    assert len(fetch_group(group)) == 3
+    assert [task.success for task in fetch_group(group, failures=False)] == [True, True]
+    assert (count_group(group), count_group(group, failures=True)) == (3, 1)
+
+
+def test_a_group_loses_its_label(group: str) -> None:
+    assert delete_group(group) == 3
+    assert count_group(group) == 0
+    assert Task.objects.count() == 3
+
+
+def test_a_group_is_deleted_with_its_tasks(group: str) -> None:
+    assert delete_group(group, tasks=True) == 3
+    assert not Task.objects.exists()
+
+
+def test_a_group_that_does_not_exist_is_empty() -> None:
+    assert fetch_group("nobody") == []
+    assert delete_group("nobody") == 0
+
+
+# ── the queue ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_only_what_waits_counts_as_queued() -> None:
+    async_bulk(tasks.nothing, [() for _ in range(5)])
+    async_task(tasks.nothing, q_options={"delay": 60})
+    get_client().broker.lease(2)
+
+    assert queue_size() == 3
