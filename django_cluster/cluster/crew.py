@@ -22,7 +22,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from django_cluster.cluster.child import run_child
+from django_cluster.cluster.entry import child_life, enter
 from django_cluster.cluster.guard import YOUNG, Seen, Verdict, judge
 from django_cluster.cluster.host import oom_kills, resident_kilobytes, share_of_cpus, shared_memory_folder, usable_cpus
 from django_cluster.cluster.scoreboard import CAUSE, ORDER, PEAK, Cause, Order, Row, Scoreboard, State
@@ -90,6 +90,7 @@ class Crew:
         self.folder = Folder(path, secrets.token_bytes(32), rows)
         self.board = Scoreboard.create(self.folder.board_path, rows)
         if self._forks:
+            child_life()
             gc.collect()
             gc.freeze()  # what all children share stays shared: no collector writes to it
         for slot in self.slots:
@@ -159,7 +160,7 @@ class Crew:
         self.board.clear(seat.row, seat.number)
         reader, writer = self._context.Pipe(duplex=False)
         process = self._context.Process(
-            target=run_child,
+            target=enter,
             args=(seat, self.settings, reader, self._foreign(writer)),
             name=seat.name,
             daemon=self.settings.crew.daemonize,
