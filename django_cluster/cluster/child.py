@@ -145,7 +145,9 @@ def worker_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Order
         timeout=settings.crew.timeout,
         worker=f"{seat.name} ({os.uname().nodename}:{os.getpid()})",
     )
-    Worker(seat, board, orders, executor, settings.crew, tidy=Hygiene()).run()
+    worker = Worker(seat, board, orders, executor, settings.crew, tidy=Hygiene())
+    os.register_at_fork(after_in_child=worker.hang_up)
+    worker.run()
 
 
 def scheduler_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orders) -> None:

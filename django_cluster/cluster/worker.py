@@ -74,6 +74,10 @@ class Worker:
         while not self.gone:
             self.tick()
         self._board.set(self._seat.row, STATE, State.LEAVING)
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """Close the lines; also for a child that a task has forked: a copy of a line would hide our death."""
         self._jobs.close()
         self._reports.close()
 
@@ -183,10 +187,10 @@ class Worker:
     def _run(self, job: Job, began: float) -> None:
         outcome = self._executor.run(job, self._started)
         now = time.monotonic()
+        self._tidy()  # ends a child that the task has forked, before it writes anything in our name
         self._board.finish(self._seat.row)
         self._unfiled[outcome.number] = outcome
         self._outbox.append(outcome)
-        self._tidy()
         self._window.learn(now - began)
         if now - began <= QUICK:
             self._quick.add(outcome.func)
