@@ -143,6 +143,7 @@ class Pusher:
             self._dead.append((gone, self._clock() + EXIT_PATIENCE))
 
     def _admit(self, peer: Peer, seat: int, row: int, waiting: list[Any], held: list[Any]) -> None:
+        self._dead = [(gone, patience) for gone, patience in self._dead if gone.seat != seat]  # only its line broke
         borrower = Borrower(peer, seat, row)
         borrower.jobs = {job.number: job for job in (Job(*each) for each in waiting)}
         borrower.kept = {number: receipt for number, receipt, _ in held}
