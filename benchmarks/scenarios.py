@@ -1,0 +1,188 @@
+"""What is measured: each scenario plays on a fresh stage, and returns numbers by the names of ``metrics``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from benchmarks.servers import STATISTICS_DELAY
+from benchmarks.stage import Stage
+
+Numbers = dict[str, float]
+
+BOOT = 60.0
+"""Seconds within which a system's first task has to begin."""
+SLOWEST = 12.0
+"""How many times longer than expected a measurement may take."""
+LEAST = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much of everything. Tasks are counted in seconds at a system's own pace."""
+
+    seconds: float = 4.0
+    heavy_seconds: float = 2.0
+    idle_seconds: float = 10.0
+    latencies: int = 120
+    waiting: tuple[int, ...] = (1_000, 10_000, 100_000)
+    schedules: int = 10_000
+
+    def with_waiting(self, count: int) -> Sizes:
+        return replace(self, waiting=(*self.waiting, count))
+
+
+QUICK = Sizes(seconds=1.0, heavy_seconds=0.5, idle_seconds=3.0, latencies=40, waiting=(1_000, 10_000), schedules=1_000)
+TINY = Sizes(seconds=0.05, heavy_seconds=0.02, idle_seconds=1.0, latencies=5, waiting=(100,), schedules=20)
+
+
+def amount(seconds: float, pace: int) -> int:
+    """How many tasks keep a system of this pace busy for so long; a round number."""
+    wanted = max(LEAST, round(seconds * pace))
+    digits = 10 ** max(0, len(str(wanted)) - 2)
+    return wanted // digits * digits
+
+
+def percentile(values: list[float], percent: float) -> float:
+    """The smallest value that so many percent of all do not exceed."""
+    ordered = sorted(values)
+    rank = max(1, -(-len(ordered) * percent // 100))
+    return ordered[int(rank) - 1]
+
+
+# ── scenarios ────────────────────────────────────────────────────────────────────────────────────
+
+
+def throughput(stage: Stage, sizes: Sizes) -> Numbers:
+    """Tasks that do nothing: sent one by one and in bulk, then worked off."""
+    count = amount(sizes.seconds, stage.system.pace)
+    singly = count // 4 if stage.system.has_bulk else count
+    numbers = {"enqueue": singly / stage.agent.ask("send", "noop", singly)}
+    if stage.system.has_bulk:
+        numbers["bulk"] = (count - singly) / stage.agent.ask("send_bulk", "noop", count - singly)
+    return numbers | work_off(stage, count)
+
+
+def payload(stage: Stage, sizes: Sizes) -> Numbers:
+    """The same with an argument of 100 KB."""
+    count = amount(sizes.heavy_seconds, min(stage.system.pace, 2_000))
+    stage.agent.ask("send", "weigh", count)
+    found = work_off(stage, count)
+    return {"payload": found["settled"], "payload_cpu": found["cpu"]}
+
+
+def work(stage: Stage, sizes: Sizes) -> Numbers:
+    """Tasks of 1 ms of Python and one read by the ORM."""
+    count = amount(sizes.heavy_seconds, min(stage.system.pace, 1_000))
+    stage.agent.ask("send_bulk", "work", count)
+    found = work_off(stage, count)
+    return {"work": found["settled"], "work_cpu": found["cpu"]}
+
+
+def rest(stage: Stage, sizes: Sizes) -> Numbers:
+    """Nothing to do; and then one task at a time."""
+    stage.crew.start()
+    began = time.monotonic()
+    stage.agent.ask("send", "noop", LEAST)
+    stage.wait_for_marks(LEAST, BOOT)
+    ready = stage.marks.moments()[0] - began
+    stage.agent.ask("wait_settled", LEAST, BOOT)
+    time.sleep(max(2.0, STATISTICS_DELAY))
+    numbers = idle(stage, sizes.idle_seconds)
+    latencies = stage.agent.ask("latencies", sizes.latencies)
+    shares = {f"latency_{percent}": percentile(latencies, percent) * 1000 for percent in (50, 95, 99)}
+    return numbers | shares | {"ready": ready}
+
+
+def idle(stage: Stage, seconds: float) -> Numbers:
+    asked, cpu, servers_cpu = stage.servers.questions(stage.entry), stage.crew.cpu_seconds(), servers_cpu_of(stage)
+    began = time.monotonic()
+    time.sleep(seconds)
+    elapsed = time.monotonic() - began
+    return {
+        "idle_cpu": (stage.crew.cpu_seconds() - cpu) / elapsed * 100,
+        "idle_servers_cpu": (servers_cpu_of(stage) - servers_cpu) / elapsed * 100,
+        # Less the question itself.
+        "idle_questions": max(0, stage.servers.questions(stage.entry) - asked - 1) / elapsed,
+        "idle_pss": stage.crew.pss_megabytes(),
+    }
+
+
+def waiting(stage: Stage, sizes: Sizes) -> Numbers:
+    """Whether a task costs more when many wait: the same number is run with ever more behind it."""
+    sample = amount(sizes.seconds / 2, stage.system.pace)
+    numbers: Numbers = {}
+    sent = 0
+    for behind in sizes.waiting:
+        if behind > stage.system.pace * 200:
+            break  # to send them would take minutes
+        wanted = behind + sample - (sent - stage.marks.count)
+        stage.agent.ask("send_bulk", "noop", wanted)
+        sent += wanted
+        numbers |= {f"{name}_{behind}": value for name, value in run_some(stage, sample).items()}
+    return numbers
+
+
+def run_some(stage: Stage, sample: int) -> Numbers:
+    """Work off so many of those that wait, and end abruptly; what was begun then comes back or is lost."""
+    before = stage.marks.count
+    stage.crew.start()
+    stage.wait_for_marks(before + 1, BOOT)
+    cpu = stage.crew.cpu_seconds() + servers_cpu_of(stage)
+    first = stage.marks.count
+    began = time.monotonic()
+    stage.wait_for_marks(before + sample, BOOT + SLOWEST * sample / stage.system.pace)
+    elapsed, done = time.monotonic() - began, stage.marks.count - first
+    spent = stage.crew.cpu_seconds() + servers_cpu_of(stage) - cpu
+    stage.crew.kill()
+    return {"waiting": done / elapsed, "waiting_cpu": spent / done * 1000}
+
+
+def schedules(stage: Stage, sizes: Sizes) -> Numbers:
+    """Many schedules that are all due at once."""
+    if not stage.system.has_schedules:
+        return {}
+    stage.agent.ask("schedule", sizes.schedules)
+    found = work_off(stage, sizes.schedules)
+    return {"schedules": found["settled"], "schedules_cpu": found["cpu"]}
+
+
+SCENARIOS: Mapping[str, Callable[[Stage, Sizes], Numbers]] = {
+    "throughput": throughput,
+    "rest": rest,
+    "work": work,
+    "payload": payload,
+    "waiting": waiting,
+    "schedules": schedules,
+}
+
+
+# ── parts of them ────────────────────────────────────────────────────────────────────────────────
+
+
+def work_off(stage: Stage, count: int) -> Numbers:
+    """Start the crew on what waits, until all is settled. The clock and the CPU count from the first task."""
+    patience = BOOT + SLOWEST * count / min(stage.system.pace, 500)
+    stage.crew.start()
+    stage.wait_for_marks(1, BOOT)
+    cpu, servers_cpu, begun = stage.crew.cpu_seconds(), servers_cpu_of(stage), stage.marks.count
+    stage.wait_for_marks(max(begun, count // 2), patience)
+    memory = stage.crew.pss_megabytes()
+    stage.wait_for_marks(count, patience)
+    settled_at = stage.agent.ask("wait_settled", count, patience)
+    moments = stage.marks.moments()
+    done = max(1, count - begun)
+    numbers = {
+        "drain": (count - 1) / (moments[count - 1] - moments[0]),
+        "settled": count / (settled_at - moments[0]),
+        "cpu": (stage.crew.cpu_seconds() - cpu) / done * 1000,
+        "servers_cpu": (servers_cpu_of(stage) - servers_cpu) / done * 1000,
+        "load_pss": memory,
+    }
+    stage.crew.stop()
+    return numbers
+
+
+def servers_cpu_of(stage: Stage) -> float:
+    return stage.servers.cpu_seconds()

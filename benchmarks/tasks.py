@@ -1,0 +1,37 @@
+"""The tasks that every system runs. Each leaves a mark, and returns something that has to be stored."""
+
+from __future__ import annotations
+
+import time
+
+from benchmarks.marks import Pen
+
+WORK_SECONDS = 0.001
+
+_pen = Pen()
+
+
+def noop() -> int:
+    """Nothing: what is measured is the system itself."""
+    _pen.mark()
+    return 1
+
+
+def weigh(text: str) -> int:
+    """Nothing, with a large argument."""
+    _pen.mark()
+    return len(text)
+
+
+def work() -> int:
+    """What a real task might do: a millisecond of Python and one read by the ORM."""
+    from django.contrib.contenttypes.models import ContentType
+
+    _pen.mark()
+    until = time.thread_time() + WORK_SECONDS
+    while time.thread_time() < until:
+        pass
+    return ContentType.objects.filter(model="contenttype").count()
+
+
+TASKS = {"noop": noop, "weigh": weigh, "work": work}
