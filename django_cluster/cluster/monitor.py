@@ -30,6 +30,8 @@ PRUNE_EVERY = 10.0
 """Seconds between two looks for rows that need not be kept."""
 MAX_SEEN = 1 << 14
 """Job numbers remembered of one worker; it never holds as many unfiled outcomes as that."""
+MAX_DEPARTED = 64
+"""Workers remembered after their line has ended. An obituary comes within seconds, if at all."""
 
 
 class Attendance:
@@ -38,6 +40,7 @@ class Attendance:
     def __init__(self) -> None:
         self._present: dict[Peer, int] = {}
         self._seen: dict[int, deque[int]] = {}
+        self._departed: deque[int] = deque()
 
     def enter(self, peer: Peer, seat: int) -> None:
         self._present[peer] = seat
@@ -47,7 +50,13 @@ class Attendance:
         self._seen[self._present[peer]].append(number)
 
     def leave(self, peer: Peer) -> None:
-        self._present.pop(peer, None)
+        seat = self._present.pop(peer, None)
+        if seat is not None:
+            self._departed.append(seat)
+        while len(self._departed) > MAX_DEPARTED:
+            oldest = self._departed.popleft()
+            if not self.is_here(oldest):  # else only its line had broken
+                self._seen.pop(oldest, None)
 
     def is_here(self, seat: int) -> bool:
         return seat in self._present.values()
