@@ -82,6 +82,7 @@ def _take_signals(seat: Seat) -> None:
     signal.set_wakeup_fd(-1)
     for number in PASSED_OVER:
         signal.signal(number, pass_over)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_OVER)  # see start_forkserver
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     if seat.own_group:
         os.setpgid(0, 0)

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -33,6 +34,8 @@ logger = logging.getLogger("django_cluster")
 
 SPARE_ROWS = 32
 """Rows of dead children that stay readable before one is used again."""
+TO_ALL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+"""Signals that reach the whole process group, and are the sentinel's alone."""
 START_ORDER = (Role.MONITOR, Role.PUSHER, Role.WORKER, Role.SCHEDULER)
 
 
@@ -93,6 +96,8 @@ class Crew:
             child_life()
             gc.collect()
             gc.freeze()  # what all children share stays shared: no collector writes to it
+        elif self.settings.crew.start_method == "forkserver":
+            start_forkserver()
         for slot in self.slots:
             self.fill(slot)
 
@@ -287,3 +292,16 @@ class Crew:
         else:
             how = f"was killed by signal {-exitcode}" if exitcode < 0 else f"ended with exit code {exitcode}"
             logger.error("%s (%d) %s.", slot.name, row.pid, how)
+
+
+def start_forkserver() -> None:
+    """Start it deaf to ``TO_ALL``: as the parent of every child it would take them all with it.
+
+    A blocked signal stays blocked in what is started; each child unblocks it for itself.
+    """
+    resource_tracker.ensure_running()  # first, because it meddles with the mask
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, TO_ALL)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -7,6 +7,8 @@ the jobs of workers that die: what they had begun is reported to the monitor, th
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -96,6 +98,8 @@ class Pusher:
         self._bury()
         if self._orders.leave and not self.stopping:
             self._stop()
+        if self._orders.orphaned:
+            self._end_running()
         if self._outage.due:
             self._with_broker()
 
@@ -300,6 +304,14 @@ class Pusher:
         self.stopping = True
         for borrower in self._ledger.borrowers.values():
             self._revoke(borrower)
+
+    def _end_running(self) -> None:
+        """Nobody guards the workers any more: end those at work, where the kernel has not done so."""
+        for borrower in self._ledger.borrowers.values():
+            row = self._board.read(borrower.row)
+            if row.seat == borrower.seat and row.state is State.BUSY:
+                with suppress(ProcessLookupError):
+                    os.kill(row.pid, signal.SIGKILL)
 
     def _give_back(self) -> None:
         if self._ledger.loans:

@@ -59,9 +59,13 @@ class ExitCode:
 class Sentinel:
     """One cluster. ``run`` returns an exit code when everything has ended."""
 
-    def __init__(self, settings: Settings, when_running: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, settings: Settings, when_running: Callable[[], None] = lambda: None, parent: int | None = None
+    ) -> None:
+        """``parent``: a descriptor that becomes readable when the program around this cluster has ended."""
         self._settings = settings
         self._when_running = when_running
+        self._parent = parent
         self._crew = Crew(settings)
         self._phase = Phase.STARTING
         self._overdue_at = 0.0
@@ -103,7 +107,11 @@ class Sentinel:
         moments += [slot.refill_at for slot in self._crew.slots if slot.empty and slot.refill_at > now]
         if deadline := self._crew.next_deadline():
             moments.append(deadline)
-        wait([self._ear, *self._crew.sentinels()], max(0.0, min(moments) - now))
+        parent = [] if self._parent is None else [self._parent]
+        awake = wait([self._ear, *self._crew.sentinels(), *parent], max(0.0, min(moments) - now))
+        if self._parent in awake:
+            self._parent = None
+            self.stop()
         self._empty_ear()
 
     # ── guarding ─────────────────────────────────────────────────────────────────────────────────
