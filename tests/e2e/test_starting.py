@@ -77,6 +77,14 @@ def test_a_named_cluster_works_on_its_own_queue(make_project: MakeProject) -> No
     assert project.broker().size().ready == 1
 
 
+def test_the_number_of_workers_may_be_said_when_it_is_started(make_project: MakeProject) -> None:
+    project = make_project()
+
+    cluster = project.start("--workers", "3")
+
+    assert len(cluster.pids("worker")) == 3
+
+
 def test_a_program_may_have_a_cluster_inside(make_project: MakeProject) -> None:
     project = make_project()
 

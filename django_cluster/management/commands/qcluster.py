@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
+from dataclasses import replace
 from typing import Any
 
 from django.core.management.base import BaseCommand
@@ -23,15 +24,32 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("-n", "--name", help=_("Cluster (queue) to work on; one of ALT_CLUSTERS, or any queue."))
-        parser.add_argument("--workers", type=int, help=_("Number of workers, instead of the setting."))
+        parser.add_argument("--workers", type=count, help=_("Number of workers, instead of the setting."))
         parser.add_argument("--no-scheduler", action="store_true", help=_("Leave the schedules to other clusters."))
 
     def handle(self, *args: Any, **options: Any) -> None:
-        settings = load_settings(options["name"])
+        settings = adjusted(load_settings(options["name"]), options["workers"], scheduler=not options["no_scheduler"])
         show_logs(settings, self.stderr)
         # The sentinel forks: what is open here would be shared by every child.
         connections.close_all()
         sys.exit(Sentinel(settings).run())
+
+
+def count(text: str) -> int:
+    """A number of processes; argparse turns the error into a sentence."""
+    number = int(text)
+    if number < 1:
+        raise ArgumentTypeError(_("There must be at least one."))
+    return number
+
+
+def adjusted(settings: Settings, workers: int | None, *, scheduler: bool) -> Settings:
+    """The settings with what the command line says otherwise."""
+    if workers is not None:
+        settings = replace(settings, crew=replace(settings.crew, workers=workers))
+    if not scheduler:
+        settings = replace(settings, schedule=replace(settings.schedule, enabled=False))
+    return settings
 
 
 def show_logs(settings: Settings, stream: Any) -> None:

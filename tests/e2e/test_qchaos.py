@@ -1,0 +1,176 @@
+"""``manage.py qchaos``: it finds nothing where all is well, and finds what is not."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from django_cluster.models import QueuedTask, Task
+from tests.e2e.conftest import MakeProject
+from tests.e2e.project import Project
+from tests.e2e.running_cluster import ROOT
+from tests.servers import PostgresServer, RedisServer
+
+PATIENCE = 110.0
+QUICK = ("--seconds", "4", "--every", "0.4", "--rate", "30", "--lease", "3")
+
+
+class Said(NamedTuple):
+    """What a run has printed, and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.out)
+        return found
+
+    def check(self) -> dict[str, Any]:
+        """The figures of a run that kept every promise."""
+        assert self.code == 0, f"{self.out}\n{self.err}"
+        return self.figures
+
+
+def qchaos(project: Project, *arguments: str, **q_cluster: str) -> Said:
+    environment = project.environment()
+    if q_cluster:
+        environment["TEST_Q_CLUSTER"] = json.dumps({"name": project.name, **q_cluster})
+    command = [sys.executable, "-m", "django", "qchaos", *arguments]
+    done = subprocess.run(
+        command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE
+    )
+    return Said(done.returncode, done.stdout, done.stderr)
+
+
+def leftovers(project: Project) -> list[Path]:
+    """What is in the temporary folder of the project."""
+    return sorted((project.folder / "tmp").iterdir())
+
+
+@pytest.mark.slow
+def test_nothing_is_lost_on_sqlite_when_everybody_is_killed(make_project: MakeProject) -> None:
+    project = make_project()
+
+    figures = qchaos(project, *QUICK, "--yes", "--json", "--sentinel", "--seed", "1").check()
+
+    assert figures["enqueued"] == figures["finished"] == figures["rows"]["all"] == 120
+    assert {hit["target"] for hit in figures["hits"]} == {"worker", "pusher", "monitor", "scheduler", "sentinel"}
+
+
+@pytest.mark.slow
+def test_nothing_is_lost_on_redis_when_everybody_is_killed_and_the_server_hangs(
+    make_project: MakeProject, redis_server: RedisServer
+) -> None:
+    project = make_project(broker="redis")
+    assert redis_server.process is not None
+    pause = ("--pause-broker", str(redis_server.process.pid))
+
+    figures = qchaos(project, *QUICK, *pause, "--yes", "--json", "--sentinel", "--seed", "1").check()
+
+    assert figures["enqueued"] == figures["finished"]
+    assert "server" in {hit["target"] for hit in figures["hits"]}
+
+
+@pytest.mark.slow
+def test_nothing_is_lost_on_postgres_when_everybody_is_killed_and_the_server_hangs(
+    make_project: MakeProject, postgres_server: PostgresServer
+) -> None:
+    project = make_project(database="postgres")
+    assert postgres_server.process is not None
+    pause = ("--pause-broker", str(postgres_server.process.pid))
+
+    figures = qchaos(project, *QUICK, *pause, "--yes", "--json", "--sentinel", "--seed", "1").check()
+
+    assert figures["enqueued"] == figures["finished"]
+    assert "server" in {hit["target"] for hit in figures["hits"]}
+
+
+@pytest.mark.slow
+def test_a_broker_that_forgets_is_found_out(make_project: MakeProject) -> None:
+    broker = "tests.e2e.careless_brokers.ForgetfulBroker"
+
+    said = qchaos(make_project(), *QUICK, "--yes", "--json", broker_class=broker)
+
+    assert said.code == 1, said.err
+    assert (said.figures["enqueued"], said.figures["lost"]) == (120, 12)
+    assert said.figures["ok"] is False
+
+
+@pytest.mark.slow
+def test_a_broker_that_delivers_twice_is_found_out(make_project: MakeProject) -> None:
+    broker = "tests.e2e.careless_brokers.ZealousBroker"
+
+    said = qchaos(make_project(), *QUICK, "--every", "100", "--yes", broker_class=broker)
+
+    assert said.code == 1, said.err
+    assert "repetitions although nobody had killed what held the task" in said.out
+    assert "The log and the journals are in" in said.err
+
+
+@pytest.mark.slow
+def test_a_run_leaves_nothing_in_the_tables_and_in_the_folders(make_project: MakeProject) -> None:
+    project = make_project()
+
+    said = qchaos(project, "--seconds", "2", "--rate", "20", "--yes")
+
+    assert said.code == 0, said.out
+    assert not Task.objects.exists()
+    assert not QueuedTask.objects.exists()
+    assert leftovers(project) == []
+
+
+@pytest.mark.slow
+def test_what_is_to_be_kept_is_kept(make_project: MakeProject) -> None:
+    project = make_project()
+
+    said = qchaos(project, "--seconds", "2", "--rate", "20", "--yes", "--keep")
+
+    assert said.code == 0, said.out
+    assert Task.objects.filter(success=True).count() == 40
+    (folder,) = leftovers(project)
+    assert "is running." in (folder / "log").read_text()
+
+
+@pytest.mark.slow
+def test_a_seed_repeats_the_plan(make_project: MakeProject) -> None:
+    project = make_project()
+    wishes = ("--seconds", "2", "--every", "0.4", "--rate", "20", "--yes", "--json", "--seed", "5")
+
+    first, second = qchaos(project, *wishes).check(), qchaos(project, *wishes).check()
+
+    assert [hit["target"] for hit in first["hits"]] == [hit["target"] for hit in second["hits"]]
+    assert first["seed"] == second["seed"] == 5
+
+
+def test_a_site_without_debug_is_left_alone_until_somebody_says_yes(make_project: MakeProject) -> None:
+    project = make_project()
+
+    said = qchaos(project, "--seconds", "2")
+
+    assert said.code == 2
+    assert "Add --yes if that is what you want." in said.err
+    assert leftovers(project) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--seconds", "0"), "--seconds has to be more than 0"),
+        (("--pause-command", "true"), "belong together"),
+        (("--pause-broker", str(2**22 + 1)), "no process"),
+    ],
+)
+def test_wishes_that_cannot_be_fulfilled_are_refused(
+    make_project: MakeProject, arguments: tuple[str, ...], complaint: str
+) -> None:
+    said = qchaos(make_project(), "--yes", *arguments)
+
+    assert said.code == 2
+    assert complaint in said.err
