@@ -26,7 +26,7 @@ class Progress:
         """To be called often; it decides itself when there is something to say."""
         self._done = done
         if self._out.isatty():
-            self._out.write(f"\r{self._bar()} ")
+            self._out.write(f"\r{self._bar()}  ")  # covers what a shorter line leaves
             self._out.flush()
         elif self._clock() - self._shown_at >= LOG_SECONDS:
             self._shown_at = self._clock()
