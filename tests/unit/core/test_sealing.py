@@ -152,7 +152,7 @@ def test_json_comes_back_equal_or_is_refused(value: object) -> None:
     "value",
     [(1, 2), [(1, 2)], {1: "a"}, {"a": {None: 1}}, float("nan"), float("inf"), b"bytes", {1, 2}, object(),
      datetime(2026, 1, 1, tzinfo=UTC), date(2026, 1, 1), Decimal("1.5"), Stubborn()],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )  # fmt: skip
 def test_what_json_would_change_is_refused(value: object) -> None:
     with pytest.raises(NotSerializable):
