@@ -26,6 +26,7 @@ from django_cluster.brokers import open_broker
 from django_cluster.brokers.base import Broker
 from django_cluster.cluster.host import die_with_parent, pin, set_title
 from django_cluster.cluster.hygiene import PASSED_OVER, Hygiene, pass_over
+from django_cluster.cluster.inherited import lay_aside
 from django_cluster.cluster.monitor import Monitor
 from django_cluster.cluster.obituary import crash_file
 from django_cluster.cluster.outage import Outage
@@ -64,7 +65,7 @@ def run_child(seat: Seat, settings: Settings, pipe: Connection, foreign: tuple[i
     pin(seat.cpus)
     if not apps.ready:
         django.setup()
-    _forget_inherited_connections()
+    lay_aside()
     orders = Orders(pipe, board, seat.row)
     announce(post_spawn, proc_name=seat.name)
     MAINS[seat.role](seat, settings, board, orders)
@@ -103,13 +104,6 @@ def _orphaned(_number: int, _frame: object) -> None:
     """The sentinel is dead: finish, but let the kernel end us if we hang over it."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(ORPHAN_LIMIT)
-
-
-def _forget_inherited_connections() -> None:
-    """Drop what a fork copied without a word to the server: the goodbye would end the parent's session."""
-    for connection in connections.all(initialized_only=True):
-        connection.connection = None
-        connection.inc_thread_sharing()
 
 
 # ── the composition root of each role ────────────────────────────────────────────────────────────
@@ -158,6 +152,7 @@ def scheduler_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Or
         queue=settings.queue,
         site=settings.queue == settings.name,
         send=Router(Codec(settings.signing), broker).send,
+        database=settings.results.database,
         broker_database=broker.database,
     )
     outage = Outage("The schedule table or the broker")

@@ -12,6 +12,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from django_cluster.cluster.host import die_with_parent
+from django_cluster.cluster.inherited import close_before_fork, lay_aside
 from django_cluster.cluster.sentinel import Sentinel
 from django_cluster.core.settings import Settings
 from django_cluster.errors import ClusterError
@@ -24,7 +25,8 @@ class Cluster:
             ...
 
     ``start`` returns when all processes are ready, ``stop`` when all are gone. The sentinel ends when this
-    program does.
+    program does. Before a fork, ``start`` closes the database connections of its thread that are in no
+    transaction.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -46,6 +48,8 @@ class Cluster:
         if self.is_running:
             raise ClusterError("This cluster runs already.")
         reader, writer = self._context.Pipe(duplex=False)
+        if self._settings.crew.start_method == "fork":
+            close_before_fork()
         self._sentinel = self._context.Process(target=run_sentinel, args=(self._settings, writer), name="qcluster")
         self._sentinel.start()
         atexit.register(self.stop)  # before multiprocessing's own hook, which would wait for it for ever
@@ -95,7 +99,10 @@ class Cluster:
 
 def run_sentinel(settings: Settings, running: Any) -> None:
     """The target of the sentinel's process; one byte on ``running`` says that all children are ready."""
-    if settings.crew.start_method == "fork":
-        die_with_parent(signal.SIGTERM)
+    die_with_parent(signal.SIGTERM)
+    lay_aside()
+    # The parent that the kernel knows is then the forkserver, which does not end with the program.
+    forkserver = settings.crew.start_method == "forkserver"
+    parent = getattr(multiprocessing.parent_process(), "sentinel", None) if forkserver else None
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM, signal.SIGINT])
-    sys.exit(Sentinel(settings, when_running=lambda: running.send_bytes(b"!")).run())
+    sys.exit(Sentinel(settings, lambda: running.send_bytes(b"!"), parent).run())

@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 from django.core.management.base import BaseCommand
-from django.db import connections
 from django.utils.translation import gettext as _
 
+from django_cluster.cluster.inherited import close_before_fork
 from django_cluster.cluster.sentinel import Sentinel
 from django_cluster.conf import load_settings
 from django_cluster.core.settings import Settings
@@ -31,7 +31,7 @@ class Command(BaseCommand):
         settings = adjusted(load_settings(options["name"]), options["workers"], scheduler=not options["no_scheduler"])
         show_logs(settings, self.stderr)
         # The sentinel forks: what is open here would be shared by every child.
-        connections.close_all()
+        close_before_fork(pools=True)
         sys.exit(Sentinel(settings).run())
 
 
