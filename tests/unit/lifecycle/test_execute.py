@@ -18,9 +18,9 @@ import pytest
 from django.dispatch import Signal
 
 from django_cluster.core.codec import Codec
-from django_cluster.core.messages import Job, Outcome, OutcomeStatus, TaskHeader, TaskOptions, TaskPackage
+from django_cluster.core.messages import Advice, Job, Outcome, OutcomeStatus, TaskHeader, TaskOptions, TaskPackage
 from django_cluster.core.sealing import Seal
-from django_cluster.errors import PackageError, TaskTimeout, UnknownFunction
+from django_cluster.errors import Discard, PackageError, Retry, Snooze, TaskTimeout, UnknownFunction
 from django_cluster.lifecycle.execute import MAX_TEXT, Executor, describe
 from django_cluster.lifecycle.reporters import Reporters
 from django_cluster.signals import post_execute_in_worker, pre_execute
@@ -81,6 +81,18 @@ def raise_stop_iteration() -> NoReturn:
 
 def raise_package_error() -> NoReturn:
     raise PackageError("from inside the task")
+
+
+def wish_again(delay: float | None = None) -> NoReturn:
+    raise Retry(delay, "the service is busy")
+
+
+def wish_later() -> NoReturn:
+    raise Snooze(30, "not before noon")
+
+
+def wish_no_more() -> NoReturn:
+    raise Discard("the order was cancelled")
 
 
 def recurse(depth: int = 0) -> int:
@@ -276,6 +288,50 @@ def test_a_very_long_message_is_cut_in_the_middle() -> None:
     assert message.startswith("begin")
     assert message.endswith("end")
     assert len(traceback) < 1.1 * MAX_TEXT
+
+
+# ── wishes ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("func", "status", "advice", "delay", "reason"),
+    [
+        ("wish_again", FAILURE, Advice.RETRY, None, "the service is busy"),
+        ("wish_later", OutcomeStatus.SNOOZED, Advice.SNOOZE, 30.0, "not before noon"),
+        ("wish_no_more", OutcomeStatus.DISCARDED, Advice.STOP, None, "the order was cancelled"),
+    ],
+)
+def test_a_task_may_say_how_it_wants_to_end(
+    func: str, status: OutcomeStatus, advice: Advice, delay: float | None, reason: str
+) -> None:
+    outcome = run(f"{HERE}.{func}")
+
+    assert (outcome.status, outcome.advice, outcome.delay) == (status, advice, delay)
+    assert failure_of(outcome)[1] == reason
+
+
+def test_a_wish_is_no_error_to_report() -> None:
+    executor("Listener").run(job(f"{HERE}.wish_later"))
+
+    assert Listener.heard == []
+
+
+@pytest.mark.parametrize(
+    ("options", "advice"),
+    [
+        ({}, Advice.NONE),
+        ({"retry_on": ("ValueError",)}, Advice.NONE),
+        ({"retry_on": ("Exception",)}, Advice.NONE),
+        ({"retry_on": ("OSError", "KeyError")}, Advice.STOP),
+        ({"no_retry_on": ("ValueError",)}, Advice.STOP),
+        ({"no_retry_on": ("Exception",)}, Advice.STOP),
+        ({"no_retry_on": ("OSError",)}, Advice.NONE),
+        ({"retry_on": ("Exception",), "no_retry_on": ("ValueError",)}, Advice.STOP),
+    ],
+    ids=str,
+)
+def test_options_say_which_errors_are_worth_another_run(options: dict[str, Any], advice: Advice) -> None:
+    assert run("tests.sample.tasks.fail", options=TaskOptions(**options)).advice == advice
 
 
 # ── what can never be run ────────────────────────────────────────────────────────────────────────

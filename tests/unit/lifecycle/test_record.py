@@ -245,6 +245,40 @@ def test_without_a_broker_every_outcome_is_final(results: OrmResults) -> None:
     assert Task.objects.get().final
 
 
+def test_a_snoozed_task_comes_back_without_an_attempt_and_leaves_no_row(
+    broker: MemoryBroker, results: OrmResults
+) -> None:
+    (receipt,) = lend(broker)
+    snoozed = outcome(receipt, status="snoozed")._replace(advice="snooze", delay=30.0)
+
+    kept = Recorder(results, broker, ONCE).record([snoozed])
+
+    (waiting,) = broker.peek()
+    assert list(kept) == []
+    assert not Task.objects.exists()
+    assert waiting.attempts == 0
+    assert waiting.due is not None
+    assert 29 < waiting.due - time.time() <= 30
+
+
+def test_a_task_under_which_worker_after_worker_died_is_put_aside_as_dead(
+    broker: MemoryBroker, results: OrmResults
+) -> None:
+    recorder = Recorder(results, broker, DeliverySettings(poison_limit=3, retry_delay=0.0))
+    broker.enqueue([Message("poison")])
+    statuses = []
+
+    while lent := broker.lease(1):
+        lost = outcome(lent[0].receipt, status="lost", attempt=lent[0].attempt)._replace(payload="poison")
+        (saved,) = recorder.record([lost])
+        statuses.append((saved.status, saved.final))
+
+    row = Task.objects.get()
+    assert statuses == [("lost", False), ("lost", False), ("dead", True)]
+    assert (row.status, row.payload, row.attempt_count) == ("dead", "poison", 3)
+    assert broker.size().total == 0
+
+
 # ── again ────────────────────────────────────────────────────────────────────────────────────────
 
 
