@@ -80,8 +80,10 @@ def schedule(func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Sched
     Keywords: ``name``, ``hook``, ``schedule_type``, ``minutes``, ``repeats``, ``next_run``, ``cron``, ``cluster``,
     ``intended_date_kwarg``; all others are the function's. A used name raises ``IntegrityError``.
     """
-    zone = get_client(kwargs.get("cluster")).settings.schedule.time_zone
-    return build_schedule(func, *args, q_zone=ZoneInfo(zone) if zone else None, **kwargs)
+    settings = get_client(kwargs.get("cluster")).settings
+    zone = settings.schedule.time_zone
+    places = {"q_zone": ZoneInfo(zone) if zone else None, "q_database": settings.results.database}
+    return build_schedule(func, *args, **{**places, **kwargs})
 
 
 def resubmit(task: Task) -> str:

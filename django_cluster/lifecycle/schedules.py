@@ -76,15 +76,25 @@ class Timetable:
     """The schedules of one queue."""
 
     def __init__(
-        self, settings: ScheduleSettings, *, queue: str, site: bool, send: Send, broker_database: str | None = None
+        self,
+        settings: ScheduleSettings,
+        *,
+        queue: str,
+        site: bool,
+        send: Send,
+        database: str | None = None,
+        broker_database: str | None = None,
     ) -> None:
-        """``site``: see ``ScheduleQuerySet.coming``. ``broker_database``: what ``Broker.database`` says."""
+        """``site``: see ``ScheduleQuerySet.coming``. ``database``: where the schedules are; None asks the router.
+
+        ``broker_database``: what ``Broker.database`` says.
+        """
         self._settings = settings
         self._zone = ZoneInfo(settings.time_zone) if settings.time_zone else None
         self._queue = queue
         self._site = site
         self._send = send
-        self._alias = router.db_for_write(Schedule)
+        self._alias = database or router.db_for_write(Schedule)
         self._exact = broker_database == self._alias
 
     def fire_due(self, now: datetime) -> Pass:
@@ -219,14 +229,17 @@ def build_schedule(
     cluster: str | None = None,
     intended_date_kwarg: str | None = None,
     q_zone: tzinfo | None = None,
+    q_database: str | None = None,
     **kwargs: Any,
 ) -> Schedule:
     """A saved schedule. ``q_zone``: in which the first run of a cron expression is reckoned; None = Django's.
+    ``q_database``: where it is kept; None asks the router.
 
     Raises ``IntegrityError`` for a name that is used already, ``ValidationError`` for what makes no sense,
     ``UnknownFunction`` and ``NotSerializable`` for what cannot be kept.
     """
-    if name and Schedule.objects.filter(name=name).exists():
+    alias = q_database or router.db_for_write(Schedule)
+    if name and Schedule.objects.using(alias).filter(name=name).exists():
         raise IntegrityError(f"There is a schedule named {name!r} already.")
     row = Schedule(
         name=name,
@@ -242,9 +255,9 @@ def build_schedule(
         cluster=cluster,
         intended_date_kwarg=intended_date_kwarg,
     )
-    row.full_clean()
+    row.full_clean(validate_unique=False)  # it would look in the database that the router reads
     _options(row, kwargs.get("q_options") or {})
     if schedule_type == Schedule.CRON and next_run is None:
         row.start_with_the_expression(q_zone)
-    row.save()
+    row.save(using=alias)
     return row

@@ -7,7 +7,7 @@ import re
 from datetime import datetime
 from typing import Any, ClassVar
 
-from django.db import models
+from django.db import models, router
 from django.utils.translation import gettext_lazy as _
 
 from django_cluster.core.messages import OutcomeStatus
@@ -201,8 +201,8 @@ class Task(models.Model):
 
 
 def saved_tasks(using: str | None = None) -> TaskQuerySet:
-    """All finished tasks, in the named database or where the router reads them."""
-    return TaskQuerySet(Task, using=using)
+    """All finished tasks, in the named database or where they are written: a replica may not have the newest."""
+    return TaskQuerySet(Task, using=using or router.db_for_write(Task))
 
 
 class SuccessManager(models.Manager["Success"]):
