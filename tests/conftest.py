@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from django_cluster.core.settings import BrokerSettings, Settings, SigningSettings
-from tests.servers import MariaDBServer, PostgresServer, RedisServer, Server, require
+from tests.servers import MariaDBServer, PgBouncer, PostgresServer, RedisServer, Server, require
 
 
 def make_settings(**changes: Any) -> Settings:
@@ -86,6 +86,15 @@ def postgres_server() -> Iterator[PostgresServer]:
     """PostgreSQL; tests share it, so each creates a database of its own."""
     require("postgres")
     server = PostgresServer().start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def pgbouncer_server(postgres_server: PostgresServer) -> Iterator[PgBouncer]:
+    """pgbouncer in transaction mode before ``postgres_server``, whose databases it shows."""
+    require("pgbouncer")
+    server = PgBouncer(postgres_server).start()
     yield server
     server.stop()
 

@@ -8,12 +8,15 @@ import pytest
 
 from tests.servers.base import Server
 from tests.servers.mariadb import MariaDBServer
+from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgres import PostgresServer
 from tests.servers.redis import RedisServer
 
-SERVERS: dict[str, type[Server]] = {server.name: server for server in (RedisServer, PostgresServer, MariaDBServer)}
+_ALL: tuple[type[Server], ...] = (RedisServer, PostgresServer, MariaDBServer, PgBouncer)
 
-__all__ = ["SERVERS", "MariaDBServer", "PostgresServer", "RedisServer", "Server", "require"]
+SERVERS = {server.name: server for server in _ALL}
+
+__all__ = ["SERVERS", "MariaDBServer", "PgBouncer", "PostgresServer", "RedisServer", "Server", "require"]
 
 
 def require(name: str) -> None:
