@@ -25,7 +25,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 from django_cluster.brokers import open_broker
 from django_cluster.brokers.base import Broker
 from django_cluster.cluster.host import die_with_parent, pin, set_title
-from django_cluster.cluster.hygiene import PASSED_OVER, Hygiene, pass_over
+from django_cluster.cluster.hygiene import PASSED_OVER, Hygiene, end_transactions, pass_over
 from django_cluster.cluster.inherited import lay_aside
 from django_cluster.cluster.monitor import Monitor
 from django_cluster.cluster.obituary import crash_file
@@ -116,7 +116,7 @@ def monitor_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orde
     def hook(outcome: Outcome) -> None:
         run_hook(outcome, results.get)
 
-    Monitor(seat, board, orders, recorder, hook=hook, prune=results.prune).run()
+    Monitor(seat, board, orders, recorder, hook=hook, prune=results.prune, tidy=end_transactions).run()
 
 
 def pusher_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orders) -> None:

@@ -1,4 +1,4 @@
-"""What a worker puts right after each task, so that no task finds what another left behind."""
+"""What is put right after the user's code, so that nobody finds what a task or a hook left behind."""
 
 from __future__ import annotations
 
@@ -53,3 +53,13 @@ def tidy_connections() -> None:
         connection.close_if_unusable_or_obsolete()
         if connection.queries_logged:
             connection.queries_log.clear()
+
+
+def end_transactions() -> None:
+    """Nothing of ours may be saved in a transaction that a hook has opened and forgotten: nobody would commit it."""
+    for connection in connections.all(initialized_only=True):
+        if connection.connection is None:
+            continue
+        if connection.in_atomic_block or connection.get_autocommit() != connection.settings_dict["AUTOCOMMIT"]:
+            connection.in_atomic_block = False  # else close() would leave the block half open
+            connection.close()

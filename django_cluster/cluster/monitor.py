@@ -78,10 +78,13 @@ class Monitor:
         *,
         hook: Callable[[Outcome], None],
         prune: Callable[[], None],
+        tidy: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """``tidy``: called when hooks and receivers have had their turn."""
         self._seat, self._board, self._orders = seat, board, orders
-        self._recorder, self._hook, self._prune, self._clock = recorder, hook, prune, clock
+        self._recorder, self._clock = recorder, clock
+        self._hook, self._prune, self._tidy = hook, prune, tidy
         self._hub = Hub(seat.folder.reports)
         self._hub.also_wake_for(orders.fileno())
         self._attendance = Attendance()
@@ -174,6 +177,7 @@ class Monitor:
             peer.send(("filed", numbers))
         self._unpruned = True
         tell(saved, self._hook)
+        self._tidy()
 
     def _prune_now(self) -> None:
         self._prune_at = self._clock() + PRUNE_EVERY

@@ -39,6 +39,10 @@ def leave_transaction_open() -> None:
     Group.objects.create(name="never committed")
 
 
+def hook_that_leaves_a_transaction_open(task: Any) -> None:
+    leave_transaction_open()
+
+
 class ReadsFromReplica:
     """All that is written goes to ``default``, all that is read comes from a replica that lags behind."""
 

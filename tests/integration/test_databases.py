@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from django.contrib.auth.models import Group
 from django.core.management import call_command
 from django.db import connections
 from django.test import override_settings
@@ -203,6 +204,20 @@ def test_a_task_that_leaves_autocommit_off_does_not_spoil_the_next(
     task_id = project.enqueue(create, "committed")
 
     assert project.wait_for_row(task_id).result == 1
+
+
+def test_a_hook_that_leaves_a_transaction_open_takes_no_row_with_it(
+    make_project: MakeProject, new_postgres: Callable[[], str], postgres_server: PostgresServer
+) -> None:
+    project = make_project({"default": postgres_server.database(new_postgres())}, workers=1)
+    project.start()
+
+    first = project.enqueue(add, 1, 2, hook="tests.integration.database_tasks.hook_that_leaves_a_transaction_open")
+    project.wait_for_row(first)
+    second = project.enqueue(add, 3, 4)
+
+    assert project.wait_for_row(second).result == 7
+    assert not Group.objects.filter(name="never committed").exists()
 
 
 # ── forks ────────────────────────────────────────────────────────────────────────────────────────
