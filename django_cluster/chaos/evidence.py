@@ -6,9 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from django_cluster.chaos.journal import ACCEPTED, BEGUN
 from django_cluster.chaos.plan import Target
-from django_cluster.chaos.sender import ACCEPTED
-from django_cluster.chaos.workload import BEGUN
 
 # All moments are of time.monotonic(), which is one clock for all processes of a machine.
 

@@ -9,6 +9,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+BEGUN, ENDED = "begun", "ended"
+"""What tasks note of themselves."""
+ACCEPTED, REFUSED = "accepted", "refused"
+"""What the sender notes of its calls."""
+
 
 def note(path: Path | str, *words: object) -> None:
     """Append one line; no word may hold a space."""

@@ -32,7 +32,10 @@ def _table(evidence: Evidence, verdict: Verdict) -> Iterator[tuple[str, str]]:
         yield "Refused", f"{verdict.refused} calls"
     yield "Finished", str(verdict.finished)
     yield "Lost", str(len(verdict.lost))
-    yield "Repeated", _repeated(verdict)
+    yield "Repeated", str(sum(verdict.repeated.values()))
+    for reason in Reason:
+        if verdict.repeated.get(reason):
+            yield "", f"{verdict.repeated[reason]} because {reason}"
     yield (
         "Rows",
         (
@@ -51,12 +54,6 @@ def _killed(evidence: Evidence) -> str:
     counts = Counter(hit.target for hit in evidence.hits if hit.pid)
     parts = [f"{counts[target]} {target}{'' if counts[target] == 1 else 's'}" for target in Target if counts[target]]
     return ", ".join(parts) or "nobody"
-
-
-def _repeated(verdict: Verdict) -> str:
-    total = sum(verdict.repeated.values())
-    parts = [f"{verdict.repeated[reason]} because {reason}" for reason in Reason if verdict.repeated.get(reason)]
-    return f"{total}: {', '.join(parts)}" if parts else "0"
 
 
 def _recovery(evidence: Evidence, recovery: Recovery | None) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from django.db import connections
 
 from django_cluster.chaos.evidence import Evidence, Hit, Look, Row, calls_from, executions_from, looks_from
-from django_cluster.chaos.journal import Reader, read
+from django_cluster.chaos.journal import Reader, note, read
 from django_cluster.chaos.pausing import Pausing
 from django_cluster.chaos.plan import CREW, Fault, Target, draw
 from django_cluster.chaos.sender import send
@@ -44,6 +44,8 @@ class Wishes:
     """Seconds from one fault to the next, on average."""
     lease: float = 6.0
     seed: int = 0
+    only: tuple[str, ...] = ()
+    """Targets to which the faults are confined; none: all that may be hit."""
     sentinel: bool = False
     """Whether the sentinel may be killed too."""
     pausing: Pausing = field(default_factory=Pausing)
@@ -61,7 +63,7 @@ class Wishes:
             targets.add(Target.SENTINEL)
         if self.pausing.possible:
             targets.add(Target.SERVER)
-        return targets
+        return {target for target in targets if target in self.only} if self.only else targets
 
 
 class Run:
@@ -110,11 +112,18 @@ class Run:
     # ── faults ───────────────────────────────────────────────────────────────────────────────────
 
     def _under_fire(self, began: float) -> None:
-        wishes = self._wishes
+        """Fault after fault, as long as tasks are sent.
+
+        A fault that had to wait for its victim delays those behind it, so that they do not fall on the newborn.
+        """
+        wishes, late = self._wishes, 0.0
         targets = wishes.targets(scheduler=self._stage.settings.schedule.enabled)
         for fault in draw(wishes.seed, wishes.seconds, wishes.every, targets, wishes.longest_pause):
-            self._wait_until(began + fault.at)
+            if fault.at + late >= wishes.seconds:
+                break
+            self._wait_until(began + fault.at + late)
             self._strike(fault)
+            late = max(late, time.monotonic() - began - fault.at)
         self._wait_until(began + wishes.seconds)
 
     def _wait_until(self, moment: float) -> None:
@@ -126,6 +135,7 @@ class Run:
         hit = self._hold(fault) if fault.target is Target.SERVER else self._victims.kill(fault.target, fault.pick)
         if hit is not None:
             self._hits.append(hit)
+            note(self._stage.hits, *hit)
 
     def _hold(self, fault: Fault) -> Hit:
         if self._pause is not None:

@@ -9,15 +9,13 @@ from dataclasses import replace
 
 from django.db import connections
 
-from django_cluster.chaos.journal import note
+from django_cluster.chaos.journal import ACCEPTED, REFUSED, note
 from django_cluster.chaos.stage import Stage
 from django_cluster.chaos.workload import durations, work
 from django_cluster.client import Client
 from django_cluster.core.call import build_options, build_packages
 from django_cluster.core.messages import TaskPackage
 from django_cluster.errors import BrokerError
-
-ACCEPTED, REFUSED = "accepted", "refused"
 
 
 def send(stage: Stage, *, seed: int, rate: float, seconds: float) -> None:

@@ -56,6 +56,11 @@ class Stage:
         return self.folder / "settled"
 
     @property
+    def hits(self) -> Path:
+        """What was done to the cluster, for people who look for the reason of what came after."""
+        return self.folder / "hits"
+
+    @property
     def log(self) -> Path:
         return self.folder / "log"
 

@@ -5,8 +5,9 @@
 *Repeated* is every run of a task but its first. A repetition is *explained* when something that we killed
 between the two beginnings takes with it what only it knew:
 
-- the worker that ran the task before (its outcome may not have been filed yet),
-- the sentinel of that worker (its whole crew goes with it),
+- the worker that was running the task,
+- the worker that had run it, before the outcome was filed,
+- the sentinel of that worker (its whole crew goes with it, and its orphans explain what they did last),
 - the pusher that kept the lease alive. This one explains a repetition only after a time in which a lease can
   have run out; any sooner, somebody has run the task for another reason.
 
@@ -30,6 +31,8 @@ from django_cluster.chaos.plan import Target
 
 LEASE_LEFT = 0.5
 """The part of a lease that is left at any moment: it is renewed when a third has gone, perhaps a little late."""
+DYING = 0.05
+"""Seconds from noting that we kill a process to its end, generously."""
 AFTERMATH = 15.0
 """Seconds after a pause in which a call may still be refused: the time-outs of the clients."""
 
@@ -37,7 +40,8 @@ AFTERMATH = 15.0
 class Reason(StrEnum):
     """Why a task ran again."""
 
-    WORKER = "its worker was killed"
+    RUNNING = "its worker was killed under it"
+    UNFILED = "its worker was killed before the outcome was filed"
     SENTINEL = "its sentinel was killed"
     PUSHER = "the pusher that kept its lease was killed"
     NONE = "nobody was killed"
@@ -115,14 +119,18 @@ def _by_task(executions: Sequence[Execution]) -> dict[str, list[Execution]]:
 
 def _reason(before: Execution, again: Execution, evidence: Evidence) -> Reason:
     sentinel = evidence.sentinels.get(before.pid)
-    between = [hit for hit in evidence.hits if before.began - evidence.lease <= hit.at < again.began]
-    if any(hit.pid == before.pid and hit.at >= before.began for hit in between):
-        return Reason.WORKER
-    of_its_crew = [hit for hit in between if hit.sentinel == sentinel]
-    if any(hit.target is Target.SENTINEL and hit.at >= before.began for hit in of_its_crew):
-        return Reason.SENTINEL
-    # The job may have waited in its worker's hands when the pusher died, and have begun after that.
-    if any(hit.target is Target.PUSHER and again.began - hit.at >= LEASE_LEFT * evidence.lease for hit in of_its_crew):
+    earlier = [hit for hit in evidence.hits if hit.at < again.began]
+    if any(hit.pid == before.pid and before.began <= hit.at + DYING for hit in earlier):
+        return Reason.UNFILED if before.ended is not None else Reason.RUNNING
+    if any(hit.target is Target.SENTINEL and hit.pid == sentinel for hit in earlier):
+        return Reason.SENTINEL  # also of what its orphans did until they had noticed
+    if any(
+        hit.target is Target.PUSHER
+        and hit.sentinel == sentinel
+        # The job may have waited in its worker's hands when the pusher died, and have begun after that.
+        and before.began - evidence.lease <= hit.at <= again.began - LEASE_LEFT * evidence.lease
+        for hit in earlier
+    ):
         return Reason.PUSHER
     return Reason.NONE
 

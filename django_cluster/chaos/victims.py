@@ -34,6 +34,7 @@ class Victims:
         self._register = Reader(stage.births)
         self._cluster = Cluster(stage.settings)
         self._folders: set[Path] = set()
+        self._killed: set[int] = set()
         self.births: list[Birth] = []
         self.incidents: list[str] = []
 
@@ -84,9 +85,9 @@ class Victims:
         return self._kill(Hit(time.monotonic(), target, pid, sentinel))
 
     def _living(self, target: Target, sentinel: int) -> list[int]:
-        """Only a living child of our own sentinel is ever killed, whatever the register says."""
+        """Only a living child of our own sentinel is ever killed, whatever the register says; and each only once."""
         self._hear_of_births()
-        children = set(children_of(sentinel))
+        children = set(children_of(sentinel)) - self._killed
         return [b.pid for b in self.births if b.role is target and b.sentinel == sentinel and b.pid in children]
 
     def _kill(self, hit: Hit) -> Hit | None:
@@ -94,11 +95,14 @@ class Victims:
             os.kill(hit.pid, signal.SIGKILL)
         except ProcessLookupError:
             return None
+        self._killed.add(hit.pid)
         return hit
 
     def _kill_sentinel(self) -> Hit | None:
         pid = self._cluster.pid or 0
         hit = self._kill(Hit(time.monotonic(), Target.SENTINEL, pid, pid))
+        while self._cluster.is_running:
+            time.sleep(GLANCE)
         self._cluster.stop()
         self._start()
         return hit

@@ -7,23 +7,34 @@ import random
 import time
 from collections.abc import Iterator
 
-from django_cluster.chaos.journal import note
+from django_cluster.chaos.journal import BEGUN, ENDED, note
 
-LONG_EVERY = 10.0
+LONG_EVERY = 15.0
 """Seconds between two tasks that run for longer than a lease."""
 LONG = 1.3
 """How much longer."""
-BEGUN, ENDED = "begun", "ended"
+MOMENT = 0.2
+"""Seconds of the longest of the others."""
 
 
 def work(path: str, task: str, seconds: float) -> None:
     """One task: notes that it begins, works for a while, notes that it has ended.
 
-    Two notes, because a run that was cut off must be seen too.
+    Two notes, because a run that was cut off must be seen too. A long task is long only once: under fire it
+    would else never end, and keep its worker from everything else.
     """
     note(path, BEGUN, task, os.getpid(), time.monotonic())
-    time.sleep(seconds)
+    time.sleep(seconds if seconds <= MOMENT or _is_first(path, task) else 0.0)
     note(path, ENDED, task, os.getpid(), time.monotonic())
+
+
+def _is_first(path: str, task: str) -> bool:
+    """Whether this is the first run of the task, as far as a file beside the journal tells."""
+    try:
+        os.close(os.open(f"{path}.{task}", os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        return False
+    return True
 
 
 def durations(seed: int, rate: float, lease: float) -> Iterator[float]:
@@ -35,5 +46,5 @@ def durations(seed: int, rate: float, lease: float) -> Iterator[float]:
         if number % between == between // 4:
             yield lease * LONG
         else:
-            yield dice.uniform(0.0, 0.005) if dice.random() < 0.9 else dice.uniform(0.01, 0.2)
+            yield dice.uniform(0.0, 0.005) if dice.random() < 0.9 else dice.uniform(0.01, MOMENT)
         number += 1

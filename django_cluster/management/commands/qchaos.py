@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 
 from django_cluster.chaos.evidence import Evidence
 from django_cluster.chaos.pausing import Pausing
+from django_cluster.chaos.plan import Target
 from django_cluster.chaos.report import as_json, as_text
 from django_cluster.chaos.run import Run, Wishes
 from django_cluster.chaos.stage import Stage
@@ -53,6 +54,7 @@ class Command(BaseCommand):
         add("--every", type=float, default=default.every, help=_("Mean seconds between two faults (%(default)s)."))
         add("--lease", type=float, default=default.lease, help=_("Seconds of a lease, instead of retry (%(default)s)."))
         add("--seed", type=int, help=_("Repeat the plan of an earlier run."))
+        add("--only", nargs="+", default=(), choices=[*Target], help=_("Hit nobody but these."))
         add("--sentinel", action="store_true", help=_("Kill the sentinel too, and start another."))
         add("--pause-broker", type=int, metavar="PID", help=_("Pause this process and its children now and then."))
         add("--pause-command", default="", help=_("Shell command that pauses the broker's server."))
@@ -103,7 +105,8 @@ def wishes_from(options: dict[str, Any]) -> Wishes:
     pausing = Pausing(options["pause_broker"], options["pause_command"], options["resume_command"])
     pausing.check()
     seed = secrets.randbelow(1_000_000) if options["seed"] is None else options["seed"]
-    return Wishes(seed=seed, pausing=pausing, sentinel=options["sentinel"], keep=options["keep"], **numbers)
+    switches = {name: options[name] for name in ("sentinel", "keep")}
+    return Wishes(seed=seed, pausing=pausing, only=tuple(options["only"]), **switches, **numbers)
 
 
 def insist(settings: Settings, wishes: Wishes, *, yes: bool) -> None:

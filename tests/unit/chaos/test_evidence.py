@@ -1,0 +1,47 @@
+"""What the journals say, as values."""
+
+from __future__ import annotations
+
+from django_cluster.chaos.evidence import (
+    Birth,
+    Call,
+    Evidence,
+    Execution,
+    Look,
+    births_from,
+    calls_from,
+    executions_from,
+    looks_from,
+)
+from django_cluster.chaos.plan import Target
+
+
+def test_a_beginning_and_its_end_are_one_execution() -> None:
+    lines = [["begun", "a", "1", "0.5"], ["begun", "b", "2", "0.6"], ["ended", "a", "1", "0.9"]]
+
+    assert executions_from(lines) == [Execution("a", 1, 0.5, 0.9), Execution("b", 2, 0.6, None)]
+
+
+def test_an_end_belongs_to_the_latest_beginning_in_its_process() -> None:
+    lines = [["begun", "a", "1", "0.5"], ["begun", "a", "2", "0.6"], ["ended", "a", "2", "0.9"]]
+
+    assert executions_from(lines) == [Execution("a", 1, 0.5, None), Execution("a", 2, 0.6, 0.9)]
+
+
+def test_a_refused_call_keeps_its_reason() -> None:
+    lines = [["accepted", "a", "0.1", "0.2"], ["refused", "b", "0.3", "5.3", "Nobody", "is", "there."]]
+
+    assert calls_from(lines) == [Call("a", 0.1, 0.2, True), Call("b", 0.3, 5.3, False, "Nobody is there.")]
+
+
+def test_looks_and_births_are_read() -> None:
+    assert looks_from([["1.5", "3", "4"]]) == [Look(1.5, 3, 4)]
+    assert births_from([["12", "10", "999", "worker"]]) == [Birth(12, 10, "999", Target.WORKER)]
+
+
+def test_evidence_knows_the_sentinel_of_every_process() -> None:
+    births = [Birth(12, 10, "999", Target.WORKER)]
+
+    evidence = Evidence(broker="b", seed=1, began=0.0, seconds=1.0, lease=6.0, births=births)
+
+    assert evidence.sentinels == {12: 10}

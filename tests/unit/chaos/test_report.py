@@ -1,0 +1,83 @@
+"""The books, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django_cluster.chaos.evidence import Call, Evidence, Execution, Hit, Look, Row
+from django_cluster.chaos.plan import Target
+from django_cluster.chaos.report import as_json, as_text
+from django_cluster.chaos.verdict import judge
+
+
+def evidence(**changes: Any) -> Evidence:
+    plain: dict[str, Any] = {
+        "calls": [Call("a", 100.0, 100.1, True)],
+        "executions": [Execution("a", 12, 101.0, None), Execution("a", 13, 102.0, 103.0)],
+        "rows": [Row("a", True, "success")],
+        "hits": [Hit(101.5, Target.WORKER, 12, 10), Hit(102.0, Target.SERVER, seconds=1.5)],
+        "looks": [Look(100.0, 0, 1), Look(103.1, 1, 0)],
+    }
+    whole = {**plain, **changes}
+    return Evidence(broker="Redis", seed=4711, began=100.0, seconds=30.0, lease=6.0, **whole)
+
+
+def text(found: Evidence) -> str:
+    return as_text(found, judge(found))
+
+
+def test_the_text_says_what_was_done_and_what_came_of_it() -> None:
+    said = text(evidence())
+
+    for part in (
+        "30 seconds on Redis, seed 4711",
+        "1 worker",
+        "1 ×, 1.5 s in all, 1.5 s at most",
+        "1 because its worker was killed under it",
+        "1.60 s, after the worker was killed at 1.50 s",
+        "3.00 s from being enqueued",
+        "nothing",
+    ):
+        assert part in said
+    assert said.endswith("Nothing was lost, and nothing was done twice but what was killed.")
+
+
+def test_the_text_lists_every_broken_promise() -> None:
+    said = text(evidence(rows=[], left=["worker 12"], messages_left=2))
+
+    assert "The promise was broken:\n- 1 tasks were accepted, and are lost: a." in said
+    assert "- Left behind: worker 12." in said
+    assert "worker 12, 2 messages" in said
+
+
+def test_a_run_in_which_nobody_was_hurt_says_so() -> None:
+    said = text(evidence(hits=[], executions=[Execution("a", 12, 101.0, 102.0)]))
+
+    assert "nobody" in said
+    assert "nothing to recover from" in said
+    assert "Server paused" not in said
+
+
+def test_programs_get_the_same_figures() -> None:
+    found = evidence()
+
+    figures = json.loads(json.dumps(as_json(found, judge(found))))
+
+    assert figures["ok"] is True
+    assert (figures["enqueued"], figures["finished"], figures["lost"]) == (1, 1, 0)
+    assert figures["repeated"] == {"running": 1, "unfiled": 0, "sentinel": 0, "pusher": 0, "none": 0}
+    assert figures["slowest_recovery"] == 1.6
+    assert figures["hits"] == [
+        {"at": 1.5, "target": "worker", "pid": 12},
+        {"at": 2.0, "target": "server", "seconds": 1.5},
+    ]
+
+
+def test_programs_are_told_of_broken_promises() -> None:
+    found = evidence(rows=[])
+
+    figures = as_json(found, judge(found))
+
+    assert figures["ok"] is False
+    assert figures["findings"] == judge(found).findings

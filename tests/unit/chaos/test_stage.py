@@ -1,0 +1,63 @@
+"""The scratch place of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from django_cluster.chaos.stage import Stage, scratch
+from django_cluster.errors import ClusterError
+from tests.conftest import make_settings
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    stage = Stage.set_up(make_settings(broker={"kind": "orm"}), lease=6.0)
+    yield stage
+    stage.clear_away()
+
+
+def test_a_stage_has_a_queue_and_a_group_of_its_own(stage: Stage) -> None:
+    other = Stage.set_up(make_settings(broker={"kind": "orm"}), lease=6.0)
+    other.clear_away()
+
+    assert stage.settings.queue == stage.settings.broker.queue == stage.group
+    assert stage.group not in ("tests", other.group)
+
+
+def test_the_stage_keeps_the_name_of_the_site_so_that_its_schedules_are_left_alone(stage: Stage) -> None:
+    assert stage.settings.name == stage.settings.broker.name == "tests"
+    assert stage.settings.queue != stage.settings.name
+
+
+def test_what_the_user_has_set_stays() -> None:
+    settings = make_settings(crew={"workers": 7, "recycle": 3}, broker={"poll": 0.7})
+
+    derived = scratch(settings, "chaos-1", 6.0)
+
+    assert (derived.crew.workers, derived.crew.recycle, derived.broker.poll) == (7, 3, 0.7)
+    assert derived.signing == settings.signing
+
+
+def test_neither_deaths_nor_attempts_end_a_task_for_good() -> None:
+    settings = make_settings(delivery={"max_attempts": 1, "ack_failures": True}, sync=True, results={"cached": True})
+
+    derived = scratch(settings, "chaos-1", 6.0)
+
+    assert (derived.delivery.max_attempts, derived.delivery.poison_limit) == (0, 0)
+    assert (derived.delivery.ack_failures, derived.sync) == (False, False)
+    assert (derived.results.cached, derived.results.save_limit) == (False, 0)
+
+
+def test_the_folder_goes_when_it_is_cleared_away(stage: Stage) -> None:
+    assert stage.folder.is_dir()
+
+    stage.clear_away()
+
+    assert not stage.folder.exists()
+
+
+def test_a_broker_that_lives_in_one_process_is_refused() -> None:
+    with pytest.raises(ClusterError, match="one process"):
+        Stage.set_up(make_settings(), lease=6.0)
