@@ -16,13 +16,13 @@ from typing import Any
 
 from django_cluster.brokers.base import Broker, Delivery
 from django_cluster.cluster.ledger import Borrower, Ledger, Loan
-from django_cluster.cluster.obituary import death_of, obituaries
 from django_cluster.cluster.outage import Outage
-from django_cluster.cluster.scoreboard import REVOKED, STATE, Cause, Row, Scoreboard, State
+from django_cluster.cluster.scoreboard import REVOKED, STATE, Scoreboard, State
 from django_cluster.cluster.seat import Orders, Seat
-from django_cluster.cluster.wire import Heard, Hub, Line, LineDown, Peer
+from django_cluster.cluster.undertaker import Undertaker
+from django_cluster.cluster.wire import Heard, Hub, Peer
 from django_cluster.core.codec import Codec
-from django_cluster.core.messages import Job, Outcome
+from django_cluster.core.messages import Job
 from django_cluster.core.settings import BrokerSettings, CrewSettings
 from django_cluster.errors import BadSignature, BrokerError, PackageError
 from django_cluster.lifecycle.execute import rejected
@@ -35,8 +35,6 @@ BLOCK = 0.5
 """Seconds for which the broker may hold us while nothing else is to be done."""
 FEW = 0.02
 """Seconds of sleep while an obituary waits for its exit code, or the monitor for us."""
-EXIT_PATIENCE = 2.0
-"""Seconds to wait for the sentinel's word on how a worker ended."""
 SLOW = 0.1
 """Seconds after which jobs that wait behind a running one are taken back for an idle worker."""
 STORE_FENCE = 0.001
@@ -65,10 +63,8 @@ class Pusher:
         self._prefetch = settings[1].prefetch
         self._hub = Hub(seat.folder.jobs)
         self._hub.also_wake_for(orders.fileno())
-        self._monitor = Line(seat.folder.reports)
         self._ledger = Ledger(seat.number)
-        self._unfiled: dict[int, Outcome] = {}
-        self._dead: list[tuple[Borrower, float]] = []
+        self._undertaker = Undertaker(seat, board, orders, codec, self._ledger, clock)
         self._outage = Outage("The broker", clock)
         self._renew_at = clock() + self._lease / 3
         self._look_at = 0.0
@@ -82,20 +78,21 @@ class Pusher:
         while not self.gone:
             self.tick()
         self._board.set(self._seat.row, STATE, State.LEAVING)
-        self._monitor.close()
+        self.close()
+
+    def close(self) -> None:
+        self._undertaker.close()
         self._hub.close()
 
     @property
     def gone(self) -> bool:
-        busy = self._ledger.borrowers or self._dead or self._unfiled or self._ledger.loans
-        return self.stopping and not busy
+        return self.stopping and not (self._ledger.borrowers or self._ledger.loans or self._undertaker.busy)
 
     def tick(self) -> None:
         """One turn: hear the workers, account for the dead, keep leases, hand out."""
         for heard in self._hub.poll(self._pause()):
             self._hear(heard)
-        self._talk_to_monitor()
-        self._bury()
+        self._undertaker.work()
         if self._orders.leave and not self.stopping:
             self._stop()
         if self._orders.orphaned:
@@ -107,7 +104,7 @@ class Pusher:
         now = self._clock()
         if self._ledger.loans and self._ledger.wanted:
             return 0.0
-        if self._dead or (self._unfiled and not self._monitor.connected):
+        if self._undertaker.waiting:
             return FEW
         until = [now + PAUSE, self._renew_at]
         if self._capacity and not self.stopping:
@@ -144,10 +141,10 @@ class Pusher:
             elif borrower := self._ledger.borrowers.get(heard.peer):
                 self._answer(borrower, word, values)
         if heard.ended and (gone := self._ledger.borrowers.pop(heard.peer, None)):
-            self._dead.append((gone, self._clock() + EXIT_PATIENCE))
+            self._undertaker.take(gone)
 
     def _admit(self, peer: Peer, seat: int, row: int, waiting: list[Any], held: list[Any]) -> None:
-        self._dead = [(gone, patience) for gone, patience in self._dead if gone.seat != seat]  # only its line broke
+        self._undertaker.give_up(seat)
         borrower = Borrower(peer, seat, row)
         borrower.jobs = {job.number: job for job in (Job(*each) for each in waiting)}
         borrower.kept = {number: receipt for number, receipt, _ in held}
@@ -199,59 +196,6 @@ class Pusher:
         if row.seat == borrower.seat:
             self._ledger.take_back(borrower, [job.number for job in borrower.waiting(row.begun)])
 
-    # ── the dead ─────────────────────────────────────────────────────────────────────────────────
-
-    def _bury(self) -> None:
-        """Account for workers whose line has ended, once the sentinel has said how they ended."""
-        still = []
-        for borrower, patience in self._dead:
-            row: Row | None = self._board.read(borrower.row)
-            if row is not None and row.seat != borrower.seat:
-                row = None
-            if row is not None and row.exit is None and self._clock() < patience and not self._orders.orphaned:
-                still.append((borrower, patience))
-                continue
-            self._account(borrower, row)
-        self._dead = still
-
-    def _account(self, borrower: Borrower, row: Row | None) -> None:
-        """Give on what was not begun, give back what the stop has interrupted, and report the rest."""
-        death = death_of(row, self._seat.folder.path, borrower.seat)
-        begun = row.begun if row is not None else max(borrower.jobs, default=0)
-        self._ledger.take_back(borrower, [job.number for job in borrower.waiting(begun)])
-        ended = list(borrower.jobs.values())
-        if row is not None and row.cause is Cause.SHUTDOWN:
-            interrupted = [job for job in ended if job.number == row.running]
-            self._ledger.take_back(borrower, [job.number for job in interrupted])
-            ended = list(borrower.jobs.values())
-        if ended:
-            worker = f"worker {row.pid}" if row is not None else "worker"
-            outcomes = obituaries(ended, death, self._codec, worker)
-            self._report("obituary", borrower.seat, outcomes)
-
-    # ── the monitor ──────────────────────────────────────────────────────────────────────────────
-
-    def _report(self, word: str, seat: int, outcomes: Sequence[Outcome]) -> None:
-        """Tell the monitor; kept until filed, and told again to its successor."""
-        self._unfiled.update({outcome.number: outcome for outcome in outcomes})
-        with suppress(LineDown):  # it will be said again after the next "hello"
-            self._monitor.send((word, seat, [tuple(outcome) for outcome in outcomes]))
-
-    def _introduce(self) -> None:
-        """A monitor stays as long as we are on its line; a new one is told what the old one did not file."""
-        with suppress(LineDown):
-            self._monitor.send(("hello", self._seat.number))
-        if self._unfiled:
-            self._report("obituary", 0, list(self._unfiled.values()))
-
-    def _talk_to_monitor(self) -> None:
-        if not self._monitor.connected and self._monitor.connect():
-            self._introduce()
-        for word, *values in self._monitor.receive():
-            if word == "filed":
-                for number in values[0]:
-                    self._unfiled.pop(number, None)
-
     # ── the broker ───────────────────────────────────────────────────────────────────────────────
 
     def _fetch(self) -> None:
@@ -259,7 +203,7 @@ class Pusher:
         now = self._clock()
         if not room or now < self._look_at:
             return
-        calm = not self._dead and not self._ledger.loans and not self._unfiled
+        calm = not self._undertaker.busy and not self._ledger.loans
         blocking = self._broker.capabilities.blocking and calm
         deliveries = self._broker.lease(room, min(BLOCK, self._lease / 6) if blocking else 0.0)
         self._accept(deliveries)
@@ -283,16 +227,14 @@ class Pusher:
         logger.error("A message that cannot be read was put aside: %s", error)
         number = self._ledger.new_number()
         aside = rejected(number, delivery.receipt, delivery.attempt, delivery.payload, error, time.time(), "pusher")
-        self._report("outcomes", self._seat.number, [aside])
+        self._undertaker.report("outcomes", self._seat.number, [aside])
 
     def _keep_leases(self) -> None:
         now = self._clock()
         if now < self._renew_at:
             return
         self._renew_at = now + self._lease / 3
-        receipts = self._ledger.receipts()
-        receipts += [job.receipt for borrower, _ in self._dead for job in borrower.jobs.values()]
-        receipts += [outcome.receipt for outcome in self._unfiled.values()]
+        receipts = self._ledger.receipts() + self._undertaker.receipts()
         # A lost lease of a job that is done is no news: it was acknowledged, and we have not heard *filed* yet.
         if receipts and (lost := self._ledger.drop(self._broker.renew(receipts))):
             logger.warning("The lease of %d waiting messages was lost; others will run them.", lost)

@@ -104,7 +104,7 @@ class Sentinel:
     def _wait(self) -> None:
         now = time.monotonic()
         moments = [now + self._settings.crew.guard_cycle]
-        moments += [slot.refill_at for slot in self._crew.slots if slot.empty and slot.refill_at > now]
+        moments += [slot.refill_at for slot in self._crew.slots if slot.empty and self._wanted(slot)]
         if deadline := self._crew.next_deadline():
             moments.append(deadline)
         parent = [] if self._parent is None else [self._parent]

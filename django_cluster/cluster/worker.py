@@ -97,7 +97,8 @@ class Worker:
             self._run_some()
         else:
             self._flush()
-            self._wait()
+            if not self.gone:
+                self._wait()
 
     def _wait(self) -> None:
         lines = [line.fileno() for line in (self._jobs, self._reports) if line.connected]

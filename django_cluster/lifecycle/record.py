@@ -14,7 +14,7 @@ from typing import Any
 
 from django_cluster.brokers.base import Broker
 from django_cluster.core.dotted import load
-from django_cluster.core.messages import Outcome, OutcomeStatus
+from django_cluster.core.messages import Advice, Outcome, OutcomeStatus
 from django_cluster.core.settings import DeliverySettings
 from django_cluster.errors import PackageError
 from django_cluster.lifecycle.announce import announce
@@ -58,7 +58,8 @@ class Recorder:
     def _decide(self, outcomes: Sequence[Outcome]) -> list[tuple[Outcome, Sequel]]:
         """Each outcome as it is to be saved, and what follows."""
         if self._broker is None:
-            return [(outcome, Sequel(outcome.status)) for outcome in outcomes]
+            # Here and now there is no later run: a task that asks for one has simply not ended.
+            return [(outcome, Sequel(outcome.status, counted=outcome.advice != Advice.SNOOZE)) for outcome in outcomes]
         lost = [outcome for outcome in outcomes if outcome.status == OutcomeStatus.LOST]
         deaths = self._results.deaths(lost) if lost else {}
         return [self._decide_one(outcome, deaths.get(outcome.id, 0)) for outcome in outcomes]

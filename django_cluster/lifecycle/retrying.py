@@ -9,9 +9,6 @@ from dataclasses import dataclass
 from django_cluster.core.messages import Advice, Outcome, OutcomeStatus, TaskOptions
 from django_cluster.core.settings import DeliverySettings
 
-MAX_DOUBLINGS = 64
-"""Beyond this the cap has long been reached, and the power would only overflow."""
-
 FINAL_STATUSES = frozenset({OutcomeStatus.SUCCESS, OutcomeStatus.REJECTED, OutcomeStatus.DISCARDED})
 
 
@@ -74,6 +71,9 @@ def backoff(
     first: float, attempt: int, delivery: DeliverySettings, jitter: Callable[[], float] = random.random
 ) -> float:
     """``first * factor ** (attempt - 1)``, capped; with jitter, between three quarters of that and all of it."""
-    doublings = min(attempt - 1, MAX_DOUBLINGS)
-    delay = min(first * delivery.retry_backoff**doublings, max(delivery.retry_max_delay, first))
+    cap = max(delivery.retry_max_delay, first)
+    try:
+        delay = min(first * delivery.retry_backoff ** (attempt - 1), cap)
+    except OverflowError:
+        delay = cap if first else 0.0
     return delay * (0.75 + 0.25 * jitter()) if delivery.retry_jitter else delay

@@ -74,8 +74,7 @@ def open_pusher(stage: Stage, broker: PolledBroker) -> Iterator[OpenPusher]:
 
 def close(pusher: Pusher) -> None:
     """As its process would, by ending."""
-    pusher._hub.close()
-    pusher._monitor.close()
+    pusher.close()
 
 
 @pytest.fixture
@@ -286,7 +285,7 @@ def test_an_idle_worker_dies_unnoticed(stage: Stage, reports: Hub, pusher: Pushe
     play(pusher.tick, until=lambda: pusher._ledger.wanted)
 
     victim.die()
-    play(pusher.tick, until=lambda: not pusher._ledger.borrowers and not pusher._dead)
+    play(pusher.tick, until=lambda: not pusher._ledger.borrowers and not pusher._undertaker.busy)
 
     assert monitor.named("obituary") == []
     assert pusher._ledger.wanted == 0
@@ -330,7 +329,7 @@ def test_a_worker_that_lost_only_its_line_is_not_taken_for_dead(
     worker.line.connect()
     worker.line.send(("hello", worker.seat.number, worker.seat.row, [tuple(job) for job in worker.jobs], []))
     play(pusher.tick, until=lambda: pusher._ledger.borrowers)
-    play(pusher.tick, until=lambda: not pusher._dead)
+    play(pusher.tick, until=lambda: not pusher._undertaker.busy)
     pusher.tick()
 
     assert monitor.named("obituary") == []
