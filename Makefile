@@ -19,7 +19,7 @@ demo: $(VENV)/runtime ## See a cluster at work: a census of the Python library o
 	$(VENV)/bin/python manage.py census
 
 .PHONY: test
-test: servers $(VENV)/tox ## Run everything that CI runs: lint, types, docs, and all tests on two pairs of Python and Django
+test: servers $(VENV)/tox ## Run everything that CI runs: lint, types, docs, chaos, and all tests on two pairs of Python and Django
 	@$(VENV)/bin/python scripts/run_tests.py
 
 .PHONY: check
@@ -44,6 +44,11 @@ integration: ## Run the tests of one part with the real thing
 e2e: ## Run the tests of whole clusters
 unit contract integration e2e: $(VENV)/tox
 	@$(TOX) py -- tests/$@
+
+.PHONY: chaos
+SECONDS ?= 20
+chaos: $(VENV)/tox ## Kill clusters on SQLite, PostgreSQL and Redis for SECONDS=20 each, and check the books
+	@$(TOX) chaos -- --seconds $(SECONDS)
 
 .PHONY: coverage
 coverage: $(VENV)/tox ## Run all tests and show which lines none of them reaches

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,8 @@ sys.path.insert(0, str(ROOT))
 from tests.servers import SERVERS, PostgresServer, RedisServer, Server  # noqa: E402  found by the line above
 
 PLACES = ("sqlite", "postgres", "redis")
+TAIL = 60
+"""Lines of a log."""
 DEFAULTS = ("--yes", "--sentinel", "--seconds", "20")
 
 
@@ -36,7 +39,7 @@ def server_for(place: str) -> Iterator[Server | None]:
         server.stop()
 
 
-def environment(server: Server | None, folder: str) -> dict[str, str]:
+def environment(server: Server | None, folder: Path) -> dict[str, str]:
     """How ``tests.django_settings`` is told where to work."""
     settings = {"name": "badge", "orm": "default"}
     wishes = {"TEST_DATABASE": "sqlite", "TEST_DATABASE_NAME": f"{folder}/db.sqlite3"}
@@ -50,23 +53,36 @@ def environment(server: Server | None, folder: str) -> dict[str, str]:
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "tests.django_settings",
         "TEST_Q_CLUSTER": json.dumps(settings),
+        "TMPDIR": str(folder),
         **wishes,
     }
 
 
-def manage(variables: dict[str, str], *arguments: str) -> int:
+def manage(variables: dict[str, str], *arguments: str) -> bool:
     command = [sys.executable, "-m", "django", *arguments]
-    return subprocess.run(command, check=False, cwd=ROOT, env=variables).returncode
+    return subprocess.run(command, check=False, cwd=ROOT, env=variables).returncode == 0
 
 
 def passes(place: str, arguments: list[str]) -> bool:
-    """Whether every promise was kept there."""
+    """Whether every promise was kept there. If not, what happened there stays for a look."""
     print(f"\n--- {place} ---", flush=True)
-    with tempfile.TemporaryDirectory(prefix="dc-") as folder, server_for(place) as server:
+    folder = Path(tempfile.mkdtemp(prefix="dc-"))
+    with server_for(place) as server:
         variables = environment(server, folder)
         pause = ["--pause-broker", str(server.process.pid)] if server is not None and server.process else []
-        migrated = manage(variables, "migrate", "--verbosity", "0") == 0
-        return migrated and manage(variables, "qchaos", *DEFAULTS, *pause, *arguments) == 0
+        migrated = manage(variables, "migrate", "--verbosity", "0")
+        kept = migrated and manage(variables, "qchaos", *DEFAULTS, *pause, *arguments)
+    if kept:
+        shutil.rmtree(folder)
+    else:
+        show_logs(folder)
+    return kept
+
+
+def show_logs(folder: Path) -> None:
+    """On a machine that judges changes nobody can look into a folder later."""
+    for log in folder.glob("qchaos-*/log"):
+        print(f"\nThe end of {log}:", *log.read_text(errors="replace").splitlines()[-TAIL:], sep="\n", flush=True)
 
 
 def chosen() -> list[str]:

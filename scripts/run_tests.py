@@ -1,4 +1,4 @@
-"""Runs everything that decides whether a change is good, in tox: style, layers, types, docs, and the tests.
+"""Runs everything that decides whether a change is good, in tox: style, layers, types, docs, chaos, and the tests.
 
 The tests run on the oldest and on a recent pair of Python and Django. Where one of these interpreters is
 missing, the nearest pair that can run takes its place, and this is said; with ``CI=true`` it is an error.
@@ -16,7 +16,7 @@ PAIRS = {(3, 11): "dj52", (3, 12): "dj60", (3, 13): "dj61", (3, 14): "dj61"}
 """The Django with which each Python is tested here; tox.ini knows more pairs."""
 
 WANTED = [(3, 11), (3, 13)]
-CHECKS = ["lint", "types", "docs"]
+CHECKS = ["lint", "types", "docs", "chaos"]
 CLIENT_LIBRARIES = ["libmariadb", "mariadb", "mysqlclient"]
 """Names by which pkg-config may know what mysqlclient is compiled against."""
 
