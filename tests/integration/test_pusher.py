@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from django_cluster.brokers.base import Delivery, Message
-from django_cluster.cluster import pusher as module
+from django_cluster.cluster import undertaker
 from django_cluster.cluster.pusher import Pusher
 from django_cluster.cluster.scoreboard import REVOKED, Cause
 from django_cluster.cluster.seat import Role, Seat
@@ -303,11 +303,11 @@ def test_an_obituary_waits_for_the_word_of_the_sentinel_but_not_for_ever(
     victim.begin(victim.jobs[0])
 
     victim.line.close()
-    play(pusher.tick, until=lambda: pusher._dead)
+    play(pusher.tick, until=lambda: pusher._undertaker.busy)
     for _ in range(5):
         pusher.tick()
     assert monitor.named("obituary") == []
-    clock.advance(module.EXIT_PATIENCE)
+    clock.advance(undertaker.EXIT_PATIENCE)
     play(pusher.tick, until=lambda: monitor.named("obituary"))
 
     assert "nobody saw how" in outcomes(monitor, "obituary")[0].failure[1]  # type: ignore[index]  # it has one
@@ -316,7 +316,7 @@ def test_an_obituary_waits_for_the_word_of_the_sentinel_but_not_for_ever(
 def test_a_worker_that_lost_only_its_line_is_not_taken_for_dead(
     stage: Stage, reports: Hub, pusher: Pusher, broker: PolledBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "EXIT_PATIENCE", 0.05)
+    monkeypatch.setattr(undertaker, "EXIT_PATIENCE", 0.05)
     enqueue(broker, 1, 2)
     monitor = Ear(reports)
     worker = FakeWorker(stage)
@@ -325,7 +325,7 @@ def test_a_worker_that_lost_only_its_line_is_not_taken_for_dead(
     worker.begin(worker.jobs[0], ago=-60.0)
 
     worker.line.close()
-    play(pusher.tick, until=lambda: pusher._dead)
+    play(pusher.tick, until=lambda: pusher._undertaker.busy)
     worker.line.connect()
     worker.line.send(("hello", worker.seat.number, worker.seat.row, [tuple(job) for job in worker.jobs], []))
     play(pusher.tick, until=lambda: pusher._ledger.borrowers)
@@ -355,7 +355,7 @@ def test_an_obituary_is_told_again_to_the_next_monitor_until_it_is_filed(
     play(pusher.tick, until=lambda: ear.named("obituary"))
     (outcome,) = outcomes(ear, "obituary")
     ear.heard[0].peer.send(("filed", [outcome.number]))
-    play(pusher.tick, until=lambda: not pusher._unfiled)
+    play(pusher.tick, until=lambda: not pusher._undertaker.busy)
     successor.close()
     third = Ear(stage.hub_of_monitor())
     play(pusher.tick, until=lambda: third.named("hello"))
