@@ -11,7 +11,7 @@ import pytest
 
 from django_cluster.brokers.base import Delivery, Message
 from django_cluster.cluster import undertaker
-from django_cluster.cluster.pusher import Pusher
+from django_cluster.cluster.pusher import PATIENCE_WITH_STRANGERS, Pusher
 from django_cluster.cluster.scoreboard import REVOKED, Cause
 from django_cluster.cluster.seat import Role, Seat
 from django_cluster.cluster.wire import Hub, Line
@@ -470,7 +470,7 @@ def test_a_foreign_message_is_given_back_and_put_aside_only_in_the_end(
         assert leases < 10
 
     (outcome,) = outcomes(monitor, "outcomes")
-    assert leases == module.PATIENCE_WITH_STRANGERS
+    assert leases == PATIENCE_WITH_STRANGERS
     assert outcome.status == "rejected"
     assert outcome.attempt == leases
     assert outcome.payload is not None
