@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from django_cluster.cluster.channel import LineDown
 from django_cluster.cluster.ledger import Borrower, Ledger
 from django_cluster.cluster.obituary import death_of, obituaries
 from django_cluster.cluster.scoreboard import Cause, Row, Scoreboard
 from django_cluster.cluster.seat import Orders, Seat
-from django_cluster.cluster.wire import Line, LineDown
+from django_cluster.cluster.wire import Line
 from django_cluster.core.codec import Codec
 from django_cluster.core.messages import Outcome
 

@@ -4,152 +4,25 @@ A ``Hub`` (in the pusher, in the monitor) listens on a unix socket in the cluste
 other process holds a ``Line`` to it. Nobody shares a line, so nobody can leave one locked, and the end of
 a line *is* the death notice.
 
-A frame is a 4-byte length and a ``marshal`` of plain values (numbers, text, bytes, tuples, lists): fast,
-and unlike a pickle it cannot run anything. Both ends are always the same Python. A line begins with the
-cluster's random key, and before that was seen nothing is read.
+What goes over a line, and how it is cut into messages, is the business of ``channel.py``.
 """
 
 from __future__ import annotations
 
-import fcntl
-import hmac
 import logging
-import marshal
 import os
 import selectors
 import socket
-import struct
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from django_cluster.cluster.channel import Channel, LineDown, Message, Stranger, above_standard
+
 logger = logging.getLogger("django_cluster")
 
-LENGTH = struct.Struct("!I")
-READ_SIZE = 1 << 18
-MAX_READ_AT_ONCE = 1 << 22
-"""Bytes taken from one line in one turn, so that a chatty peer cannot starve the others."""
 BACKLOG = 512
-
-Message = tuple[Any, ...]
-"""A word and its values: ``("ready", 3, [])``."""
-
-
-class LineDown(ConnectionError):
-    """The other end of the line is gone."""
-
-
-class Stranger(ConnectionError):
-    """The other end does not know the cluster's key."""
-
-
-def pack(message: Message) -> bytes:
-    body = marshal.dumps(message)
-    return LENGTH.pack(len(body)) + body
-
-
-class Channel:
-    """One end of a line: never blocks, keeps what cannot be sent yet, cuts what arrives into frames."""
-
-    def __init__(self, sock: socket.socket, key: bytes = b"") -> None:
-        """``key``: what the other end has to show before anything that it says is read."""
-        sock.setblocking(False)
-        self._sock = sock
-        self._key = key
-        self._incoming = bytearray()
-        self._outgoing = bytearray()
-
-    def fileno(self) -> int:
-        return self._sock.fileno()
-
-    @property
-    def sending(self) -> bool:
-        """Whether something is still to be flushed."""
-        return bool(self._outgoing)
-
-    def show(self, key: bytes) -> None:
-        """Say the word that opens the other end; raises ``LineDown``."""
-        self._outgoing += key
-        self.flush()
-
-    def send(self, message: Message) -> None:
-        """Send, or keep for ``flush`` what the socket does not take; raises ``LineDown``."""
-        self._outgoing += pack(message)
-        self.flush()
-
-    def flush(self) -> None:
-        try:
-            while self._outgoing:
-                del self._outgoing[: self._sock.send(self._outgoing)]
-        except BlockingIOError:
-            pass
-        except OSError as error:
-            raise LineDown from error
-
-    def receive(self) -> tuple[list[Message], bool]:
-        """The whole frames that have arrived, and whether the other end is still there.
-
-        Half a frame at the end of a line is dropped whole. Raises ``Stranger``.
-        """
-        alive = self._read()
-        return list(self._frames()) if self._opened() else [], alive
-
-    def _opened(self) -> bool:
-        """Whether the key was shown. Before that, what has arrived may be anything, and is not even cut."""
-        size = len(self._key)
-        if len(self._incoming) < size:
-            return False
-        if not hmac.compare_digest(bytes(self._incoming[:size]), self._key):
-            raise Stranger("not the key of this cluster")
-        del self._incoming[:size]
-        self._key = b""
-        return True
-
-    def _read(self) -> bool:
-        taken = 0
-        try:
-            while taken < MAX_READ_AT_ONCE:
-                data = self._sock.recv(READ_SIZE)
-                if not data:
-                    return False
-                self._incoming += data
-                taken += len(data)
-                if len(data) < READ_SIZE:
-                    return True
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return True
-
-    def _frames(self) -> Iterator[Message]:
-        start, buffer = 0, self._incoming
-        while len(buffer) - start >= LENGTH.size:
-            (length,) = LENGTH.unpack_from(buffer, start)
-            end = start + LENGTH.size + length
-            if len(buffer) < end:
-                break
-            yield marshal.loads(buffer[start + LENGTH.size : end])  # noqa: S302  our own processes, cannot execute
-            start = end
-        del buffer[:start]
-
-    def close(self) -> None:
-        self._sock.close()
-
-
-def above_standard(sock: socket.socket) -> socket.socket:
-    """The same socket under a descriptor that is not 0, 1 or 2.
-
-    A task may close those; what we open next would get their numbers, and a ``print`` of the next task would
-    go down the line.
-    """
-    if sock.fileno() > 2:
-        return sock
-    safe = fcntl.fcntl(sock.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)
-    sock.close()
-    return socket.socket(fileno=safe)
 
 
 @dataclass(frozen=True, slots=True)

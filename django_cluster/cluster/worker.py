@@ -13,11 +13,12 @@ from collections import deque
 from collections.abc import Callable
 from multiprocessing.connection import wait
 
+from django_cluster.cluster.channel import LineDown
 from django_cluster.cluster.host import resident_kilobytes
 from django_cluster.cluster.scoreboard import ORDER, REVOKED, RSS, STATE, Order, Scoreboard, State
 from django_cluster.cluster.seat import Orders, Seat
 from django_cluster.cluster.window import Window
-from django_cluster.cluster.wire import Line, LineDown
+from django_cluster.cluster.wire import Line
 from django_cluster.core.messages import Job, Outcome
 from django_cluster.core.settings import CrewSettings
 from django_cluster.lifecycle.execute import Executor

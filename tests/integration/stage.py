@@ -22,10 +22,10 @@ from django_cluster.brokers.memory import MemoryBroker
 from django_cluster.cluster import monitor as monitor_module
 from django_cluster.cluster import pusher as pusher_module
 from django_cluster.cluster import worker as worker_module
+from django_cluster.cluster.channel import Message as Words
 from django_cluster.cluster.scoreboard import CAUSE, ORDER, Cause, Order, Scoreboard
 from django_cluster.cluster.seat import Folder, Orders, Role, Seat
 from django_cluster.cluster.wire import Heard, Hub, Line
-from django_cluster.cluster.wire import Message as Words
 from django_cluster.core.codec import Codec
 from django_cluster.core.messages import TaskHeader, TaskOptions, TaskPackage
 from tests.conftest import make_settings, wait_until

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from django_cluster.cluster.channel import LineDown, Message
 from django_cluster.cluster.scoreboard import Scoreboard, State
-from django_cluster.cluster.wire import Address, Heard, Hub, Line, LineDown, Message
+from django_cluster.cluster.wire import Address, Heard, Hub, Line
 from tests.conftest import wait_until
 
 # Whoever runs these tests may have threads; the children of these tests use none of what those hold.

@@ -9,8 +9,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
+from django_cluster.cluster.channel import Channel
 from django_cluster.cluster.ledger import Borrower, Ledger, Loan
-from django_cluster.cluster.wire import Channel, Peer
+from django_cluster.cluster.wire import Peer
 from django_cluster.core.messages import Job
 
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from django_cluster.cluster.wire import LENGTH, Address, Channel, Heard, Hub, Line, LineDown, Message, pack
+from django_cluster.cluster.channel import LENGTH, Channel, LineDown, Message, pack
+from django_cluster.cluster.wire import Address, Heard, Hub, Line
 from tests.conftest import wait_until
 
 plain: st.SearchStrategy[Any] = st.recursive(
