@@ -22,6 +22,9 @@ def durable_redis() -> Iterator[RedisServer]:
     server.stop()
 
 
+# A test asks for its server first and for its project second, so that the cluster ends before the server does.
+
+
 @pytest.fixture
 def own_postgres() -> Iterator[PostgresServer]:
     require("postgres")
@@ -42,7 +45,7 @@ def check_that_all_succeeded(project: Project, ids: list[str]) -> None:
     assert {row.id for row in rows if row.success} == set(ids)
 
 
-def test_a_redis_that_hangs_for_a_while_is_waited_for(make_project: MakeProject, durable_redis: RedisServer) -> None:
+def test_a_redis_that_hangs_for_a_while_is_waited_for(durable_redis: RedisServer, make_project: MakeProject) -> None:
     project = make_project("redis", server=durable_redis, **FORGIVING)
     cluster = project.start()
     ids = put_under_load(project, 300)
@@ -57,7 +60,7 @@ def test_a_redis_that_hangs_for_a_while_is_waited_for(make_project: MakeProject,
 
 
 def test_a_redis_that_is_killed_and_started_again_loses_nothing(
-    make_project: MakeProject, durable_redis: RedisServer
+    durable_redis: RedisServer, make_project: MakeProject
 ) -> None:
     project = make_project("redis", server=durable_redis, **FORGIVING)
     cluster = project.start()
@@ -74,7 +77,7 @@ def test_a_redis_that_is_killed_and_started_again_loses_nothing(
 
 
 def test_an_outage_is_said_once_and_not_for_every_attempt(
-    make_project: MakeProject, durable_redis: RedisServer
+    durable_redis: RedisServer, make_project: MakeProject
 ) -> None:
     project = make_project("redis", server=durable_redis, **FORGIVING)
     cluster = project.start()
@@ -88,7 +91,7 @@ def test_an_outage_is_said_once_and_not_for_every_attempt(
     assert project.wait_for_row(project.enqueue("tests.sample.tasks.add", 1, 1)).result == 2
 
 
-def test_a_cluster_waits_for_a_redis_that_comes_later(make_project: MakeProject, durable_redis: RedisServer) -> None:
+def test_a_cluster_waits_for_a_redis_that_comes_later(durable_redis: RedisServer, make_project: MakeProject) -> None:
     project = make_project("redis", server=durable_redis)
     durable_redis.terminate()
     cluster = project.launch("-m", "django", "qcluster")
@@ -102,7 +105,7 @@ def test_a_cluster_waits_for_a_redis_that_comes_later(make_project: MakeProject,
 
 @pytest.mark.parametrize("broker", ["orm", "redis"])
 def test_a_database_that_restarts_loses_nothing(
-    make_project: MakeProject, own_postgres: PostgresServer, broker: str
+    own_postgres: PostgresServer, make_project: MakeProject, broker: str
 ) -> None:
     project = make_project(broker, server=own_postgres, **FORGIVING)
     cluster = project.start()

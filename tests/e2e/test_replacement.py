@@ -29,6 +29,17 @@ def test_a_worker_is_replaced_after_enough_tasks(make_project: MakeProject, brok
     assert len(lives) >= 12
 
 
+def test_a_replacement_does_not_wait_for_the_next_look_of_the_guard(make_project: MakeProject) -> None:
+    project = make_project(workers=1, recycle=1, guard_cycle=20)
+    cluster = project.start()
+
+    project.enqueue_many("tests.sample.tasks.process_id", [()] * 10)
+
+    assert len({row.result for row in project.wait_for_rows(10, within=15)}) == 10
+    cluster.kill("worker")
+    assert project.wait_for_row(project.enqueue("tests.sample.tasks.add", 1, 1), within=10).success
+
+
 def test_workers_do_not_live_equally_long(make_project: MakeProject) -> None:
     project = make_project(workers=1, recycle=50)
     project.start()
