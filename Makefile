@@ -54,6 +54,15 @@ chaos: $(VENV)/tox ## Kill clusters on SQLite, PostgreSQL and Redis for SECONDS=
 coverage: $(VENV)/tox ## Run all tests and show which lines none of them reaches
 	@$(TOX) coverage
 
+.PHONY: bench bench-quick profile
+bench: ## Measure django_cluster and its peers, about two hours; the numbers go into the docs
+	@$(VENV)/bin/python -m benchmarks.run --docs --million
+bench-quick: ## The same in a quarter of an hour, once each, for a first look
+	@$(VENV)/bin/python -m benchmarks.run --size quick --repetitions 1
+profile: ## See where the microseconds of a task's life go
+	@$(VENV)/bin/python -m benchmarks.life
+bench bench-quick profile: servers $(VENV)/bench
+
 .PHONY: docs
 docs: $(VENV)/tox ## Build the documentation into docs/_build/html
 	@$(TOX) docs
@@ -81,6 +90,10 @@ $(VENV)/bin/python:
 $(VENV)/runtime: setup.cfg | $(VENV)/bin/python
 	@# Setuptools warns of every editable installation, as if it were not meant.
 	PYTHONWARNINGS=ignore $(VENV)/bin/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/bench: pyproject.toml $(VENV)/runtime
+	$(VENV)/bin/python -m pip install --quiet --group test
 	@touch $@
 
 $(VENV)/tox: | $(VENV)/bin/python

@@ -62,6 +62,12 @@ class Agent:
     def schedule(self, count: int) -> None:
         self._system.schedule(count)
 
+    def steps(self) -> list[tuple[object, ...]]:
+        """Of our own system: what each step of a task's life costs."""
+        from benchmarks.steps import measure_steps
+
+        return [tuple(step) for step in measure_steps()]
+
     def wait_settled(self, count: int, patience: float) -> float:
         """The moment (monotonic) at which all is stored and acknowledged."""
         until = time.monotonic() + patience

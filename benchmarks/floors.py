@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import socket
 import sqlite3
-import time
 from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
@@ -19,7 +18,8 @@ from redis import Redis
 
 from benchmarks.scenarios import Sizes
 from benchmarks.servers import Servers
-from django_cluster.cluster.wire import Channel
+from benchmarks.timing import time_for
+from django_cluster.cluster.channel import Channel
 
 BATCH = 256
 FRAME = 64
@@ -36,7 +36,7 @@ TYPES = {
 }
 COLUMNS = tuple(TYPES)
 TABLE = f"CREATE TABLE floor ({', '.join(f'{name} {kind}' for name, kind in TYPES.items())}, PRIMARY KEY (id))"
-CLAIM = f"SELECT id FROM floor_queue ORDER BY id LIMIT {BATCH} FOR UPDATE SKIP LOCKED"
+CLAIM = f"SELECT id FROM floor_queue ORDER BY id LIMIT {BATCH} FOR UPDATE SKIP LOCKED"  # noqa: S608  a constant
 
 Numbers = dict[str, float]
 
@@ -56,14 +56,9 @@ def measure_floors(servers: Servers, sizes: Sizes) -> dict[str, Numbers]:
 
 
 def measure(seconds: float, work: Callable[[], Any], each: int, servers: Servers | None = None) -> Numbers:
-    work()  # the first time is about connections and caches
     servers_cpu = servers.cpu_seconds() if servers else 0.0
-    began, cpu, count = time.perf_counter(), time.process_time(), 0
-    while time.perf_counter() < began + seconds:
-        work()
-        count += each
-    elapsed = time.perf_counter() - began
-    numbers = {"per_second": count / elapsed, "cpu_us": (time.process_time() - cpu) / count * 1e6}
+    timing, count = time_for(seconds, work, each)
+    numbers = {"per_second": timing.per_second, "cpu_us": timing.cpu}
     if servers:
         numbers["servers_cpu_us"] = (servers.cpu_seconds() - servers_cpu) / count * 1e6
     return numbers
@@ -142,12 +137,12 @@ def postgres_queue(servers: Servers, seconds: float) -> Numbers:
         connection.execute("DROP TABLE IF EXISTS floor_queue")
         connection.execute("CREATE TABLE floor_queue (id bigserial PRIMARY KEY, payload text)")
         insert = "INSERT INTO floor_queue (payload) SELECT unnest(%s::text[])"
-        claim = f"DELETE FROM floor_queue WHERE id IN ({CLAIM}) RETURNING payload"  # noqa: S608
+        claim = f"DELETE FROM floor_queue WHERE id IN ({CLAIM}) RETURNING payload"  # noqa: S608  another
         bodies = [BODY.decode()] * BATCH
 
         def pass_on() -> None:
             connection.execute(insert, [bodies])
-            connection.execute(claim).fetchall()  # type: ignore[arg-type]
+            connection.execute(claim).fetchall()
 
         return measure(seconds, pass_on, BATCH, servers)
 
@@ -177,9 +172,9 @@ def postgres_rows(servers: Servers, seconds: float) -> Numbers:
 
     with psycopg.connect(host=str(servers.postgres.folder), user="postgres", autocommit=True) as connection:
         connection.execute("DROP TABLE IF EXISTS floor")
-        connection.execute(TABLE.format(bytes="bytea", moment="timestamptz"))  # type: ignore[arg-type]
+        connection.execute(TABLE.format(bytes="bytea", moment="timestamptz"))
         statement = upsert("%s")
-        return measure(seconds, lambda: connection.execute(statement, rows(datetime.now(UTC))), BATCH, servers)  # type: ignore[arg-type]
+        return measure(seconds, lambda: connection.execute(statement, rows(datetime.now(UTC))), BATCH, servers)
 
 
 def sqlite_rows(servers: Servers, seconds: float) -> Numbers:

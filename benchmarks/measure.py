@@ -121,7 +121,7 @@ def _timed_loop() -> float:
 
 def fsync_ms() -> float:
     """What one small durable write costs: the floor of every commit."""
-    with tempfile.NamedTemporaryFile(dir="/tmp") as file:  # noqa: S108  where the servers' data is
+    with tempfile.NamedTemporaryFile(dir="/tmp") as file:
         times = []
         for _ in range(FSYNC_TRIES):
             began = time.perf_counter()

@@ -161,11 +161,11 @@ def preamble(results: Results) -> list[str]:
 
 def as_text(results: Results) -> str:
     """For a terminal."""
-    parts = ["\n".join(preamble(results)), *(_text(grid) for grid in grids(results))]
+    parts = ["\n".join(preamble(results)), *(draw_text(grid) for grid in grids(results))]
     return "\n\n".join(parts) + "\n"
 
 
-def _text(grid: Grid) -> str:
+def draw_text(grid: Grid) -> str:
     widths = [max(len(row[column]) for row in (grid.head, *grid.rows)) for column in range(len(grid.head))]
     head, *lines = [_line(row, widths) for row in (grid.head, *grid.rows)]
     rule = "─" * max(map(len, (head, *lines)))

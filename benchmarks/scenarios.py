@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from benchmarks.servers import STATISTICS_DELAY
 from benchmarks.stage import Stage
+from benchmarks.systems.base import System
 
 Numbers = dict[str, float]
 
@@ -40,7 +41,7 @@ TINY = Sizes(seconds=0.05, heavy_seconds=0.02, idle_seconds=1.0, latencies=5, wa
 def amount(seconds: float, pace: int) -> int:
     """How many tasks keep a system of this pace busy for so long; a round number."""
     wanted = max(LEAST, round(seconds * pace))
-    digits = 10 ** max(0, len(str(wanted)) - 2)
+    digits: int = 10 ** max(0, len(str(wanted)) - 2)
     return wanted // digits * digits
 
 
@@ -129,20 +130,17 @@ def run_some(stage: Stage, sample: int) -> Numbers:
     before = stage.marks.count
     stage.crew.start()
     stage.wait_for_marks(before + 1, BOOT)
-    cpu = stage.crew.cpu_seconds() + servers_cpu_of(stage)
-    first = stage.marks.count
-    began = time.monotonic()
+    cpu, begun = stage.crew.cpu_seconds() + servers_cpu_of(stage), stage.marks.count
     stage.wait_for_marks(before + sample, BOOT + SLOWEST * sample / stage.system.pace)
-    elapsed, done = time.monotonic() - began, stage.marks.count - first
     spent = stage.crew.cpu_seconds() + servers_cpu_of(stage) - cpu
+    done = max(1, stage.marks.count - begun)
     stage.crew.kill()
-    return {"waiting": done / elapsed, "waiting_cpu": spent / done * 1000}
+    moments = stage.marks.moments()[before : before + sample]
+    return {"waiting": (sample - 1) / (moments[-1] - moments[0]), "waiting_cpu": spent / done * 1000}
 
 
 def schedules(stage: Stage, sizes: Sizes) -> Numbers:
     """Many schedules that are all due at once."""
-    if not stage.system.has_schedules:
-        return {}
     stage.agent.ask("schedule", sizes.schedules)
     found = work_off(stage, sizes.schedules)
     return {"schedules": found["settled"], "schedules_cpu": found["cpu"]}
@@ -156,6 +154,10 @@ SCENARIOS: Mapping[str, Callable[[Stage, Sizes], Numbers]] = {
     "waiting": waiting,
     "schedules": schedules,
 }
+
+
+def can_play(system: System, scenario: str) -> bool:
+    return system.has_schedules or scenario != "schedules"
 
 
 # ── parts of them ────────────────────────────────────────────────────────────────────────────────

@@ -36,7 +36,7 @@ class Agent:
 
     def __init__(self, command: Sequence[str], environment: dict[str, str], log: Path) -> None:
         with log.open("ab") as errors:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603  our own command
                 command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
             )
         self._log = log
@@ -78,7 +78,7 @@ class Crew:
             for command in self._commands:
                 parts = [Template(part).safe_substitute(self._environment) for part in command]
                 self._programs.append(
-                    subprocess.Popen(
+                    subprocess.Popen(  # noqa: S603  so is this
                         parts,
                         cwd=ROOT,
                         env=self._environment,

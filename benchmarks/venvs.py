@@ -50,8 +50,9 @@ class Venv:
         note = self.folder / "requirements.json"
         if note.exists() and json.loads(note.read_text()) == self._requirements:
             return
-        subprocess.run([sys.executable, "-m", "venv", str(self.folder)], check=True)
-        subprocess.run([str(self.python), "-m", "pip", "install", "--quiet", *self._requirements], check=True)
+        subprocess.run([sys.executable, "-m", "venv", str(self.folder)], check=True)  # noqa: S603
+        install = [str(self.python), "-m", "pip", "install", "--quiet", *self._requirements]
+        subprocess.run(install, check=True)  # noqa: S603
         note.write_text(json.dumps(self._requirements))
 
     def version(self) -> str:
@@ -59,4 +60,4 @@ class Venv:
         if self.distribution == "django-cluster":
             return version(self.distribution)
         command = [str(self.python), "-c", VERSION, self.distribution]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.tasks import task
 
 from benchmarks import tasks
@@ -22,4 +24,4 @@ def work() -> int:
     return tasks.work()
 
 
-TASKS = {"noop": noop, "weigh": weigh, "work": work}
+TASKS: dict[str, Any] = {"noop": noop, "weigh": weigh, "work": work}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 
 import asyncpg  # type: ignore[import-not-found, unused-ignore]
@@ -22,8 +23,8 @@ async def weigh(job: Job) -> None:
     tasks.weigh(job.payload.decode())
 
 
-def work(job: Job) -> None:
-    tasks.work()
+async def work(job: Job) -> None:
+    await asyncio.to_thread(tasks.work)
 
 
 BATCH = 500

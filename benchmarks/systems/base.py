@@ -136,4 +136,5 @@ def count_in_redis(command: str, *keys: str, number: int = 0) -> int:
     """What Redis answers to a command that counts."""
     from redis import Redis
 
-    return int(Redis.from_url(redis_url(number)).execute_command(command, *keys))
+    client: Any = Redis.from_url(redis_url(number))
+    return int(client.execute_command(command, *keys))

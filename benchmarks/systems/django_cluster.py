@@ -7,6 +7,9 @@ from typing import Any, ClassVar
 
 from benchmarks.systems.base import ROW, RUN_AGAIN, Addresses, Durability, System
 
+COMMON = {"name": "bench", "workers": 2, "save_limit": 0, "recycle": 0, "log_level": "WARNING"}
+"""All rows are kept; and to replace a worker now and then is a choice of its own, which none of the others makes."""
+
 PACES = {"redis": 10_000, "orm-pg": 8_000, "orm-sqlite": 8_000}
 
 
@@ -29,7 +32,7 @@ class DjangoCluster(System):
 
     def settings(self, addresses: Addresses) -> dict[str, Any]:
         broker = {"redis": f"{addresses.redis}/0"} if self.broker == "redis" else {"orm": "default"}
-        return {"Q_CLUSTER": {"name": "bench", "workers": 2, "save_limit": 0, "log_level": "WARNING", **broker}}
+        return {"Q_CLUSTER": {**COMMON, **broker}}
 
     def commands(self) -> list[list[str]]:
         return [["python", "-m", "django", "qcluster"]]

@@ -36,6 +36,6 @@ class DjangoTasksDb(System):
             call.enqueue(*arguments)
 
     def settled(self, count: int) -> bool:
-        from django_tasks_db.models import DBTaskResult
+        from django_tasks_db.models import DBTaskResult  # type: ignore[import-not-found, unused-ignore]
 
         return bool(DBTaskResult.objects.filter(status="SUCCESSFUL").count() >= count)
