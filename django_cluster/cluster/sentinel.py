@@ -35,6 +35,8 @@ CREW_SIGNALS: dict[int, Callable[[Crew], None]] = {
 NOTED = (*GRACEFUL, signal.SIGQUIT, signal.SIGCHLD, *CREW_SIGNALS)
 CLOSING_LIMIT = 10.0
 """Seconds for the pusher to give back, and again for the monitor to file, when the workers are gone."""
+BOOT_LOOK = 0.02
+"""Seconds between two looks at children that are starting."""
 
 
 class Phase(Enum):
@@ -107,6 +109,8 @@ class Sentinel:
         moments += [slot.refill_at for slot in self._crew.slots if slot.empty and self._wanted(slot)]
         if deadline := self._crew.next_deadline():
             moments.append(deadline)
+        if self._phase is Phase.STARTING:
+            moments.append(now + BOOT_LOOK)  # nothing wakes us when a child has become ready
         parent = [] if self._parent is None else [self._parent]
         awake = wait([self._ear, *self._crew.sentinels(), *parent], max(0.0, min(moments) - now))
         if self._parent in awake:
