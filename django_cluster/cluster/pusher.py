@@ -102,13 +102,13 @@ class Pusher:
 
     def _pause(self) -> float:
         now = self._clock()
-        if self._ledger.loans and self._ledger.wanted:
-            return 0.0
         if self._undertaker.waiting:
             return FEW
-        until = [now + PAUSE, self._renew_at]
+        until = [now + PAUSE, max(self._renew_at, self._outage.retry_at)]
         if self._capacity and not self.stopping:
             until.append(max(self._look_at, self._outage.retry_at))
+        if self._ledger.loans and self._ledger.wanted:
+            until.append(self._outage.retry_at)
         return max(0.0, min(until) - now)
 
     @property
@@ -233,11 +233,12 @@ class Pusher:
         now = self._clock()
         if now < self._renew_at:
             return
-        self._renew_at = now + self._lease / 3
         receipts = self._ledger.receipts() + self._undertaker.receipts()
         # A lost lease of a job that is done is no news: it was acknowledged, and we have not heard *filed* yet.
         if receipts and (lost := self._ledger.drop(self._broker.renew(receipts))):
             logger.warning("The lease of %d waiting messages was lost; others will run them.", lost)
+        # Only now: after an outage this comes first, or we would be lent again what still runs here.
+        self._renew_at = now + self._lease / 3
 
     # ── stopping ─────────────────────────────────────────────────────────────────────────────────
 

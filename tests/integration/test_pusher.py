@@ -505,6 +505,11 @@ class Flaky(PolledBroker):
             raise BrokerUnavailable("no server")
         return super().lease(limit, wait)
 
+    def renew(self, receipts: Sequence[str]) -> Sequence[str]:
+        if self.away:
+            raise BrokerUnavailable("no server")
+        return super().renew(receipts)
+
 
 def test_when_the_broker_comes_back_work_goes_on(
     stage: Stage, reports: Hub, open_pusher: OpenPusher, caplog: pytest.LogCaptureFixture
@@ -522,6 +527,32 @@ def test_when_the_broker_comes_back_work_goes_on(
 
     assert ids_of(worker.jobs) == [1]
     assert caplog.text.count("cannot be used") == 1
+
+
+def test_after_an_outage_longer_than_the_lease_what_still_runs_is_not_lent_again(
+    stage: Stage, reports: Hub, open_pusher: OpenPusher, clock: Clock
+) -> None:
+    broker = Flaky(SETTINGS.broker, clock)
+    broker.away = False
+    pusher = open_pusher(broker=broker, clock=clock)
+    enqueue(broker, 1)
+    busy, idle = FakeWorker(stage), FakeWorker(stage)
+    busy.ask(1)
+    play(pusher.tick, until=lambda: busy.jobs)
+    busy.begin(busy.jobs[0])
+    idle.ask(1)
+    pusher.tick()
+
+    broker.away = True
+    for _ in range(17):
+        clock.advance(SETTINGS.broker.lease / 12)
+        pusher.tick()
+    broker.away = False
+    clock.advance(SETTINGS.broker.lease / 12)
+    play(pusher.tick, until=lambda: not pusher._outage.lasts)
+
+    assert (broker.size().leased, broker.size().ready, idle.jobs) == (1, 0, [])
+    assert list(broker.renew([busy.jobs[0].receipt])) == []
 
 
 # ── stopping ─────────────────────────────────────────────────────────────────────────────────────
