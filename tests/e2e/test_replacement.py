@@ -137,3 +137,33 @@ def test_what_a_task_has_started_ends_with_its_worker(make_project: MakeProject)
     os.kill(cluster.pid_of("worker"), signal.SIGKILL)
 
     wait_until(lambda: program not in [each.pid for each in cluster.members()], because="its worker has ended")
+
+
+@on_both_brokers
+def test_hup_replaces_all_workers_and_interrupts_no_task(make_project: MakeProject, broker: str) -> None:
+    project = make_project(broker)
+    cluster = project.start()
+    before = set(cluster.pids("worker"))
+    path = str(project.trace)
+    project.enqueue_many("tests.sample.tasks.touch_and_sleep", [(path, 0.02, str(n)) for n in range(100)])
+    project.wait_for_traces(10)
+
+    cluster.signal(signal.SIGHUP)
+
+    assert all(row.success for row in project.wait_for_rows(100))
+    assert sorted(project.traces()) == sorted(str(n) for n in range(100))
+    wait_until(lambda: len(cluster.pids("worker")) == 2, because="both slots should be filled again")
+    assert not before & set(cluster.pids("worker"))
+
+
+def test_ttin_and_ttou_change_the_number_of_workers(make_project: MakeProject) -> None:
+    project = make_project()
+    cluster = project.start()
+
+    cluster.signal(signal.SIGTTIN)
+    wait_until(lambda: len(cluster.pids("worker")) == 3, because="there should be one more")
+    cluster.signal(signal.SIGTTOU)
+    wait_until(lambda: len(cluster.pids("worker")) == 2, because="there should be one less")
+
+    assert project.wait_for_row(project.enqueue("tests.sample.tasks.add", 1, 1)).success
+    assert cluster.stop() == 0
