@@ -9,9 +9,10 @@ import sys
 import time
 from argparse import ArgumentParser
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
-from benchmarks.measure import in_sessions, title_of
+from benchmarks.measure import Stat, in_sessions, pss_of, title_of
 from benchmarks.report import Grid, draw_text, number
 from benchmarks.run import chosen, say
 from benchmarks.scenarios import BOOT, amount
@@ -43,27 +44,43 @@ def main() -> None:
             say(draw_text(shares_grid(system, shares)) + "\n")
 
 
-def whole_cluster(stage: Stage, count: int) -> dict[str, tuple[float, float]]:
-    """By role: microseconds of CPU for each task, and its share of the time that all took."""
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What the processes of a role, together, took of a run."""
+
+    cpu_us: float
+    """For each task."""
+    at_work: float
+    """CPU as a part of the time that all took; 1.0 = one processor, all the time."""
+    pss: float
+    """Megabytes in the middle of the run."""
+
+
+def whole_cluster(stage: Stage, count: int) -> dict[str, Share]:
+    """By role, and for the servers, how a cluster at full speed spends its time."""
     stage.agent.ask("send_bulk", "noop", count)
     stage.crew.start()
     stage.wait_for_marks(1, BOOT)
-    before, servers_before, began, done = cpu_by_role(stage), stage.servers.cpu_seconds(), time.monotonic(), 0
-    done = stage.marks.count
-    stage.wait_for_marks(count, PATIENCE)
-    settled = stage.agent.ask("wait_settled", count, PATIENCE)
+    before, began, begun = cpu_by_role(stage), time.monotonic(), stage.marks.count
+    stage.wait_for_marks(count // 2, PATIENCE)
+    memory = by_role(stage, lambda process: pss_of(process.pid))
+    elapsed = stage.agent.ask("wait_settled", count, PATIENCE) - began
     spent = {role: seconds - before.get(role, 0.0) for role, seconds in cpu_by_role(stage).items()}
-    spent["Redis and PostgreSQL"] = stage.servers.cpu_seconds() - servers_before
-    elapsed, tasks = settled - began, count - done
-    shares = {role: (seconds / tasks * 1e6, seconds / elapsed) for role, seconds in spent.items()}
-    return shares | {"the clock": (elapsed / tasks * 1e6, 1.0)}
+    tasks = max(1, count - begun)
+    return {
+        role: Share(seconds / tasks * 1e6, seconds / elapsed, memory.get(role, 0.0)) for role, seconds in spent.items()
+    }
 
 
 def cpu_by_role(stage: Stage) -> dict[str, float]:
     """Seconds so far; the workers together."""
+    return by_role(stage, lambda process: process.cpu) | {"Redis and PostgreSQL": stage.servers.cpu_seconds()}
+
+
+def by_role(stage: Stage, value_of: Callable[[Stat], float]) -> dict[str, float]:
     found: dict[str, float] = defaultdict(float)
     for process in in_sessions(stage.crew.sessions):
-        found[role_in(title_of(process.pid))] += process.cpu
+        found[role_in(title_of(process.pid))] += value_of(process)
     return dict(found)
 
 
@@ -84,10 +101,11 @@ def steps_grid(system: System, steps: Sequence[Step]) -> Grid:
 HEAD = ("process", "step", "µs", "of it CPU")
 
 
-def shares_grid(system: System, shares: Mapping[str, tuple[float, float]]) -> Grid:
-    rows = [[role, number(cost), f"{share:.0%}"] for role, (cost, share) in shares.items()]
-    note = "Microseconds of CPU for each task, and the part of the time that the process was at work."
-    return Grid(f"{system.name}: the processes of a whole cluster", note, ("process", "CPU µs", "at work"), rows)
+def shares_grid(system: System, shares: Mapping[str, Share]) -> Grid:
+    rows = [[role, number(share.cpu_us), f"{share.at_work:.0%}", number(share.pss)] for role, share in shares.items()]
+    rows.append(["together", number(sum(share.cpu_us for share in shares.values())), "", ""])
+    note = "Microseconds of CPU for each task, the part of the time that the processes were at work, and their memory."
+    return Grid(f"{system.name}: a whole cluster", note, ("process", "CPU µs", "at work", "PSS MB"), rows)
 
 
 if __name__ == "__main__":

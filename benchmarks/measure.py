@@ -68,13 +68,13 @@ def cpu_seconds(sessions: Iterable[int]) -> float:
 
 def pss_megabytes(sessions: Iterable[int]) -> float:
     """Memory, with what is shared counted once."""
-    return sum(_pss(each.pid) for each in in_sessions(sessions)) / 1024
+    return sum(pss_of(each.pid) for each in in_sessions(sessions))
 
 
-def _pss(pid: int) -> int:
+def pss_of(pid: int) -> float:
     with suppress(*GONE):
-        return parse_pss((PROC / str(pid) / "smaps_rollup").read_text())
-    return 0
+        return parse_pss((PROC / str(pid) / "smaps_rollup").read_text()) / 1024
+    return 0.0
 
 
 def parse_pss(text: str) -> int:

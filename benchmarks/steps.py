@@ -18,7 +18,9 @@ from django_cluster.brokers import open_broker
 from django_cluster.brokers.base import Delivery, Message
 from django_cluster.client import Client, get_client
 from django_cluster.cluster.channel import Channel
+from django_cluster.cluster.hygiene import Hygiene
 from django_cluster.cluster.scoreboard import Scoreboard
+from django_cluster.cluster.window import Window
 from django_cluster.core.call import build_packages
 from django_cluster.core.dotted import load
 from django_cluster.core.messages import DEFAULT_OPTIONS, Job, Outcome
@@ -101,7 +103,7 @@ class Bench:
         jobs = self.jobs(PURE)
         labels = [self.codec.label(job.body) for job in jobs]
         pairs = list(zip(jobs, labels, strict=True))
-        step = steps_of("worker")
+        step, tidy = steps_of("worker"), Hygiene()
         return [
             step("note begin and end on the scoreboard", time_each(scoreboard(), range(PURE))),
             step("read the header", time_each(lambda job: self.codec.label(job.body), jobs)),
@@ -110,6 +112,8 @@ class Bench:
             step("the task itself", time_each(lambda _: noop(), range(PURE))),
             step("seal the result", time_each(self.seal.seal, [1] * PURE)),
             step("all of Executor.run", time_each(self.executor.run, jobs)),
+            step("put right what it may have left", time_each(lambda _: tidy(), range(PURE))),
+            step("adapt the window", time_each(Window().learn, [1e-5] * PURE)),
         ]
 
     # ── the monitor ──────────────────────────────────────────────────────────────────────────────
