@@ -95,7 +95,7 @@ def role_in(title: str) -> str:
 
 def steps_grid(system: System, steps: Sequence[Step]) -> Grid:
     rows = [[step.process, step.what, number(step.wall_us), number(step.cpu_us)] for step in steps]
-    return Grid(f"{system.name}: each step alone", "Microseconds for each task.", HEAD, rows)
+    return Grid(f"{system.name}: each step alone", "Microseconds for each task.", HEAD, rows, words=2)
 
 
 HEAD = ("process", "step", "µs", "of it CPU")

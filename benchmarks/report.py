@@ -23,6 +23,8 @@ class Grid:
     note: str
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
+    words: int = 1
+    """So many of its columns, the first ones, hold words and not numbers."""
 
 
 # ── numbers as text ──────────────────────────────────────────────────────────────────────────────
@@ -77,7 +79,7 @@ def _systems(results: Results) -> Grid:
         mark = " !" if disturbance >= DISTURBED else ""
         rows.append([name, version, crash, kept, f"+{disturbance:.0%}{mark}"])
     note = "Noise: how much slower a fixed loop ran around the measurements than at its best; ! = take with care."
-    return Grid("Systems", note, ["system", "version", "a killed worker's task", "kept", "noise"], rows)
+    return Grid("Systems", note, ["system", "version", "a killed worker's task", "kept", "noise"], rows, words=4)
 
 
 def _measured(table: Table, results: Results) -> Grid:
@@ -104,7 +106,7 @@ def _ratios(results: Results) -> Grid:
         if not name.startswith(OURS) and ours:
             rows.append([name, counterpart(name), *(_ratio(metric, ours, theirs) for metric in metrics)])
     note = "How many times better django_cluster is in the same run; below 1 it is worse."
-    return Grid("Ratios", note, ["peer", "against", *(metric.title for metric in metrics)], rows)
+    return Grid("Ratios", note, ["peer", "against", *(metric.title for metric in metrics)], rows, words=2)
 
 
 def _ratio(metric: Metric, ours: dict[str, Spread], theirs: dict[str, Spread]) -> str:
@@ -125,7 +127,7 @@ def counterpart(peer: str) -> str:
 def _targets(results: Results) -> Grid:
     verdicts = judge(TARGETS, results.spreads())
     rows = [_verdict(verdict) for verdict in verdicts if verdict.reached is not None]
-    return Grid("Targets", "", ["set-up", "number", "goal", "ours", "reached"], rows)
+    return Grid("Targets", "", ["set-up", "number", "goal", "ours", "reached"], rows, words=3)
 
 
 def _verdict(verdict: Verdict) -> list[str]:
@@ -167,15 +169,16 @@ def as_text(results: Results) -> str:
 
 def draw_text(grid: Grid) -> str:
     widths = [max(len(row[column]) for row in (grid.head, *grid.rows)) for column in range(len(grid.head))]
-    head, *lines = [_line(row, widths) for row in (grid.head, *grid.rows)]
+    head, *lines = [_line(row, widths, grid.words) for row in (grid.head, *grid.rows)]
     rule = "─" * max(map(len, (head, *lines)))
     return "\n".join([grid.title, *([grid.note] if grid.note else []), rule, head, rule, *lines])
 
 
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    """The first column leans left, the others right."""
-    first, *others = zip(row, widths, strict=True)
-    return "  ".join([first[0].ljust(first[1]), *(text.rjust(width) for text, width in others)]).rstrip()
+def _line(row: Sequence[str], widths: Sequence[int], words: int) -> str:
+    """Words lean left, numbers right."""
+    cells = list(zip(row, widths, strict=True))
+    left, right = cells[:words], cells[words:]
+    return "  ".join([*(text.ljust(width) for text, width in left), *(text.rjust(width) for text, width in right)])
 
 
 def as_markdown(results: Results, charts: Sequence[str] = ()) -> str:
@@ -193,5 +196,5 @@ def as_markdown(results: Results, charts: Sequence[str] = ()) -> str:
 
 
 def _markdown(grid: Grid) -> str:
-    rule = ["---", *["---:"] * (len(grid.head) - 1)]
+    rule = ["---"] * grid.words + ["---:"] * (len(grid.head) - grid.words)
     return "\n".join("| " + " | ".join(row) + " |" for row in (grid.head, rule, *grid.rows))
