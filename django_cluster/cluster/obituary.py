@@ -34,7 +34,8 @@ class Death:
         if self.row is None or self.row.exit is None:
             return Failure("WorkerLost", "The worker died, and nobody saw how.", self.stack)
         sentence = f"{_cause(self.row, self.row.exit)} The task had run for {self.ran_for:.1f} seconds"
-        memory = f", and the worker had held up to {self.row.peak} kB of memory." if self.row.peak else "."
+        most = max(self.row.peak, self.row.rss)  # a crash may come before the sentinel has looked once
+        memory = f", and the worker had held up to {most} kB of memory." if most else "."
         return Failure(KINDS.get(self.row.cause, "WorkerLost"), sentence + memory, self.stack)
 
 

@@ -71,6 +71,7 @@ class Worker:
 
     def run(self) -> None:
         """Until it is told to leave, or has worked enough."""
+        self._board.set(self._seat.row, RSS, resident_kilobytes())  # its first task may be its last
         self._board.set(self._seat.row, STATE, State.IDLE)
         while not self.gone:
             self.tick()
@@ -115,7 +116,9 @@ class Worker:
         if not self._jobs.connected and self._jobs.connect():
             self._asked = 0
             held = [(o.number, o.receipt, o.attempt) for o in self._unfiled.values()]
+            # What is not begun goes back: its lease may have ended while nobody kept it.
             waiting = [tuple(job) for job in self._queue]
+            self._queue.clear()
             self._say_to_pusher("hello", seat.number, seat.row, waiting, held)
         if not self._reports.connected and self._reports.connect():
             self._outbox = list(self._unfiled.values())
@@ -176,7 +179,7 @@ class Worker:
         while self._queue and len(self._unfiled) < MAX_UNFILED:
             job = self._queue.popleft()
             began = time.monotonic()
-            self._board.begin(self._seat.row, job.number, began, 0.0)
+            self._board.begin(self._seat.row, job.number, began, 0.0, job.receipt)
             if self._board.get(self._seat.row, REVOKED) >= job.number:
                 self._hand_back([job])
                 return

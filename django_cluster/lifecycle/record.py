@@ -121,7 +121,7 @@ def log_failure(outcome: Outcome) -> None:
     ending = "" if outcome.final else " It will be tried again."
     logger.error(
         "Task %s [%s] %s in run %d: %s: %s.%s",
-        outcome.name, outcome.func, what, outcome.attempt, kind, message, ending,
+        outcome.name, outcome.func, what, outcome.attempt, kind, message.removesuffix("."), ending,
     )  # fmt: skip
 
 

@@ -63,6 +63,7 @@ def job(number: int, *args: Any) -> Job:
         (row(exit=-9, cause=Cause.MEMORY), "OutOfMemory", "max_rss_kill"),
         (row(exit=-9, cause=Cause.OUT_OF_MEMORY), "OutOfMemory", "The machine ran out of memory"),
         (row(exit=-9, peak=1234), "WorkerLost", "up to 1234 kB"),
+        (row(exit=-9, peak=0, rss=77), "WorkerLost", "up to 77 kB"),
     ],
     ids=str,
 )
