@@ -204,7 +204,7 @@ class Sentinel:
     def _stop_now(self, cause: Cause) -> None:
         """At once: running tasks are cut off and given back, what is done is still filed."""
         self.stop()
-        self._overdue_at = 0.0
+        self._overdue_at = time.monotonic() + CLOSING_LIMIT  # the pusher has yet to give back what was cut off
         for slot in self._crew.of(Role.WORKER):
             if not slot.empty:
                 if self._crew.row_of(slot).state is State.BUSY and cause is Cause.SHUTDOWN:
