@@ -19,6 +19,7 @@ from django_cluster.stores.orm_session import Session
 from django_cluster.stores.orm_writer import FULL, SHORT, RowWriter
 from django_cluster.stores.rows import (
     MAX_ATTEMPT_MESSAGE,
+    MAX_ATTEMPT_TRACEBACK,
     SUCCESS,
     Earlier,
     Folded,
@@ -85,9 +86,10 @@ class OrmResults(ResultStore):
         return [with_history(each, known.get(each.outcome.id)) for each in folded]
 
     def _known(self, task_ids: Sequence[str]) -> Iterator[tuple[str, Earlier]]:
-        columns = ("attempts", "worker", "started_at", "stopped_at", "status", "error_kind", "error_message")
+        ending = ("status", "error_kind", "error_message", "error_traceback")
+        columns = ("attempts", "worker", "started_at", "stopped_at", *ending)
         rows = self._rows().filter(pk__in=task_ids).order_by().values_list("pk", "attempt_count", *columns)
-        for task_id, number, attempts, worker, started, stopped, status, kind, message in rows:
+        for task_id, number, attempts, worker, started, stopped, status, kind, message, traceback in rows:
             last = {
                 "number": number,
                 "worker": worker,
@@ -96,6 +98,7 @@ class OrmResults(ResultStore):
                 "status": status,
                 "kind": kind,
                 "message": message[:MAX_ATTEMPT_MESSAGE],
+                "traceback": traceback[-MAX_ATTEMPT_TRACEBACK:],
             }
             yield task_id, Earlier(number, attempts or (), last)
 

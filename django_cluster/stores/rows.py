@@ -17,6 +17,8 @@ MAX_ATTEMPTS_KEPT = 10
 """Earlier attempts that a row remembers."""
 MAX_ATTEMPT_MESSAGE = 1000
 """Characters kept of the error of an earlier attempt."""
+MAX_ATTEMPT_TRACEBACK = 4000
+"""The same of its traceback, whose end says most."""
 MAX_REDUCED_TEXT = 10_000
 
 # What a success at the first attempt has to say; the rest of its row is the same for all of them.
@@ -33,7 +35,7 @@ EVERYTHING = (
 Moment = Callable[[float], Any]
 """Unix time → what a database's driver is to be given."""
 Attempt = Mapping[str, Any]
-"""An earlier attempt: number, worker, started, stopped, status, kind, message."""
+"""An earlier attempt: number, worker, started, stopped, status, kind, message, traceback."""
 Values = tuple[Any, ...]
 
 
@@ -89,7 +91,7 @@ def _fold_one(runs: Sequence[Outcome]) -> Folded:
 
 
 def attempt_of(outcome: Outcome) -> Attempt:
-    kind, message, _traceback = outcome.failure or ("", "", "")
+    kind, message, traceback = outcome.failure or ("", "", "")
     return {
         "number": outcome.attempt,
         "worker": outcome.worker,
@@ -98,6 +100,7 @@ def attempt_of(outcome: Outcome) -> Attempt:
         "status": outcome.status,
         "kind": kind,
         "message": message[:MAX_ATTEMPT_MESSAGE],
+        "traceback": traceback[-MAX_ATTEMPT_TRACEBACK:],
     }
 
 
