@@ -9,7 +9,6 @@ from __future__ import annotations
 import faulthandler
 import logging
 import os
-import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -69,8 +68,8 @@ def run_child(seat: Seat, settings: Settings, pipe: Connection, foreign: tuple[i
     orders = Orders(pipe, board, seat.row)
     announce(post_spawn, proc_name=seat.name)
     MAINS[seat.role](seat, settings, board, orders)
-    if orders.orphaned and seat.role is Role.MONITOR:  # the last to leave, and nobody else will
-        shutil.rmtree(seat.folder.path, ignore_errors=True)
+    if orders.orphaned and (seat.role is Role.MONITOR or not board.others_alive(seat.row)):
+        seat.folder.remove()  # the last one out; a monitor has waited for the pusher
     board.set(seat.row, STATE, State.LEAVING)
     connections.close_all()
 

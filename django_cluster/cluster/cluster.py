@@ -81,10 +81,9 @@ class Cluster:
             patience = self._settings.crew.shutdown_timeout + 30.0
         if sentinel.is_alive() and sentinel.pid is not None:
             os.kill(sentinel.pid, signal.SIGTERM)
-        sentinel.join(patience)
-        if sentinel.is_alive():
+        if not _ended(sentinel, patience):
             sentinel.kill()
-            sentinel.join()
+            _ended(sentinel, patience)
         code = sentinel.exitcode
         sentinel.close()
         return code
@@ -95,6 +94,14 @@ class Cluster:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def _ended(process: BaseProcess, patience: float) -> bool:
+    """Wait for the end. Not by ``join(timeout)``: its pipe stays open while an orphan holds a copy."""
+    until = time.monotonic() + patience
+    while process.is_alive() and time.monotonic() < until:
+        time.sleep(0.02)
+    return not process.is_alive()
 
 
 def run_sentinel(settings: Settings, running: Any) -> None:

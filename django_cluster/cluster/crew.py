@@ -10,9 +10,7 @@ import logging
 import multiprocessing
 import os
 import secrets
-import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -20,14 +18,13 @@ from dataclasses import dataclass, field
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Any
 
 from django_cluster.cluster.entry import child_life, enter
 from django_cluster.cluster.guard import YOUNG, Seen, Verdict, judge
-from django_cluster.cluster.host import oom_kills, resident_kilobytes, share_of_cpus, shared_memory_folder, usable_cpus
+from django_cluster.cluster.host import oom_kills, resident_kilobytes, share_of_cpus, usable_cpus
 from django_cluster.cluster.scoreboard import CAUSE, ORDER, PEAK, Cause, Order, Row, Scoreboard, State
-from django_cluster.cluster.seat import Folder, Role, Seat
+from django_cluster.cluster.seat import Folder, Role, Seat, make_private_folder
 from django_cluster.core.settings import Settings
 
 logger = logging.getLogger("django_cluster")
@@ -89,8 +86,7 @@ class Crew:
     def launch(self) -> None:
         """Make the private folder and fill every slot."""
         rows = len(self.slots) + SPARE_ROWS
-        path = Path(tempfile.mkdtemp(prefix="qcluster-", dir=shared_memory_folder()))
-        self.folder = Folder(path, secrets.token_bytes(32), rows)
+        self.folder = Folder(make_private_folder(), secrets.token_bytes(32), rows)
         self.board = Scoreboard.create(self.folder.board_path, rows)
         if self._forks:
             child_life()
@@ -109,7 +105,7 @@ class Crew:
                 slot.process.join()
                 self._empty(slot)
         self.board.close()
-        shutil.rmtree(self.folder.path, ignore_errors=True)
+        self.folder.remove()
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────
 

@@ -95,3 +95,16 @@ def shared_memory_folder() -> str | None:
     """Where a small shared file never touches a disk; None = the usual temporary folder."""
     folder = "/dev/shm"  # noqa: S108  the kernel's own place for it; we make a private folder inside
     return folder if os.access(folder, os.W_OK | os.X_OK) else None
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is a process of this number (0 is none: it would mean our whole group)."""
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's by now, or of another user: alive in any case
+        return True
+    return True

@@ -66,7 +66,7 @@ class Pusher:
         self._ledger = Ledger(seat.number)
         self._undertaker = Undertaker(seat, board, orders, codec, self._ledger, clock)
         self._outage = Outage("The broker", clock)
-        self._renew_at = clock() + self._lease / 3
+        self._renew_at = 0.0  # at once: a predecessor may have died long ago
         self._look_at = 0.0
         self.stopping = False
 
@@ -146,7 +146,8 @@ class Pusher:
     def _admit(self, peer: Peer, seat: int, row: int, waiting: list[Any], held: list[Any]) -> None:
         self._undertaker.give_up(seat)
         borrower = Borrower(peer, seat, row)
-        borrower.jobs = {job.number: job for job in (Job(*each) for each in waiting)}
+        self._ledger.put_first([Job(*each) for each in waiting])
+        self._renew_at = 0.0  # before any of it is handed out again
         borrower.kept = {number: receipt for number, receipt, _ in held}
         self._ledger.admit(borrower)
 
@@ -233,7 +234,8 @@ class Pusher:
         now = self._clock()
         if now < self._renew_at:
             return
-        receipts = self._ledger.receipts() + self._undertaker.receipts()
+        kept = {*self._ledger.receipts(), *self._undertaker.receipts(), *self._board.running_receipts()}
+        receipts = [receipt for receipt in kept if receipt]
         # A lost lease of a job that is done is no news: it was acknowledged, and we have not heard *filed* yet.
         if receipts and (lost := self._ledger.drop(self._broker.renew(receipts))):
             logger.warning("The lease of %d waiting messages was lost; others will run them.", lost)
@@ -257,6 +259,8 @@ class Pusher:
                     os.kill(row.pid, signal.SIGKILL)
 
     def _give_back(self) -> None:
+        if self._undertaker.forsaken and (receipts := self._undertaker.give_back()):
+            self._broker.release(receipts)
         if self._ledger.loans:
             self._broker.release([loan.receipt for loan in self._ledger.loans], begun=False)
             self._ledger.loans.clear()

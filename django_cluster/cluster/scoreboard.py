@@ -15,8 +15,13 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
+from django_cluster.cluster.host import is_alive
+
 WORD = 8
 WORDS_PER_ROW = 16
+RECEIPT_SIZE = 1024
+"""Bytes kept for the receipt of the running job: enough for the longest that is known (SQS)."""
+ROW_SIZE = WORDS_PER_ROW * WORD + RECEIPT_SIZE
 
 
 class State(IntEnum):
@@ -94,14 +99,15 @@ class Scoreboard:
         self.path = path
         self.rows = rows
         with path.open("r+b") as file:
-            self._memory = mmap.mmap(file.fileno(), rows * WORDS_PER_ROW * WORD)
-        self._ints = memoryview(self._memory).cast("Q")
-        self._floats = memoryview(self._memory).cast("d")
+            self._memory = mmap.mmap(file.fileno(), rows * ROW_SIZE)
+        words = memoryview(self._memory)[: rows * WORDS_PER_ROW * WORD]
+        self._ints, self._floats = words.cast("Q"), words.cast("d")
+        self._receipts = rows * WORDS_PER_ROW * WORD
 
     @classmethod
     def create(cls, path: Path, rows: int) -> Scoreboard:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        os.ftruncate(descriptor, rows * WORDS_PER_ROW * WORD)
+        os.ftruncate(descriptor, rows * ROW_SIZE)
         os.close(descriptor)
         return cls(path, rows)
 
@@ -123,14 +129,35 @@ class Scoreboard:
         self.set(row, STATE, State.BOOTING)
         self.set(row, SEAT, seat)
 
-    def begin(self, row: int, number: int, started: float, deadline: float) -> None:
+    def begin(self, row: int, number: int, started: float, deadline: float, receipt: str = "") -> None:
         """The child begins job ``number``. ``begun`` last: whoever sees it sees the rest."""
         base = row * WORDS_PER_ROW
+        text = receipt.encode("ascii", "replace")
+        if len(text) < RECEIPT_SIZE:
+            place = self._receipts + row * RECEIPT_SIZE
+            self._memory[place : place + len(text) + 1] = text + b"\0"
         self._floats[base + STARTED] = started
         self._floats[base + DEADLINE] = deadline
         self._ints[base + RUNNING] = number
         self._ints[base + STATE] = State.BUSY
         self._ints[base + BEGUN] = number
+
+    def running_receipts(self) -> list[str]:
+        """What runs in this cluster now, whoever handed it out: a new pusher must keep it leased, too."""
+        return [receipt for row in range(self.rows) if (receipt := self._running_receipt(row))]
+
+    def _running_receipt(self, row: int) -> str:
+        number = self.get(row, RUNNING)
+        if not number or self.get(row, EXIT) != STILL_RUNNING:
+            return ""
+        place = self._receipts + row * RECEIPT_SIZE
+        text = self._memory[place : place + RECEIPT_SIZE].partition(b"\0")[0]
+        return text.decode("ascii") if self.get(row, RUNNING) == number else ""
+
+    def others_alive(self, own_row: int) -> bool:
+        """Whether any other process of this cluster still lives."""
+        pids = {self.get(row, PID) for row in range(self.rows) if row != own_row}
+        return any(pid and is_alive(pid) for pid in pids)
 
     def set_deadline(self, row: int, deadline: float) -> None:
         self._floats[row * WORDS_PER_ROW + DEADLINE] = deadline

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from django_cluster.cluster.channel import LineDown
+from django_cluster.cluster.host import is_alive
 from django_cluster.cluster.ledger import Borrower, Ledger
 from django_cluster.cluster.obituary import death_of, obituaries
 from django_cluster.cluster.scoreboard import Cause, Row, Scoreboard
@@ -45,6 +46,17 @@ class Undertaker:
         return bool(self._dead or self._unfiled)
 
     @property
+    def forsaken(self) -> bool:
+        """Whether nobody will ever file what is held here: the sentinel is dead, and so is the monitor."""
+        return self._orders.orphaned and not self._dead and not self._monitor.connected
+
+    def give_back(self) -> list[str]:
+        """The receipts of what cannot be reported; the runs have been counted."""
+        receipts = [outcome.receipt for _, _, outcome in self._unfiled.values()]
+        self._unfiled.clear()
+        return receipts
+
+    @property
     def waiting(self) -> bool:
         """Whether something is expected that wakes nobody: an exit code, or a monitor that listens."""
         return bool(self._dead or (self._unfiled and not self._monitor.connected))
@@ -73,12 +85,15 @@ class Undertaker:
         still = []
         for borrower, until in self._dead:
             row = self._row_of(borrower)
-            unknown = row is not None and row.exit is None
-            if unknown and self._clock() < until and not self._orders.orphaned:
+            if row is not None and row.exit is None and self._may_still_speak(row, until):
                 still.append((borrower, until))
             else:
                 self._account(borrower, row)
         self._dead = still
+
+    def _may_still_speak(self, row: Row, until: float) -> bool:
+        """The sentinel has not said how it ended; perhaps only its line has, and it is busy."""
+        return not self._orders.orphaned and (self._clock() < until or is_alive(row.pid))
 
     def _row_of(self, borrower: Borrower) -> Row | None:
         """What it last wrote; None if another life has its row by now."""

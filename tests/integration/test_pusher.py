@@ -327,14 +327,16 @@ def test_a_worker_that_lost_only_its_line_is_not_taken_for_dead(
     worker.line.close()
     play(pusher.tick, until=lambda: pusher._undertaker.busy)
     worker.line.connect()
-    worker.line.send(("hello", worker.seat.number, worker.seat.row, [tuple(job) for job in worker.jobs], []))
+    done, waiting = worker.jobs
+    held = [(done.number, done.receipt, done.attempt)]
+    worker.line.send(("hello", worker.seat.number, worker.seat.row, [tuple(waiting)], held))
     play(pusher.tick, until=lambda: pusher._ledger.borrowers)
     play(pusher.tick, until=lambda: not pusher._undertaker.busy)
     pusher.tick()
 
     assert monitor.named("obituary") == []
-    assert not pusher._ledger.loans
-    assert [len(borrower.jobs) for borrower in pusher._ledger.borrowers.values()] == [2]
+    assert [loan.receipt for loan in pusher._ledger.loans] == [waiting.receipt]
+    assert sorted(pusher._ledger.receipts()) == sorted([done.receipt, waiting.receipt])
 
 
 def test_an_obituary_is_told_again_to_the_next_monitor_until_it_is_filed(
@@ -423,27 +425,61 @@ def test_a_new_pusher_goes_on_renewing_what_the_workers_say_they_hold(
         pusher.tick()
 
     assert broker.size().leased == 2
-    worker.ask(0, settled=[7, 8])
+    worker.ask(1, settled=[7])
+    play(pusher.tick, until=lambda: worker.jobs)
+    worker.ask(0, settled=[worker.jobs[0].number])
     play(pusher.tick, until=lambda: not pusher._ledger.receipts())
 
 
-def test_of_a_worker_that_dies_under_a_new_pusher_everything_is_accounted_for(
-    stage: Stage, reports: Hub, open_pusher: OpenPusher, broker: PolledBroker
+def test_a_new_pusher_keeps_what_runs_leased_though_its_worker_has_not_called(
+    stage: Stage, open_pusher: OpenPusher, clock: Clock
 ) -> None:
-    enqueue(broker, 1, 2)
-    begun, unbegun = broker.lease(2)
-    pusher, monitor = open_pusher(), Ear(reports)
-    worker = FakeWorker(stage, waiting=[Job(7, body(1), begun.receipt, 1), Job(8, body(2), unbegun.receipt, 1)])
+    broker = PolledBroker(SETTINGS.broker, clock)
+    enqueue(broker, 1)
+    (running,) = broker.lease(1)
+    busy = stage.seat(Role.WORKER)
+    stage.board.begin(busy.row, 7, time.monotonic(), 0.0, running.receipt)
+    pusher = open_pusher(broker=broker, clock=clock)
+
+    for _ in range(10):
+        clock.advance(SETTINGS.broker.lease / 3 + 0.001)
+        pusher.tick()
+
+    assert broker.lease(1) == []
+
+
+def test_a_new_pusher_gives_what_a_worker_had_not_begun_to_whoever_asks(
+    stage: Stage, open_pusher: OpenPusher, broker: PolledBroker
+) -> None:
+    enqueue(broker, 1)
+    (unbegun,) = broker.lease(1)
+    pusher = open_pusher()
+    FakeWorker(stage, waiting=[Job(8, body(1), unbegun.receipt, 1)])
     heir = FakeWorker(stage)
-    play(pusher.tick, until=lambda: len(pusher._ledger.borrowers) == 2)
-    stage.board.begin(worker.seat.row, 7, time.monotonic(), 0.0)
 
-    worker.die()
     heir.ask(1)
-    play(pusher.tick, until=lambda: heir.jobs and monitor.named("obituary"))
+    play(pusher.tick, until=lambda: heir.jobs)
 
-    assert ids_of(heir.jobs) == [2]
-    assert [int(outcome.id, 16) for outcome in outcomes(monitor, "obituary")] == [1]
+    assert ids_of(heir.jobs) == [1]
+
+
+def test_a_new_pusher_hands_out_nothing_whose_lease_was_lost(
+    stage: Stage, open_pusher: OpenPusher, clock: Clock
+) -> None:
+    broker = PolledBroker(SETTINGS.broker, clock)
+    enqueue(broker, 1)
+    (stale,) = broker.lease(1)
+    clock.advance(SETTINGS.broker.lease + 1)
+    (current,) = broker.lease(1)
+    pusher = open_pusher(broker=broker, clock=clock)
+    worker = FakeWorker(stage, waiting=[Job(8, body(1), stale.receipt, 1)])
+
+    worker.ask(1)
+    play(pusher.tick, until=lambda: pusher._ledger.wanted)
+    pusher.tick()
+
+    assert worker.jobs == []
+    assert list(broker.renew([current.receipt])) == []
 
 
 # ── messages that cannot be read ─────────────────────────────────────────────────────────────────

@@ -7,7 +7,11 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-LINTER = "import sys; from importlinter import cli; sys.exit(cli.lint_imports(config_filename='setup.cfg', no_cache=True))"
+LINTER = """
+import sys
+from importlinter import cli
+sys.exit(cli.lint_imports(config_filename="setup.cfg", no_cache=True))
+"""
 
 
 def test_every_import_points_down() -> None:
