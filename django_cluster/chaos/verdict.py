@@ -29,8 +29,6 @@ from itertools import pairwise
 from django_cluster.chaos.evidence import Call, Evidence, Execution, Hit
 from django_cluster.chaos.plan import Target
 
-LEASE_LEFT = 0.5
-"""The part of a lease that is left at any moment: it is renewed when a third has gone, perhaps a little late."""
 DYING = 0.05
 """Seconds from noting that we kill a process to its end, generously."""
 AFTERMATH = 15.0
@@ -43,7 +41,6 @@ class Reason(StrEnum):
     RUNNING = "its worker was killed under it"
     UNFILED = "its worker was killed before the outcome was filed"
     SENTINEL = "its sentinel was killed"
-    PUSHER = "the pusher that kept its lease was killed"
     NONE = "nobody was killed"
 
 
@@ -124,14 +121,6 @@ def _reason(before: Execution, again: Execution, evidence: Evidence) -> Reason:
         return Reason.UNFILED if before.ended is not None else Reason.RUNNING
     if any(hit.target is Target.SENTINEL and hit.pid == sentinel for hit in earlier):
         return Reason.SENTINEL  # also of what its orphans did until they had noticed
-    if any(
-        hit.target is Target.PUSHER
-        and hit.sentinel == sentinel
-        # The job may have waited in its worker's hands when the pusher died, and have begun after that.
-        and before.began - evidence.lease <= hit.at <= again.began - LEASE_LEFT * evidence.lease
-        for hit in earlier
-    ):
-        return Reason.PUSHER
     return Reason.NONE
 
 

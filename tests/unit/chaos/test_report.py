@@ -66,7 +66,7 @@ def test_programs_get_the_same_figures() -> None:
 
     assert figures["ok"] is True
     assert (figures["enqueued"], figures["finished"], figures["lost"]) == (1, 1, 0)
-    assert figures["repeated"] == {"running": 1, "unfiled": 0, "sentinel": 0, "pusher": 0, "none": 0}
+    assert figures["repeated"] == {"running": 1, "unfiled": 0, "sentinel": 0, "none": 0}
     assert figures["slowest_recovery"] == 1.6
     assert figures["hits"] == [
         {"at": 1.5, "target": "worker", "pid": 12},

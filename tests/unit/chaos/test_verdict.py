@@ -134,16 +134,10 @@ def test_the_death_of_another_sentinel_explains_nothing() -> None:
     assert judge(evidence(executions=repeated(), hits=hits)).repeated == {Reason.NONE: 1}
 
 
-def test_the_death_of_the_pusher_explains_what_follows_when_a_lease_can_have_run_out() -> None:
+def test_the_death_of_the_pusher_explains_no_repetition_because_its_successor_keeps_the_leases() -> None:
     hits = [Hit(101.5, Target.PUSHER, PUSHER, SENTINEL)]
 
-    assert judge(evidence(executions=repeated(again=106.0), hits=hits)).repeated == {Reason.PUSHER: 1}
-
-
-def test_the_death_of_the_pusher_explains_nothing_that_follows_at_once() -> None:
-    hits = [Hit(101.5, Target.PUSHER, PUSHER, SENTINEL)]
-
-    assert judge(evidence(executions=repeated(again=102.5), hits=hits)).repeated == {Reason.NONE: 1}
+    assert judge(evidence(executions=repeated(again=106.0), hits=hits)).repeated == {Reason.NONE: 1}
 
 
 def test_a_pause_of_the_server_explains_no_repetition() -> None:
