@@ -51,6 +51,8 @@ logger = logging.getLogger("django_cluster")
 
 ORPHAN_LIMIT = 10
 """Seconds that a child may live on when its sentinel is dead, to file and give back what it holds."""
+THREAD_LIMIT = 2
+"""Seconds for threads that are still at work when their process has nothing more to do."""
 
 
 def run_child(seat: Seat, settings: Settings, pipe: Connection, foreign: tuple[int, ...]) -> None:
@@ -72,6 +74,13 @@ def run_child(seat: Seat, settings: Settings, pipe: Connection, foreign: tuple[i
         seat.folder.remove()  # the last one out; a monitor has waited for the pusher
     board.set(seat.row, STATE, State.LEAVING)
     connections.close_all()
+    _wait_for_threads_a_while()
+
+
+def _wait_for_threads_a_while() -> None:
+    """The interpreter waits for every thread that a task has left behind; a seat cannot wait for ever."""
+    signal.signal(signal.SIGALRM, lambda _number, _frame: os._exit(0))
+    signal.alarm(THREAD_LIMIT)
 
 
 def _take_signals(seat: Seat) -> None:

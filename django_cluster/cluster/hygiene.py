@@ -12,6 +12,9 @@ from django.db import connections
 PASSED_OVER = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 """Signals that reach the whole process group and are the sentinel's business alone."""
 
+WATCHED = (*PASSED_OVER, signal.SIGALRM, signal.SIGCHLD, signal.SIGPIPE)
+"""Signals whose handlers a task may change for itself, and for nobody after it."""
+
 
 def pass_over(_number: int, _frame: FrameType | None) -> None:
     """Do nothing. A handler, unlike SIG_IGN, is not inherited by the programs that a task starts."""
@@ -23,18 +26,29 @@ class Hygiene:
     def __init__(self) -> None:
         self._pid = os.getpid()
         self._folder = os.getcwd()
+        self._handlers = {number: signal.getsignal(number) or signal.SIG_DFL for number in WATCHED}
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
     def __call__(self) -> None:
         """Cheap when there is nothing to put right, because it follows every task."""
         if os.getpid() != self._pid:
             os._exit(0)  # a child that the task forked and forgot has come here in our place
-        for number in PASSED_OVER:
-            if signal.getsignal(number) is not pass_over:
-                signal.signal(number, pass_over)
+        self._tidy_signals()
         if _current_folder() != self._folder:
             with suppress(OSError):
                 os.chdir(self._folder)
         tidy_connections()
+
+    def _tidy_signals(self) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in self._handlers.items():
+            if signal.getsignal(number) != handler:
+                signal.signal(number, handler)
+        if signal.pthread_sigmask(signal.SIG_BLOCK, ()) != self._mask:
+            # An alarm that waits behind the mask would end us; to ignore it for a moment forgets it.
+            signal.signal(signal.SIGALRM, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+            signal.signal(signal.SIGALRM, self._handlers[signal.SIGALRM])
 
 
 def _current_folder() -> str | None:
