@@ -179,3 +179,12 @@ def fork_and_raise(path: str) -> None:
     if pid == 0:
         raise ValueError("only in the child")
     os.waitpid(pid, 0)
+
+
+def read_and_write(name: str, order: int) -> int:
+    """Write after reading, in a transaction and outside of one."""
+    with transaction.atomic():
+        there = Group.objects.filter(pk=order).count()
+        group = Group.objects.create(name=f"{name} (draft)")
+    Group.objects.filter(pk=group.pk).update(name=name)
+    return there
