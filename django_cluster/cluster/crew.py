@@ -5,7 +5,6 @@ The hands of the sentinel. It opens no connection and reads no task.
 
 from __future__ import annotations
 
-import gc
 import logging
 import multiprocessing
 import os
@@ -20,7 +19,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from django_cluster.cluster.entry import child_life, enter
+from django_cluster.cluster.entry import enter, preload
 from django_cluster.cluster.guard import YOUNG, Seen, Verdict, judge
 from django_cluster.cluster.host import oom_kills, resident_kilobytes, share_of_cpus, usable_cpus
 from django_cluster.cluster.scoreboard import CAUSE, ORDER, PEAK, Cause, Order, Row, Scoreboard, State
@@ -89,9 +88,7 @@ class Crew:
         self.folder = Folder(make_private_folder(), secrets.token_bytes(32), rows)
         self.board = Scoreboard.create(self.folder.board_path, rows)
         if self._forks:
-            child_life()
-            gc.collect()
-            gc.freeze()  # what all children share stays shared: no collector writes to it
+            preload(self.settings)
         elif self.settings.crew.start_method == "forkserver":
             start_forkserver()
         for slot in self.slots:

@@ -6,25 +6,39 @@ imported when all apps are known.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from contextlib import suppress
 from multiprocessing.connection import Connection
 
 import django
 from django.apps import apps
+from django.core.exceptions import ImproperlyConfigured
 
+from django_cluster.cluster.logs import show_logs
 from django_cluster.cluster.seat import Seat
 from django_cluster.core.settings import Settings
+from django_cluster.errors import NotAvailableYet
 
 
 def enter(seat: Seat, settings: Settings, pipe: Connection, foreign: tuple[int, ...]) -> None:
     """The target of every process of the crew."""
-    child_life()(seat, settings, pipe, foreign)
-
-
-def child_life() -> Callable[[Seat, Settings, Connection, tuple[int, ...]], None]:
-    """All that a child is; whoever is going to fork imports it once, for all."""
     if not apps.ready:
         django.setup()
     from django_cluster.cluster.child import run_child
 
-    return run_child
+    if settings.crew.start_method != "fork":
+        show_logs(settings.log_level)  # a fork brings the handlers along
+    run_child(seat, settings, pipe, foreign)
+
+
+def preload(settings: Settings) -> None:
+    """Import what children will use in the process that is going to fork them: that memory stays shared."""
+    if not apps.ready:
+        django.setup()
+    from django_cluster.brokers import broker_class
+    from django_cluster.cluster import child  # noqa: F401  all that a child is
+
+    with suppress(ImproperlyConfigured, NotAvailableYet):  # it will be said by whoever opens it
+        broker_class(settings.broker.kind)
+    gc.collect()
+    gc.freeze()  # and no collector writes to it

@@ -8,6 +8,7 @@ from contextlib import suppress
 from types import FrameType
 
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 PASSED_OVER = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 """Signals that reach the whole process group and are the sentinel's business alone."""
@@ -61,19 +62,21 @@ def _current_folder() -> str | None:
 def tidy_connections() -> None:
     """No open transaction and no broken or outdated connection is left to the next task."""
     for connection in connections.all(initialized_only=True):
-        if connection.in_atomic_block:
-            connection.in_atomic_block = False  # else close() would leave the block half open
-            connection.close()
-        connection.close_if_unusable_or_obsolete()
+        _end_transaction(connection)
+        connection.close_if_unusable_or_obsolete()  # a task is to CONN_MAX_AGE what a request is
         if connection.queries_logged:
             connection.queries_log.clear()
 
 
 def end_transactions() -> None:
-    """Nothing of ours may be saved in a transaction that a hook has opened and forgotten: nobody would commit it."""
+    """What the user's code has opened and forgotten is rolled back: nobody would ever commit it."""
     for connection in connections.all(initialized_only=True):
-        if connection.connection is None:
-            continue
-        if connection.in_atomic_block or connection.get_autocommit() != connection.settings_dict["AUTOCOMMIT"]:
-            connection.in_atomic_block = False  # else close() would leave the block half open
-            connection.close()
+        _end_transaction(connection)
+
+
+def _end_transaction(connection: BaseDatabaseWrapper) -> None:
+    if connection.connection is None:
+        return
+    if connection.in_atomic_block or connection.autocommit != connection.settings_dict["AUTOCOMMIT"]:
+        connection.in_atomic_block = False  # else close() would leave the block half open
+        connection.close()

@@ -20,7 +20,7 @@ class Sender:
         self._broker = broker
 
     def send(self, packages: Sequence[TaskPackage]) -> None:
-        """All of them in as few round trips as the broker allows, or none and an error.
+        """In as few round trips as the broker allows; up to ``capabilities.bulk`` messages all or none.
 
         Raises ``NotSerializable`` before anything is sent, ``BrokerUnavailable`` and ``BrokerRefused``.
         """

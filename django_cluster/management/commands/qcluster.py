@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from dataclasses import replace
@@ -12,6 +11,7 @@ from django.core.management.base import BaseCommand
 from django.utils.translation import gettext as _
 
 from django_cluster.cluster.inherited import close_before_fork
+from django_cluster.cluster.logs import show_logs
 from django_cluster.cluster.sentinel import Sentinel
 from django_cluster.conf import load_settings
 from django_cluster.core.settings import Settings
@@ -29,7 +29,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         settings = adjusted(load_settings(options["name"]), options["workers"], scheduler=not options["no_scheduler"])
-        show_logs(settings, self.stderr)
+        show_logs(settings.log_level, self.stderr)
         # The sentinel forks: what is open here would be shared by every child.
         close_before_fork(pools=True)
         sys.exit(Sentinel(settings).run())
@@ -50,14 +50,3 @@ def adjusted(settings: Settings, workers: int | None, *, scheduler: bool) -> Set
     if not scheduler:
         settings = replace(settings, schedule=replace(settings.schedule, enabled=False))
     return settings
-
-
-def show_logs(settings: Settings, stream: Any) -> None:
-    """Give the logger a handler if the project has configured none that would show its lines."""
-    logger = logging.getLogger("django_cluster")
-    if logger.hasHandlers():
-        return
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(logging.Formatter("%(asctime)s [%(process)d] %(levelname)s %(message)s", "%H:%M:%S"))
-    logger.addHandler(handler)
-    logger.setLevel(settings.log_level)
