@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 
 PAIRS = {(3, 11): "dj52", (3, 12): "dj60", (3, 13): "dj61", (3, 14): "dj61"}
 """The Django with which each Python is tested here; tox.ini knows more pairs."""
@@ -20,7 +21,7 @@ CHECKS = ["lint", "types", "docs", "chaos"]
 CLIENT_LIBRARIES = ["libmariadb", "mariadb", "mysqlclient"]
 """Names by which pkg-config may know what mysqlclient is compiled against."""
 
-PROBE = "import sys; sys.exit(sys.version_info[:2] != ({}, {}))"
+PROBE = "import sys; print(sys.executable); sys.exit(sys.version_info[:2] != ({}, {}))"
 HEADERS = "import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path('include') + '/Python.h'))"
 
 
@@ -43,12 +44,18 @@ def uncover_pyenv() -> None:
         os.environ["PYENV_VERSION"] = ":".join(reversed(versions))
 
 
+@cache
 def interpreter(version: tuple[int, int]) -> str | None:
-    """The command that runs this Python, if there is one."""
+    """The path of this Python, if there is one: its own word for it, not that of a shim in front of it."""
     if sys.version_info[:2] == version:
         return sys.executable
-    command = "python{}.{}".format(*version)
-    return command if quiet(command, "-c", PROBE.format(*version)) else None
+    try:
+        found = subprocess.run(
+            ["python{}.{}".format(*version), "-c", PROBE.format(*version)], check=False, capture_output=True, text=True
+        )
+    except OSError:
+        return None
+    return found.stdout.strip() if found.returncode == 0 else None
 
 
 def chosen() -> list[tuple[int, int]]:
@@ -80,7 +87,9 @@ def environment(version: tuple[int, int]) -> str:
 def passes(name: str, arguments: list[str]) -> bool:
     """Run one tox environment, and show nothing but what its commands say."""
     print(f"\n=== {name} ===", flush=True)
-    command = [sys.executable, "-m", "tox", "-qq", "run", "-e", name, *(["--", *arguments] if arguments else [])]
+    known = [path for version in PAIRS if (path := interpreter(version))]
+    command = [sys.executable, "-m", "tox", "-qq", "run", "-e", name, "--discover", *known]
+    command += ["--", *arguments] if arguments else []
     return subprocess.run(command, check=False).returncode == 0
 
 
