@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 from django_cluster.core.settings import BrokerSettings
 
@@ -81,7 +81,8 @@ class Broker(ABC):
     and does so within the time-outs of its settings. After a fork, a child builds its own.
     """
 
-    capabilities: ClassVar[Capabilities] = Capabilities()
+    capabilities: Capabilities = Capabilities()
+    """Of the class; an instance may set its own, where they depend on the server."""
 
     database: str | None = None
     """The Django database alias whose open transaction the writes of this broker join, if any."""

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from functools import cached_property
@@ -12,7 +13,7 @@ from typing import Any
 from django.db import connections, router
 from django.db.backends.utils import CursorWrapper
 
-from django_cluster.brokers.base import Broker, Delivery, Message, QueueSize, Waiting
+from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueueSize, Waiting
 from django_cluster.brokers.orm_dialects import (
     FRONT,
     ORDER,
@@ -25,6 +26,7 @@ from django_cluster.brokers.orm_dialects import (
     receipt_of,
 )
 from django_cluster.brokers.orm_session import Session
+from django_cluster.brokers.orm_waiting import sleeper_for
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.models.queued_task import QueuedTask
 
@@ -33,6 +35,9 @@ LOOK_INTERVAL = 0.25
 
 IDLE_GROWTH, IDLE_POLLS, IDLE_SECONDS = 1.25, 5, 1.0
 """The pause between two looks grows by a factor while nothing comes, up to so many ``poll`` and so many seconds."""
+
+NET = 5.0
+"""Seconds after which a broker that is woken looks all the same: for rows of dead clusters, and of strangers."""
 
 
 class OrmBroker(Broker):
@@ -44,8 +49,11 @@ class OrmBroker(Broker):
         super().__init__(settings)
         self.database = settings.options.get("alias") or router.db_for_write(QueuedTask)
         self._session = Session(self.database)
+        self._sleeper = sleeper_for(self._session, self.queue)
+        self.capabilities = Capabilities(blocking=self._sleeper.blocking)
         self._busy = False
-        self._look_at = 0.0
+        self._look_at = self._idle_until = 0.0
+        self._unprompted = False
         self._next_due: float | None = None
         self._pause = settings.poll
 
@@ -68,17 +76,44 @@ class OrmBroker(Broker):
             self._session.run(insert, atomic=len(portions) > 1)
 
     def lease(self, limit: int, wait: float = 0.0) -> Sequence[Delivery]:
+        if wait <= 0 or not self._sleeper.armed:
+            self._idle_until, self._unprompted = 0.0, False
+        if wait <= 0:
+            return self._take(limit)
         deadline = time.monotonic() + wait
-        while True:
-            deliveries = self._take(limit)
-            left = deadline - time.monotonic()
-            if deliveries:
-                self._pause = self.settings.poll
-            if deliveries or left <= 0:
-                return deliveries
-            time.sleep(max(0.001, min(left, self._pause, self._next_due or IDLE_SECONDS)))
+        deliveries = self._visit(limit)
+        while not deliveries and (left := deadline - time.monotonic()) > 0:
+            if self._sleeper.sleep(max(0.001, min(left, self._idle_until - time.monotonic()))):
+                self._idle_until, self._unprompted = 0.0, False
+            deliveries = self._visit(limit)
+        return deliveries
+
+    def _visit(self, limit: int) -> list[Delivery]:
+        """Lend what is ready, unless it is known since the last visit that nothing is."""
+        if not self._busy and time.monotonic() < self._idle_until:
+            return []
+        self._sleeper.arm()
+        if self.capabilities.blocking and not self._sleeper.blocking:
+            self.capabilities = Capabilities()
+        deliveries = self._take(limit)
+        if not deliveries:
+            self._idle_until = time.monotonic() + self._idle_seconds()
+            return []
+        self._sleeper.found(unprompted=self._unprompted)
+        self._idle_until, self._unprompted, self._pause = 0.0, False, self.settings.poll
+        return deliveries
+
+    def _idle_seconds(self) -> float:
+        """How long nothing can come, or not without waking us."""
+        if self._sleeper.armed:
+            seconds = min(NET, self.settings.lease)
+        else:
+            seconds = self._pause
             longest = max(self.settings.poll, min(IDLE_POLLS * self.settings.poll, IDLE_SECONDS))
             self._pause = min(self._pause * IDLE_GROWTH, longest)
+        due = math.inf if self._next_due is None else self._next_due
+        self._unprompted = self._sleeper.armed and due > seconds
+        return min(seconds, due)
 
     def _take(self, limit: int) -> list[Delivery]:
         """Lend what is ready now. A busy broker claims at once; an idle one looks first, which locks nothing."""
@@ -106,7 +141,8 @@ class OrmBroker(Broker):
         if self._next_due is None or self._next_due > 0:
             return ready
         promoted = self._session.run(lambda cursor: dialect.promote(cursor, self.queue), atomic=self._two_steps)
-        self._next_due = None
+        # None made ready: others are at it, and may leave some to us.
+        self._next_due = None if promoted else self.settings.poll
         if promoted >= PROMOTIONS:
             self._look_at = 0.0
         return ready or promoted > 0
@@ -133,14 +169,16 @@ class OrmBroker(Broker):
         place = f"lane = {PARKED}, due = {{now}} + %s" if delay > 0 else "lane = -priority, due = {now} - %s"
         moment = int(delay * SECOND) if delay > 0 else FRONT
         refund = "" if begun else ", attempts = attempts - 1"
-        self._change(f"UPDATE {{table}} SET {place}, leased = FALSE{refund}", receipts, moment)
+        self._change(f"UPDATE {{table}} SET {place}, leased = FALSE{refund}", receipts, moment, announce=True)
 
-    def _change(self, statement: str, receipts: Sequence[str], *params: int) -> int:
-        """Do this to the rows that are lent under these receipts; returns how many there were."""
+    def _change(self, statement: str, receipts: Sequence[str], *params: int, announce: bool = False) -> int:
+        """Do this to the rows that are lent under these receipts; returns how many there were, unless announced."""
         if not receipts:
             return 0
         held, held_params = self._dialect.held(receipts)
         query = f"{statement.format(table=self._dialect.table, now=self._dialect.now)} WHERE {held}"
+        if announce:
+            query = self._dialect.announced(query, self.queue)
 
         def change(cursor: CursorWrapper) -> int:
             cursor.execute(query, [*params, *held_params])

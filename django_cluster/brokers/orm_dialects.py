@@ -9,6 +9,7 @@ moment, and costs the same with a million rows waiting as with a thousand.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -66,7 +67,11 @@ class Dialect:
             rows.append(f"(%s, %s, {self.now if due is None else due}, %s, 0, FALSE, 0, %s)")
             params += [queue, -message.priority if due is None else PARKED, message.priority, message.payload]
         columns = "queue, lane, due, priority, lease_number, leased, attempts, payload"
-        cursor.execute(f"INSERT INTO {self.table} ({columns}) VALUES {', '.join(rows)}", params)
+        cursor.execute(self.announced(f"INSERT INTO {self.table} ({columns}) VALUES {', '.join(rows)}", queue), params)
+
+    def announced(self, statement: str, queue: str) -> str:
+        """The statement that also wakes those who sleep at the queue, where the database can."""
+        return statement
 
     def look(self, cursor: CursorWrapper, queue: str) -> tuple[bool, float | None]:
         """Whether a row is ready, and in how many seconds the next parked one is due; takes no lock."""
@@ -135,19 +140,23 @@ class PostgreSQL(Dialect):
     def insert(self, cursor: CursorWrapper, queue: str, messages: Sequence[Message]) -> None:
         if len(messages) == 1:
             return super().insert(cursor, queue, messages)
-        cursor.execute(
+        statement = (
             f"INSERT INTO {self.table} (queue, lane, due, priority, lease_number, leased, attempts, payload)"
             f" SELECT %s::varchar, CASE WHEN due IS NULL THEN -priority ELSE {PARKED} END,"
             f" COALESCE(due, {self.now}), priority, 0, FALSE, 0, payload"
             " FROM unnest(%s::smallint[], %s::bigint[], %s::text[]) WITH ORDINALITY"
-            " AS given(priority, due, payload, place) ORDER BY place",
-            [
-                queue,
-                [message.priority for message in messages],
-                [delayed_until(message) for message in messages],
-                [message.payload for message in messages],
-            ],
+            " AS given(priority, due, payload, place) ORDER BY place"
         )
+        columns = (
+            [message.priority for message in messages],
+            [delayed_until(message) for message in messages],
+            [message.payload for message in messages],
+        )
+        cursor.execute(self.announced(statement, queue), [queue, *columns])
+
+    def announced(self, statement: str, queue: str) -> str:
+        # Heard at the commit, and once for any number of statements of one transaction.
+        return f"WITH done AS ({statement}) SELECT pg_notify('{channel_of(queue)}', '')"
 
     def claim(self, cursor: CursorWrapper, queue: str, limit: int, lease: float) -> list[Claimed]:
         # The statistics of a queue are always old, and may say that it is empty. A limit that the planner cannot
@@ -227,6 +236,11 @@ def dialect_of(connection: BaseDatabaseWrapper) -> Dialect:
         raise ImproperlyConfigured(
             f"The ORM broker speaks SQLite, PostgreSQL, MySQL and MariaDB; {connection.alias!r} is {connection.vendor}."
         ) from None
+
+
+def channel_of(queue: str) -> str:
+    """Where PostgreSQL tells of this queue; its channels have shorter names than queues."""
+    return f"django_cluster_{hashlib.sha256(queue.encode()).hexdigest()[:16]}"
 
 
 def delayed_until(message: Message) -> int | None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_cluster.brokers.base import Message
-from django_cluster.brokers.orm_dialects import CHUNK_CHARACTERS, CHUNK_ROWS, chunks, parse_receipt
+from django_cluster.brokers.orm_dialects import CHUNK_CHARACTERS, CHUNK_ROWS, channel_of, chunks, parse_receipt
 
 
 @given(st.lists(st.sampled_from(["x", "x" * 100_000, "x" * (CHUNK_CHARACTERS + 1)]), min_size=1, max_size=60))
@@ -35,3 +35,14 @@ def test_a_receipt_is_an_id_and_the_number_of_the_lease() -> None:
 @pytest.mark.parametrize("text", ["", "12", "12:", ":3", "12:3:4", "-1:3", "1:-3", "a:b", "1 :2", "²:1", "1); DROP"])
 def test_other_text_is_no_receipt(text: str) -> None:
     assert parse_receipt(text) is None
+
+
+@pytest.mark.parametrize("queue", ["default", "x" * 100, 'naïve "queue"; --'])
+def test_a_channel_is_a_plain_name_that_postgresql_does_not_cut(queue: str) -> None:
+    channel = channel_of(queue)
+
+    assert channel.isidentifier()
+    assert channel.isascii()
+    assert channel == channel.lower()
+    assert len(channel) < 64
+    assert channel != channel_of(queue + "x")
