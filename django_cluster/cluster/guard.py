@@ -11,6 +11,8 @@ YOUNG = 10.0
 """Seconds of life below which a death counts towards the growing delay."""
 MAX_DELAY = 1.0
 """Seconds; the longest pause before a slot is filled again."""
+MAX_DELAY_KILLED = 0.1
+"""The same after a child that had been ready and was killed: what it did is unfinished, and not its fault."""
 HOPELESS = 6
 """So many deaths in a row before a child was ready once, and the cluster gives up."""
 HOPELESS_KILLED = 30
@@ -70,7 +72,9 @@ def judge(seen: Seen, now: float, *, grace: float, boot_timeout: float, max_rss:
         return Verdict(Action.GIVE_UP)
     if row.cause in (Cause.TIMEOUT, Cause.MEMORY) or seen.age >= YOUNG:
         return Verdict(Action.REPLACE)
-    return Verdict(Action.REPLACE, delay=delay_after(seen.young_deaths))
+    was_killed = seen.exit < 0 and row.state is not State.BOOTING
+    longest = MAX_DELAY_KILLED if was_killed else MAX_DELAY
+    return Verdict(Action.REPLACE, delay=min(delay_after(seen.young_deaths), longest))
 
 
 def delay_after(young_deaths: int) -> float:

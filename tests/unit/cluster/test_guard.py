@@ -11,6 +11,7 @@ from django_cluster.cluster.guard import (
     HOPELESS_KILLED,
     KEEP,
     MAX_DELAY,
+    MAX_DELAY_KILLED,
     YOUNG,
     Action,
     Seen,
@@ -105,7 +106,7 @@ def test_without_a_limit_memory_is_nobodys_business() -> None:
 
 
 def test_the_first_young_death_is_replaced_at_once_and_the_next_later_and_later() -> None:
-    delays = [verdict(seen(State.IDLE, exit=-9, age=1.0, young_deaths=deaths)).delay for deaths in range(20)]
+    delays = [verdict(seen(State.IDLE, exit=1, age=1.0, young_deaths=deaths)).delay for deaths in range(20)]
 
     assert delays[0] == 0.0
     assert delays == sorted(delays)
@@ -115,6 +116,12 @@ def test_the_first_young_death_is_replaced_at_once_and_the_next_later_and_later(
 
 def test_leaving_with_an_error_is_a_death_like_any_other() -> None:
     assert verdict(seen(State.LEAVING, exit=1, age=1.0, young_deaths=5)).delay > 0
+
+
+def test_a_child_that_somebody_kills_again_and_again_is_replaced_nearly_at_once() -> None:
+    delays = [verdict(seen(State.IDLE, exit=-9, age=1.0, young_deaths=deaths)).delay for deaths in range(20)]
+
+    assert max(delays) == MAX_DELAY_KILLED
 
 
 @settings(deadline=None)
