@@ -19,7 +19,7 @@ from typing import IO, Any
 
 import django
 from django.apps import apps
-from django.db import DatabaseError, InterfaceError, close_old_connections, connections
+from django.db import DatabaseError, InterfaceError, connections
 
 from django_cluster.brokers import open_broker
 from django_cluster.brokers.base import Broker
@@ -38,6 +38,7 @@ from django_cluster.core.codec import Codec
 from django_cluster.core.messages import Outcome
 from django_cluster.core.sealing import Seal
 from django_cluster.core.settings import Settings
+from django_cluster.database import close_if_stale
 from django_cluster.errors import BrokerError
 from django_cluster.lifecycle.announce import announce
 from django_cluster.lifecycle.execute import Executor
@@ -172,7 +173,8 @@ def scheduler_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Or
         except (DatabaseError, InterfaceError, BrokerError) as error:
             outage.failed(error)
             pause = max(0.0, outage.retry_at - time.monotonic())
-        close_old_connections()
+        for connection in connections.all(initialized_only=True):
+            close_if_stale(connection)  # not closed each time: connecting would be all that it does
         wait_for([orders.fileno()], pause)
 
 
