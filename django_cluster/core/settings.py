@@ -67,8 +67,8 @@ class DeliverySettings:
     max_attempts: int = 0
     retry_delay: float = 60.0
     """Seconds before the second run."""
-    retry_backoff: float = 2.0
-    """Factor by which each further delay grows."""
+    retry_backoff: float | str = 2.0
+    """Factor by which each further delay grows, or the dotted path of a function that names each delay."""
     retry_max_delay: float = 3600.0
     retry_jitter: bool = True
     poison_limit: int = 3

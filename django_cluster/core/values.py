@@ -115,6 +115,18 @@ def number(minimum: float, maximum: float) -> Kind:
     return Kind(f"a number from {minimum:g} to {maximum:g}", convert)
 
 
+def number_or_path(minimum: float, maximum: float) -> Kind:
+    """A number, or where a function is found that will be asked for one."""
+    plain = number(minimum, maximum)
+
+    def convert(value: Any) -> float | str:
+        if isinstance(value, str) and all(part.isidentifier() for part in value.split(".")) and "." in value:
+            return value
+        return float(plain.convert(value))
+
+    return Kind(f"{plain.words}, or the dotted path of a function", convert)
+
+
 def seconds(*, zero: bool = False, below: float | None = None) -> Kind:
     """A duration; ``zero`` says whether none at all makes sense."""
     words = f"a number of seconds (or a timedelta) {'of at least 0' if zero else 'above 0'}"

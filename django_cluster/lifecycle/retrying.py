@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from django_cluster.core.dotted import load
 from django_cluster.core.messages import Advice, Outcome, OutcomeStatus, TaskOptions
 from django_cluster.core.settings import DeliverySettings
+
+logger = logging.getLogger("django_cluster")
 
 FINAL_STATUSES = frozenset({OutcomeStatus.SUCCESS, OutcomeStatus.REJECTED, OutcomeStatus.DISCARDED})
 
@@ -70,10 +75,29 @@ def _is_last(outcome: Outcome, options: TaskOptions, delivery: DeliverySettings)
 def backoff(
     first: float, attempt: int, delivery: DeliverySettings, jitter: Callable[[], float] = random.random
 ) -> float:
-    """``first * factor ** (attempt - 1)``, capped; with jitter, between three quarters of that and all of it."""
+    """``first * factor ** (attempt - 1)``, capped; with jitter, between three quarters of that and all of it.
+
+    Where ``retry_backoff`` is a function, it names the delay instead.
+    """
     cap = max(delivery.retry_max_delay, first)
-    try:
-        delay = min(first * delivery.retry_backoff ** (attempt - 1), cap)
-    except OverflowError:
-        delay = cap if first else 0.0
+    factor = delivery.retry_backoff
+    if isinstance(factor, str):
+        delay = min(named_delay(factor, attempt, first), cap)
+    else:
+        try:
+            delay = min(first * factor ** (attempt - 1), cap)
+        except OverflowError:
+            delay = cap if first else 0.0
     return delay * (0.75 + 0.25 * jitter()) if delivery.retry_jitter else delay
+
+
+def named_delay(path: str, attempt: int, fallback: float) -> float:
+    """What the project's own function says; one that fails is logged, and the first delay stands in for it."""
+    try:
+        delay = float(load(path)(attempt))
+        if 0 <= delay < math.inf:
+            return delay
+        logger.error("retry_backoff: %s returned %r for run %d, which is no delay.", path, delay, attempt)
+    except Exception:
+        logger.exception("retry_backoff: %s failed for run %d.", path, attempt)
+    return fallback

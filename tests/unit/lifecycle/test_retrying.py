@@ -132,6 +132,28 @@ def test_jitter_takes_up_to_a_quarter_away(luck: float, delay: float) -> None:
 
 
 @settings(deadline=None)
+def quadratic(attempt: int) -> float:
+    return 5.0 * attempt**2
+
+
+def broken(attempt: int) -> float:
+    raise RuntimeError("no idea")
+
+
+@pytest.mark.parametrize(("attempt", "delay"), [(1, 5), (3, 45), (1000, 3600)])
+def test_a_function_may_name_the_delays_up_to_the_cap(attempt: int, delay: float) -> None:
+    own = replace(EXACT, retry_backoff=f"{__name__}.quadratic")
+
+    assert sequel_of(outcome(FAILURE, attempt), own).delay == delay
+
+
+def test_a_function_that_fails_is_logged_and_the_first_delay_stands_in(caplog: pytest.LogCaptureFixture) -> None:
+    own = replace(EXACT, retry_backoff=f"{__name__}.broken")
+
+    assert sequel_of(outcome(FAILURE, 7), own).delay == 60
+    assert "no idea" in caplog.text
+
+
 @given(
     first=st.floats(0, 1e9),
     attempt=st.integers(1, 10**9),
