@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from signal import SIGCONT, SIGSTOP
+
 import pytest
 from django.db import transaction
 
@@ -93,3 +95,26 @@ def test_a_task_longer_than_the_lease_runs_once(make_project: MakeProject, broke
 
     assert all(project.wait_for_row(task_id).success for task_id in ids)
     assert len(project.traces()) == 4
+
+
+@on_both_brokers
+def test_a_paused_cluster_does_not_overwrite_what_another_has_recorded(make_project: MakeProject, broker: str) -> None:
+    project = make_project(broker, retry=1)
+    end = project.trace.with_name("end")
+    paused = project.start()
+    task_id = project.enqueue("tests.e2e.tasks.say_and_wait_for", str(project.trace), str(end))
+    project.wait_for_traces(1)
+
+    paused.signal_group(SIGSTOP)
+    awake = project.start()
+    project.wait_for_traces(2)
+    end.touch()
+    recorded = project.wait_for_row(task_id)
+    paused.signal_group(SIGCONT)
+    assert paused.stop() == 0
+
+    row = project.row(task_id)
+    assert row is not None
+    assert (row.worker, row.stopped_at, row.attempt_count) == (recorded.worker, recorded.stopped_at, 2)
+    assert int(row.worker.rpartition(":")[2].rstrip(")")) in awake.pids("worker")
+    assert project.broker().size().total == 0
