@@ -114,7 +114,7 @@ def _like_cache(alias: str) -> Redis:
     inner: Any = getattr(cache, "_cache", None) or getattr(cache, "client", None)
     if not hasattr(inner, "get_client"):
         raise BrokerRefused(f"The cache {alias!r} is not a Redis cache.")
-    pool = inner.get_client(None, write=True).connection_pool
+    pool = inner.get_client(write=True).connection_pool
     if type(pool).__name__ not in ("ConnectionPool", "BlockingConnectionPool"):
         return Redis(connection_pool=pool)  # it knows more than an address, a sentinel's pool for example
     keywords = {**defaults(), **pool.connection_kwargs, "decode_responses": False}

@@ -92,6 +92,18 @@ def test_a_redis_cache_of_django_is_an_address_with_time_outs_of_our_own(redis_s
         broker.close()
 
 
+def test_a_cache_of_django_redis_lends_its_connection(redis_server: RedisServer) -> None:
+    pytest.importorskip("django_redis")
+    caches = {"default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": redis_server.url}}
+
+    with override_settings(CACHES=caches):
+        broker = opener("redis", cache="default")()
+        broker.enqueue([Message("a message")])
+        (delivery,) = broker.lease(1, wait=1.0)
+
+    assert delivery.payload == "a message"
+
+
 def test_a_cache_of_another_kind_is_refused() -> None:
     caches = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 
