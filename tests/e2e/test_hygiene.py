@@ -47,9 +47,10 @@ def test_replacing_workers_leaks_nothing(make_project: MakeProject) -> None:
     project.enqueue_many("tests.sample.tasks.nothing", [()] * 50)
 
     project.wait_for_rows(54)
+    # The two workers may not have called yet when we looked first; a leak would be fifty.
     wait_until(
-        lambda: all(now <= then for now, then in zip(descriptors(cluster), before, strict=True)),
-        because=f"nobody should hold more descriptors than {before}",
+        lambda: all(now <= then + 2 for now, then in zip(descriptors(cluster), before, strict=True)),
+        because=f"nobody should hold more descriptors than {before}, and a line to each worker",
     )
     (private,) = cluster.private_folders
     assert len(list(private.iterdir())) < 20
