@@ -17,8 +17,6 @@ from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for
 from typing import IO, Any
 
-import django
-from django.apps import apps
 from django.db import DatabaseError, InterfaceError, connections
 
 from django_cluster.brokers import open_broker
@@ -65,8 +63,6 @@ def run_child(seat: Seat, settings: Settings, pipe: Connection, foreign: tuple[i
     board.set(seat.row, PID, os.getpid())
     set_title(f"qcluster {settings.name} {seat.name}")
     pin(seat.cpus)
-    if not apps.ready:
-        django.setup()
     lay_aside()
     orders = Orders(pipe, board, seat.row)
     announce(post_spawn, proc_name=seat.name)
