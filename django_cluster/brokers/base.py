@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from django_cluster.core.settings import BrokerSettings
+from django_cluster.errors import BrokerRefused
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ class Waiting(NamedTuple):
     due: float | None
     """Unix time: when a delayed one becomes ready, or a leased one comes back; None = ready."""
     leased: bool
+    key: str = ""
+    """Names the message at its broker, for ``withdraw``; printable ASCII. Empty where it has no name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,8 @@ class Capabilities:
     priority: bool = True
     delay: bool = True
     peek: bool = True
+    withdraw: bool = False
+    """A message that waits can be taken out by its key."""
     counts_attempts: bool = True
     blocking: bool = False
     """``lease`` sleeps in the server until something comes, instead of asking again and again."""
@@ -129,6 +134,14 @@ class Broker(ABC):
     @abstractmethod
     def peek(self, limit: int = 100) -> Sequence[Waiting]:
         """What is in the queue, in the order in which it would be lent, without taking it."""
+
+    def withdraw(self, keys: Sequence[str]) -> int:
+        """Forget messages that wait, named as ``peek`` names them; returns how many there were.
+
+        What is lent at this moment stays, and so does what has gone in the meantime. Raises ``BrokerRefused``
+        where the adapter cannot do it.
+        """
+        raise BrokerRefused(f"{type(self).__name__} cannot withdraw single messages.")
 
     @abstractmethod
     def size(self) -> QueueSize:

@@ -23,6 +23,7 @@ class _Entry:
 
     payload: str
     priority: int
+    key: str
     attempts: int = 0
     due: float = 0.0
     """When it becomes ready, or when its lease ends."""
@@ -59,6 +60,10 @@ class _Queue:
     def ready(self) -> Iterator[_Entry]:
         return chain.from_iterable(self.lanes[priority] for priority in sorted(self.lanes, reverse=True))
 
+    @property
+    def waiting(self) -> int:
+        return sum(map(len, self.lanes.values())) + len(self.delayed)
+
     def take(self) -> _Entry | None:
         for priority in sorted(self.lanes, reverse=True):
             if self.lanes[priority]:
@@ -82,7 +87,7 @@ def reset() -> None:
 class MemoryBroker(Broker):
     """Keeps messages as long as the process lives."""
 
-    capabilities = Capabilities(blocking=True)
+    capabilities = Capabilities(blocking=True, withdraw=True)
 
     def __init__(self, settings: BrokerSettings, clock: Callable[[], float] = time.time) -> None:
         super().__init__(settings)
@@ -97,7 +102,7 @@ class MemoryBroker(Broker):
         with queue.changed:
             now = self._clock()
             for message in messages:
-                entry = _Entry(message.payload, message.priority)
+                entry = _Entry(message.payload, message.priority, str(next(queue.numbers)))
                 if message.not_before is not None and message.not_before > now:
                     queue.delay(entry, message.not_before)
                 else:
@@ -160,10 +165,23 @@ class MemoryBroker(Broker):
     def peek(self, limit: int = 100) -> Sequence[Waiting]:
         queue = self._queue
         with queue.changed:
-            ready = [Waiting(e.payload, e.priority, e.attempts, None, False) for e in queue.ready()]
-            parked = [Waiting(e.payload, e.priority, e.attempts, e.due, False) for _, _, e in queue.delayed]
-            parked += [Waiting(e.payload, e.priority, e.attempts, e.due, True) for e in queue.leased.values()]
+            ready = [Waiting(e.payload, e.priority, e.attempts, None, False, e.key) for e in queue.ready()]
+            parked = [Waiting(e.payload, e.priority, e.attempts, e.due, False, e.key) for _, _, e in queue.delayed]
+            parked += [Waiting(e.payload, e.priority, e.attempts, e.due, True, e.key) for e in queue.leased.values()]
         return (ready + sorted(parked, key=lambda waiting: waiting.due or 0.0))[:limit]
+
+    def withdraw(self, keys: Sequence[str]) -> int:
+        queue, named = self._queue, set(keys)
+        with queue.changed:
+            queue.promote(self._clock())
+            before = queue.waiting
+            queue.lanes = {
+                priority: deque(entry for entry in lane if entry.key not in named)
+                for priority, lane in queue.lanes.items()
+            }
+            queue.delayed = [item for item in queue.delayed if item[2].key not in named]
+            heapq.heapify(queue.delayed)
+            return before - queue.waiting
 
     def size(self) -> QueueSize:
         queue = self._queue

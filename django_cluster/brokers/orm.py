@@ -36,6 +36,9 @@ LOOK_INTERVAL = 0.25
 IDLE_GROWTH, IDLE_POLLS, IDLE_SECONDS = 1.25, 5, 1.0
 """The pause between two looks grows by a factor while nothing comes, up to so many ``poll`` and so many seconds."""
 
+ID_DIGITS = 19
+"""A key with more is none of ours, and more than the databases take for a number."""
+
 NET = 5.0
 """Seconds after which a broker that is woken looks all the same: for rows of dead clusters, and of strangers."""
 
@@ -50,7 +53,7 @@ class OrmBroker(Broker):
         self.database = settings.options.get("alias") or router.db_for_write(QueuedTask)
         self._session = Session(self.database)
         self._sleeper = sleeper_for(self._session, self.queue)
-        self.capabilities = Capabilities(blocking=self._sleeper.blocking)
+        self.capabilities = Capabilities(blocking=self._sleeper.blocking, withdraw=True)
         self._busy = False
         self._look_at = self._idle_until = 0.0
         self._unprompted = False
@@ -94,7 +97,7 @@ class OrmBroker(Broker):
             return []
         self._sleeper.arm()
         if self.capabilities.blocking and not self._sleeper.blocking:
-            self.capabilities = Capabilities()
+            self.capabilities = Capabilities(withdraw=True)
         deliveries = self._take(limit)
         if not deliveries:
             self._idle_until = time.monotonic() + self._idle_seconds()
@@ -187,12 +190,24 @@ class OrmBroker(Broker):
         return self._session.run(change)
 
     def peek(self, limit: int = 100) -> Sequence[Waiting]:
-        columns = "payload, priority, attempts, lane, due, leased"
+        columns = "payload, priority, attempts, lane, due, leased, id"
         query = f"SELECT {columns} FROM {self._dialect.table} WHERE queue = %s ORDER BY {ORDER} LIMIT %s"
         return [
-            Waiting(payload, priority, attempts, due / SECOND if lane == PARKED else None, bool(leased))
-            for payload, priority, attempts, lane, due, leased in self._rows(query, [self.queue, limit])
+            Waiting(payload, priority, attempts, due / SECOND if lane == PARKED else None, bool(leased), str(id))
+            for payload, priority, attempts, lane, due, leased, id in self._rows(query, [self.queue, limit])
         ]
+
+    def withdraw(self, keys: Sequence[str]) -> int:
+        dialect = self._dialect
+        ids = ", ".join(key for key in keys if key.isdecimal() and len(key) < ID_DIGITS) or "NULL"
+        waits = f"NOT leased OR due <= {dialect.now}"
+        query = f"DELETE FROM {dialect.table} WHERE queue = %s AND id IN ({ids}) AND ({waits})"
+
+        def delete(cursor: CursorWrapper) -> int:
+            cursor.execute(query, [self.queue])
+            return int(cursor.rowcount)
+
+        return self._session.run(delete)
 
     def size(self) -> QueueSize:
         ready = f"lane < {PARKED} OR due <= {self._dialect.now}"

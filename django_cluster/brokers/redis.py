@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import re
@@ -26,7 +27,7 @@ ENTRY_HEAD = re.compile(rb"(-?[0-9]{1,9}):([0-9]{1,9}):")
 class RedisBroker(Broker):
     """Lists of entries, and a lease for each that is lent; ``redis_scripts`` has the layout."""
 
-    capabilities = Capabilities(blocking=True)
+    capabilities = Capabilities(blocking=True, withdraw=True)
 
     def __init__(self, settings: BrokerSettings) -> None:
         super().__init__(settings)
@@ -113,6 +114,9 @@ class RedisBroker(Broker):
         parked += [_waiting(entry, float(due), leased=True) for entry, due in _pairs(lent)]
         return [*waiting, *sorted(parked, key=lambda each: each.due or 0.0)][:limit]
 
+    def withdraw(self, keys: Sequence[str]) -> int:
+        return sum(int(self._run(scripts.WITHDRAW, *portion)) for portion in _portions(keys))
+
     def size(self) -> QueueSize:
         ready, delayed, leased = self._run(scripts.SIZE)
         return QueueSize(ready=ready, delayed=delayed, leased=leased)
@@ -178,7 +182,13 @@ def _pairs(flat: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
 
 def _waiting(entry: bytes, due: float | None, *, leased: bool = False) -> Waiting:
     priority, attempts, payload = parse_entry(entry)
-    return Waiting(payload, priority, attempts + leased, None if due is None else due / 1000, leased)
+    return Waiting(payload, priority, attempts + leased, None if due is None else due / 1000, leased, _key(entry))
+
+
+def _key(entry: bytes) -> str:
+    """The fingerprint of the payload, which stays the same whatever else happens to the message."""
+    head = ENTRY_HEAD.match(entry)
+    return hashlib.sha1(entry[head.end() if head else 0 :], usedforsecurity=False).hexdigest()
 
 
 def parse_entry(entry: bytes) -> tuple[int, int, str]:

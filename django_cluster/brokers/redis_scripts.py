@@ -182,6 +182,47 @@ end
 return {ready, waiting, lent}
 """)
 
+WITHDRAW = Script("""
+-- ARGV: fingerprints of payloads; returns how many messages there were
+local sought, left, found = {}, #ARGV, 0
+for _, key in ipairs(ARGV) do sought[key] = true end
+
+local function meant(entry)
+  local _, _, payload = parse(entry)
+  local key = redis.sha1hex(payload)
+  if not sought[key] then return false end
+  sought[key], left, found = nil, left - 1, found + 1
+  return true
+end
+
+-- What dead clusters have left behind waits as well.
+local ended = redis.call('ZRANGEBYSCORE', leases, '-inf', now(), 'LIMIT', 0, 1000)
+take_back(ended, 1, function(priority, entry) push('LPUSH', priority, entry) end)
+
+local function portions(command, key, visit)
+  local start = 0
+  while left > 0 do
+    local members = redis.call(command, key, start, start + 999)
+    if #members == 0 then return end
+    local removed = 0
+    for _, member in ipairs(members) do removed = removed + visit(member) end
+    start = start + #members - removed
+  end
+end
+
+for _, priority in ipairs(redis.call('ZRANGE', bands, 0, -1)) do
+  local band = base .. ':ready:' .. priority
+  portions('LRANGE', band, function(entry)
+    return meant(entry) and redis.call('LREM', band, 1, entry) or 0
+  end)
+  if redis.call('EXISTS', band) == 0 then redis.call('ZREM', bands, priority) end
+end
+portions('ZRANGE', delayed, function(member)
+  return meant(string.gsub(member, '^%d+:', '', 1)) and redis.call('ZREM', delayed, member) or 0
+end)
+return found
+""")
+
 SIZE = Script("""
 -- returns how many are ready, delayed and lent
 local ready = 0

@@ -148,7 +148,7 @@ class MyBroker(Broker):
         show(receipts, delay, begun)
 
     def peek(self, limit: int = 100) -> Sequence[Waiting]:
-        return [Waiting("payload", 0, 0, None, False)]
+        return [Waiting("payload", 0, 0, None, False, "key")]
 
     def size(self) -> QueueSize:
         return QueueSize(ready=1, delayed=0, leased=0)
