@@ -7,6 +7,7 @@ there (0 = one look, negative = for ever).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -15,6 +16,7 @@ from django.db import transaction
 from django_cluster.brokers.base import Broker, Message
 from django_cluster.client import get_client
 from django_cluster.core.call import build_options, build_packages, part
+from django_cluster.core.naming import task_name
 from django_cluster.errors import NotFinished
 from django_cluster.lifecycle.schedules import build_schedule
 from django_cluster.models import Schedule, Task
@@ -87,9 +89,25 @@ def schedule(func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Sched
 
 
 def resubmit(task: Task) -> str:
-    """Send a finished task again, as a new one with the same options; returns the new id."""
-    options = {"hook": task.hook, "group": task.group, "cluster": task.cluster}
-    return async_task(task.func, *task.args, **task.kwargs, q_options=options)
+    """Send a finished task again, as a new one with every option that it had; returns the new id.
+
+    A name that was given is kept, a moment that it had to wait for (``delay``, ``eta``) is not. Raises
+    ``PackageError`` when the arguments can no longer be read.
+    """
+    args, kwargs = _arguments_of(task)
+    options = replace(task.given_options, not_before=None)
+    name = task.name if task.name != task_name(task.id) else None
+    packages = build_packages(task.func, [args], kwargs, options, name)
+    get_client(task.cluster).submit(packages)
+    return packages[0].id
+
+
+def _arguments_of(task: Task) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Those of the row; a task that was put aside unopened has them in its message only."""
+    if task.sealed_arguments is None and task.payload:
+        package = get_client(task.cluster).codec.loads(task.payload)
+        return package.args, dict(package.kwargs)
+    return task.args, task.kwargs
 
 
 def requeue(task: Task) -> None:

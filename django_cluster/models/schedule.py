@@ -108,6 +108,11 @@ class Schedule(models.Model):
         verbose_name = _("Scheduled task")
         verbose_name_plural = _("Scheduled tasks")
         ordering: ClassVar = ["next_run"]
+        permissions = (
+            ("run_schedule", "Can run schedules at once"),
+            ("enable_schedule", "Can enable and disable schedules"),
+            ("schedule_any_function", "Can schedule functions that are no registered tasks"),
+        )
         indexes = (models.Index(fields=["enabled", "next_run"], name="django_cluster_schedule_due"),)
 
     def __str__(self) -> str:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from django.db import models, router
 from django.utils.translation import gettext_lazy as _
 
-from django_cluster.core.messages import OutcomeStatus
+from django_cluster.core.messages import OutcomeStatus, TaskOptions
 from django_cluster.errors import UnknownFormat
 from django_cluster.models.sealed import row_seal
 
@@ -94,6 +94,9 @@ class Task(models.Model):
     payload = models.TextField(
         _("payload"), null=True, editable=False, help_text=_("The message as it came, if it could never be run.")
     )
+    options = models.JSONField(
+        _("options"), null=True, editable=False, help_text=_("Those that were given and have no column of their own.")
+    )
 
     objects = TaskQuerySet.as_manager()
 
@@ -102,6 +105,10 @@ class Task(models.Model):
         verbose_name = _("Task")
         verbose_name_plural = _("Tasks")
         ordering: ClassVar = ["-stopped_at"]
+        permissions = (
+            ("resubmit_task", "Can run finished tasks again"),
+            ("export_task", "Can export finished tasks"),
+        )
         indexes = (
             models.Index(fields=["success", "stopped_at"], name="django_cluster_task_ended"),
             models.Index(fields=["group", "success", "stopped_at"], name="django_cluster_task_group"),
@@ -132,6 +139,12 @@ class Task(models.Model):
         if self.success:
             return row_seal().open(self.sealed_result)
         return " : ".join(text for text in (self.error_message, self.error_traceback) if text)
+
+    @property
+    def given_options(self) -> TaskOptions:
+        """Everything that the caller chose; ``cluster`` also names the queue that ran it, where he chose none."""
+        others = self.options if isinstance(self.options, dict) else {}
+        return TaskOptions.from_wire({**others, "hook": self.hook, "group": self.group, "cluster": self.cluster})
 
     def _arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         pair = row_seal().open(self.sealed_arguments)

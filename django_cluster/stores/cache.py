@@ -30,6 +30,7 @@ from django_cluster.stores.rows import (
     attempt_of,
     fold,
     lifetime_in_cache,
+    other_options,
     possible,
     reduced,
     with_history,
@@ -218,6 +219,7 @@ def _task(record: Record) -> Task:
         error_message=message,
         error_traceback=traceback,
         attempts=attempts or None,
+        options=other_options(outcome.options),
     )
 
 

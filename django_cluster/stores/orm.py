@@ -26,6 +26,7 @@ from django_cluster.stores.rows import (
     clean,
     fold,
     leaves_row,
+    other_options,
     with_history,
 )
 
@@ -65,7 +66,11 @@ class OrmResults(ResultStore):
             if not leaves_row(outcome, self._section):
                 if outcome.attempt > 1:
                     stale.append(outcome.id)  # the row of an earlier failure would be a lie now
-            elif outcome.attempt == 1 and outcome.status == SUCCESS:
+            elif (
+                outcome.attempt == 1
+                and outcome.status == SUCCESS
+                and not (outcome.options and other_options(outcome.options))
+            ):
                 quick.append(each)
             else:
                 other.append(each)

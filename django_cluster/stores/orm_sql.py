@@ -32,6 +32,7 @@ CONSTANTS = {
     "error_traceback": "''",
     "attempts": "NULL",
     "payload": "NULL",
+    "options": "NULL",
 }
 
 # MariaDB and MySQL report by number, and some refusals of a value come as OperationalError: a character
@@ -115,6 +116,7 @@ CONVERSIONS = {
     "started_at": "to_timestamp({})",
     "stopped_at": "to_timestamp({})",
     "attempts": "{}::jsonb",
+    "options": "{}::jsonb",
 }
 
 

@@ -29,8 +29,10 @@ FIRST_SUCCESS = (
 EVERYTHING = (
     *FIRST_SUCCESS,
     *("status", "success", "final", "attempt_count", "error_kind", "error_message", "error_traceback"),
-    *("attempts", "payload"),
+    *("attempts", "payload", "options"),
 )
+IN_COLUMNS = frozenset({"hook", "group", "cluster"})
+"""Options that have a column of their own."""
 
 Moment = Callable[[float], Any]
 """Unix time → what a database's driver is to be given."""
@@ -164,6 +166,7 @@ def all_values(folded: Folded, moment: Moment, cluster: str | None) -> Values:
         clean(traceback),
         attempts_text(folded.before),
         clean(outcome.payload),
+        options_text(outcome.options),
     )
 
 
@@ -172,6 +175,26 @@ def attempts_text(attempts: Sequence[Attempt]) -> str | None:
     if not attempts:
         return None
     return json.dumps([{key: clean(v) if isinstance(v, str) else v for key, v in each.items()} for each in attempts])
+
+
+def other_options(options: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The options that a row keeps in one column together; None for nearly every task."""
+    return ({name: value for name, value in options.items() if name not in IN_COLUMNS} or None) if options else None
+
+
+def options_text(options: Mapping[str, Any]) -> str | None:
+    """JSON, in ASCII and free of NUL, as ``attempts_text``."""
+    others = other_options(options)
+    return json.dumps(_cleaned(others)) if others else None
+
+
+def _cleaned(value: Any) -> Any:
+    """``clean`` for whatever JSON can hold."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, Mapping):
+        return {clean(str(name)): _cleaned(each) for name, each in value.items()}
+    return [_cleaned(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def reduced(outcome: Outcome, reason: BaseException) -> Outcome:

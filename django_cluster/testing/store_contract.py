@@ -19,7 +19,7 @@ from uuid import uuid4
 
 import pytest
 
-from django_cluster.core.messages import Outcome
+from django_cluster.core.messages import Outcome, TaskOptions
 from django_cluster.models import Task
 from django_cluster.stores.base import ResultStore
 
@@ -111,6 +111,26 @@ class ResultStoreContract:
         assert (task.error_kind, task.error_message, task.error_traceback) == ERROR
         assert task.result == "no good : Traceback: …"
         assert (task.success, task.final) == (False, False)
+
+    @pytest.mark.parametrize("status", ["success", "failure"])
+    def test_every_option_that_was_given_comes_back(self, store: ResultStore, status: str) -> None:
+        options = {
+            **{"hook": "app.hook", "group": "primes", "cluster": "slow", "timeout": -1.0, "priority": 7},
+            **{"ack_failure": True, "max_attempts": 3, "retry_on": ["OSError", "app.\N{SNOWMAN}"], "save": True},
+        }
+        outcome = make_outcome(options=options, status=status)
+
+        store.save([outcome])
+
+        assert found(store, outcome.id).given_options == TaskOptions.from_wire(options)
+
+    @pytest.mark.parametrize("options", [{}, {"hook": "app.hook", "group": "primes", "cluster": "slow"}])
+    def test_a_task_without_further_options_keeps_none(self, store: ResultStore, options: dict[str, Any]) -> None:
+        outcome = make_outcome(options=options)
+
+        store.save([outcome])
+
+        assert found(store, outcome.id).options is None
 
     def test_a_large_batch_is_saved_whole(self, store: ResultStore) -> None:
         outcomes = [make_outcome() for _ in range(600)]

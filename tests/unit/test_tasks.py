@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from django_cluster.core.messages import TaskPackage
 from django_cluster.errors import NotAvailableYet, NotFinished, UnknownFunction
 from django_cluster.models import Failure, Success, Task
 from django_cluster.signals import post_execute, pre_enqueue
-from django_cluster.tasks import fetch_cached, result_cached
+from django_cluster.tasks import fetch_cached, resubmit, result_cached
 from tests.sample import hooks, tasks
 
 pytestmark = pytest.mark.django_db
@@ -334,3 +335,58 @@ def test_only_what_waits_counts_as_queued() -> None:
     get_client().broker.lease(2)
 
     assert queue_size() == 3
+
+
+# ── sending again ────────────────────────────────────────────────────────────────────────────────
+
+
+def ended(func: Any, *args: Any, **kwargs: Any) -> Task:
+    """The row of a task that ran here and now."""
+    task: Task | None = fetch(async_task(func, *args, **kwargs))
+    assert task is not None
+    return task
+
+
+def test_a_task_that_is_sent_again_keeps_every_option() -> None:
+    options = {
+        **{"group": "primes", "hook": hooks.fail, "timeout": 7, "ack_failure": True, "max_attempts": 3},
+        **{"priority": 5, "retry_on": [OSError], "retry_delay": 2, "save": True},
+    }
+    task = ended(tasks.add, 1, b=2, q_options={**options, "sync": True})
+
+    task_id = resubmit(task)
+
+    (package,) = sent()
+    assert task_id == package.id != task.id
+    assert (package.header.func, package.args, package.kwargs) == (task.func, (1,), {"b": 2})
+    assert package.header.options == replace(task.given_options, cluster="tests")
+    assert package.header.options.retry_on == ("OSError",)
+    assert (package.header.options.timeout, package.header.options.priority) == (7, 5)
+
+
+def test_a_task_that_had_to_wait_is_sent_again_at_once() -> None:
+    task = ended(tasks.add, 1, 2, q_options={"sync": True, "delay": 3600})
+
+    resubmit(task)
+
+    assert sent()[0].header.options.not_before is None
+
+
+def test_only_a_name_that_was_given_is_kept() -> None:
+    resubmit(ended(tasks.add, 1, 2, sync=True, task_name="the sum"))
+    resubmit(nameless := ended(tasks.add, 1, 2, sync=True))
+
+    named, other = sent()
+    assert named.header.name == "the sum"
+    assert other.header.name != nameless.name
+
+
+def test_a_task_that_was_put_aside_unopened_is_sent_again_with_its_arguments() -> None:
+    async_task(tasks.add, 1, b=2)
+    (delivery,) = get_client().broker.lease(1)
+    row = Task(id="f" * 32, name="x", func="tests.sample.tasks.add", payload=delivery.payload)
+
+    resubmit(row)
+
+    (package,) = sent()
+    assert (package.args, package.kwargs) == ((1,), {"b": 2})
