@@ -131,12 +131,13 @@ class Client:
     @cached_property
     def _executor(self) -> Executor:
         settings, signing = self.settings, self.settings.signing
+        worker = f"sync ({os.getpid()})"
         return Executor(
             self.codec,
             Seal(signing.secret, signing.fallbacks, signing.serializer),
-            Reporters(settings.reporters),
+            Reporters(settings.reporters, queue=settings.queue, worker=worker),
             timeout=settings.crew.timeout,
-            worker=f"sync ({os.getpid()})",
+            worker=worker,
         )
 
     def _hook(self, outcome: Outcome) -> None:

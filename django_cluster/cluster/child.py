@@ -121,7 +121,11 @@ def monitor_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orde
     def hook(outcome: Outcome) -> None:
         run_hook(outcome, results.get)
 
-    Monitor(seat, board, orders, recorder, hook=hook, prune=results.prune, tidy=end_transactions).run()
+    reporters = reporters_of(settings, seat.name)
+    Monitor(
+        seat, board, orders, recorder, hook=hook, prune=results.prune, tidy=end_transactions, reporters=reporters
+    ).run()
+    reporters.flush()
 
 
 def pusher_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orders) -> None:
@@ -138,16 +142,23 @@ def prepare(broker: Broker) -> None:
 
 def worker_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orders) -> None:
     signing = settings.signing
+    name = f"{seat.name} ({os.uname().nodename}:{os.getpid()})"
+    reporters = reporters_of(settings, name)
     executor = Executor(
         Codec(signing),
         Seal(signing.secret, signing.fallbacks, signing.serializer),
-        Reporters(settings.reporters),
+        reporters,
         timeout=settings.crew.timeout,
-        worker=f"{seat.name} ({os.uname().nodename}:{os.getpid()})",
+        worker=name,
     )
     worker = Worker(seat, board, orders, executor, settings.crew, tidy=Hygiene())
     os.register_at_fork(after_in_child=worker.hang_up)
     worker.run()
+    reporters.flush()
+
+
+def reporters_of(settings: Settings, worker: str) -> Reporters:
+    return Reporters(settings.reporters, queue=settings.queue, worker=worker, delivery=settings.delivery)
 
 
 def scheduler_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orders) -> None:

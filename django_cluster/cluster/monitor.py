@@ -19,6 +19,7 @@ from django_cluster.cluster.wire import Heard, Hub, Peer
 from django_cluster.core.messages import Outcome
 from django_cluster.errors import BrokerError, StoreUnavailable
 from django_cluster.lifecycle.record import Recorder, tell
+from django_cluster.lifecycle.reporters import Reporters
 
 logger = logging.getLogger("django_cluster")
 
@@ -79,12 +80,14 @@ class Monitor:
         hook: Callable[[Outcome], None],
         prune: Callable[[], None],
         tidy: Callable[[], None] = lambda: None,
+        reporters: Reporters | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``tidy``: called when hooks and receivers have had their turn."""
         self._seat, self._board, self._orders = seat, board, orders
         self._recorder, self._clock = recorder, clock
         self._hook, self._prune, self._tidy = hook, prune, tidy
+        self._reporters = reporters
         self._hub = Hub(seat.folder.reports)
         self._hub.also_wake_for(orders.fileno())
         self._attendance = Attendance()
@@ -176,7 +179,7 @@ class Monitor:
         for peer, numbers in answers.items():
             peer.send(("filed", numbers))
         self._unpruned = True
-        tell(saved, self._hook)
+        tell(saved, self._hook, self._reporters)
         self._tidy()
 
     def _prune_now(self) -> None:

@@ -19,11 +19,14 @@ from django_cluster.core.settings import DeliverySettings
 from django_cluster.errors import PackageError
 from django_cluster.lifecycle.announce import announce
 from django_cluster.lifecycle.deadline import deadline
+from django_cluster.lifecycle.reporters import Reporters
 from django_cluster.lifecycle.retrying import Sequel, sequel_of
 from django_cluster.signals import post_execute
 from django_cluster.stores.base import ResultStore
 
 logger = logging.getLogger("django_cluster")
+failures = logging.getLogger("django_cluster.tasks")
+"""A logger of its own: error reporters, who hear of failed tasks anyhow, can leave it out."""
 
 SUCCEEDED = Sequel(OutcomeStatus.SUCCESS)
 
@@ -84,8 +87,8 @@ class Recorder:
             broker.release(receipts, sequel.delay or 0.0, begun=sequel.counted)
 
 
-def tell(outcomes: Sequence[Outcome], hook: Callable[[Outcome], None]) -> None:
-    """Signals and hooks of recorded outcomes.
+def tell(outcomes: Sequence[Outcome], hook: Callable[[Outcome], None], reporters: Reporters | None = None) -> None:
+    """Signals, hooks and error reporters of recorded outcomes.
 
     Comes last on purpose: a hook that kills its process must not be handed to the next one.
     """
@@ -97,6 +100,8 @@ def tell(outcomes: Sequence[Outcome], hook: Callable[[Outcome], None]) -> None:
             hook(outcome)
         if outcome.status != OutcomeStatus.SUCCESS:
             log_failure(outcome)
+            if reporters is not None:
+                reporters.report_unwitnessed(outcome)
 
 
 def tell_receivers(outcome: Outcome) -> None:
@@ -119,7 +124,7 @@ def log_failure(outcome: Outcome) -> None:
     kind, message, _ = outcome.failure or ("", "", "")
     what = WORDS.get(outcome.status, "failed")
     ending = "" if outcome.final else " It will be tried again."
-    logger.error(
+    failures.error(
         "Task %s [%s] %s in run %d: %s: %s.%s",
         outcome.name, outcome.func, what, outcome.attempt, kind, message.removesuffix("."), ending,
     )  # fmt: skip

@@ -1,62 +1,200 @@
-"""Error reporters: outside services that hear of failed tasks."""
+"""Error reporters: loaded by name, told of failures, and never able to break a task.
+
+A reporter offers ``report_run(run)`` (see ``reporters.base``), or one of the simpler forms, which are called in the
+worker only, inside the ``except`` of the failed task: ``report(error, package)``, or Django-Q's ``report()``.
+"""
 
 from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any, Protocol
+from typing import Any
 
-from django_cluster.core.messages import TaskPackage
+from django_cluster.core.messages import Advice, Outcome, OutcomeStatus, TaskPackage, path_of_class
+from django_cluster.core.settings import DeliverySettings
+from django_cluster.lifecycle.retrying import is_last_run
+from django_cluster.reporters import SHIPPED
+from django_cluster.reporters.base import FailedRun
 
 logger = logging.getLogger("django_cluster")
 
 ENTRY_POINT_GROUPS = ("django_cluster.error_reporters", "djangoq.errorreporters")
 """Ours first; the second is Django-Q's, whose plugins keep working."""
 
+FLUSH_LIMIT = 3.0
+"""Seconds that a process waits for its reports to leave."""
 
-class ErrorReporter(Protocol):
-    """What a reporter must offer. It is called in the worker, inside the ``except`` of the failed task."""
+KINDS_WITHOUT_WITNESS = frozenset({"TaskTimeout", "WorkerLost", "OutOfMemory"})
+"""How a death is called in an obituary. A soft time-out has the path of its class, and was told by the worker."""
 
-    def report(self, error: BaseException, package: TaskPackage) -> None: ...
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A reporter, and how it wants to be called."""
+
+    name: str
+    call: Callable[[FailedRun], None]
+    hears_words: bool
+    """Whether it can do with a failure of which there is no exception."""
+    only_final: bool
+    flush: Callable[[float], None] | None
 
 
 class Reporters:
-    """All configured reporters as one; a reporter that fails is logged and changes nothing."""
+    """All configured reporters as one; a reporter that fails is logged and changes nothing.
 
-    def __init__(self, configured: Mapping[str, Mapping[str, Any]]) -> None:
-        self._reporters: list[Any] = []
+    ``delivery``: what decides whether a failed task is tried again; None where nothing is (sync mode).
+    """
+
+    def __init__(
+        self,
+        configured: Mapping[str, Mapping[str, Any]],
+        *,
+        queue: str = "",
+        worker: str = "",
+        delivery: DeliverySettings | None = None,
+    ) -> None:
+        self._queue, self._worker, self._delivery = queue, worker, delivery
+        self._reporters: list[Loaded] = []
         for name, options in configured.items():
             try:
-                self._reporters.append(_find(name)(**options))
+                self._reporters.append(_loaded(name, _find(name)(**options)))
             except Exception:
                 logger.exception("The error reporter %r cannot be used; its reports are missing.", name)
 
-    def report(self, error: BaseException, package: TaskPackage) -> None:
+    def report(
+        self,
+        error: BaseException,
+        package: TaskPackage,
+        attempt: int = 1,
+        advice: Advice = Advice.NONE,
+        status: OutcomeStatus = OutcomeStatus.FAILURE,
+    ) -> None:
+        """A task raised; called in its worker, inside the ``except``."""
+        if not self._reporters:
+            return
+        header = package.header
+        delivery, options = self._delivery, header.options
+        run = FailedRun(
+            id=header.id,
+            name=header.name,
+            func=header.func,
+            group=options.group,
+            queue=options.cluster or self._queue,
+            attempt=attempt,
+            final=delivery is None or is_last_run(status, advice, attempt, options, delivery),
+            worker=self._worker,
+            kind=path_of_class(type(error)),
+            message=_message(error),
+            error=error,
+            package=package,
+        )
+        self._tell(run)
+
+    def report_unwitnessed(self, outcome: Outcome) -> None:
+        """A run has been filed as failed. If no worker could tell of it, it is told now."""
+        if not self._reporters or not _is_unwitnessed(outcome):
+            return
+        kind, message, traceback = outcome.failure or ("", "", "")
+        run = FailedRun(
+            id=outcome.id,
+            name=outcome.name,
+            func=outcome.func,
+            group=outcome.options.get("group"),
+            queue=outcome.options.get("cluster") or self._queue,
+            attempt=outcome.attempt,
+            final=outcome.final,
+            worker=outcome.worker,
+            kind=kind,
+            message=message,
+            traceback=traceback,
+        )
+        self._tell(run)
+
+    def _tell(self, run: FailedRun) -> None:
         for reporter in self._reporters:
+            if (reporter.only_final and not run.final) or (run.error is None and not reporter.hears_words):
+                continue
             try:
-                if _takes_nothing(reporter.report):
-                    reporter.report()
-                else:
-                    reporter.report(error, package)
-            except BaseException:  # a reporter that leaves must not take the worker with it
-                logger.exception("The error reporter %r failed.", type(reporter).__name__)
+                reporter.call(run)
+            except BaseException:  # a reporter that leaves must not take its process with it
+                logger.exception("The error reporter %r failed.", reporter.name)
+
+    def flush(self, seconds: float = FLUSH_LIMIT) -> None:
+        """Let what waits be sent, before this process ends; waits so long for all of them together."""
+        deadline = time.monotonic() + seconds
+        threads = [
+            threading.Thread(target=_flush, args=(each.name, each.flush, seconds), daemon=True)
+            for each in self._reporters
+            if each.flush is not None
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+
+def _is_unwitnessed(outcome: Outcome) -> bool:
+    """Whether the worker could not tell: it died, the message was no task, or the task asked for one run too many."""
+    if outcome.status in (OutcomeStatus.LOST, OutcomeStatus.DEAD, OutcomeStatus.REJECTED):
+        return True
+    kind = outcome.failure[0] if outcome.failure else ""
+    if outcome.status == OutcomeStatus.TIMEOUT:
+        return kind in KINDS_WITHOUT_WITNESS
+    return outcome.status == OutcomeStatus.FAILURE and outcome.final and outcome.advice == Advice.RETRY
+
+
+def _flush(name: str, flush: Callable[[float], None], seconds: float) -> None:
+    try:
+        flush(seconds)
+    except Exception:
+        logger.exception("The error reporter %r could not send what waited.", name)
+
+
+def _loaded(name: str, reporter: Any) -> Loaded:
+    only_final = bool(getattr(reporter, "only_final", False))
+    flush = getattr(reporter, "flush", None)
+    if hasattr(reporter, "report_run"):
+        return Loaded(name, reporter.report_run, True, only_final, flush)
+    report = reporter.report
+    takes_nothing = not inspect.signature(report).parameters
+
+    def call(run: FailedRun) -> None:
+        if takes_nothing:  # Django-Q's plugins look at sys.exc_info()
+            report()
+        else:
+            report(run.error, run.package)
+
+    return Loaded(name, call, False, only_final, flush)
 
 
 def _find(name: str) -> Any:
-    """The class behind an entry point's name or a dotted path."""
-    for group in ENTRY_POINT_GROUPS:
-        for point in entry_points(group=group, name=name):
-            return point.load()
-    module, dot, attribute = name.rpartition(".")
-    if not dot:
+    """The class behind the name of an entry point, of one that we ship, or behind a dotted path."""
+    paths = [point.value for group in ENTRY_POINT_GROUPS for point in entry_points(group=group, name=name)]
+    if name in SHIPPED:
+        # Before a plugin of Django-Q with the same name, and in a checkout that is not installed.
+        paths = [SHIPPED[name]]
+    elif not paths and "." in name:
+        paths = [name]
+    if not paths:
         raise LookupError(f"No installed package offers an error reporter named {name!r}.")
-    return getattr(import_module(module), attribute)
+    module, _, attribute = paths[0].replace(":", ".").rpartition(".")
+    try:
+        return getattr(import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        if name in SHIPPED:
+            raise LookupError(f"The library {error.name} is missing: pip install django-cluster[{name}]") from error
+        raise
 
 
-def _takes_nothing(report: Any) -> bool:
-    """Django-Q's plugins are called without arguments and look at ``sys.exc_info()``."""
-    parameters: Sequence[Any] = list(inspect.signature(report).parameters.values())
-    return not parameters
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except BaseException:  # noqa: BLE001  __str__ is user code, and may even exit
+        return ""

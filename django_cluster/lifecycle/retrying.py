@@ -54,7 +54,7 @@ def sequel_of(
     if status == OutcomeStatus.LOST and delivery.poison_limit and deaths + 1 >= delivery.poison_limit:
         return Sequel(OutcomeStatus.DEAD)
     options = TaskOptions.from_wire(outcome.options)
-    if _is_last(outcome, options, delivery):
+    if is_last_run(status, outcome.advice, outcome.attempt, options, delivery):
         return Sequel(status)
     if outcome.delay is not None:
         return Sequel(status, outcome.delay)
@@ -62,14 +62,15 @@ def sequel_of(
     return Sequel(status, backoff(first, outcome.attempt, delivery, jitter))
 
 
-def _is_last(outcome: Outcome, options: TaskOptions, delivery: DeliverySettings) -> bool:
-    if outcome.advice == Advice.STOP:
+def is_last_run(status: str, advice: str, attempt: int, options: TaskOptions, delivery: DeliverySettings) -> bool:
+    """Whether a failed run ends its task. Deaths may end it too: see ``sequel_of``."""
+    if advice == Advice.STOP:
         return True
     gives_up = delivery.ack_failures if options.ack_failure is None else options.ack_failure
-    if gives_up and outcome.status != OutcomeStatus.LOST and outcome.advice != Advice.RETRY:
+    if gives_up and status != OutcomeStatus.LOST and advice != Advice.RETRY:
         return True
     limit = delivery.max_attempts if options.max_attempts is None else options.max_attempts
-    return bool(limit) and outcome.attempt >= limit
+    return bool(limit) and attempt >= limit
 
 
 def backoff(

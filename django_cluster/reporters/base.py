@@ -1,0 +1,86 @@
+"""What a reporter is told of a run that failed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from django_cluster.core.messages import TaskPackage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedRun:
+    """One run that failed.
+
+    Most are told in the worker, with the exception at hand. What nobody could tell there (the process died, the
+    message could not be read) is told by the process that files it, in words only.
+    """
+
+    id: str
+    name: str
+    func: str
+    group: str | None
+    queue: str
+    attempt: int
+    final: bool
+    """Whether the task will not be run again."""
+    worker: str
+    kind: str
+    """Dotted path of the exception class, or a word such as ``WorkerLost``."""
+    message: str
+    traceback: str = ""
+    """Text, where there is no ``error``."""
+    error: BaseException | None = None
+    package: TaskPackage | None = None
+    """With the arguments, in the process that ran the task. They may be secrets: think before sending them."""
+
+    @property
+    def fingerprint(self) -> tuple[str, str]:
+        """What reports of one cause have in common: the function and the class of the error."""
+        return self.func, self.kind
+
+    def facts(self, *, arguments: bool = False) -> dict[str, Any]:
+        """Plain values about the task; ``arguments``: the text of its arguments too."""
+        known: dict[str, Any] = {
+            "id": self.id,
+            "name": self.name,
+            "func": self.func,
+            "group": self.group,
+            "queue": self.queue,
+            "attempt": self.attempt,
+            "final": self.final,
+            "worker": self.worker,
+        }
+        if arguments and self.package is not None:
+            known["args"] = [text_of(value) for value in self.package.args]
+            known["kwargs"] = {name: text_of(value) for name, value in self.package.kwargs.items()}
+        return known
+
+    def tags(self) -> Mapping[str, str]:
+        """What people search by."""
+        return {"task.func": self.func, "task.queue": self.queue, "task.attempt": str(self.attempt)}
+
+
+MAX_TEXT = 1000
+"""Characters kept of one argument."""
+
+
+def text_of(value: object) -> str:
+    """``repr``, even of what cannot be shown."""
+    try:
+        return repr(value)[:MAX_TEXT]
+    except Exception:  # noqa: BLE001  __repr__ is anybody's code
+        return f"<{type(value).__name__} that cannot be shown>"
+
+
+class RunReporter(Protocol):
+    """A reporter that hears of every failed run, whoever notices it. ``flush`` and ``only_final`` may be missing."""
+
+    only_final: bool
+    """Whether runs after which the task is tried again are kept quiet."""
+
+    def report_run(self, run: FailedRun) -> None: ...
+
+    def flush(self, seconds: float) -> None:
+        """Send what waits; called before a process of the cluster ends. Longer than that it is not waited for."""

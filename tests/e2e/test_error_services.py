@@ -1,0 +1,69 @@
+"""Error services of a whole cluster: who tells, and that nothing is left untold when a process ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from signal import SIGTERM
+
+import pytest
+
+from tests.conftest import wait_until
+from tests.e2e.conftest import MakeProject
+from tests.ingest import Ingest, ingest_server
+
+
+@pytest.fixture
+def ingest() -> Iterator[Ingest]:
+    with ingest_server() as found:
+        yield found
+
+
+def services(ingest: Ingest) -> dict[str, dict[str, str]]:
+    return {
+        "sentry": {"dsn": ingest.dsn},
+        "rollbar": {"access_token": "token", "endpoint": ingest.endpoint},
+    }
+
+
+def test_a_failure_is_told_before_its_worker_is_recycled(make_project: MakeProject, ingest: Ingest) -> None:
+    project = make_project(workers=1, recycle=1, error_reporter=services(ingest))
+    project.start()
+
+    ids = project.enqueue_many("tests.sample.tasks.fail", [("no luck",)] * 3)
+
+    project.wait_for_rows(3)
+    events = [event["contexts"]["task"] for event in ingest.wait_for_sentry(3)]
+    items = [item["custom"]["task"] for item in ingest.wait_for_rollbar(3)]
+    assert {task["id"] for task in events} == {task["id"] for task in items} == set(ids)
+    assert {(task["queue"], task["attempt"], task["final"]) for task in events} == {(project.name, 1, True)}
+    assert all(task["worker"].startswith("worker 1") for task in events)
+
+
+def test_a_death_is_told_by_the_process_that_files_it(make_project: MakeProject, ingest: Ingest) -> None:
+    project = make_project(workers=1, error_reporter=services(ingest))
+    cluster = project.start()
+
+    task_id = project.enqueue("tests.sample.tasks.die")
+
+    project.wait_for_row(task_id)
+    (event,) = ingest.wait_for_sentry()
+    assert event["contexts"]["task"]["id"] == task_id
+    assert event["fingerprint"] == ["tests.sample.tasks.die", "WorkerLost"]
+    assert ingest.wait_for_rollbar()[0]["custom"]["task"]["id"] == task_id
+    cluster.stop()
+    assert len(ingest.sentry) == 1
+
+
+def test_a_task_that_fails_while_the_cluster_stops_is_told(make_project: MakeProject, ingest: Ingest) -> None:
+    project = make_project(workers=1, error_reporter=services(ingest))
+    cluster = project.start()
+    task_id = project.enqueue("tests.e2e.tasks.fail_when_told", str(project.trace), str(project.folder / "go"))
+    project.wait_for_traces(1)
+
+    cluster.signal(SIGTERM)
+    wait_until(lambda: not cluster.pids("scheduler"), 20, "the stop should have begun")
+    (project.folder / "go").touch()
+
+    cluster.wait_for_exit()
+    assert [event["contexts"]["task"]["id"] for event in ingest.sentry] == [task_id]
+    assert [item["custom"]["task"]["id"] for item in ingest.rollbar] == [task_id]
