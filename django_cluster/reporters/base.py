@@ -74,8 +74,14 @@ def text_of(value: object) -> str:
         return f"<{type(value).__name__} that cannot be shown>"
 
 
+class ErrorReporter(Protocol):
+    """The simple form: called in the worker only, inside the ``except`` of the failed task."""
+
+    def report(self, error: BaseException, package: TaskPackage) -> None: ...
+
+
 class RunReporter(Protocol):
-    """A reporter that hears of every failed run, whoever notices it. ``flush`` and ``only_final`` may be missing."""
+    """The full form: hears of every failed run, whoever notices it. ``flush`` and ``only_final`` may be missing."""
 
     only_final: bool
     """Whether runs after which the task is tried again are kept quiet."""

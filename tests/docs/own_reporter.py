@@ -4,6 +4,7 @@ from __future__ import annotations
 
 # example begins
 import json
+from pathlib import Path
 
 from django_cluster.reporters.base import FailedRun
 
@@ -14,14 +15,12 @@ class FileReporter:
     only_final = False
 
     def __init__(self, path: str) -> None:
-        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115  for as long as the process lives
+        self._path = Path(path)
 
     def report_run(self, run: FailedRun) -> None:
         line = {"error": run.kind, "says": run.message, **run.facts()}
-        self._file.write(json.dumps(line) + "\n")
-
-    def flush(self, seconds: float) -> None:
-        self._file.flush()
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
 
 
 # example ends

@@ -13,8 +13,8 @@ from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message,
 from django_cluster.core.messages import Outcome, TaskPackage
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerUnavailable, ClusterError, Discard, NotFinished, Retry, Snooze, TaskFailed
-from django_cluster.lifecycle.reporters import ErrorReporter
 from django_cluster.models import Failure, Schedule, Success, Task
+from django_cluster.reporters.base import ErrorReporter, FailedRun, RunReporter
 from django_cluster.signals import post_execute, pre_enqueue
 from django_cluster.tasks import (
     async_bulk,
@@ -125,6 +125,19 @@ class MyReporter:
 
 
 reporter: ErrorReporter = MyReporter("secret")
+
+
+class MyFullReporter:
+    only_final = True
+
+    def report_run(self, run: FailedRun) -> None:
+        show(run.func, run.attempt, run.final, run.error, run.facts())
+
+    def flush(self, seconds: float) -> None:
+        show(seconds)
+
+
+full_reporter: RunReporter = MyFullReporter()
 
 
 class MyBroker(Broker):
