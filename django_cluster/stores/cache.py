@@ -113,6 +113,11 @@ class CachedResults(ResultStore):
     def count(self, group_id: str, *, failures: bool = False) -> int:
         return sum(1 for task in self.group(group_id) if not failures or not task.success)
 
+    def knows_group(self, group_id: str) -> bool:
+        """Whether any task has ever joined this group, and is not forgotten."""
+        with self._cache() as cache:
+            return cache.get(_group_key(group_id)) is not None
+
     def delete(self, task_id: str) -> bool:
         with self._cache() as cache:
             return cache.delete(_key(task_id))
