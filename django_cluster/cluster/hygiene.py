@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal as plain_signal  # what ``signal`` wraps: it says numbers, and makes no enum of each of them
 import os
 import signal
 from contextlib import suppress
@@ -27,8 +28,8 @@ class Hygiene:
     def __init__(self) -> None:
         self._pid = os.getpid()
         self._folder = os.getcwd()
-        self._handlers = {number: signal.getsignal(number) or signal.SIG_DFL for number in WATCHED}
-        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        self._handlers = [(int(each), plain_signal.getsignal(each) or plain_signal.SIG_DFL) for each in WATCHED]
+        self._mask = plain_signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
     def __call__(self) -> None:
         """Cheap when there is nothing to put right, because it follows every task."""
@@ -42,14 +43,15 @@ class Hygiene:
 
     def _tidy_signals(self) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in self._handlers.items():
-            if signal.getsignal(number) != handler:
+        handler_of = plain_signal.getsignal
+        for number, handler in self._handlers:
+            if handler_of(number) != handler:
                 signal.signal(number, handler)
-        if signal.pthread_sigmask(signal.SIG_BLOCK, ()) != self._mask:
+        if plain_signal.pthread_sigmask(signal.SIG_BLOCK, ()) != self._mask:
             # An alarm that waits behind the mask would end us; to ignore it for a moment forgets it.
             signal.signal(signal.SIGALRM, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
-            signal.signal(signal.SIGALRM, self._handlers[signal.SIGALRM])
+            signal.signal(signal.SIGALRM, dict(self._handlers)[signal.SIGALRM])
 
 
 def _current_folder() -> str | None:

@@ -21,7 +21,7 @@ from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
 from typing import Any
 
-from django_cluster.core.messages import TaskHeader, TaskOptions, TaskPackage
+from django_cluster.core.messages import DEFAULT_OPTIONS, TaskHeader, TaskOptions, TaskPackage
 from django_cluster.core.sealing import (
     Seal,
     derive_key,
@@ -42,6 +42,7 @@ PEEK_LIMIT = 1 << 20
 _KINDS = {f"{VERSION}{kind}{z}": (kind.encode(), bool(z)) for kind in "pj" for z in ("", "z")}
 
 _encode_header = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+_decode_header = json.JSONDecoder().raw_decode
 
 
 class Codec:
@@ -85,8 +86,7 @@ class Codec:
         Raises ``BadSignature`` for a foreign or changed text, ``UnknownFormat`` for what is no package.
         """
         kind, squeezed, data, signature = _split(text)
-        signed = text[: text.rindex(":")].encode("ascii")
-        if not verified(self._keys, signed, signature):
+        if not verified(self._keys, text[: text.rindex(":")].encode("ascii"), signature):
             raise BadSignature
         return kind + (_decompressed(data) if squeezed else data)
 
@@ -123,21 +123,16 @@ class Codec:
 
 
 def write_header(header: TaskHeader) -> bytes:
-    wire: dict[str, Any] = {
-        "v": HEADER_VERSION,
-        "id": header.id,
-        "name": header.name,
-        "func": header.func,
-        "at": header.enqueued_at,
-    }
-    if options := header.options.to_wire():
-        wire["options"] = options
-    return _encode_header(wire).encode("ascii")
+    """JSON, put together by hand: the encoder writes a text at once, and takes four times as long over a dict."""
+    write, options = _encode_header, header.options.to_wire()
+    tail = f',"options":{write(options)}' if options else ""
+    label = f'"id":{write(header.id)},"name":{write(header.name)},"func":{write(header.func)}'
+    return f'{{"v":{HEADER_VERSION},{label},"at":{header.enqueued_at!r}{tail}}}'.encode("ascii")
 
 
 def read_header(text: bytes) -> TaskHeader:
     """Raises ``UnknownFormat``; names that a later version added are ignored."""
-    wire = read_json(text)
+    wire = _read_wire(text)
     try:
         if wire["v"] != HEADER_VERSION:
             raise UnknownFormat(f"The package has version {wire['v']!r}; this code reads {HEADER_VERSION}.")
@@ -146,10 +141,21 @@ def read_header(text: bytes) -> TaskHeader:
             name=_text(wire["name"]),
             func=_text(wire["func"]),
             enqueued_at=float(wire["at"]),
-            options=_options(wire.get("options", {})),
+            options=_options(wire["options"]) if "options" in wire else DEFAULT_OPTIONS,
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UnknownFormat(f"The header of the package cannot be read: {error!r}") from error
+
+
+def _read_wire(text: bytes) -> Any:
+    """What ``write_header`` has written, which is ASCII: ``json.loads`` would first look for the encoding."""
+    try:
+        wire, end = _decode_header(text.decode("ascii"))
+    except (ValueError, RecursionError) as error:
+        raise UnknownFormat(f"The header of the package cannot be read: {error}") from error
+    if end != len(text):
+        raise UnknownFormat("The header of the package cannot be read: there is more behind it.")
+    return wire
 
 
 def header_of(body: bytes) -> TaskHeader:
@@ -172,7 +178,7 @@ def _split(text: str) -> tuple[bytes, bool, bytes, bytes]:
     if head not in _KINDS:
         raise UnknownFormat("This is not a task package, or one of a later version.")
     try:
-        return *_KINDS[head], a2b_base64(data.encode("ascii"), strict_mode=True), a2b_base64(signature)
+        return *_KINDS[head], a2b_base64(data, strict_mode=True), a2b_base64(signature)
     except (Base64Error, ValueError) as error:
         raise UnknownFormat(f"The package is damaged: {error}") from error
 

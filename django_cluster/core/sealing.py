@@ -37,7 +37,10 @@ def sign(key: bytes, data: bytes) -> bytes:
 
 def verified(keys: Sequence[bytes], data: bytes, signature: bytes) -> bool:
     """Whether one of the keys made this signature; compared in constant time."""
-    return any(hmac.compare_digest(sign(key, data), signature) for key in keys)
+    for key in keys:  # not any(): nearly always the first one fits
+        if hmac.compare_digest(hmac.digest(key, data, "sha256"), signature):
+            return True
+    return False
 
 
 def pickled(value: object) -> bytes:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from contextlib import nullcontext
+from typing import Any, NamedTuple
 
 from django_cluster.core.codec import Codec, header_of
 from django_cluster.core.dotted import load
@@ -32,6 +32,8 @@ from django_cluster.lifecycle.deadline import deadline
 from django_cluster.lifecycle.reporters import Reporters
 from django_cluster.signals import post_execute_in_worker, pre_execute
 
+NO_LIMIT = nullcontext()
+
 MAX_TEXT = 64_000
 """Characters kept of a message or traceback: its beginning and its end."""
 
@@ -39,8 +41,7 @@ Started = Callable[[str, float | None], None]
 """Told the dotted path of the function and its limit in seconds, before anything of the user's runs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(NamedTuple):
     """How the function itself ended."""
 
     status: OutcomeStatus
@@ -100,9 +101,10 @@ class Executor:
 
     def _open_and_call(self, job: Job, header: TaskHeader, arguments: bytes, limit: float | None) -> Ending:
         """Everything that may run user code, unpickling and importing too, is inside the limit."""
-        package, sealed = TaskPackage(header=header), None
+        package: TaskPackage | None = None
+        sealed = None
         try:
-            with deadline(limit):
+            with NO_LIMIT if limit is None else deadline(limit):
                 try:
                     package, sealed = self._codec.open(job.body, header, arguments)
                     func = load(header.func)
@@ -110,11 +112,15 @@ class Executor:
                     return Ending(OutcomeStatus.REJECTED, error=error)
                 ending = Ending(OutcomeStatus.SUCCESS, sealed, self._seal.seal(self._call(func, package)))
         except TaskTimeout as error:
-            return self._failed(OutcomeStatus.TIMEOUT, sealed, error, package, job.attempt)
+            return self._failed(
+                OutcomeStatus.TIMEOUT, sealed, error, package or TaskPackage(header=header), job.attempt
+            )
         except TaskWish as wish:
             return granted(wish, sealed)
         except BaseException as error:  # noqa: BLE001  SystemExit and its like are the task's failure, not ours
-            return self._failed(OutcomeStatus.FAILURE, sealed, error, package, job.attempt)
+            return self._failed(
+                OutcomeStatus.FAILURE, sealed, error, package or TaskPackage(header=header), job.attempt
+            )
         return ending
 
     def _call(self, func: Callable[..., Any], package: TaskPackage) -> object:
