@@ -110,12 +110,6 @@ def say_and_wait_for(path: str, end: str, seconds: float = 30) -> None:
         time.sleep(0.01)
 
 
-def fail_when_told(path: str, go: str) -> NoReturn:
-    """Say that it has begun, and fail when the file ``go`` appears."""
-    say_and_wait_for(path, go)
-    raise ValueError("no luck")
-
-
 def open_transaction_and_fail() -> NoReturn:
     """Fail in the middle of a transaction that nobody ends."""
     from django.db import connection, transaction

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from signal import SIGTERM
 
 import pytest
 
-from tests.conftest import wait_until
 from tests.e2e.conftest import MakeProject
 from tests.ingest import Ingest, ingest_server
 
@@ -25,8 +23,8 @@ def services(ingest: Ingest) -> dict[str, dict[str, str]]:
     }
 
 
-def test_a_failure_is_told_before_its_worker_is_recycled(make_project: MakeProject, ingest: Ingest) -> None:
-    project = make_project(workers=1, recycle=1, error_reporter=services(ingest))
+def test_a_failure_is_told_to_every_service(make_project: MakeProject, ingest: Ingest) -> None:
+    project = make_project(workers=1, error_reporter=services(ingest))
     project.start()
 
     ids = project.enqueue_many("tests.sample.tasks.fail", [("no luck",)] * 3)
@@ -54,16 +52,26 @@ def test_a_death_is_told_by_the_process_that_files_it(make_project: MakeProject,
     assert len(ingest.sentry) == 1
 
 
-def test_a_task_that_fails_while_the_cluster_stops_is_told(make_project: MakeProject, ingest: Ingest) -> None:
-    project = make_project(workers=1, error_reporter=services(ingest))
-    cluster = project.start()
-    task_id = project.enqueue("tests.e2e.tasks.fail_when_told", str(project.trace), str(project.folder / "go"))
-    project.wait_for_traces(1)
+LAZY = "tests.e2e.lazy_reporter.LazyReporter"
 
-    cluster.signal(SIGTERM)
-    wait_until(lambda: not cluster.pids("scheduler"), 20, "the stop should have begun")
-    (project.folder / "go").touch()
 
-    cluster.wait_for_exit()
-    assert [event["contexts"]["task"]["id"] for event in ingest.sentry] == [task_id]
-    assert [item["custom"]["task"]["id"] for item in ingest.rollbar] == [task_id]
+def test_what_waits_to_be_told_is_sent_before_a_worker_is_recycled(make_project: MakeProject) -> None:
+    project = make_project(workers=1, recycle=1)
+    project.start(error_reporter={LAZY: {"path": str(project.trace)}})
+
+    project.enqueue_many("tests.sample.tasks.fail", [("no luck",)] * 3)
+
+    assert project.wait_for_traces(3) == ["tests.sample.tasks.fail ValueError"] * 3
+
+
+def test_what_waits_to_be_told_is_sent_before_a_cluster_ends(make_project: MakeProject) -> None:
+    """The worker has something to tell, and so has the monitor: a death."""
+    project = make_project(workers=1)
+    cluster = project.start(error_reporter={LAZY: {"path": str(project.trace)}})
+    dead, failed = (project.enqueue(f"tests.sample.tasks.{name}") for name in ("die", "fail"))
+    project.wait_for_row(dead)
+    project.wait_for_row(failed)
+
+    cluster.stop()
+
+    assert sorted(project.traces()) == ["tests.sample.tasks.die WorkerLost", "tests.sample.tasks.fail ValueError"]
