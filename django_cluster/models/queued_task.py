@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import Any
+
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+
+from django_cluster.core.codec import peek_header
+from django_cluster.errors import PackageError
 
 
 class QueuedTask(models.Model):
@@ -35,3 +41,38 @@ class QueuedTask(models.Model):
 
     def __str__(self) -> str:
         return f"{self.queue} #{self.pk}"
+
+    # ── Django-Q's questions, answered from the label: nothing is opened ─────────────────────────
+
+    @property
+    def key(self) -> str:
+        return self.queue
+
+    @property
+    def lock(self) -> datetime | None:
+        """Until when nobody is lent it: it is lent already, or not due yet. None: it is ready."""
+        return datetime.fromtimestamp(self.due / 1_000_000, UTC) if self.lane == self.PARKED else None
+
+    @property
+    def task(self) -> dict[str, Any]:
+        """What the label says; of what is no package only the id, ``*`` and the kind of error."""
+        try:
+            header = peek_header(self.payload)
+        except PackageError as error:
+            return {"id": f"*{type(error).__name__}"}
+        return {"id": header.id, "name": header.name, "func": header.func, **header.options.to_wire()}
+
+    def task_id(self) -> str:
+        return str(self.task["id"])
+
+    def name(self) -> str | None:
+        return self.task.get("name")
+
+    def func(self) -> str | None:
+        return self.task.get("func")
+
+    def group(self) -> str | None:
+        return self.task.get("group")
+
+    def q_options(self) -> dict[str, Any]:
+        return {name: value for name, value in self.task.items() if name not in ("id", "name", "func", "group")}
