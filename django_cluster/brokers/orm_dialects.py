@@ -20,6 +20,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
 from django_cluster.brokers.base import Message
+from django_cluster.core.arrays import number_array, text_array
 from django_cluster.models.queued_task import QueuedTask
 
 PARKED = QueuedTask.PARKED
@@ -148,9 +149,9 @@ class PostgreSQL(Dialect):
             " AS given(priority, due, payload, place) ORDER BY place"
         )
         columns = (
-            [message.priority for message in messages],
-            [delayed_until(message) for message in messages],
-            [message.payload for message in messages],
+            number_array([message.priority for message in messages]),
+            text_array([None if (due := delayed_until(message)) is None else str(due) for message in messages]),
+            text_array([message.payload for message in messages]),
         )
         cursor.execute(self.announced(statement, queue), [queue, *columns])
 
@@ -186,10 +187,10 @@ class PostgreSQL(Dialect):
 
     def held(self, receipts: Sequence[str]) -> tuple[str, list[Any]]:
         numbers = [parsed for receipt in receipts if (parsed := parse_receipt(receipt)) is not None]
-        ids = [id for id, _ in numbers]
+        ids = number_array([id for id, _ in numbers])
         pairs = "SELECT * FROM unnest(%s::bigint[], %s::bigint[])"
         condition = f"leased AND id = ANY(%s::bigint[]) AND (id, lease_number) IN ({pairs})"
-        return condition, [ids, ids, [number for _, number in numbers]]
+        return condition, [ids, ids, number_array([number for _, number in numbers])]
 
 
 class MySQL(Dialect):

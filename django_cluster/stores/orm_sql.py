@@ -17,6 +17,7 @@ from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
 from django_cluster.models import Task
+from django_cluster.stores import orm_postgres
 from django_cluster.stores.rows import EVERYTHING, SUCCESS, Moment, Values
 
 ROWS_PER_STATEMENT = 256
@@ -99,18 +100,8 @@ def _statement_for_sqlite(quote: Quote, columns: tuple[str, ...]) -> str:
     return f"{_insert(quote, columns)} VALUES {_placeholders(columns)} {_on_conflict(quote)}"
 
 
-# ── PostgreSQL: one array for each column, half the cost of the same values row by row ───────────
+# ── PostgreSQL: one array for each column ────────────────────────────────────────────────────────
 
-ARRAYS = {
-    "sealed_arguments": "bytea[]",
-    "sealed_result": "bytea[]",
-    "enqueued_at": "float8[]",
-    "started_at": "float8[]",
-    "stopped_at": "float8[]",
-    "success": "bool[]",
-    "final": "bool[]",
-    "attempt_count": "int[]",
-}
 CONVERSIONS = {
     "enqueued_at": "to_timestamp({})",
     "started_at": "to_timestamp({})",
@@ -121,12 +112,12 @@ CONVERSIONS = {
 
 
 def _write_to_postgresql(cursor: CursorWrapper, quote: Quote, columns: tuple[str, ...], rows: Sequence[Values]) -> None:
-    cursor.execute(_statement_for_postgresql(quote, columns), [list(column) for column in zip(*rows, strict=True)])
+    orm_postgres.execute(cursor, _statement_for_postgresql(quote, columns), columns, rows)
 
 
 @lru_cache(maxsize=8)
 def _statement_for_postgresql(quote: Quote, columns: tuple[str, ...]) -> str:
-    arrays = ", ".join(f"%s::{ARRAYS.get(name, 'text[]')}" for name in columns)
+    arrays = ", ".join(f"%s::{orm_postgres.kind_of(name)}" for name in columns)
     given = (CONVERSIONS.get(name, "{}").format(f"given.{quote(name)}") for name in columns)
     values = ", ".join((*given, *_constants(columns).values()))
     names = ", ".join(quote(name) for name in columns)

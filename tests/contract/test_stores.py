@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -123,6 +124,34 @@ class RowsContract(ResultStoreContract):
 
         assert found(store, usual.id).cluster == "the queue"
         assert (found(store, special.id).cluster, found(store, special.id).hook) == ("slow", "tests.sample.hooks.note")
+
+    def test_texts_come_back_as_they_are_whatever_they_look_like(self, store: ResultStore) -> None:
+        texts = ["NULL", "", " a b ", '"', "\\", '\\"', "{a,b}", ",", "a\nb", "$1", "%s", "\\x41", "ä€𝄞", '","']
+        outcomes = [make_outcome(name=text, options={"group": text or None}) for text in texts]
+
+        store.save(outcomes)
+
+        rows = [found(store, outcome.id) for outcome in outcomes]
+        assert [row.name for row in rows] == texts
+        assert [row.group for row in rows] == [text or None for text in texts]
+
+    def test_large_values_come_back_whole(self, store: ResultStore) -> None:
+        values = [os.urandom(70_000), None, b"", b"\0" * 70_000, bytes(range(256))]
+        outcomes = [make_outcome(arguments=value, result=value) for value in values]
+
+        store.save(outcomes)
+
+        rows = [found(store, outcome.id) for outcome in outcomes]
+        kept = [value and bytes(value) for row in rows for value in (row.sealed_arguments, row.sealed_result)]
+        assert kept == [value for value in values for _ in range(2)]
+
+    def test_a_large_value_does_not_hide_a_refused_one(self, store: ResultStore) -> None:
+        sound, impossible = make_outcome(result=bytes(70_000)), make_outcome(started_at=1e300)
+
+        store.save([sound, impossible])
+
+        assert bytes(found(store, sound.id).sealed_result or b"") == bytes(70_000)
+        assert found(store, impossible.id).id == impossible.id
 
     def test_a_rejected_message_keeps_its_payload(self, store: ResultStore) -> None:
         outcome = make_failure(status="rejected", payload="dc1p:not:ours\0")

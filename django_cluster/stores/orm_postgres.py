@@ -1,0 +1,86 @@
+"""How rows reach PostgreSQL: one array for each column.
+
+That is half the cost of the same values row by row. Large values do not go into the text of the statement, as all
+parameters do with Django's cursor: written as digits they would be twice as long, and the server's parser would read
+every one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from django.db.backends.utils import CursorWrapper
+
+from django_cluster.core.arrays import BYTEA_ARRAY, array, packed_bytes_array
+from django_cluster.stores.rows import Values
+
+ARRAYS = {
+    "sealed_arguments": "bytea[]",
+    "sealed_result": "bytea[]",
+    "enqueued_at": "float8[]",
+    "started_at": "float8[]",
+    "stopped_at": "float8[]",
+    "success": "bool[]",
+    "final": "bool[]",
+    "attempt_count": "int[]",
+}
+
+HEAVY = 1 << 15
+"""Bytes of sealed values in a statement, from which on they travel beside it."""
+
+
+def kind_of(column: str) -> str:
+    """The type of the array that carries this column."""
+    return ARRAYS.get(column, "text[]")
+
+
+def execute(cursor: CursorWrapper, statement: str, columns: Sequence[str], rows: Sequence[Values]) -> None:
+    """``statement`` has one ``%s`` for each column."""
+    kinds = [kind_of(column) for column in columns]
+    values = list(zip(*rows, strict=True))
+    raw: Any = cursor.db.connection
+    if hasattr(raw, "pgconn") and _weight(kinds, values) > HEAVY:  # psycopg 2 knows only the other way
+        _execute_beside(cursor, statement, kinds, values)
+    else:
+        cursor.execute(statement, [array(kind, each) for kind, each in zip(kinds, values, strict=True)])
+
+
+def _weight(kinds: Sequence[str], values: Sequence[Sequence[Any]]) -> int:
+    sealed = (each for kind, each in zip(kinds, values, strict=True) if kind == "bytea[]")
+    return sum(len(value) for each in sealed for value in each if value is not None)
+
+
+def _execute_beside(cursor: CursorWrapper, statement: str, kinds: Sequence[str], values: Sequence[Any]) -> None:
+    """The same on a cursor of psycopg's own, whose parameters are sent apart from the statement."""
+    import psycopg
+
+    kept, dumper = _packing()
+    parameters = [
+        kept(packed_bytes_array(each)) if kind == "bytea[]" else array(kind, each)
+        for kind, each in zip(kinds, values, strict=True)
+    ]
+    with cursor.db.wrap_database_errors, psycopg.Cursor(cursor.db.connection) as plain:
+        plain.adapters.register_dumper(kept, dumper)
+        plain.execute(statement, parameters, prepare=False)
+
+
+@cache
+def _packing() -> tuple[type[Any], type[Any]]:
+    """A class for values that are packed already, and psycopg's dumper for it. Imported when first needed."""
+    from psycopg.adapt import Dumper
+    from psycopg.pq import Format
+
+    class Packed:
+        def __init__(self, data: bytes) -> None:
+            self.data = data
+
+    class PackedDumper(Dumper):
+        format = Format.BINARY
+        oid = BYTEA_ARRAY
+
+        def dump(self, obj: Packed) -> bytes:
+            return obj.data
+
+    return Packed, PackedDumper
