@@ -21,6 +21,7 @@ from django.db.backends.utils import CursorWrapper
 
 from django_cluster.brokers.base import Message
 from django_cluster.core.arrays import number_array, text_array
+from django_cluster.models.clock import NOW
 from django_cluster.models.queued_task import QueuedTask
 
 PARKED = QueuedTask.PARKED
@@ -118,7 +119,7 @@ class Dialect:
 
 
 class SQLite(Dialect):
-    now = "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)"
+    now = NOW["sqlite"]
     pairs = "(VALUES {})"
 
     def claim(self, cursor: CursorWrapper, queue: str, limit: int, lease: float) -> list[Claimed]:
@@ -136,7 +137,7 @@ class SQLite(Dialect):
 
 
 class PostgreSQL(Dialect):
-    now = "(EXTRACT(EPOCH FROM statement_timestamp()) * 1000000)::bigint"
+    now = NOW["postgresql"]
 
     def insert(self, cursor: CursorWrapper, queue: str, messages: Sequence[Message]) -> None:
         if len(messages) == 1:
@@ -196,7 +197,7 @@ class PostgreSQL(Dialect):
 class MySQL(Dialect):
     """MySQL and MariaDB. Two statements, so their caller opens a transaction."""
 
-    now = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))"
+    now = NOW["mysql"]
 
     @cached_property
     def lock(self) -> str:

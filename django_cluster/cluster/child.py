@@ -27,6 +27,7 @@ from django_cluster.cluster.inherited import lay_aside
 from django_cluster.cluster.monitor import Monitor
 from django_cluster.cluster.obituary import crash_file
 from django_cluster.cluster.outage import Outage
+from django_cluster.cluster.pulse import Pulse
 from django_cluster.cluster.pusher import Pusher
 from django_cluster.cluster.scheduler import Scheduler
 from django_cluster.cluster.scoreboard import PID, STATE, Scoreboard, State
@@ -122,8 +123,17 @@ def monitor_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orde
         run_hook(outcome, results.get)
 
     reporters = reporters_of(settings, seat.name)
+    pulse = Pulse(settings, board, seat.folder.cluster) if settings.crew.heartbeat else None
     Monitor(
-        seat, board, orders, recorder, hook=hook, prune=results.prune, tidy=end_transactions, reporters=reporters
+        seat,
+        board,
+        orders,
+        recorder,
+        hook=hook,
+        prune=results.prune,
+        tidy=end_transactions,
+        reporters=reporters,
+        pulse=pulse,
     ).run()
     reporters.flush()
 

@@ -11,6 +11,7 @@ import os
 import secrets
 import signal
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from typing import Any
 from django_cluster.cluster.entry import enter, preload
 from django_cluster.cluster.guard import YOUNG, Seen, Verdict, judge
 from django_cluster.cluster.host import oom_kills, resident_kilobytes, share_of_cpus, usable_cpus
-from django_cluster.cluster.scoreboard import CAUSE, ORDER, PEAK, Cause, Order, Row, Scoreboard, State
+from django_cluster.cluster.scoreboard import CAUSE, ORDER, PEAK, RESTARTS, Cause, Order, Row, Scoreboard, State
 from django_cluster.cluster.seat import Folder, Role, Seat, make_private_folder
 from django_cluster.core.settings import Settings
 
@@ -85,8 +86,9 @@ class Crew:
     def launch(self) -> None:
         """Make the private folder and fill every slot."""
         rows = len(self.slots) + SPARE_ROWS
-        self.folder = Folder(make_private_folder(), secrets.token_bytes(32), rows)
+        self.folder = Folder(make_private_folder(), secrets.token_bytes(32), rows, str(uuid.uuid4()))
         self.board = Scoreboard.create(self.folder.board_path, rows)
+        self.board.launch(os.getpid(), time.time())
         if self._forks:
             preload(self.settings)
         elif self.settings.crew.start_method == "forkserver":
@@ -155,7 +157,7 @@ class Crew:
     def fill(self, slot: Slot) -> None:
         """Start a new life in an empty slot."""
         seat = self._new_seat(slot)
-        self.board.clear(seat.row, seat.number)
+        self.board.clear(seat.row, seat.number, seat.post)
         reader, writer = self._context.Pipe(duplex=False)
         process = self._context.Process(
             target=enter,
@@ -193,6 +195,10 @@ class Crew:
             return ()
         return (own_writer.fileno(), *(slot.pipe.fileno() for slot in self.slots if slot.pipe is not None))
 
+    def count_restart(self) -> None:
+        self.restarts += 1
+        self.board.set_cluster(RESTARTS, self.restarts)
+
     def tell_to_leave(self, *roles: Role) -> None:
         for slot in self.of(*roles):
             self._tell(slot)
@@ -209,6 +215,13 @@ class Crew:
         """Every worker leaves after its present task and is replaced."""
         logger.info("All workers are being replaced.")
         self.tell_to_leave(Role.WORKER)
+
+    def recycle(self, slot: Slot) -> None:
+        """An operator may want this life replaced by another, after its present task."""
+        if slot.seat is None or slot.told_to_leave or self.row_of(slot).recycle != slot.seat.number:
+            return
+        logger.info("%s is being replaced, as an operator wants.", slot.name)
+        self._tell(slot)
 
     def add_worker(self) -> None:
         taken = {slot.index for slot in self.of(Role.WORKER)}

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 PR_SET_PDEATHSIG = 1
+TICKS = os.sysconf("SC_CLK_TCK")
 PAGE_KILOBYTES = os.sysconf("SC_PAGE_SIZE") // 1024
 
 
@@ -108,3 +109,33 @@ def is_alive(pid: int) -> bool:
     except PermissionError:  # somebody else's by now, or of another user: alive in any case
         return True
     return True
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time that a process has used; 0 = unknown."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            fields = stat.read().rpartition(b")")[2].split()  # the name before may hold anything
+        return (int(fields[11]) + int(fields[12])) / TICKS
+    except (OSError, IndexError, ValueError):
+        with suppress(Exception):
+            import psutil
+
+            times = psutil.Process(pid).cpu_times()
+            return float(times.user + times.system)
+    return 0.0
+
+
+def memory_kilobytes() -> tuple[int, int]:
+    """All memory of this machine, and what programs can still have of it; 0 = unknown."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as meminfo:
+            lines = dict(line.split(":", 1) for line in meminfo)
+        return int(lines["MemTotal"].split()[0]), int(lines["MemAvailable"].split()[0])
+    except (OSError, KeyError, ValueError):
+        with suppress(Exception):
+            import psutil
+
+            memory = psutil.virtual_memory()
+            return int(memory.total) // 1024, int(memory.available) // 1024
+    return 0, 0

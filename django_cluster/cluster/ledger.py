@@ -59,6 +59,11 @@ class Ledger:
     def wanted(self) -> int:
         return sum(borrower.wanted for borrower in self.borrowers.values())
 
+    @property
+    def held(self) -> int:
+        """Jobs that are leased and not settled."""
+        return len(self.loans) + sum(len(borrower.jobs) for borrower in self.borrowers.values())
+
     def receipts(self) -> list[str]:
         """Everything whose lease has to be kept alive here."""
         held = [loan.receipt for loan in self.loans]

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from django_cluster.cluster.outage import Outage
+from django_cluster.cluster.pulse import Pulse
 from django_cluster.cluster.scoreboard import STATE, Scoreboard, State
 from django_cluster.cluster.seat import Orders, Seat
 from django_cluster.cluster.wire import Heard, Hub, Peer
@@ -81,6 +82,7 @@ class Monitor:
         prune: Callable[[], None],
         tidy: Callable[[], None] = lambda: None,
         reporters: Reporters | None = None,
+        pulse: Pulse | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``tidy``: called when hooks and receivers have had their turn."""
@@ -88,6 +90,7 @@ class Monitor:
         self._recorder, self._clock = recorder, clock
         self._hook, self._prune, self._tidy = hook, prune, tidy
         self._reporters = reporters
+        self._pulse = pulse
         self._hub = Hub(seat.folder.reports)
         self._hub.also_wake_for(orders.fileno())
         self._attendance = Attendance()
@@ -104,7 +107,11 @@ class Monitor:
         self._board.set(self._seat.row, STATE, State.IDLE)
         while not self.gone:
             self.tick()
+            if self._pulse is not None:
+                self._pulse.beat(len(self._pending))
         self._board.set(self._seat.row, STATE, State.LEAVING)
+        if self._pulse is not None:
+            self._pulse.stop()
         self._hub.close()
 
     @property
@@ -179,6 +186,8 @@ class Monitor:
         for peer, numbers in answers.items():
             peer.send(("filed", numbers))
         self._unpruned = True
+        if self._pulse is not None:
+            self._pulse.count(saved)
         tell(saved, self._hook, self._reporters)
         self._tidy()
 

@@ -17,7 +17,7 @@ from typing import Any
 from django_cluster.brokers.base import Broker, Delivery
 from django_cluster.cluster.ledger import Borrower, Ledger, Loan
 from django_cluster.cluster.outage import Outage
-from django_cluster.cluster.scoreboard import REVOKED, STATE, Scoreboard, State
+from django_cluster.cluster.scoreboard import DONE, OBEYED, PAUSED, REVOKED, STATE, Scoreboard, State
 from django_cluster.cluster.seat import Orders, Seat
 from django_cluster.cluster.undertaker import Undertaker
 from django_cluster.cluster.wire import Heard, Hub, Peer
@@ -99,6 +99,7 @@ class Pusher:
             self._end_running()
         if self._outage.due:
             self._with_broker()
+        self._board.set(self._seat.row, DONE, self._ledger.held)
 
     def _pause(self) -> float:
         now = self._clock()
@@ -202,7 +203,12 @@ class Pusher:
     def _fetch(self) -> None:
         room = min(self._capacity, self._bulk)
         now = self._clock()
+        paused = self._board.cluster(PAUSED)
+        self._board.set(self._seat.row, OBEYED, paused)
         if not room or now < self._look_at:
+            return
+        if paused:
+            self._look_at = now + PAUSE
             return
         calm = not self._undertaker.busy and not self._ledger.loans
         blocking = self._broker.capabilities.blocking and calm

@@ -1,4 +1,4 @@
-"""Shared memory without a lock: one row for each life of each child.
+"""Shared memory without a lock: one row for each life of each child, and one for the cluster as a whole.
 
 A field has exactly one writer, named below; anybody reads. A field is one aligned machine word, so that
 a reader sees the old value or the new, never half of each. Nothing can be left locked by a killed process.
@@ -21,7 +21,9 @@ WORD = 8
 WORDS_PER_ROW = 16
 RECEIPT_SIZE = 1024
 """Bytes kept for the receipt of the running job: enough for the longest that is known (SQS)."""
-ROW_SIZE = WORDS_PER_ROW * WORD + RECEIPT_SIZE
+NOTE_SIZE = 640
+"""Bytes kept for what people may know of the running task: its id, name and function."""
+ROW_SIZE = WORDS_PER_ROW * WORD + RECEIPT_SIZE + NOTE_SIZE
 
 
 class State(IntEnum):
@@ -33,6 +35,18 @@ class State(IntEnum):
     BUSY = 3
     """Runs a task; only now a deadline counts."""
     LEAVING = 4
+
+
+class Phase(IntEnum):
+    """Where the cluster as a whole stands. Written by the sentinel."""
+
+    STARTING = 0
+    RUNNING = 1
+    DRAINING = 2
+    """The scheduler, the workers and the pusher are leaving."""
+    CLOSING = 3
+    """The monitor files the last outcomes."""
+    STOPPED = 4
 
 
 class Order(IntEnum):
@@ -56,11 +70,22 @@ class Cause(IntEnum):
     """The kernel's out-of-memory killer ended it (noted after the fact)."""
 
 
-# The words of a row. The first block is the child's, the second the sentinel's, the last the pusher's.
+# The words of a row. The first block is the child's, the second the sentinel's; then one of the pusher's, one more
+# of the sentinel's, and one of the monitor's.
 PID, STATE, RUNNING, BEGUN, DONE, RSS = range(6)
 STARTED, DEADLINE = 6, 7  # read and written as floats: time.monotonic()
 SEAT, ORDER, CAUSE, EXIT, PEAK = 8, 9, 10, 11, 12
 REVOKED = 13
+OBEYED = BEGUN
+"""Of a pusher: the PAUSED that it heeds. Its DONE is how many jobs are leased and not settled."""
+POST = 14
+"""Which role sits there, and which of its kind."""
+RECYCLE = 15
+"""The number of the seat that is to be given to a new life, when its holder has finished what it does."""
+
+# The words of the cluster's own row, behind those of the children. PAUSED is the monitor's, the others the sentinel's.
+PHASE, RESTARTS, SENTINEL, PAUSED = range(4)
+LAUNCHED = 4  # a float: Unix time
 
 STILL_RUNNING = 0
 """Value of EXIT while the child lives. Afterwards it is the exit code + ``EXIT_OFFSET``."""
@@ -90,6 +115,8 @@ class Row:
     peak: int
     """The most resident memory (kB) that the sentinel has seen."""
     revoked: int
+    post: int
+    recycle: int
 
 
 class Scoreboard:
@@ -99,15 +126,17 @@ class Scoreboard:
         self.path = path
         self.rows = rows
         with path.open("r+b") as file:
-            self._memory = mmap.mmap(file.fileno(), rows * ROW_SIZE)
-        words = memoryview(self._memory)[: rows * WORDS_PER_ROW * WORD]
+            self._memory = mmap.mmap(file.fileno(), (rows + 1) * ROW_SIZE)
+        words = memoryview(self._memory)[: (rows + 1) * WORDS_PER_ROW * WORD]
         self._ints, self._floats = words.cast("Q"), words.cast("d")
-        self._receipts = rows * WORDS_PER_ROW * WORD
+        self._receipts = (rows + 1) * WORDS_PER_ROW * WORD
+        self._notes = self._receipts + rows * RECEIPT_SIZE
+        self._cluster = rows * WORDS_PER_ROW
 
     @classmethod
     def create(cls, path: Path, rows: int) -> Scoreboard:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        os.ftruncate(descriptor, rows * ROW_SIZE)
+        os.ftruncate(descriptor, (rows + 1) * ROW_SIZE)
         os.close(descriptor)
         return cls(path, rows)
 
@@ -122,11 +151,28 @@ class Scoreboard:
     def set(self, row: int, word: int, value: int) -> None:
         self._ints[row * WORDS_PER_ROW + word] = value
 
-    def clear(self, row: int, seat: int) -> None:
+    def cluster(self, word: int) -> int:
+        return self._ints[self._cluster + word]
+
+    def set_cluster(self, word: int, value: int) -> None:
+        self._ints[self._cluster + word] = value
+
+    @property
+    def launched(self) -> float:
+        """Unix time at which the sentinel began."""
+        return self._floats[self._cluster + LAUNCHED]
+
+    def launch(self, pid: int, moment: float) -> None:
+        """Done by the sentinel before it starts anybody."""
+        self.set_cluster(SENTINEL, pid)
+        self._floats[self._cluster + LAUNCHED] = moment
+
+    def clear(self, row: int, seat: int, post: int = 0) -> None:
         """Make a row ready for a new life; done by the sentinel before the child is started."""
         for word in range(WORDS_PER_ROW):
             self.set(row, word, 0)
         self.set(row, STATE, State.BOOTING)
+        self.set(row, POST, post)
         self.set(row, SEAT, seat)
 
     def begin(self, row: int, number: int, started: float, deadline: float, receipt: str = "") -> None:
@@ -141,6 +187,20 @@ class Scoreboard:
         self._ints[base + RUNNING] = number
         self._ints[base + STATE] = State.BUSY
         self._ints[base + BEGUN] = number
+
+    def note(self, row: int, number: int, *words: str) -> None:
+        """What people may know of job ``number``, which runs here; written by the child, read by ``noted``."""
+        text = "\n".join((str(number), *words)).encode("utf-8", "replace")[: NOTE_SIZE - 1]
+        place = self._notes + row * NOTE_SIZE
+        self._memory[place : place + len(text) + 1] = text + b"\0"
+
+    def noted(self, row: int) -> list[str] | None:
+        """The words that were noted of the running job; None while there is none, or nothing has been noted yet."""
+        place = self._notes + row * NOTE_SIZE
+        running = self.get(row, RUNNING)
+        text = self._memory[place : place + NOTE_SIZE].partition(b"\0")[0]
+        number, *words = text.decode("utf-8", "replace").split("\n")
+        return words if number == str(running) and self.get(row, RUNNING) == running else None
 
     def running_receipts(self) -> list[str]:
         """What runs in this cluster now, whoever handed it out: a new pusher must keep it leased, too."""
@@ -189,6 +249,8 @@ class Scoreboard:
             exit=None if ended == STILL_RUNNING else ended - EXIT_OFFSET,
             peak=words[PEAK],
             revoked=words[REVOKED],
+            post=words[POST],
+            recycle=words[RECYCLE],
         )
 
     def set_exit(self, row: int, code: int) -> None:

@@ -25,6 +25,15 @@ class Role(StrEnum):
     SCHEDULER = "scheduler"
 
 
+ROLES = tuple(Role)
+POST_BITS = 4
+
+
+def who_sits(post: int) -> tuple[Role, int]:
+    """Role and index from their word on the scoreboard."""
+    return ROLES[post & (1 << POST_BITS) - 1], post >> POST_BITS
+
+
 @dataclass(frozen=True, slots=True)
 class Folder:
     """The private folder of one running cluster: its scoreboard and its two sockets."""
@@ -32,6 +41,8 @@ class Folder:
     path: Path
     key: bytes
     rows: int
+    cluster: str = ""
+    """The id of this run of the cluster: a UUID."""
 
     @property
     def jobs(self) -> Address:
@@ -90,6 +101,11 @@ class Seat:
     @property
     def name(self) -> str:
         return f"{self.role} {self.index + 1}" if self.role is Role.WORKER else str(self.role)
+
+    @property
+    def post(self) -> int:
+        """Role and index as one word, for the scoreboard."""
+        return self.index << POST_BITS | ROLES.index(self.role)
 
 
 class Orders:

@@ -13,14 +13,13 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import Enum
 from multiprocessing.connection import wait
 from types import FrameType
 
 from django_cluster.cluster.crew import Crew, Slot
 from django_cluster.cluster.guard import Action
 from django_cluster.cluster.host import set_title
-from django_cluster.cluster.scoreboard import Cause, State
+from django_cluster.cluster.scoreboard import PHASE, Cause, Phase, State
 from django_cluster.cluster.seat import Role
 from django_cluster.core.settings import Settings
 
@@ -37,16 +36,6 @@ CLOSING_LIMIT = 10.0
 """Seconds for the pusher to give back, and again for the monitor to file, when the workers are gone."""
 BOOT_LOOK = 0.02
 """Seconds between two looks at children that are starting."""
-
-
-class Phase(Enum):
-    STARTING = "starting"
-    RUNNING = "running"
-    DRAINING = "draining"
-    """The scheduler, the workers and the pusher are leaving."""
-    CLOSING = "closing"
-    """The monitor files the last outcomes."""
-    STOPPED = "stopped"
 
 
 class ExitCode:
@@ -125,7 +114,7 @@ class Sentinel:
             if slot.retired:
                 self._crew.slots.remove(slot)
             elif self._wanted(slot) and now >= slot.refill_at:
-                self._crew.restarts += 1
+                self._crew.count_restart()
                 self._crew.fill(slot)
                 self._repeat_order(slot)
             return
@@ -137,6 +126,8 @@ class Sentinel:
             self._give_up(slot)
         elif verdict.action is Action.REPLACE:
             self._crew.clear_away(slot, verdict, now)
+        elif self._phase is Phase.RUNNING and slot.role is Role.WORKER:
+            self._crew.recycle(slot)
 
     def _wanted(self, slot: Slot) -> bool:
         """Whether an empty slot is to be filled. While stopping, those who settle accounts still are."""
@@ -165,18 +156,22 @@ class Sentinel:
     def _advance(self, now: float) -> None:
         """From phase to phase, when what a phase waits for has happened or its time is up."""
         if self._phase is Phase.STARTING and self._crew.ready:
-            self._phase = Phase.RUNNING
+            self._enter(Phase.RUNNING)
             logger.info("Cluster %s is running.", self._settings.name)
             self._when_running()
         elif self._phase is Phase.DRAINING:
             if self._all_gone(Role.SCHEDULER, Role.WORKER, Role.PUSHER):
-                self._phase = Phase.CLOSING
+                self._enter(Phase.CLOSING)
                 self._overdue_at = now + CLOSING_LIMIT
                 self._crew.tell_to_leave(Role.MONITOR)
             elif now >= self._overdue_at:
                 self._cut_off(now)
         elif self._phase is Phase.CLOSING and (self._all_gone(*Role) or now >= self._overdue_at):
-            self._phase = Phase.STOPPED
+            self._enter(Phase.STOPPED)
+
+    def _enter(self, phase: Phase) -> None:
+        self._phase = phase
+        self._crew.board.set_cluster(PHASE, phase)
 
     def _cut_off(self, now: float) -> None:
         """The graceful stop took too long: end the workers, then whoever still does not go."""
@@ -197,7 +192,7 @@ class Sentinel:
         if self._phase not in (Phase.STARTING, Phase.RUNNING):
             return
         logger.info("Cluster %s stops: running tasks may finish.", self._settings.name)
-        self._phase = Phase.DRAINING
+        self._enter(Phase.DRAINING)
         self._overdue_at = time.monotonic() + self._settings.crew.shutdown_timeout
         self._crew.tell_to_leave(Role.SCHEDULER, Role.PUSHER, Role.WORKER)
 

@@ -19,7 +19,7 @@ from django_cluster.cluster.scoreboard import ORDER, REVOKED, RSS, STATE, Order,
 from django_cluster.cluster.seat import Orders, Seat
 from django_cluster.cluster.window import Window
 from django_cluster.cluster.wire import Line
-from django_cluster.core.messages import Job, Outcome
+from django_cluster.core.messages import Job, Outcome, TaskHeader
 from django_cluster.core.settings import CrewSettings
 from django_cluster.lifecycle.execute import Executor
 
@@ -57,6 +57,7 @@ class Worker:
         self._reports = Line(seat.folder.reports)
         self._queue: deque[Job] = deque()
         self._asked = 0
+        self._number = 0
         self._outbox: list[Outcome] = []
         self._unfiled: dict[int, Outcome] = {}
         self._settled: list[int] = []
@@ -179,6 +180,7 @@ class Worker:
         while self._queue and len(self._unfiled) < MAX_UNFILED:
             job = self._queue.popleft()
             began = time.monotonic()
+            self._number = job.number
             self._board.begin(self._seat.row, job.number, began, 0.0, job.receipt)
             if self._board.get(self._seat.row, REVOKED) >= job.number:
                 self._hand_back([job])
@@ -205,11 +207,12 @@ class Worker:
             self._flush()
         self._age(now)
 
-    def _started(self, func: str, limit: float | None) -> None:
+    def _started(self, header: TaskHeader, limit: float | None) -> None:
         """Called by the executor when it knows the task: its deadline, and whether outcomes may wait for it."""
+        self._board.note(self._seat.row, self._number, header.id, header.name, header.func)
         if limit is not None:
             self._board.set_deadline(self._seat.row, time.monotonic() + limit)
-        if self._outbox and func not in self._quick:
+        if self._outbox and header.func not in self._quick:
             self._flush()
 
     def _hand_back(self, jobs: list[Job]) -> None:

@@ -303,6 +303,13 @@ CREW = (
         parity="New. Django-Q always forks.",
     ),
     crew("boot_timeout", seconds(), "Seconds within which a new process must be ready.", parity="New."),
+    crew(
+        "heartbeat",
+        seconds(zero=True),
+        "Seconds between two signs of life: what a cluster writes of itself for `qmonitor`, `qinfo`, `qmemory` and "
+        "the admin, and reads of what operators want. 0 = never; then it is not seen and cannot be told anything.",
+        parity="New. Django-Q writes to the cache with each `guard_cycle`, for three seconds.",
+    ),
     general(
         "error_reporter",
         reporters(),

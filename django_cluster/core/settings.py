@@ -110,6 +110,8 @@ class CrewSettings:
     shutdown_timeout: float = 25.0
     """Seconds for which a graceful stop waits for running tasks."""
     boot_timeout: float = 60.0
+    heartbeat: float = 2.0
+    """Seconds between two signs of life; 0 = none, and nobody can be told anything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

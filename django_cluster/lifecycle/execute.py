@@ -37,7 +37,7 @@ NO_LIMIT = nullcontext()
 MAX_TEXT = 64_000
 """Characters kept of a message or traceback: its beginning and its end."""
 
-Started = Callable[[str, float | None], None]
+Started = Callable[[TaskHeader, float | None], None]
 """Told the dotted path of the function and its limit in seconds, before anything of the user's runs."""
 
 
@@ -93,7 +93,7 @@ class Executor:
             return self._rejected(job, error, started_at), error
         limit = self.limit_of(header)
         if started is not None:
-            started(header.func, limit)
+            started(header, limit)
         ending = self._open_and_call(job, header, arguments, limit)
         if ending.status is OutcomeStatus.REJECTED and ending.error is not None:
             return self._rejected(job, ending.error, started_at), ending.error

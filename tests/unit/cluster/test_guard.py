@@ -53,6 +53,8 @@ def seen(
         exit=exit,
         peak=0,
         revoked=0,
+        post=0,
+        recycle=0,
     )
     return Seen(row, exit, age, young_deaths, failed_boots, rss)
 

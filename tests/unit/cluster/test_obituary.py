@@ -36,6 +36,8 @@ def row(**changes: Any) -> Row:
         exit=-9,
         peak=0,
         revoked=0,
+        post=0,
+        recycle=0,
     )
     return replace(dead, **changes)
 

@@ -46,6 +46,8 @@ def newborn(seat: int) -> Row:
         exit=None,
         peak=0,
         revoked=0,
+        post=0,
+        recycle=0,
     )
 
 

@@ -448,8 +448,8 @@ def test_the_import_of_the_function_is_inside_the_limit(tmp_path: Path, monkeypa
 def test_the_watcher_is_told_what_runs_before_it_runs() -> None:
     told: list[tuple[str, float | None]] = []
 
-    def started(func: str, limit: float | None) -> None:
-        told.append((func, limit))
+    def started(header: TaskHeader, limit: float | None) -> None:
+        told.append((header.func, limit))
 
     executor(timeout=60).run(job("tests.sample.tasks.nothing"), started)
     executor().run(job("tests.sample.tasks.nothing"), started)

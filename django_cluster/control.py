@@ -1,0 +1,84 @@
+"""What operators do: the same acts for ``qmonitor``, the admin, and programs of your own.
+
+Each act has a permission, which whoever offers it to people has to ask for: ``PERMISSIONS`` names them. ``by`` says
+who gave the order; it is shown beside it. All raise ``StoreUnavailable`` or ``BrokerError`` when a server is away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django_cluster.client import get_client
+from django_cluster.conf import load_settings
+from django_cluster.errors import ClusterError
+from django_cluster.models import Task
+from django_cluster.stores.instructions import InstructionStore, Pause
+from django_cluster.stores.status import ClusterStatus, StatusStore
+from django_cluster.tasks import requeue, resubmit
+
+__all__ = ["PERMISSIONS", "clusters", "pause", "paused", "recycle", "resume", "retry", "withdraw"]
+
+PERMISSIONS = {
+    "pause": "django_cluster.pause_queue",
+    "resume": "django_cluster.pause_queue",
+    "recycle": "django_cluster.recycle_worker",
+    "withdraw": "django_cluster.withdraw_task",
+    "retry": "django_cluster.change_task",
+}
+"""Act → the permission of Django that it needs."""
+
+
+def clusters(*, dead: bool = False) -> list[ClusterStatus]:
+    """All running clusters; with ``dead`` also those that died within the last hour without a word."""
+    return StatusStore(load_settings().results.database).all(dead=dead)
+
+
+def pause(queue: str | None = None, *, by: str = "") -> bool:
+    """From now on no cluster takes anything from the queue (None: the one that the settings name).
+
+    It holds until ``resume``, also for clusters that are started later; each obeys with its next heartbeat. What
+    has been taken is run, and sending goes on. Returns whether the queue was not paused before.
+    """
+    return _instructions().pause(queue or load_settings().queue, by)
+
+
+def resume(queue: str | None = None) -> bool:
+    """Ends a pause; whether there was one."""
+    return _instructions().resume(queue or load_settings().queue)
+
+
+def paused() -> list[Pause]:
+    """The queues that are paused, by whom, and for how long."""
+    return _instructions().paused()
+
+
+def recycle(cluster_id: str, seat: int, *, by: str = "") -> bool:
+    """Have a worker replaced when its present task has ended; whether this was not wanted before.
+
+    ``seat`` as ``ClusterStatus.workers`` names it. Raises ``ClusterError`` if nobody is there.
+    """
+    status = StatusStore(load_settings().results.database).get(cluster_id)
+    if status is None or seat not in {worker.seat for worker in status.workers}:
+        raise ClusterError("This worker is gone.")
+    return _instructions().recycle(cluster_id, seat, by)
+
+
+def withdraw(keys: Sequence[str], queue: str | None = None) -> int:
+    """Take waiting messages out of a queue, named by the keys under which its broker shows them.
+
+    Returns how many there were: what has been begun in the meantime stays. Raises ``BrokerRefused`` where the
+    broker cannot do it.
+    """
+    return get_client(queue).broker.withdraw(keys)
+
+
+def retry(task: Task) -> str:
+    """Run a finished task again: its own message where that was kept, else as a new task; returns the id."""
+    if task.payload:
+        requeue(task)
+        return task.id
+    return resubmit(task)
+
+
+def _instructions() -> InstructionStore:
+    return InstructionStore(load_settings().results.database)

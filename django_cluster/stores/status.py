@@ -1,0 +1,234 @@
+"""What every running cluster says of itself, where everybody can read it: a small row each, in the database.
+
+Not in the cache: that is usually one for each process, and whoever looks would see nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, TypeVar
+
+from django.db import router
+from django.db.models import F, QuerySet
+
+from django_cluster.models import Heartbeat, Instruction
+from django_cluster.models.clock import MICROSECONDS, DatabaseClock
+from django_cluster.stores.orm_session import Session
+
+FORGET_AFTER = 3600.0
+"""Seconds for which a cluster that has died without a word is still shown."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningTask:
+    """What a worker runs now."""
+
+    id: str
+    name: str
+    func: str
+    started: float
+    """Unix time."""
+    limit: float | None = None
+    """Seconds that it may run; None = no limit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessStatus:
+    """One process of a cluster."""
+
+    role: str
+    """``sentinel``, ``monitor``, ``pusher``, ``worker`` or ``scheduler``."""
+    index: int = 0
+    """Which of its role, from 0."""
+    seat: int = 0
+    """Names this life of it; the sentinel has none."""
+    pid: int
+    state: str
+    """``booting``, ``idle``, ``busy``, ``leaving``; of the sentinel that of the cluster."""
+    done: int = 0
+    """Of a worker: tasks that this life of it has finished."""
+    rss: int = 0
+    """Resident memory in kilobytes; 0 = unknown."""
+    cpu: float = 0.0
+    """Percent of one processor since the last heartbeat."""
+    task: RunningTask | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.role} {self.index + 1}" if self.role == "worker" else self.role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """What ended in a few seconds of the past. All durations are seconds."""
+
+    number: int
+    """Unix time divided by ``Throughput.step``."""
+    done: int = 0
+    failed: int = 0
+    wait_median: float = 0.0
+    """From being enqueued to the start."""
+    wait_high: float = 0.0
+    """The 95th percentile."""
+    run_median: float = 0.0
+    run_high: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Throughput:
+    """What a cluster has done since it was started, and lately."""
+
+    done: int = 0
+    """Runs that succeeded."""
+    failed: int = 0
+    """Runs that did not, whether they are tried again or not."""
+    retried: int = 0
+    """Runs that are followed by another one."""
+    step: int = 5
+    """Seconds of a slice."""
+    slices: tuple[Slice, ...] = ()
+    """The last minutes, oldest first; a slice in which nothing ended is left out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterStatus:
+    """One cluster at its last heartbeat."""
+
+    id: str
+    """A UUID, new with each start."""
+    name: str
+    """The site."""
+    queues: tuple[str, ...]
+    host: str
+    pid: int
+    """Of the sentinel."""
+    state: str
+    """``starting``, ``running``, ``stopping``."""
+    started_at: float
+    """Unix time, by the clock of its host, as all moments here."""
+    published_at: float
+    interval: float
+    """Seconds until it will be heard again."""
+    restarts: int = 0
+    """How often a process has been replaced."""
+    paused: tuple[str, ...] = ()
+    """Queues from which it takes nothing."""
+    held: int = 0
+    """Jobs that it has leased and not settled yet: they wait inside, run, or have just ended."""
+    unfiled: int = 0
+    """Outcomes that wait to be saved."""
+    broker: str = ""
+    """The kind of broker."""
+    versions: Mapping[str, str]
+    memory_total: int = 0
+    """Kilobytes of its host; 0 = unknown."""
+    memory_free: int = 0
+    """Kilobytes that programs can still have there."""
+    processes: tuple[ProcessStatus, ...] = ()
+    throughput: Throughput = Throughput()
+    age: float = 0.0
+    """Seconds since its last heartbeat, filled in when it is read."""
+
+    @property
+    def patience(self) -> float:
+        """Seconds of silence after which it counts as dead: three heartbeats, and some for a busy database."""
+        return 3 * self.interval + 4.0
+
+    @property
+    def alive(self) -> bool:
+        return self.age <= self.patience
+
+    @property
+    def workers(self) -> tuple[ProcessStatus, ...]:
+        return tuple(process for process in self.processes if process.role == "worker")
+
+    @property
+    def uptime(self) -> float:
+        """Seconds since its start."""
+        return max(0.0, self.published_at - self.started_at)
+
+    def to_text(self) -> str:
+        document = asdict(self)
+        del document["age"]
+        return json.dumps(document, separators=(",", ":"))
+
+    @classmethod
+    def from_text(cls, text: str, age: float = 0.0) -> ClusterStatus:
+        """Understands what older and newer versions wrote as far as it goes."""
+        document = json.loads(text)
+        document["processes"] = tuple(_process(each) for each in document.get("processes", ()))
+        throughput = _known(Throughput, document.get("throughput") or {})
+        throughput["slices"] = tuple(Slice(**_known(Slice, each)) for each in throughput.get("slices", ()))
+        document["throughput"] = Throughput(**throughput)
+        for name in ("queues", "paused"):
+            document[name] = tuple(document.get(name, ()))
+        return replace(cls(**_known(cls, document)), age=age)
+
+
+def _process(document: Mapping[str, Any]) -> ProcessStatus:
+    known = _known(ProcessStatus, document)
+    if known.get("task"):
+        known["task"] = RunningTask(**_known(RunningTask, known["task"]))
+    return ProcessStatus(**known)
+
+
+def _known(kind: type[Any], document: Mapping[str, Any]) -> dict[str, Any]:
+    names = {each.name for each in fields(kind)}
+    return {name: value for name, value in document.items() if name in names}
+
+
+class StatusStore:
+    """The heartbeats of all clusters. Every verb raises ``StoreUnavailable`` when the database cannot be used."""
+
+    def __init__(self, database: str | None = None) -> None:
+        """``database``: alias; None asks the router."""
+        self.database = database or router.db_for_write(Heartbeat)
+        self._session = Session(self.database)
+
+    def publish(self, status: ClusterStatus) -> None:
+        """One upsert. It is not worth waiting for: the next heartbeat says more."""
+        self._session.run(lambda: self._publish(status), patience=0)
+
+    def _publish(self, status: ClusterStatus) -> None:
+        document = status.to_text()
+        rows = self._rows().filter(pk=status.id)
+        if not rows.update(beat=DatabaseClock(), document=document):
+            values = {"name": status.name, "host": status.host[:255], "pid": status.pid}
+            self._rows().create(id=status.id, beat=DatabaseClock(), document=document, **values)
+
+    def all(self, *, dead: bool = False) -> list[ClusterStatus]:
+        """The living clusters by name, host and start; with ``dead`` also those that fell silent within an hour."""
+        found = self._session.read(lambda: list(self._aged(self._rows())))
+        statuses = [status for status in found if dead or status.alive]
+        return sorted(statuses, key=lambda status: (status.name, status.queues, status.host, status.started_at))
+
+    def get(self, cluster_id: str) -> ClusterStatus | None:
+        """What this cluster said last; None if it has stopped, or was never there."""
+        return self._session.read(lambda: next(self._aged(self._rows().filter(pk=cluster_id)), None))
+
+    def remove(self, cluster_id: str) -> None:
+        """The cluster has stopped."""
+        self._session.run(lambda: self._rows().filter(pk=cluster_id).delete(), patience=0)
+
+    def prune(self, older_than: float = FORGET_AFTER) -> int:
+        """Forget those that have been silent for so many seconds, and what they were told; returns how many."""
+        return self._session.run(lambda: self._prune(int(older_than * MICROSECONDS)), patience=0)
+
+    def _prune(self, silence: int) -> int:
+        silent = self._rows().filter(beat__lt=DatabaseClock() - silence)
+        instructions = Instruction._default_manager.using(self.database).filter(verb=Instruction.RECYCLE)
+        instructions.filter(given__lt=DatabaseClock() - silence).delete()
+        return silent.delete()[0]
+
+    @staticmethod
+    def _aged(rows: QuerySet[Heartbeat]) -> Iterator[ClusterStatus]:
+        aged = rows.annotate(age=DatabaseClock() - F("beat"))
+        for document, age in aged.values_list("document", "age"):
+            yield ClusterStatus.from_text(document, max(0.0, age / MICROSECONDS))
+
+    def _rows(self) -> QuerySet[Heartbeat]:
+        return Heartbeat._default_manager.using(self.database)

@@ -1,0 +1,152 @@
+"""Heartbeats and instructions on every database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from django_cluster.errors import StoreUnavailable
+from django_cluster.models import Heartbeat
+from django_cluster.models.clock import MICROSECONDS, DatabaseClock
+from django_cluster.stores.instructions import InstructionStore, Wishes
+from django_cluster.stores.status import FORGET_AFTER, StatusStore
+from tests.e2e.project import working_on
+from tests.unit.stores.test_status import STATUS
+
+
+@pytest.fixture(params=["sqlite", "postgres", "mariadb"])
+def _database(request: pytest.FixtureRequest, tmp_path: Path, django_db_blocker: Any) -> Iterator[None]:
+    """The default database of this process, with our tables."""
+    with ExitStack() as stack:
+        if request.param == "sqlite":
+            entry: dict[str, Any] = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(tmp_path / "db.sqlite3")}
+        else:
+            server, name = request.getfixturevalue(f"{request.param}_server"), f"status_{uuid4().hex}"
+            server.create_database(name)
+            stack.callback(server.drop_database, name)
+            entry = server.database(name)
+        stack.enter_context(django_db_blocker.unblock())
+        stack.enter_context(working_on(entry))
+        call_command("migrate", "django_cluster", verbosity=0)
+        yield
+
+
+@pytest.fixture
+def statuses(_database: None) -> StatusStore:
+    return StatusStore()
+
+
+@pytest.fixture
+def instructions(_database: None) -> InstructionStore:
+    return InstructionStore()
+
+
+def silence(seconds: float) -> None:
+    """All clusters have been silent for so long."""
+    Heartbeat.objects.update(beat=DatabaseClock() - int(seconds * MICROSECONDS))
+
+
+def test_the_last_word_of_each_cluster_is_kept(statuses: StatusStore) -> None:
+    other = replace(STATUS, id="another", host="db-1")
+    statuses.publish(STATUS)
+    statuses.publish(replace(STATUS, state="stopping"))
+    statuses.publish(other)
+
+    found = statuses.all()
+
+    assert [replace(each, age=0.0) for each in found] == [other, replace(STATUS, state="stopping")]
+    assert all(0 <= each.age < 60 for each in found)
+    again = statuses.get("another")
+    assert again is not None
+    assert replace(again, age=0.0) == other
+    assert statuses.get("nobody") is None
+
+
+def test_a_silent_cluster_is_dead_then_forgotten(statuses: StatusStore) -> None:
+    statuses.publish(STATUS)
+    silence(60)
+    assert statuses.all() == []
+    (dead,) = statuses.all(dead=True)
+    assert dead.age == pytest.approx(60, abs=5)
+    assert statuses.prune() == 0
+
+    silence(FORGET_AFTER + 1)
+
+    assert statuses.prune() == 1
+    assert statuses.all(dead=True) == []
+
+
+def test_a_cluster_that_stops_takes_its_row_away(statuses: StatusStore) -> None:
+    statuses.publish(STATUS)
+
+    statuses.remove(STATUS.id)
+    statuses.remove(STATUS.id)
+
+    assert statuses.all(dead=True) == []
+
+
+def test_a_heartbeat_is_one_statement_in_one_transaction(statuses: StatusStore, instructions: InstructionStore) -> None:
+    statuses.publish(STATUS)
+
+    with CaptureQueriesContext(connection) as queries:
+        statuses.publish(STATUS)
+        instructions.wishes(STATUS.id, STATUS.queues)
+
+    said = [each["sql"] for each in queries.captured_queries]
+    framing = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE")
+    assert len([sql for sql in said if not sql.startswith(framing) and "success = success" not in sql]) == 2
+
+
+def test_a_pause_is_given_once_and_seen_by_every_cluster_of_the_queue(instructions: InstructionStore) -> None:
+    assert instructions.pause("mail", "Ada")
+    assert not instructions.pause("mail", "Bob")
+    instructions.pause("reports")
+
+    assert instructions.wishes("any", ["mail", "default"]) == Wishes(paused=frozenset({"mail"}))
+    assert [(pause.queue, pause.by) for pause in instructions.paused()] == [("mail", "Ada"), ("reports", "")]
+    assert all(0 <= pause.age < 60 for pause in instructions.paused())
+    assert instructions.resume("mail")
+    assert not instructions.resume("mail")
+    assert instructions.wishes("any", ["mail"]) == Wishes()
+
+
+def test_a_seat_is_recycled_once_by_its_own_cluster(instructions: InstructionStore) -> None:
+    assert instructions.recycle("one", 7)
+    assert not instructions.recycle("one", 7)
+    instructions.recycle("one", 8)
+    instructions.recycle("other", 7)
+
+    assert instructions.wishes("one", []) == Wishes(recycle=frozenset({7, 8}))
+    instructions.fulfilled("one", frozenset({7}))
+
+    assert instructions.wishes("one", []) == Wishes(recycle=frozenset({8}))
+    assert instructions.wishes("other", []) == Wishes(recycle=frozenset({7}))
+
+
+def test_what_a_forgotten_cluster_was_told_is_forgotten_too(
+    statuses: StatusStore, instructions: InstructionStore
+) -> None:
+    instructions.recycle("gone", 7)
+    instructions.pause("mail")
+
+    statuses.prune(older_than=-60)
+
+    assert instructions.wishes("gone", ["mail"]) == Wishes(paused=frozenset({"mail"}))
+
+
+def test_a_missing_table_is_said_as_an_error_of_the_store(tmp_path: Path, django_db_blocker: Any) -> None:
+    entry = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(tmp_path / "empty.sqlite3")}
+    with django_db_blocker.unblock(), working_on(entry):
+        with pytest.raises(StoreUnavailable):
+            StatusStore().all()
+        with pytest.raises(StoreUnavailable):
+            InstructionStore().wishes("any", ["mail"])
