@@ -51,9 +51,11 @@ def _problems(cluster: str | None) -> Iterator[Problem]:
     yield from found
     if settings is not None:
         yield from _unknown_aliases(settings)
-        yield from _bad_class(settings.broker)
         yield from _shared_name(settings)
-        yield from _shared_database(settings.broker)
+        for broker in dict.fromkeys([settings.broker.alias, *settings.brokers]):
+            section = settings.brokers.get(broker, settings.broker)
+            yield from _bad_class(section)
+            yield from _shared_database(section)
 
 
 def _message(problem: Problem) -> CheckMessage:

@@ -17,7 +17,7 @@ from functools import cached_property
 
 from django.db import connections, transaction
 
-from django_cluster.brokers import open_broker
+from django_cluster.brokers import named_section, open_broker
 from django_cluster.brokers.base import Broker, Message
 from django_cluster.conf import load_settings
 from django_cluster.core.codec import Codec
@@ -59,6 +59,7 @@ class Client:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._named: dict[str, Sender] = {}
 
     @cached_property
     def broker(self) -> Broker:
@@ -81,10 +82,12 @@ class Client:
         packages: Sequence[TaskPackage],
         *,
         sync: bool | None = None,
-        broker: Broker | None = None,
+        broker: Broker | str | None = None,
         on_commit: bool | str | None = None,
     ) -> None:
         """Send, now or when the transaction is committed; or with ``sync`` run here and now.
+
+        ``broker``: another one than the cluster's, or its name in ``brokers``.
 
         Raises ``BrokerUnavailable`` within the broker's time-outs; after waiting for a commit, the ``atomic``
         block raises it. With ``sync``, the first failure is raised as it was in the task, after it was recorded.
@@ -93,13 +96,22 @@ class Client:
             for package in packages:
                 self._run_here(package)
             return
-        sender = self._sender if broker is None else Sender(self.codec, broker)
+        sender = self._sender if broker is None else self._sender_to(broker)
         messages = sender.pack(packages)  # now: later changes to the arguments are not meant, and errors belong here
-        alias = self._awaited(broker or self.broker, on_commit)
+        alias = self._awaited(sender.broker, on_commit)
         if alias is None:
             sender.put(messages)
         else:
             transaction.on_commit(SendOnCommit(sender, messages, alias), using=alias)
+
+    def _sender_to(self, broker: Broker | str) -> Sender:
+        """To a broker that is at hand, or to this cluster's queue on one that ``brokers`` names."""
+        if isinstance(broker, Broker):
+            return Sender(self.codec, broker)
+        if broker not in self._named:
+            section = named_section(self.settings.brokers, broker, self.settings.queue)
+            self._named[broker] = Sender(self.codec, open_broker(section))
+        return self._named[broker]
 
     def _awaited(self, broker: Broker, on_commit: bool | str | None) -> str | None:
         """The database for whose commit the sending has to wait, if any."""

@@ -6,6 +6,8 @@
     ├── BrokerError
     │   ├── BrokerUnavailable    the server cannot be reached (try again later)
     │   └── BrokerRefused        the server answered, and said no
+    │       ├── PayloadTooLarge  the message is larger than this broker takes
+    │       └── NotSupported     the broker cannot do what the message asks for
     ├── StoreUnavailable         the result store cannot be reached (try again later)
     ├── PackageError             a message that is not one of ours, or no longer readable
     │   ├── BadSignature         wrong key, wrong cluster name, or tampered with
@@ -52,6 +54,14 @@ class BrokerUnavailable(BrokerError):
 
 class BrokerRefused(BrokerError):
     """The broker answered, and refused."""
+
+
+class PayloadTooLarge(BrokerRefused):
+    """The message is larger than this broker takes."""
+
+
+class NotSupported(BrokerRefused):
+    """The broker cannot do what the message asks for."""
 
 
 class StoreUnavailable(ClusterError):

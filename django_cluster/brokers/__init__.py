@@ -6,13 +6,16 @@ that nobody needs the client library of a server that he does not use.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib import import_module
 
 from django.core.exceptions import ImproperlyConfigured
 
 from django_cluster.brokers.base import Broker
 from django_cluster.core.settings import BrokerSettings
-from django_cluster.errors import NotAvailableYet
+from django_cluster.errors import NotAvailableYet, NotSupported
 
 ADAPTERS = {
     "memory": "django_cluster.brokers.memory.MemoryBroker",
@@ -33,6 +36,14 @@ def open_broker(section: BrokerSettings) -> Broker:
     return broker_class(section.kind)(section)
 
 
+def named_section(brokers: Mapping[str, BrokerSettings], alias: str, queue: str) -> BrokerSettings:
+    """A queue on the server that ``brokers`` calls so; raises ``NotSupported`` for a name that is not there."""
+    if alias not in brokers:
+        known = ", ".join(map(repr, sorted(brokers))) or "none"
+        raise NotSupported(f"There is no broker named {alias!r} in brokers; known: {known}.")
+    return replace(brokers[alias], queue=queue)
+
+
 def broker_class(kind: str) -> type[Broker]:
     """The class behind a name of ``ADAPTERS`` or behind a dotted path."""
     if kind in RESERVED:
@@ -44,6 +55,14 @@ def broker_class(kind: str) -> type[Broker]:
     if not (isinstance(found, type) and issubclass(found, Broker)):
         raise ImproperlyConfigured(f"{path} is not a subclass of django_cluster.brokers.base.Broker.")
     return found
+
+
+def needs_waiting_room(section: BrokerSettings) -> bool:
+    """Whether somebody has to look after tasks that this broker cannot delay for long enough."""
+    try:
+        return broker_class(section.kind).capabilities.longest_delay < math.inf
+    except (ImproperlyConfigured, NotAvailableYet):
+        return False  # whoever opens it will say so
 
 
 def _names() -> str:

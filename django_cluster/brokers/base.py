@@ -7,6 +7,7 @@ into ``BrokerUnavailable`` (try again later) or ``BrokerRefused`` (do not); nobo
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ class Message:
     """-100 to 100; higher goes first, equals go in the order of enqueueing."""
     not_before: float | None = None
     """Unix time before which it may not be lent."""
+    attempts: int = 0
+    """How often it was lent before it came here, by another broker; the count goes on from there."""
 
 
 class Delivery(NamedTuple):
@@ -65,18 +68,35 @@ class QueueSize:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What an adapter can do. The rest is refused or emulated above the port, and always said."""
+    """What an adapter can do. The rest is refused or emulated above the port (see ``brokers.limits``), and always
+    said: the page of brokers in the reference grows from these words."""
 
     bulk: int = 1000
     """The most messages in one call."""
     priority: bool = True
     delay: bool = True
+    max_delay: float | None = None
+    """Seconds of the longest ``not_before`` that the server keeps by itself; None = any."""
+    max_payload: int | None = None
+    """Bytes of the largest payload; None = more than anybody should send."""
     peek: bool = True
     withdraw: bool = False
     """A message that waits can be taken out by its key."""
     counts_attempts: bool = True
     blocking: bool = False
     """``lease`` sleeps in the server until something comes, instead of asking again and again."""
+
+    @property
+    def longest_delay(self) -> float:
+        """Seconds; 0 for a server that delays nothing, infinity for one that delays anything."""
+        if not self.delay:
+            return 0.0
+        return math.inf if self.max_delay is None else self.max_delay
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is anything that a message may ask for in vain."""
+        return not self.priority or self.max_payload is not None or self.longest_delay < math.inf
 
 
 class Broker(ABC):

@@ -102,7 +102,7 @@ class MemoryBroker(Broker):
         with queue.changed:
             now = self._clock()
             for message in messages:
-                entry = _Entry(message.payload, message.priority, str(next(queue.numbers)))
+                entry = _Entry(message.payload, message.priority, str(next(queue.numbers)), message.attempts)
                 if message.not_before is not None and message.not_before > now:
                     queue.delay(entry, message.not_before)
                 else:

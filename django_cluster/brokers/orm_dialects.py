@@ -66,7 +66,7 @@ class Dialect:
         params: list[str | int] = []
         for message in messages:
             due = delayed_until(message)
-            rows.append(f"(%s, %s, {self.now if due is None else due}, %s, 0, FALSE, 0, %s)")
+            rows.append(f"(%s, %s, {self.now if due is None else due}, %s, 0, FALSE, {message.attempts}, %s)")
             params += [queue, -message.priority if due is None else PARKED, message.priority, message.payload]
         columns = "queue, lane, due, priority, lease_number, leased, attempts, payload"
         cursor.execute(self.announced(f"INSERT INTO {self.table} ({columns}) VALUES {', '.join(rows)}", queue), params)
@@ -145,13 +145,14 @@ class PostgreSQL(Dialect):
         statement = (
             f"INSERT INTO {self.table} (queue, lane, due, priority, lease_number, leased, attempts, payload)"
             f" SELECT %s::varchar, CASE WHEN due IS NULL THEN -priority ELSE {PARKED} END,"
-            f" COALESCE(due, {self.now}), priority, 0, FALSE, 0, payload"
-            " FROM unnest(%s::smallint[], %s::bigint[], %s::text[]) WITH ORDINALITY"
-            " AS given(priority, due, payload, place) ORDER BY place"
+            f" COALESCE(due, {self.now}), priority, 0, FALSE, attempts, payload"
+            " FROM unnest(%s::smallint[], %s::bigint[], %s::integer[], %s::text[]) WITH ORDINALITY"
+            " AS given(priority, due, attempts, payload, place) ORDER BY place"
         )
         columns = (
             number_array([message.priority for message in messages]),
             text_array([None if (due := delayed_until(message)) is None else str(due) for message in messages]),
+            number_array([message.attempts for message in messages]),
             text_array([message.payload for message in messages]),
         )
         cursor.execute(self.announced(statement, queue), [queue, *columns])

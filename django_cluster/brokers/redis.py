@@ -151,7 +151,7 @@ def enqueue_calls(messages: Sequence[Message]) -> Iterator[list[str]]:
     groups: dict[str, list[str]] = {}
     sizes: dict[str, int] = {}
     for message in messages:
-        entry = f"{message.priority}:0:{message.payload}"
+        entry = f"{message.priority}:{message.attempts}:{message.payload}"
         due = message.not_before if message.not_before is not None and message.not_before > moment else None
         head = "" if due is not None else str(message.priority)
         call = groups.get(head)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import faulthandler
 import logging
+import math
 import os
 import signal
 import time
@@ -21,6 +22,7 @@ from django.db import DatabaseError, InterfaceError, connections
 
 from django_cluster.brokers import open_broker
 from django_cluster.brokers.base import Broker
+from django_cluster.brokers.limits import waiting_room
 from django_cluster.cluster.host import die_with_parent, pin, set_title
 from django_cluster.cluster.hygiene import PASSED_OVER, Hygiene, end_transactions, pass_over
 from django_cluster.cluster.inherited import lay_aside
@@ -41,6 +43,7 @@ from django_cluster.database import close_if_stale
 from django_cluster.errors import BrokerError
 from django_cluster.lifecycle.announce import announce
 from django_cluster.lifecycle.execute import Executor
+from django_cluster.lifecycle.moving import Mover
 from django_cluster.lifecycle.record import Recorder, run_hook
 from django_cluster.lifecycle.reporters import Reporters
 from django_cluster.lifecycle.send import Router
@@ -173,11 +176,12 @@ def reporters_of(settings: Settings, worker: str) -> Reporters:
 
 def scheduler_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orders) -> None:
     broker = open_broker(settings.broker)
+    held = Mover(waiting_room(settings.broker), broker) if broker.capabilities.longest_delay < math.inf else None
     scheduler = Scheduler(
         settings.schedule,
         queue=settings.queue,
         site=settings.queue == settings.name,
-        send=Router(Codec(settings.signing), broker).send,
+        send=Router(Codec(settings.signing), broker, settings.brokers).send,
         database=settings.results.database,
         broker_database=broker.database,
     )
@@ -185,7 +189,10 @@ def scheduler_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Or
     board.set(seat.row, STATE, State.IDLE)
     while not orders.leave:
         try:
-            pause = scheduler.tick()
+            pause = scheduler.tick() if settings.schedule.enabled else settings.schedule.interval
+            if held is not None:
+                held.move_due()
+                pause = min(pause, settings.schedule.interval)
             outage.over()
         except (DatabaseError, InterfaceError, BrokerError) as error:
             outage.failed(error)

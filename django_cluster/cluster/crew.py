@@ -20,6 +20,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from django_cluster.brokers import needs_waiting_room
 from django_cluster.cluster.entry import enter, preload
 from django_cluster.cluster.guard import YOUNG, Seen, Verdict, judge
 from django_cluster.cluster.host import oom_kills, resident_kilobytes, share_of_cpus, usable_cpus
@@ -72,7 +73,8 @@ class Crew:
     restarts: int = 0
 
     def __post_init__(self) -> None:
-        counts = {Role.WORKER: self.settings.crew.workers, Role.SCHEDULER: int(self.settings.schedule.enabled)}
+        scheduling = self.settings.schedule.enabled or needs_waiting_room(self.settings.broker)
+        counts = {Role.WORKER: self.settings.crew.workers, Role.SCHEDULER: int(scheduling)}
         self.slots = [Slot(role, index) for role in START_ORDER for index in range(counts.get(role, 1))]
         self._context: Any = multiprocessing.get_context(self.settings.crew.start_method)
         self._forks = self.settings.crew.start_method == "fork"

@@ -20,6 +20,8 @@ renamed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -50,6 +52,9 @@ SCHEMES = {
 RENAMED_KEYWORDS = {"charset": "encoding", "errors": "encoding_errors"}
 """What Django-Q's documentation told people to write → what redis-py calls it now."""
 
+DEFAULT_NAME = "default"
+"""The broker of this name in ``brokers`` is the one of the cluster, unless it says otherwise."""
+
 LATER_SCHEMES = frozenset({"redis+sentinel", "redis+cluster"})
 LATER_KEYWORDS = frozenset({"sentinels", "master", "sentinel_master", "cluster"})
 
@@ -59,6 +64,8 @@ class Choice(NamedTuple):
 
     kind: str
     options: Mapping[str, Any]
+    alias: str = ""
+    """Its name in ``brokers``, if it was chosen by that."""
 
     @property
     def available(self) -> bool:
@@ -85,12 +92,18 @@ def _url(value: Any, kind: str | None = None) -> Choice:
     known = [scheme for scheme, each in SCHEMES.items() if kind in (None, each)]
     scheme = scheme_of(value)
     if scheme not in known:
-        raise Unfit(f"has an unknown scheme; known are {', '.join(known)}.")
+        raise Unfit(f"has an unknown scheme{did_you_mean(scheme, known)}; known are {', '.join(known)}.")
     try:
         urlsplit(value).port  # noqa: B018  reading it checks it
     except ValueError:
         raise Unfit("is a URL that cannot be read.") from None
     return _of_url(SCHEMES[scheme], value)
+
+
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """A piece for the middle of a sentence; nothing where nothing is near."""
+    near = get_close_matches(name[:100], known, n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def _of_url(kind: str, url: str) -> Choice:
@@ -155,16 +168,35 @@ SELECTORS: Mapping[str, Kind] = {
 """The settings that choose a broker by being there."""
 
 
-def choose(layers: Sequence[Mapping[str, Any]], values: Mapping[str, Any], found: list[Problem]) -> Choice:
+def choose(
+    layers: Sequence[Mapping[str, Any]],
+    values: Mapping[str, Any],
+    found: list[Problem],
+    named: Mapping[str, Choice] = MappingProxyType({}),
+    *,
+    path: str = "broker",
+) -> Choice:
     """The broker that the settings mean; without any, the default database.
+
+    ``named``: those of ``brokers``, any of which ``broker`` may name. ``path``: where ``broker`` is written.
 
     The first layer that speaks of brokers decides: a ``redis`` in the environment is no second broker beside
     an ``orm`` in ``Q_CLUSTER``. ``values`` holds what the layers say of each key, converted.
     """
     deciding = next((layer for layer in layers if _mentioned(layer) or layer.get("broker") is not None), {})
+    if (alias := _alias_in(deciding, named)) is not None:
+        return named[alias]
     keys = _mentioned(deciding) or list(SELECTORS)
     choices = {key: values[key] for key in keys if key in values}
     wanted = values.get("broker")
+    if wanted is not None and wanted not in KINDS:
+        if wanted not in named:  # else an upper layer names it, and a lower one decides
+            known = [*KINDS, *named]
+            sentence = f"{path} is {wanted!r}, neither a kind nor a name in brokers{did_you_mean(wanted, known)}."
+            found.append(Problem(problems.BAD_VALUE, "broker", sentence, f"Known: {', '.join(known)}."))
+        elif _mentioned(deciding):
+            found.append(_two_brokers([*_mentioned(deciding), f"brokers[{wanted!r}]"]))
+        wanted = None
     fitting = {key: each for key, each in choices.items() if wanted in (None, each.kind)}
     if len(fitting) > 1:
         found.append(_two_brokers(list(fitting)))
@@ -173,6 +205,14 @@ def choose(layers: Sequence[Mapping[str, Any]], values: Mapping[str, Any], found
         found.append(Problem(problems.OTHER_BROKER, "broker", sentence))
     choice = next(iter(fitting.values()), None) or with_defaults(wanted or "orm")
     return Choice(choice.kind, {**choice.options, **_companions(choice.kind, values)})
+
+
+def _alias_in(deciding: Mapping[str, Any], named: Mapping[str, Choice]) -> str | None:
+    """The name in ``brokers`` that is meant; ``default`` is meant where nothing is said at all."""
+    if _mentioned(deciding):
+        return None
+    alias = deciding.get("broker") or DEFAULT_NAME
+    return alias if isinstance(alias, str) and alias in named else None
 
 
 def _mentioned(layer: Mapping[str, Any]) -> list[str]:

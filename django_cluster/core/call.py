@@ -111,8 +111,15 @@ def _moment(value: datetime | float) -> float:
 def _short_text(value: object) -> str:
     text = str(value)
     if len(text) > MAX_NAME:
-        raise ValueError(f"A group or cluster name has at most {MAX_NAME} characters; this one has {len(text)}.")
+        raise ValueError(
+            f"The name of a group, cluster or broker has at most {MAX_NAME} characters; this one has {len(text)}."
+        )
     return text
+
+
+def _alias(value: object) -> str | None:
+    """A name of ``brokers`` travels with the task; a broker that is at hand is used by whoever sends."""
+    return _short_text(value) if isinstance(value, str) else None
 
 
 def _cached(value: bool | int) -> bool | int:
@@ -153,6 +160,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "ack_failure": bool,
     "timeout": _timeout,
     "cluster": _short_text,
+    "broker": _alias,
     "max_attempts": _attempts,
     "retry_delay": _duration,
     "retry_on": _exceptions,

@@ -46,6 +46,8 @@ class TaskOptions:
     """Unix time before which the task may not run."""
     cluster: str | None = None
     """The cluster (queue) that is to run it."""
+    broker: str | None = None
+    """The name, in ``brokers``, of the broker through which it goes."""
 
     def to_wire(self) -> dict[str, Any]:
         """The options that differ from their defaults."""

@@ -88,9 +88,9 @@ CLUSTER = (
 BROKER = (
     broker(
         "broker",
-        choice(*KINDS),
-        "The kind of broker, if that is not clear from the settings below: because two are there, or none. "
-        "`memory` lives in one process: for tests.",
+        text(),
+        "Which broker, if that is not clear from the settings below: a name in `brokers`, or a kind, because two are "
+        f"there, or none. The kinds: {', '.join(KINDS)}. `memory` lives in one process: for tests.",
         field="",
         parity="New.",
     ),
@@ -132,7 +132,9 @@ BROKER = (
     general(
         "brokers",
         mapping_of_mappings("a dict of names and dicts with the settings of one broker each"),
-        f"Further brokers, for tasks that name one. {NOT_AVAILABLE}",
+        "Brokers by name. A task chooses one with `broker='name'`, a cluster with the setting `broker`, or with "
+        "`qcluster --broker name`. The one called `default`, if there is one, is the broker of the cluster, unless "
+        "another is chosen.",
         default_words="none",
         secret=True,
         parity="New.",

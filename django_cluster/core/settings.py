@@ -22,6 +22,8 @@ class BrokerSettings:
     name: str = "default"
     """The site: the prefix of every key on a shared server."""
     queue: str = "default"
+    alias: str = ""
+    """Its name in ``brokers``; empty for the broker of the cluster itself."""
     lease: float = 60.0
     """Seconds for which a message is lent (``retry``)."""
     bulk: int = 500

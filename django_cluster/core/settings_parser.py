@@ -93,12 +93,16 @@ def review(mapping: Any, surroundings: Surroundings) -> Review:
     layers = _layers(mapping, surroundings, found)
     values = fit_values(layers, found)
     values |= _names(values, surroundings)
-    choice = choose([layer.values for layer in layers], values, found)
-    brokers = dict(_named_brokers(values, found))
+    named = dict(_named_choices(values, found))
+    choice = choose(
+        [layer.values for layer in layers], values, found, {name: each for name, (each, _) in named.items()}
+    )
     found.extend(_doubts(values, choice, surroundings))
     if any(problem.is_error for problem in found):
         return Review(None, tuple(found))
-    return Review(_settings(values, choice, brokers, surroundings), tuple(found))
+    brokers = {name: _broker_settings(own, each) for name, (each, own) in named.items()}
+    own = named[choice.alias][1] if choice.alias else values
+    return Review(_settings(values, _broker_settings(own, choice), brokers, surroundings), tuple(found))
 
 
 def _layers(mapping: Any, surroundings: Surroundings, found: list[Problem]) -> list[Layer]:
@@ -135,8 +139,10 @@ def _names(values: Mapping[str, Any], surroundings: Surroundings) -> dict[str, s
     return {"name": name, "queue": surroundings.cluster or values.get("queue", name)}
 
 
-def _named_brokers(values: Mapping[str, Any], found: list[Problem]) -> Iterator[tuple[str, BrokerSettings]]:
-    """The brokers that tasks may ask for by name; each holds settings of the broker section only."""
+def _named_choices(
+    values: Mapping[str, Any], found: list[Problem]
+) -> Iterator[tuple[str, tuple[Choice, Mapping[str, Any]]]]:
+    """The brokers that have a name, and the values for each; there are only settings of the broker section."""
     for name, settings in values.get("brokers", {}).items():
         layer = layer_of(settings, f"brokers[{name!r}].", found)
         for key in layer.values:
@@ -144,7 +150,11 @@ def _named_brokers(values: Mapping[str, Any], found: list[Problem]) -> Iterator[
                 sentence = f"{layer.paths[key]} is not a setting of a broker."
                 found.append(Problem(problems.UNKNOWN_KEY, layer.paths[key], sentence))
         own = fit_values([layer], found)
-        yield name, _broker_settings({**values, **own}, choose([layer.values], own, found))
+        choice = choose([layer.values], own, found)._replace(alias=name)
+        if not choice.available:
+            sentence = f"The broker {choice.kind!r} is not available yet."
+            found.append(Problem(problems.NOT_AVAILABLE, f"brokers[{name!r}]", sentence))
+        yield name, (choice, {**values, **own})
 
 
 def _doubts(values: Mapping[str, Any], choice: Choice, surroundings: Surroundings) -> Iterator[Problem]:
@@ -158,8 +168,6 @@ def _doubts(values: Mapping[str, Any], choice: Choice, surroundings: Surrounding
         yield Problem(problems.BAD_VALUE, "cluster", f"The name of the cluster must be {queue_name().words}.")
     if not choice.available:
         yield Problem(problems.NOT_AVAILABLE, "broker", f"The broker {choice.kind!r} is not available yet.")
-    if values.get("brokers"):
-        yield Problem(problems.NOT_AVAILABLE, "brokers", "Choosing among several brokers is not available yet.")
     if values.get("time_zone") and surroundings.time_zone is None:
         yield Problem(problems.NO_TIME_ZONES, "time_zone", "time_zone has no effect while USE_TZ is False.")
     workers, cpus = values.get("workers") or 0, _cpus(surroundings)
@@ -173,7 +181,10 @@ def _cpus(surroundings: Surroundings) -> int:
 
 
 def _settings(
-    values: Mapping[str, Any], choice: Choice, brokers: Mapping[str, BrokerSettings], surroundings: Surroundings
+    values: Mapping[str, Any],
+    broker: BrokerSettings,
+    brokers: Mapping[str, BrokerSettings],
+    surroundings: Surroundings,
 ) -> Settings:
     """The sections, with what is computed where nothing was given."""
     crew = _section("crew", values)
@@ -187,7 +198,7 @@ def _settings(
     whole["reporters"] = MaskedMapping(values.get("error_reporter"))
     return Settings(
         **whole,
-        broker=_broker_settings(values, choice),
+        broker=broker,
         signing=SigningSettings(**_section("signing", values), **keys),
         results=ResultSettings(**_section("results", values)),
         delivery=DeliverySettings(**(delay | _section("delivery", values))),
@@ -199,7 +210,11 @@ def _settings(
 def _broker_settings(values: Mapping[str, Any], choice: Choice) -> BrokerSettings:
     names = {key: values[key] for key in OWN_NAMES}
     return BrokerSettings(
-        kind=choice.kind, options=MaskedMapping(choice.options), **names, **_section("broker", values)
+        kind=choice.kind,
+        options=MaskedMapping(choice.options),
+        alias=choice.alias,
+        **names,
+        **_section("broker", values),
     )
 
 

@@ -207,11 +207,8 @@ def _options(row: Schedule, given: Any) -> tuple[TaskOptions, str | None]:
     options = {"group": row.name or str(row.pk), **given}
     cluster = row.cluster or options.get("cluster") or options.pop("broker_name", None)
     options |= {"cluster": cluster, "hook": row.hook or options.get("hook")}
-    for name in ("sync", "broker"):
-        if options.get(name):
-            raise ValueError(
-                f"A schedule always sends its tasks to the cluster: the option {name!r} means nothing here."
-            )
+    if options.get("sync"):
+        raise ValueError("A schedule always sends its tasks to the cluster: the option 'sync' means nothing here.")
     _, options = part({"q_options": options})
     return build_options(options), options.get("task_name")
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from django_cluster.brokers import named_section, open_broker
 from django_cluster.brokers.base import Broker, Message
+from django_cluster.brokers.limits import Postbox
 from django_cluster.core.codec import Codec
 from django_cluster.core.messages import TaskPackage
+from django_cluster.core.settings import BrokerSettings
 from django_cluster.lifecycle.announce import announce
 from django_cluster.signals import pre_enqueue
 
@@ -17,12 +20,14 @@ class Sender:
 
     def __init__(self, codec: Codec, broker: Broker) -> None:
         self._codec = codec
-        self._broker = broker
+        self._postbox = Postbox(broker)
+        self.broker = broker
 
     def send(self, packages: Sequence[TaskPackage]) -> None:
         """In as few round trips as the broker allows; up to ``capabilities.bulk`` messages all or none.
 
-        Raises ``NotSerializable`` before anything is sent, ``BrokerUnavailable`` and ``BrokerRefused``.
+        Raises ``NotSerializable``, ``NotSupported`` and ``PayloadTooLarge`` before anything is sent,
+        ``BrokerUnavailable`` and ``BrokerRefused``.
         """
         self.put(self.pack(packages))
 
@@ -31,11 +36,12 @@ class Sender:
         if pre_enqueue.receivers:
             for package in packages:
                 announce(pre_enqueue, task=package)
-        return [self._message(package) for package in packages]
+        messages = [self._message(package) for package in packages]
+        self._postbox.check(messages)
+        return messages
 
     def put(self, messages: Sequence[Message]) -> None:
-        for chunk in chunks(messages, self._broker.capabilities.bulk):
-            self._broker.enqueue(chunk)
+        self._postbox.put(messages)
 
     def _message(self, package: TaskPackage) -> Message:
         options = package.header.options
@@ -43,28 +49,31 @@ class Sender:
 
 
 class Router:
-    """Sends each package to the queue that it names, on one and the same server."""
+    """Sends each package to the queue and the broker that it names, by default to those of the cluster."""
 
-    def __init__(self, codec: Codec, broker: Broker) -> None:
+    def __init__(self, codec: Codec, broker: Broker, brokers: Mapping[str, BrokerSettings] | None = None) -> None:
+        """``brokers``: ``Settings.brokers``, for tasks that ask for one by its name."""
         self._codec = codec
         self._broker = broker
-        self._senders = {broker.queue: Sender(codec, broker)}
+        self._brokers = brokers or {}
+        self._senders = {("", broker.queue): Sender(codec, broker)}
 
     def send(self, packages: Sequence[TaskPackage]) -> None:
         """As ``Sender.send``; the packages of one queue stay together and in their order."""
-        by_queue: dict[str, list[TaskPackage]] = {}
+        by_place: dict[tuple[str, str], list[TaskPackage]] = {}
         for package in packages:
-            by_queue.setdefault(package.header.options.cluster or self._broker.queue, []).append(package)
-        for queue, group in by_queue.items():
-            self._sender_of(queue).send(group)
+            options = package.header.options
+            by_place.setdefault((options.broker or "", options.cluster or self._broker.queue), []).append(package)
+        for (alias, queue), group in by_place.items():
+            self._sender_of(alias, queue).send(group)
 
-    def _sender_of(self, queue: str) -> Sender:
-        if queue not in self._senders:
-            section = replace(self._broker.settings, queue=queue)
-            self._senders[queue] = Sender(self._codec, type(self._broker)(section))
-        return self._senders[queue]
+    def _sender_of(self, alias: str, queue: str) -> Sender:
+        place = alias, queue
+        if place not in self._senders:
+            self._senders[place] = Sender(self._codec, self._open(alias, queue))
+        return self._senders[place]
 
-
-def chunks(messages: Sequence[Message], size: int) -> Iterable[Sequence[Message]]:
-    """``messages`` in pieces of at most ``size``."""
-    return (messages[start : start + size] for start in range(0, len(messages), size))
+    def _open(self, alias: str, queue: str) -> Broker:
+        if alias:
+            return open_broker(named_section(self._brokers, alias, queue))
+        return type(self._broker)(replace(self._broker.settings, queue=queue))

@@ -129,6 +129,15 @@ class BrokerContract:
 
         assert payloads(broker.lease(10)) == ["urgent a", "urgent b", "high", "a", "b", "low"]
 
+    def test_attempts_at_an_earlier_broker_are_counted_on(self, broker: Broker) -> None:
+        self.needs(broker, "counts_attempts")
+        broker.enqueue([Message("moved", attempts=3)])
+        broker.enqueue([Message("moved too", attempts=1), Message("new")])
+
+        numbers = {each.payload: each.attempt for each in lease_all(broker, 3)}
+
+        assert numbers == {"moved": 4, "moved too": 2, "new": 1}
+
     def test_equal_payloads_are_different_messages(self, broker: Broker) -> None:
         broker.enqueue(messages("same", "same"))
         if broker.capabilities.delay:

@@ -24,8 +24,8 @@ from django_cluster import (
 from django_cluster.brokers import memory
 from django_cluster.client import get_client
 from django_cluster.core.messages import TaskPackage
-from django_cluster.errors import NotAvailableYet, NotFinished, UnknownFunction
-from django_cluster.models import Failure, Success, Task
+from django_cluster.errors import NotAvailableYet, NotFinished, NotSupported, UnknownFunction
+from django_cluster.models import Failure, QueuedTask, Success, Task
 from django_cluster.signals import post_execute, pre_enqueue
 from django_cluster.tasks import fetch_cached, resubmit, result_cached
 from tests.sample import hooks, tasks
@@ -97,6 +97,31 @@ def test_a_task_goes_to_the_cluster_it_names() -> None:
 
     assert (queue_size(), get_client("other").broker.size().ready) == (0, 1)
     assert sent("other")[0].header.options.cluster == "other"
+
+
+def test_a_task_goes_through_the_broker_it_names(settings: Any) -> None:
+    settings.Q_CLUSTER = {**settings.Q_CLUSTER, "brokers": {"audit": {"orm": "default"}}}
+
+    async_task(tasks.nothing, broker="audit")
+    async_task(tasks.nothing, q_options={"broker": "audit", "cluster": "other"})
+
+    assert queue_size() == 0
+    assert [row.queue for row in QueuedTask.objects.order_by("id")] == ["tests", "other"]
+    (first, _) = [get_client().codec.loads(row.payload) for row in QueuedTask.objects.order_by("id")]
+    assert first.header.options.broker == "audit"
+
+
+def test_a_broker_that_is_not_configured_is_refused_at_the_door() -> None:
+    with pytest.raises(NotSupported, match="'audit'"):
+        async_task(tasks.nothing, broker="audit")
+
+    assert queue_size() == 0
+
+
+def test_a_broker_at_hand_does_not_travel() -> None:
+    async_task(tasks.nothing, broker=get_client("other").broker)
+
+    assert sent("other")[0].header.options.broker is None
 
 
 def test_a_task_may_wait(clock: Any) -> None:

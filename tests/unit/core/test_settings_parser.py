@@ -380,10 +380,50 @@ class TestBroker:
             {"sqs": {}},
             {"broker_url": "redis+sentinel://h/m"},
             {"redis": {"sentinels": [("h", 1)]}},
-            {"brokers": {"audit": {"orm": "default"}}},
+            {"brokers": {"audit": {"sqs": {}}}},
         ]
 
         assert [ids(each) for each in later] == [["W002"]] * 4
+
+    def test_a_broker_may_be_chosen_among_those_that_have_names(self) -> None:
+        named = {"audit": {"redis": "redis://h", "bulk": 7}, "quick": {"broker": "memory"}}
+
+        chosen = read({"broker": "audit", "brokers": named})
+        assert (chosen.broker.kind, chosen.broker.bulk, chosen.broker.alias) == ("redis", 7, "audit")
+        assert chosen.broker == chosen.brokers["audit"]
+        assert read({"brokers": named}).broker.kind == "orm"
+
+    def test_the_broker_named_default_is_that_of_the_cluster(self) -> None:
+        named = {"default": {"redis": "redis://h"}, "audit": {"orm": "default"}}
+
+        assert read({"brokers": named}).broker.alias == "default"
+        assert read({"brokers": named, "broker": "audit"}).broker.kind == "orm"
+        assert read({"brokers": named, "orm": "default"}).broker.alias == ""
+
+    def test_an_alternative_cluster_may_choose_another_of_them(self) -> None:
+        written = {
+            "redis": "redis://h",
+            "brokers": {"audit": {"orm": "audit"}},
+            "ALT_CLUSTERS": {"books": {"broker": "audit"}},
+        }
+
+        assert read(written, cluster="books").broker.options == {"alias": "audit"}
+        assert read(written, cluster="books").broker.queue == "books"
+        assert read(written).broker.kind == "redis"
+
+    def test_a_broker_that_nobody_named_is_a_problem_which_tells_the_nearest(self) -> None:
+        (problem,) = problems({"broker": "audti", "brokers": {"audit": {"orm": "default"}}})
+
+        assert problem.id == "E003"
+        assert "'audit'" in problem.sentence
+
+    def test_a_named_broker_beside_another_is_one_too_many(self) -> None:
+        assert ids({"broker": "audit", "orm": "default", "brokers": {"audit": {"redis": {}}}}) == ["E004"]
+
+    def test_an_unknown_scheme_names_the_nearest(self) -> None:
+        (problem,) = problems({"broker_url": "reddis://h"})
+
+        assert "did you mean 'redis'?" in problem.sentence
 
     @pytest.mark.parametrize(
         "mapping",

@@ -9,11 +9,12 @@ import pytest
 
 from django_cluster.brokers import memory
 from django_cluster.brokers.base import Capabilities, Message
+from django_cluster.brokers.limits import chunks
 from django_cluster.brokers.memory import MemoryBroker
 from django_cluster.core.codec import Codec
 from django_cluster.core.messages import TaskHeader, TaskOptions, TaskPackage
 from django_cluster.errors import NotSerializable
-from django_cluster.lifecycle.send import Sender, chunks
+from django_cluster.lifecycle.send import Sender
 from django_cluster.signals import SENDER, pre_enqueue
 from tests.conftest import make_settings
 

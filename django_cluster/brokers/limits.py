@@ -1,0 +1,97 @@
+"""What a broker cannot do by itself: refused with a sentence, or done for it.
+
+Priorities and large payloads are refused before anything is sent. A delay that is longer than the server keeps is
+kept for it in the *waiting room*: a queue of the database with a name of its own. The scheduler of a cluster that
+works on the queue moves what has become due (``lifecycle/moving.py``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from django_cluster.brokers.base import Broker, Message
+from django_cluster.core.settings import BrokerSettings
+from django_cluster.core.values import LONGEST_NAME
+from django_cluster.errors import NotSupported, PayloadTooLarge
+
+
+class Postbox:
+    """Takes any messages for one queue: refuses what the broker cannot do, and keeps what it cannot delay."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.broker = broker
+        self._limited = broker.capabilities.limited
+        self._room: Broker | None = None
+
+    def check(self, messages: Sequence[Message]) -> None:
+        """Raises ``NotSupported`` or ``PayloadTooLarge``, so that nothing is sent where something cannot be."""
+        if self._limited:
+            check(messages, self.broker)
+
+    def put(self, messages: Sequence[Message]) -> None:
+        """In as few round trips as the broker allows; up to ``capabilities.bulk`` messages all or none."""
+        if self._limited:
+            messages, late = parted(messages, self.broker.capabilities.longest_delay, time.time())
+            self._keep(late)
+        for chunk in chunks(messages, self.broker.capabilities.bulk):
+            self.broker.enqueue(chunk)
+
+    def _keep(self, messages: Sequence[Message]) -> None:
+        """Until they are due."""
+        if messages:
+            self._room = self._room or waiting_room(self.broker.settings)
+            self._room.enqueue(messages)
+
+
+def chunks(messages: Sequence[Message], size: int) -> Iterable[Sequence[Message]]:
+    """``messages`` in pieces of at most ``size``."""
+    return (messages[start : start + size] for start in range(0, len(messages), size))
+
+
+def check(messages: Sequence[Message], broker: Broker) -> None:
+    """Raises ``NotSupported`` or ``PayloadTooLarge`` for the first message that this broker cannot take."""
+    able, name = broker.capabilities, type(broker).__name__
+    if not able.priority and (urgent := next((each for each in messages if each.priority), None)):
+        raise NotSupported(
+            f"{name} has no priorities, and the task asks for {urgent.priority}: "
+            "use a queue of its own for what is urgent, or another broker."
+        )
+    if able.max_payload is None:
+        return
+    size = max((len(message.payload) for message in messages), default=0)
+    if size > able.max_payload:
+        raise PayloadTooLarge(
+            f"The task has {size} bytes when it is packed, and {name} takes {able.max_payload}: "
+            "pass a reference to large data instead of the data, or set compress."
+        )
+
+
+def parted(messages: Sequence[Message], longest_delay: float, now: float) -> tuple[list[Message], list[Message]]:
+    """(what the broker can be given now, what has to wait in the waiting room)."""
+    latest = now + longest_delay
+    sent: list[Message] = []
+    kept: list[Message] = []
+    for message in messages:
+        late = message.not_before is not None and message.not_before > max(latest, now)
+        (kept if late else sent).append(message)
+    return sent, kept
+
+
+def waiting_room(section: BrokerSettings) -> Broker:
+    """Where the messages of this queue wait that its own broker cannot delay for so long."""
+    from django_cluster.brokers.orm import OrmBroker
+
+    room = replace(section, kind="orm", options={}, queue=room_name(section.alias, section.queue))
+    return OrmBroker(room)
+
+
+def room_name(alias: str, queue: str) -> str:
+    """Never the name of a queue that anybody works on: those of people do not begin like this."""
+    name = f"held:{alias}:{queue}"
+    if len(name) <= LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:16]
+    return f"{name[: LONGEST_NAME - 17]}~{digest}"

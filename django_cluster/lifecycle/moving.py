@@ -1,0 +1,161 @@
+"""From one queue into another, while clusters may work on both, or on neither.
+
+*Ready* messages are lent by the source, given to the target, and only then forgotten by the source. *Delayed* ones
+cannot be lent; they are copied with their moment and then withdrawn, unless they become due so soon that somebody
+might be lent them in between. Killed at any point, either way leaves each message in at least one of the two places,
+and in both only if the death came between the copy and the forgetting.
+
+Nothing is opened, verified or signed anew: what was tampered with is moved as it is.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from django_cluster.brokers.base import Broker, Delivery, Message, Waiting
+from django_cluster.brokers.limits import Postbox
+from django_cluster.core.codec import peek_header
+from django_cluster.errors import BrokerError, BrokerRefused, PackageError
+
+logger = logging.getLogger("django_cluster")
+
+BATCH = 500
+LATER = 60.0
+"""Seconds for which what was refused is left alone."""
+SOON = 10.0
+"""Seconds. What is due sooner is not copied but waited for: it might be lent while it is being withdrawn."""
+LARGEST_PRIORITY = 100
+
+
+@dataclass(slots=True)
+class Moved:
+    """What came of it."""
+
+    ready: int = 0
+    delayed: int = 0
+    refused: list[str] = field(default_factory=list)
+    """What the target said of messages that it does not take; they stay where they are."""
+    doubled: int = 0
+    """Copied, and then lent to somebody before they could be withdrawn: they will run twice."""
+
+    @property
+    def total(self) -> int:
+        return self.ready + self.delayed
+
+
+class Mover:
+    """Moves from ``source`` to ``target``; ``clock`` is that of the servers, Unix time."""
+
+    def __init__(self, source: Broker, target: Broker, clock: Callable[[], float] = time.time) -> None:
+        self._source, self._target, self._clock = source, target, clock
+        self._postbox = Postbox(target)
+        # One call of each verb for a batch: the target takes all of it or nothing.
+        self._batch = min(BATCH, source.capabilities.bulk, target.capabilities.bulk)
+        self._stuck: list[str] = []
+        self._refused: set[str] = set()
+        self.moved = Moved()
+
+    def run(self, limit: int | None = None) -> Moved:
+        """Everything that is ready or delayed, or the first ``limit`` of it; what is lent to others stays."""
+        try:
+            while (room := self._room(limit)) and self.move_ready(room):
+                pass
+            while (room := self._room(limit)) and self.move_delayed(room):
+                pass
+        finally:
+            self._give_back()
+        return self.moved
+
+    def move_due(self) -> int:
+        """Everything that is ready; what the target refuses is looked at again after a while."""
+        before = self.moved.ready
+        try:
+            while self.move_ready():
+                pass
+        finally:
+            self._give_back(LATER)
+        for sentence in self.moved.refused:
+            logger.error("A held task cannot be sent: %s", sentence)
+        self.moved.refused.clear()
+        return self.moved.ready - before
+
+    def _room(self, limit: int | None) -> int:
+        return self._batch if limit is None else min(self._batch, limit - self.moved.total)
+
+    # ── ready ────────────────────────────────────────────────────────────────────────────────────
+
+    def move_ready(self, limit: int = BATCH) -> int:
+        """One batch, in the order of lending; returns how many the source has lent."""
+        deliveries = self._source.lease(min(limit, self._batch))
+        if not deliveries:
+            return 0
+        try:
+            taken = self._taken([(delivery.receipt, self._message(delivery)) for delivery in deliveries])
+        except BrokerError:
+            self._source.release([delivery.receipt for delivery in deliveries], begun=False)
+            raise
+        self._source.acknowledge(taken)
+        self.moved.ready += len(taken)
+        left = {delivery.receipt for delivery in deliveries}.difference(taken)
+        self._stuck += [delivery.receipt for delivery in deliveries if delivery.receipt in left]
+        return len(deliveries)
+
+    def _message(self, delivery: Delivery) -> Message:
+        return Message(delivery.payload, self._priority(priority_of(delivery.payload)), None, delivery.attempt - 1)
+
+    def _taken(self, messages: Sequence[tuple[str, Message]]) -> list[str]:
+        """The names of those that the target has taken."""
+        fitting = []
+        for name, message in messages:
+            try:
+                self._postbox.check([message])
+            except BrokerRefused as error:
+                self._refused.add(name)
+                self.moved.refused.append(str(error))
+            else:
+                fitting.append((name, message))
+        self._postbox.put([message for _, message in fitting])
+        return [name for name, _ in fitting]
+
+    def _give_back(self, delay: float = 0.0) -> None:
+        if self._stuck:
+            self._source.release(self._stuck, delay, begun=False)
+            self._stuck = []
+
+    # ── delayed ──────────────────────────────────────────────────────────────────────────────────
+
+    def move_delayed(self, limit: int = BATCH) -> int:
+        """One batch, the soonest first; returns how many were moved."""
+        able = self._source.capabilities
+        if not (able.peek and able.withdraw):
+            return 0
+        # Those that are lent may stand in front of them, and so may those that become due soon.
+        size = self._source.size()
+        seen = self._source.peek(limit + size.ready + size.leased + len(self._refused) + BATCH)
+        late = [each for each in seen if self._is_far(each) and each.key not in self._refused][:limit]
+        taken = self._taken([(each.key, self._copy(each)) for each in late])
+        withdrawn = self._source.withdraw(taken) if taken else 0
+        self.moved.delayed += len(taken)
+        self.moved.doubled += len(taken) - withdrawn
+        return len(taken)
+
+    def _is_far(self, waiting: Waiting) -> bool:
+        return not waiting.leased and waiting.due is not None and waiting.due > self._clock() + SOON
+
+    def _copy(self, waiting: Waiting) -> Message:
+        return Message(waiting.payload, self._priority(waiting.priority), waiting.due, waiting.attempts)
+
+    def _priority(self, wish: int) -> int:
+        return wish if self._target.capabilities.priority else 0
+
+
+def priority_of(payload: str) -> int:
+    """As the label says, unverified: whoever can write into a queue could also have put it in front."""
+    try:
+        priority = peek_header(payload).options.priority
+    except PackageError:
+        return 0
+    return max(-LARGEST_PRIORITY, min(LARGEST_PRIORITY, int(priority)))

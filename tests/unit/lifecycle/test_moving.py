@@ -1,0 +1,194 @@
+"""From one queue into another: order, priority, delay and attempts are kept, and nothing falls between the two."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from django_cluster.brokers.base import Broker, Capabilities, Message
+from django_cluster.brokers.memory import MemoryBroker
+from django_cluster.core.codec import Codec
+from django_cluster.core.messages import TaskHeader, TaskOptions, TaskPackage
+from django_cluster.errors import BrokerUnavailable
+from django_cluster.lifecycle.moving import Mover, priority_of
+from tests.conftest import make_settings
+
+SETTINGS = make_settings()
+CODEC = Codec(SETTINGS.signing)
+LATER = time.time() + 3600
+
+
+def queue(name: str, kind: type[MemoryBroker] = MemoryBroker, **capabilities: Any) -> MemoryBroker:
+    broker = kind(make_settings(broker={"queue": name}).broker)
+    broker.capabilities = Capabilities(**{"withdraw": True, **capabilities})
+    return broker
+
+
+@pytest.fixture
+def source() -> MemoryBroker:
+    return queue("source")
+
+
+@pytest.fixture
+def target() -> MemoryBroker:
+    return queue("target")
+
+
+def packed(number: int, **options: Any) -> str:
+    header = TaskHeader(
+        id=f"{number:032x}", name=f"task {number}", func="a.b", enqueued_at=1.0, options=TaskOptions(**options)
+    )
+    return CODEC.dumps(TaskPackage(header=header, args=(number,)))
+
+
+def payloads(broker: Broker) -> list[str]:
+    return [each.payload for each in broker.peek(10_000)]
+
+
+def test_ready_messages_arrive_in_their_order_and_leave_nothing_behind(
+    source: MemoryBroker, target: MemoryBroker
+) -> None:
+    source.enqueue([Message(str(number)) for number in range(1_234)])
+
+    moved = Mover(source, target).run()
+
+    assert (moved.ready, moved.delayed, moved.refused, moved.doubled) == (1_234, 0, [], 0)
+    assert payloads(target) == [str(number) for number in range(1_234)]
+    assert source.size().total == 0
+
+
+def test_priorities_are_kept(source: MemoryBroker, target: MemoryBroker) -> None:
+    low, high = packed(1), packed(2, priority=50)
+    source.enqueue([Message(low), Message(high, priority=50)])
+
+    Mover(source, target).run()
+    target.enqueue([Message("between", priority=10)])
+
+    assert payloads(target) == [high, "between", low]
+
+
+def test_attempts_are_kept_and_moving_costs_none(source: MemoryBroker, target: MemoryBroker) -> None:
+    source.enqueue([Message("tried twice", attempts=2), Message("new")])
+
+    Mover(source, target).run()
+
+    assert [(each.payload, each.attempts) for each in target.peek()] == [("tried twice", 2), ("new", 0)]
+
+
+def test_delayed_messages_keep_their_moment_priority_and_attempts(source: MemoryBroker, target: MemoryBroker) -> None:
+    source.enqueue(
+        [Message("later", priority=7, not_before=LATER, attempts=3), Message("latest", not_before=LATER + 5)]
+    )
+
+    moved = Mover(source, target).run()
+
+    assert moved.delayed == 2
+    assert [(each.payload, each.priority, each.attempts, each.due) for each in target.peek()] == [
+        ("later", 7, 3, LATER),
+        ("latest", 0, 0, LATER + 5),
+    ]
+    assert source.size().total == 0
+
+
+def test_what_becomes_due_in_a_moment_waits_until_it_can_be_lent(source: MemoryBroker, target: MemoryBroker) -> None:
+    source.enqueue([Message("soon", not_before=time.time() + 2), Message("later", not_before=LATER)])
+
+    Mover(source, target).run()
+
+    assert (payloads(source), payloads(target)) == (["soon"], ["later"])
+
+
+def test_what_is_lent_to_others_stays_theirs(source: MemoryBroker, target: MemoryBroker) -> None:
+    source.enqueue([Message("running"), Message("waiting")])
+    (running,) = source.lease(1)
+
+    Mover(source, target).run()
+
+    assert payloads(target) == ["waiting"]
+    assert source.renew([running.receipt]) == []
+
+
+def test_no_more_than_the_limit_is_moved(source: MemoryBroker, target: MemoryBroker) -> None:
+    source.enqueue([Message(str(number)) for number in range(5)])
+    source.enqueue([Message("later", not_before=LATER), Message("latest", not_before=LATER)])
+
+    assert Mover(source, target).run(limit=3).total == 3
+    assert payloads(target) == ["0", "1", "2"]
+    assert Mover(source, target).run(limit=3).total == 3
+    assert payloads(source) == ["latest"]
+
+
+def test_what_was_tampered_with_is_moved_as_it_is(source: MemoryBroker, target: MemoryBroker) -> None:
+    damaged = packed(1)[:-7] + "AAAAAA="
+    source.enqueue([Message("no package at all"), Message(damaged)])
+
+    Mover(source, target).run()
+
+    assert payloads(target) == ["no package at all", damaged]
+
+
+def test_what_the_target_refuses_stays_and_the_rest_goes(source: MemoryBroker) -> None:
+    target = queue("target", max_payload=5)
+    source.enqueue([Message("one"), Message("far too large"), Message("two")])
+    source.enqueue([Message("much too large", not_before=LATER), Message("later", not_before=LATER)])
+
+    moved = Mover(source, target).run()
+
+    assert payloads(target) == ["one", "two", "later"]
+    assert payloads(source) == ["far too large", "much too large"]
+    assert len(moved.refused) == 2
+    assert source.lease(1)[0].attempt == 1
+
+
+class Away(MemoryBroker):
+    def enqueue(self, messages: Sequence[Message]) -> None:
+        raise BrokerUnavailable("away")
+
+
+def test_a_target_that_is_away_leaves_everything_where_it_was(source: MemoryBroker) -> None:
+    source.enqueue([Message("a"), Message("b")])
+
+    with pytest.raises(BrokerUnavailable):
+        Mover(source, queue("target", Away)).run()
+
+    assert [(each.payload, each.attempts, each.leased) for each in source.peek()] == [("a", 0, False), ("b", 0, False)]
+
+
+class LentMeanwhile(MemoryBroker):
+    """Somebody is lent what has been copied before it can be withdrawn."""
+
+    def withdraw(self, keys: Sequence[str]) -> int:
+        return super().withdraw(keys[1:])
+
+
+def test_what_was_lent_before_it_could_be_withdrawn_is_told(target: MemoryBroker) -> None:
+    source = queue("source", LentMeanwhile)
+    source.enqueue([Message("a", not_before=LATER), Message("b", not_before=LATER)])
+
+    assert Mover(source, target).run(limit=2).doubled == 1
+
+
+def test_a_source_that_shows_nothing_keeps_its_delayed_messages(target: MemoryBroker) -> None:
+    source = queue("source", peek=False)
+    source.enqueue([Message("ready"), Message("later", not_before=LATER)])
+
+    Mover(source, target).run()
+
+    assert payloads(target) == ["ready"]
+
+
+def test_a_target_without_priorities_gets_none(source: MemoryBroker) -> None:
+    target = queue("target", priority=False)
+    source.enqueue([Message(packed(1, priority=9), priority=9)])
+
+    Mover(source, target).run()
+
+    assert target.peek()[0].priority == 0
+
+
+def test_a_label_that_lies_about_its_priority_goes_no_further_than_allowed() -> None:
+    assert priority_of(packed(1, priority=10**9)) == 100
+    assert priority_of("nonsense") == 0
