@@ -94,9 +94,9 @@ def review(mapping: Any, surroundings: Surroundings) -> Review:
     values = fit_values(layers, found)
     values |= _names(values, surroundings)
     named = dict(_named_choices(values, found))
-    choice = choose(
-        [layer.values for layer in layers], values, found, {name: each for name, (each, _) in named.items()}
-    )
+    choices = {name: each for name, (each, _) in named.items()}
+    path = next((layer.paths["broker"] for layer in layers if "broker" in layer.paths), "broker")
+    choice = choose([layer.values for layer in layers], values, found, choices, path=path)
     found.extend(_doubts(values, choice, surroundings))
     if any(problem.is_error for problem in found):
         return Review(None, tuple(found))
