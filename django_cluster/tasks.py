@@ -73,17 +73,17 @@ def schedule(func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Sched
     return build_schedule(func, *args, **{**places, **kwargs})
 
 
-def resubmit(task: Task) -> str:
+def resubmit(task: Task, *, on_commit: bool | str | None = None) -> str:
     """Send a finished task again, as a new one with every option that it had; returns the new id.
 
-    A name that was given is kept, a moment that it had to wait for (``delay``, ``eta``) is not. Raises
-    ``PackageError`` when the arguments can no longer be read.
+    A name that was given is kept, a moment that it had to wait for (``delay``, ``eta``) is not. ``on_commit``: as
+    the option of ``async_task``. Raises ``PackageError`` when the arguments can no longer be read.
     """
     args, kwargs = _arguments_of(task)
     options = replace(task.given_options, not_before=None)
     name = task.name if task.name != task_name(task.id) else None
     packages = build_packages(task.func, [args], kwargs, options, name)
-    get_client(task.cluster).submit(packages)
+    get_client(task.cluster).submit(packages, on_commit=on_commit)
     return packages[0].id
 
 

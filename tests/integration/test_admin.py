@@ -210,7 +210,7 @@ def test_selected_tasks_can_be_run_again(admin_client: Client, save: Callable[..
     act(admin_client, "failure", "resubmit", failure.id)
     html = act(admin_client, "success", "resubmit", success.id)
 
-    assert "1 tasks were sent again." in html
+    assert "1 task was sent again." in html
     assert QueuedTask.objects.count() == 2
     assert not Failure.objects.exists()
     assert Success.objects.count() == 1

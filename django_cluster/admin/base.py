@@ -1,0 +1,52 @@
+"""What all pages have in common: their look, their database, and who may do what."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.apps import apps
+from django.contrib import admin
+from django.db import models
+from django.http import HttpRequest
+
+from django_cluster.conf import load_settings
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[Any]  # generic for type checkers only
+elif apps.is_installed("unfold"):
+    from unfold.admin import ModelAdmin
+else:
+    ModelAdmin = admin.ModelAdmin
+
+ACT_AT_MOST = 1000
+"""Rows for which one action does something; a request has to come to an end."""
+
+
+def may(request: HttpRequest, permission: str) -> bool:
+    """Whether the user has this permission of ours, such as ``resubmit_task``."""
+    return request.user.has_perm(f"django_cluster.{permission}")
+
+
+def rows_of(rows: models.QuerySet[Any]) -> models.QuerySet[Any]:
+    """The rows in the database that ``Q_CLUSTER`` names, or where the router reads them."""
+    return rows.using(load_settings().results.database)
+
+
+class ClusterAdmin(ModelAdmin):
+    """Brings its own style sheet, and asks for no count of a whole table."""
+
+    show_full_result_count = False
+    list_per_page = 50
+
+    class Media:
+        css = {"all": ("django_cluster/admin.css",)}
+
+
+class ReadOnlyAdmin(ClusterAdmin):
+    """Rows that the cluster writes: to be looked at and deleted, never added or changed."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False

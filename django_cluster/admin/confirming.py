@@ -1,0 +1,48 @@
+"""Asking once more before something is destroyed, or run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.options import BaseModelAdmin
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
+
+ANSWER = "confirmed"
+"""The field that a confirmed form brings along."""
+NAMED = 20
+"""So many of the things concerned are named."""
+
+
+def confirmed(request: HttpRequest) -> bool:
+    return request.method == "POST" and request.POST.get(ANSWER) == "yes"
+
+
+def ask(
+    request: HttpRequest,
+    admin: BaseModelAdmin[Any],
+    *,
+    question: str,
+    concerned: Sequence[object],
+    button: str,
+    dangerous: bool = True,
+) -> TemplateResponse:
+    """A page with the question; its form sends what came here once more, with the answer."""
+    fields = [
+        (name, value) for name in ("action", "select_across", "index") for value in request.POST.getlist(name)[:1]
+    ]
+    fields += [(ACTION_CHECKBOX_NAME, value) for value in request.POST.getlist(ACTION_CHECKBOX_NAME)]
+    context = {
+        **admin.admin_site.each_context(request),
+        "title": question,
+        "opts": admin.opts,
+        "concerned": [str(each) for each in concerned[:NAMED]],
+        "more": max(0, len(concerned) - NAMED),
+        "fields": [*fields, (ANSWER, "yes")],
+        "button": button,
+        "dangerous": dangerous,
+        "media": admin.media,
+    }
+    return TemplateResponse(request, "admin/django_cluster/confirm.html", context)

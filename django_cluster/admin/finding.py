@@ -1,0 +1,155 @@
+"""How a list of a million rows opens at once: no count of the table, no search through all of it.
+
+What an index can answer (the id, a name, a group, a span of time) is asked of the whole table. Everything else is
+looked for in the newest ``LOOKED_AT`` rows, and the page says so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.core.paginator import Paginator
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils.functional import cached_property
+from django.utils.text import smart_split, unescape_string_literal
+from django.utils.translation import gettext_lazy as _
+
+LISTED = 10_000
+"""The most rows that a list counts and leafs through."""
+LOOKED_AT = 100_000
+"""Among so many of the newest rows is looked for what no index knows."""
+SAMPLE = 1000
+"""Among so many a filter looks for its choices."""
+
+Rows = QuerySet[Any]
+
+LOOKS_LIKE_AN_ID = re.compile(r"[0-9a-fA-F]{32}").fullmatch
+QUALIFIED = re.compile(r'(id|name|group|func|cluster|worker|error):("[^"]*"|\S+)').fullmatch
+
+HELP = _(
+    "An id, a name or a group finds its tasks however old they are; any other text is looked for in the newest "
+    "100,000. More exactly: id: name: group: func: cluster: worker: error:"
+)
+
+
+if TYPE_CHECKING:
+    AnyPaginator = Paginator[Any]  # generic for type checkers only
+else:
+    AnyPaginator = Paginator
+
+
+class CappedPaginator(AnyPaginator):
+    """Counts up to ``LISTED``, which an index does in milliseconds, and no further."""
+
+    @cached_property
+    def _counted(self) -> int:
+        rows: Any = self.object_list  # a queryset: the admin gives nothing else
+        return int(rows.order_by().values("pk")[: LISTED + 1].count())
+
+    @cached_property
+    def count(self) -> int:
+        return min(self._counted, LISTED)
+
+    @property
+    def capped(self) -> bool:
+        """Whether there are more rows than are listed."""
+        return self._counted > LISTED
+
+
+def newest(rows: Rows) -> Rows:
+    """Those of ``rows`` among which may be looked without an index."""
+    beyond = rows.order_by("-stopped_at").values_list("stopped_at", flat=True)[LOOKED_AT : LOOKED_AT + 1]
+    moment = next(iter(beyond), None)
+    return rows if moment is None else rows.filter(stopped_at__gt=moment)
+
+
+# ── the search field ─────────────────────────────────────────────────────────────────────────────
+
+
+def find(rows: Rows, text: str) -> Rows:
+    """What the search field means: qualified words, and the rest as one text."""
+    plain: list[str] = []
+    for word in smart_split(text):
+        if qualified := QUALIFIED(word):
+            rows = QUESTIONS[qualified[1]](rows, _unquoted(qualified[2]))
+        else:
+            plain.append(_unquoted(word))
+    return _anything(rows, " ".join(plain)) if plain else rows
+
+
+def _unquoted(word: str) -> str:
+    return unescape_string_literal(word) if len(word) > 1 and word[0] == word[-1] and word[0] in "\"'" else word
+
+
+def _anything(rows: Rows, text: str) -> Rows:
+    """Exactly what an index finds, or else what the newest rows have."""
+    if LOOKS_LIKE_AN_ID(text):
+        return rows.filter(pk=text.lower())
+    for field in ("name", "group"):
+        exact = rows.filter(**{field: text})
+        if exact.order_by().exists():
+            return exact
+    has = Q(name__icontains=text) | Q(func__icontains=text) | Q(group__icontains=text)
+    return newest(rows).filter(has)
+
+
+def _in_newest(*fields: str) -> Callable[[Rows, str], Rows]:
+    def ask(rows: Rows, value: str) -> Rows:
+        has = Q()
+        for field in fields:
+            has |= Q(**{f"{field}__icontains": value})
+        return newest(rows).filter(has)
+
+    return ask
+
+
+QUESTIONS: Mapping[str, Callable[[Rows, str], Rows]] = {
+    "id": lambda rows, value: rows.filter(pk=value.lower()),
+    "name": lambda rows, value: rows.filter(name=value),
+    "group": lambda rows, value: rows.filter(group=value),
+    "cluster": lambda rows, value: newest(rows).filter(cluster=value),
+    "func": _in_newest("func"),
+    "worker": _in_newest("worker"),
+    "error": _in_newest("error_kind", "error_message"),
+}
+
+
+# ── the filters at the side ──────────────────────────────────────────────────────────────────────
+
+
+class RecentValuesFilter(admin.SimpleListFilter):
+    """The values that a column has in the newest rows, and not a ``DISTINCT`` over a whole table."""
+
+    newest_first = "-stopped_at"
+    indexed = False
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
+        rows = model_admin.get_queryset(request).order_by(self.newest_first)
+        values = rows.values_list(self.parameter_name, flat=True)[:SAMPLE]
+        return [(value, self.word(value)) for value in sorted({value for value in values if value})]
+
+    def queryset(self, request: HttpRequest, queryset: Rows) -> Rows:
+        if not self.value():
+            return queryset
+        rows = queryset if self.indexed else newest(queryset)
+        return rows.filter(**{str(self.parameter_name): self.value()})
+
+    def word(self, value: str) -> Any:
+        """How a value is called."""
+        return value
+
+
+class GroupFilter(RecentValuesFilter):
+    title, parameter_name, indexed = _("group"), "group", True
+
+
+class ClusterFilter(RecentValuesFilter):
+    title, parameter_name = _("cluster"), "cluster"
+
+
+class FunctionFilter(RecentValuesFilter):
+    title, parameter_name = _("function"), "func"

@@ -1,0 +1,128 @@
+"""What waits: the rows of the ORM broker as a list, and every other broker through a look into its queue.
+
+The labels are read without opening, or trusting, what the messages carry.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from django.contrib import admin
+from django.db import models
+from django.http import HttpRequest, HttpResponse
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from django_cluster.admin.confirming import confirmed
+from django_cluster.admin.finding import LISTED, CappedPaginator, RecentValuesFilter
+from django_cluster.admin.peeking import PeekingAdmin, label
+from django_cluster.admin.showing import NOTHING, as_text, badge, moment, shown
+from django_cluster.brokers import open_broker
+from django_cluster.conf import load_settings
+from django_cluster.core.messages import TaskHeader
+from django_cluster.models import QueuedTask
+
+UNREADABLE = "*unreadable"
+
+
+class QueueFilter(RecentValuesFilter):
+    title, parameter_name, newest_first, indexed = _("queue"), "queue", "-pk", True
+
+
+@admin.register(QueuedTask)
+class QueuedTaskAdmin(PeekingAdmin):
+    """Withdrawing goes through the broker, which leaves alone what is lent at this moment."""
+
+    list_display = ("id", "shown_state", "queue", "task_name", "func", "group", "due_at", "attempts", "task_id")
+    list_filter = ("leased", QueueFilter)
+    fields = (
+        *("queue", "task_id", "task_name", "func", "group", "shown_options", "priority", "due_at", "shown_state"),
+        *("attempts", "shown_payload"),
+    )
+    ordering = ("id",)
+    sortable_by = ("id",)
+    paginator = CappedPaginator
+    list_max_show_all = 0
+    actions = ("withdraw",)
+    change_list_template = "admin/django_cluster/ended_list.html"
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
+        broker = load_settings().broker
+        alias = broker.options.get("alias") if broker.kind == "orm" else None
+        return super().get_queryset(request).using(alias)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """To delete the row of a running task would not stop it, and would lose it if its worker died."""
+        return False
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        if load_settings().broker.kind == "orm":
+            return super().changelist_view(request, extra_context)
+        return self.look_view(request)
+
+    @admin.action(description=_("Withdraw the selected tasks"), permissions=["withdraw"])
+    def withdraw(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> HttpResponse | None:
+        rows = list(queryset[:LISTED])
+        if not confirmed(request):
+            return self.ask_to_withdraw(request, [f"{self.task_name(row)}: {self.func(row)}" for row in rows])
+        keys: dict[str, list[str]] = {}
+        for row in rows:
+            keys.setdefault(row.queue, []).append(str(row.pk))
+        section = load_settings().broker
+        done = sum(open_broker(replace(section, queue=queue)).withdraw(ids) for queue, ids in keys.items())
+        self.say_withdrawn(request, done, len(rows))
+        return None
+
+    # ── columns ──────────────────────────────────────────────────────────────────────────────────
+
+    @admin.display(description=_("task id"))
+    def task_id(self, queued: Any) -> str:
+        header = self._header(queued)
+        return header.id if header else UNREADABLE
+
+    @admin.display(description=_("name"))
+    def task_name(self, queued: Any) -> str:
+        header = self._header(queued)
+        return header.name if header else NOTHING
+
+    @admin.display(description=_("function"))
+    def func(self, queued: Any) -> str:
+        header = self._header(queued)
+        return header.func if header else NOTHING
+
+    @admin.display(description=_("group"))
+    def group(self, queued: Any) -> str:
+        header = self._header(queued)
+        return (header and header.options.group) or NOTHING
+
+    @admin.display(description=_("options"))
+    def shown_options(self, queued: Any) -> SafeString:
+        header = self._header(queued)
+        options = header.options.to_wire() if header else {}
+        return shown(lambda: options) if options else SafeString(NOTHING)
+
+    @admin.display(description=_("due"), ordering="due")
+    def due_at(self, queued: QueuedTask) -> datetime:
+        return moment(queued.due / 1_000_000)
+
+    @admin.display(description=_("state"))
+    def shown_state(self, queued: QueuedTask) -> SafeString:
+        if queued.leased:
+            return badge("leased", gettext("leased"))
+        return (
+            badge("delayed", gettext("delayed")) if queued.lane == queued.PARKED else badge("ready", gettext("ready"))
+        )
+
+    @admin.display(description=_("payload"))
+    def shown_payload(self, queued: QueuedTask) -> SafeString:
+        return as_text(queued.payload)
+
+    def _header(self, queued: Any) -> TaskHeader | None:
+        """Five columns ask for it, and it is read once."""
+        if not hasattr(queued, "peeked_header"):
+            queued.peeked_header = label(queued.payload)
+        header: TaskHeader | None = queued.peeked_header
+        return header

@@ -1,0 +1,150 @@
+"""How things are shown: values, texts, moments, and how a run ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pprint import pformat
+from typing import Any
+
+from django.utils import timezone
+from django.utils.formats import localize
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from django_cluster.core.messages import OutcomeStatus
+from django_cluster.errors import PackageError
+from django_cluster.models import Task
+
+NOTHING = "-"
+MAX_SHOWN = 20_000
+"""Characters of a value that a page shows."""
+WIDTH = 100
+
+WORDS = {
+    OutcomeStatus.SUCCESS.value: _("success"),
+    OutcomeStatus.FAILURE.value: _("failure"),
+    OutcomeStatus.TIMEOUT.value: _("timeout"),
+    OutcomeStatus.LOST.value: _("lost"),
+    OutcomeStatus.REJECTED.value: _("rejected"),
+    OutcomeStatus.DEAD.value: _("dead"),
+    OutcomeStatus.DISCARDED.value: _("discarded"),
+}
+
+
+def shown(read: Callable[[], object]) -> SafeString:
+    """The value that ``read`` opens, as Python would write it, or a sentence about why not."""
+    try:
+        return as_text(_written(read()))
+    except PackageError as error:
+        return format_html("<em>{} {}</em>", gettext("This value can no longer be read."), error)
+    except Exception as error:  # noqa: BLE001  __repr__ is anybody's code, and must not break a page
+        return format_html("<em>{} {}</em>", gettext("This value cannot be shown:"), type(error).__name__)
+
+
+def _written(value: object) -> str:
+    """In several lines where one would be too long. Of a very long value nobody reads more than the beginning."""
+    line = repr(value)
+    return line if len(line) <= WIDTH or len(line) > MAX_SHOWN else pformat(value, width=WIDTH, sort_dicts=False)
+
+
+def as_text(text: str | None) -> SafeString:
+    """Text with its line ends; of a very long one the beginning."""
+    if not text:
+        return SafeString(NOTHING)
+    more = ""
+    if len(text) > MAX_SHOWN:
+        more = "\n" + gettext("… and %(count)d characters more") % {"count": len(text) - MAX_SHOWN}
+    # It scrolls, so it has to be reachable with the keyboard.
+    return format_html('<pre class="dc-text" tabindex="0">{}{}</pre>', text[:MAX_SHOWN], more)
+
+
+def seconds(value: float) -> str:
+    """A duration, as short as it may be said."""
+    if abs(value) < 60:
+        return f"{value:.3f} s"
+    minutes, rest = divmod(round(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def moment(unix_time: float) -> datetime:
+    """For Django's own formatting: aware where its clock is."""
+    value = datetime.fromtimestamp(unix_time, timezone.get_default_timezone())
+    return value if timezone.is_aware(timezone.now()) else value.replace(tzinfo=None)
+
+
+def moment_text(value: datetime) -> str:
+    """As the admin writes a moment elsewhere."""
+    return str(localize(timezone.localtime(value) if timezone.is_aware(value) else value))
+
+
+def badge(status: str, text: object = None) -> SafeString:
+    """How something stands, as a coloured word."""
+    return format_html('<span class="dc-badge dc-{}">{}</span>', status, text or WORDS.get(status, status))
+
+
+def ending(task: Task) -> SafeString:
+    """How the last run ended, and that it was not the last one."""
+    word = badge(task.status)
+    return word if task.final else format_html("{} {}", word, badge("again", gettext("will be tried again")))
+
+
+# ── what happened to a task, one line for each run ───────────────────────────────────────────────
+
+RUN = '<li><span class="dc-when">{when}</span> {badge} <span class="dc-quiet">{where}</span>{error}{traceback}</li>'
+
+
+def timeline(task: Task) -> SafeString:
+    """From being enqueued, over each run that the row remembers, to its end."""
+    waited = gettext("enqueued, and waited %(time)s") % {"time": seconds(_waited(task))}
+    first = format_html(
+        '<li><span class="dc-when">{}</span> <span class="dc-quiet">{}</span></li>',
+        moment_text(task.enqueued_at),
+        waited,
+    )
+    runs = [_run(attempt) for attempt in (*(task.attempts or ()), _last(task))]
+    return format_html('<ol class="dc-timeline">{}{}</ol>', first, format_html_join("", "{}", ((run,) for run in runs)))
+
+
+def _waited(task: Task) -> float:
+    begun = task.attempts[0]["started"] if task.attempts else task.started_at.timestamp()
+    return max(0.0, float(begun) - task.enqueued_at.timestamp())
+
+
+def _last(task: Task) -> Mapping[str, Any]:
+    """The last run in the form of the earlier ones; its traceback has a place of its own."""
+    return {
+        "number": task.attempt_count,
+        "worker": task.worker,
+        "started": task.started_at.timestamp(),
+        "stopped": task.stopped_at.timestamp(),
+        "status": task.status,
+        "kind": task.error_kind,
+        "message": task.error_message,
+    }
+
+
+def _run(attempt: Mapping[str, Any]) -> SafeString:
+    where = gettext("run %(number)s, %(time)s, %(worker)s") % {
+        "number": attempt.get("number"),
+        "time": seconds(attempt.get("stopped", 0) - attempt.get("started", 0)),
+        "worker": attempt.get("worker") or NOTHING,
+    }
+    kind, message = attempt.get("kind"), str(attempt.get("message") or "")[:200]
+    return format_html(
+        RUN,
+        when=moment_text(moment(attempt.get("started", 0))),
+        badge=badge(str(attempt.get("status"))),
+        where=where,
+        error=format_html(' <span class="dc-error">{}: {}</span>', kind, message) if kind else "",
+        traceback=_folded(attempt.get("traceback")),
+    )
+
+
+def _folded(text: str | None) -> SafeString:
+    if not text:
+        return mark_safe("")
+    return format_html("<details><summary>{}</summary>{}</details>", gettext("traceback"), as_text(text))
