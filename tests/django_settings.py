@@ -61,6 +61,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 DATABASES = {"default": database()}
 CACHES = {"default": cache()}
 STATIC_URL = "static/"
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # a good one takes half a second, on purpose
 Q_CLUSTER = json.loads(os.environ.get("TEST_Q_CLUSTER", '{"name": "tests"}'))
 
 INSTALLED_APPS = [
