@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from django_cluster.core.settings import BrokerSettings, Settings, SigningSettings
-from tests.servers import MariaDBServer, PgBouncer, PostgresServer, RedisServer, Server, require
+from tests.servers import MariaDBServer, PgBouncer, PostgresServer, RedisServer, Server, SqsServer, require
 
 
 def make_settings(**changes: Any) -> Settings:
@@ -104,6 +104,15 @@ def mariadb_server() -> Iterator[MariaDBServer]:
     """MariaDB; tests share it, so each creates a database of its own."""
     require("mariadb")
     server = MariaDBServer().start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def sqs_server() -> Iterator[SqsServer]:
+    """An SQS in memory; tests share it, so each uses a queue name of its own."""
+    require("sqs")
+    server = SqsServer().start()
     yield server
     server.stop()
 

@@ -21,13 +21,14 @@ ADAPTERS = {
     "memory": "django_cluster.brokers.memory.MemoryBroker",
     "orm": "django_cluster.brokers.orm.OrmBroker",
     "redis": "django_cluster.brokers.redis.RedisBroker",
+    "sqs": "django_cluster.brokers.sqs.SqsBroker",
 }
 """Kinds that can be opened, and where they live."""
 
-RESERVED = frozenset({"sqs", "mongo", "rabbitmq", "iron_mq", "disque"})
+RESERVED = frozenset({"mongo", "rabbitmq", "iron_mq", "disque"})
 """Kinds that are known, and not built yet."""
 
-EXTRAS = {"redis": "redis"}
+EXTRAS = {"redis": "redis", "boto3": "sqs", "botocore": "sqs"}
 """The library that an adapter needs, and the extra that installs it."""
 
 

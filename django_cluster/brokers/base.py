@@ -85,6 +85,21 @@ class Capabilities:
     counts_attempts: bool = True
     blocking: bool = False
     """``lease`` sleeps in the server until something comes, instead of asking again and again."""
+    atomic: bool = True
+    """One call of ``enqueue`` keeps all of its messages or none; otherwise an error may leave the first of them."""
+    order: bool = True
+    """What has one priority is lent in the order of enqueueing; otherwise only roughly."""
+    front: bool = True
+    """What is given back, or comes back, goes first; otherwise behind what waits."""
+    exact_size: bool = True
+    """``size`` counts; otherwise it estimates, and may take what is delayed for leased."""
+    refunds: bool = True
+    """``release(begun=False)`` takes the counted attempt back; otherwise it stays counted."""
+    fenced: bool = True
+    """A receipt whose lease has ended does nothing; otherwise it may still acknowledge until the next lease."""
+    receipts_travel: bool = True
+    """A receipt works in every process; otherwise only where its message was lent, and there leases end by themselves
+    only with the process or its connection."""
 
     @property
     def longest_delay(self) -> float:

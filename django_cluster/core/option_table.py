@@ -125,7 +125,11 @@ BROKER = (
     broker(
         "mongo_db", text(), "The MongoDB database.", field="", default_words="the database of the URL, else `django-q`"
     ),
-    selector("sqs", f"Amazon SQS. An empty dict leaves all to boto3. {NOT_AVAILABLE}", secret=True),
+    selector(
+        "sqs",
+        "Amazon SQS; its keys are listed in [](../how-to/sqs.md). An empty dict leaves all to boto3.",
+        secret=True,
+    ),
     selector("iron_mq", f"IronMQ. {NOT_AVAILABLE}", secret=True),
     selector("disque_nodes", f"Disque servers. {NOT_AVAILABLE}", secret=True),
     broker("disque_auth", text(), "The password of the Disque servers.", field="", secret=True),

@@ -12,7 +12,7 @@ from django_cluster.brokers import memory
 from django_cluster.brokers.base import Broker
 from django_cluster.testing.contracts import BrokerContract, Opener, UnreachableContract
 from tests.brokers import known_database, opener, queue_database, queue_on
-from tests.servers import MariaDBServer, PostgresServer, RedisServer
+from tests.servers import MariaDBServer, PostgresServer, RedisServer, SqsServer
 from tests.servers.base import free_port
 
 
@@ -82,3 +82,15 @@ class TestRedisBroker(BrokerContract, UnreachableContract):
     @pytest.fixture
     def unreachable(self) -> Broker:
         return opener("redis", url=f"redis://127.0.0.1:{free_port()}/0")()
+
+
+class TestSqsBroker(BrokerContract, UnreachableContract):
+    many = 300
+
+    @pytest.fixture
+    def open_another(self, sqs_server: SqsServer) -> Opener:
+        return opener("sqs", **sqs_server.options)
+
+    @pytest.fixture
+    def unreachable(self, sqs_server: SqsServer) -> Broker:
+        return opener("sqs", **{**sqs_server.options, "endpoint_url": f"http://127.0.0.1:{free_port()}"})()

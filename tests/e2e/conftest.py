@@ -96,6 +96,8 @@ def make_project(request: pytest.FixtureRequest, new_database: Callable[[str], P
             if broker == "redis":
                 redis = server if isinstance(server, RedisServer) else request.getfixturevalue("redis_server")
                 q_cluster["redis"] = redis.url
+            elif broker == "sqs":
+                q_cluster["sqs"] = request.getfixturevalue("sqs_server").options
             elif "broker_class" not in q_cluster:
                 q_cluster["orm"] = "default"
             if isinstance(server, PostgresServer):

@@ -13,6 +13,7 @@ from tests.e2e.project import Project
 from tests.e2e.running_cluster import RunningCluster
 
 on_both_brokers = pytest.mark.parametrize("broker", ["orm", "redis"])
+on_every_broker = pytest.mark.parametrize("broker", ["orm", "redis", "sqs"])
 
 LOAD = 300
 FORGIVING = {"max_attempts": 0, "retry_delay": 0.1, "retry": 2}
@@ -65,7 +66,7 @@ def test_a_task_whose_worker_is_killed_is_recorded_as_lost(make_project: MakePro
     assert all(project.wait_for_row(other).success for other in others)
 
 
-@on_both_brokers
+@on_every_broker
 def test_a_task_whose_worker_is_killed_is_tried_again(make_project: MakeProject, broker: str) -> None:
     project = make_project(broker, **FORGIVING)
     cluster = project.start(workers=1)
@@ -92,7 +93,7 @@ def test_a_task_that_kills_its_workers_is_put_aside(make_project: MakeProject) -
     wait_until(lambda: project.broker().size().total == 0, because="it should have left the queue")
 
 
-@on_both_brokers
+@on_every_broker
 def test_workers_killed_under_load_lose_no_task(make_project: MakeProject, broker: str) -> None:
     project = make_project(broker, **FORGIVING)
     cluster = project.start()
@@ -107,7 +108,7 @@ def test_workers_killed_under_load_lose_no_task(make_project: MakeProject, broke
     assert len(project.traces()) <= LOAD + 2
 
 
-@on_both_brokers
+@on_every_broker
 def test_a_killed_pusher_loses_no_task(make_project: MakeProject, broker: str) -> None:
     project = make_project(broker, **FORGIVING)
     cluster = project.start()
@@ -123,7 +124,7 @@ def test_a_killed_pusher_loses_no_task(make_project: MakeProject, broker: str) -
     assert cluster.pids("worker") == workers
 
 
-@on_both_brokers
+@on_every_broker
 def test_the_lease_of_a_running_task_outlives_a_killed_pusher(make_project: MakeProject, broker: str) -> None:
     project = make_project(broker, workers=1, retry=1)
     cluster = project.start()
@@ -137,7 +138,7 @@ def test_the_lease_of_a_running_task_outlives_a_killed_pusher(make_project: Make
     wait_until(lambda: project.broker().size().total == 0, 5, "the message should have been acknowledged")
 
 
-@on_both_brokers
+@on_every_broker
 def test_a_killed_monitor_loses_no_outcome(make_project: MakeProject, broker: str) -> None:
     project = make_project(broker)
     cluster = project.start()
@@ -185,7 +186,7 @@ def test_a_killed_scheduler_loses_no_schedule(make_project: MakeProject) -> None
     assert len(project.traces()) == 1
 
 
-@on_both_brokers
+@on_every_broker
 def test_nobody_survives_a_killed_sentinel_and_no_task_is_lost(make_project: MakeProject, broker: str) -> None:
     project = make_project(broker, **FORGIVING)
     cluster = project.start()

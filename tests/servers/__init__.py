@@ -11,12 +11,13 @@ from tests.servers.mariadb import MariaDBServer
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgres import PostgresServer
 from tests.servers.redis import RedisServer
+from tests.servers.sqs import SqsServer
 
-_ALL: tuple[type[Server], ...] = (RedisServer, PostgresServer, MariaDBServer, PgBouncer)
+_ALL: tuple[type[Server], ...] = (RedisServer, PostgresServer, MariaDBServer, PgBouncer, SqsServer)
 
 SERVERS = {server.name: server for server in _ALL}
 
-__all__ = ["SERVERS", "MariaDBServer", "PgBouncer", "PostgresServer", "RedisServer", "Server", "require"]
+__all__ = ["SERVERS", "MariaDBServer", "PgBouncer", "PostgresServer", "RedisServer", "Server", "SqsServer", "require"]
 
 
 def require(name: str) -> None:

@@ -1,0 +1,246 @@
+"""The queue at Amazon SQS: at least once, ten messages a call, long polls, and leases by visibility time-outs.
+
+What SQS cannot do, its capabilities say. Two things have to be known when this is read: a message cannot be changed
+there, so an attempt that was counted stays counted; and its clocks have whole seconds.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueueSize, Waiting
+from django_cluster.brokers.sqs_link import POLL_IN_ONE_CALL, Link, whole_seconds
+from django_cluster.core.settings import BrokerSettings
+from django_cluster.errors import BrokerRefused, BrokerUnavailable, PayloadTooLarge
+
+BATCH = 10
+"""Messages in one call."""
+MAX_BYTES = 1024 * 1024
+"""Of one message, and of all messages of one call."""
+ROOM_FOR_ATTRIBUTES = 64
+"""Bytes of ``MAX_BYTES`` that are not for the payload."""
+MAX_DELAY = 900.0
+"""Seconds for which SQS delays a message that is sent."""
+MAX_VISIBILITY = 43_200
+"""Seconds (twelve hours) after which SQS lends a message again, whatever its borrower says."""
+FILLING = 0.5
+"""Seconds after which what has come is handed on, although there may be more."""
+TRIES = 3
+"""How often a part of a batch that SQS could not take just now is sent."""
+ATTEMPTS = "attempts"
+"""The attribute with the attempts that a message brought along."""
+
+STANDARD = Capabilities(
+    blocking=True,
+    priority=False,
+    peek=False,
+    order=False,
+    front=False,
+    atomic=False,
+    exact_size=False,
+    refunds=False,
+    fenced=False,
+    max_delay=MAX_DELAY,
+    max_payload=MAX_BYTES - ROOM_FOR_ATTRIBUTES,
+)
+
+
+class SqsBroker(Broker):
+    """One queue of SQS; ``.fifo`` at the end of its name makes it a FIFO queue, which knows no delays."""
+
+    capabilities = STANDARD
+
+    def __init__(self, settings: BrokerSettings) -> None:
+        super().__init__(settings)
+        self._link = Link(settings)
+        self._lease_seconds = max(1, min(whole_seconds(settings.lease), MAX_VISIBILITY))
+        self.capabilities = capabilities_of(fifo=self._link.fifo, waits=self._link.options.poll > 0)
+
+    def prepare(self) -> None:
+        """Find or create the queue now, and not in the middle of the work."""
+        self.ping()
+
+    # ── sending ──────────────────────────────────────────────────────────────────────────────────
+
+    def enqueue(self, messages: Sequence[Message]) -> None:
+        """Ten in a call; when one of several calls fails, the error says how many messages had been sent."""
+        refuse_large(messages, self._link.address)
+        sent = 0
+        for portion in portions(messages):
+            try:
+                self._send([self._entry(message) for message in portion])
+            except (BrokerUnavailable, BrokerRefused) as error:
+                if sent:
+                    error.add_note(f"{sent} of {len(messages)} messages had been sent before.")
+                raise
+            sent += len(portion)
+
+    def _entry(self, message: Message) -> dict[str, Any]:
+        entry: dict[str, Any] = {"Id": uuid.uuid4().hex, "MessageBody": message.payload}
+        if message.attempts > 0:
+            entry["MessageAttributes"] = {ATTEMPTS: {"DataType": "Number", "StringValue": str(message.attempts)}}
+        if self._link.fifo:
+            # A batch that is sent again, because the answer was lost, is recognised by these names.
+            entry["MessageDeduplicationId"] = entry["Id"]
+            entry["MessageGroupId"] = self._link.options.group
+        elif message.not_before is not None and (delay := message.not_before - time.time()) > 0:
+            entry["DelaySeconds"] = whole_seconds(min(delay, MAX_DELAY))
+        return entry
+
+    def _send(self, entries: list[dict[str, Any]]) -> None:
+        for _ in range(TRIES):
+            failed = self._link.call("send_message_batch", Entries=entries).get("Failed", [])
+            if not failed:
+                return
+            refused = [each for each in failed if each.get("SenderFault")]
+            names = {each["Id"] for each in failed}
+            if refused:
+                raise BrokerRefused(self._words(f"did not take {len(names)} of {len(entries)} messages", refused))
+            entries = [entry for entry in entries if entry["Id"] in names]
+        raise BrokerUnavailable(self._words(f"could not take {len(entries)} messages", failed))
+
+    def _words(self, what: str, failed: Sequence[dict[str, Any]]) -> str:
+        first = failed[0]
+        return f"The queue {self._link.address} {what}: {first.get('Message') or first.get('Code')}"
+
+    # ── lending ──────────────────────────────────────────────────────────────────────────────────
+
+    def lease(self, limit: int, wait: float = 0.0) -> Sequence[Delivery]:
+        """A call for each ten messages, until one is not filled."""
+        started = time.monotonic()
+        deliveries: list[Delivery] = []
+        while len(deliveries) < limit:
+            left = started + wait - time.monotonic()
+            poll = 0 if deliveries or left <= 0 else min(whole_seconds(left), self._link.options.poll, POLL_IN_ONE_CALL)
+            wanted = min(BATCH, limit - len(deliveries))
+            came = self._receive(wanted, poll)
+            deliveries += came
+            if came:
+                if len(came) < wanted or time.monotonic() - started > max(FILLING, wait):
+                    break
+            elif deliveries or time.monotonic() - started >= wait:
+                break
+            elif not poll:
+                time.sleep(min(self.settings.poll, max(0.0, left)))
+        return deliveries
+
+    def _receive(self, wanted: int, poll: int) -> list[Delivery]:
+        answer = self._link.call(
+            "receive_message",
+            MaxNumberOfMessages=wanted,
+            WaitTimeSeconds=poll,
+            VisibilityTimeout=self._lease_seconds,
+            MessageSystemAttributeNames=["ApproximateReceiveCount"],
+            MessageAttributeNames=[ATTEMPTS],
+        )
+        return [_delivery(message) for message in answer.get("Messages", [])]
+
+    def renew(self, receipts: Sequence[str]) -> Sequence[str]:
+        """SQS allows twelve hours in all; what is held longer is lent to others, and counts as lost."""
+        lost = self._change_visibility(receipts, self._lease_seconds)
+        return [receipt for receipt in receipts if receipt in lost]
+
+    def acknowledge(self, receipts: Sequence[str]) -> None:
+        self._batches("delete_message_batch", receipts, {})
+
+    def release(self, receipts: Sequence[str], delay: float = 0.0, *, begun: bool = True) -> None:
+        self._change_visibility(receipts, min(whole_seconds(delay), MAX_VISIBILITY))
+
+    def _change_visibility(self, receipts: Sequence[str], seconds: int) -> set[str]:
+        return self._batches("change_message_visibility_batch", receipts, {"VisibilityTimeout": seconds})
+
+    def _batches(self, action: str, receipts: Sequence[str], more: dict[str, Any]) -> set[str]:
+        """Do this for each receipt; returns those that mean nothing to SQS (any more)."""
+        known = [receipt for receipt in dict.fromkeys(receipts) if receipt and receipt.isascii()]
+        lost = set(receipts) - set(known)
+        for start in range(0, len(known), BATCH):
+            lost |= self._batch(action, known[start : start + BATCH], more)
+        return lost
+
+    def _batch(self, action: str, receipts: Sequence[str], more: dict[str, Any]) -> set[str]:
+        entries = [{"Id": str(number), "ReceiptHandle": each, **more} for number, each in enumerate(receipts)]
+        lost: set[str] = set()
+        for _ in range(TRIES):
+            failed = self._link.call(action, Entries=entries).get("Failed", [])
+            lost |= {receipts[int(each["Id"])] for each in failed if each.get("SenderFault")}
+            again = {each["Id"] for each in failed if not each.get("SenderFault")}
+            if not again:
+                return lost
+            entries = [entry for entry in entries if entry["Id"] in again]
+        raise BrokerUnavailable(self._words(f"could not settle {len(entries)} messages", failed))
+
+    # ── looking ──────────────────────────────────────────────────────────────────────────────────
+
+    def peek(self, limit: int = 100) -> Sequence[Waiting]:
+        """Nothing: SQS shows no message without lending it."""
+        return []
+
+    def size(self) -> QueueSize:
+        """As SQS estimates; what was given back with a delay counts as leased."""
+        kinds = ("", "Delayed", "NotVisible")
+        names = [f"ApproximateNumberOfMessages{kind}" for kind in kinds]
+        found = self._link.call("get_queue_attributes", AttributeNames=names)["Attributes"]
+        ready, delayed, leased = (int(found.get(name, 0)) for name in names)
+        return QueueSize(ready=ready, delayed=delayed, leased=leased)
+
+    def purge(self) -> int:
+        """SQS does it once a minute, and takes up to a minute for it; ``BrokerUnavailable`` if asked more often."""
+        total = self.size().total
+        try:
+            self._link.call("purge_queue")
+        except BrokerUnavailable:
+            if total:
+                raise
+        return total
+
+    def ping(self) -> None:
+        self._link.call("get_queue_attributes", AttributeNames=["QueueArn"])
+
+    def info(self) -> str:
+        return f"Amazon SQS, {'FIFO ' if self._link.fifo else ''}queue {self._link.address}"
+
+    def close(self) -> None:
+        self._link.close()
+
+
+def capabilities_of(*, fifo: bool, waits: bool) -> Capabilities:
+    """A FIFO queue keeps the order; it delays all of its messages or none."""
+    found = replace(STANDARD, blocking=waits)
+    return replace(found, order=True, delay=False, max_delay=0.0) if fifo else found
+
+
+def portions(messages: Sequence[Message]) -> Iterator[list[Message]]:
+    """In their order, as many as one call takes."""
+    portion: list[Message] = []
+    size = 0
+    for message in messages:
+        more = len(message.payload) + ROOM_FOR_ATTRIBUTES
+        if portion and (len(portion) == BATCH or size + more > MAX_BYTES):
+            yield portion
+            portion, size = [], 0
+        portion.append(message)
+        size += more
+    if portion:
+        yield portion
+
+
+def refuse_large(messages: Sequence[Message], address: str) -> None:
+    """Before any of them is sent."""
+    limit = MAX_BYTES - ROOM_FOR_ATTRIBUTES
+    largest = max((len(message.payload) for message in messages), default=0)
+    if largest > limit:
+        raise PayloadTooLarge(
+            f"A message for the queue {address} has {largest} bytes, and SQS takes {limit}:"
+            " pass a reference to large data instead of the data, or set compress."
+        )
+
+
+def _delivery(message: dict[str, Any]) -> Delivery:
+    brought = message.get("MessageAttributes", {}).get(ATTEMPTS, {}).get("StringValue", "0")
+    earlier = int(brought) if brought.isdigit() else 0
+    count = int(message.get("Attributes", {}).get("ApproximateReceiveCount", 1))
+    return Delivery(message["ReceiptHandle"], message.get("Body", ""), earlier + count)

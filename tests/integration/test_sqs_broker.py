@@ -1,0 +1,306 @@
+"""What is peculiar to the SQS broker: queues and their names, parts of batches, FIFO, dead letters, a service away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import boto3
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from django_cluster.brokers.base import Broker, Message
+from django_cluster.brokers.sqs import MAX_BYTES, SqsBroker, portions
+from django_cluster.brokers.sqs_link import SqsOptions
+from django_cluster.core.settings import BrokerSettings
+from django_cluster.errors import BrokerRefused, BrokerUnavailable
+from django_cluster.testing.contracts import lease_all, messages, payloads, receipts
+from tests.brokers import opener
+from tests.servers import SqsServer, require
+
+
+@pytest.fixture
+def broker(sqs_server: SqsServer) -> Iterator[Broker]:
+    broker = opener("sqs", **sqs_server.options)()
+    yield broker
+    broker.close()
+
+
+@pytest.fixture
+def console(sqs_server: SqsServer) -> Iterator[Any]:
+    """Another client of the same service."""
+    options = {**sqs_server.options, "region_name": sqs_server.options["aws_region"]}
+    options.pop("aws_region")
+    client = boto3.client("sqs", **options)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def own_server() -> Iterator[SqsServer]:
+    """A service that a test may hurt."""
+    require("sqs")
+    server = SqsServer().start()
+    yield server
+    server.stop()
+
+
+def fifo(server: SqsServer, **options: Any) -> Broker:
+    return opener("sqs", **server.options, queue_name="{queue}.fifo", **options)()
+
+
+# -- options --------------------------------------------------------------------------------------
+
+
+def test_opening_a_broker_asks_nobody() -> None:
+    opener("sqs", region_name="eu-west-1", endpoint_url="http://nobody.invalid")()
+
+
+def test_options_are_parted_into_those_of_the_session_the_client_and_ours() -> None:
+    options = SqsOptions.of({"aws_region": "eu-west-1", "aws_access_key_id": "k", "endpoint_url": "http://here"})
+
+    assert options.session == {"region_name": "eu-west-1", "aws_access_key_id": "k"}
+    assert options.client == {"endpoint_url": "http://here"}
+
+
+def test_a_url_says_the_same_as_a_dict() -> None:
+    options = SqsOptions.of({"url": "sqs://key:se%2Fcret@localhost:4566/?region_name=eu-west-1&use_ssl=0"})
+
+    assert options.session == {
+        "aws_access_key_id": "key",
+        "aws_secret_access_key": "se/cret",
+        "region_name": "eu-west-1",
+    }
+    assert options.client == {"endpoint_url": "http://localhost:4566"}
+
+
+def test_an_option_that_nobody_knows_is_named() -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"aws_regoin is not known.*aws_region"):
+        opener("sqs", aws_regoin="eu-west-1")()
+
+
+@pytest.mark.parametrize("seconds", [21, -1, "soon", True])
+def test_a_long_poll_lasts_at_most_twenty_seconds(seconds: Any) -> None:
+    with pytest.raises(ImproperlyConfigured, match="from 0 to 20"):
+        opener("sqs", receive_message_wait_time_seconds=seconds)()
+
+
+def test_secrets_are_not_shown() -> None:
+    section = BrokerSettings(kind="sqs", options={"aws_region": "x", "aws_secret_access_key": "hush"})
+
+    broker = SqsBroker(section)
+
+    assert "hush" not in repr(section) + repr(broker) + repr(SqsOptions.of(section.options)) + broker.info()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "site", "queue", "name"),
+    [
+        ("", "shop", "shop", "shop"),
+        ("", "shop", "long", "shop-long"),
+        ("jobs", "shop", "long", "jobs"),
+        ("{queue}.fifo", "shop", "long", "long.fifo"),
+    ],
+)
+def test_queues_have_the_names_of_the_site_and_the_queue(pattern: str, site: str, queue: str, name: str) -> None:
+    assert SqsOptions(name_pattern=pattern).queue_name(site, queue) == name
+
+
+def test_a_name_that_sqs_would_refuse_becomes_one_that_it_takes_and_stays_apart_from_others() -> None:
+    options = SqsOptions()
+
+    odd, other = options.queue_name("my shop", "é" * 100), options.queue_name("my shop", "é" * 99)
+
+    assert len(odd) <= 80
+    assert odd.isascii()
+    assert odd != other
+
+
+# -- queues ---------------------------------------------------------------------------------------
+
+
+def test_a_queue_that_is_not_there_is_created(broker: Broker, console: Any) -> None:
+    broker.ping()
+
+    assert console.get_queue_url(QueueName=f"tests-{broker.queue}")["QueueUrl"]
+
+
+def test_a_queue_is_not_created_where_that_is_not_allowed(sqs_server: SqsServer) -> None:
+    broker = opener("sqs", **sqs_server.options, create_queue=False)()
+
+    with pytest.raises(BrokerRefused, match="does not exist"):
+        broker.enqueue(messages("one"))
+
+
+def test_with_a_prefix_nobody_is_asked_for_the_url(sqs_server: SqsServer) -> None:
+    prefix = f"{sqs_server.url}/123456789012/"
+    broker = opener("sqs", **sqs_server.options, queue_url_prefix=prefix)()
+
+    broker.enqueue(messages("one"))  # the first call hears that there is no such queue, and creates it
+
+    assert payloads(lease_all(broker, 1)) == ["one"]
+
+
+def test_attributes_are_given_to_a_queue_that_is_created(sqs_server: SqsServer, console: Any) -> None:
+    broker = opener("sqs", **sqs_server.options, queue_attributes={"MessageRetentionPeriod": 86400})()
+    broker.ping()
+
+    url = console.get_queue_url(QueueName=f"tests-{broker.queue}")["QueueUrl"]
+    attributes = console.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+
+    assert attributes["MessageRetentionPeriod"] == "86400"
+    assert attributes["VisibilityTimeout"] == "60"
+
+
+def test_a_wrong_key_is_refused_and_not_waited_for(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    from botocore.exceptions import NoCredentialsError
+
+    def without_credentials(*_: Any) -> None:
+        raise NoCredentialsError
+
+    monkeypatch.setattr("django_cluster.brokers.sqs_link.Link._call", without_credentials)
+
+    with pytest.raises(BrokerRefused, match="credentials"):
+        broker.ping()
+
+
+# -- batches --------------------------------------------------------------------------------------
+
+
+def test_a_call_takes_ten_messages_and_a_mebibyte() -> None:
+    small, large = Message("x"), Message("x" * (MAX_BYTES // 2))
+
+    assert [len(portion) for portion in portions([small] * 25)] == [10, 10, 5]
+    assert [len(portion) for portion in portions([large] * 3)] == [1, 1, 1]
+    assert list(portions([])) == []
+
+
+def test_what_sqs_did_not_take_just_now_is_sent_again_and_nothing_twice(
+    broker: SqsBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call, refusals = broker._link.call, [2, 1]
+
+    def take_only_a_part(action: str, **keywords: Any) -> dict[str, Any]:
+        if action != "send_message_batch" or not refusals:
+            return call(action, **keywords)
+        left_out = keywords["Entries"][-refusals.pop(0) :]
+        kept = [entry for entry in keywords["Entries"] if entry not in left_out]
+        answer = call(action, Entries=kept)
+        failed = [{"Id": entry["Id"], "SenderFault": False, "Code": "InternalError"} for entry in left_out]
+        return {**answer, "Failed": failed}
+
+    monkeypatch.setattr(broker._link, "call", take_only_a_part)
+
+    broker.enqueue(messages("1", "2", "3", "4"))
+
+    assert sorted(payloads(lease_all(broker, 4))) == ["1", "2", "3", "4"]
+
+
+def test_an_error_says_how_many_messages_had_been_sent(own_server: SqsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    broker = opener("sqs", **own_server.options)()
+    assert isinstance(broker, SqsBroker)
+    broker.ping()
+    send = broker._send
+
+    def send_once_and_die(entries: list[dict[str, Any]]) -> None:
+        send(entries)
+        own_server.kill()
+
+    monkeypatch.setattr(broker, "_send", send_once_and_die)
+    with pytest.raises(BrokerUnavailable) as caught:
+        broker.enqueue(messages(*[str(number) for number in range(25)]))
+
+    assert caught.value.__notes__ == ["10 of 25 messages had been sent before."]
+
+
+def test_attempts_that_a_message_brings_along_are_counted_on(broker: Broker) -> None:
+    broker.enqueue([Message("moved", attempts=3)])
+
+    assert lease_all(broker, 1)[0].attempt == 4
+
+
+# -- FIFO -----------------------------------------------------------------------------------------
+
+
+def test_a_fifo_queue_keeps_the_order_and_lends_no_second_batch_of_a_group_before_the_first_is_done(
+    sqs_server: SqsServer,
+) -> None:
+    broker = fifo(sqs_server)
+    broker.enqueue(messages(*[str(number) for number in range(15)]))
+
+    first = broker.lease(15)
+
+    assert payloads(first) == [str(number) for number in range(10)]
+    broker.acknowledge(receipts(first))
+    assert payloads(lease_all(broker, 5)) == [str(number) for number in range(10, 15)]
+
+
+def test_a_batch_that_is_sent_again_because_the_answer_was_lost_is_kept_once(
+    sqs_server: SqsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = fifo(sqs_server)
+    assert isinstance(broker, SqsBroker)
+    call, lost = broker._link._call, [True]
+
+    def lose_the_first_answer(action: str, keywords: dict[str, Any]) -> dict[str, Any]:
+        answer = call(action, keywords)
+        if action == "send_message_batch" and lost:
+            lost.clear()
+            raise ConnectionResetError
+        return answer
+
+    monkeypatch.setattr(broker._link, "_call", lose_the_first_answer)
+
+    broker.enqueue(messages("one"))
+
+    assert broker.size().total == 1
+
+
+def test_a_fifo_queue_says_that_it_delays_nothing(sqs_server: SqsServer) -> None:
+    capabilities = fifo(sqs_server).capabilities
+
+    assert (capabilities.delay, capabilities.order) == (False, True)
+
+
+# -- dead letters ---------------------------------------------------------------------------------
+
+
+def test_a_queue_of_dead_letters_takes_what_was_lent_too_often(sqs_server: SqsServer, console: Any) -> None:
+    dead = console.create_queue(QueueName=f"dead-{uuid4().hex}")["QueueUrl"]
+    arn = console.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    policy = f'{{"deadLetterTargetArn": "{arn}", "maxReceiveCount": 2}}'
+    broker = opener("sqs", **sqs_server.options, queue_attributes={"RedrivePolicy": policy})()
+    broker.enqueue(messages("doomed"))
+
+    for _ in range(2):
+        broker.release(receipts(lease_all(broker, 1)))
+
+    assert list(broker.lease(1)) == []
+    (message,) = console.receive_message(QueueUrl=dead)["Messages"]
+    assert message["Body"] == "doomed"
+
+
+# -- a service that is away -----------------------------------------------------------------------
+
+
+def test_a_service_that_hangs_is_said_in_time(own_server: SqsServer) -> None:
+    broker = opener("sqs", **own_server.options)()
+    broker.ping()
+    started = time.monotonic()
+
+    with own_server.paused(), pytest.raises(BrokerUnavailable):
+        broker.enqueue(messages("lost"))
+
+    assert time.monotonic() - started < 10
+    broker.ping()
+
+
+def test_without_long_polls_a_broker_asks_again_and_again(sqs_server: SqsServer) -> None:
+    broker = opener("sqs", **sqs_server.options, receive_message_wait_time_seconds=0)()
+
+    assert not broker.capabilities.blocking
+    assert list(broker.lease(1, wait=0.2)) == []
+    broker.enqueue(messages("one"))
+    assert payloads(broker.lease(1, wait=5)) == ["one"]
