@@ -40,7 +40,7 @@ def test_django_runs_the_checks() -> None:
 
 
 def test_every_problem_is_shown_with_its_hint() -> None:
-    with override_settings(Q_CLUSTER={"wrokers": 1, "retry": -1, "sqs": {}}):
+    with override_settings(Q_CLUSTER={"wrokers": 1, "retry": -1, "iron_mq": {}}):
         messages = validate_config()
 
     assert [message.id for message in messages] == [f"django_cluster.{name}" for name in ("E002", "E003", "W002")]

@@ -377,10 +377,10 @@ class TestBroker:
 
     def test_kinds_without_an_adapter_are_accepted_with_a_warning(self) -> None:
         later: list[dict[str, Any]] = [
-            {"sqs": {}},
+            {"iron_mq": {}},
             {"broker_url": "redis+sentinel://h/m"},
             {"redis": {"sentinels": [("h", 1)]}},
-            {"brokers": {"audit": {"sqs": {}}}},
+            {"brokers": {"audit": {"iron_mq": {}}}},
         ]
 
         assert [ids(each) for each in later] == [["W002"]] * 4
