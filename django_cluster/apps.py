@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import tzinfo
+from zoneinfo import ZoneInfo
+
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 
@@ -16,3 +19,14 @@ class DjangoClusterConfig(AppConfig):
 
     def ready(self) -> None:
         from django_cluster import checks  # noqa: F401  importing it registers the checks
+        from django_cluster.models import Schedule
+
+        Schedule.zone_of_the_project = staticmethod(zone_of_schedules)
+
+
+def zone_of_schedules() -> tzinfo | None:
+    """What ``Q_CLUSTER`` says; read when somebody asks, not before."""
+    from django_cluster.conf import load_settings
+
+    name = load_settings().schedule.time_zone
+    return ZoneInfo(name) if name else None

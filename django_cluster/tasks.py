@@ -17,7 +17,7 @@ from django_cluster.calls import async_bulk, async_task
 from django_cluster.client import get_client
 from django_cluster.core.call import build_packages
 from django_cluster.core.naming import task_name
-from django_cluster.lifecycle.schedules import build_schedule
+from django_cluster.lifecycle.new_schedule import build_schedule
 from django_cluster.models import Schedule, Task
 from django_cluster.results import (
     count_group,

@@ -62,6 +62,12 @@ def build_options(given: Mapping[str, Any]) -> TaskOptions:
     return TaskOptions(**values) if values else DEFAULT_OPTIONS
 
 
+def portable(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as they were given, with what stands in the code (functions, exceptions) named by its path."""
+    paths = {"hook": dotted_path, "retry_on": _exceptions, "no_retry_on": _exceptions}
+    return {name: paths[name](value) if name in paths and value else value for name, value in given.items()}
+
+
 def build_packages(
     func: Callable[..., Any] | str,
     calls: Iterable[tuple[Any, ...]],

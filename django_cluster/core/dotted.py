@@ -31,6 +31,14 @@ def dotted_path(func: Callable[..., Any] | str) -> str:
     return path
 
 
+def defined_at(func: Callable[..., Any]) -> str:
+    """The path of a function that is just being defined, so that it cannot be looked up yet.
+
+    Raises ``UnknownFunction`` for one that nobody will find under its name, such as a lambda.
+    """
+    return ".".join(_home_of(func))
+
+
 @cache
 def load(path: str) -> Callable[..., Any]:
     """What ``path`` names; remembered, for this is asked for every task. Raises ``UnknownFunction``."""

@@ -48,6 +48,8 @@ class TaskOptions:
     """The cluster (queue) that is to run it."""
     broker: str | None = None
     """The name, in ``brokers``, of the broker through which it goes."""
+    schedule: int | None = None
+    """The key of the schedule that waits for its end before it sends the next."""
 
     def to_wire(self) -> dict[str, Any]:
         """The options that differ from their defaults."""

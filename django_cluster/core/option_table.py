@@ -10,6 +10,7 @@ from django_cluster.core.broker_choice import KINDS, SELECTORS
 from django_cluster.core.options import Option, option
 from django_cluster.core.settings import Settings
 from django_cluster.core.values import (
+    catch_up,
     choice,
     compression,
     flag,
@@ -229,7 +230,14 @@ RESULTS = (
 
 SCHEDULE = (
     schedule("scheduler", flag(), "Whether this cluster looks at schedules.", field="enabled"),
-    schedule("catch_up", flag(), "Run every slot that was missed while no cluster ran; False: once."),
+    schedule(
+        "catch_up",
+        catch_up(),
+        "What becomes of the runs that were missed while no cluster ran: all are made up for (True), one for them all "
+        "(False), or none. A schedule may say otherwise for itself.",
+        default_words="`True`",
+        parity="The words are new, and a schedule of the type cron catches up too.",
+    ),
     schedule(
         "schedule_interval",
         seconds(),

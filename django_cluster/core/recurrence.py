@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from calendar import monthrange
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import ClassVar, NamedTuple, Self
+from typing import ClassVar, Self
 
 from django_cluster.core.cron import CronExpression
 from django_cluster.core.wall_clock import first_moment_of, wall_of
@@ -208,23 +208,3 @@ def recurrence(code: str, *, anchor: datetime, minutes: int | None = None, cron:
     if code not in _TYPES:
         raise ValueError(f"{code!r} is not a schedule type; known are {', '.join(_TYPES)}.")
     return _TYPES[code](anchor=anchor, minutes=minutes, cron=cron)
-
-
-class Look(NamedTuple):
-    """What one look at a schedule finds."""
-
-    fire: datetime | None
-    """The occurrence to fire now, if one is due."""
-    next_run: datetime | None
-    """When it is due after that; None = never again."""
-
-
-def look(rule: Recurrence, next_run: datetime, now: datetime, tz: tzinfo | None, *, catch_up: bool) -> Look:
-    """Fire what is due, and step on: to the next missed occurrence (catch up), or past all of them.
-
-    However long ago ``next_run`` is, this is one step.
-    """
-    if next_run > now:
-        return Look(None, next_run)
-    since = next_run if catch_up else now
-    return Look(next_run, rule.through(next_run, tz).next_after(since, tz))

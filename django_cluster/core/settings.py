@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from django_cluster.core.due import CatchUp
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerSettings:
@@ -82,7 +84,8 @@ class ScheduleSettings:
     """When tasks are sent by themselves."""
 
     enabled: bool = True
-    catch_up: bool = True
+    catch_up: CatchUp = CatchUp.ALL
+    """What becomes of runs that were missed while no cluster ran."""
     interval: float = 1.0
     """Seconds between two looks at the schedules."""
     time_zone: str | None = None

@@ -16,6 +16,8 @@ from datetime import timedelta, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from django_cluster.core.due import CatchUp
+
 LONGEST_NAME = 100
 """Characters of a queue's name; the queue table has no room for more."""
 
@@ -239,6 +241,18 @@ def time_zone() -> Kind:
         return name
 
     return Kind("the name of a time zone, such as 'Europe/Berlin'", convert, as_text)
+
+
+def catch_up() -> Kind:
+    """Django-Q knows True and False."""
+    meanings = {True: CatchUp.ALL, False: CatchUp.ONCE, **{str(each): each for each in CatchUp}}
+
+    def convert(value: Any) -> CatchUp:
+        if not isinstance(value, bool | str) or value not in meanings:
+            raise Unfit
+        return meanings[value]
+
+    return Kind("'all' (or True), 'once' (or False) or 'skip'", convert, as_flag)
 
 
 def mapping_of_mappings(words: str) -> Kind:

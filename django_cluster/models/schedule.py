@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime, tzinfo
+from collections.abc import Collection
+from contextlib import suppress
+from datetime import datetime
+from keyword import iskeyword
 from typing import Any, ClassVar, Self
 
 from django.core.exceptions import ValidationError
@@ -14,31 +17,39 @@ from django.utils.translation import gettext_lazy as _
 from django_cluster.core import recurrence
 from django_cluster.core.arguments import args_from_text, kwargs_from_text
 from django_cluster.core.dotted import dotted_path
+from django_cluster.core.due import CatchUp, Window, first_run
 from django_cluster.errors import UnknownFunction
 from django_cluster.models.task import Task
+from django_cluster.models.timing import Timing, check_zone, type_choices
 
-
-def type_choices() -> list[tuple[str, Any]]:
-    """Every schedule type that is registered now; read at run time, so that a new one needs no migration."""
-    return [(kind.code, _(kind.label)) for kind in recurrence.types()]
+TIMING = ("schedule_type", "cron", "time_zone", "starts_at", "ends_at", "next_run")
 
 
 class ScheduleQuerySet(models.QuerySet["Schedule"]):
     """The question that a scheduler asks."""
 
-    def coming(self, queue: str, *, site: bool, now: datetime, until: datetime) -> Self:
+    def coming(self, queue: str, *, site: bool, now: datetime, until: datetime, declared: Collection[str] = ()) -> Self:
         """What is due until then and belongs to this queue, the longest waiting first.
 
         ``site``: whether this is the queue of the site itself, to which the schedules without a cluster belong.
+        ``declared``: the keys of the declarations that this program knows; of the others it knows nothing, and
+        leaves them to those who do.
         """
+        known = models.Q(declared__isnull=True)
+        if declared:
+            known |= models.Q(declared__in=declared)
         mine = models.Q(cluster=queue)
         if site:
             mine |= models.Q(cluster__isnull=True) | models.Q(cluster="")
         free = models.Q(held_until__isnull=True) | models.Q(held_until__lte=now)
-        return self.filter(mine, free, enabled=True, next_run__lte=until).exclude(repeats=0).order_by("next_run", "pk")
+        return (
+            self.filter(mine, free, known, enabled=True, next_run__lte=until)
+            .exclude(repeats=0)
+            .order_by("next_run", "pk")
+        )
 
 
-class Schedule(models.Model):
+class Schedule(Timing, models.Model):
     """One row for each standing order.
 
     ``anchor`` is the occurrence from which all others are counted: it keeps the 31st through February, and 02:30
@@ -90,6 +101,50 @@ class Schedule(models.Model):
         help_text=_("The keyword argument that is given the intended time of the run"),
     )
     enabled = models.BooleanField(_("enabled"), default=True)
+    catch_up = models.CharField(
+        _("missed runs"),
+        max_length=4,
+        null=True,
+        blank=True,
+        choices=(
+            (CatchUp.ALL.value, _("all are made up for")),
+            (CatchUp.ONCE.value, _("one makes up for all")),
+            (CatchUp.SKIP.value, _("left out")),
+        ),
+        help_text=_("Empty = as the settings say"),
+    )
+    time_zone = models.CharField(
+        _("time zone"),
+        max_length=64,
+        null=True,
+        blank=True,
+        help_text=_("Such as Europe/Amsterdam; empty = as the settings say"),
+    )
+    starts_at = models.DateTimeField(_("starts"), null=True, blank=True, help_text=_("There is no run before"))
+    ends_at = models.DateTimeField(_("ends"), null=True, blank=True, help_text=_("There is no run after"))
+    no_overlap = models.BooleanField(
+        _("no overlap"), default=False, help_text=_("Leave a run out while the last one is unfinished")
+    )
+    declared = models.CharField(
+        _("declared by"),
+        max_length=256,
+        null=True,
+        unique=True,
+        editable=False,
+        help_text=_("The code that declares it"),
+    )
+    declared_at = models.DateTimeField(
+        _("declaration seen"), null=True, editable=False, help_text=_("When a running cluster last had it in its code")
+    )
+    runs = models.PositiveBigIntegerField(
+        _("runs"), default=0, editable=False, help_text=_("How many were sent so far")
+    )
+    busy_since = models.DateTimeField(
+        _("busy since"),
+        null=True,
+        editable=False,
+        help_text=_("When the run that is unfinished was sent; kept for schedules that must not overlap"),
+    )
     anchor = models.DateTimeField(_("anchor"), null=True, editable=False)
     held_until = models.DateTimeField(
         _("held until"),
@@ -142,37 +197,39 @@ class Schedule(models.Model):
         if problems:
             raise ValidationError(problems)
 
-    def rule(self) -> recurrence.Recurrence:
-        """When it is due; raises ``ValueError`` for an unknown type."""
-        anchor = self.anchor or self.next_run or timezone.now()
-        return recurrence.recurrence(self.schedule_type, anchor=anchor, minutes=self.minutes, cron=self.cron)
+    # ── what it is ───────────────────────────────────────────────────────────────────────────────
 
-    def calculate_next_run(self, next_run: datetime | None = None, tz: tzinfo | None = None) -> datetime | None:
-        """The run that follows ``next_run`` (or the one that is next), in Django's time zone or another."""
-        moment = next_run or self.next_run or timezone.now()
-        zone = zone_for(moment, tz)
-        rule = self.rule()
-        rule.check()
-        return rule.through(moment, zone).next_after(moment, zone)
+    @property
+    def is_declared(self) -> bool:
+        """Whether it stands in the code, and is changed there and nowhere else."""
+        return self.declared is not None
 
     def success(self) -> bool | None:
         """Whether the last task succeeded; None while it has no row."""
         return Task.objects.filter(pk=self.task).values_list("success", flat=True).first() if self.task else None
 
-    def start_with_the_expression(self, tz: tzinfo | None = None) -> None:
-        """Let the first run be the one that the cron expression names next."""
-        self.anchor = None
-        self.next_run = self.calculate_next_run(timezone.now(), tz)
+    # ── saving ───────────────────────────────────────────────────────────────────────────────────
 
     def _settle(self) -> None:
-        kind, cron, next_run = self._timing()
-        rewritten = self._loaded is not None and self._loaded != (kind, cron, next_run) and self._loaded[2] == next_run
-        if kind == self.CRON and ((self._state.adding and next_run is None) or (rewritten and next_run is not None)):
+        now = self._timing()
+        before = self._loaded
+        rewritten = before is not None and before != now and before[-1] == now[-1]
+        if self.schedule_type == self.CRON and (
+            (self._state.adding and self.next_run is None) or (rewritten and self.next_run is not None)
+        ):
             self.start_with_the_expression()
-        elif self._state.adding and next_run is None:
-            self.next_run = timezone.now()
+        elif self._state.adding and self.next_run is None:
+            self.next_run = max(timezone.now(), self.starts_at) if self.starts_at else timezone.now()
+        elif rewritten and self.next_run is None and self.anchor is not None and self.repeats:
+            self._resume()
         self.anchor = self._settled_anchor()
         self.held_until, self.last_error = None, ""
+
+    def _resume(self) -> None:
+        """Its end has been moved, or its rule: it goes on with what comes next, if there is anything."""
+        now = timezone.now()
+        with suppress(ValueError, ImportError):
+            self.next_run = first_run(self.rule(), now, self.zone(now), self.window)
 
     def _settled_anchor(self) -> datetime | None:
         if self.next_run is None:
@@ -180,13 +237,13 @@ class Schedule(models.Model):
         try:
             rule = self.rule()
             rule.check()
-            return rule.through(self.next_run, zone_for(self.next_run)).anchor
+            return rule.through(self.next_run, self.zone(self.next_run)).anchor
         except (ValueError, ImportError):
             return self.next_run  # incomplete: it may be saved so, and the scheduler will say what is missing
 
     def _timing(self) -> tuple[Any, ...]:
         """What the next run depends on; a field that was not loaded is None."""
-        return tuple(self.__dict__.get(name) for name in ("schedule_type", "cron", "next_run"))
+        return tuple(self.__dict__.get(name) for name in TIMING)
 
     def _checks(self) -> dict[str, Any]:
         kind_field = {self.MINUTES: "minutes", self.CRON: "cron"}.get(self.schedule_type, "schedule_type")
@@ -197,14 +254,16 @@ class Schedule(models.Model):
             "func": lambda: dotted_path(self.func) if self.func else None,
             "hook": lambda: dotted_path(self.hook) if self.hook else None,
             "intended_date_kwarg": lambda: _check_name(self.intended_date_kwarg),
+            "time_zone": lambda: check_zone(self.time_zone),
+            "ends_at": lambda: _check_window(self.window),
         }
 
 
-def zone_for(moment: datetime, tz: tzinfo | None = None) -> tzinfo | None:
-    """The zone to reckon an aware moment in; a naive one needs none."""
-    return (tz or timezone.get_default_timezone()) if timezone.is_aware(moment) else None
+def _check_window(window: Window) -> None:
+    if window.start is not None and window.end is not None and window.end < window.start:
+        raise ValueError("The end lies before the start: there would never be a run.")
 
 
 def _check_name(name: str | None) -> None:
-    if name and not name.isidentifier():
+    if name and (not name.isidentifier() or iskeyword(name)):
         raise ValueError(f"{name!r} cannot be the name of an argument.")

@@ -19,7 +19,7 @@ from django_cluster.core.codec import Codec
 from django_cluster.core.messages import TaskPackage
 from django_cluster.core.settings import BrokerSettings, ScheduleSettings, SigningSettings
 from django_cluster.errors import BrokerUnavailable
-from django_cluster.lifecycle.schedules import build_schedule
+from django_cluster.lifecycle.new_schedule import build_schedule
 from django_cluster.lifecycle.send import Sender
 from django_cluster.models import QueuedTask
 from django_cluster.models.schedule import Schedule

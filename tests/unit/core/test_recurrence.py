@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from django_cluster.core import cron
-from django_cluster.core.recurrence import BUILT_IN, Daily, Look, Recurrence, look, recurrence, register, types
+from django_cluster.core.recurrence import BUILT_IN, Daily, Recurrence, recurrence, register, types
 
 AMSTERDAM = ZoneInfo("Europe/Amsterdam")
 ZONES = [
@@ -210,33 +210,6 @@ def test_a_type_is_registered_once() -> None:
         register(Impostor)
     assert register(Daily) is Daily
     assert types()[: len(BUILT_IN)] == BUILT_IN
-
-
-NOW = datetime(2026, 11, 20, 12, 0, 30, tzinfo=UTC)
-
-
-def test_what_is_not_due_is_left_alone() -> None:
-    later = NOW + timedelta(seconds=1)
-
-    assert look(rule("H", later), later, NOW, UTC, catch_up=True) == Look(None, later)
-
-
-def test_catching_up_fires_one_missed_slot_at_a_look() -> None:
-    missed = datetime(2026, 11, 20, 9, tzinfo=UTC)
-
-    assert look(rule("H", missed), missed, NOW, UTC, catch_up=True) == Look(missed, missed + timedelta(hours=1))
-
-
-@pytest.mark.parametrize("missed", [datetime(1970, 1, 1, tzinfo=UTC), datetime(2026, 11, 20, 12, tzinfo=UTC)])
-@pytest.mark.parametrize("code", ["I", "C"])
-def test_not_catching_up_fires_once_and_goes_on_in_the_future(missed: datetime, code: str) -> None:
-    schedule = rule(code, missed, minutes=1, cron="* * * * *")
-
-    assert look(schedule, missed, NOW, UTC, catch_up=False) == Look(missed, datetime(2026, 11, 20, 12, 1, tzinfo=UTC))
-
-
-def test_once_is_never_due_again() -> None:
-    assert look(rule("O", NOW), NOW, NOW, UTC, catch_up=True) == Look(NOW, None)
 
 
 MOMENTS = st.datetimes(

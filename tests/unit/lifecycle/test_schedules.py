@@ -12,11 +12,14 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 
+from django_cluster.core.due import CatchUp
 from django_cluster.core.messages import NO_TIMEOUT, TaskPackage
 from django_cluster.core.settings import ScheduleSettings
 from django_cluster.errors import BrokerUnavailable, NotSerializable, UnknownFunction
 from django_cluster.lifecycle import schedules
-from django_cluster.lifecycle.schedules import HOLD, PARKED, Timetable, build_schedule
+from django_cluster.lifecycle.firing import plan
+from django_cluster.lifecycle.new_schedule import build_schedule
+from django_cluster.lifecycle.schedules import HOLD, PARKED, Timetable
 from django_cluster.models.schedule import Schedule
 from tests.sample import tasks
 
@@ -157,7 +160,7 @@ def test_catching_up_fires_one_missed_run_at_a_look(outbox: Outbox) -> None:
 
 def test_without_catching_up_all_missed_runs_are_one(outbox: Outbox) -> None:
     row = make_schedule(schedule_type="I", minutes=1, next_run=datetime(1990, 1, 1, tzinfo=UTC))
-    timetable = make_timetable(outbox, catch_up=False)
+    timetable = make_timetable(outbox, catch_up=CatchUp.ONCE)
 
     timetable.fire_due(NOW)
     timetable.fire_due(NOW)
@@ -229,7 +232,7 @@ def test_keywords_named_as_options_are_the_functions_own(timetable: Timetable, o
 
 def test_a_row_that_another_cluster_has_fired_is_not_fired_again(timetable: Timetable, outbox: Outbox) -> None:
     seen = make_schedule(schedule_type="H")
-    mine = schedules.plan(seen, NOW, AMSTERDAM, catch_up=True)
+    mine = plan(seen, NOW, AMSTERDAM, catch_up=CatchUp.ALL)
     timetable.fire_due(NOW)
 
     assert timetable._fire([mine], NOW) == 0
@@ -252,7 +255,7 @@ def test_a_broker_that_is_away_costs_no_run(timetable: Timetable, outbox: Outbox
 
 def test_a_scheduler_that_dies_while_it_sends_is_followed_by_another_with_the_same_id(outbox: Outbox) -> None:
     row = make_schedule(schedule_type="H")
-    task_id = schedules.plan(row, NOW, AMSTERDAM, catch_up=True).package.id
+    task_id = plan(row, NOW, AMSTERDAM, catch_up=CatchUp.ALL).package.id
     outbox.closed = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
         make_timetable(outbox).fire_due(NOW)
@@ -269,7 +272,7 @@ def test_a_scheduler_that_dies_while_it_sends_is_followed_by_another_with_the_sa
 def test_a_task_has_the_same_id_whichever_cluster_sends_it() -> None:
     row = make_schedule(schedule_type="H")
 
-    ids = {schedules.plan(row, NOW + each * HOUR, UTC, catch_up=True).package.id for each in range(3)}
+    ids = {plan(row, NOW + each * HOUR, UTC, catch_up=CatchUp.ALL).package.id for each in range(3)}
 
     assert len(ids) == 1
 

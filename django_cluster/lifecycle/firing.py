@@ -1,0 +1,108 @@
+"""What firing a due schedule means: the task to send, and what its row says afterwards. Functions of values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, tzinfo
+from typing import Any
+
+from django_cluster.core.arguments import args_from_text, kwargs_from_text
+from django_cluster.core.call import build_options, part
+from django_cluster.core.dotted import dotted_path
+from django_cluster.core.due import CatchUp, look
+from django_cluster.core.messages import TaskHeader, TaskOptions, TaskPackage
+from django_cluster.core.naming import derived_id, task_name
+from django_cluster.models.schedule import Schedule
+
+GIVEN_UP = timedelta(days=1)
+"""A run of which nothing was heard for so long is taken for lost, and holds up the next one no longer."""
+
+MEANINGLESS = ("sync", "on_commit")
+"""Options that say how a caller sends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Firing:
+    """A schedule that is due: what to send, and what its row will say afterwards."""
+
+    schedule: Schedule
+    """The row as it was seen."""
+    task_id: str
+    """Of the run that is due."""
+    package: TaskPackage | None
+    """None: this run is left out."""
+    changes: Mapping[str, Any] | None
+    """Columns and their new values; None: the row has done its work, and is deleted."""
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether somebody has held this run before, and never said that it was sent."""
+        return self.schedule.task == self.task_id
+
+
+def plan(row: Schedule, now: datetime, tz: tzinfo | None, *, catch_up: CatchUp) -> Firing:
+    """What to do about a due row. Raises whatever is wrong with the row.
+
+    ``tz`` and ``catch_up`` are those of the settings; the row may have its own.
+    """
+    assert row.next_run is not None
+    due, zone, rule = row.next_run, row.zone(row.next_run, tz), row.rule()
+    rule.check()
+    rule = rule.through(due, zone)
+    task_id = id_of_run(row, due)
+    wish = CatchUp(row.catch_up) if row.catch_up else catch_up
+    busy = is_busy(row, now) and row.task != task_id
+    found = look(rule, due, now, zone, catch_up=wish, window=row.window, busy=busy)
+    changes: dict[str, Any] = {"next_run": found.next_run, "anchor": rule.anchor}
+    if found.fire is None:
+        return Firing(row, task_id, None, changes)
+    package = package_of(row, task_id, due, now)
+    changes |= {"task": task_id, "runs": row.runs + 1, "repeats": row.repeats - (row.repeats > 0)}
+    if found.next_run is None and rule.next_after(due, zone) is None:
+        # Nothing follows, ever: what was to run once has run.
+        return Firing(row, task_id, package, {**changes, "next_run": due, "repeats": 0} if row.repeats >= 0 else None)
+    return Firing(row, task_id, package, changes)
+
+
+def is_busy(row: Schedule, now: datetime) -> bool:
+    """Whether the last run is unfinished, as far as this schedule cares."""
+    return row.no_overlap and row.busy_since is not None and now - row.busy_since < GIVEN_UP
+
+
+def id_of_run(row: Schedule, due: datetime) -> str:
+    """The same, whoever fires it and however often; another one for the next run, even of the same time."""
+    return derived_id("schedule", row.pk, row.runs, due.isoformat())
+
+
+def package_of(row: Schedule, task_id: str, due: datetime, now: datetime) -> TaskPackage:
+    """The task of one run. Raises whatever is wrong with the row."""
+    kwargs = kwargs_from_text(row.kwargs)
+    options, name = options_of(row, kwargs.pop("q_options", None) or {})
+    if row.intended_date_kwarg:
+        kwargs[row.intended_date_kwarg] = due.isoformat()
+    header = TaskHeader(
+        id=task_id,
+        name=name or task_name(task_id),
+        func=dotted_path(row.func),
+        enqueued_at=now.timestamp(),
+        options=options,
+    )
+    return TaskPackage(header=header, args=args_from_text(row.args), kwargs=kwargs)
+
+
+def options_of(row: Schedule, given: Any) -> tuple[TaskOptions, str | None]:
+    """The options of the task, and its name if one is given. The columns of the row go before ``q_options``."""
+    if not isinstance(given, dict):
+        raise ValueError("q_options is not a dict.")
+    options = {"group": row.name or str(row.pk), **given}
+    older = options.pop("broker_name", None)
+    options |= {"cluster": row.cluster or options.get("cluster") or older, "hook": row.hook or options.get("hook")}
+    for name in MEANINGLESS:
+        if options.get(name):
+            raise ValueError(
+                f"A schedule always sends its tasks to the cluster: the option {name!r} means nothing here."
+            )
+    _, options = part({"q_options": options})
+    found = build_options(options)
+    return (replace(found, schedule=row.pk) if row.no_overlap else found), options.get("task_name")

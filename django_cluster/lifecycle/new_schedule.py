@@ -1,0 +1,82 @@
+"""``schedule()``: a standing order is looked at from all sides before it is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, tzinfo
+from typing import Any
+
+from django.db import IntegrityError, router
+
+from django_cluster.core.arguments import args_to_text, kwargs_to_text
+from django_cluster.core.call import portable
+from django_cluster.core.dotted import dotted_path
+from django_cluster.lifecycle.firing import options_of
+from django_cluster.models.schedule import Schedule
+
+IN_Q_OPTIONS = frozenset({"catch_up", "enabled", "ends_at", "no_overlap", "starts_at", "time_zone"})
+"""Columns that Django-Q did not have: as plain keywords they may belong to the function."""
+
+
+def build_schedule(
+    func: Callable[..., Any] | str,
+    *args: Any,
+    name: str | None = None,
+    hook: Callable[..., Any] | str | None = None,
+    schedule_type: str = Schedule.ONCE,
+    minutes: int | None = None,
+    repeats: int = -1,
+    next_run: datetime | None = None,
+    cron: str | None = None,
+    cluster: str | None = None,
+    intended_date_kwarg: str | None = None,
+    q_zone: tzinfo | None = None,
+    q_database: str | None = None,
+    **kwargs: Any,
+) -> Schedule:
+    """A saved schedule. ``q_zone``: in which the first run of a cron expression is reckoned; None = the project's.
+    ``q_database``: where it is kept; None asks the router.
+
+    Raises ``IntegrityError`` for a name that is used already, ``ValidationError`` for what makes no sense,
+    ``UnknownFunction`` and ``NotSerializable`` for what cannot be kept.
+    """
+    alias = q_database or router.db_for_write(Schedule)
+    if name and Schedule.objects.using(alias).filter(name=name).exists():
+        raise IntegrityError(f"There is a schedule named {name!r} already.")
+    own, texts = texts_of(args, kwargs)
+    row = Schedule(
+        name=name,
+        func=dotted_path(func),
+        hook=dotted_path(hook) if hook else None,
+        schedule_type=schedule_type,
+        minutes=minutes,
+        repeats=repeats,
+        next_run=next_run,
+        cron=cron,
+        cluster=cluster,
+        intended_date_kwarg=intended_date_kwarg,
+        **texts,
+        **own,
+    )
+    check(row, kwargs.get("q_options"))
+    if schedule_type == Schedule.CRON and next_run is None:
+        row.start_with_the_expression(q_zone)
+    row.save(using=alias)
+    return row
+
+
+def check(row: Schedule, options: Mapping[str, Any] | None) -> None:
+    """Refuse what could never be fired."""
+    row.full_clean(validate_unique=False)  # it would look in the database that the router reads
+    options_of(row, {name: value for name, value in (options or {}).items() if name not in IN_Q_OPTIONS})
+
+
+def texts_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str | None]]:
+    """(the columns that are given as options, the texts of the arguments); nothing that is given is changed."""
+    given, keywords = dict(kwargs.get("q_options") or {}), dict(kwargs)
+    own = {name: given.pop(name) for name in IN_Q_OPTIONS & given.keys()}
+    if given:
+        keywords["q_options"] = portable(given)
+    else:
+        keywords.pop("q_options", None)
+    return own, {"args": args_to_text(args) or None, "kwargs": kwargs_to_text(keywords) or None}

@@ -1,0 +1,185 @@
+"""The rule of a schedule in words, for people: "every day at 02:30 (Europe/Amsterdam)"."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, tzinfo
+from itertools import product
+from typing import NamedTuple
+
+from django.utils.dates import MONTHS, WEEKDAYS
+from django.utils.formats import date_format
+from django.utils.text import get_text_list
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from django_cluster.core.cron import CronExpression
+from django_cluster.core.wall_clock import wall_of
+
+MOST_TIMES = 6
+"""More times of the day than these are said by their fields."""
+
+
+class Told(NamedTuple):
+    """What is to be told of a schedule."""
+
+    code: str
+    anchor: datetime
+    zone: tzinfo | None
+    minutes: int | None = None
+    cron: str | None = None
+
+
+def in_words(told: Told, label: str) -> str:
+    """The rule, in the active language; ``label`` stands for types that we have no words for."""
+    words = _WORDS.get(told.code)
+    text = words(told, wall_of(told.anchor, told.zone)) if words else str(label)
+    return f"{text} ({told.zone})" if told.zone is not None and told.code not in ("I", "H") else text
+
+
+# ── the types that count from an anchor ──────────────────────────────────────────────────────────
+
+
+def _minutes(told: Told, _wall: datetime) -> str:
+    count = told.minutes or 0
+    return ngettext("every minute", "every %(count)d minutes", count) % {"count": count}
+
+
+def _monthly(pattern: str) -> Callable[[Told, datetime], str]:
+    def words(_told: Told, wall: datetime) -> str:
+        text = pattern % {"day": wall.day, "time": _time(wall)}
+        return text if wall.day < 29 else text + _(", or on the last day of a shorter month")
+
+    return words
+
+
+def _weekly(pattern: str) -> Callable[[Told, datetime], str]:
+    return lambda _told, wall: pattern % {"weekday": WEEKDAYS[wall.weekday()], "time": _time(wall)}
+
+
+def _yearly(_told: Told, wall: datetime) -> str:
+    return _("every year on %(date)s at %(time)s") % {
+        "date": date_format(wall, "MONTH_DAY_FORMAT"),
+        "time": _time(wall),
+    }
+
+
+def _once(_told: Told, wall: datetime) -> str:
+    return _("once, on %(date)s at %(time)s") % {"date": date_format(wall, "DATE_FORMAT"), "time": _time(wall)}
+
+
+def _time(wall: datetime) -> str:
+    return f"{wall:%H:%M:%S}" if wall.second else f"{wall:%H:%M}"
+
+
+# ── cron ─────────────────────────────────────────────────────────────────────────────────────────
+
+WORDS_OF_CRON = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
+_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+
+
+def _cron(told: Told, _wall: datetime) -> str:
+    text = told.cron or ""
+    fields = WORDS_OF_CRON.get(text, text).lower().split()
+    try:
+        CronExpression(text).check()
+        minute, hour, day, month, weekday = fields
+        return ", ".join(part for part in (_clock(minute, hour), _dates(day, weekday), _months(month)) if part)
+    except (ValueError, ImportError):
+        return _("whenever %(expression)s comes true") % {"expression": text}
+
+
+def _clock(minute: str, hour: str) -> str:
+    """The times of the day."""
+    if minute.isdigit() and all(each.isdigit() for each in hour.split(",")):
+        return _("at %(times)s") % {"times": _list(f"{int(each):02}:{int(minute):02}" for each in hour.split(","))}
+    if _plain_list(minute) and _plain_list(hour):
+        times = [f"{int(h):02}:{int(m):02}" for h, m in product(hour.split(","), minute.split(","))]
+        if len(times) <= MOST_TIMES:
+            return _("at %(times)s") % {"times": _list(times)}
+    minutes = _every(minute, _("every minute"), _("every %(step)s minutes"))
+    if hour in ("*", "*/1"):
+        return minutes or _("every hour at minute %(minutes)s") % {"minutes": minute}
+    hours = _every(hour, "", _("every %(step)s hours"))
+    if hours:
+        return f"{hours}, {minutes or _('at minute %(minutes)s') % {'minutes': minute}}"
+    when = minutes or _("at minute %(minutes)s") % {"minutes": minute}
+    return _("%(when)s of the hours %(hours)s") % {"when": when, "hours": hour}
+
+
+def _dates(day: str, weekday: str) -> str:
+    """As cron reads them: where both are given, either will do."""
+    days = "" if day in ("*", "?") else _("on day %(days)s of the month") % {"days": day}
+    weekdays = "" if weekday in ("*", "?") else _("on %(weekdays)s") % {"weekdays": _names(weekday, _DAYS, _weekday)}
+    return _(" or ").join(part for part in (days, weekdays) if part) or _("every day")
+
+
+def _months(month: str) -> str:
+    return "" if month == "*" else _("in %(months)s") % {"months": _names(month, _MONTHS, _month)}
+
+
+def _every(text: str, one: str, many: str) -> str:
+    """For ``*`` and ``*/5``; nothing for other fields."""
+    if text in ("*", "*/1"):
+        return one
+    return many % {"step": text[2:]} if text.startswith("*/") else ""
+
+
+def _names(text: str, abbreviations: Sequence[str], name_of: Callable[[int], str]) -> str:
+    """``mon-fri`` → Monday to Friday; what is not a plain list or range is left as it is."""
+
+    def one(part: str) -> str:
+        begin, dash, end = part.partition("-")
+        names = [name_of(_number(each, abbreviations)) for each in ((begin, end) if dash else (begin,))]
+        return _(" to ").join(names)
+
+    try:
+        return _list(one(part) for part in text.split(","))
+    except (ValueError, KeyError):
+        return text
+
+
+def _number(text: str, abbreviations: Sequence[str]) -> int:
+    if text in abbreviations:
+        return abbreviations.index(text) + (abbreviations is _MONTHS)
+    return int(text)
+
+
+def _weekday(number: int) -> str:
+    return str(WEEKDAYS[(number - 1) % 7])  # 0 and 7 are Sunday
+
+
+def _month(number: int) -> str:
+    return str(MONTHS[number])
+
+
+def _plain_list(text: str) -> bool:
+    return all(each.isdigit() for each in text.split(","))
+
+
+def _list(items: object) -> str:
+    return get_text_list(list(items), _("and"))  # type: ignore[call-overload, no-any-return]  # any iterable of text
+
+
+_WORDS: Mapping[str, Callable[[Told, datetime], str]] = {
+    "O": _once,
+    "I": _minutes,
+    "H": lambda _told, wall: _("every hour at minute %(minute)02d") % {"minute": wall.minute},
+    "D": lambda _told, wall: _("every day at %(time)s") % {"time": _time(wall)},
+    "W": lambda told, wall: _weekly(_("every %(weekday)s at %(time)s"))(told, wall),
+    "BW": lambda told, wall: _weekly(_("every second %(weekday)s at %(time)s"))(told, wall),
+    "M": lambda told, wall: _monthly(_("every month on day %(day)d at %(time)s"))(told, wall),
+    "BM": lambda told, wall: _monthly(_("every second month on day %(day)d at %(time)s"))(told, wall),
+    "Q": lambda told, wall: _monthly(_("every third month on day %(day)d at %(time)s"))(told, wall),
+    "Y": _yearly,
+    "C": _cron,
+}
