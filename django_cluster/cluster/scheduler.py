@@ -21,18 +21,27 @@ class Scheduler:
         queue: str,
         site: bool,
         send: Send,
+        sent: Send | None = None,
         database: str | None = None,
         broker_database: str | None = None,
         clock: Callable[[], datetime] = timezone.now,
     ) -> None:
         """``site``: whether ``queue`` is named as the site, and so owns the schedules without a cluster.
 
+        ``sent``: see ``Timetable``.
         ``database``: where the schedules are; None asks the router. ``broker_database``: ``Broker.database``.
         ``clock``: aware moments, or naive ones without ``USE_TZ``.
         """
         self._interval = settings.interval
-        places = {"database": database, "broker_database": broker_database}
-        self._timetable = Timetable(settings, queue=queue, site=site, send=send, **places)
+        self._timetable = Timetable(
+            settings,
+            queue=queue,
+            site=site,
+            send=send,
+            sent=sent,
+            database=database,
+            broker_database=broker_database,
+        )
         self._clock = clock
 
     def tick(self) -> float:

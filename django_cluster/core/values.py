@@ -245,12 +245,14 @@ def time_zone() -> Kind:
 
 def catch_up() -> Kind:
     """Django-Q knows True and False."""
-    meanings = {True: CatchUp.ALL, False: CatchUp.ONCE, **{str(each): each for each in CatchUp}}
+    flags = {True: CatchUp.ALL, False: CatchUp.ONCE}
 
     def convert(value: Any) -> CatchUp:
-        if not isinstance(value, bool | str) or value not in meanings:
-            raise Unfit
-        return meanings[value]
+        if isinstance(value, bool):
+            return flags[value]
+        if isinstance(value, str) and value in list(CatchUp):
+            return CatchUp(value)
+        raise Unfit
 
     return Kind("'all' (or True), 'once' (or False) or 'skip'", convert, as_flag)
 

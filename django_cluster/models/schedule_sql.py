@@ -56,8 +56,8 @@ def _for_mysql(connection: BaseDatabaseWrapper, columns: Sequence[str], constant
     Columns that may not be null have to be named all the same; what stands for them is never written.
     """
     quote, names = connection.ops.quote_name, ("id", *columns)
-    required = (field for field in Schedule._meta.concrete_fields if not field.null and field.column not in names)
-    fillers = {field.column: "''" if field.empty_strings_allowed else "0" for field in required}
+    required = (field for field in Schedule._meta.concrete_fields if not field.null and field.name not in names)
+    fillers = {field.name: "''" if field.empty_strings_allowed else "0" for field in required}
     places = ", ".join([*["%s"] * len(names), *fillers.values()])
     changes = [f"{quote(name)} = VALUES({quote(name)})" for name in columns]
     changes += [f"{quote(name)} = {value}" for name, value in constants.items()]

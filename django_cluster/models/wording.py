@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, tzinfo
 from itertools import product
 from typing import NamedTuple
@@ -166,8 +166,8 @@ def _plain_list(text: str) -> bool:
     return all(each.isdigit() for each in text.split(","))
 
 
-def _list(items: object) -> str:
-    return get_text_list(list(items), _("and"))  # type: ignore[call-overload, no-any-return]  # any iterable of text
+def _list(items: Iterable[str]) -> str:
+    return get_text_list(list(dict.fromkeys(items)), _("and"))
 
 
 _WORDS: Mapping[str, Callable[[Told, datetime], str]] = {

@@ -12,7 +12,7 @@ from django.db import router
 from django_cluster.core.messages import Outcome, OutcomeStatus
 from django_cluster.core.settings import ResultSettings
 from django_cluster.errors import StoreUnavailable
-from django_cluster.models import Task
+from django_cluster.models import Schedule, Task
 from django_cluster.models.task import TaskQuerySet, saved_tasks
 from django_cluster.stores.base import ResultStore
 from django_cluster.stores.orm_session import Session
@@ -61,8 +61,11 @@ class OrmResults(ResultStore):
         quick: list[Folded] = []
         other: list[Folded] = []
         stale: list[str] = []
+        waited_for: list[Outcome] = []
         for each in fold(outcomes):
             outcome = each.outcome
+            if outcome.options and outcome.final and "schedule" in outcome.options:
+                waited_for.append(outcome)
             if not leaves_row(outcome, self._section):
                 if outcome.attempt > 1:
                     stale.append(outcome.id)  # the row of an earlier failure would be a lie now
@@ -76,6 +79,9 @@ class OrmResults(ResultStore):
                 other.append(each)
         if quick or other or stale:
             self._session.run(lambda: self._save(quick, other, stale))
+        if waited_for:
+            # Its row may never be written: a schedule does not look for one.
+            self._session.run(lambda: free_schedules(self.database, waited_for))
             self._unpruned.update(self._prune_key(each.outcome) for each in (*quick, *other))
 
     def _save(self, quick: Sequence[Folded], other: Sequence[Folded], stale: Sequence[str]) -> None:
@@ -185,6 +191,13 @@ class OrmResults(ResultStore):
 
     def _rows(self) -> TaskQuerySet:
         return saved_tasks(self.database)
+
+
+def free_schedules(alias: str, outcomes: Sequence[Outcome]) -> None:
+    """Tell the schedules that must not overlap that their last run has ended; no matter what else became of it."""
+    for outcome in outcomes:
+        same_run = Schedule.objects.using(alias).filter(pk=outcome.options["schedule"], task=outcome.id)
+        same_run.update(busy_since=None)
 
 
 def _portions(ids: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -31,8 +31,8 @@ EVERYTHING = (
     *("status", "success", "final", "attempt_count", "error_kind", "error_message", "error_traceback"),
     *("attempts", "payload", "options"),
 )
-IN_COLUMNS = frozenset({"hook", "group", "cluster"})
-"""Options that have a column of their own."""
+IN_COLUMNS = frozenset({"hook", "group", "cluster", "schedule"})
+"""Options that have a column of their own, or mean this one run and no other."""
 
 Moment = Callable[[float], Any]
 """Unix time → what a database's driver is to be given."""

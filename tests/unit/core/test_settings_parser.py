@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from django_cluster.core.due import CatchUp
 from django_cluster.core.option_table import BY_KEY, OPTIONS, describe
 from django_cluster.core.settings import Settings
 from django_cluster.core.settings_parser import Surroundings, parse, review
@@ -91,9 +92,9 @@ GOOD = [
     ("cache", "slow", "results.cache", "slow"),
     ("results_db", "other", "results.database", "other"),
     ("scheduler", False, "schedule.enabled", False),
-    ("catch_up", True, "schedule.catch_up", "all"),
-    ("catch_up", False, "schedule.catch_up", "once"),
-    ("catch_up", "skip", "schedule.catch_up", "skip"),
+    ("catch_up", True, "schedule.catch_up", CatchUp.ALL),
+    ("catch_up", False, "schedule.catch_up", CatchUp.ONCE),
+    ("catch_up", "skip", "schedule.catch_up", CatchUp.SKIP),
     ("schedule_interval", 30, "schedule.interval", 30.0),
     ("time_zone", "Europe/Berlin", "schedule.time_zone", "Europe/Berlin"),
     ("time_zone", ZoneInfo("Asia/Tokyo"), "schedule.time_zone", "Asia/Tokyo"),

@@ -255,7 +255,7 @@ def test_a_broker_that_is_away_costs_no_run(timetable: Timetable, outbox: Outbox
 
 def test_a_scheduler_that_dies_while_it_sends_is_followed_by_another_with_the_same_id(outbox: Outbox) -> None:
     row = make_schedule(schedule_type="H")
-    task_id = plan(row, NOW, AMSTERDAM, catch_up=CatchUp.ALL).package.id
+    task_id = plan(row, NOW, AMSTERDAM, catch_up=CatchUp.ALL).task_id
     outbox.closed = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
         make_timetable(outbox).fire_due(NOW)
@@ -272,7 +272,7 @@ def test_a_scheduler_that_dies_while_it_sends_is_followed_by_another_with_the_sa
 def test_a_task_has_the_same_id_whichever_cluster_sends_it() -> None:
     row = make_schedule(schedule_type="H")
 
-    ids = {plan(row, NOW + each * HOUR, UTC, catch_up=CatchUp.ALL).package.id for each in range(3)}
+    ids = {plan(row, NOW + each * HOUR, UTC, catch_up=CatchUp.ALL).task_id for each in range(3)}
 
     assert len(ids) == 1
 
