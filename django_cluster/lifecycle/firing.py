@@ -36,6 +36,11 @@ class Firing:
     """Columns and their new values; None: the row has done its work, and is deleted."""
 
     @property
+    def goes_elsewhere(self) -> bool:
+        """Whether the task names a broker of its own: not the one that its cluster has."""
+        return self.package is not None and self.package.header.options.broker is not None
+
+    @property
     def is_repeated(self) -> bool:
         """Whether somebody has held this run before, and never said that it was sent."""
         return self.schedule.task == self.task_id

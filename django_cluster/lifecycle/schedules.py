@@ -87,7 +87,8 @@ class Timetable:
         rows = list(coming[:BATCH])
         due = [row for row in rows if row.next_run is not None and row.next_run <= now]
         planned = [firing for row in due if (firing := self._planned(row, now)) is not None]
-        fired = self._fire(planned, now)
+        fired = self._fire([each for each in planned if not each.goes_elsewhere], now, exact=self._exact)
+        fired += self._fire([each for each in planned if each.goes_elsewhere], now, exact=False)
         next_due = rows[len(due)].next_run if len(rows) > len(due) else None
         return Pass(fired, next_due, more=len(due) == BATCH)
 
@@ -98,18 +99,18 @@ class Timetable:
             self._claims.park(row, error, now + PARKED)
             return None
 
-    def _fire(self, firings: Sequence[Firing], now: datetime) -> int:
+    def _fire(self, firings: Sequence[Firing], now: datetime, *, exact: bool) -> int:
         if not firings:
             return 0
         try:
-            return self._send_exactly(firings, now) if self._exact else self._send_and_hold(firings, now)
+            return self._send_exactly(firings, now) if exact else self._send_and_hold(firings, now)
         except BrokerUnavailable:
             raise
         except ClusterError as error:
             # One of them cannot be sent. Halves of halves show which.
             if len(firings) > 1:
                 middle = len(firings) // 2
-                return self._fire(firings[:middle], now) + self._fire(firings[middle:], now)
+                return sum(self._fire(half, now, exact=exact) for half in (firings[:middle], firings[middle:]))
             self._claims.park(firings[0].schedule, error, now + PARKED)
             return 0
 

@@ -79,10 +79,10 @@ class OrmResults(ResultStore):
                 other.append(each)
         if quick or other or stale:
             self._session.run(lambda: self._save(quick, other, stale))
+            self._unpruned.update(self._prune_key(each.outcome) for each in (*quick, *other))
         if waited_for:
             # Its row may never be written: a schedule does not look for one.
             self._session.run(lambda: free_schedules(self.database, waited_for))
-            self._unpruned.update(self._prune_key(each.outcome) for each in (*quick, *other))
 
     def _save(self, quick: Sequence[Folded], other: Sequence[Folded], stale: Sequence[str]) -> None:
         self._writer.write(quick, SHORT)
