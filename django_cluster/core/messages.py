@@ -50,6 +50,10 @@ class TaskOptions:
     """The name, in ``brokers``, of the broker through which it goes."""
     schedule: int | None = None
     """The key of the schedule that waits for its end before it sends the next."""
+    member: tuple[str, int, str] | None = None
+    """Its place in a composition (``core.composing.Membership``)."""
+    chain: tuple[str, ...] = ()
+    """The signed packages that follow, one after the other, when this one has succeeded."""
 
     def to_wire(self) -> dict[str, Any]:
         """The options that differ from their defaults."""
@@ -63,7 +67,7 @@ class TaskOptions:
         if not wire:
             return DEFAULT_OPTIONS
         known: dict[str, Any] = {name: value for name, value in wire.items() if name in _OPTION_NAMES}
-        for name in ("retry_on", "no_retry_on"):  # JSON knows no tuples
+        for name in ("retry_on", "no_retry_on", "member", "chain"):  # JSON knows no tuples
             if name in known:
                 known[name] = tuple(known[name])
         return cls(**known)
@@ -102,6 +106,10 @@ class TaskPackage:
         header = self.header
         return replace(self, header=replace(header, options=replace(header.options, **changes)))
 
+    def with_id(self, task_id: str, name: str) -> TaskPackage:
+        """The same package under another id and name."""
+        return replace(self, header=replace(self.header, id=task_id, name=name))
+
 
 class Job(NamedTuple):
     """A delivery whose signature has been verified: from the pusher to a worker."""
@@ -133,6 +141,8 @@ class OutcomeStatus(StrEnum):
     """The task gave itself up."""
     SNOOZED = "snoozed"
     """The task asked to be run later; no run was counted, and no row says so."""
+    REPEATED = "repeated"
+    """A message of a task that had succeeded before: nothing was run, and no row says so."""
 
 
 class Advice(StrEnum):

@@ -64,13 +64,16 @@ class Executor:
         *,
         timeout: float | None,
         worker: str,
+        has_succeeded: Callable[[TaskHeader], bool] = lambda header: False,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """``has_succeeded``: whether this member of a composition need not be run; asked of no other task."""
         self._codec = codec
         self._seal = seal
         self._reporters = reporters
         self._timeout = timeout
         self._worker = worker
+        self._has_succeeded = has_succeeded
         self._clock = clock
 
     def limit_of(self, header: TaskHeader) -> float | None:
@@ -105,6 +108,8 @@ class Executor:
         sealed = None
         try:
             with NO_LIMIT if limit is None else deadline(limit):
+                if header.options.member is not None and self._has_succeeded(header):
+                    return Ending(OutcomeStatus.REPEATED)
                 try:
                     package, sealed = self._codec.open(job.body, header, arguments)
                     func = load(header.func)

@@ -19,6 +19,7 @@ from django_cluster.core.settings import DeliverySettings
 from django_cluster.errors import PackageError
 from django_cluster.lifecycle.announce import announce
 from django_cluster.lifecycle.deadline import deadline
+from django_cluster.lifecycle.relay import Relay
 from django_cluster.lifecycle.reporters import Reporters
 from django_cluster.lifecycle.retrying import Sequel, sequel_of
 from django_cluster.signals import post_execute
@@ -35,12 +36,18 @@ HOOK_LIMIT = 30.0
 
 
 class Recorder:
-    """Records how jobs ended. ``broker`` is None where there is nothing to acknowledge (sync mode)."""
+    """Records how jobs ended. ``broker`` is None where there is nothing to acknowledge (sync mode).
 
-    def __init__(self, results: ResultStore, broker: Broker | None, delivery: DeliverySettings) -> None:
+    ``relay`` sends what follows in a composition; without one, nothing does.
+    """
+
+    def __init__(
+        self, results: ResultStore, broker: Broker | None, delivery: DeliverySettings, relay: Relay | None = None
+    ) -> None:
         self._results = results
         self._broker = broker
         self._delivery = delivery
+        self._relay = relay
 
     def record(self, outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
         """Save all, then settle all with the broker; returns them as they were saved.
@@ -49,6 +56,9 @@ class Recorder:
         ``StoreUnavailable`` or ``BrokerUnavailable`` when it has to be repeated; repeating is safe.
         """
         decided = self._decide(outcomes)
+        members = [outcome for outcome, sequel in decided if sequel.final and "member" in outcome.options]
+        if members and self._relay is not None:
+            return self._record_members(self._relay, decided, members)
         together = self._broker is not None and self._broker.database == self._results.database is not None
         whole: AbstractContextManager[Any] = self._results.batch() if together else nullcontext()
         with whole:
@@ -57,6 +67,32 @@ class Recorder:
             if self._broker is not None:
                 self._settle(self._broker, decided)
         return kept
+
+    def _record_members(
+        self, relay: Relay, decided: Sequence[tuple[Outcome, Sequel]], members: Sequence[Outcome]
+    ) -> Sequence[Outcome]:
+        """The same, where something may follow: what is owed to a composition is sent before anything is settled."""
+        broker = self._broker
+        together = broker is not None and broker.database == self._results.database is not None
+        kept = [outcome for outcome, sequel in decided if sequel.counted]
+        with self._results.batch():
+            self._results.save([as_kept(outcome) for outcome in kept])
+            steps = relay.note(members, owing=not together)
+            if together and broker is not None:
+                self._results.save(relay.send(steps))
+                self._settle(broker, decided)
+        if not together:
+            if steps:
+                self._results.save(relay.send(steps))
+                relay.settled(steps)
+            if broker is not None:
+                self._settle(broker, decided)
+        return kept
+
+    def catch_up(self) -> None:
+        """Send what somebody who died should have sent; called now and then. Raises as ``record``."""
+        if self._relay is not None:
+            self._results.save(self._relay.catch_up())
 
     def _decide(self, outcomes: Sequence[Outcome]) -> list[tuple[Outcome, Sequel]]:
         """Each outcome as it is to be saved, and what follows."""
@@ -85,6 +121,14 @@ class Recorder:
                 again[sequel].append(outcome.receipt)
         for sequel, receipts in again.items():
             broker.release(receipts, sequel.delay or 0.0, begun=sequel.counted)
+
+
+def as_kept(outcome: Outcome) -> Outcome:
+    """Without its place, if it has succeeded: sent again, it is a task of its own. A failure may be repaired."""
+    if outcome.status != OutcomeStatus.SUCCESS or "member" not in outcome.options:
+        return outcome
+    options = {name: value for name, value in outcome.options.items() if name not in ("member", "chain")}
+    return outcome._replace(options=options)
 
 
 def tell(outcomes: Sequence[Outcome], hook: Callable[[Outcome], None], reporters: Reporters | None = None) -> None:

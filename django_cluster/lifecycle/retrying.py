@@ -49,6 +49,8 @@ def sequel_of(
     status = outcome.status
     if status in FINAL_STATUSES:
         return Sequel(status)
+    if status == OutcomeStatus.REPEATED:
+        return Sequel(status, counted=False)
     if outcome.advice == Advice.SNOOZE:
         return Sequel(status, outcome.delay or 0.0, counted=False)
     if status == OutcomeStatus.LOST and delivery.poison_limit and deaths + 1 >= delivery.poison_limit:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from django_cluster.brokers import named_section, open_broker
 from django_cluster.brokers.base import Broker, Message
@@ -13,6 +14,27 @@ from django_cluster.core.messages import TaskPackage
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.lifecycle.announce import announce
 from django_cluster.signals import pre_enqueue
+
+
+class Parcel(NamedTuple):
+    """A signed package, and the broker and the queue that it names."""
+
+    alias: str | None
+    queue: str | None
+    message: Message
+
+
+def pack(codec: Codec, packages: Sequence[TaskPackage]) -> list[Message]:
+    """Announced and signed, for any queue."""
+    if pre_enqueue.receivers:
+        for package in packages:
+            announce(pre_enqueue, task=package)
+    return [_message(codec, package) for package in packages]
+
+
+def _message(codec: Codec, package: TaskPackage) -> Message:
+    options = package.header.options
+    return Message(codec.dumps(package), options.priority, options.not_before)
 
 
 class Sender:
@@ -33,19 +55,16 @@ class Sender:
 
     def pack(self, packages: Sequence[TaskPackage]) -> Sequence[Message]:
         """Announced and signed: what cannot be sent is refused here, before a server hears of it."""
-        if pre_enqueue.receivers:
-            for package in packages:
-                announce(pre_enqueue, task=package)
-        messages = [self._message(package) for package in packages]
-        self._postbox.check(messages)
+        messages = pack(self._codec, packages)
+        self.check(messages)
         return messages
+
+    def check(self, messages: Sequence[Message]) -> None:
+        """Raises ``NotSupported`` or ``PayloadTooLarge`` for what the broker can never take."""
+        self._postbox.check(messages)
 
     def put(self, messages: Sequence[Message]) -> None:
         self._postbox.put(messages)
-
-    def _message(self, package: TaskPackage) -> Message:
-        options = package.header.options
-        return Message(self._codec.dumps(package), options.priority, options.not_before)
 
 
 class Router:
@@ -66,6 +85,16 @@ class Router:
             by_place.setdefault((options.broker or "", options.cluster or self._broker.queue), []).append(package)
         for (alias, queue), group in by_place.items():
             self._sender_of(alias, queue).send(group)
+
+    def forward(self, parcels: Sequence[Parcel]) -> None:
+        """The same for what has been signed already."""
+        by_place: dict[tuple[str, str], list[Message]] = {}
+        for alias, queue, message in parcels:
+            by_place.setdefault((alias or "", queue or self._broker.queue), []).append(message)
+        for place, messages in by_place.items():
+            self._sender_of(*place).check(messages)
+        for place, messages in by_place.items():
+            self._sender_of(*place).put(messages)
 
     def _sender_of(self, alias: str, queue: str) -> Sender:
         place = alias, queue

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from django_cluster.models.group import GroupMember, TaskGroup
 from django_cluster.models.heartbeat import Heartbeat
 from django_cluster.models.instruction import Instruction
 from django_cluster.models.queued_task import QueuedTask
 from django_cluster.models.schedule import Schedule
 from django_cluster.models.task import Failure, Success, Task
 
-__all__ = ["Failure", "Heartbeat", "Instruction", "QueuedTask", "Schedule", "Success", "Task"]
+__all__ = [
+    "Failure",
+    "GroupMember",
+    "Heartbeat",
+    "Instruction",
+    "QueuedTask",
+    "Schedule",
+    "Success",
+    "Task",
+    "TaskGroup",
+]

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, TypeVar
 
 from django_cluster.core.messages import Outcome
 from django_cluster.models import Task
+from django_cluster.stores.orm_groups import GroupBook
 
 Value = TypeVar("Value")
 
@@ -32,6 +33,9 @@ class ResultStore(ABC):
 
     database: str | None = None
     """The Django database alias whose transactions this store writes in, if any."""
+
+    groups: GroupBook | None = None
+    """What this store notes of compositions, in the same transactions; None where it has no place for them."""
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────
 

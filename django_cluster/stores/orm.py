@@ -15,6 +15,7 @@ from django_cluster.errors import StoreUnavailable
 from django_cluster.models import Schedule, Task
 from django_cluster.models.task import TaskQuerySet, saved_tasks
 from django_cluster.stores.base import ResultStore
+from django_cluster.stores.orm_groups import GroupBook
 from django_cluster.stores.orm_session import Session
 from django_cluster.stores.orm_writer import FULL, SHORT, RowWriter
 from django_cluster.stores.rows import (
@@ -50,6 +51,7 @@ class OrmResults(ResultStore):
         self.database = section.database or router.db_for_write(Task)
         self._session = Session(self.database)
         self._writer = RowWriter(self._session, cluster)
+        self.groups: GroupBook = GroupBook(self._session)
         self._unpruned: set[str | None] = set()
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────
@@ -141,6 +143,7 @@ class OrmResults(ResultStore):
         """Delete successes beyond the limit, of the groups (names, functions) that have grown since the last time."""
         deadline = time.monotonic() + PRUNE_SECONDS
         try:
+            self.groups.prune()
             while self._unpruned and time.monotonic() < deadline:
                 key = next(iter(self._unpruned))
                 if self._drop_some(key) < IDS_PER_QUESTION:
@@ -187,7 +190,14 @@ class OrmResults(ResultStore):
         return self._session.run(lambda: self._rows().filter(pk=task_id).delete()[0] > 0)
 
     def delete_group(self, group_id: str, *, tasks: bool = False) -> int:
-        return self._session.run(lambda: self._rows().forget_group(group_id, tasks=tasks))
+        """With ``tasks``, what follows a group that is still at work is forgotten as well."""
+
+        def forget() -> int:
+            if tasks:
+                self.groups.forget(group_id)
+            return self._rows().forget_group(group_id, tasks=tasks)
+
+        return self._session.run(forget)
 
     def _rows(self) -> TaskQuerySet:
         return saved_tasks(self.database)

@@ -14,6 +14,7 @@ from django_cluster.models import Task
 from django_cluster.stores.base import ResultStore
 from django_cluster.stores.cache import CachedResults
 from django_cluster.stores.orm import OrmResults
+from django_cluster.stores.orm_groups import GroupBook
 from django_cluster.stores.rows import lifetime_in_cache
 
 logger = logging.getLogger("django_cluster")
@@ -33,6 +34,7 @@ class RoutedResults(ResultStore):
         self.rows = OrmResults(section, cluster)
         self.cached = CachedResults(section)
         self.database = self.rows.database
+        self.groups: GroupBook = self.rows.groups
 
     def batch(self) -> AbstractContextManager[None]:
         return self.rows.batch()

@@ -1,0 +1,180 @@
+"""Compositions: tasks that belong together, and what follows when one of them has ended. Decided purely.
+
+A *member* is one task at its place in a composition. What is noted of it belongs to the place and not to the
+task, so that a failed member that is sent again, even under a new id, completes its composition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from django_cluster.core.call import build_options, build_packages, part
+from django_cluster.core.messages import Outcome, OutcomeStatus, TaskPackage
+from django_cluster.core.naming import derived_id, task_name
+
+
+class Role(StrEnum):
+    """What a member is to its composition."""
+
+    LINK = "link"
+    """Of a chain, which ends where a link fails."""
+    LENIENT_LINK = "lenient link"
+    """Of a chain that goes on when a link has failed for good."""
+    CALL = "call"
+    """Of a group."""
+    ITEM = "item"
+    """Of an iter: its result is kept until it is collected."""
+    COLLECT = "collect"
+    """What collects the results of an iter."""
+
+
+_ROLES = {role.value: role for role in Role}
+COUNTED = frozenset({Role.CALL, Role.ITEM})
+"""Those on whose end the others wait."""
+COLLECT_POSITION = -1
+
+
+class Membership(NamedTuple):
+    """The place of a task in a composition."""
+
+    of: str
+    """The id of the composition."""
+    position: int
+    role: Role
+
+    @property
+    def key(self) -> str:
+        """Names the place; two tasks that have the same one are the same member."""
+        return f"{self.of}#{self.position}"
+
+    @property
+    def wire(self) -> tuple[str, int, str]:
+        """As it travels in ``TaskOptions.member``."""
+        return (self.of, self.position, self.role.value)
+
+
+def membership_of(member: Sequence[Any] | None) -> Membership | None:
+    """What ``TaskOptions.member`` says; None for no member, and for a role that a later version has added."""
+    if not member:
+        return None
+    of, position, role = member
+    return Membership(of, position, _ROLES[role]) if role in _ROLES else None
+
+
+def goes_on(role: Role, *, success: bool) -> bool:
+    """Whether the next link of a chain is to be sent."""
+    return success if role is Role.LINK else role is Role.LENIENT_LINK
+
+
+class Owed(StrEnum):
+    """What is still to be done for a member whose end is noted."""
+
+    NOTHING = ""
+    NEXT = "next"
+    """The rest of its chain is to be sent."""
+    SUCCESS = "success"
+    """It was the last of a group, all have succeeded, and what then follows is to be sent."""
+    FAILURE = "failure"
+    """It was the last of a group, some have failed, and what then follows is to be sent."""
+    COUNT = "count"
+    """It is not counted yet: its group was not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A package that is to be sent because a member has ended."""
+
+    key: str
+    """Of the member."""
+    owed: Owed
+    payload: str
+    """Signed by whoever made the composition."""
+    chain: tuple[str, ...] = ()
+    """What follows that package."""
+
+
+def next_link(key: str, outcome: Outcome) -> Step | None:
+    """The step from one link of a chain to the next."""
+    chain: Sequence[str] = outcome.options.get("chain") or ()
+    return Step(key, Owed.NEXT, chain[0], tuple(chain[1:])) if chain else None
+
+
+def succeeded(outcome: Outcome) -> bool:
+    return outcome.status in (OutcomeStatus.SUCCESS, OutcomeStatus.REPEATED)
+
+
+# ── calls → packages ─────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A function and what to call it with; options among the keywords, as ``async_task`` takes them."""
+
+    func: Callable[..., Any] | str
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+
+def as_call(item: Any) -> Call:
+    """A ``Call``, a function, or a tuple (function, args, kwargs) whose end may be missing. Raises ``TypeError``."""
+    if isinstance(item, Call):
+        return item
+    if callable(item) or isinstance(item, str):
+        return Call(item)
+    if isinstance(item, tuple | list) and 1 <= len(item) <= 3:
+        func, args, kwargs = (*item, (), {})[:3] if len(item) != 2 else (*item, {})
+        if isinstance(args, Mapping) or not isinstance(args, Iterable) or isinstance(args, str | bytes):
+            raise TypeError(f"The arguments of a call are a tuple, not {args!r}.")
+        if not isinstance(kwargs, Mapping):
+            raise TypeError(f"The keywords of a call are a dict, not {kwargs!r}.")
+        return Call(func, tuple(args), dict(kwargs))
+    raise TypeError(f"A call is a function, or a tuple of a function, its arguments and its keywords, not {item!r}.")
+
+
+NOT_OF_A_MEMBER = ("broker", "sync", "on_commit", "chain", "iter_count", "iter_cached")
+"""Options that hold for a composition as a whole."""
+
+
+def package_of(call: Call, membership: Membership | None = None, **defaults: Any) -> TaskPackage:
+    """A call as a package; with a membership, under the id that follows from it.
+
+    ``defaults`` are options that the call itself may override. Raises ``TypeError``, ``ValueError``,
+    ``UnknownFunction``.
+    """
+    own, given = part(call.kwargs)
+    for name in NOT_OF_A_MEMBER:
+        if given.get(name) is not None:
+            raise TypeError(f"The option {name!r} holds for a composition as a whole, not for one of its calls.")
+    given = {**defaults, **given}
+    name = given.pop("task_name", None)
+    package = build_packages(call.func, [call.args], own, build_options(given), name)[0]
+    return package if membership is None else as_member(package, membership, named=name is not None)
+
+
+def as_member(package: TaskPackage, membership: Membership, *, named: bool = False) -> TaskPackage:
+    """The package at its place. Its id is fixed by that, so that sending it twice is no second task."""
+    task_id = member_id(membership)
+    name = package.header.name if named else task_name(task_id)
+    return package.with_id(task_id, name).with_options(member=membership.wire)
+
+
+def member_id(membership: Membership) -> str:
+    """The task id of a member; what collects an iter bears the id of the iter itself."""
+    if membership.role is Role.COLLECT:
+        return membership.of
+    return derived_id("member", membership.of, membership.position)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupPlan:
+    """What is to be known of a group before its first member is sent."""
+
+    id: str
+    total: int
+    on_success: TaskPackage | None = None
+    """What follows when all have succeeded."""
+    on_failure: TaskPackage | None = None
+    """What follows when all have ended and some have failed."""
