@@ -12,8 +12,15 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "AsyncTask": "composition",
+    "Chain": "composition",
+    "Group": "composition",
+    "Iter": "composition",
     "async_bulk": "tasks",
+    "async_chain": "composition",
+    "async_iter": "composition",
     "async_task": "tasks",
+    "call": "composition",
     "delete_cached": "tasks",
     "delete_group": "tasks",
     "count_group": "tasks",

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from django_cluster.client import get_client
 from django_cluster.core.call import build_options, build_packages, part
+from django_cluster.core.composing import GroupPlan, in_chain, linked
+from django_cluster.core.messages import TaskPackage
 
 
 def async_task(func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> str:
     """Have ``func(*args, **kwargs)`` called by the cluster; returns the task id.
 
     Options are taken out of the keywords: ``hook``, ``group``, ``save``, ``sync``, ``cached``,
-    ``ack_failure``, ``timeout``, ``task_name``, ``cluster``, ``broker``. With ``q_options={...}`` they stand
+    ``ack_failure``, ``timeout``, ``task_name``, ``cluster``, ``broker``, ``chain`` (calls that follow when this one
+    has succeeded, see ``async_chain``). With ``q_options={...}`` they stand
     there, every other keyword is the function's own, and there may also be ``max_attempts``, ``retry_delay``,
     ``priority``, ``delay`` (seconds), ``eta`` (a datetime), and ``on_commit`` (see the setting of this name).
 
     Raises ``NotSerializable``, ``BrokerUnavailable``, ``BrokerRefused``; with ``sync`` what the task raises.
     """
-    return _submit(func, [args], kwargs)[0]
+    own, given = part(kwargs)
+    follows = given.pop("chain", None)
+    packages = build_packages(func, [args], own, build_options(given), given.get("task_name"))
+    if follows:
+        packages = in_chain([*packages, *linked(follows, packages[0].header.options)])
+    return send(packages, given, chain=bool(follows))[0]
 
 
 def async_bulk(func: Callable[..., Any] | str, calls: Iterable[Sequence[Any] | Any], **kwargs: Any) -> list[str]:
@@ -29,13 +37,19 @@ def async_bulk(func: Callable[..., Any] | str, calls: Iterable[Sequence[Any] | A
     ``async_task``, the same for all.
     """
     arguments = [tuple(item) if isinstance(item, tuple | list) else (item,) for item in calls]
-    return _submit(func, arguments, kwargs)
-
-
-def _submit(func: Callable[..., Any] | str, calls: Sequence[tuple[Any, ...]], kwargs: dict[str, Any]) -> list[str]:
     own, given = part(kwargs)
-    packages = build_packages(func, calls, own, build_options(given), given.get("task_name"))
+    return send(build_packages(func, arguments, own, build_options(given), given.get("task_name")), given)
+
+
+def send(
+    packages: Sequence[TaskPackage], given: Mapping[str, Any], *, chain: bool = False, group: GroupPlan | None = None
+) -> list[str]:
+    """Hand packages to the client as the options ``cluster``, ``sync``, ``broker``, ``on_commit`` say; their ids.
+
+    ``chain``: one after the other. ``group``: what is to be known of the group that they are.
+    """
     if packages:
         client = get_client(given.get("cluster"))
-        client.submit(packages, sync=given.get("sync"), broker=given.get("broker"), on_commit=given.get("on_commit"))
+        ways = {name: given.get(name) for name in ("sync", "broker", "on_commit")}
+        client.submit([client.chained(packages)] if chain else packages, group=group, **ways)
     return [package.id for package in packages]

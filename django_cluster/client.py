@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,14 +23,16 @@ from django_cluster.brokers import named_section, open_broker
 from django_cluster.brokers.base import Broker, Message
 from django_cluster.conf import load_settings
 from django_cluster.core.codec import Codec
+from django_cluster.core.composing import GroupPlan
 from django_cluster.core.messages import Job, Outcome, TaskPackage
 from django_cluster.core.sealing import Seal
 from django_cluster.core.settings import Settings
 from django_cluster.errors import BrokerError, TaskFailed, TaskTimeout
 from django_cluster.lifecycle.execute import Executor
 from django_cluster.lifecycle.record import Recorder, run_hook, tell
+from django_cluster.lifecycle.relay import Forward, Relay
 from django_cluster.lifecycle.reporters import Reporters
-from django_cluster.lifecycle.send import Sender
+from django_cluster.lifecycle.send import Router, Sender, pack
 from django_cluster.stores import open_results
 from django_cluster.stores.routed import RoutedResults
 
@@ -81,28 +85,55 @@ class Client:
         self,
         packages: Sequence[TaskPackage],
         *,
+        group: GroupPlan | None = None,
         sync: bool | None = None,
         broker: Broker | str | None = None,
         on_commit: bool | str | None = None,
     ) -> None:
         """Send, now or when the transaction is committed; or with ``sync`` run here and now.
 
-        ``broker``: another one than the cluster's, or its name in ``brokers``.
+        ``broker``: another one than the cluster's, or its name in ``brokers``. ``group``: what is to be known of the
+        group whose members the packages are.
 
         Raises ``BrokerUnavailable`` within the broker's time-outs; after waiting for a commit, the ``atomic``
-        block raises it. With ``sync``, the first failure is raised as it was in the task, after it was recorded.
+        block raises it. With ``sync``, the first failure is raised as it was in the task, after it was recorded; it
+        ends a batch, but no composition.
         """
         if self.settings.sync if sync is None else sync:
-            for package in packages:
-                self._run_here(package)
+            if group is not None:
+                self._open_group(group)
+            self._run_here(packages)
             return
         sender = self._sender if broker is None else self._sender_to(broker)
         messages = sender.pack(packages)  # now: later changes to the arguments are not meant, and errors belong here
         alias = self._awaited(sender.broker, on_commit)
-        if alias is None:
-            sender.put(messages)
+        with self._with_group(group, sender.broker):
+            if alias is None:
+                sender.put(messages)
+            else:
+                transaction.on_commit(SendOnCommit(sender, messages, alias), using=alias)
+
+    def chained(self, packages: Sequence[TaskPackage]) -> TaskPackage:
+        """The first of several packages, with the signed others as what follows it."""
+        first, *others = packages
+        return first.with_options(chain=tuple(message.payload for message in pack(self.codec, others)))
+
+    @contextmanager
+    def _with_group(self, group: GroupPlan | None, broker: Broker) -> Iterator[None]:
+        """The note of a group comes before its members; with a queue in the same database, together with them."""
+        if group is None:
+            yield
+        elif broker.database == self.results.database:
+            with transaction.atomic(using=broker.database):
+                self._open_group(group)
+                yield
         else:
-            transaction.on_commit(SendOnCommit(sender, messages, alias), using=alias)
+            self._open_group(group)
+            yield
+
+    def _open_group(self, plan: GroupPlan) -> None:
+        follows = [pack(self.codec, [each])[0].payload if each else "" for each in (plan.on_success, plan.on_failure)]
+        self.results.groups.open(plan.id, plan.total, *follows)
 
     def _sender_to(self, broker: Broker | str) -> Sender:
         """To a broker that is at hand, or to this cluster's queue on one that ``brokers`` names."""
@@ -125,20 +156,31 @@ class Client:
             return None
         return alias
 
-    def _run_here(self, package: TaskPackage) -> None:
+    def _run_here(self, packages: Sequence[TaskPackage]) -> None:
         """The same way as through a cluster, without the processes: signed, opened, executed, recorded."""
-        body = self.codec.verify(self.codec.dumps(package))
-        outcome, error = self.execute(Job(number=0, body=body, receipt="", attempt=1))
-        self.record(outcome, None)
-        raise_as_in_task(error)
+        waiting = deque(self.codec.dumps(package) for package in packages)
+        first_error: BaseException | None = None
+        while waiting:
+            body = self.codec.verify(waiting.popleft())
+            outcome, error = self.execute(Job(number=0, body=body, receipt="", attempt=1))
+            self._record(outcome, None, lambda parcels: waiting.extend(each.message.payload for each in parcels))
+            first_error = first_error or error
+            if "member" not in outcome.options:
+                raise_as_in_task(first_error)
+        raise_as_in_task(first_error)
 
     def execute(self, job: Job) -> tuple[Outcome, BaseException | None]:
         """Run the task in this process: how it ended, and what it raised."""
         return self._executor.run_and_keep_error(job)
 
-    def record(self, outcome: Outcome, broker: Broker | None) -> None:
-        """Save, settle with the broker (None if the job came from no queue), and announce."""
-        tell(Recorder(self.results, broker, self.settings.delivery).record([outcome]), self._hook)
+    def record(self, outcome: Outcome, broker: Broker) -> None:
+        """Save, send what follows, settle with the broker, and announce."""
+        self._record(outcome, broker, Router(self.codec, broker, self.settings.brokers).forward)
+
+    def _record(self, outcome: Outcome, broker: Broker | None, forward: Forward) -> None:
+        """``broker``: None if the job came from no queue."""
+        relay = Relay(self.results.groups, self.codec, forward, one_server=not self.settings.brokers)
+        tell(Recorder(self.results, broker, self.settings.delivery, relay).record([outcome]), self._hook)
 
     @cached_property
     def _executor(self) -> Executor:

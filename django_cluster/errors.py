@@ -15,6 +15,7 @@
     │   └── UnknownFunction      no function can be found by this dotted path
     ├── NotSerializable          arguments or a result that the serializer cannot carry
     ├── TaskFailed               asked for with ``sync``: the task raised
+    │   └── ItemsFailed          items of an iter failed, so that there is no list of results
     ├── NotFinished              the task has not ended yet
     ├── InvalidSettings          ``Q_CLUSTER`` holds values that make no sense, all of them listed
     ├── NotAvailableYet          a name that is reserved, and not built yet
@@ -90,6 +91,10 @@ class NotSerializable(ClusterError):
 
 class TaskFailed(ClusterError):
     """The task failed."""
+
+
+class ItemsFailed(TaskFailed):
+    """Items of an iter failed."""
 
 
 class NotFinished(ClusterError):

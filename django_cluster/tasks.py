@@ -15,6 +15,7 @@ from django.db import transaction
 from django_cluster.brokers.base import Broker, Message
 from django_cluster.calls import async_bulk, async_task
 from django_cluster.client import get_client
+from django_cluster.composition import AsyncTask, Chain, Group, Iter, async_chain, async_iter, call
 from django_cluster.core.call import build_packages
 from django_cluster.core.naming import task_name
 from django_cluster.lifecycle.new_schedule import build_schedule
@@ -36,8 +37,15 @@ from django_cluster.results import (
 )
 
 __all__ = [
+    "AsyncTask",
+    "Chain",
+    "Group",
+    "Iter",
     "async_bulk",
+    "async_chain",
+    "async_iter",
     "async_task",
+    "call",
     "count_group",
     "count_group_cached",
     "delete_cached",

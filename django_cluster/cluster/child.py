@@ -45,10 +45,12 @@ from django_cluster.lifecycle.announce import announce
 from django_cluster.lifecycle.execute import Executor
 from django_cluster.lifecycle.moving import Mover
 from django_cluster.lifecycle.record import Recorder, run_hook
+from django_cluster.lifecycle.relay import Relay
 from django_cluster.lifecycle.reporters import Reporters
 from django_cluster.lifecycle.send import Router
 from django_cluster.signals import post_spawn
 from django_cluster.stores import open_results
+from django_cluster.stores.routed import RoutedResults
 
 logger = logging.getLogger("django_cluster")
 
@@ -119,11 +121,15 @@ def _orphaned(_number: int, _frame: object) -> None:
 
 
 def monitor_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orders) -> None:
-    results = open_results(settings.results, settings.queue)
-    recorder = Recorder(results, open_broker(settings.broker), settings.delivery)
+    results, broker = open_results(settings.results, settings.queue), open_broker(settings.broker)
+    recorder = Recorder(results, broker, settings.delivery, relay_of(settings, results, broker))
 
     def hook(outcome: Outcome) -> None:
         run_hook(outcome, results.get)
+
+    def look_after() -> None:
+        recorder.catch_up()
+        results.prune()
 
     reporters = reporters_of(settings, seat.name)
     pulse = Pulse(settings, board, seat.folder.cluster) if settings.crew.heartbeat else None
@@ -133,12 +139,18 @@ def monitor_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orde
         orders,
         recorder,
         hook=hook,
-        prune=results.prune,
+        prune=look_after,
         tidy=end_transactions,
         reporters=reporters,
         pulse=pulse,
     ).run()
     reporters.flush()
+
+
+def relay_of(settings: Settings, results: RoutedResults, broker: Broker) -> Relay:
+    codec = Codec(settings.signing)
+    forward = Router(codec, broker, settings.brokers).forward
+    return Relay(results.groups, codec, forward, one_server=not settings.brokers)
 
 
 def pusher_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orders) -> None:
@@ -163,6 +175,7 @@ def worker_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Order
         reporters,
         timeout=settings.crew.timeout,
         worker=name,
+        has_succeeded=open_results(settings.results, settings.queue).groups.has_succeeded,
     )
     worker = Worker(seat, board, orders, executor, settings.crew, tidy=Hygiene())
     os.register_at_fork(after_in_child=worker.hang_up)

@@ -85,7 +85,7 @@ class Monitor:
         pulse: Pulse | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``tidy``: called when hooks and receivers have had their turn."""
+        """``prune``: called now and then. ``tidy``: called when hooks and receivers have had their turn."""
         self._seat, self._board, self._orders = seat, board, orders
         self._recorder, self._clock = recorder, clock
         self._hook, self._prune, self._tidy = hook, prune, tidy
@@ -98,7 +98,7 @@ class Monitor:
         self._obituaries: list[tuple[Peer, int, list[Outcome], bool]] = []
         self._outage = Outage("The result store or the broker", clock)
         self._prune_at = clock() + PRUNE_EVERY
-        self._unpruned = False
+        self._unpruned = True  # whoever was here before may have left something undone
 
     # ── the loop ─────────────────────────────────────────────────────────────────────────────────
 
@@ -196,7 +196,8 @@ class Monitor:
         self._unpruned = False
         try:
             self._prune()
-        except StoreUnavailable as error:
+        except (StoreUnavailable, BrokerError) as error:
+            self._unpruned = True
             self._outage.failed(error)
 
 

@@ -17,7 +17,6 @@ from django_cluster.core.messages import (
     path_of_class,
 )
 from django_cluster.core.naming import new_task_id, task_name
-from django_cluster.errors import NotAvailableYet
 
 KEYWORDS = frozenset({
     "ack_failure", "broker", "cached", "chain", "cluster", "group", "hook", "iter_cached", "iter_count", "save",
@@ -30,7 +29,8 @@ ONLY_IN_Q_OPTIONS = frozenset({
 })  # fmt: skip
 """Options that Django-Q did not have: as plain keywords they may belong to the function."""
 
-LATER = {"chain": "async_chain", "iter_count": "async_iter", "iter_cached": "async_iter"}
+ELSEWHERE = {"chain": "async_task() alone", "iter_count": "async_iter(), which sets it itself"}
+ELSEWHERE["iter_cached"] = ELSEWHERE["iter_count"]
 MAX_NAME = 100
 PRIORITIES = range(-100, 101)
 
@@ -50,10 +50,10 @@ def part(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def build_options(given: Mapping[str, Any]) -> TaskOptions:
-    """Options as they were given → as they travel. Raises ``TypeError``, ``ValueError``, ``NotAvailableYet``."""
-    for name in LATER.keys() & given.keys():
+    """Options as they were given → as they travel. Raises ``TypeError``, ``ValueError``."""
+    for name in ELSEWHERE.keys() & given.keys():
         if given[name]:
-            raise NotAvailableYet(f"The option {name!r} belongs to {LATER[name]}, which is not available yet.")
+            raise TypeError(f"The option {name!r} belongs to {ELSEWHERE[name]}.")
     values = {name: _READERS[name](given[name]) for name in _READERS.keys() & given.keys() if given[name] is not None}
     if "delay" in values:
         values["not_before"] = time.time() + values.pop("delay")

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from django_cluster.core.call import build_options, build_packages, part
-from django_cluster.core.messages import Outcome, OutcomeStatus, TaskPackage
+from django_cluster.core.messages import Outcome, OutcomeStatus, TaskOptions, TaskPackage
 from django_cluster.core.naming import derived_id, task_name
 
 
@@ -138,34 +138,48 @@ NOT_OF_A_MEMBER = ("broker", "sync", "on_commit", "chain", "iter_count", "iter_c
 """Options that hold for a composition as a whole."""
 
 
-def package_of(call: Call, membership: Membership | None = None, **defaults: Any) -> TaskPackage:
-    """A call as a package; with a membership, under the id that follows from it.
+def package_of(call: Call) -> tuple[TaskPackage, bool]:
+    """A call as a package, and whether it was given a name.
 
-    ``defaults`` are options that the call itself may override. Raises ``TypeError``, ``ValueError``,
-    ``UnknownFunction``.
+    Raises ``TypeError``, ``ValueError``, ``UnknownFunction``.
     """
     own, given = part(call.kwargs)
-    for name in NOT_OF_A_MEMBER:
-        if given.get(name) is not None:
-            raise TypeError(f"The option {name!r} holds for a composition as a whole, not for one of its calls.")
-    given = {**defaults, **given}
-    name = given.pop("task_name", None)
-    package = build_packages(call.func, [call.args], own, build_options(given), name)[0]
-    return package if membership is None else as_member(package, membership, named=name is not None)
+    for option in NOT_OF_A_MEMBER:
+        if given.get(option) is not None and not (option == "broker" and isinstance(given[option], str)):
+            raise TypeError(f"The option {option!r} holds for a composition as a whole, not for one of its calls.")
+    name: str | None = given.get("task_name")
+    return build_packages(call.func, [call.args], own, build_options(given), name)[0], name is not None
 
 
-def as_member(package: TaskPackage, membership: Membership, *, named: bool = False) -> TaskPackage:
-    """The package at its place. Its id is fixed by that, so that sending it twice is no second task."""
-    task_id = member_id(membership)
+def as_member(package: TaskPackage, place: Membership, *, named: bool = False, **options: Any) -> TaskPackage:
+    """The package at its place, with these options. Its id is fixed by that: sending it twice is no second task."""
+    task_id = member_id(place)
     name = package.header.name if named else task_name(task_id)
-    return package.with_id(task_id, name).with_options(member=membership.wire)
+    return package.with_id(task_id, name).with_options(member=place.wire, **options)
 
 
-def member_id(membership: Membership) -> str:
+def member_id(place: Membership) -> str:
     """The task id of a member; what collects an iter bears the id of the iter itself."""
-    if membership.role is Role.COLLECT:
-        return membership.of
-    return derived_id("member", membership.of, membership.position)
+    return place.of if place.role is Role.COLLECT else derived_id("member", place.of, place.position)
+
+
+def linked(calls: Iterable[Any], like: TaskOptions) -> list[TaskPackage]:
+    """Calls as packages that follow another, of the same group; ``cached`` is as there unless they say otherwise."""
+    packages = []
+    for item in calls:
+        package, _ = package_of(as_call(item))
+        cached = package.header.options.cached
+        packages.append(package.with_options(group=like.group, cached=like.cached if cached is None else cached))
+    return packages
+
+
+def in_chain(packages: Sequence[TaskPackage], *, lenient: bool = False) -> list[TaskPackage]:
+    """The packages as links of one chain, which has the id of the first; ids and names stay as they are."""
+    role = Role.LENIENT_LINK if lenient else Role.LINK
+    of = packages[0].id
+    return [
+        package.with_options(member=Membership(of, position, role).wire) for position, package in enumerate(packages)
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -73,7 +73,7 @@ class Recorder:
     ) -> Sequence[Outcome]:
         """The same, where something may follow: what is owed to a composition is sent before anything is settled."""
         broker = self._broker
-        together = broker is not None and broker.database == self._results.database is not None
+        together = relay.one_server and broker is not None and broker.database == self._results.database is not None
         kept = [outcome for outcome, sequel in decided if sequel.counted]
         with self._results.batch():
             self._results.save([as_kept(outcome) for outcome in kept])

@@ -16,12 +16,15 @@ from django_cluster.brokers.base import Message
 from django_cluster.core.codec import Codec
 from django_cluster.core.composing import Owed, Step
 from django_cluster.core.messages import Outcome
-from django_cluster.errors import PackageError
+from django_cluster.errors import NotSupported, PackageError, PayloadTooLarge
 from django_cluster.lifecycle.execute import rejected
 from django_cluster.lifecycle.send import Parcel
 from django_cluster.stores.orm_groups import GroupBook
 
 logger = logging.getLogger("django_cluster")
+
+NEVER = (PackageError, NotSupported, PayloadTooLarge)
+"""What is wrong with a package itself: to try again would change nothing."""
 
 Forward = Callable[[Sequence[Parcel]], None]
 
@@ -29,7 +32,17 @@ Forward = Callable[[Sequence[Parcel]], None]
 class Relay:
     """``forward`` gives signed packages to the queues that they name."""
 
-    def __init__(self, groups: GroupBook, codec: Codec, forward: Forward, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        groups: GroupBook,
+        codec: Codec,
+        forward: Forward,
+        *,
+        one_server: bool = True,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """``one_server``: whether all that follows goes to the server from which the members came."""
+        self.one_server = one_server
         self._groups = groups
         self._codec = codec
         self._forward = forward
@@ -40,21 +53,20 @@ class Relay:
         return self._groups.note(outcomes, owing=owing)
 
     def send(self, steps: Sequence[Step]) -> list[Outcome]:
-        """Send what follows; returns how those ended that carry no signature of ours, and can never be sent.
+        """Send what follows; returns the endings of what can never be sent: not signed by us, or refused for good.
 
         Raises ``BrokerUnavailable`` and ``BrokerRefused``.
         """
-        parcels: list[Parcel] = []
-        lost: list[Outcome] = []
-        for step in steps:
-            try:
-                parcels.append(self._parcel(step))
-            except PackageError as error:
-                logger.error("What follows the member %s cannot be sent: %s", step.key, error)
-                lost.append(rejected(0, "", 1, step.payload, error, self._clock(), "relay"))
-        if parcels:
-            self._forward(parcels)
-        return lost
+        if not steps:
+            return []
+        try:
+            self._forward([self._parcel(step) for step in steps])
+        except NEVER as error:
+            if len(steps) > 1:  # alone, each shows whether it is the one
+                return [ending for step in steps for ending in self.send([step])]
+            logger.error("What follows the member %s cannot be sent: %s", steps[0].key, error)
+            return [rejected(0, "", 1, steps[0].payload, error, self._clock(), "relay", self._body(steps[0]))]
+        return []
 
     def settled(self, steps: Sequence[Step]) -> None:
         """These have been sent, and are owed no longer."""
@@ -68,6 +80,12 @@ class Relay:
         lost = self.send(steps)
         self.settled(steps)
         return lost
+
+    def _body(self, step: Step) -> bytes | None:
+        try:
+            return self._codec.verify(step.payload)
+        except PackageError:
+            return None
 
     def _parcel(self, step: Step) -> Parcel:
         changes = {"chain": step.chain} if step.owed is Owed.NEXT else {}

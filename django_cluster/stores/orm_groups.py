@@ -89,7 +89,7 @@ class GroupBook:
     # ── sending ──────────────────────────────────────────────────────────────────────────────────
 
     def open(self, group_id: str, total: int, on_success: str, on_failure: str) -> None:
-        """Before the first member is sent, in the caller's transaction. Raises ``ValueError`` if it is there already."""
+        """Before the first member is sent, in the caller's transaction. Raises ``ValueError`` if it is there."""
 
         def create() -> None:
             group = TaskGroup(id=group_id, total=total, on_success=on_success, on_failure=on_failure)

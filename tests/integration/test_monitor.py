@@ -385,16 +385,19 @@ def test_old_rows_are_pruned_now_and_then_and_only_when_there_is_something_new(
     monitor = open_monitor(prune=lambda: pruned.append(clock.now), clock=clock)
     clock.advance(PRUNE_EVERY)
     monitor.tick()
-    assert pruned == []
+    assert len(pruned) == 1  # for what the one before may have left undone
+    clock.advance(PRUNE_EVERY)
+    monitor.tick()
+    assert len(pruned) == 1
 
     worker = FakeWorker(stage)
     worker.send(outcome(1))
-    play(monitor.tick, until=lambda: pruned)
+    play(monitor.tick, until=lambda: len(pruned) > 1)
     clock.advance(PRUNE_EVERY)
     for _ in range(3):
         monitor.tick()
 
-    assert len(pruned) == 1
+    assert len(pruned) == 2
 
 
 def test_a_prune_that_fails_ends_nobody(stage: Stage, open_monitor: OpenMonitor, clock: Clock) -> None:

@@ -13,6 +13,7 @@ from django_cluster import errors, tasks
 DJANGO_Q_NAMES = [
     *("async_task", "schedule", "result", "fetch", "result_group", "fetch_group", "count_group", "delete_group"),
     *("delete_cached", "queue_size", "result_cached", "fetch_cached"),
+    *("async_iter", "async_chain", "AsyncTask", "Chain", "Iter"),
     *("result_group_cached", "fetch_group_cached", "count_group_cached", "delete_group_cached"),
 ]
 

@@ -24,7 +24,7 @@ from django_cluster import (
 from django_cluster.brokers import memory
 from django_cluster.client import get_client
 from django_cluster.core.messages import TaskPackage
-from django_cluster.errors import NotAvailableYet, NotFinished, NotSupported, UnknownFunction
+from django_cluster.errors import NotFinished, NotSupported, UnknownFunction
 from django_cluster.models import Failure, QueuedTask, Success, Task
 from django_cluster.signals import post_execute, pre_enqueue
 from django_cluster.tasks import fetch_cached, resubmit, result_cached
@@ -134,9 +134,9 @@ def test_a_task_may_wait(clock: Any) -> None:
     assert queue_size() == 0
 
 
-@pytest.mark.parametrize("option", ["chain", "iter_count", "iter_cached"])
-def test_what_comes_later_says_so_and_sends_nothing(option: str) -> None:
-    with pytest.raises(NotAvailableYet):
+@pytest.mark.parametrize("option", ["iter_count", "iter_cached"])
+def test_what_async_iter_sets_itself_is_refused_and_sends_nothing(option: str) -> None:
+    with pytest.raises(TypeError, match="async_iter"):
         async_task(tasks.nothing, **{option: 1})
 
     assert queue_size() == 0

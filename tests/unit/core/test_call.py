@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from django_cluster.core.call import KEYWORDS, LATER, ONLY_IN_Q_OPTIONS, build_options, build_packages, part
+from django_cluster.core.call import ELSEWHERE, KEYWORDS, ONLY_IN_Q_OPTIONS, build_options, build_packages, part
 from django_cluster.core.messages import DEFAULT_OPTIONS, NO_TIMEOUT, TaskOptions
-from django_cluster.errors import NotAvailableYet, UnknownFunction
+from django_cluster.errors import UnknownFunction
 from tests.sample import hooks, tasks
 
 names = st.sampled_from(sorted(KEYWORDS | ONLY_IN_Q_OPTIONS)) | st.text(min_size=1, max_size=5)
@@ -155,14 +155,14 @@ def test_a_name_that_no_column_could_hold_is_refused(option: str) -> None:
         build_options({option: "x" * 101})
 
 
-@pytest.mark.parametrize("option", sorted(LATER))
-def test_an_option_that_comes_later_says_so(option: str) -> None:
-    with pytest.raises(NotAvailableYet, match=option):
+@pytest.mark.parametrize("option", sorted(ELSEWHERE))
+def test_an_option_that_belongs_elsewhere_says_where(option: str) -> None:
+    with pytest.raises(TypeError, match=option):
         build_options({option: [("a.b", (1,))]})
 
 
-@pytest.mark.parametrize("option", sorted(LATER))
-def test_an_option_that_comes_later_may_be_given_as_not_wanted(option: str) -> None:
+@pytest.mark.parametrize("option", sorted(ELSEWHERE))
+def test_an_option_that_belongs_elsewhere_may_be_given_as_not_wanted(option: str) -> None:
     assert build_options({option: None}) == DEFAULT_OPTIONS
 
 

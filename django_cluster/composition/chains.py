@@ -1,0 +1,111 @@
+"""Chains: calls that run one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from django_cluster.brokers.base import Broker
+from django_cluster.calls import send
+from django_cluster.composition.common import in_order, where
+from django_cluster.core.call import build_options
+from django_cluster.core.composing import Call, as_call, in_chain, linked
+from django_cluster.core.naming import new_task_id
+from django_cluster.models import Task
+from django_cluster.results import count_group, delete_group, fetch_group
+from django_cluster.stores.base import UNFINISHED, Unfinished, wait_for
+
+
+def async_chain(
+    chain: Iterable[Any],
+    group: str | None = None,
+    cached: bool | int | None = None,
+    sync: bool | None = None,
+    broker: Broker | str | None = None,
+    *,
+    stop_on_failure: bool = True,
+    on_commit: bool | str | None = None,
+) -> str:
+    """Run calls one after the other, each when the one before has succeeded; returns the group of their tasks.
+
+    An item is a function, a tuple (function, args, kwargs), or a ``call``. With ``stop_on_failure=False`` the chain
+    also goes on after a link that failed for good. Raises ``ValueError`` for a chain without links, and as
+    ``async_task``.
+    """
+    links = Chain(chain, group, cached, sync, broker, stop_on_failure=stop_on_failure, on_commit=on_commit)
+    return links.run()
+
+
+class Chain:
+    """Calls that are run one after the other; see ``async_chain``."""
+
+    def __init__(
+        self,
+        chain: Iterable[Any] | None = None,
+        group: str | None = None,
+        cached: bool | int | None = None,
+        sync: bool | None = None,
+        broker: Broker | str | None = None,
+        *,
+        stop_on_failure: bool = True,
+        on_commit: bool | str | None = None,
+    ) -> None:
+        self.calls: tuple[Call, ...] = tuple(map(as_call, chain or ()))
+        self.group = group or new_task_id()
+        self.cached, self.sync, self.broker = cached, sync, broker
+        self.stop_on_failure, self.on_commit = stop_on_failure, on_commit
+        self.started = False
+        self.ids: tuple[str, ...] = ()
+        """The task ids of the links, once they were sent."""
+
+    def append(self, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> int:
+        """Add a call at the end; returns how many there are. The results of an earlier run are forgotten."""
+        self.calls = (*self.calls, Call(func, args, kwargs))
+        if self.started:
+            delete_group(self.group)
+            self.started = False
+        return self.length()
+
+    def run(self) -> str:
+        """Send the first link, which takes the others along; returns the group."""
+        if not self.calls:
+            raise ValueError("A chain has at least one link.")
+        like = build_options({"group": self.group, "cached": self.cached})
+        packages = in_chain(linked(self.calls, like), lenient=not self.stop_on_failure)
+        first = packages[0].header.options
+        broker = self.broker or first.broker
+        ways = {"sync": self.sync, "broker": broker, "on_commit": self.on_commit, "cluster": first.cluster}
+        self.ids = tuple(package.id for package in packages)
+        self.started = True
+        send(packages, ways, chain=True)
+        return self.group
+
+    def result(self, wait: int = -1) -> list[Any] | None:
+        """What the links returned, in their order, when all have ended or the chain has; None until it is run."""
+        tasks = self.fetch(failures=False, wait=wait)
+        return None if tasks is None else [task.result for task in tasks]
+
+    def fetch(self, failures: bool = True, wait: int = -1) -> list[Task] | None:
+        """The tasks of the links that have ended, in their order; waits and returns as ``result``."""
+        if not self.started:
+            return None
+        tasks: list[Task] = []
+
+        def look() -> bool | Unfinished:
+            tasks[:] = in_order(fetch_group(self.group, wait=0, cached=where(self.cached)), self.ids)
+            return self._has_ended(tasks) or UNFINISHED
+
+        wait_for(look, wait)
+        return [task for task in tasks if failures or task.success]
+
+    def _has_ended(self, tasks: Sequence[Task]) -> bool:
+        if self.stop_on_failure and any(task.final and not task.success for task in tasks):
+            return True
+        return sum(task.final for task in tasks) >= len(self.ids)
+
+    def current(self) -> int | None:
+        """How many links have ended; None until it is run."""
+        return count_group(self.group, cached=where(self.cached)) if self.started else None
+
+    def length(self) -> int:
+        return len(self.calls)

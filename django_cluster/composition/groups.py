@@ -1,0 +1,106 @@
+"""Groups: calls that run side by side, and what follows when all of them have ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Self
+
+from django_cluster.brokers.base import Broker
+from django_cluster.calls import send
+from django_cluster.composition.common import in_order
+from django_cluster.core.composing import Call, GroupPlan, Membership, Role, as_call, as_member, member_id, package_of
+from django_cluster.core.messages import TaskPackage
+from django_cluster.core.naming import new_task_id
+from django_cluster.models import Task
+from django_cluster.results import fetch_group
+
+
+def call(func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Call:
+    """``func(*args, **kwargs)`` as an item of a chain or a group; options among the keywords, as of ``async_task``."""
+    return Call(func, args, kwargs)
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How a group is sent."""
+
+    sync: bool | None = None
+    broker: Broker | str | None = None
+    on_commit: bool | str | None = None
+    cluster: str | None = None
+
+    def plain(self) -> dict[str, Any]:
+        return {"sync": self.sync, "broker": self.broker, "on_commit": self.on_commit, "cluster": self.cluster}
+
+
+class Group:
+    """Calls that run side by side, and what follows when all of them have ended.
+
+    A value: ``then`` and ``on_failure`` return a new one with the same id. The tasks bear the id as their group, so
+    that ``result_group(group.id)`` and the other readers find them.
+    """
+
+    def __init__(
+        self,
+        calls: Iterable[Any] = (),
+        *,
+        sync: bool | None = None,
+        broker: Broker | str | None = None,
+        on_commit: bool | str | None = None,
+        cluster: str | None = None,
+    ) -> None:
+        """``calls``: functions, tuples (function, args, kwargs), or ``call``s."""
+        self.id = new_task_id()
+        self.calls: tuple[Call, ...] = tuple(map(as_call, calls))
+        self._ways = Ways(sync, broker, on_commit, cluster)
+        self._success: Call | None = None
+        self._failure: Call | None = None
+
+    def then(self, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Self:
+        """When every call has succeeded, have this called, once."""
+        return self._with(_success=Call(func, args, kwargs))
+
+    def on_failure(self, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Self:
+        """When every call has ended and some have failed for good, have this called, once."""
+        return self._with(_failure=Call(func, args, kwargs))
+
+    def _with(self, **changes: Call) -> Self:
+        new = type(self).__new__(type(self))
+        new.__dict__.update({**self.__dict__, **changes})
+        return new
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of the tasks, in the order of the calls."""
+        return tuple(member_id(self._place(position)) for position in range(len(self.calls)))
+
+    def run(self) -> str:
+        """Send the calls; returns the id of the group. Raises ``ValueError`` when it was sent before."""
+        on_success, on_failure = (package_of(each)[0] if each else None for each in (self._success, self._failure))
+        if not self.calls:
+            send([on_success] if on_success else [], self._ways.plain())
+            return self.id
+        plan = GroupPlan(id=self.id, total=len(self.calls), on_success=on_success, on_failure=on_failure)
+        send([self._package(position) for position in range(len(self.calls))], self._ways.plain(), group=plan)
+        return self.id
+
+    def _package(self, position: int) -> TaskPackage:
+        package, named = package_of(self.calls[position])
+        if package.header.options.broker or package.header.options.cluster:
+            raise TypeError("The calls of a group go to the cluster and the broker of the group.")
+        return as_member(package, self._place(position), named=named, group=self.id)
+
+    def _place(self, position: int) -> Membership:
+        return Membership(self.id, position, Role.CALL)
+
+    def result(self, failures: bool = False, wait: int = 0) -> list[Any]:
+        """What the calls returned, in their order; with ``failures`` also the errors of those that failed."""
+        return [task.result for task in self.fetch(failures, wait)]
+
+    def fetch(self, failures: bool = True, wait: int = 0) -> list[Task]:
+        """The tasks that have ended, in the order of the calls; ``wait`` waits until all of them have."""
+        return in_order(fetch_group(self.id, failures, wait, count=len(self.calls)), self.ids)
+
+    def length(self) -> int:
+        return len(self.calls)

@@ -1,0 +1,118 @@
+"""Iters: one function, many items, one list of results in the order of the items."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from django_cluster.brokers.base import Broker
+from django_cluster.calls import send
+from django_cluster.client import get_client
+from django_cluster.composition.common import where
+from django_cluster.core.call import build_options, build_packages, part
+from django_cluster.core.composing import COLLECT_POSITION, GroupPlan, Membership, Role, as_member
+from django_cluster.core.messages import TaskOptions, TaskPackage, path_of_class
+from django_cluster.core.naming import new_task_id
+from django_cluster.errors import ItemsFailed
+from django_cluster.models import Task
+from django_cluster.results import fetch, result
+
+OF_THE_LIST = frozenset({"cached", "group", "hook", "save", "task_name"})
+"""Options that belong to the list of results, and not to each item."""
+MAX_NAMED = 10
+"""Failed items that an error names."""
+
+
+def async_iter(func: Callable[..., Any] | str, args_iter: Iterable[Any], **kwargs: Any) -> str:
+    """Have ``func`` called for each item; returns the id under which the list of results will be found.
+
+    An item is the tuple of positional arguments, or a single argument; other keywords and options as of
+    ``async_task``. ``hook``, ``save``, ``cached``, ``group`` and ``task_name`` belong to the list, all others to each
+    item. The list has the order of the items. If some of them fail for good, the whole is a failure that names them.
+    """
+    own, given = part(kwargs)
+    calls = [item if isinstance(item, tuple) else (item,) for item in args_iter]
+    iter_id = new_task_id()
+    of_list = {name: given.pop(name) for name in OF_THE_LIST & given.keys()}
+    options = build_options({**given, "save": False, "cached": False, "group": iter_id})
+    items = [
+        as_member(package, Membership(iter_id, position, Role.ITEM))
+        for position, package in enumerate(build_packages(func, calls, own, options))
+    ]
+    collecting = _collecting(iter_id, len(items), of_list, options)
+    plan = GroupPlan(id=iter_id, total=len(items), on_success=collecting, on_failure=collecting)
+    send(items or [collecting], given, group=plan if items else None)
+    return iter_id
+
+
+def _collecting(iter_id: str, total: int, given: Mapping[str, Any], like: TaskOptions) -> TaskPackage:
+    options = build_options({name: value for name, value in given.items() if name != "task_name"})
+    options = replace(options, priority=like.priority, cluster=like.cluster, no_retry_on=(path_of_class(ItemsFailed),))
+    name = given.get("task_name")
+    package = build_packages(collect, [(iter_id, total)], {}, options, name)[0]
+    return as_member(package, Membership(iter_id, COLLECT_POSITION, Role.COLLECT), named=name is not None)
+
+
+def collect(iter_id: str, total: int) -> list[Any]:
+    """The results of an iter, in the order of its items. Run by the cluster when all of them have ended.
+
+    Raises ``ItemsFailed``, naming them.
+    """
+    members = get_client().results.groups.members(iter_id)
+    failed = [f"item {member.position} ({member.error})" for member in members if not member.success]
+    if failed:
+        more = [f"{len(failed) - MAX_NAMED} more"] if len(failed) > MAX_NAMED else []
+        raise ItemsFailed(f"{len(failed)} of {total} items failed: {', '.join(failed[:MAX_NAMED] + more)}.")
+    if len(members) < total:
+        raise ItemsFailed(f"Of {total} results only {len(members)} are still there.")
+    return [member.result for member in members]
+
+
+class Iter:
+    """A function and the items to call it with; see ``async_iter``."""
+
+    def __init__(
+        self,
+        func: Callable[..., Any] | str | None = None,
+        args: Iterable[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        cached: bool | int | None = None,
+        sync: bool | None = None,
+        broker: Broker | str | None = None,
+    ) -> None:
+        self.id = ""
+        self.started = False
+        self.func = func
+        self.args: tuple[Any, ...] = tuple(args or ())
+        self.kwargs = dict(kwargs or {})
+        self.cached, self.sync, self.broker = cached, sync, broker
+
+    def append(self, *args: Any) -> int:
+        """Add an item; returns how many there are. What was run before has to be run again."""
+        self.args = (*self.args, args if len(args) > 1 else args[0])
+        self.started = False
+        return self.length()
+
+    def run(self) -> str:
+        """Send the items; returns the id of the list."""
+        if self.func is None:
+            raise ValueError("An iter needs a function.")
+        own, given = part(self.kwargs)
+        mine = {"cached": self.cached, "sync": self.sync, "broker": self.broker}
+        options = {**given, **{name: value for name, value in mine.items() if value is not None}}
+        self.id = async_iter(self.func, self.args, **own, q_options=options)
+        self.started = True
+        return self.id
+
+    def result(self, wait: int = 0) -> list[Any] | None:
+        """The list of results; of a failed iter the text of its error; None until there is one."""
+        found: list[Any] | None = result(self.id, wait=wait, cached=where(self.cached)) if self.started else None
+        return found
+
+    def fetch(self, wait: int = 0) -> Task | None:
+        """The task that collected the results; None until it has ended."""
+        return fetch(self.id, wait=wait, cached=where(self.cached)) if self.started else None
+
+    def length(self) -> int:
+        return len(self.args)
