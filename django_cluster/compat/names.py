@@ -38,7 +38,7 @@ MODULES: Mapping[str, Mapping[str, str]] = {
     "brokers.ironmq": {"IronMQBroker": "django_cluster.brokers.ironmq:IronMQBroker"},
     "cluster": _same(f"{HERE}.cluster", "Cluster"),
     "conf": _same(f"{HERE}.conf", "Conf", "logger"),
-    "status": _same(f"{HERE}.status", "Stat", "Status"),
+    "status": _same("django_cluster.status", "Stat", "Status"),
     "signals": _same(
         f"{HERE}.signals", "pre_enqueue", "post_spawn", "pre_execute", "post_execute_in_worker", "post_execute"
     ),

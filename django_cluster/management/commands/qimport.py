@@ -1,0 +1,121 @@
+"""``manage.py qimport django_q``: take over what a project has in Django-Q's tables."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections.abc import Callable
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.utils.translation import gettext as _
+
+from django_cluster.client import get_client
+from django_cluster.core.sealing import Seal
+from django_cluster.errors import ClusterError
+from django_cluster.moving.packages import Reader
+from django_cluster.moving.queue import Queue, move_list, move_rows
+from django_cluster.moving.report import Report
+from django_cluster.moving.results import Results
+from django_cluster.moving.schedules import Schedules
+from django_cluster.moving.source import Source, SourceMessage, SourceSchedule, SourceTask, has_table
+
+PARTS = ("schedules", "results", "queue")
+
+
+class Command(BaseCommand):
+    """Parses, takes each part over, and says what came of it."""
+
+    help = _("Takes over the schedules, results and waiting tasks of Django-Q. Stop its clusters first.")
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("source", choices=["django_q"], help=_("Where to take from."))
+        parser.add_argument("--only", help=_("Some of schedules,results,queue; default: all three."))
+        parser.add_argument("--database", default=DEFAULT_DB_ALIAS, help=_("The database of Django-Q's tables."))
+        parser.add_argument("--dry-run", action="store_true", help=_("Read and judge everything, change nothing."))
+        parser.add_argument("--site", help=_("The name under which Django-Q signed; default: that of Q_CLUSTER."))
+        parser.add_argument("--redis", metavar="URL", help=_("Take waiting tasks from Django-Q's lists in this Redis."))
+        parser.add_argument("--queues", help=_("With --redis: the names of its queues; default: the site."))
+        parser.add_argument(
+            "--trust-pickles",
+            action="store_true",
+            help=_("Take over arguments and results of any class. Whoever can write to the table can then run code."),
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        parts = (options["only"] or ",".join(PARTS)).split(",")
+        if unknown := set(parts) - set(PARTS):
+            raise CommandError(f"--only knows {', '.join(PARTS)}, not {', '.join(sorted(unknown))}.")
+        if options["database"] not in connections.databases:
+            raise CommandError(f"There is no database {options['database']!r} in DATABASES.")
+        try:
+            for part in PARTS:
+                if part in parts:
+                    report = Report(part.capitalize())
+                    self._take(part, report, options)
+                    self.stdout.write("\n".join(report.lines(dry_run=options["dry_run"])))
+        except ClusterError as error:
+            raise CommandError(f"The import was interrupted, and can be repeated: {error}") from error
+
+    def _take(self, part: str, report: Report, options: dict[str, Any]) -> None:
+        tables: dict[str, tuple[Source, Callable[..., None]]] = {
+            "schedules": (SourceSchedule, take_schedules),
+            "results": (SourceTask, take_results),
+            "queue": (SourceMessage, take_queue),
+        }
+        source, take = tables[part]
+        if part == "queue" and options["redis"]:
+            take_redis(report, options)
+        elif has_table(source, options["database"]):
+            take(report, options)
+        else:
+            report.missing = f"the database {options['database']!r} has no table {source._meta.db_table}."
+
+
+def take_schedules(report: Report, options: dict[str, Any]) -> None:
+    client = get_client()
+    zone = client.settings.schedule.time_zone
+    Schedules(
+        source=options["database"],
+        database=str(client.results.database),
+        zone=ZoneInfo(zone) if zone else None,
+        dry_run=options["dry_run"],
+    ).take(report)
+
+
+def take_results(report: Report, options: dict[str, Any]) -> None:
+    client = get_client()
+    signing = client.settings.signing
+    Results(
+        Seal(signing.secret, signing.fallbacks, signing.serializer),
+        source=options["database"],
+        database=str(client.results.database),
+        trusted=options["trust_pickles"],
+        dry_run=options["dry_run"],
+    ).take(report)
+
+
+def take_queue(report: Report, options: dict[str, Any]) -> None:
+    move_rows(reader(options), Queue(get_client(), dry_run=options["dry_run"]), options["database"], report)
+
+
+def take_redis(report: Report, options: dict[str, Any]) -> None:
+    try:
+        import redis
+    except ImportError as error:
+        raise CommandError("--redis needs redis-py: pip install django-cluster[redis]") from error
+    names = options["queues"] or options["site"] or get_client().settings.name
+    server = redis.Redis.from_url(options["redis"], socket_connect_timeout=10, socket_timeout=30)
+    try:
+        for name in names.split(","):
+            move_list(reader(options), Queue(get_client(), dry_run=options["dry_run"]), server, name, report)
+    except redis.RedisError as error:
+        raise CommandError(f"Redis cannot be used: {error}") from error
+    finally:
+        server.close()
+
+
+def reader(options: dict[str, Any]) -> Reader:
+    settings = get_client().settings
+    return Reader(settings.signing.secret, settings.signing.fallbacks, options["site"] or settings.name)

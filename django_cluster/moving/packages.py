@@ -1,0 +1,68 @@
+"""Task packages as Django-Q has signed them → ours."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.core import signing
+
+from django_cluster.core.call import build_options
+from django_cluster.core.dotted import dotted_path
+from django_cluster.core.messages import TaskHeader, TaskPackage
+from django_cluster.core.naming import task_name
+
+KEPT = ("hook", "group", "save", "cached", "ack_failure", "timeout", "cluster")
+"""Options that travel in a package, and mean the same here."""
+OF_COMPOSITIONS = ("chain", "iter_count")
+
+
+class NotTaken(Exception):
+    """The package stays where it is, and the sentence says why."""
+
+
+class _Pickles:
+    """What ``signing.loads`` calls after it has verified the signature."""
+
+    def loads(self, data: bytes) -> Any:
+        return pickle.loads(data)  # noqa: S301  the signature was that of this project's key
+
+
+class Reader:
+    """``site``: the ``name`` in ``Q_CLUSTER`` under which Django-Q has signed."""
+
+    def __init__(self, secret: str, fallbacks: Sequence[str], site: str) -> None:
+        self._keys = {"key": secret, "fallback_keys": list(fallbacks), "salt": site}
+
+    def read(self, payload: str, not_before: datetime | None = None) -> TaskPackage:
+        """Raises ``NotTaken``."""
+        try:
+            task = signing.loads(payload, serializer=_Pickles, **self._keys)  # type: ignore[arg-type]  # only loads
+        except signing.BadSignature as error:
+            raise NotTaken("is signed with another SECRET_KEY or name (see --site).") from error
+        except Exception as error:
+            raise NotTaken(f"cannot be opened: {type(error).__name__}: {error}") from error
+        try:
+            return _package(task, not_before)
+        except NotTaken:
+            raise
+        except Exception as error:
+            raise NotTaken(f"cannot be sent here: {error}") from error
+
+
+def _package(task: Mapping[str, Any], not_before: datetime | None) -> TaskPackage:
+    if any(task.get(name) for name in OF_COMPOSITIONS):
+        raise NotTaken("belongs to an async_chain or async_iter: let Django-Q finish it.")
+    given = {name: task[name] for name in KEPT if task.get(name) is not None}
+    if not_before is not None:
+        given["eta"] = not_before
+    header = TaskHeader(
+        id=task["id"],
+        name=task.get("name") or task_name(task["id"]),
+        func=dotted_path(task["func"]),
+        enqueued_at=task["started"].timestamp(),
+        options=build_options(given),
+    )
+    return TaskPackage(header=header, args=tuple(task.get("args") or ()), kwargs=task.get("kwargs") or {})

@@ -1,0 +1,30 @@
+"""What an import has done, or would do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Report:
+    """One table."""
+
+    title: str
+    taken: int = 0
+    known: int = 0
+    """Are here already."""
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Why others were left out, or taken with a loss: a sentence, and how often."""
+    missing: str = ""
+    """Why there was nothing to read."""
+
+    def lines(self, *, dry_run: bool) -> Iterator[str]:
+        if self.missing:
+            yield f"{self.title}: {self.missing}"
+            return
+        verb = "would be taken over" if dry_run else "taken over"
+        yield f"{self.title}: {self.taken} {verb}, {self.known} here already."
+        for reason, count in self.reasons.most_common():
+            yield f"  {count} × {reason}"

@@ -1,0 +1,93 @@
+"""Finished tasks of Django-Q → rows of ours, under the same ids."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+
+from django_cluster.core.messages import OutcomeStatus
+from django_cluster.core.sealing import Seal
+from django_cluster.errors import NotSerializable
+from django_cluster.models import Task
+from django_cluster.moving.report import Report
+from django_cluster.moving.source import Row, SourceTask, batches
+from django_cluster.moving.values import NotPlain, Pickled, opened
+
+TIMED_OUT = "Task exceeded maximum timeout value"
+TRACEBACK = " : Traceback (most recent call last)"
+LEFT_OUT = "came without {what}, which holds more than plain values; --trust-pickles takes it over as well."
+
+
+class Results:
+    """``database``: where our rows are. ``trusted``: whether pickles that are not plain may be taken over."""
+
+    def __init__(self, seal: Seal, *, source: str, database: str, trusted: bool, dry_run: bool) -> None:
+        self._seal, self._source, self._database = seal, source, database
+        self._trusted, self._dry_run = trusted, dry_run
+
+    def take(self, report: Report) -> None:
+        """Safe to interrupt and to repeat: a row that is here stays as it is."""
+        for rows in batches(SourceTask, self._source):
+            ours = Task.objects.using(self._database)
+            known = set(ours.filter(pk__in=[row["id"] for row in rows]).values_list("pk", flat=True))
+            tasks = [self._task(row, report) for row in rows if row["id"] not in known]
+            if not self._dry_run:
+                with transaction.atomic(using=self._database):
+                    ours.bulk_create(tasks, ignore_conflicts=True)
+            report.taken += len(tasks)
+            report.known += len(known)
+
+    def _task(self, row: Row, report: Report) -> Task:
+        success, (message, traceback) = bool(row["success"]), ("", "")
+        if not success:
+            message, traceback = self._error(row)
+        timed_out = TIMED_OUT in message
+        status = OutcomeStatus.SUCCESS if success else OutcomeStatus.TIMEOUT if timed_out else OutcomeStatus.FAILURE
+        return Task(
+            id=row["id"],
+            name=row["name"],
+            func=row["func"],
+            hook=row["hook"],
+            group=row["group"],
+            cluster=row.get("cluster"),
+            sealed_arguments=self._arguments(row, report),
+            sealed_result=self._sealed(row["result"], "its result", report) if success else None,
+            status=status.value,
+            success=success,
+            final=True,
+            attempt_count=row.get("attempt_count") or 1,
+            enqueued_at=row["started"],
+            started_at=row["started"],
+            stopped_at=row["stopped"],
+            error_message=message,
+            error_traceback=traceback,
+        )
+
+    def _arguments(self, row: Row, report: Report) -> bytes | None:
+        try:
+            args = opened(row["args"], trusted=self._trusted, nothing=())
+            kwargs = opened(row["kwargs"], trusted=self._trusted, nothing={})
+            if args in ((), []) and kwargs == {}:
+                return None
+            return self._seal.seal((args if isinstance(args, Pickled) else tuple(args or ()), kwargs or {}))
+        except (NotPlain, NotSerializable, TypeError):
+            report.reasons[LEFT_OUT.format(what="its arguments")] += 1
+            return None
+
+    def _sealed(self, text: str | None, what: str, report: Report) -> bytes | None:
+        try:
+            return self._seal.seal(opened(text, trusted=self._trusted))
+        except (NotPlain, NotSerializable):
+            report.reasons[LEFT_OUT.format(what=what)] += 1
+            return None
+
+    def _error(self, row: Row) -> tuple[str, str]:
+        """Message and traceback, which Django-Q keeps as one text."""
+        text: Any = None
+        try:
+            text = opened(row["result"], trusted=False)
+        except NotPlain:
+            text = "The error is kept in a form that cannot be read here."
+        message, found, rest = str(text or "").partition(TRACEBACK)
+        return message, f"{TRACEBACK[3:]}{rest}" if found else ""

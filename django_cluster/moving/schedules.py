@@ -1,0 +1,79 @@
+"""Schedules of Django-Q → ours."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import tzinfo
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from django_cluster.errors import ClusterError
+from django_cluster.lifecycle.schedules import plan
+from django_cluster.models import Schedule
+from django_cluster.moving.report import Report
+from django_cluster.moving.source import Row, SourceSchedule, batches
+
+COPIED = (
+    *("name", "func", "hook", "args", "kwargs", "schedule_type", "minutes", "repeats", "next_run", "cron"),
+    *("task", "cluster", "intended_date_kwarg"),
+)
+UNNAMED = ("func", "hook", "args", "kwargs", "schedule_type", "minutes", "cron", "cluster", "intended_date_kwarg")
+"""What tells schedules without a name apart."""
+
+
+class Schedules:
+    """``zone``: in which schedules are reckoned; None without ``USE_TZ``."""
+
+    def __init__(self, *, source: str, database: str, zone: tzinfo | None, dry_run: bool) -> None:
+        self._source, self._database = source, database
+        self._zone, self._dry_run = zone, dry_run
+
+    def take(self, report: Report) -> None:
+        """Safe to repeat: a schedule is known by its name, or without one by all that it says."""
+        left = Counter(_key(values) for values in Schedule.objects.using(self._database).values("name", *UNNAMED))
+        for rows in batches(SourceSchedule, self._source):
+            with transaction.atomic(using=self._database):
+                for row in rows:
+                    key = _key(row)
+                    if left[key] > 0:
+                        left[key] -= 1
+                        report.known += 1
+                    else:
+                        self._take_one(row, report)
+
+    def _take_one(self, row: Row, report: Report) -> None:
+        schedule = Schedule(**{name: row[name] for name in COPIED if name in row})
+        if schedule.schedule_type == Schedule.ONCE and schedule.repeats < 0:
+            # It would be deleted after its run, and come again with the next import.
+            schedule.repeats = 1
+        problem = self._problem(schedule)
+        if problem:
+            schedule.enabled = False
+            report.reasons[f"is disabled, because it could not be fired: {problem}"] += 1
+        if not self._dry_run:
+            schedule.save(using=self._database)
+            # Saving a whole row settles its first run anew and forgets its error.
+            kept: dict[str, Any] = {"next_run": row["next_run"]}
+            Schedule.objects.using(self._database).filter(pk=schedule.pk).update(**kept, last_error=problem)
+        report.taken += 1
+
+    def _problem(self, schedule: Schedule) -> str:
+        """What would keep it from being fired; nothing if all is well."""
+        try:
+            schedule.full_clean(validate_unique=False)
+            if schedule.next_run is not None:
+                plan(schedule, schedule.next_run, self._zone, catch_up=True)
+        except ValidationError as error:
+            return " ".join(error.messages)
+        except (ClusterError, ValueError, TypeError, ImportError, AssertionError, ArithmeticError) as error:
+            return str(error) or type(error).__name__
+        return ""
+
+
+def _key(values: Row) -> tuple[Any, ...]:
+    """Empty and missing are the same."""
+    if values["name"]:
+        return (values["name"],)
+    return ("", *(values.get(name) or None for name in UNNAMED))
