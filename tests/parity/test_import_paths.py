@@ -46,8 +46,6 @@ AWAITED = {
     **dict.fromkeys(
         ("tasks.async_iter", "tasks.async_chain", "tasks.Iter", "tasks.Chain", "tasks.AsyncTask"), "chains"
     ),
-    **dict.fromkeys(("status.Stat", "status.Status"), "the status of clusters"),
-    "brokers.aws_sqs.Sqs": "the broker",
     "brokers.mongo.Mongo": "the broker",
     "brokers.ironmq.IronMQBroker": "the broker",
 }
