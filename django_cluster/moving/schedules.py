@@ -9,8 +9,9 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
+from django_cluster.core.due import CatchUp
 from django_cluster.errors import ClusterError
-from django_cluster.lifecycle.schedules import plan
+from django_cluster.lifecycle.firing import plan
 from django_cluster.models import Schedule
 from django_cluster.moving.report import Report
 from django_cluster.moving.source import Row, SourceSchedule, batches
@@ -64,7 +65,7 @@ class Schedules:
         try:
             schedule.full_clean(validate_unique=False)
             if schedule.next_run is not None:
-                plan(schedule, schedule.next_run, self._zone, catch_up=True)
+                plan(schedule, schedule.next_run, self._zone, catch_up=CatchUp.ALL)
         except ValidationError as error:
             return " ".join(error.messages)
         except (ClusterError, ValueError, TypeError, ImportError, AssertionError, ArithmeticError) as error:
