@@ -88,6 +88,8 @@ class OrmBroker(Broker):
         while not deliveries and (left := deadline - time.monotonic()) > 0:
             if self._sleeper.sleep(max(0.001, min(left, self._idle_until - time.monotonic()))):
                 self._idle_until, self._unprompted = 0.0, False
+                if self._sleeper.told:  # then the claim need not be preceded by a look
+                    self._busy, self._look_at = True, time.monotonic() + LOOK_INTERVAL
             deliveries = self._visit(limit)
         return deliveries
 

@@ -69,9 +69,10 @@ class Session:
             return work(cursor)
 
     def _told(self, error: Error) -> BrokerError:
-        words = f"The database {self.alias!r} {{}}: {str(error).strip()}"
+        kind: type[BrokerError] = BrokerRefused
+        what = "refused"
         if is_missing_table(error):
-            return BrokerRefused(words.format("lacks the queue table (run manage.py migrate)"))
-        if isinstance(error, OperationalError | InterfaceError | InternalError):
-            return BrokerUnavailable(words.format("cannot be used now"))
-        return BrokerRefused(words.format("refused"))
+            what = "lacks the queue table (run manage.py migrate)"
+        elif isinstance(error, OperationalError | InterfaceError | InternalError):
+            kind, what = BrokerUnavailable, "cannot be used now"
+        return kind(f"The database {self.alias!r} {what}: {str(error).strip()}")

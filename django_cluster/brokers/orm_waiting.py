@@ -6,8 +6,8 @@ come unseen between the look that finds nothing and the sleep.
 
 from __future__ import annotations
 
+import select
 import time
-from multiprocessing.connection import wait
 from typing import Any
 
 from django.db import Error, connections
@@ -26,6 +26,8 @@ class Sleeper:
 
     blocking = False
     """Whether it can be woken at all."""
+    told = False
+    """Whether it is woken by nothing but a message of its queue."""
 
     def __init__(self, session: Session, queue: str) -> None:
         self._session = session
@@ -106,7 +108,7 @@ class Listener(Sleeper):
     one that cannot be woken.
     """
 
-    blocking = True
+    blocking = told = True
 
     def __init__(self, session: Session, queue: str) -> None:
         super().__init__(session, queue)
@@ -152,7 +154,9 @@ class Listener(Sleeper):
         while not self._read():
             if (left := deadline - time.monotonic()) <= 0:
                 return False
-            wait([self._listening], left)
+            poll = select.poll()
+            poll.register(self._listening.fileno(), select.POLLIN)
+            poll.poll(left * 1000)
         return True
 
     def _read(self) -> bool:

@@ -36,6 +36,8 @@ class RedisBroker(Broker):
         self._base = f"{{django_cluster:{settings.name}:{settings.queue}}}"
         self._calls = count()
         self._holder, self._pid = "", 0
+        self._due_at = -math.inf
+        """Monotonic moment before which nothing becomes ready without ringing the bell."""
 
     def enqueue(self, messages: Sequence[Message]) -> None:
         calls = list(enqueue_calls(messages))
@@ -62,21 +64,34 @@ class RedisBroker(Broker):
     def lease(self, limit: int, wait: float = 0.0) -> Sequence[Delivery]:
         deadline = time.monotonic() + wait
         while True:
-            deliveries, due = self._take(min(limit, self.capabilities.bulk))
             left = deadline - time.monotonic()
-            if deliveries or left <= 0:
+            deliveries = self._take(min(limit, self.capabilities.bulk), left)
+            if deliveries or deadline <= time.monotonic():
                 return deliveries
-            self._sleep(min(left, due))
 
-    def _take(self, limit: int) -> tuple[list[Delivery], float]:
-        """What is ready now; if nothing is, the seconds until something will be."""
+    def _take(self, limit: int, wait: float) -> list[Delivery]:
+        """What is ready, or will be within ``wait`` seconds.
+
+        Where it is known when the next message is due, the wait for the bell and the claim are one request:
+        whatever rings the bell is lent before we hear of it.
+        """
         prefix = self._new_prefix()
-        entries, due = self._run(scripts.LEASE, prefix, limit, _milliseconds(self.settings.lease))
+        claim = scripts.LEASE, prefix, limit, _milliseconds(self.settings.lease)
+        nap = min(wait, self._due_at - time.monotonic(), self._link.nap) if wait > 0 else 0.0
+        entries, due = self._run(*claim, first=self._nap(nap) if nap > 0 else None)
         deliveries = []
         for place, entry in enumerate(entries):
             _, attempts, payload = parse_entry(entry)
             deliveries.append(Delivery(f"{prefix}:{place:04d}", payload, attempts + 1))
-        return deliveries, math.inf if due < 0 else due / 1000
+        if deliveries:
+            self._due_at = -math.inf  # nobody knows; the next claim asks at once
+        else:
+            self._due_at = math.inf if due < 0 else time.monotonic() + due / 1000
+        return deliveries
+
+    def _nap(self, seconds: float) -> tuple[str | float, ...]:
+        """Until the bell rings, at most so long. A time-out of 0 would mean for ever."""
+        return "BLPOP", f"{self._base}:bell", max(0.001, seconds)
 
     def _new_prefix(self) -> str:
         """The beginning of receipts that nobody else has, and that this broker never has again.
@@ -86,11 +101,6 @@ class RedisBroker(Broker):
         if self._pid != os.getpid():
             self._holder, self._pid = os.urandom(8).hex(), os.getpid()
         return f"{self._holder}:{next(self._calls)}"
-
-    def _sleep(self, seconds: float) -> None:
-        """Until the bell rings, at most so long. A time-out of 0 would mean for ever."""
-        with self._link.errors():
-            self._link.client.blpop([f"{self._base}:bell"], timeout=max(0.001, min(seconds, self._link.nap)))
 
     def renew(self, receipts: Sequence[str]) -> Sequence[str]:
         lost: list[str] = []
@@ -136,13 +146,14 @@ class RedisBroker(Broker):
     def close(self) -> None:
         self._link.close()
 
-    def _run(self, script: scripts.Script, *arguments: str | int) -> Any:
+    def _run(self, script: scripts.Script, *arguments: str | int, first: Sequence[Any] | None = None) -> Any:
+        """What the script answers; ``first`` is a command that is sent and answered before it."""
+        before = () if first is None else (first,)
         with self._link.errors():
-            client = self._link.client
             try:
-                return client.evalsha(script.sha, 1, self._base, *arguments)
+                return self._link.call(*before, ("EVALSHA", script.sha, 1, self._base, *arguments))[-1]
             except NoScriptError:
-                return client.eval(script.text, 1, self._base, *arguments)
+                return self._link.call(("EVAL", script.text, 1, self._base, *arguments))[-1]
 
 
 def enqueue_calls(messages: Sequence[Message]) -> Iterator[list[str]]:

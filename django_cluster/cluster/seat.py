@@ -113,6 +113,7 @@ class Orders:
 
     def __init__(self, pipe: Connection, board: Scoreboard, row: int) -> None:
         self._pipe = pipe
+        os.set_blocking(pipe.fileno(), False)
         self._board = board
         self._row = row
         self.orphaned = False
@@ -127,10 +128,12 @@ class Orders:
         return self.orphaned or self._board.get(self._row, ORDER) == Order.LEAVE
 
     def _look(self) -> None:
+        """Not by ``Connection.poll``, which costs more than many a task, and this is asked again and again."""
         try:
-            while self._pipe.poll():
-                if not os.read(self._pipe.fileno(), 64):
-                    self.orphaned = True
-                    return
+            while os.read(self._pipe.fileno(), 64):
+                pass
+            self.orphaned = True
+        except BlockingIOError:
+            pass
         except OSError:
             self.orphaned = True

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 import random
+import select
 import time
 from collections import deque
 from collections.abc import Callable
-from multiprocessing.connection import wait
 
 from django_cluster.cluster.channel import LineDown
 from django_cluster.cluster.host import resident_kilobytes
@@ -105,7 +105,10 @@ class Worker:
 
     def _wait(self) -> None:
         lines = [line.fileno() for line in (self._jobs, self._reports) if line.connected]
-        wait([*lines, self._orders.fileno()], PAUSE if len(lines) == 2 else RECONNECT)
+        poll = select.poll()
+        for descriptor in (*lines, self._orders.fileno()):
+            poll.register(descriptor, select.POLLIN)
+        poll.poll((PAUSE if len(lines) == 2 else RECONNECT) * 1000)
         if self._orders.leave:
             self._leave()
 

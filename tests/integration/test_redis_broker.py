@@ -362,3 +362,29 @@ def test_a_queue_of_a_section_with_odd_names_works(redis_server: RedisServer, tm
     assert payloads(broker.lease(1)) == ["one"]
     assert broker.purge() == 1
     broker.close()
+
+
+def test_threads_do_not_share_a_connection(broker: Broker) -> None:
+    def send(name: int) -> None:
+        for number in range(100):
+            broker.enqueue([Message(f"{name}:{number}")])
+
+    threads = [Thread(target=send, args=(name,)) for name in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+    assert broker.size().ready == 400
+    assert sorted(payloads(lease_all(broker, 400))) == sorted(
+        f"{name}:{number}" for name in range(4) for number in range(100)
+    )
+
+
+def test_a_connection_that_the_server_has_closed_is_replaced(broker: Broker, console: Any) -> None:
+    broker.enqueue([Message("first")])
+    console.client_kill_filter(_type="normal", skipme=True)
+
+    broker.enqueue([Message("second")])
+
+    assert payloads(lease_all(broker, 2)) == ["first", "second"]
