@@ -23,7 +23,7 @@ PERMISSIONS = {
     "resume": "django_cluster.pause_queue",
     "recycle": "django_cluster.recycle_worker",
     "withdraw": "django_cluster.withdraw_task",
-    "retry": "django_cluster.change_task",
+    "retry": "django_cluster.resubmit_task",
 }
 """Act → the permission of Django that it needs."""
 

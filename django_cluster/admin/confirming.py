@@ -28,11 +28,10 @@ def ask(
     concerned: Sequence[object],
     button: str,
     dangerous: bool = True,
+    carried: Sequence[str] = ("action", "select_across", "index"),
 ) -> TemplateResponse:
-    """A page with the question; its form sends what came here once more, with the answer."""
-    fields = [
-        (name, value) for name in ("action", "select_across", "index") for value in request.POST.getlist(name)[:1]
-    ]
+    """A page with the question; its form sends what came here (the fields ``carried``) once more, with the answer."""
+    fields = [(name, value) for name in carried for value in request.POST.getlist(name)[:1]]
     fields += [(ACTION_CHECKBOX_NAME, value) for value in request.POST.getlist(ACTION_CHECKBOX_NAME)]
     context = {
         **admin.admin_site.each_context(request),

@@ -94,7 +94,7 @@ class PeekingAdmin(ReadOnlyAdmin):
     """The page of a queue, and the act of withdrawing."""
 
     def has_withdraw_permission(self, request: HttpRequest) -> bool:
-        return may(request, "withdraw_queuedtask")
+        return may(request, "withdraw_task")
 
     def look_view(self, request: HttpRequest) -> HttpResponse:
         """The list, for brokers whose queue is no table."""

@@ -62,9 +62,9 @@ def as_text(text: str | None) -> SafeString:
 
 
 def seconds(value: float) -> str:
-    """A duration, as short as it may be said."""
+    """A duration, as short as it may be said; a whole number of seconds has no decimals."""
     if abs(value) < 60:
-        return f"{value:.3f} s"
+        return f"{value} s" if isinstance(value, int) else f"{value:.3f} s"
     minutes, rest = divmod(round(value), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"

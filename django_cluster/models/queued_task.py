@@ -36,7 +36,6 @@ class QueuedTask(models.Model):
     class Meta:
         verbose_name = _("Queued task")
         verbose_name_plural = _("Queued tasks")
-        permissions = (("withdraw_queuedtask", "Can withdraw tasks that wait"),)
         indexes = (models.Index(fields=["queue", "lane", "due", "id"], name="django_cluster_queue_order"),)
 
     def __str__(self) -> str:

@@ -240,7 +240,7 @@ ACTS = {
     "delete_selected": ("failure", "view_failure", "delete_failure"),
     "export_csv": ("failure", "view_failure", "export_task"),
     "export_jsonl": ("failure", "view_failure", "export_task"),
-    "withdraw": ("queuedtask", "view_queuedtask", "withdraw_queuedtask"),
+    "withdraw": ("queuedtask", "view_queuedtask", "withdraw_task"),
 }
 
 

@@ -1,0 +1,182 @@
+"""Clusters and their processes: what runs now, since when, in how much memory; and two orders, to pause and to recycle.
+
+The page shows what each cluster said of itself a few seconds ago. An order is obeyed with its next heartbeat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from django_cluster import control
+from django_cluster.admin.base import ReadOnlyAdmin
+from django_cluster.admin.confirming import ask, confirmed
+from django_cluster.admin.showing import NOTHING, badge, moment, seconds
+from django_cluster.errors import ClusterError, StoreUnavailable
+from django_cluster.models import Heartbeat
+from django_cluster.stores.instructions import Pause
+from django_cluster.stores.status import ClusterStatus, ProcessStatus, RunningTask
+
+LATE = 0.8
+"""A task that has used up so much of its limit is pointed out."""
+
+STATES = {
+    "starting": _("starting"),
+    "running": _("running"),
+    "stopping": _("stopping"),
+    "booting": _("booting"),
+    "idle": _("idle"),
+    "busy": _("busy"),
+    "leaving": _("leaving"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessLine:
+    """One process, as the page shows it."""
+
+    name: str
+    pid: int
+    state: SafeString
+    task: SafeString | str
+    elapsed: SafeString | str
+    memory: str
+    cpu: str
+    done: str
+    order: str
+    """Names the worker in an order to replace it; empty where nobody can be replaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterPart:
+    """One cluster, as the page shows it."""
+
+    status: ClusterStatus
+    state: SafeString
+    started: datetime
+    versions: str
+    lines: Sequence[ProcessLine]
+
+
+def part(status: ClusterStatus) -> ClusterPart:
+    if status.alive:
+        state = badge(status.state, STATES.get(status.state, status.state))
+    else:
+        silent = gettext("silent for %(time)s") % {"time": seconds(round(status.age))}
+        state = badge("stale", silent)
+    versions = ", ".join(f"{name} {number}" for name, number in status.versions.items())
+    lines = [line(process, status) for process in status.processes]
+    return ClusterPart(status, state, moment(status.started_at), versions, lines)
+
+
+def line(process: ProcessStatus, status: ClusterStatus) -> ProcessLine:
+    now = status.published_at + status.age
+    works = process.role == "worker"
+    return ProcessLine(
+        name=process.name,
+        pid=process.pid,
+        state=badge(process.state, STATES.get(process.state, process.state)),
+        task=format_html('{}<br><span class="dc-quiet">{}</span>', process.task.name, process.task.func)
+        if process.task
+        else NOTHING,
+        elapsed=elapsed(process.task, now) if process.task else NOTHING,
+        memory=f"{process.rss / 1024:.0f} MB" if process.rss else NOTHING,
+        cpu=f"{process.cpu:.0f} %",
+        done=str(process.done) if works else NOTHING,
+        order=f"{status.id} {process.seat}" if works and status.alive and process.state != "leaving" else "",
+    )
+
+
+def elapsed(task: RunningTask, now: float) -> SafeString | str:
+    """For how long it has run, and of how much; pointed out when little is left."""
+    ran = max(0.0, now - task.started)
+    if task.limit is None:
+        return seconds(round(ran))
+    text = gettext("%(ran)s of %(limit)s") % {"ran": seconds(round(ran)), "limit": seconds(round(task.limit))}
+    return badge("timeout", text) if ran > LATE * task.limit else text
+
+
+@admin.register(Heartbeat)
+class ClusterStatusAdmin(ReadOnlyAdmin):
+    """One page for all of them."""
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def change_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return HttpResponseRedirect(self._here())
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        if request.method == "POST":
+            return self._order(request)
+        found: list[ClusterStatus] = []
+        pauses: list[Pause] = []
+        problem = ""
+        try:
+            found, pauses = control.clusters(dead=True), control.paused()
+        except StoreUnavailable as error:
+            problem = str(error)
+        held = {pause.queue for pause in pauses}
+        context = {
+            **self.admin_site.each_context(request),
+            "title": self.opts.verbose_name_plural,
+            "opts": self.opts,
+            "media": self.media,
+            "parts": [part(status) for status in found],
+            "queues": sorted({queue for status in found if status.alive for queue in status.queues} - held),
+            "pauses": [(pause, seconds(round(pause.age))) for pause in pauses],
+            "problem": problem,
+            "may_pause": self._may(request, "pause"),
+            "may_recycle": self._may(request, "recycle"),
+        }
+        return TemplateResponse(request, "admin/django_cluster/clusters.html", context)
+
+    def _may(self, request: HttpRequest, act: str) -> bool:
+        return request.user.has_perm(control.PERMISSIONS[act])
+
+    def _here(self) -> str:
+        return reverse(f"{self.admin_site.name}:django_cluster_heartbeat_changelist")
+
+    # ── orders ───────────────────────────────────────────────────────────────────────────────────
+
+    def _order(self, request: HttpRequest) -> HttpResponse:
+        verb, _space, target = request.POST.get("order", "").partition(" ")
+        if verb not in ("pause", "resume", "recycle") or not self._may(request, verb):
+            raise PermissionDenied
+        if verb == "pause" and not confirmed(request):
+            question = gettext("Pause the queue %(queue)s?") % {"queue": target}
+            consequence = gettext("No cluster takes anything from it until it is resumed. What has begun goes on.")
+            button = gettext("Pause")
+            return ask(request, self, question=question, concerned=[consequence], button=button, carried=("order",))
+        try:
+            self.message_user(request, self._carry_out(verb, target, request.user.get_username()), messages.SUCCESS)
+        except ClusterError as error:
+            self.message_user(request, str(error), messages.ERROR)
+        return HttpResponseRedirect(self._here())
+
+    def _carry_out(self, verb: str, target: str, by: str) -> str:
+        if verb == "pause":
+            control.pause(target, by=by)
+            return gettext("The queue %(queue)s is paused.") % {"queue": target}
+        if verb == "resume":
+            control.resume(target)
+            return gettext("The queue %(queue)s goes on.") % {"queue": target}
+        cluster, _space, seat = target.partition(" ")
+        if not seat.isdecimal():
+            raise ClusterError(gettext("This worker is gone."))
+        control.recycle(cluster, int(seat), by=by)
+        return gettext("The worker is replaced when its present task has ended.")

@@ -1,0 +1,149 @@
+"""The page of the clusters: what they said of themselves, and the two orders that can be given there."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from django_cluster import control
+from django_cluster.models import Heartbeat
+from django_cluster.stores.instructions import InstructionStore
+from django_cluster.stores.status import ClusterStatus, ProcessStatus, RunningTask, StatusStore
+from tests.integration.admin_stage import page, person
+
+pytestmark = pytest.mark.django_db
+
+URL = "admin:django_cluster_heartbeat_changelist"
+
+
+def publish(number: int = 1, **changes: Any) -> ClusterStatus:
+    now = time.time()
+    task = RunningTask(id="a" * 32, name="red-green", func="tests.sample.tasks.add", started=now - 50, limit=60.0)
+    processes = (
+        ProcessStatus(role="sentinel", pid=100, state="running"),
+        ProcessStatus(role="worker", index=0, seat=3, pid=101, state="busy", rss=51_200, cpu=12.4, done=7, task=task),
+        ProcessStatus(role="worker", index=1, seat=4, pid=102, state="idle"),
+    )
+    fields: dict[str, Any] = {
+        "id": f"cluster-{number}", "name": "shop", "queues": ("mail",), "host": "web1", "pid": 100 + number,
+        "state": "running", "started_at": now - 3600, "published_at": now, "interval": 3.0, "broker": "orm",
+        "versions": {"django_cluster": "0.1"}, "processes": processes,
+    }  # fmt: skip
+    status = ClusterStatus(**{**fields, **changes})
+    StatusStore().publish(status)
+    return status
+
+
+def order(client: Client, text: str, **more: str) -> Any:
+    return client.post(reverse(URL), {"order": text, **more}, follow=True)
+
+
+def test_without_a_cluster_the_page_says_how_to_start_one(admin_client: Client) -> None:
+    assert "manage.py qcluster" in page(admin_client, "heartbeat_changelist")
+
+
+def test_a_cluster_shows_what_its_workers_run_for_how_long_and_in_how_much_memory(admin_client: Client) -> None:
+    publish()
+
+    text = page(admin_client, "heartbeat_changelist")
+
+    for word in (
+        "shop · web1 · 101",
+        "worker 1",
+        "red-green",
+        "tests.sample.tasks.add",
+        "50 s of 1 min 00 s",
+        "50 MB",
+        "12 %",
+    ):
+        assert word in text
+
+
+def test_a_cluster_that_fell_silent_is_pointed_out(admin_client: Client) -> None:
+    publish()
+    Heartbeat.objects.update(beat=Heartbeat.objects.get().beat - 60_000_000)
+
+    text = page(admin_client, "heartbeat_changelist")
+
+    assert "dc-stale" in text
+    assert "silent for 1 min" in text
+    assert "recycle" not in text
+
+
+def test_the_page_asks_the_same_few_questions_however_many_clusters_there_are(admin_client: Client) -> None:
+    def questions() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            page(admin_client, "heartbeat_changelist")
+        return len(captured)
+
+    publish()
+    few = questions()
+    for number in range(2, 12):
+        publish(number)
+
+    assert questions() == few <= 8
+
+
+def test_a_queue_is_paused_after_a_question_and_resumed_without_one(admin_client: Client) -> None:
+    publish()
+
+    asked = order(admin_client, "pause mail").content.decode()
+    before = control.paused()
+    order(admin_client, "pause mail", confirmed="yes")
+    during = control.paused()
+    text = page(admin_client, "heartbeat_changelist")
+    order(admin_client, "resume mail")
+
+    assert "Pause the queue mail?" in asked
+    assert before == []
+    assert [(pause.queue, pause.by) for pause in during] == [("mail", "admin")]
+    assert "The queue mail has been paused by admin" in text
+    assert control.paused() == []
+
+
+def test_a_worker_is_replaced_by_order(admin_client: Client) -> None:
+    status = publish()
+
+    order(admin_client, f"recycle {status.id} 3")
+
+    assert InstructionStore().wishes(status.id, ()).recycle == {3}
+
+
+@pytest.mark.parametrize("target", ["cluster-1 99", "nobody 3", "cluster-1 x", ""])
+def test_a_worker_that_is_gone_cannot_be_replaced(target: str, admin_client: Client) -> None:
+    publish()
+
+    assert "This worker is gone." in order(admin_client, f"recycle {target}").content.decode()
+
+
+@pytest.mark.parametrize("text", ["pause mail", "resume mail", "recycle cluster-1 3", "nonsense", ""])
+def test_who_may_only_look_gives_no_orders(text: str, client: Client) -> None:
+    person(client, "view_heartbeat")
+    publish()
+
+    assert 'name="order"' not in page(client, "heartbeat_changelist")
+    assert order(client, text, confirmed="yes").status_code == 403
+    assert control.paused() == []
+
+
+@pytest.mark.parametrize(
+    ("permission", "text"), [("pause_queue", "pause mail"), ("recycle_worker", "recycle cluster-1 3")]
+)
+def test_who_has_the_permission_gives_the_order(permission: str, text: str, client: Client) -> None:
+    person(client, "view_heartbeat", permission)
+    publish()
+
+    assert text in page(client, "heartbeat_changelist")
+    assert order(client, text, confirmed="yes").status_code == 200
+
+
+def test_who_may_not_even_look_sees_nothing(client: Client) -> None:
+    person(client)
+
+    assert client.get(reverse(URL)).status_code == 403

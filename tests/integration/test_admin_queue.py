@@ -1,0 +1,116 @@
+"""The page of a queue that is no table: what a Redis or a broker of one's own shows."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from django_cluster.brokers import memory
+from django_cluster.brokers.base import Broker, Message
+from django_cluster.client import get_client
+from tests.integration.admin_stage import message, page, person
+from tests.servers import RedisServer
+
+pytestmark = pytest.mark.django_db
+
+URL = "admin:django_cluster_queuedtask_changelist"
+
+
+@pytest.fixture(params=["memory", "redis"])
+def broker(request: pytest.FixtureRequest, settings: Any) -> Broker:
+    """The broker of the site, empty."""
+    cluster: dict[str, Any] = {"name": f"queue-{uuid4().hex}", "ALT_CLUSTERS": {"slow": {}}}
+    if request.param == "redis":
+        server: RedisServer = request.getfixturevalue("redis_server")
+        settings.Q_CLUSTER = {**cluster, "redis": server.url}
+    else:
+        memory.reset()
+        settings.Q_CLUSTER = {**cluster, "broker": "memory"}
+    return get_client().broker
+
+
+def withdraw(client: Client, *keys: str, **more: str) -> str:
+    response = client.post(reverse(URL), {"_selected_action": keys, **more}, follow=True)
+    return response.content.decode()
+
+
+def keys(broker: Broker) -> list[str]:
+    return [each.key for each in broker.peek(10)]
+
+
+def test_an_empty_queue_says_so(broker: Broker, admin_client: Client) -> None:
+    assert "Nothing waits." in page(admin_client, "queuedtask_changelist")
+
+
+def test_what_waits_is_shown_without_being_taken_or_trusted(broker: Broker, admin_client: Client) -> None:
+    broker.enqueue([Message(message("first", priority=5), 5), Message(message("second"), 0, 4_000_000_000.0)])
+    broker.enqueue([Message("garbage")])
+
+    text = page(admin_client, "queuedtask_changelist")
+
+    for word in ("first", "second", "tests.sample.tasks.add", "primes", "f" * 32, "*unreadable", "delayed"):
+        assert word in text
+    assert broker.size().total == 3
+
+
+def test_what_is_lent_cannot_be_chosen(broker: Broker, admin_client: Client) -> None:
+    broker.enqueue([Message(message("first"))])
+    broker.lease(1)
+
+    text = page(admin_client, "queuedtask_changelist")
+
+    assert "leased" in text
+    assert 'type="checkbox"' not in text
+
+
+def test_a_message_is_withdrawn_after_a_question(broker: Broker, admin_client: Client) -> None:
+    broker.enqueue([Message(message("first")), Message(message("second"))])
+    key = keys(broker)[0]
+
+    asked = withdraw(admin_client, key)
+    before = broker.size().total
+    done = withdraw(admin_client, key, confirmed="yes")
+
+    assert "first: tests.sample.tasks.add" in asked
+    assert before == 2
+    assert "1 task was withdrawn." in done
+    assert "second" in page(admin_client, "queuedtask_changelist")
+    assert broker.size().total == 1
+
+
+def test_what_is_gone_already_is_said(broker: Broker, admin_client: Client) -> None:
+    assert "The others had begun, or were gone already." in withdraw(admin_client, "a" * 40, confirmed="yes")
+    assert "No task was selected." in withdraw(admin_client)
+
+
+def test_every_queue_of_the_project_can_be_looked_into(broker: Broker, admin_client: Client) -> None:
+    get_client("slow").broker.enqueue([Message(message("for the slow one"))])
+
+    assert "for the slow one" not in page(admin_client, "queuedtask_changelist")
+    assert "for the slow one" in page(admin_client, "queuedtask_changelist", queue="slow")
+    assert "Nothing waits." in page(admin_client, "queuedtask_changelist", queue="no such queue")
+
+
+def test_who_may_only_look_withdraws_nothing(broker: Broker, client: Client) -> None:
+    person(client, "view_queuedtask")
+    broker.enqueue([Message(message("first"))])
+
+    assert 'type="checkbox"' not in page(client, "queuedtask_changelist")
+    assert client.post(reverse(URL), {"_selected_action": keys(broker), "confirmed": "yes"}).status_code == 403
+    assert broker.size().total == 1
+
+
+def test_who_may_not_look_sees_nothing(broker: Broker, client: Client) -> None:
+    person(client)
+
+    assert client.get(reverse(URL)).status_code == 403
+
+
+def test_a_server_that_is_away_is_a_sentence(settings: Any, admin_client: Client) -> None:
+    settings.Q_CLUSTER = {"name": "away", "redis": {"unix_socket_path": "/nowhere/redis.sock"}}
+
+    assert "The broker does not answer:" in page(admin_client, "queuedtask_changelist")
