@@ -6,15 +6,18 @@ They look at settings only: no database, cache or broker is opened.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.apps import apps
+from django.core.checks import CheckMessage, Error, Info, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
 from django_cluster import conf
 from django_cluster.brokers import broker_class
 from django_cluster.core import problems
+from django_cluster.core.parity import differences
 from django_cluster.core.settings import BrokerSettings, Settings
 from django_cluster.errors import NotAvailableYet, Problem
 
@@ -35,7 +38,7 @@ def check_settings(app_configs: object = None, **_: object) -> list[CheckMessage
 def validate_config() -> list[CheckMessage]:
     """Everything that is wrong or unwise in the settings, for the root and for each alternative cluster."""
     found = dict.fromkeys(problem for cluster in _clusters() for problem in _problems(cluster))
-    return [_message(problem) for problem in found]
+    return [_message(problem) for problem in (*found, *_differences())]
 
 
 def _clusters() -> list[str | None]:
@@ -58,8 +61,27 @@ def _problems(cluster: str | None) -> Iterator[Problem]:
             yield from _shared_database(section)
 
 
+def _differences() -> Iterator[Problem]:
+    """For projects that come from Django-Q: what means something else here."""
+    if not knows_django_q():
+        return
+    if apps.is_installed("django_q"):
+        yield Problem(problems.BOTH_INSTALLED, "INSTALLED_APPS", "django_q and django_cluster are both installed apps.")
+    mapping = conf.configured()
+    if isinstance(mapping, Mapping):
+        yield from differences(mapping)
+
+
+def knows_django_q() -> bool:
+    """Whether ``import django_q`` works: it is installed, or ``django_cluster.compat`` stands in for it."""
+    return find_spec("django_q") is not None
+
+
+KINDS = {"E": Error, "W": Warning, "I": Info}
+
+
 def _message(problem: Problem) -> CheckMessage:
-    kind = Error if problem.is_error else Warning
+    kind = KINDS[problem.id[0]]
     return kind(f"Q_CLUSTER: {problem.sentence}", hint=problem.hint or None, id=f"{TAG}.{problem.id}")
 
 

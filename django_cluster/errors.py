@@ -105,7 +105,7 @@ class Problem(NamedTuple):
     """One thing that is wrong, or unwise, in the settings. Never holds a secret."""
 
     id: str
-    """``E…`` for an error, ``W…`` for a warning; listed in ``core/problems.py``."""
+    """``E…`` for an error, ``W…`` for a warning, ``I…`` for what is good to know; see ``core/problems.py``."""
     key: str
     """Where it stands, for example ``workers`` or ``ALT_CLUSTERS['long'].workers``."""
     sentence: str

@@ -58,6 +58,7 @@ CLUSTER = (
         "The queue that is worked on, and sent to when a call names no other.",
         default_words="the name",
         aliases=("cluster_name",),
+        parity="May also be called `queue`.",
     ),
     general(
         "ALT_CLUSTERS",
@@ -67,8 +68,14 @@ CLUSTER = (
         " settings on a queue of that name.",
         field="",
         default_words="none",
+        parity="A name that is not listed is no error, even where nothing is.",
     ),
-    general("sync", flag(), "Run every task at once in the process that sends it. For tests."),
+    general(
+        "sync",
+        flag(),
+        "Run every task at once in the process that sends it. For tests.",
+        parity="A failure leaves a row too, before it is raised; the caller's connections stay open.",
+    ),
     general(
         "on_commit",
         flag_or_alias(),
@@ -83,6 +90,7 @@ CLUSTER = (
         "log_level",
         log_level(),
         "The level of the logger `django_cluster` in `qcluster`, unless `LOGGING` configures that logger.",
+        parity="The logger is `django_cluster`, not `django-q`; it gets a handler only in `qcluster`.",
     ),
 )
 
@@ -114,15 +122,25 @@ BROKER = (
         " and `errors` are understood as `encoding` and `encoding_errors`.",
         secret=True,
         more_variables=("Q_CLUSTER_REDIS_URL",),
+        parity="What a dead cluster had taken is run by another. Django-Q's lists: see `qimport --redis`.",
     ),
     selector(
         "django_redis",
         "The Redis server of this cache of `CACHES`.",
         parity="Django's own Redis cache serves as well as django-redis.",
     ),
-    selector("broker_class", "Your own broker."),
+    selector(
+        "broker_class",
+        "Your own broker.",
+        parity="A subclass of `django_cluster.brokers.base.Broker`: brokers written for Django-Q do not fit.",
+    ),
     selector("rabbitmq", f"A RabbitMQ server. {NOT_AVAILABLE}", secret=True, parity="New."),
-    selector("mongo", f"A MongoDB server. {NOT_AVAILABLE}", secret=True),
+    selector(
+        "mongo",
+        f"A MongoDB server. {NOT_AVAILABLE}",
+        secret=True,
+        parity="The collection is another, so Django-Q's messages are not read.",
+    ),
     broker(
         "mongo_db", text(), "The MongoDB database.", field="", default_words="the database of the URL, else `django-q`"
     ),
@@ -130,8 +148,14 @@ BROKER = (
         "sqs",
         "Amazon SQS; its keys are listed in [](../how-to/sqs.md). An empty dict leaves all to boto3.",
         secret=True,
+        parity="The messages are others: let Django-Q empty its queue, or use another name.",
     ),
-    selector("iron_mq", f"IronMQ. {NOT_AVAILABLE}", secret=True),
+    selector(
+        "iron_mq",
+        f"IronMQ. {NOT_AVAILABLE}",
+        secret=True,
+        parity="The messages are others: let Django-Q empty its queue, or use another name.",
+    ),
     selector("disque_nodes", f"Disque servers. {NOT_AVAILABLE}", secret=True),
     broker("disque_auth", text(), "The password of the Disque servers.", field="", secret=True),
     general(
@@ -158,7 +182,12 @@ BROKER = (
         "The most messages to lease in one call.",
         parity="Django-Q: 1, and not on Redis. No more is leased than workers ask for, so large is harmless.",
     ),
-    broker("poll", seconds(), "Seconds between two looks at a queue that cannot wake us."),
+    broker(
+        "poll",
+        seconds(),
+        "Seconds between two looks at a queue that cannot wake us.",
+        parity="An idle cluster waits longer and longer, up to a second, or is woken.",
+    ),
 )
 
 SIGNING = (
@@ -168,12 +197,17 @@ SIGNING = (
         "How arguments and results are written. `json` forbids pickle altogether, reading included.",
         parity="New.",
     ),
-    signing("compress", compression(), "Compress packages (zlib)."),
+    signing("compress", compression(), "Compress packages (zlib).", parity="Only packages over `compress_threshold`."),
     signing("compress_threshold", whole(0), "Bytes; smaller packages are never compressed.", parity="New."),
 )
 
 DELIVERY = (
-    delivery("ack_failures", flag(), "A failed run is final."),
+    delivery(
+        "ack_failures",
+        flag(),
+        "A failed run is final.",
+        parity="Not for a run that died with its worker: that one is tried again.",
+    ),
     delivery(
         "max_attempts",
         whole(0),
@@ -206,14 +240,23 @@ DELIVERY = (
 )
 
 RESULTS = (
-    results("save_limit", whole(), "Successes to keep: 0 = all, negative = none. Failures are always kept."),
     results(
-        "save_limit_per", choice(None, "group", "name", "func"), "Apply `save_limit` to each group, name or function."
+        "save_limit",
+        whole(),
+        "Successes to keep: 0 = all, negative = none. Failures are always kept.",
+        parity="Kept in bulk, now and then, so there may be more for some seconds.",
+    ),
+    results(
+        "save_limit_per",
+        choice(None, "group", "name", "func"),
+        "Apply `save_limit` to each group, name or function.",
+        parity="Another value is an error, not ignored.",
     ),
     results(
         "cached",
         flag_or_seconds(),
         "Write results to the cache instead of the database: for ever (True), or for so many seconds.",
+        parity="A failed task always leaves a row.",
     ),
     results(
         "cache", text(), "The cache of `CACHES` for such results.", parity="Not needed to see the state of clusters."
@@ -229,7 +272,13 @@ RESULTS = (
 )
 
 SCHEDULE = (
-    schedule("scheduler", flag(), "Whether this cluster looks at schedules.", field="enabled"),
+    schedule(
+        "scheduler",
+        flag(),
+        "Whether this cluster looks at schedules.",
+        field="enabled",
+        parity="Due tasks are sent within a second, by a process of their own.",
+    ),
     schedule(
         "catch_up",
         catch_up(),
@@ -250,6 +299,7 @@ SCHEDULE = (
         time_zone(),
         "The zone in which schedules are reckoned. Has no effect without `USE_TZ`.",
         default_words="`TIME_ZONE`",
+        parity="An unknown zone is an error.",
     ),
 )
 
@@ -267,6 +317,7 @@ CREW = (
         "Seconds that a task may run; None = no limit. First an exception in the task, then the end of its "
         "worker; always recorded as a failure.",
         default_words="`None`",
+        parity="A task that swallows the exception is killed, and recorded all the same.",
     ),
     crew("timeout_grace", seconds(zero=True), "Seconds between the two.", parity="New. Django-Q: 3."),
     crew(
@@ -279,6 +330,7 @@ CREW = (
         "recycle",
         whole(0),
         "Tasks after which a worker is replaced, roughly: workers do not leave all at once; 0 = never.",
+        parity="Django-Q: exactly so many.",
     ),
     crew(
         "max_rss",
@@ -301,7 +353,12 @@ CREW = (
         parity="Holds for replaced workers too, and needs no psutil on Linux.",
     ),
     crew("daemonize_workers", flag(), "False allows tasks to start child processes.", field="daemonize"),
-    crew("guard_cycle", seconds(below=60), "The longest sleep of the guard. Deaths are noticed at once."),
+    crew(
+        "guard_cycle",
+        seconds(below=60),
+        "The longest sleep of the guard. Deaths are noticed at once.",
+        parity="May be long: neither deaths nor time limits wait for it.",
+    ),
     crew(
         "queue_limit",
         whole(0),
@@ -331,6 +388,7 @@ CREW = (
         field="reporters",
         default_words="none",
         secret=True,
+        parity="Reporters also hear of workers that died. Names without a plugin are logged, not ignored.",
     ),
 )
 

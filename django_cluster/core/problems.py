@@ -24,6 +24,10 @@ NAMED_TWICE = "W004"
 MANY_WORKERS = "W005"
 NO_TIME_ZONES = "W006"
 CACHE_SHARES_SERVER = "W007"
+OTHER_DEFAULT_BROKER = "W008"
+BOTH_INSTALLED = "W009"
+
+MEANS_SOMETHING_ELSE = "I001"
 
 CATALOGUE: dict[str, tuple[str, str]] = {
     NOT_A_DICT: ("`Q_CLUSTER` is not a dict.", "Write a dict, or leave the setting out."),
@@ -67,6 +71,18 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     CACHE_SHARES_SERVER: (
         "A Django cache lives in the same Redis database as the queue.",
         "Give the queue a database of its own: clearing the cache would delete the tasks.",
+    ),
+    OTHER_DEFAULT_BROKER: (
+        "The project knows Django-Q, and configures no broker.",
+        "Django-Q would have used Redis on this machine; here it is the default database. Name the one that is meant.",
+    ),
+    BOTH_INSTALLED: (
+        "`django_q` and `django_cluster` are both in `INSTALLED_APPS`.",
+        "What `django_q.tasks` sends goes to Django-Q's clusters alone. Take `django_q` out when none is left running.",
+    ),
+    MEANS_SOMETHING_ELSE: (
+        "The project knows Django-Q, and a key that it sets means something a little different here.",
+        "Nothing has to be done. Only shown while `import django_q` works: silence it when you have read it.",
     ),
 }
 """Id → what is wrong, and what to do. Ids are never used again for something else."""

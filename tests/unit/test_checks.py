@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.core.checks import run_checks
 from django.test import override_settings
 
+from django_cluster import checks
 from django_cluster.brokers.memory import MemoryBroker
 from django_cluster.checks import validate_config
 
@@ -17,8 +19,9 @@ REDIS_CACHE = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATI
 
 @pytest.fixture(autouse=True)
 def _quiet_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No variables of the person who runs the tests."""
+    """No variables of the person who runs the tests, and no Django-Q, though tests have it installed."""
     monkeypatch.delenv("Q_CLUSTER_NAME", raising=False)
+    monkeypatch.setattr(checks, "knows_django_q", lambda: False)
 
 
 def found(q_cluster: Any, **settings: Any) -> list[str]:
@@ -124,3 +127,48 @@ def test_settings_of_any_shape_are_checked_without_a_crash() -> None:
 def test_no_database_is_opened() -> None:
     # pytest-django fails a test that touches a database without the mark for it.
     assert found({"orm": "default", "results_db": "default"}) == []
+
+
+# ── projects that come from Django-Q ─────────────────────────────────────────────────────────────
+
+
+def explained(q_cluster: Any, **settings: Any) -> list[tuple[str, str]]:
+    with override_settings(Q_CLUSTER=q_cluster, **settings):
+        return [(str(message.id).removeprefix("django_cluster."), message.msg) for message in validate_config()]
+
+
+@pytest.fixture
+def _from_django_q(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "knows_django_q", lambda: True)
+
+
+@pytest.mark.usefixtures("_from_django_q")
+def test_keys_that_mean_something_else_are_explained_to_those_who_come_from_django_q() -> None:
+    found = explained({"name": "shop", "orm": "default", "retry": 90, "bulk": 10, "retry_delay": 5})
+
+    assert [kind for kind, _ in found] == ["I001"] * 4
+    assert any("retry is not quite Django-Q's. Need not be longer than `timeout`" in said for _, said in found)
+    assert not any("retry_delay" in said for _, said in found)
+
+
+@pytest.mark.usefixtures("_from_django_q")
+def test_those_who_relied_on_redis_as_the_default_are_warned() -> None:
+    assert [kind for kind, _ in explained({"compress": False})] == ["I001", "W008"]
+    assert [kind for kind, _ in explained({"redis": {}})] == ["I001"]
+
+
+@pytest.mark.usefixtures("_from_django_q")
+def test_explanations_are_silenced_as_any_check_is() -> None:
+    with override_settings(Q_CLUSTER={"orm": "default"}, SILENCED_SYSTEM_CHECKS=["django_cluster.I001"]):
+        (message,) = validate_config()
+
+    assert not message.is_serious()
+    with override_settings(SILENCED_SYSTEM_CHECKS=["django_cluster.I001"]):
+        assert message.is_silenced()
+
+
+@pytest.mark.usefixtures("_from_django_q")
+def test_both_apps_at_once_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apps, "is_installed", lambda name: name == "django_q")
+
+    assert ("W009", "Q_CLUSTER: django_q and django_cluster are both installed apps.") in explained({"orm": "default"})

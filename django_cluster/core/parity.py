@@ -1,0 +1,25 @@
+"""What a ``Q_CLUSTER`` that was written for Django-Q means here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from django_cluster.core import problems
+from django_cluster.core.broker_choice import SELECTORS
+from django_cluster.core.option_table import BY_KEY
+from django_cluster.errors import Problem
+
+NEW = "New."
+"""How the text of an option begins that Django-Q did not have."""
+
+
+def differences(mapping: Mapping[Any, Any]) -> Iterator[Problem]:
+    """One sentence for each key that is set and differs, and for a broker that is not."""
+    for key in mapping:
+        option = BY_KEY.get(key) if isinstance(key, str) else None
+        if option is not None and option.parity and not option.parity.startswith(NEW):
+            yield Problem(problems.MEANS_SOMETHING_ELSE, key, f"{key} is not quite Django-Q's. {option.parity}")
+    if not any(mapping.get(key) is not None for key in (*SELECTORS, "broker", "brokers")):
+        sentence = "No broker is configured. Django-Q would use Redis on this machine; here it is the default database."
+        yield Problem(problems.OTHER_DEFAULT_BROKER, "broker", sentence, "Set 'orm': 'default', or 'redis': {}.")
