@@ -9,7 +9,7 @@ from django.core.management import call_command
 
 def monitor(run_once: bool = False, broker: Any = None) -> None:
     """``manage.py qmonitor``; ``broker`` is accepted, and not looked at."""
-    call_command("qmonitor", run_once=run_once)
+    call_command("qmonitor", once=run_once)
 
 
 def info(broker: Any = None) -> None:
@@ -19,7 +19,7 @@ def info(broker: Any = None) -> None:
 
 def memory(run_once: bool = False, workers: bool = False, broker: Any = None) -> None:
     """``manage.py qmemory``."""
-    call_command("qmemory", run_once=run_once, workers=workers)
+    call_command("qmemory", once=run_once, workers=workers)
 
 
 def get_ids() -> None:

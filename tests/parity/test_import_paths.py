@@ -43,9 +43,6 @@ PATHS = {
 """As Django-Q's users write them."""
 
 AWAITED = {
-    **dict.fromkeys(
-        ("tasks.async_iter", "tasks.async_chain", "tasks.Iter", "tasks.Chain", "tasks.AsyncTask"), "chains"
-    ),
     "brokers.mongo.Mongo": "the broker",
     "brokers.ironmq.IronMQBroker": "the broker",
 }
