@@ -1,0 +1,274 @@
+"""The queue in MongoDB: a document for each message, claimed one by one or many at once, at least once.
+
+A document says what can be lent by ``parked``: the ready ones (False) are in the order of ``rank`` (the priority,
+turned round), ``turn`` (-1: given back, before the others) and ``place``; the parked ones wait for ``due``, being lent
+or delayed. Moments are numbers of the server's clock, in seconds.
+
+MongoDB has no statement that changes many documents and returns them. So a batch is claimed in three steps: look
+at what is first, mark what of it is still ready with a token of ours, and read what bears the token.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import count
+from typing import Any
+
+from bson import ObjectId
+from pymongo import ASCENDING, DeleteMany, ReturnDocument, UpdateMany, errors
+from pymongo.collection import Collection
+
+from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueueSize, Waiting
+from django_cluster.brokers.mongo_link import Document, Link
+from django_cluster.core.settings import BrokerSettings
+
+MESSAGES = "django_cluster_messages"
+"""The collection that holds the messages of all queues."""
+
+ORDER = [("rank", ASCENDING), ("turn", ASCENDING), ("place", ASCENDING)]
+LABELS = {"_id": 1, "payload": 1, "attempts": 1, "rank": 1, "turn": 1, "place": 1}
+
+FRONT, IN_LINE = -1, 0
+MICROSECONDS = 1_000_000
+
+LOOK_INTERVAL = 0.25
+"""Seconds after which a busy broker looks for documents that have become due."""
+
+PROMOTIONS = 1000
+"""Due documents that are made ready in one step."""
+
+CLAIMS = 3
+"""How often a claim is tried when others were quicker each time."""
+
+IDLE_GROWTH, IDLE_SECONDS = 1.25, 1.0
+"""The pause between two looks grows by a factor while nothing comes, up to so many seconds."""
+
+
+class MongoBroker(Broker):
+    """Documents of one collection, shared by all queues of the database."""
+
+    capabilities = Capabilities()
+
+    def __init__(self, settings: BrokerSettings) -> None:
+        super().__init__(settings)
+        self._link = Link(settings.options)
+        self._key = f"{settings.name}:{settings.queue}"
+        self._holder, self._leases = os.urandom(8).hex(), count()
+        self._pause = settings.poll
+        self._look_at = 0.0
+        self._last_place = 0
+
+    @property
+    def _messages(self) -> Collection[Document]:
+        return self._link.collection(MESSAGES)
+
+    def prepare(self) -> None:
+        """The two indexes: what is ready in its order, and what is parked by its moment."""
+        with self._link.errors():
+            self._messages.create_index([("queue", ASCENDING), ("parked", ASCENDING), *ORDER], name="ready")
+            self._messages.create_index(
+                [("queue", ASCENDING), ("parked", ASCENDING), ("due", ASCENDING)], name="parked"
+            )
+
+    def enqueue(self, messages: Sequence[Message]) -> None:
+        if not messages:
+            return
+        with self._link.errors():
+            now = self._link.now()
+            documents = [self._document(message, now) for message in messages]
+            try:
+                self._messages.insert_many(documents)
+            except errors.PyMongoError:
+                self._take_back(documents)
+                raise
+
+    def _document(self, message: Message, now: float) -> Document:
+        later = message.not_before is not None and message.not_before > now
+        due = message.not_before or 0.0
+        self._last_place = max(self._last_place + 1, int(now * MICROSECONDS))
+        return {
+            "_id": ObjectId(),
+            "queue": self._key,
+            "payload": message.payload,
+            "rank": -message.priority,
+            "turn": IN_LINE,
+            "place": int(due * MICROSECONDS) if later else self._last_place,
+            "parked": later,
+            "due": due if later else 0.0,
+            "lease": None,
+            "attempts": 0,
+        }
+
+    def _take_back(self, documents: Sequence[Document]) -> None:
+        """All or none: what a failed call had already written goes again, if the server still listens."""
+        try:
+            self._messages.delete_many({"_id": {"$in": [document["_id"] for document in documents]}, "lease": None})
+        except errors.PyMongoError:
+            return  # the caller hears of the first error, which says the same
+
+    # ── lending ──────────────────────────────────────────────────────────────────────────────────
+
+    def lease(self, limit: int, wait: float = 0.0) -> Sequence[Delivery]:
+        deadline = time.monotonic() + wait
+        while True:
+            with self._link.errors():
+                deliveries, due = self._take(limit)
+            left = deadline - time.monotonic()
+            if deliveries or left <= 0:
+                if deliveries:
+                    self._pause = self.settings.poll
+                return deliveries
+            time.sleep(max(0.001, min(left, self._pause, due)))
+            self._pause = min(self._pause * IDLE_GROWTH, max(self.settings.poll, IDLE_SECONDS))
+
+    def _take(self, limit: int) -> tuple[list[Delivery], float]:
+        """What is ready now; if nothing is, the seconds until something will be."""
+        now = self._link.now()
+        if time.monotonic() >= self._look_at:
+            self._promote(now)
+            self._look_at = time.monotonic() + LOOK_INTERVAL
+        if claimed := self._claim(limit, now):
+            return claimed, 0.0
+        due = self._promote(now)
+        return (self._claim(limit, now), 0.0) if due <= 0 else ([], due)
+
+    def _claim(self, limit: int, now: float) -> list[Delivery]:
+        token = f"{self._holder}{next(self._leases):x}"
+        ready = {"queue": self._key, "parked": False}
+        lend = {
+            "$set": {"parked": True, "due": now + self.settings.lease, "lease": token},
+            "$inc": {"attempts": 1},
+        }
+        if limit == 1:
+            found = self._messages.find_one_and_update(
+                ready, lend, projection=LABELS, sort=ORDER, return_document=ReturnDocument.AFTER
+            )
+            return [_delivery(found, token)] if found else []
+        for _ in range(CLAIMS):
+            first = [each["_id"] for each in self._messages.find(ready, {"_id": 1}, sort=ORDER, limit=limit)]
+            if not first:
+                return []
+            if self._messages.update_many({**ready, "_id": {"$in": first}}, lend).modified_count:
+                ours = self._messages.find({"_id": {"$in": first}, "lease": token}, LABELS)
+                return [_delivery(each, token) for each in sorted(ours, key=_order)]
+        return []
+
+    def _promote(self, now: float) -> float:
+        """Make ready what is due: ended leases in front, delayed ones behind. Returns the seconds until the next."""
+        parked = {"queue": self._key, "parked": True}
+        soonest = list(self._messages.find(parked, {"due": 1}, sort=[("due", ASCENDING)], limit=PROMOTIONS))
+        due = [each["_id"] for each in soonest if each["due"] <= now]
+        if due:
+            ended = {"_id": {"$in": due}, "parked": True, "due": {"$lte": now}}
+            ready = {"parked": False, "lease": None}
+            self._messages.update_many({**ended, "lease": {"$ne": None}}, {"$set": {**ready, "turn": FRONT}})
+            self._messages.update_many({**ended, "lease": None}, {"$set": ready})
+            return 0.0
+        return float(soonest[0]["due"]) - now if soonest else math.inf
+
+    # ── ending a lease ───────────────────────────────────────────────────────────────────────────
+
+    def renew(self, receipts: Sequence[str]) -> Sequence[str]:
+        held = _by_token(receipts)
+        if not held:
+            return list(receipts)
+        with self._link.errors():
+            change = {"$set": {"due": self._link.now() + self.settings.lease}}
+            steps = [UpdateMany(filter, change) for filter in map(self._ours, held.items())]
+            renewed = self._messages.bulk_write(steps, ordered=False).matched_count
+            if renewed == len(set(receipts)):
+                return []
+            ids = [each for some in held.values() for each in some]
+            known = {
+                f"{each['_id']}:{each['lease']}" for each in self._messages.find({"_id": {"$in": ids}}, {"lease": 1})
+            }
+        return [receipt for receipt in receipts if receipt not in known]
+
+    def acknowledge(self, receipts: Sequence[str]) -> None:
+        if held := _by_token(receipts):
+            with self._link.errors():
+                steps = [DeleteMany(filter) for filter in map(self._ours, held.items())]
+                self._messages.bulk_write(steps, ordered=False)
+
+    def release(self, receipts: Sequence[str], delay: float = 0.0, *, begun: bool = True) -> None:
+        held = _by_token(receipts)
+        if not held:
+            return
+        with self._link.errors():
+            due = self._link.now() + delay
+            parked = {"parked": True, "due": due, "turn": IN_LINE, "place": int(due * MICROSECONDS), "lease": None}
+            ready = {"parked": False, "due": 0.0, "turn": FRONT, "lease": None}
+            change: Mapping[str, Any] = {
+                "$set": parked if delay > 0 else ready,
+                "$inc": {"attempts": 0 if begun else -1},
+            }
+            steps = [UpdateMany(filter, change) for filter in map(self._ours, held.items())]
+            self._messages.bulk_write(steps, ordered=False)
+
+    def _ours(self, held: tuple[str, Sequence[ObjectId]]) -> Document:
+        """The documents of one lease that are still lent under it."""
+        token, ids = held
+        return {"_id": {"$in": list(ids)}, "lease": token}
+
+    # ── looking ──────────────────────────────────────────────────────────────────────────────────
+
+    def peek(self, limit: int = 100) -> Sequence[Waiting]:
+        with self._link.errors():
+            ready = list(self._messages.find({"queue": self._key, "parked": False}, sort=ORDER, limit=limit))
+            by_moment = [("due", ASCENDING)]
+            rest = limit - len(ready)
+            parked = (
+                self._messages.find({"queue": self._key, "parked": True}, sort=by_moment, limit=rest) if rest else ()
+            )
+            return [_waiting(each) for each in (*ready, *parked)]
+
+    def size(self) -> QueueSize:
+        with self._link.errors():
+            later = {"queue": self._key, "parked": True, "due": {"$gt": self._link.now()}}
+            total = self._messages.count_documents({"queue": self._key})
+            parked = self._messages.count_documents(later)
+            delayed = self._messages.count_documents({**later, "lease": None})
+        return QueueSize(ready=total - parked, delayed=delayed, leased=parked - delayed)
+
+    def purge(self) -> int:
+        with self._link.errors():
+            return int(self._messages.delete_many({"queue": self._key}).deleted_count)
+
+    def ping(self) -> None:
+        with self._link.errors():
+            self._link.client.admin.command("ping")
+
+    def info(self) -> str:
+        with self._link.errors():
+            version = self._link.client.admin.command("buildInfo").get("version", "")
+        return f"MongoDB {version} at {self._link.address}"
+
+    def close(self) -> None:
+        self._link.close()
+
+
+def _order(document: Document) -> tuple[int, int, int]:
+    return document["rank"], document["turn"], document["place"]
+
+
+def _delivery(document: Document, token: str) -> Delivery:
+    return Delivery(f"{document['_id']}:{token}", document["payload"], document["attempts"])
+
+
+def _waiting(document: Document) -> Waiting:
+    due = document["due"] if document["parked"] else None
+    return Waiting(document["payload"], -document["rank"], document["attempts"], due, document["lease"] is not None)
+
+
+def _by_token(receipts: Sequence[str]) -> dict[str, list[ObjectId]]:
+    """The documents that each lease lent; what is no receipt of ours is left out."""
+    held: dict[str, list[ObjectId]] = defaultdict(list)
+    for receipt in dict.fromkeys(receipts):
+        id, _, token = receipt.partition(":")
+        if token and ObjectId.is_valid(id):
+            held[token].append(ObjectId(id))
+    return held

@@ -1,0 +1,115 @@
+"""The way to a MongoDB server: which client, with which time-outs, whose clock, and what its errors mean to us.
+
+What the user says about the connection wins; where he says nothing, every wait has an end and a write counts when
+the majority of the servers has it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qsl
+
+from pymongo import MongoClient, errors
+from pymongo.collection import Collection
+
+from django_cluster.errors import BrokerRefused, BrokerUnavailable
+
+Document = dict[str, Any]
+
+DATABASE = "django-q"
+"""The database where neither ``mongo_db`` nor the URL names one; Django-Q's name for it."""
+
+CLOCK_LIFETIME = 60.0
+"""Seconds after which the clock of the server is asked again."""
+
+UNAUTHORIZED = frozenset({13, 18, 8000})
+"""Codes of errors that do not get better by waiting: Unauthorized, AuthenticationFailed, and Atlas' own."""
+
+DEFAULTS: Mapping[str, Any] = {
+    "serverSelectionTimeoutMS": 5000,
+    "connectTimeoutMS": 3000,
+    "socketTimeoutMS": 10_000,
+    "w": "majority",
+    "appname": "django_cluster",
+}
+
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Link:
+    """One reused client; a forked child never touches that of its parent."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self._keywords = with_defaults(options.get("kwargs", {}))
+        self._database = options.get("database")
+        self._client: MongoClient[Document] | None = None
+        self._pid = 0
+        self._ahead, self._asked_at = 0.0, float("-inf")
+
+    @property
+    def client(self) -> MongoClient[Document]:
+        if self._client is None or self._pid != os.getpid():
+            self._client, self._pid = MongoClient(**self._keywords), os.getpid()
+        return self._client
+
+    def collection(self, name: str) -> Collection[Document]:
+        database = self.client[self._database] if self._database else self.client.get_default_database(DATABASE)
+        return database[name]
+
+    @property
+    def address(self) -> str:
+        """Where the server is, without a password."""
+        return ",".join(part.rpartition("//")[2].rpartition("@")[2].partition("/")[0] for part in hosts(self._keywords))
+
+    def now(self) -> float:
+        """The server's time (Unix, seconds), so that clusters agree on when a lease ends.
+
+        Asked now and then, not with every call: in between our own clock only has to run evenly.
+        """
+        if time.monotonic() - self._asked_at > CLOCK_LIFETIME:
+            before = time.time()
+            said = self.client.admin.command("hello").get("localTime")
+            between = (before + time.time()) / 2
+            self._ahead = (said.replace(tzinfo=UTC) - EPOCH).total_seconds() - between if said else 0.0
+            self._asked_at = time.monotonic()
+        return time.time() + self._ahead
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Within the block, errors of pymongo become those of the broker port."""
+        try:
+            yield
+        except (errors.ConfigurationError, errors.DocumentTooLarge) as error:
+            raise BrokerRefused(f"MongoDB at {self.address} refused: {error}") from error
+        except errors.OperationFailure as error:
+            if error.code in UNAUTHORIZED:
+                raise BrokerRefused(f"MongoDB at {self.address} does not let us in: {error}") from error
+            raise BrokerUnavailable(f"MongoDB at {self.address} cannot be used now: {error}") from error
+        except errors.PyMongoError as error:
+            raise BrokerUnavailable(f"MongoDB at {self.address} cannot be used now: {error}") from error
+
+    def close(self) -> None:
+        if self._client is not None and self._pid == os.getpid():
+            self._client.close()
+        self._client, self._asked_at = None, float("-inf")
+
+
+def hosts(keywords: Mapping[str, Any]) -> Sequence[str]:
+    """What the client is told of the servers: names, or URLs."""
+    given = keywords.get("host") or "localhost"
+    return [given] if isinstance(given, str) else list(given)
+
+
+def with_defaults(keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """The client's keywords, with ours where neither a keyword nor the URL says anything."""
+    said = {name.lower() for name in keywords}
+    for host in hosts(keywords):
+        said.update(name.lower() for name, _ in parse_qsl(host.partition("?")[2], keep_blank_values=True))
+    ours = {name: value for name, value in DEFAULTS.items() if name.lower() not in said}
+    return {**ours, **keywords}
