@@ -13,7 +13,17 @@ from typing import Any
 import pytest
 
 from django_cluster.core.settings import BrokerSettings, Settings, SigningSettings
-from tests.servers import MariaDBServer, PgBouncer, PostgresServer, RedisServer, Server, SqsServer, require
+from tests.servers import (
+    FerretServer,
+    MariaDBServer,
+    NxServer,
+    PgBouncer,
+    PostgresServer,
+    RedisServer,
+    Server,
+    SqsServer,
+    require,
+)
 
 
 def make_settings(**changes: Any) -> Settings:
@@ -113,6 +123,24 @@ def sqs_server() -> Iterator[SqsServer]:
     """An SQS in memory; tests share it, so each uses a queue name of its own."""
     require("sqs")
     server = SqsServer().start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def ferretdb_server() -> Iterator[FerretServer]:
+    """FerretDB; tests share it, so each uses a queue name of its own."""
+    require("ferretdb")
+    server = FerretServer().start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def nx_server() -> Iterator[NxServer]:
+    """NX-27017; tests share it, likewise."""
+    require("nx-27017")
+    server = NxServer().start()
     yield server
     server.stop()
 

@@ -19,16 +19,17 @@ from django_cluster.errors import NotAvailableYet, NotSupported
 
 ADAPTERS = {
     "memory": "django_cluster.brokers.memory.MemoryBroker",
+    "mongo": "django_cluster.brokers.mongo.MongoBroker",
     "orm": "django_cluster.brokers.orm.OrmBroker",
     "redis": "django_cluster.brokers.redis.RedisBroker",
     "sqs": "django_cluster.brokers.sqs.SqsBroker",
 }
 """Kinds that can be opened, and where they live."""
 
-RESERVED = frozenset({"mongo", "rabbitmq", "iron_mq", "disque"})
+RESERVED = frozenset({"rabbitmq", "iron_mq", "disque"})
 """Kinds that are known, and not built yet."""
 
-EXTRAS = {"redis": "redis", "boto3": "sqs", "botocore": "sqs"}
+EXTRAS = {"redis": "redis", "boto3": "sqs", "botocore": "sqs", "pymongo": "mongo", "bson": "mongo"}
 """The library that an adapter needs, and the extra that installs it."""
 
 

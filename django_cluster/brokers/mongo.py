@@ -33,12 +33,17 @@ ORDER = [("rank", ASCENDING), ("turn", ASCENDING), ("place", ASCENDING)]
 LABELS = {"_id": 1, "payload": 1, "attempts": 1, "rank": 1, "turn": 1, "place": 1}
 
 FRONT, IN_LINE = -1, 0
+UNLENT = ""
+"""The token of a document that nobody has."""
 MICROSECONDS = 1_000_000
 
 LOOK_INTERVAL = 0.25
 """Seconds after which a busy broker looks for documents that have become due."""
 
-PROMOTIONS = 1000
+PORTION = 500
+"""Documents that are written or claimed in one step."""
+
+PROMOTIONS = 500
 """Due documents that are made ready in one step."""
 
 CLAIMS = 3
@@ -51,7 +56,7 @@ IDLE_GROWTH, IDLE_SECONDS = 1.25, 1.0
 class MongoBroker(Broker):
     """Documents of one collection, shared by all queues of the database."""
 
-    capabilities = Capabilities()
+    capabilities = Capabilities(bulk=PORTION, withdraw=True)
 
     def __init__(self, settings: BrokerSettings) -> None:
         super().__init__(settings)
@@ -81,7 +86,8 @@ class MongoBroker(Broker):
             now = self._link.now()
             documents = [self._document(message, now) for message in messages]
             try:
-                self._messages.insert_many(documents)
+                for start in range(0, len(documents), PORTION):
+                    self._messages.insert_many(documents[start : start + PORTION])
             except errors.PyMongoError:
                 self._take_back(documents)
                 raise
@@ -99,14 +105,14 @@ class MongoBroker(Broker):
             "place": int(due * MICROSECONDS) if later else self._last_place,
             "parked": later,
             "due": due if later else 0.0,
-            "lease": None,
+            "lease": UNLENT,
             "attempts": 0,
         }
 
     def _take_back(self, documents: Sequence[Document]) -> None:
         """All or none: what a failed call had already written goes again, if the server still listens."""
         try:
-            self._messages.delete_many({"_id": {"$in": [document["_id"] for document in documents]}, "lease": None})
+            self._messages.delete_many({"_id": {"$in": [document["_id"] for document in documents]}, "lease": UNLENT})
         except errors.PyMongoError:
             return  # the caller hears of the first error, which says the same
 
@@ -116,7 +122,7 @@ class MongoBroker(Broker):
         deadline = time.monotonic() + wait
         while True:
             with self._link.errors():
-                deliveries, due = self._take(limit)
+                deliveries, due = self._take(min(limit, PORTION))
             left = deadline - time.monotonic()
             if deliveries or left <= 0:
                 if deliveries:
@@ -144,9 +150,7 @@ class MongoBroker(Broker):
             "$inc": {"attempts": 1},
         }
         if limit == 1:
-            found = self._messages.find_one_and_update(
-                ready, lend, projection=LABELS, sort=ORDER, return_document=ReturnDocument.AFTER
-            )
+            found = self._messages.find_one_and_update(ready, lend, sort=ORDER, return_document=ReturnDocument.AFTER)
             return [_delivery(found, token)] if found else []
         for _ in range(CLAIMS):
             first = [each["_id"] for each in self._messages.find(ready, {"_id": 1}, sort=ORDER, limit=limit)]
@@ -164,9 +168,9 @@ class MongoBroker(Broker):
         due = [each["_id"] for each in soonest if each["due"] <= now]
         if due:
             ended = {"_id": {"$in": due}, "parked": True, "due": {"$lte": now}}
-            ready = {"parked": False, "lease": None}
-            self._messages.update_many({**ended, "lease": {"$ne": None}}, {"$set": {**ready, "turn": FRONT}})
-            self._messages.update_many({**ended, "lease": None}, {"$set": ready})
+            ready = {"parked": False, "lease": UNLENT}
+            self._messages.update_many({**ended, "lease": {"$ne": UNLENT}}, {"$set": {**ready, "turn": FRONT}})
+            self._messages.update_many({**ended, "lease": UNLENT}, {"$set": ready})
             return 0.0
         return float(soonest[0]["due"]) - now if soonest else math.inf
 
@@ -200,8 +204,8 @@ class MongoBroker(Broker):
             return
         with self._link.errors():
             due = self._link.now() + delay
-            parked = {"parked": True, "due": due, "turn": IN_LINE, "place": int(due * MICROSECONDS), "lease": None}
-            ready = {"parked": False, "due": 0.0, "turn": FRONT, "lease": None}
+            parked = {"parked": True, "due": due, "turn": IN_LINE, "place": int(due * MICROSECONDS), "lease": UNLENT}
+            ready = {"parked": False, "due": 0.0, "turn": FRONT, "lease": UNLENT}
             change: Mapping[str, Any] = {
                 "$set": parked if delay > 0 else ready,
                 "$inc": {"attempts": 0 if begun else -1},
@@ -226,12 +230,19 @@ class MongoBroker(Broker):
             )
             return [_waiting(each) for each in (*ready, *parked)]
 
+    def withdraw(self, keys: Sequence[str]) -> int:
+        ids = [ObjectId(key) for key in keys if ObjectId.is_valid(key)]
+        with self._link.errors():
+            not_lent = {"$or": [{"lease": UNLENT}, {"due": {"$lte": self._link.now()}}]}
+            waiting = {"_id": {"$in": ids}, "queue": self._key, **not_lent}
+            return int(self._messages.delete_many(waiting).deleted_count)
+
     def size(self) -> QueueSize:
         with self._link.errors():
             later = {"queue": self._key, "parked": True, "due": {"$gt": self._link.now()}}
             total = self._messages.count_documents({"queue": self._key})
             parked = self._messages.count_documents(later)
-            delayed = self._messages.count_documents({**later, "lease": None})
+            delayed = self._messages.count_documents({**later, "lease": UNLENT})
         return QueueSize(ready=total - parked, delayed=delayed, leased=parked - delayed)
 
     def purge(self) -> int:
@@ -260,8 +271,14 @@ def _delivery(document: Document, token: str) -> Delivery:
 
 
 def _waiting(document: Document) -> Waiting:
-    due = document["due"] if document["parked"] else None
-    return Waiting(document["payload"], -document["rank"], document["attempts"], due, document["lease"] is not None)
+    return Waiting(
+        document["payload"],
+        -document["rank"],
+        document["attempts"],
+        due=document["due"] if document["parked"] else None,
+        leased=document["lease"] != UNLENT,
+        key=str(document["_id"]),
+    )
 
 
 def _by_token(receipts: Sequence[str]) -> dict[str, list[ObjectId]]:

@@ -55,6 +55,7 @@ class Link:
     @property
     def client(self) -> MongoClient[Document]:
         if self._client is None or self._pid != os.getpid():
+            self.close()
             self._client, self._pid = MongoClient(**self._keywords), os.getpid()
         return self._client
 
@@ -95,9 +96,18 @@ class Link:
             raise BrokerUnavailable(f"MongoDB at {self.address} cannot be used now: {error}") from error
 
     def close(self) -> None:
-        if self._client is not None and self._pid == os.getpid():
-            self._client.close()
-        self._client, self._asked_at = None, float("-inf")
+        client, self._client, self._asked_at = self._client, None, float("-inf")
+        if client is not None and self._pid == os.getpid():
+            client.close()
+        elif client is not None:
+            _inherited.append(client)
+
+    def __del__(self) -> None:
+        self.close()  # a client that is merely dropped complains with a warning
+
+
+_inherited: list[MongoClient[Document]] = []
+"""Clients of a parent process: not ours to close, and to drop them would close what they hold."""
 
 
 def hosts(keywords: Mapping[str, Any]) -> Sequence[str]:

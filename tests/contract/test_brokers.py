@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from django_cluster.brokers import memory
 from django_cluster.brokers.base import Broker
 from django_cluster.testing.contracts import BrokerContract, Opener, UnreachableContract
 from tests.brokers import known_database, opener, queue_database, queue_on
-from tests.servers import MariaDBServer, PostgresServer, RedisServer, SqsServer
+from tests.servers import FerretServer, MariaDBServer, NxServer, PostgresServer, RedisServer, SqsServer
 from tests.servers.base import free_port
 
 
@@ -94,3 +95,48 @@ class TestSqsBroker(BrokerContract, UnreachableContract):
     @pytest.fixture
     def unreachable(self, sqs_server: SqsServer) -> Broker:
         return opener("sqs", **{**sqs_server.options, "endpoint_url": f"http://127.0.0.1:{free_port()}"})()
+
+
+ASK_FOR_ATOMIC_UPDATES = (
+    "test_every_waiting_broker_is_served",
+    "test_brokers_that_lease_at_the_same_time_share_each_message_once",
+)
+
+
+class MongoContract(BrokerContract, UnreachableContract):
+    """What the servers that speak MongoDB's protocol share."""
+
+    some_receipt = f"{'0' * 24}:1"
+
+    @pytest.fixture
+    def unreachable(self) -> Broker:
+        url = f"mongodb://127.0.0.1:{free_port()}/?serverSelectionTimeoutMS=500"
+        return opener("mongo", kwargs={"host": url})()
+
+
+class TestMongoBrokerOnFerretDB(MongoContract):
+    many = 300  # it changes a document by reading the whole collection
+
+    @pytest.fixture
+    def open_another(self, ferretdb_server: FerretServer) -> Opener:
+        return opener("mongo", kwargs={"host": ferretdb_server.url}, database="tests")
+
+    @pytest.fixture(autouse=True)
+    def one_at_a_time(self, request: pytest.FixtureRequest) -> None:
+        """FerretDB 1 reads documents first and writes them then; MongoDB, and NX, change each in one step."""
+        if request.node.originalname in ASK_FOR_ATOMIC_UPDATES:
+            pytest.skip("FerretDB 1 has no atomic updates")
+
+
+class TestMongoBrokerOnNX(MongoContract):
+    @pytest.fixture
+    def open_another(self, nx_server: NxServer) -> Opener:
+        return opener("mongo", kwargs={"host": nx_server.url}, database="tests")
+
+
+class TestMongoBrokerOnMongoDB(MongoContract):
+    @pytest.fixture
+    def open_another(self) -> Opener:
+        if not (url := os.environ.get("MONGO_URL")):
+            pytest.skip("MONGO_URL names no MongoDB")
+        return opener("mongo", kwargs={"host": url})

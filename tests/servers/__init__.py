@@ -8,16 +8,36 @@ import pytest
 
 from tests.servers.base import Server
 from tests.servers.mariadb import MariaDBServer
+from tests.servers.mongo import FerretServer, NxServer
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgres import PostgresServer
 from tests.servers.redis import RedisServer
 from tests.servers.sqs import SqsServer
 
-_ALL: tuple[type[Server], ...] = (RedisServer, PostgresServer, MariaDBServer, PgBouncer, SqsServer)
+_ALL: tuple[type[Server], ...] = (
+    RedisServer,
+    PostgresServer,
+    MariaDBServer,
+    PgBouncer,
+    SqsServer,
+    FerretServer,
+    NxServer,
+)
 
 SERVERS = {server.name: server for server in _ALL}
 
-__all__ = ["SERVERS", "MariaDBServer", "PgBouncer", "PostgresServer", "RedisServer", "Server", "SqsServer", "require"]
+__all__ = [
+    "SERVERS",
+    "FerretServer",
+    "MariaDBServer",
+    "NxServer",
+    "PgBouncer",
+    "PostgresServer",
+    "RedisServer",
+    "Server",
+    "SqsServer",
+    "require",
+]
 
 
 def require(name: str) -> None:
