@@ -32,6 +32,9 @@ MESSAGES = "django_cluster_messages"
 ORDER = [("rank", ASCENDING), ("turn", ASCENDING), ("place", ASCENDING)]
 LABELS = {"_id": 1, "payload": 1, "attempts": 1, "rank": 1, "turn": 1, "place": 1}
 
+MAX_PAYLOAD = 16_000_000
+"""Bytes: a document has at most 16 MiB, and our labels need a little of it."""
+
 FRONT, IN_LINE = -1, 0
 UNLENT = ""
 """The token of a document that nobody has."""
@@ -56,7 +59,7 @@ IDLE_GROWTH, IDLE_SECONDS = 1.25, 1.0
 class MongoBroker(Broker):
     """Documents of one collection, shared by all queues of the database."""
 
-    capabilities = Capabilities(bulk=PORTION, withdraw=True)
+    capabilities = Capabilities(bulk=PORTION, withdraw=True, atomic=False, max_payload=MAX_PAYLOAD)
 
     def __init__(self, settings: BrokerSettings) -> None:
         super().__init__(settings)

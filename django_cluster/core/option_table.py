@@ -137,7 +137,7 @@ BROKER = (
     selector("rabbitmq", f"A RabbitMQ server. {NOT_AVAILABLE}", secret=True, parity="New."),
     selector(
         "mongo",
-        f"A MongoDB server. {NOT_AVAILABLE}",
+        "A MongoDB server: keywords of `MongoClient`, or a `mongodb://` URL (see [](../how-to/mongodb.md)).",
         secret=True,
         parity="The collection is another, so Django-Q's messages are not read.",
     ),
