@@ -1,13 +1,16 @@
-"""What holds for every unit test: the queues of the memory broker are empty when it begins."""
+"""What holds for every unit test: nothing of an earlier one is left in the memory of the process."""
 
 from __future__ import annotations
 
 import pytest
+from django.core.cache import caches
 
 from django_cluster.brokers import memory
 
 
 @pytest.fixture(autouse=True)
-def empty_memory_queues() -> None:
-    """They belong to the process, and an earlier test may have left something there."""
+def empty_memory() -> None:
+    """No message in the queues of the memory broker, no result in a cache."""
     memory.reset()
+    for cache in caches.all(initialized_only=True):
+        cache.clear()
