@@ -62,7 +62,8 @@ SIGNATURES = {
 
 def found(name: str) -> Callable[..., Any]:
     owner, _, method = name.partition(".")
-    return getattr(getattr(tasks, owner), method) if method else getattr(tasks, owner)
+    named: Callable[..., Any] = getattr(getattr(tasks, owner), method) if method else getattr(tasks, owner)
+    return named
 
 
 @pytest.mark.parametrize("name", SIGNATURES)
