@@ -7,6 +7,8 @@ again after Django says that one of them has changed (``override_settings``).
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -14,8 +16,9 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
-from django_cluster.core.settings import Settings
+from django_cluster.core.settings import QueueShare, Settings
 from django_cluster.core.settings_parser import Review, Surroundings, review
+from django_cluster.core.shares import Share, read_shares
 from django_cluster.errors import InvalidSettings
 
 CLUSTER_VARIABLE = "Q_CLUSTER_NAME"
@@ -35,7 +38,54 @@ def load_settings(cluster: str | None = None) -> Settings:
 
     Raises ``ClusterImproperlyConfigured`` with all problems.
     """
-    return _load(cluster or os.environ.get(CLUSTER_VARIABLE) or None)
+    return _load(cluster or _first_of(os.environ.get(CLUSTER_VARIABLE, "")))
+
+
+def load_cluster(names: Sequence[str] = (), broker: str = "") -> Settings:
+    """The settings of a cluster that works on these queues (``a``, ``a,b``, ``a:5,b``; see ``core/shares.py``).
+
+    Without names, ``Q_CLUSTER_NAME`` says them. ``broker``: one of ``brokers``, instead of what the settings say.
+    Of several queues each has the broker, the time limit and the retries that its own settings say; all else is that
+    of the root. Raises ``ClusterImproperlyConfigured``, and ``ValueError`` for names that make no sense.
+    """
+    shares = _shares(names or [os.environ.get(CLUSTER_VARIABLE, "")])
+    if len(shares) < 2:
+        return _through(_load(shares[0].queue if shares else None), broker)
+    each = [_through(_load(share.queue), broker) for share in shares]
+    parts = tuple(
+        QueueShare(
+            queue=share.queue,
+            weight=share.weight,
+            broker=own.broker,
+            delivery=own.delivery,
+            timeout=own.crew.timeout,
+        )
+        for share, own in zip(shares, each, strict=True)
+    )
+    return replace(_load(None), shares=parts)
+
+
+def _through(settings: Settings, broker: str) -> Settings:
+    """The same cluster, on the broker of this name."""
+    if not broker:
+        return settings
+    if broker not in settings.brokers:
+        known = ", ".join(map(repr, settings.brokers)) or "none"
+        raise ValueError(f"There is no broker named {broker!r} in brokers; known: {known}.")
+    return replace(settings, broker=replace(settings.brokers[broker], queue=settings.queue))
+
+
+def _shares(names: Sequence[str]) -> list[Share]:
+    written = configured()
+    alternatives = written.get("ALT_CLUSTERS") if isinstance(written, Mapping) else None
+    others = [name for name in alternatives if isinstance(name, str)] if isinstance(alternatives, Mapping) else []
+    return read_shares(names, list(dict.fromkeys([_load(None).queue, *others])))
+
+
+def _first_of(name: str) -> str | None:
+    """What a process sends to whose variable names several queues: the first."""
+    shares = _shares([name]) if "," in name or "*" in name else []
+    return shares[0].queue if shares else name or None
 
 
 def forget_settings() -> None:

@@ -14,7 +14,8 @@ from importlib import import_module
 from django.core.exceptions import ImproperlyConfigured
 
 from django_cluster.brokers.base import Broker
-from django_cluster.core.settings import BrokerSettings
+from django_cluster.brokers.several import SeveralQueues
+from django_cluster.core.settings import BrokerSettings, Settings
 from django_cluster.errors import NotAvailableYet, NotSupported
 
 ADAPTERS = {
@@ -36,6 +37,14 @@ EXTRAS = {"redis": "redis", "boto3": "sqs", "botocore": "sqs", "pymongo": "mongo
 def open_broker(section: BrokerSettings) -> Broker:
     """The broker that this section describes. It opens its connection when it is first used."""
     return broker_class(section.kind)(section)
+
+
+def open_brokers(settings: Settings) -> Broker:
+    """What a cluster leases from: its queue, or its several queues as one."""
+    if not settings.shares:
+        return open_broker(settings.broker)
+    members = [open_broker(share.broker) for share in settings.shares]
+    return SeveralQueues(members, [share.weight for share in settings.shares])
 
 
 def named_section(brokers: Mapping[str, BrokerSettings], alias: str, queue: str) -> BrokerSettings:

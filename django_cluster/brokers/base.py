@@ -146,6 +146,13 @@ class Broker(ABC):
         Messages whose lease has run out are lent again.
         """
 
+    def wait_with(self, others: Sequence[Broker], seconds: float) -> bool:
+        """Sleep until this queue or one of the others may have something to lend, for so long at most.
+
+        False, at once, if this broker cannot be woken for all of them: they are of another kind, or elsewhere.
+        """
+        return False
+
     @abstractmethod
     def renew(self, receipts: Sequence[str]) -> Sequence[str]:
         """Begin the lease anew, from now; returns the receipts that are no longer ours."""

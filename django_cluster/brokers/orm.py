@@ -93,6 +93,16 @@ class OrmBroker(Broker):
             deliveries = self._visit(limit)
         return deliveries
 
+    def wait_with(self, others: Sequence[Broker], seconds: float) -> bool:
+        same = [each for each in others if isinstance(each, OrmBroker) and each.database == self.database]
+        if len(same) < len(others):
+            return False
+        brokers = {each._sleeper: each for each in (self, *same)}
+        idle = min(each._idle_until for each in brokers.values()) - time.monotonic()
+        for sleeper in self._sleeper.sleep_with(list(brokers), max(0.001, min(seconds, idle))):
+            brokers[sleeper]._idle_until, brokers[sleeper]._unprompted = 0.0, False
+        return True
+
     def _visit(self, limit: int) -> list[Delivery]:
         """Lend what is ready, unless it is known since the last visit that nothing is."""
         if not self._busy and time.monotonic() < self._idle_until:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import select
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import Error, connections
@@ -42,8 +43,12 @@ class Sleeper:
 
     def sleep(self, seconds: float) -> bool:
         """Sleep for so long at most; returns whether something may have come since it was armed."""
+        return bool(self.sleep_with([self], seconds))
+
+    def sleep_with(self, sleepers: Sequence[Sleeper], seconds: float) -> Sequence[Sleeper]:
+        """The same for several, this one among them, that sleep at one connection; returns those for whom it is so."""
         time.sleep(seconds)
-        return False
+        return []
 
     def found(self, *, unprompted: bool) -> None:
         """Told that something has come, and whether it should have ended a sleep and did not."""
@@ -72,20 +77,23 @@ class Watcher(Sleeper):
         self._raw = cursor.connection
         self._seen = glance(self._raw)
 
-    def sleep(self, seconds: float) -> bool:
-        if not self.armed:
-            return super().sleep(seconds)
+    def sleep_with(self, sleepers: Sequence[Sleeper], seconds: float) -> Sequence[Sleeper]:
+        if not all(each.armed for each in sleepers):
+            return super().sleep_with(sleepers, seconds)
         connection = connections[self._session.alias]
         deadline = time.monotonic() + seconds
         try:
             while (left := deadline - time.monotonic()) > 0:
                 time.sleep(min(self._pause, left))
                 self._pause = min(self._pause * GROWTH, LONGEST)
-                if connection.connection is not self._raw or glance(self._raw) != self._seen:
-                    return True
+                if connection.connection is not self._raw:
+                    return sleepers
+                seen = glance(self._raw)
+                if woken := [each for each in sleepers if isinstance(each, Watcher) and each._seen != seen]:
+                    return woken
         except self._raw.Error:
-            return True  # the look that follows knows how to deal with it
-        return False
+            return sleepers  # the look that follows knows how to deal with it
+        return []
 
     def found(self, *, unprompted: bool) -> None:
         self._pause = GLANCE
@@ -147,17 +155,18 @@ class Listener(Sleeper):
         if word.channel == self._channel:
             self._heard = self._trusted = True
 
-    def sleep(self, seconds: float) -> bool:
-        if self._listening is None:
-            return super().sleep(seconds)
+    def sleep_with(self, sleepers: Sequence[Sleeper], seconds: float) -> Sequence[Sleeper]:
+        listeners = [each for each in sleepers if isinstance(each, Listener) and each._listening is not None]
+        if len(listeners) < len(sleepers):
+            return super().sleep_with(sleepers, seconds)
         deadline = time.monotonic() + seconds
-        while not self._read():
+        while not (woken := [each for each in listeners if each._read()]):
             if (left := deadline - time.monotonic()) <= 0:
-                return False
+                return []
             poll = select.poll()
             poll.register(self._listening.fileno(), select.POLLIN)
             poll.poll(left * 1000)
-        return True
+        return woken
 
     def _read(self) -> bool:
         """Whether a word has come, or none can come any more."""

@@ -93,6 +93,18 @@ class RedisBroker(Broker):
         """Until the bell rings, at most so long. A time-out of 0 would mean for ever."""
         return "BLPOP", f"{self._base}:bell", max(0.001, seconds)
 
+    def wait_with(self, others: Sequence[Broker], seconds: float) -> bool:
+        same = [each for each in others if isinstance(each, RedisBroker) and each._is_beside(self)]
+        if len(same) < len(others):
+            return False
+        brokers = [self, *same]
+        due = min(each._due_at for each in brokers) - time.monotonic()
+        self._sleep(min(seconds, due), [f"{each._base}:bell" for each in brokers])
+        return True
+
+    def _is_beside(self, other: RedisBroker) -> bool:
+        return self.settings.options == other.settings.options
+
     def _new_prefix(self) -> str:
         """The beginning of receipts that nobody else has, and that this broker never has again.
 
@@ -101,6 +113,11 @@ class RedisBroker(Broker):
         if self._pid != os.getpid():
             self._holder, self._pid = os.urandom(8).hex(), os.getpid()
         return f"{self._holder}:{next(self._calls)}"
+
+    def _sleep(self, seconds: float, bells: Sequence[str]) -> None:
+        """Until one of the bells rings, at most so long. A time-out of 0 would mean for ever."""
+        with self._link.errors():
+            self._link.client.blpop(bells, timeout=max(0.001, min(seconds, self._link.nap)))
 
     def renew(self, receipts: Sequence[str]) -> Sequence[str]:
         lost: list[str] = []

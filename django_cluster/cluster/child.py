@@ -12,7 +12,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for
@@ -20,9 +20,10 @@ from typing import IO, Any
 
 from django.db import DatabaseError, InterfaceError, connections
 
-from django_cluster.brokers import open_broker
+from django_cluster.brokers import open_broker, open_brokers
 from django_cluster.brokers.base import Broker
 from django_cluster.brokers.limits import waiting_room
+from django_cluster.brokers.several import SeveralQueues
 from django_cluster.cluster.host import die_with_parent, pin, set_title
 from django_cluster.cluster.hygiene import PASSED_OVER, Hygiene, end_transactions, pass_over
 from django_cluster.cluster.inherited import lay_aside
@@ -38,7 +39,7 @@ from django_cluster.cluster.worker import Worker
 from django_cluster.core.codec import Codec
 from django_cluster.core.messages import Outcome
 from django_cluster.core.sealing import Seal
-from django_cluster.core.settings import Settings
+from django_cluster.core.settings import BrokerSettings, Settings
 from django_cluster.database import close_if_stale
 from django_cluster.errors import BrokerError
 from django_cluster.lifecycle.announce import announce
@@ -121,8 +122,11 @@ def _orphaned(_number: int, _frame: object) -> None:
 
 
 def monitor_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orders) -> None:
-    results, broker = open_results(settings.results, settings.queue), open_broker(settings.broker)
-    recorder = Recorder(results, broker, settings.delivery, relay_of(settings, results, broker))
+    # Of several queues, each outcome says from which it came; of one, the rows are told here.
+    results = open_results(settings.results, None if settings.shares else settings.queue)
+    broker = open_brokers(settings)
+    relay = relay_of(settings, results, broker)
+    recorder = Recorder(results, broker, settings.delivery, relay, shares=settings.shares)
 
     def hook(outcome: Outcome) -> None:
         run_hook(outcome, results.get)
@@ -148,13 +152,17 @@ def monitor_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orde
 
 
 def relay_of(settings: Settings, results: RoutedResults, broker: Broker) -> Relay:
+    """What follows goes to the queue that it names; otherwise to that of the root, also where ``broker`` is several."""
     codec = Codec(settings.signing)
-    forward = Router(codec, broker, settings.brokers).forward
-    return Relay(results.groups, codec, forward, one_server=not settings.brokers)
+    members = broker.members if isinstance(broker, SeveralQueues) else [broker]
+    home = next((each for each in members if each.queue == settings.queue), None) or open_broker(settings.broker)
+    forward = Router(codec, home, settings.brokers, beside=members).forward
+    one_server = not settings.brokers and len({each.database for each in (home, *members)}) == 1
+    return Relay(results.groups, codec, forward, one_server=one_server)
 
 
 def pusher_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orders) -> None:
-    broker, codec = open_broker(settings.broker), Codec(settings.signing)
+    broker, codec = open_brokers(settings), Codec(settings.signing)
     prepare(broker)
     Pusher(seat, board, orders, broker, codec, (settings.broker, settings.crew)).run()
 
@@ -174,6 +182,7 @@ def worker_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Order
         Seal(signing.secret, signing.fallbacks, signing.serializer),
         reporters,
         timeout=settings.crew.timeout,
+        timeouts=[share.timeout for share in settings.shares],
         worker=name,
         has_succeeded=open_results(settings.results, settings.queue).groups.has_succeeded,
     )
@@ -184,28 +193,16 @@ def worker_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Order
 
 
 def reporters_of(settings: Settings, worker: str) -> Reporters:
-    return Reporters(settings.reporters, queue=settings.queue, worker=worker, delivery=settings.delivery)
+    return Reporters(settings.reporters, queue=", ".join(settings.queues), worker=worker, delivery=settings.delivery)
 
 
 def scheduler_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orders) -> None:
-    broker = open_broker(settings.broker)
-    held = Mover(waiting_room(settings.broker), broker) if broker.capabilities.longest_delay < math.inf else None
-    scheduler = Scheduler(
-        settings.schedule,
-        queue=settings.queue,
-        site=settings.queue == settings.name,
-        send=Router(Codec(settings.signing), broker, settings.brokers).send,
-        database=settings.results.database,
-        broker_database=broker.database,
-    )
+    errands = [errand for section in settings.sections for errand in errands_of(section, settings)]
     outage = Outage("The schedule table or the broker")
     board.set(seat.row, STATE, State.IDLE)
     while not orders.leave:
         try:
-            pause = scheduler.tick() if settings.schedule.enabled else settings.schedule.interval
-            if held is not None:
-                held.move_due()
-                pause = min(pause, settings.schedule.interval)
+            pause = min(errand() for errand in errands)
             outage.over()
         except (DatabaseError, InterfaceError, BrokerError) as error:
             outage.failed(error)
@@ -213,6 +210,28 @@ def scheduler_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Or
         for connection in connections.all(initialized_only=True):
             close_if_stale(connection)  # not closed each time: connecting would be all that it does
         wait_for([orders.fileno()], pause)
+
+
+def errands_of(section: BrokerSettings, settings: Settings) -> Iterator[Callable[[], float]]:
+    """What a scheduler does for one queue; each returns the seconds until it is to be done again."""
+    broker = open_broker(section)
+    if settings.schedule.enabled:
+        yield Scheduler(
+            settings.schedule,
+            queue=section.queue,
+            site=section.queue == settings.name,
+            send=Router(Codec(settings.signing), broker, settings.brokers).send,
+            database=settings.results.database,
+            broker_database=broker.database,
+        ).tick
+    if broker.capabilities.longest_delay < math.inf:
+        held = Mover(waiting_room(section), broker)
+
+        def move() -> float:
+            held.move_due()
+            return settings.schedule.interval
+
+        yield move
 
 
 MAINS: dict[Role, Callable[[Seat, Settings, Scoreboard, Orders], Any]] = {

@@ -73,7 +73,9 @@ class Crew:
     restarts: int = 0
 
     def __post_init__(self) -> None:
-        scheduling = self.settings.schedule.enabled or needs_waiting_room(self.settings.broker)
+        scheduling = self.settings.schedule.enabled or any(
+            needs_waiting_room(section) for section in self.settings.sections
+        )
         counts = {Role.WORKER: self.settings.crew.workers, Role.SCHEDULER: int(scheduling)}
         self.slots = [Slot(role, index) for role in START_ORDER for index in range(counts.get(role, 1))]
         self._context: Any = multiprocessing.get_context(self.settings.crew.start_method)

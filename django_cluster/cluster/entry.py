@@ -38,7 +38,8 @@ def preload(settings: Settings) -> None:
     from django_cluster.brokers import broker_class
     from django_cluster.cluster import child  # noqa: F401  all that a child is
 
-    with suppress(ImproperlyConfigured, NotAvailableYet):  # it will be said by whoever opens it
-        broker_class(settings.broker.kind)
+    for section in settings.sections:
+        with suppress(ImproperlyConfigured, NotAvailableYet):  # it will be said by whoever opens it
+            broker_class(section.kind)
     gc.collect()
     gc.freeze()  # and no collector writes to it

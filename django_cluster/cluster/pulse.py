@@ -57,7 +57,7 @@ class Pulse:
         self._clock, self._wall = clock, wall
         self._statuses = StatusStore(settings.results.database)
         self._instructions = InstructionStore(settings.results.database)
-        self._queues = (settings.queue,)
+        self._queues = settings.queues
         self._tally = Tally(wall)
         self._outage = Outage("The table of heartbeats", clock)
         self._beat_at, self._prune_at = 0.0, clock() + PRUNE_EVERY
@@ -133,7 +133,7 @@ class Pulse:
             paused=tuple(queue for place, queue in enumerate(self._queues) if mask >> place & 1),
             held=sum(read.done for read in pushers),
             unfiled=unfiled,
-            broker=settings.broker.kind,
+            broker=", ".join(dict.fromkeys(section.kind for section in settings.sections)),
             versions=versions(),
             memory_total=total,
             memory_free=free,

@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 from django_cluster.brokers.base import Broker, Delivery
+from django_cluster.brokers.several import SeveralQueues
 from django_cluster.cluster.ledger import Borrower, Ledger, Loan
 from django_cluster.cluster.outage import Outage
 from django_cluster.cluster.scoreboard import DONE, OBEYED, PAUSED, REVOKED, STATE, Scoreboard, State
@@ -58,9 +59,11 @@ class Pusher:
     ) -> None:
         self._seat, self._board, self._orders = seat, board, orders
         self._broker, self._codec, self._clock = broker, codec, clock
-        self._lease, self._poll = settings[0].lease, settings[0].poll
-        self._bulk = min(settings[0].bulk, broker.capabilities.bulk)
+        sections = [each.settings for each in broker.members] if isinstance(broker, SeveralQueues) else settings[:1]
+        self._lease, self._poll = min(each.lease for each in sections), min(each.poll for each in sections)
+        self._bulk = min(max(each.bulk for each in sections), broker.capabilities.bulk)
         self._prefetch = settings[1].prefetch
+        self._several = broker if isinstance(broker, SeveralQueues) else None
         self._hub = Hub(seat.folder.jobs)
         self._hub.also_wake_for(orders.fileno())
         self._ledger = Ledger(seat.number)
@@ -203,8 +206,7 @@ class Pusher:
     def _fetch(self) -> None:
         room = min(self._capacity, self._bulk)
         now = self._clock()
-        paused = self._board.cluster(PAUSED)
-        self._board.set(self._seat.row, OBEYED, paused)
+        paused = self._obey_pauses()
         if not room or now < self._look_at:
             return
         if paused:
@@ -216,6 +218,15 @@ class Pusher:
         self._accept(deliveries)
         if not deliveries and not blocking:
             self._look_at = self._clock() + self._poll
+
+    def _obey_pauses(self) -> bool:
+        """Whether nothing at all is to be leased; of several queues, some may be paused."""
+        paused = self._board.cluster(PAUSED)
+        self._board.set(self._seat.row, OBEYED, paused)
+        if self._several is None:
+            return bool(paused)
+        self._several.paused = paused
+        return paused == (1 << len(self._several.members)) - 1
 
     def _accept(self, deliveries: Sequence[Delivery]) -> None:
         for delivery in deliveries:

@@ -72,7 +72,7 @@ class Sentinel:
                 self._crew.launch()
                 logger.info(
                     "Cluster %s starts: queue %s, %d workers, sentinel %d.",
-                    self._settings.name, self._settings.queue, self._settings.crew.workers, os.getpid(),
+                    self._settings.name, ", ".join(self._settings.queues), self._settings.crew.workers, os.getpid(),
                 )  # fmt: skip
                 while self._phase is not Phase.STOPPED:
                     self.tick()

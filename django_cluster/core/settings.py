@@ -120,6 +120,17 @@ class CrewSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QueueShare:
+    """One of several queues that one cluster works on, and what holds for the tasks from it alone."""
+
+    queue: str
+    weight: int
+    broker: BrokerSettings
+    delivery: DeliverySettings
+    timeout: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything that one cluster needs to know. Picklable, comparable, safe to print."""
 
@@ -141,3 +152,15 @@ class Settings:
     """Further brokers by name, for tasks that ask for one."""
     reporters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     """Name or dotted path of each error reporter → its keyword arguments."""
+    shares: tuple[QueueShare, ...] = ()
+    """Of a cluster that works on several queues. Then ``queue`` and ``broker`` are those of the root."""
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """What this cluster works on."""
+        return tuple(share.queue for share in self.shares) or (self.queue,)
+
+    @property
+    def sections(self) -> tuple[BrokerSettings, ...]:
+        """The broker of each of its queues."""
+        return tuple(share.broker for share in self.shares) or (self.broker,)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
+from django_cluster.brokers.several import place_of
 from django_cluster.core.codec import Codec, header_of
 from django_cluster.core.dotted import load
 from django_cluster.core.messages import (
@@ -63,24 +64,30 @@ class Executor:
         reporters: Reporters,
         *,
         timeout: float | None,
+        timeouts: Sequence[float | None] = (),
         worker: str,
         has_succeeded: Callable[[TaskHeader], bool] = lambda header: False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``has_succeeded``: whether this member of a composition need not be run; asked of no other task."""
+        """``timeouts``: of each queue, where a cluster works on several.
+
+        ``has_succeeded``: whether this member of a composition need not be run; asked of no other task.
+        """
         self._codec = codec
         self._seal = seal
         self._reporters = reporters
         self._timeout = timeout
+        self._timeouts = timeouts
         self._worker = worker
         self._has_succeeded = has_succeeded
         self._clock = clock
 
-    def limit_of(self, header: TaskHeader) -> float | None:
-        """Seconds that the task may run; None = no limit."""
+    def limit_of(self, header: TaskHeader, receipt: str = "") -> float | None:
+        """Seconds that the task may run; None = no limit. Of several queues, the receipt says from which it is."""
         limit = header.options.timeout
         if limit is None:
-            limit = self._timeout
+            place = place_of(receipt, len(self._timeouts)) if self._timeouts else None
+            limit = self._timeout if place is None else self._timeouts[place]
         return limit if limit is not None and limit > 0 else None
 
     def run(self, job: Job, started: Started | None = None) -> Outcome:
@@ -94,7 +101,7 @@ class Executor:
             header, arguments = self._codec.label(job.body)
         except PackageError as error:
             return self._rejected(job, error, started_at), error
-        limit = self.limit_of(header)
+        limit = self.limit_of(header, job.receipt)
         if started is not None:
             started(header, limit)
         ending = self._open_and_call(job, header, arguments, limit)

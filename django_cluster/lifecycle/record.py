@@ -13,9 +13,10 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from django_cluster.brokers.base import Broker
+from django_cluster.brokers.several import place_of
 from django_cluster.core.dotted import load
 from django_cluster.core.messages import Advice, Outcome, OutcomeStatus
-from django_cluster.core.settings import DeliverySettings
+from django_cluster.core.settings import DeliverySettings, QueueShare
 from django_cluster.errors import PackageError
 from django_cluster.lifecycle.announce import announce
 from django_cluster.lifecycle.deadline import deadline
@@ -38,12 +39,20 @@ HOOK_LIMIT = 30.0
 class Recorder:
     """Records how jobs ended. ``broker`` is None where there is nothing to acknowledge (sync mode).
 
-    ``relay`` sends what follows in a composition; without one, nothing does.
+    ``relay`` sends what follows in a composition; without one, nothing does. ``shares``: of a cluster that works on
+    several queues, whose receipts say from which they are.
     """
 
     def __init__(
-        self, results: ResultStore, broker: Broker | None, delivery: DeliverySettings, relay: Relay | None = None
+        self,
+        results: ResultStore,
+        broker: Broker | None,
+        delivery: DeliverySettings,
+        relay: Relay | None = None,
+        *,
+        shares: Sequence[QueueShare] = (),
     ) -> None:
+        self._shares = shares
         self._results = results
         self._broker = broker
         self._delivery = delivery
@@ -55,6 +64,8 @@ class Recorder:
         Where the rows and the queue share a database, both happen in one transaction. Raises
         ``StoreUnavailable`` or ``BrokerUnavailable`` when it has to be repeated; repeating is safe.
         """
+        if self._shares:
+            outcomes = [self._placed(outcome) for outcome in outcomes]
         decided = self._decide(outcomes)
         members = [outcome for outcome, sequel in decided if sequel.final and "member" in outcome.options]
         if members and self._relay is not None:
@@ -106,10 +117,21 @@ class Recorder:
     def _decide_one(self, outcome: Outcome, deaths: int) -> tuple[Outcome, Sequel]:
         if outcome.status == OutcomeStatus.SUCCESS:  # nearly always, and then nothing has to be changed
             return outcome, SUCCEEDED
-        sequel = sequel_of(outcome, self._delivery, deaths=deaths)
+        sequel = sequel_of(outcome, self._delivery_of(outcome), deaths=deaths)
         keeps_payload = sequel.status in (OutcomeStatus.DEAD, OutcomeStatus.REJECTED)
         payload = outcome.payload if keeps_payload else None
         return outcome._replace(status=str(sequel.status), final=sequel.final, payload=payload), sequel
+
+    def _delivery_of(self, outcome: Outcome) -> DeliverySettings:
+        place = place_of(outcome.receipt, len(self._shares)) if self._shares else None
+        return self._delivery if place is None else self._shares[place].delivery
+
+    def _placed(self, outcome: Outcome) -> Outcome:
+        """With the queue from which it came: of several, the row could not know it otherwise."""
+        place = place_of(outcome.receipt, len(self._shares))
+        if place is None:
+            return outcome
+        return outcome._replace(options={**outcome.options, "cluster": self._shares[place].queue})
 
     @staticmethod
     def _settle(broker: Broker, decided: Sequence[tuple[Outcome, Sequel]]) -> None:

@@ -70,12 +70,19 @@ class Sender:
 class Router:
     """Sends each package to the queue and the broker that it names, by default to those of the cluster."""
 
-    def __init__(self, codec: Codec, broker: Broker, brokers: Mapping[str, BrokerSettings] | None = None) -> None:
-        """``brokers``: ``Settings.brokers``, for tasks that ask for one by its name."""
+    def __init__(
+        self,
+        codec: Codec,
+        broker: Broker,
+        brokers: Mapping[str, BrokerSettings] | None = None,
+        beside: Sequence[Broker] = (),
+    ) -> None:
+        """``brokers``: ``Settings.brokers``, for tasks that ask for one by its name. ``beside``: other queues of this
+        cluster, each where it is; those of which nothing is known are on the server of ``broker``."""
         self._codec = codec
         self._broker = broker
         self._brokers = brokers or {}
-        self._senders = {("", broker.queue): Sender(codec, broker)}
+        self._senders = {("", each.queue): Sender(codec, each) for each in (*beside, broker)}
 
     def send(self, packages: Sequence[TaskPackage]) -> None:
         """As ``Sender.send``; the packages of one queue stay together and in their order."""

@@ -141,7 +141,7 @@ def first_success_values(folded: Folded, moment: Moment, cluster: str | None) ->
         clean(outcome.func, 256),
         clean(option("hook"), 256),
         clean(option("group"), 100),
-        clean(option("cluster") or cluster, 100),
+        clean(cluster or option("cluster"), 100),
         outcome.arguments,
         outcome.result,
         moment(outcome.enqueued_at),

@@ -7,14 +7,15 @@ from argparse import ArgumentParser, ArgumentTypeError
 from dataclasses import replace
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
 
 from django_cluster.cluster.inherited import close_before_fork
 from django_cluster.cluster.logs import show_logs
 from django_cluster.cluster.sentinel import Sentinel
-from django_cluster.conf import load_settings
+from django_cluster.conf import load_cluster
 from django_cluster.core.settings import Settings
+from django_cluster.errors import InvalidSettings
 
 
 class Command(BaseCommand):
@@ -23,12 +24,20 @@ class Command(BaseCommand):
     help = _("Starts a cluster: the sentinel and its monitor, pusher, workers and scheduler.")
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("-n", "--name", help=_("Cluster (queue) to work on; one of ALT_CLUSTERS, or any queue."))
+        names = _("Queues to work on: one of ALT_CLUSTERS or any other, several (a,b), with weights (a:5,b:1), or '*'.")
+        parser.add_argument("-n", "--name", "-q", "--queue", action="append", default=[], metavar="NAME", help=names)
+        parser.add_argument("--broker", default="", help=_("One of brokers, instead of what the settings say."))
         parser.add_argument("--workers", type=count, help=_("Number of workers, instead of the setting."))
         parser.add_argument("--no-scheduler", action="store_true", help=_("Leave the schedules to other clusters."))
 
     def handle(self, *args: Any, **options: Any) -> None:
-        settings = adjusted(load_settings(options["name"]), options["workers"], scheduler=not options["no_scheduler"])
+        try:
+            loaded = load_cluster(options["name"], options["broker"])
+        except InvalidSettings:
+            raise
+        except ValueError as error:
+            raise CommandError(str(error)) from error
+        settings = adjusted(loaded, options["workers"], scheduler=not options["no_scheduler"])
         show_logs(settings.log_level, self.stderr)
         # The sentinel forks: what is open here would be shared by every child.
         close_before_fork(pools=True)

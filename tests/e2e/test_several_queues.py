@@ -1,0 +1,95 @@
+"""One cluster that works on several queues."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from django_cluster.client import get_client
+from tests.e2e.conftest import MakeProject
+from tests.sample import tasks
+
+on_both_brokers = pytest.mark.parametrize("broker", ["orm", "redis"])
+
+ALTERNATIVES: dict[str, Any] = {"long": {"timeout": 60}, "short": {"timeout": 0.2, "max_attempts": 2, "retry_delay": 0}}
+
+
+@on_both_brokers
+def test_tasks_of_every_queue_are_run_and_rows_name_where(make_project: MakeProject, broker: str) -> None:
+    project = make_project(broker)
+    project.start("-n", f"{project.name},mail:3", "-n", "books")
+
+    for cluster in (None, "mail", "books"):
+        project.enqueue_many(tasks.nothing, [()] * 40, q_options={"cluster": cluster})
+    project.enqueue(tasks.nothing, broker=get_client("mail").broker)  # it does not say where it goes
+
+    rows = project.wait_for_rows(121)
+    queues = [row.cluster for row in rows]
+    assert (queues.count(project.name), queues.count("mail"), queues.count("books")) == (40, 41, 40)
+    assert all(get_client(cluster).broker.size().total == 0 for cluster in (None, "mail", "books"))
+
+
+@on_both_brokers
+def test_an_idle_cluster_is_woken_for_any_of_its_queues(make_project: MakeProject, broker: str) -> None:
+    project = make_project(broker, poll=5)
+    project.start("-n", "mail,books")
+
+    for cluster in ("mail", "books", "books", "mail"):
+        project.wait_for_row(project.enqueue(tasks.nothing, cluster=cluster), within=4)
+
+
+@on_both_brokers
+def test_what_each_queue_says_of_time_limits_and_retries_holds(make_project: MakeProject, broker: str) -> None:
+    project = make_project(broker, ALT_CLUSTERS=ALTERNATIVES, timeout_grace=5)
+    project.start("-n", "*")
+
+    long = project.enqueue(tasks.sleep, 0.5, cluster="long")
+    short = project.enqueue(tasks.sleep, 30, cluster="short")
+
+    assert project.wait_for_row(long).success
+    ended = project.wait_for_row(short)
+    assert (ended.status, ended.attempt_count, ended.cluster) == ("timeout", 2, "short")
+
+
+@on_both_brokers
+def test_killed_pushers_and_monitors_lose_nothing_of_any_queue(make_project: MakeProject, broker: str) -> None:
+    project = make_project(broker, retry=2, max_attempts=0, retry_delay=0)
+    cluster = project.start("-n", "mail:2,books")
+    for name in ("mail", "books"):
+        for number in range(60):
+            project.enqueue(tasks.touch_and_sleep, str(project.trace), 0.02, f"{name} {number}", cluster=name)
+
+    for role in ("pusher", "monitor", "worker", "pusher"):
+        cluster.wait_for_replacement(role, cluster.kill(role), 2 if role == "worker" else 1)
+
+    project.wait_for_rows(120)
+    assert set(project.traces()) == {f"{name} {number}" for name in ("mail", "books") for number in range(60)}
+
+
+def test_queues_may_be_on_different_brokers(make_project: MakeProject) -> None:
+    project = make_project("redis", ALT_CLUSTERS={"books": {"orm": "default"}})
+    project.start("-n", f"{project.name},books")
+
+    first, second = project.enqueue(tasks.nothing), project.enqueue(tasks.nothing, cluster="books")
+
+    assert project.wait_for_row(first).cluster == project.name
+    assert project.wait_for_row(second).cluster == "books"
+
+
+def test_a_cluster_may_be_started_on_another_broker(make_project: MakeProject) -> None:
+    project = make_project("redis", brokers={"audit": {"orm": "default"}})
+    project.start("--broker", "audit")
+
+    task_id = project.enqueue(tasks.nothing, broker="audit")
+
+    assert project.wait_for_row(task_id).success
+
+
+def test_names_that_make_no_sense_are_told_before_anything_starts(make_project: MakeProject) -> None:
+    project = make_project()
+
+    cluster = project.launch("-m", "django", "qcluster", "-n", "mail:0,books")
+
+    cluster.wait_for_log("The weight of 'mail' must be a whole number from 1")
+    assert cluster.wait_for_exit() == 1

@@ -1,0 +1,152 @@
+"""Several queues as one: whose turn it is, and that everything reaches the broker that lent it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+
+from django_cluster.brokers.base import Broker, Delivery, Message
+from django_cluster.brokers.memory import MemoryBroker
+from django_cluster.brokers.several import SeveralQueues, place_of
+from django_cluster.errors import BrokerUnavailable
+from tests.conftest import make_settings
+
+
+def queues(*weights: int, kind: type[MemoryBroker] = MemoryBroker) -> SeveralQueues:
+    members = [kind(make_settings(broker={"queue": f"queue {place}"}).broker) for place in range(len(weights))]
+    return SeveralQueues(members, weights)
+
+
+def fill(several: SeveralQueues, *counts: int) -> None:
+    for place, count in enumerate(counts):
+        several.members[place].enqueue([Message(f"{place}:{number}") for number in range(count)])
+
+
+def places(deliveries: Sequence[Delivery]) -> list[int]:
+    return [int(each.payload.partition(":")[0]) for each in deliveries]
+
+
+def test_full_queues_are_served_by_their_weights_one_at_a_time() -> None:
+    several = queues(5, 1)
+    fill(several, 100, 100)
+
+    served = [places(several.lease(1))[0] for _ in range(60)]
+
+    assert Counter(served) == {0: 50, 1: 10}
+    assert all(1 in served[start : start + 12] for start in range(48))
+
+
+@pytest.mark.parametrize("room", [2, 7, 60, 600])
+def test_and_many_at_a_time(room: int) -> None:
+    several = queues(3, 1)
+    fill(several, 3000, 3000)
+
+    served: Counter[int] = Counter()
+    while sum(served.values()) < 1200:
+        served.update(places(several.lease(room)))
+
+    assert served[0] == pytest.approx(3 * served[1], rel=0.05, abs=4)
+
+
+def test_what_one_queue_does_not_need_goes_to_the_others() -> None:
+    several = queues(5, 1, 1)
+    fill(several, 3, 0, 500)
+
+    assert Counter(places(several.lease(100))) == {0: 3, 2: 97}
+
+
+def test_a_queue_that_was_empty_has_saved_nothing_up() -> None:
+    several = queues(1, 1)
+    fill(several, 1000, 0)
+    for _ in range(50):
+        several.lease(10)
+
+    several.members[1].enqueue([Message(f"1:{number}") for number in range(100)])
+    several._empty_until = [0.0, 0.0]
+
+    assert Counter(places(several.lease(20))) == {0: 10, 1: 10}
+
+
+def test_each_queue_keeps_its_order() -> None:
+    several = queues(2, 1)
+    fill(several, 20, 10)
+
+    payloads = [each.payload for _ in range(10) for each in several.lease(3)]
+
+    for place, count in ((0, 20), (1, 10)):
+        own = [payload for payload in payloads if payload.startswith(f"{place}:")]
+        assert own == [f"{place}:{number}" for number in range(count)]
+
+
+def test_what_is_said_of_a_receipt_reaches_who_lent_it() -> None:
+    several = queues(1, 1)
+    fill(several, 3, 3)
+    by_payload = {each.payload: each.receipt for each in several.lease(6)}
+
+    several.acknowledge([by_payload["0:0"], by_payload["1:0"]])
+    several.release([by_payload["1:1"], by_payload["0:1"]], begun=False)
+
+    assert set(several.renew(list(by_payload.values()))) == {by_payload[name] for name in ("0:0", "0:1", "1:0", "1:1")}
+    assert [(member.size().ready, member.size().leased) for member in several.members] == [(1, 1), (1, 1)]
+
+
+def test_a_receipt_that_is_none_is_lost_and_changes_nothing() -> None:
+    several = queues(1, 1)
+    nonsense = ["", "7|1", "x|1", "1", "²|1", "0|nobody"]
+
+    assert sorted(several.renew(nonsense)) == sorted(nonsense)
+    several.acknowledge(nonsense)
+    several.release(nonsense)
+
+
+def test_a_paused_queue_is_left_alone() -> None:
+    several = queues(1, 1)
+    fill(several, 5, 5)
+
+    several.paused = 0b01
+    assert set(places(several.lease(10))) == {1}
+    several.paused = 0b11
+    assert several.lease(10, wait=0.01) == []
+    several.paused = 0
+    assert set(places(several.lease(10))) == {0}
+
+
+def test_a_wait_ends_as_soon_as_any_queue_has_something() -> None:
+    several = queues(1, 1)
+    several.members[1].enqueue([Message("1:later", not_before=time.time() + 0.2)])
+
+    assert places(several.lease(5, wait=30)) == [1]
+
+
+class Away(MemoryBroker):
+    def acknowledge(self, receipts: Sequence[str]) -> None:
+        raise BrokerUnavailable("away")
+
+
+def test_an_outage_of_one_is_told() -> None:
+    several = queues(1, 1, kind=Away)
+    fill(several, 1, 1)
+
+    with pytest.raises(BrokerUnavailable):
+        several.acknowledge([each.receipt for each in several.lease(2)])
+
+
+def test_queues_of_one_database_can_be_settled_with_its_rows_and_others_cannot() -> None:
+    def database(*aliases: str | None) -> str | None:
+        members: list[Broker] = list(queues(*[1] * len(aliases)).members)
+        for member, alias in zip(members, aliases, strict=True):
+            member.database = alias
+        return SeveralQueues(members, [1] * len(aliases)).database
+
+    assert database("default", "default") == "default"
+    assert database("default", "other") is None
+    assert database("default", None) is None
+
+
+def test_the_place_of_a_receipt_is_read_from_its_beginning() -> None:
+    assert [place_of(receipt, 2) for receipt in ("0|a:1", "1|b|c", "2|x", "a", "|", "-1|x")] == [
+        0, 1, None, None, None, None,
+    ]  # fmt: skip

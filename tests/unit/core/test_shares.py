@@ -1,0 +1,49 @@
+"""How ``qcluster -n`` names several queues."""
+
+from __future__ import annotations
+
+import pytest
+
+from django_cluster.core.shares import MAX_QUEUES, read_shares
+
+KNOWN = ["shop", "mail", "mail-slow", "odd,name", "odd:3"]
+
+
+@pytest.mark.parametrize(
+    ("written", "shares"),
+    [
+        ([], []),
+        ([""], []),
+        (["a"], [("a", 1)]),
+        (["a,b"], [("a", 1), ("b", 1)]),
+        (["a", "b"], [("a", 1), ("b", 1)]),
+        ([" a:5 , b:1 ,"], [("a", 5), ("b", 1)]),
+        (["a:5", "b,c:2"], [("a", 5), ("b", 1), ("c", 2)]),
+        (["a,a:7,b"], [("a", 1), ("b", 1)]),
+        (["*"], [(name, 1) for name in KNOWN]),
+        (["mail*:3,shop"], [("mail", 3), ("mail-slow", 3), ("shop", 1)]),
+        (["shop,mail*"], [("shop", 1), ("mail", 1), ("mail-slow", 1)]),
+        (["unknown,shop"], [("unknown", 1), ("shop", 1)]),
+    ],
+)
+def test_names_and_weights_are_read(written: list[str], shares: list[tuple[str, int]]) -> None:
+    assert read_shares(written, KNOWN) == shares
+
+
+@pytest.mark.parametrize("name", ["odd,name", "odd:3", "alone:5"])
+def test_the_name_of_one_queue_may_hold_any_sign(name: str) -> None:
+    assert read_shares([name], KNOWN) == [(name, 1)]
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [("a:0,b", "'a' must be a whole number from 1"), ("a:9999,b", "not 9999"), ("post*,b", "No queue .* 'post\\*'")],
+)
+def test_what_makes_no_sense_is_told(written: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        read_shares([written], KNOWN)
+
+
+def test_there_is_a_limit() -> None:
+    with pytest.raises(ValueError, match=str(MAX_QUEUES)):
+        read_shares([f"queue {number}" for number in range(MAX_QUEUES + 1)], KNOWN)
