@@ -6,17 +6,21 @@ who gave the order; it is shown beside it. All raise ``StoreUnavailable`` or ``B
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+from django.utils import timezone
 
 from django_cluster.client import get_client
 from django_cluster.conf import load_settings
+from django_cluster.core.naming import new_task_id
 from django_cluster.errors import ClusterError
-from django_cluster.models import Task
+from django_cluster.lifecycle.firing import is_busy, package_of
+from django_cluster.models import Schedule, Task
 from django_cluster.stores.instructions import InstructionStore, Pause
 from django_cluster.stores.status import ClusterStatus, StatusStore
 from django_cluster.tasks import requeue, resubmit
 
-__all__ = ["PERMISSIONS", "clusters", "pause", "paused", "recycle", "resume", "retry", "withdraw"]
+__all__ = ["PERMISSIONS", "clusters", "pause", "paused", "recycle", "resume", "retry", "run_now", "switch", "withdraw"]
 
 PERMISSIONS = {
     "pause": "django_cluster.pause_queue",
@@ -24,6 +28,8 @@ PERMISSIONS = {
     "recycle": "django_cluster.recycle_worker",
     "withdraw": "django_cluster.withdraw_task",
     "retry": "django_cluster.resubmit_task",
+    "run_now": "django_cluster.run_schedule",
+    "switch": "django_cluster.enable_schedule",
 }
 """Act → the permission of Django that it needs."""
 
@@ -78,6 +84,35 @@ def retry(task: Task) -> str:
         requeue(task)
         return task.id
     return resubmit(task)
+
+
+def run_now(schedule: Schedule) -> str:
+    """Send the task of a schedule at once, as one run more; returns its id. When it is due stays as it is.
+
+    Raises ``ClusterError`` where runs must not overlap and the last one is unfinished, and whatever is wrong with
+    the row.
+    """
+    now = timezone.now()
+    if is_busy(schedule, now):
+        raise ClusterError("Its last run is unfinished, and its runs must not overlap.")
+    package = package_of(schedule, new_task_id(), now, now).with_options(schedule=None)
+    get_client(package.header.options.cluster).submit([package], broker=package.header.options.broker, on_commit=False)
+    same = Schedule.objects.using(schedule._state.db).filter(pk=schedule.pk, task=schedule.task)
+    if not schedule.no_overlap:  # there it names the run that the next one waits for
+        same.update(task=package.id)
+    return package.id
+
+
+def switch(schedules: Iterable[Schedule], *, on: bool) -> int:
+    """Enable or disable schedules, declared ones too; returns how many there were.
+
+    What a schedule missed while it was off is made up for as its ``catch_up`` says.
+    """
+    rows = list(schedules)
+    if not rows:
+        return 0
+    keys = [row.pk for row in rows]
+    return Schedule.objects.using(rows[0]._state.db).filter(pk__in=keys).update(enabled=on)
 
 
 def _instructions() -> InstructionStore:

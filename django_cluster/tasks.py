@@ -88,7 +88,7 @@ def resubmit(task: Task, *, on_commit: bool | str | None = None) -> str:
     the option of ``async_task``. Raises ``PackageError`` when the arguments can no longer be read.
     """
     args, kwargs = _arguments_of(task)
-    options = replace(task.given_options, not_before=None)
+    options = replace(task.given_options, not_before=None, schedule=None)
     name = task.name if task.name != task_name(task.id) else None
     packages = build_packages(task.func, [args], kwargs, options, name)
     get_client(task.cluster).submit(packages, on_commit=on_commit)

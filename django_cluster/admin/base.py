@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django import forms
 from django.apps import apps
 from django.contrib import admin
 from django.db import models
@@ -11,12 +12,24 @@ from django.http import HttpRequest
 
 from django_cluster.conf import load_settings
 
-if TYPE_CHECKING:
-    ModelAdmin = admin.ModelAdmin[Any]  # generic for type checkers only
-elif apps.is_installed("unfold"):
-    from unfold.admin import ModelAdmin
+
+def _model_admin() -> type[admin.ModelAdmin[Any]]:
+    """Unfold draws only pages whose class descends from its own."""
+    if apps.is_installed("unfold"):
+        from unfold.admin import ModelAdmin as UnfoldModelAdmin
+
+        return UnfoldModelAdmin  # type: ignore[no-any-return]  # it has no types
+    return admin.ModelAdmin
+
+
+if TYPE_CHECKING:  # these are generic for type checkers only
+    from django_cluster.models import Schedule
+
+    ModelAdmin = admin.ModelAdmin[Any]
+    AnyScheduleForm = forms.ModelForm[Schedule]
 else:
-    ModelAdmin = admin.ModelAdmin
+    ModelAdmin = _model_admin()
+    AnyScheduleForm = forms.ModelForm
 
 ACT_AT_MOST = 1000
 """Rows for which one action does something; a request has to come to an end."""

@@ -1,33 +1,65 @@
-"""Standing orders: the list, the form, and what may be done with them."""
+"""Standing orders: the list, the page, and what may be done with them."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.contrib.admin.widgets import AdminSplitDateTime
+from django.core.exceptions import PermissionDenied
 from django.db import models
-from django.forms import ModelForm
-from django.http import HttpRequest
-from django.urls import reverse
-from django.utils.html import format_html
+from django.forms import SplitDateTimeField
+from django.http import HttpRequest, JsonResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from django_cluster.admin.base import ClusterAdmin, rows_of
-from django_cluster.admin.showing import NOTHING
+from django_cluster import control
+from django_cluster.admin.base import ACT_AT_MOST, AnyScheduleForm, ClusterAdmin, may, rows_of
+from django_cluster.admin.schedule_form import ScheduleForm
+from django_cluster.admin.showing import NOTHING, as_text, badge, moment_text
+from django_cluster.lifecycle.declared import registered_tasks
 from django_cluster.models import Schedule, Task
+
+SHOWN_RUNS = 5
+WHEN = ("schedule_type", "minutes", "cron", "next_run", "repeats")
 
 
 @admin.register(Schedule)
 class ScheduleAdmin(ClusterAdmin):
+    form = ScheduleForm
     list_display = (
-        *("id", "name", "func", "schedule_type", "repeats", "cluster", "next_run", "enabled", "last_task"),
+        *("id", "name", "func", "shown_rule", "next_run", "shown_state", "repeats", "cluster", "last_task"),
         "last_success",
     )
     list_display_links = ("id", "name")
     list_filter = ("enabled", "next_run", "schedule_type")
     search_fields = ("name", "func")
-    readonly_fields = ("last_error",)
+    readonly_fields = ("shown_rule", "shown_runs", "last_task", "runs", "declared", "shown_error")
+    fieldsets = (
+        (None, {"fields": ("name", "func", "args", "kwargs", "enabled")}),
+        (
+            _("When"),
+            {"fields": ("schedule_type", "minutes", "cron", "next_run", "repeats", "shown_rule", "shown_runs")},
+        ),
+        (
+            _("More"),
+            {
+                "fields": (
+                    *("time_zone", "starts_at", "ends_at", "catch_up", "no_overlap", "cluster", "hook"),
+                    "intended_date_kwarg",
+                )
+            },
+        ),
+        (_("So far"), {"fields": ("last_task", "runs", "declared", "shown_error")}),
+    )
+    actions = ("run_now", "enable", "disable")
+
+    class Media:
+        css = {"all": ("django_cluster/admin.css",)}
+        js = ("django_cluster/schedule.js",)
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         """Each schedule with how its last task ended, in one query."""
@@ -36,15 +68,122 @@ class ScheduleAdmin(ClusterAdmin):
         rows = rows.annotate(last_success=models.Subquery(last.values("success")[:1]))
         return rows
 
-    def save_model(self, request: HttpRequest, obj: Schedule, form: ModelForm[Schedule], change: bool) -> None:
+    # ── changing ─────────────────────────────────────────────────────────────────────────────────
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_change_permission(request, obj) and self._is_theirs(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_delete_permission(request, obj) and (obj is None or not obj.is_declared)
+
+    def _is_theirs(self, request: HttpRequest, obj: Schedule | None) -> bool:
+        """What is declared is changed in the code. And with other arguments a function is another danger."""
+        if obj is None:
+            return True
+        if obj.is_declared:
+            return False
+        return may(request, "schedule_any_function") or {obj.func, obj.hook or obj.func} <= set(registered_tasks())
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, change, **kwargs)
+        return type(form.__name__, (form,), {"any_function": may(request, "schedule_any_function")})
+
+    def save_model(self, request: HttpRequest, obj: Schedule, form: AnyScheduleForm, change: bool) -> None:
         """Who moves the next run by hand means a new beginning."""
         if "next_run" in form.changed_data:
             obj.anchor = None
         super().save_model(request, obj, form, change)
 
+    # ── what comes of it ─────────────────────────────────────────────────────────────────────────
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.preview)
+        return [path("preview/", view, name="django_cluster_schedule_preview"), *super().get_urls()]
+
+    def preview(self, request: HttpRequest) -> JsonResponse:
+        """The rule in words and the next runs, of a form as it stands now."""
+        if request.method != "POST" or not (self.has_add_permission(request) or self.has_change_permission(request)):
+            raise PermissionDenied
+        form = _TimingForm(request.POST)
+        if not form.is_valid():
+            return JsonResponse({"words": "", "runs": [], "problem": _first_problem(form)})
+        row: Schedule = form.instance
+        try:
+            if row.next_run is None:
+                row.start_with_the_expression()
+        except (ValueError, ImportError) as error:
+            return JsonResponse({"words": "", "runs": [], "problem": str(error)})
+        runs = [moment_text(run) for run in row.upcoming(SHOWN_RUNS)]
+        return JsonResponse({"words": row.describe(), "runs": runs, "problem": ""})
+
+    # ── what may be done ─────────────────────────────────────────────────────────────────────────
+
+    def has_run_permission(self, request: HttpRequest) -> bool:
+        return may(request, "run_schedule")
+
+    def has_enable_permission(self, request: HttpRequest) -> bool:
+        return may(request, "enable_schedule")
+
+    @admin.action(description=_("Run the selected schedules now"), permissions=["run"])
+    def run_now(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
+        done = 0
+        for row in queryset[:ACT_AT_MOST]:
+            try:
+                control.run_now(row)
+                self.log_change(request, row, "Run now.")
+                done += 1
+            except Exception as error:  # noqa: BLE001  a row may say anything, and in sync mode the task runs here
+                self.message_user(request, f"{row}: {error}", messages.ERROR)
+        if done:
+            text = ngettext("%(count)d task was sent.", "%(count)d tasks were sent.", done) % {"count": done}
+            self.message_user(request, text, messages.SUCCESS)
+
+    @admin.action(description=_("Enable the selected schedules"), permissions=["enable"])
+    def enable(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
+        self._switch(request, queryset, on=True)
+
+    @admin.action(description=_("Disable the selected schedules"), permissions=["enable"])
+    def disable(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
+        self._switch(request, queryset, on=False)
+
+    def _switch(self, request: HttpRequest, queryset: models.QuerySet[Any], *, on: bool) -> None:
+        changed = [row for row in queryset if row.enabled is not on]
+        control.switch(changed, on=on)
+        for row in changed:
+            self.log_change(request, row, "Enabled." if on else "Disabled.")
+        if on:
+            text = ngettext("%(count)d schedule is enabled.", "%(count)d schedules are enabled.", len(changed))
+        else:
+            text = ngettext("%(count)d schedule is disabled.", "%(count)d schedules are disabled.", len(changed))
+        self.message_user(request, text % {"count": len(changed)}, messages.SUCCESS)
+
+    # ── columns and fields ───────────────────────────────────────────────────────────────────────
+
+    @admin.display(description=_("rule"), ordering="schedule_type")
+    def shown_rule(self, schedule: Schedule) -> str:
+        return schedule.describe() if schedule.pk else NOTHING
+
+    @admin.display(description=_("next runs"))
+    def shown_runs(self, schedule: Schedule) -> SafeString:
+        runs = [(moment_text(run),) for run in schedule.upcoming(SHOWN_RUNS)] if schedule.pk else []
+        items = format_html_join("", "<li>{}</li>", runs)
+        url = reverse(f"{self.admin_site.name}:django_cluster_schedule_preview")
+        return format_html('<ul id="dc-runs" data-url="{}" aria-live="polite">{}</ul>', url, items)
+
+    @admin.display(description=_("state"), ordering="enabled")
+    def shown_state(self, schedule: Schedule) -> SafeString:
+        state = badge("ready", gettext("on")) if schedule.enabled else badge("discarded", gettext("off"))
+        if schedule.last_error:
+            state = format_html("{} {}", state, badge("failure", gettext("cannot run")))
+        return format_html("{} {}", state, badge("declared", gettext("in code"))) if schedule.is_declared else state
+
+    @admin.display(description=_("last error"))
+    def shown_error(self, schedule: Schedule) -> SafeString:
+        return as_text(schedule.last_error)
+
     @admin.display(description=_("last task"))
     def last_task(self, schedule: Any) -> str | SafeString:
-        if schedule.last_success is None:
+        if getattr(schedule, "last_success", None) is None:
             return schedule.task or NOTHING
         page = "success" if schedule.last_success else "failure"
         url = reverse(f"{self.admin_site.name}:django_cluster_{page}_change", args=(schedule.task,))
@@ -54,3 +193,17 @@ class ScheduleAdmin(ClusterAdmin):
     def last_success(self, schedule: Any) -> bool | None:
         success: bool | None = schedule.last_success
         return success
+
+
+class _TimingForm(AnyScheduleForm):
+    """Only what says when: a preview imports nothing, and runs nothing."""
+
+    class Meta:
+        model = Schedule
+        fields = (*WHEN, "time_zone", "starts_at", "ends_at")
+        field_classes = dict.fromkeys(("next_run", "starts_at", "ends_at"), SplitDateTimeField)
+        widgets = dict.fromkeys(("next_run", "starts_at", "ends_at"), AdminSplitDateTime)
+
+
+def _first_problem(form: AnyScheduleForm) -> str:
+    return str(next(iter(form.errors.values()))[0])

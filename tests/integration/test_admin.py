@@ -165,26 +165,3 @@ def test_a_queued_task_without_a_label_breaks_no_page(payload: str, admin_client
 
     assert "*unreadable" in page(admin_client, "queuedtask_changelist")
     assert "*unreadable" in page(admin_client, "queuedtask_change", queued.pk)
-
-
-def test_a_schedule_leads_to_its_last_task(admin_client: Client) -> None:
-    outcome = make_failure()
-    save(outcome)
-    Schedule.objects.create(name="nightly", func="tests.sample.tasks.add", task=outcome.id)
-
-    html = page(admin_client, "schedule_changelist")
-
-    assert "nightly" in html
-    assert reverse("admin:django_cluster_failure_change", args=(outcome.id,)) in html
-
-
-def test_a_schedule_can_be_made(admin_client: Client) -> None:
-    form = {
-        "name": "hourly report", "func": "tests.sample.tasks.add", "schedule_type": Schedule.HOURLY, "repeats": "-1",
-        "next_run_0": "2026-11-20", "next_run_1": "12:00:00", "enabled": "on",
-    }  # fmt: skip
-
-    response = admin_client.post(reverse("admin:django_cluster_schedule_add"), form)
-
-    assert response.status_code == 302, response.content.decode()
-    assert Schedule.objects.get().name == "hourly report"

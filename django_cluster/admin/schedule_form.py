@@ -1,0 +1,111 @@
+"""The form of a schedule: what it refuses, and why.
+
+Whoever may schedule any function may, in effect, run any code. So those without the permission choose among the
+registered tasks, and that is enforced here, on the server, for the function, for the hook, and for the options.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from django_cluster.admin.base import AnyScheduleForm
+from django_cluster.core.arguments import args_from_text, kwargs_from_text
+from django_cluster.core.dotted import load
+from django_cluster.errors import ClusterError, UnknownFunction
+from django_cluster.lifecycle.declared import registered_tasks
+from django_cluster.lifecycle.firing import options_of
+from django_cluster.models import Schedule
+
+HARMLESS_OPTIONS = frozenset(
+    {"ack_failure", "cached", "cluster", "delay", "group", "max_attempts", "no_retry_on", "priority", "retry_delay"}
+    | {"retry_on", "save", "task_name", "timeout"}
+)
+"""Options that name no code."""
+
+
+class ScheduleForm(AnyScheduleForm):
+    """``any_function`` is set by the page, from the permissions of the user."""
+
+    any_function = False
+
+    class Meta:
+        model = Schedule
+        fields = (
+            *("name", "func", "args", "kwargs", "hook", "cluster", "intended_date_kwarg", "schedule_type", "minutes"),
+            *("cron", "next_run", "repeats", "time_zone", "starts_at", "ends_at", "catch_up", "no_overlap", "enabled"),
+        )
+        widgets = {"args": forms.Textarea(attrs={"rows": 2}), "kwargs": forms.Textarea(attrs={"rows": 2})}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not self.any_function:
+            paths = [(path, path) for path in registered_tasks()]
+            self.fields["func"].widget = forms.Select(choices=[("", "---------"), *paths])
+            self.fields["hook"].widget = forms.Select(choices=[("", "---------"), *paths])
+            self.fields["func"].help_text = _("You may schedule the tasks that are registered in the code")
+
+    def clean_func(self) -> str:
+        return self._known(self.cleaned_data["func"])
+
+    def clean_hook(self) -> str | None:
+        hook: str | None = self.cleaned_data["hook"]
+        return self._known(hook) if hook else hook
+
+    def _known(self, path: str) -> str:
+        """A function that is there; of those without the permission, one that is registered."""
+        # First: to look a path up is to import a module, and so to run code.
+        if not self.any_function and path not in registered_tasks():
+            raise ValidationError(gettext("%(path)s is not a registered task.") % {"path": path})
+        try:
+            load(path)
+        except UnknownFunction as error:
+            raise ValidationError(str(error)) from error
+        return path
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or self.cleaned_data
+        try:
+            args, kwargs = args_from_text(data.get("args")), kwargs_from_text(data.get("kwargs"))
+        except (ClusterError, ValueError):
+            return data  # the row says it, beside the field
+        self._check_options(kwargs.pop("q_options", None) or {}, data)
+        if data.get("func"):
+            if data.get("intended_date_kwarg"):
+                kwargs.setdefault(data["intended_date_kwarg"], "")
+            if problem := misfit(data["func"], args, kwargs):
+                self.add_error("args" if args or not kwargs else "kwargs", problem)
+        return data
+
+    def _check_options(self, given: Any, data: Mapping[str, Any]) -> None:
+        try:
+            options_of(Schedule(name=data.get("name"), pk=self.instance.pk), given)
+        except (ClusterError, ValueError, TypeError) as error:
+            self.add_error("kwargs", str(error))
+            return
+        if not self.any_function and (forbidden := sorted(set(given) - HARMLESS_OPTIONS)):
+            text = gettext("You may not use these options here: %(names)s.") % {"names": ", ".join(forbidden)}
+            self.add_error("kwargs", text)
+
+
+def misfit(path: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+    """Why the function cannot be called so; empty if it can, or if it does not tell."""
+    try:
+        signature = inspect.signature(load(path))
+    except (ValueError, TypeError):
+        return ""  # some that are written in C have none
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        return gettext("%(path)s%(signature)s cannot be called so: %(error)s.") % {
+            "path": path,
+            "signature": signature,
+            "error": error,
+        }
+    return ""

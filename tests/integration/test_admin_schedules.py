@@ -1,0 +1,299 @@
+"""The pages of schedules: the form and what it refuses, the preview, and the acts."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from django_cluster.client import get_client
+from django_cluster.lifecycle import declared
+from django_cluster.models import QueuedTask, Schedule
+from django_cluster.testing.store_contract import make_failure
+from tests.integration.admin_stage import act, page, person, save
+from tests.sample import tasks
+
+pytestmark = pytest.mark.django_db
+
+ADD = "admin:django_cluster_schedule_add"
+
+
+@pytest.fixture
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``tests.sample.tasks.add`` is a registered task, and the only one."""
+    monkeypatch.setattr(declared, "_tasks", set())
+    declared.register_task(tasks.add)
+
+
+def filled(**changes: str) -> dict[str, str]:
+    return {
+        **{"name": "hourly report", "func": "tests.sample.tasks.add", "args": "1, 2", "schedule_type": Schedule.HOURLY},
+        **{"repeats": "-1", "next_run_0": "2026-11-20", "next_run_1": "12:00:00", "enabled": "on", **changes},
+    }
+
+
+def made(**changes: Any) -> Schedule:
+    later = timezone.now() + timedelta(days=1)
+    fields = {"name": "nightly", "func": "tests.sample.tasks.add", "args": "1, 2", "next_run": later}
+    return Schedule.objects.create(**{**fields, "schedule_type": Schedule.DAILY, **changes})
+
+
+def problems(client: Client, form: dict[str, str], url: str = "") -> dict[str, list[str]]:
+    """What the form says against it; nothing when it was saved."""
+    response = client.post(url or reverse(ADD), form)
+    if response.status_code == 302:
+        return {}
+    assert response.status_code == 200
+    return dict(response.context["adminform"].form.errors)
+
+
+# ── the list ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_schedule_leads_to_its_last_task(admin_client: Client) -> None:
+    save(outcome := make_failure())
+    made(task=outcome.id)
+
+    text = page(admin_client, "schedule_changelist")
+
+    assert "nightly" in text
+    assert reverse("admin:django_cluster_failure_change", args=(outcome.id,)) in text
+
+
+def test_the_list_says_the_rule_in_words_and_what_is_wrong(admin_client: Client) -> None:
+    row = made(schedule_type=Schedule.CRON, cron="30 2 * * 1-5")
+    broken = made(name="broken")
+    Schedule.objects.filter(pk=broken.pk).update(last_error="no such function", enabled=False)
+
+    text = page(admin_client, "schedule_changelist")
+
+    assert row.describe() in text
+    assert "cannot run" in text
+
+
+# ── the form ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_schedule_can_be_made_and_changed(admin_client: Client) -> None:
+    assert problems(admin_client, filled()) == {}
+    row = Schedule.objects.get()
+    url = reverse("admin:django_cluster_schedule_change", args=(row.pk,))
+    assert problems(admin_client, filled(name="daily report", schedule_type=Schedule.DAILY), url) == {}
+
+    row.refresh_from_db()
+    assert (row.name, row.schedule_type) == ("daily report", Schedule.DAILY)
+
+
+def test_the_page_of_a_schedule_shows_its_rule_and_its_next_runs(admin_client: Client) -> None:
+    row = made(next_run=datetime(2030, 5, 1, 10, tzinfo=UTC))
+
+    text = page(admin_client, "schedule_change", row.pk)
+
+    assert row.describe() in text
+    assert "May 5, 2030" in text
+
+
+@pytest.mark.parametrize(
+    ("field", "changes", "words"),
+    [
+        ("func", {"func": "tests.sample.tasks.nowhere"}, "has no nowhere"),
+        ("func", {"func": "no.such.module"}, "there is no module"),
+        ("func", {"func": "tests.sample.tasks"}, "is not a function"),
+        ("hook", {"hook": "tests.sample.hooks.nowhere"}, "has no nowhere"),
+        ("args", {"args": "1"}, "missing a required argument: 'b'"),
+        ("args", {"args": "1, 2, 3"}, "too many positional arguments"),
+        ("kwargs", {"args": "", "kwargs": "a=1, b=2, c=3"}, "unexpected keyword argument 'c'"),
+        ("args", {"intended_date_kwarg": "due"}, "unexpected keyword argument 'due'"),
+        ("args", {"args": "open('/etc/passwd')"}, ""),
+        ("kwargs", {"kwargs": "q_options={'tiemout': 3}"}, "tiemout"),
+        ("kwargs", {"kwargs": "q_options=3"}, "q_options"),
+        ("cron", {"schedule_type": Schedule.CRON, "cron": "61 * * * *"}, ""),
+        ("minutes", {"schedule_type": Schedule.MINUTES}, ""),
+    ],
+)
+def test_what_could_never_run_is_refused_beside_its_field(
+    field: str, changes: dict[str, str], words: str, admin_client: Client
+) -> None:
+    found = problems(admin_client, filled(**changes))
+
+    assert list(found) == [field]
+    assert words in found[field][0]
+    assert not Schedule.objects.exists()
+
+
+def test_a_function_without_a_signature_is_taken_as_it_is(admin_client: Client) -> None:
+    assert problems(admin_client, filled(func="builtins.min")) == {}
+
+
+# ── who may schedule what ────────────────────────────────────────────────────────────────────────
+
+EDITOR = ("view_schedule", "add_schedule", "change_schedule")
+
+
+def test_without_the_permission_only_registered_tasks_are_offered(registered: None, client: Client) -> None:
+    person(client, *EDITOR)
+
+    text = page(client, "schedule_add")
+
+    assert '<option value="tests.sample.tasks.add">' in text
+    assert "tests.sample.tasks.fail" not in text
+
+
+def test_a_registered_task_can_be_scheduled_without_the_permission(registered: None, client: Client) -> None:
+    assert problems(person(client, *EDITOR), filled(kwargs="q_options={'timeout': 3}")) == {}
+    assert Schedule.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "changes"),
+    [
+        ("func", {"func": "os.system", "args": "'true'"}),
+        ("func", {"func": "tests.sample.tasks.echo"}),
+        ("hook", {"hook": "os.system"}),
+        ("kwargs", {"kwargs": "q_options={'hook': 'os.system'}"}),
+        ("kwargs", {"kwargs": "q_options={'broker': 'other'}"}),
+    ],
+)
+def test_nothing_else_can_be_smuggled_in(field: str, changes: dict[str, str], registered: None, client: Client) -> None:
+    found = problems(person(client, *EDITOR), filled(**changes))
+
+    assert field in found
+    assert not Schedule.objects.exists()
+
+
+def test_a_forbidden_function_is_not_even_imported(registered: None, client: Client) -> None:
+    problems(person(client, *EDITOR), filled(func="antigravity.geohash", hook="antigravity.geohash"))
+
+    assert "antigravity" not in sys.modules
+
+
+def test_who_may_schedule_any_function_may(registered: None, client: Client) -> None:
+    assert problems(person(client, *EDITOR, "schedule_any_function"), filled(func="tests.sample.tasks.echo")) == {}
+
+
+def test_other_arguments_for_an_unregistered_function_need_the_permission_too(registered: None, client: Client) -> None:
+    row = made(func="tests.sample.tasks.echo")
+    url = reverse("admin:django_cluster_schedule_change", args=(row.pk,))
+
+    assert person(client, *EDITOR).post(url, filled(func="tests.sample.tasks.add")).status_code == 403
+
+
+def test_a_declared_schedule_is_changed_in_the_code_only(admin_client: Client) -> None:
+    row = made(declared="tests.sample.tasks.add")
+    url = reverse("admin:django_cluster_schedule_change", args=(row.pk,))
+
+    assert "in code" in page(admin_client, "schedule_changelist")
+    assert 'name="_save"' not in page(admin_client, "schedule_change", row.pk)
+    assert admin_client.post(url, filled()).status_code == 403
+    assert admin_client.post(reverse("admin:django_cluster_schedule_delete", args=(row.pk,))).status_code == 403
+    act(admin_client, "schedule", "delete_selected", row.pk, post="yes")
+    assert Schedule.objects.filter(pk=row.pk).exists()
+
+
+# ── the preview ──────────────────────────────────────────────────────────────────────────────────
+
+
+def preview(client: Client, **changes: str) -> dict[str, Any]:
+    response = client.post(reverse("admin:django_cluster_schedule_preview"), filled(**changes))
+    assert response.status_code == 200
+    found: dict[str, Any] = response.json()
+    return found
+
+
+def test_a_form_is_previewed_in_words_and_dates(admin_client: Client) -> None:
+    found = preview(admin_client, schedule_type=Schedule.DAILY)
+
+    assert found["problem"] == ""
+    assert "12:00" in found["words"]
+    assert len(found["runs"]) == 5
+    assert not Schedule.objects.exists()
+
+
+def test_the_first_run_of_a_cron_expression_is_found_by_the_preview(admin_client: Client) -> None:
+    found = preview(admin_client, schedule_type=Schedule.CRON, cron="30 2 * * *", next_run_0="", next_run_1="")
+
+    assert len(found["runs"]) == 5
+    assert "2:30" in found["runs"][0]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"schedule_type": Schedule.CRON, "cron": "nonsense"}, {"schedule_type": "XX"}, {"repeats": "many"}]
+)
+def test_a_preview_says_what_is_wrong(changes: dict[str, str], admin_client: Client) -> None:
+    found = preview(admin_client, **changes)
+
+    assert found["problem"]
+    assert found["runs"] == []
+
+
+def test_a_preview_is_for_those_who_may_make_schedules(client: Client) -> None:
+    url = reverse("admin:django_cluster_schedule_preview")
+
+    assert person(client, "view_schedule").post(url, filled()).status_code == 403
+    assert client.get(url).status_code == 403
+
+
+# ── the acts ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_schedule_runs_now_and_is_due_as_before(admin_client: Client) -> None:
+    row = made(kwargs="q_options={'timeout': 9}")
+
+    text = act(admin_client, "schedule", "run_now", row.pk)
+
+    package = get_client().codec.loads(QueuedTask.objects.get().payload)
+    after = Schedule.objects.get()
+    assert "1 task was sent." in text
+    assert (package.header.func, package.args) == ("tests.sample.tasks.add", (1, 2))
+    assert (package.header.options.group, package.header.options.timeout) == ("nightly", 9)
+    assert (after.next_run, after.repeats, after.task) == (row.next_run, row.repeats, package.id)
+    assert LogEntry.objects.get().change_message == "Run now."
+
+
+def test_a_schedule_whose_runs_must_not_overlap_is_not_run_twice(admin_client: Client) -> None:
+    row = made(no_overlap=True, busy_since=timezone.now())
+
+    assert "Its last run is unfinished" in act(admin_client, "schedule", "run_now", row.pk)
+    assert not QueuedTask.objects.exists()
+
+
+def test_a_broken_schedule_keeps_no_other_from_running_now(admin_client: Client) -> None:
+    broken, sound = made(name="broken", args="open("), made(name="sound")
+
+    text = act(admin_client, "schedule", "run_now", broken.pk, sound.pk)
+
+    assert "The arguments 'open(' cannot be read" in text
+    assert QueuedTask.objects.count() == 1
+
+
+def test_schedules_are_switched_off_and_on_declared_ones_too(admin_client: Client) -> None:
+    row, other = made(declared="tests.sample.tasks.add"), made(name="other")
+
+    assert "1 schedule is disabled." in act(admin_client, "schedule", "disable", row.pk)
+    assert list(Schedule.objects.filter(enabled=True)) == [other]
+    assert "1 schedule is enabled." in act(admin_client, "schedule", "enable", row.pk, other.pk)
+    assert not Schedule.objects.filter(enabled=False).exists()
+
+
+@pytest.mark.parametrize(
+    ("action", "permission"),
+    [("run_now", "run_schedule"), ("enable", "enable_schedule"), ("disable", "enable_schedule")],
+)
+def test_each_act_has_a_permission_of_its_own(action: str, permission: str, client: Client) -> None:
+    row = made()
+    person(client, "view_schedule", "change_schedule")
+    assert f'value="{action}"' not in page(client, "schedule_changelist")
+    act(client, "schedule", action, row.pk)
+    assert not QueuedTask.objects.exists()
+    assert Schedule.objects.get().enabled
+
+    User.objects.all().delete()
+    person(client, "view_schedule", permission)
+    assert f'value="{action}"' in page(client, "schedule_changelist")
