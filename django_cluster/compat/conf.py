@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from django_cluster.conf import configured, load_settings
+from django_cluster.core.due import CatchUp
 from django_cluster.core.settings import Settings
 
 logger = logging.getLogger("django_cluster")
@@ -45,7 +46,7 @@ READERS: Mapping[str, Reader] = {
     "CACHE": lambda s: s.results.cache,
     "COMPRESSED": lambda s: s.signing.compress,
     "SCHEDULER": lambda s: s.schedule.enabled,
-    "CATCH_UP": lambda s: s.schedule.catch_up,
+    "CATCH_UP": lambda s: s.schedule.catch_up is CatchUp.ALL,
     "TIME_ZONE": lambda s: s.schedule.time_zone,
     "ERROR_REPORTER": lambda s: s.reporters,
     "SECRET_KEY": lambda s: s.signing.secret,

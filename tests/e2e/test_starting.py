@@ -29,6 +29,15 @@ def test_every_start_method_works(make_project: MakeProject, method: str) -> Non
     assert cluster.stop() == ExitCode.GRACEFUL
 
 
+def test_a_cluster_can_be_started_just_to_see_whether_it_comes_up(make_project: MakeProject) -> None:
+    project = make_project()
+
+    cluster = project.launch("-m", "django", "qcluster", "--run-once")
+
+    assert cluster.wait_for_exit() == ExitCode.GRACEFUL
+    assert "is running." in cluster.logs
+
+
 @pytest.mark.parametrize("method", ["forkserver", "spawn"])
 def test_nobody_survives_a_killed_sentinel_however_they_were_started(make_project: MakeProject, method: str) -> None:
     project = make_project(workers=1)

@@ -261,7 +261,18 @@ FLAGS = {
 }
 
 
-@pytest.mark.parametrize(("command", "flag"), [(command, flag) for command, flags in FLAGS.items() for flag in flags])
+AWAITED = ("qmonitor", "qinfo", "qmemory")
+"""Commands that are being built."""
+
+
+@pytest.mark.parametrize(
+    ("command", "flag"),
+    [
+        pytest.param(command, flag, marks=pytest.mark.xfail if command in AWAITED else [])
+        for command, flags in FLAGS.items()
+        for flag in flags
+    ],
+)
 def test_a_command_knows_the_flag(command: str, flag: str) -> None:
     parser: ArgumentParser = load_command_class("django_cluster", command).create_parser("manage.py", command)
 

@@ -17,7 +17,20 @@ pytestmark = pytest.mark.django_db
 
 READ: dict[str, tuple[str, ...]] = {
     "Task": (
-        *("id", "name", "func", "hook", "args", "kwargs", "result", "group", "cluster", "started", "stopped", "success"),
+        *(
+            "id",
+            "name",
+            "func",
+            "hook",
+            "args",
+            "kwargs",
+            "result",
+            "group",
+            "cluster",
+            "started",
+            "stopped",
+            "success",
+        ),
         "attempt_count",
     ),
     "Schedule": (

@@ -23,12 +23,12 @@ SIGNATURES = {
     "schedule": "func *args **kwargs",
     "result": "task_id wait=0 cached",
     "result_cached": "task_id wait=0 broker=None",
-    "result_group": "group_id failures=False wait=0 count=None cached",
-    "result_group_cached": "group_id failures=False wait=0 count=None broker=None",
+    "result_group": "group_id failures=False wait count=None cached",
+    "result_group_cached": "group_id failures=False wait count=None broker=None",
     "fetch": "task_id wait=0 cached",
     "fetch_cached": "task_id wait=0 broker=None",
-    "fetch_group": "group_id failures=True wait=0 count=None cached",
-    "fetch_group_cached": "group_id failures=True wait=0 count=None broker=None",
+    "fetch_group": "group_id failures=True wait count=None cached",
+    "fetch_group_cached": "group_id failures=True wait count=None broker=None",
     "count_group": "group_id failures=False cached",
     "count_group_cached": "group_id failures=False broker=None",
     "delete_group": "group_id tasks=False cached",
@@ -46,18 +46,22 @@ SIGNATURES = {
     "Chain": "chain=None group=None cached sync broker=None",
     "Chain.append": "self func *args **kwargs",
     "Chain.run": "self",
-    "Chain.result": "self wait=0",
-    "Chain.fetch": "self failures=True wait=0",
+    "Chain.result": "self wait",
+    "Chain.fetch": "self failures=True wait",
     "Chain.current": "self",
     "Chain.length": "self",
     "AsyncTask": "func *args **kwargs",
     "AsyncTask.run": "self",
     "AsyncTask.result": "self wait=0",
     "AsyncTask.fetch": "self wait=0",
-    "AsyncTask.result_group": "self failures=False wait=0 count=None",
-    "AsyncTask.fetch_group": "self failures=True wait=0 count=None",
+    "AsyncTask.result_group": "self failures=False wait count=None",
+    "AsyncTask.fetch_group": "self failures=True wait count=None",
 }
-"""As ``inspect`` shows them in Django-Q 1.11; a default that was read from ``Conf`` is left open."""
+"""As ``inspect`` shows them in Django-Q 1.11.
+
+Left open are defaults that were read from ``Conf``, and that of ``wait`` where a number of results is waited for: there
+0 means "without limit", which is said by other words here.
+"""
 
 
 def found(name: str) -> Callable[..., Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from dataclasses import replace
@@ -29,6 +31,7 @@ class Command(BaseCommand):
         parser.add_argument("--broker", default="", help=_("One of brokers, instead of what the settings say."))
         parser.add_argument("--workers", type=count, help=_("Number of workers, instead of the setting."))
         parser.add_argument("--no-scheduler", action="store_true", help=_("Leave the schedules to other clusters."))
+        parser.add_argument("--run-once", action="store_true", help=_("Start, and stop as soon as all is running."))
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -41,7 +44,12 @@ class Command(BaseCommand):
         show_logs(settings.log_level, self.stderr)
         # The sentinel forks: what is open here would be shared by every child.
         close_before_fork(pools=True)
-        sys.exit(Sentinel(settings).run())
+        sys.exit(Sentinel(settings, stop_at_once if options["run_once"] else lambda: None).run())
+
+
+def stop_at_once() -> None:
+    """As if somebody had asked for it: to see whether a cluster comes up at all."""
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def count(text: str) -> int:
