@@ -16,9 +16,12 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
-from django_cluster.core.settings import QueueShare, Settings
+from django_cluster.core.broker_choice import DEFAULT_NAME, SELECTORS
+from django_cluster.core.masking import MaskedMapping
+from django_cluster.core.settings import BrokerSettings, QueueShare, Settings
 from django_cluster.core.settings_parser import Review, Surroundings, review
 from django_cluster.core.shares import Share, read_shares
+from django_cluster.core.values import Unfit
 from django_cluster.errors import InvalidSettings
 
 CLUSTER_VARIABLE = "Q_CLUSTER_NAME"
@@ -63,6 +66,26 @@ def load_cluster(names: Sequence[str] = (), broker: str = "") -> Settings:
         for share, own in zip(shares, each, strict=True)
     )
     return replace(_load(None), shares=parts)
+
+
+def broker_section(name: str, queue: str | None = None) -> BrokerSettings:
+    """The broker that is meant by a name of ``brokers``, by ``default`` (the one of the settings), or by a URL.
+
+    Raises ``ValueError`` for what is none of them. ``queue``: which one there; None = that of the settings.
+    """
+    settings = load_settings(queue)
+    if name in settings.brokers:
+        return replace(settings.brokers[name], queue=settings.queue)
+    if name == DEFAULT_NAME:
+        return settings.broker
+    if ":" not in name:
+        known = ", ".join(map(repr, (*settings.brokers, DEFAULT_NAME)))
+        raise ValueError(f"There is no broker named {name!r}; known: {known}, or write a URL.")
+    try:
+        choice = SELECTORS["broker_url"].convert(name)
+    except Unfit as error:
+        raise ValueError(f"The URL {str(error) or 'cannot be read.'}") from error
+    return replace(settings.broker, kind=choice.kind, options=MaskedMapping(choice.options), alias="")
 
 
 def _through(settings: Settings, broker: str) -> Settings:

@@ -224,14 +224,25 @@ def errands_of(section: BrokerSettings, settings: Settings) -> Iterator[Callable
             database=settings.results.database,
             broker_database=broker.database,
         ).tick
-    if broker.capabilities.longest_delay < math.inf:
-        held = Mover(waiting_room(section), broker)
+    yield held_of(broker, settings.schedule.interval)
 
-        def move() -> float:
+
+def held_of(broker: Broker, interval: float) -> Callable[[], float]:
+    """Sends what this broker could not delay for so long. One that can is given at first what another has left."""
+    held = Mover(waiting_room(broker.settings), broker)
+    unlimited = broker.capabilities.longest_delay == math.inf
+    looked = False
+
+    def move() -> float:
+        nonlocal looked
+        if unlimited and not looked:
+            held.run()
+        elif not unlimited:
             held.move_due()
-            return settings.schedule.interval
+        looked = True
+        return math.inf if unlimited else interval
 
-        yield move
+    return move
 
 
 MAINS: dict[Role, Callable[[Seat, Settings, Scoreboard, Orders], Any]] = {
