@@ -138,6 +138,16 @@ class Broker(ABC):
     def enqueue(self, messages: Sequence[Message]) -> None:
         """Keep the messages: all of them, or none and raise."""
 
+    def enqueue_once(self, messages: Sequence[Message], names: Sequence[str]) -> None:
+        """Keep each message, unless one of its name was kept before and the name was not forgotten since.
+
+        For a sender that may die before it has noted that it sent. A broker that cannot remember keeps it again.
+        """
+        self.enqueue(messages)
+
+    def forget_once(self, names: Sequence[str]) -> None:  # noqa: B027  who remembers nothing has nothing to forget
+        """The messages of these names will never be sent again."""
+
     @abstractmethod
     def lease(self, limit: int, wait: float = 0.0) -> Sequence[Delivery]:
         """Lend up to ``limit`` messages for ``settings.lease`` seconds, counting an attempt for each.

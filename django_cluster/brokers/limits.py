@@ -11,11 +11,14 @@ import hashlib
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from django_cluster.brokers.base import Broker, Message
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.core.values import LONGEST_NAME
 from django_cluster.errors import NotSupported, PayloadTooLarge
+
+Item = TypeVar("Item")
 
 
 class Postbox:
@@ -30,6 +33,15 @@ class Postbox:
         """Raises ``NotSupported`` or ``PayloadTooLarge``, so that nothing is sent where something cannot be."""
         if self._limited:
             check(messages, self.broker)
+
+    def put_once(self, messages: Sequence[Message], names: Sequence[str]) -> None:
+        """As ``put``; those whose names are remembered are passed over, by a broker that can remember."""
+        if self._limited:
+            self.put(messages)
+            return
+        size = self.broker.capabilities.bulk
+        for some, theirs in zip(chunks(messages, size), chunks(names, size), strict=True):
+            self.broker.enqueue_once(some, theirs)
 
     def put(self, messages: Sequence[Message]) -> None:
         """In as few round trips as the broker allows; up to ``capabilities.bulk`` messages all or none."""
@@ -46,9 +58,9 @@ class Postbox:
             self._room.enqueue(messages)
 
 
-def chunks(messages: Sequence[Message], size: int) -> Iterable[Sequence[Message]]:
-    """``messages`` in pieces of at most ``size``."""
-    return (messages[start : start + size] for start in range(0, len(messages), size))
+def chunks(items: Sequence[Item], size: int) -> Iterable[Sequence[Item]]:
+    """``items`` in pieces of at most ``size``."""
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def check(messages: Sequence[Message], broker: Broker) -> None:

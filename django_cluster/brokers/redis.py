@@ -21,6 +21,9 @@ from django_cluster.core.settings import BrokerSettings
 CHUNK_MESSAGES, CHUNK_CHARACTERS = 1000, 4_000_000
 """What one call of a script carries at most; Lua's stack is limited, and so is the patience of other clients."""
 
+REMEMBERED = 7 * 24 * 3600
+"""Seconds for which the name of a message is kept that was to be taken once, unless it is forgotten before."""
+
 ENTRY_HEAD = re.compile(rb"(-?[0-9]{1,9}):([0-9]{1,9}):")
 
 
@@ -60,6 +63,15 @@ class RedisBroker(Broker):
             for call in calls:
                 pipeline.evalsha(scripts.ENQUEUE.sha, 1, self._base, *call)
             pipeline.execute()
+
+    def enqueue_once(self, messages: Sequence[Message], names: Sequence[str]) -> None:
+        # Not together: what is left over after an error is sent again, and what was taken is not taken twice.
+        for call in once_calls(messages, names):
+            self._run(scripts.ENQUEUE_ONCE, REMEMBERED, *call)
+
+    def forget_once(self, names: Sequence[str]) -> None:
+        for portion in _portions(names):
+            self._run(scripts.FORGET_ONCE, *portion)
 
     def lease(self, limit: int, wait: float = 0.0) -> Sequence[Delivery]:
         deadline = time.monotonic() + wait
@@ -192,6 +204,22 @@ def enqueue_calls(messages: Sequence[Message]) -> Iterator[list[str]]:
         call += [entry] if due is None else [str(math.ceil(due * 1000)), entry]
         sizes[head] += len(entry)
     yield from groups.values()
+
+
+def once_calls(messages: Sequence[Message], names: Sequence[str]) -> Iterator[list[str]]:
+    """The arguments of ``ENQUEUE_ONCE`` for these messages, in portions."""
+    moment, call, size = time.time(), list[str](), 0
+    for message, name in zip(messages, names, strict=True):
+        entry = f"{message.priority}:0:{message.payload}"
+        if call and (len(call) >= 4 * CHUNK_MESSAGES or size + len(entry) > CHUNK_CHARACTERS):
+            yield call
+            call, size = [], 0
+        late = message.not_before is not None and message.not_before > moment
+        due = str(math.ceil((message.not_before or 0) * 1000)) if late else ""
+        call += [name, str(message.priority), due, entry]
+        size += len(entry)
+    if call:
+        yield call
 
 
 def _portions(receipts: Sequence[str]) -> Iterator[Sequence[str]]:

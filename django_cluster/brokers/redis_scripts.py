@@ -9,6 +9,7 @@ The keys of a queue share one hash slot. An *entry* is ``<priority>:<attempts>:<
     {queue}:leased             HASH   receipt → entry
     {queue}:bell               LIST   one element while something is ready and nobody was told
     {queue}:number             STRING tells equal delayed entries apart
+    {queue}:once:<name>        STRING a message of this name was taken; a sender may come again with it
 
 Moments are milliseconds of the server's clock. A script that may meet a full server begins with the writes
 that a full server refuses: either it fails before it has changed anything, or it runs to its end.
@@ -84,6 +85,21 @@ else
   end
 end
 ring()
+""")
+
+ENQUEUE_ONCE = Script("""
+-- ARGV: seconds for which names are remembered, then for each message: name, priority, moment ('' = now), entry
+for i = 2, #ARGV, 4 do
+  if redis.call('SET', base .. ':once:' .. ARGV[i], 1, 'NX', 'EX', ARGV[1]) then
+    if ARGV[i + 2] == '' then push('RPUSH', ARGV[i + 1], ARGV[i + 3]) else delay(ARGV[i + 3], ARGV[i + 2]) end
+  end
+end
+ring()
+""")
+
+FORGET_ONCE = Script("""
+-- ARGV: names
+for i = 1, #ARGV do redis.call('UNLINK', base .. ':once:' .. ARGV[i]) end
 """)
 
 LEASE = Script("""

@@ -216,11 +216,13 @@ def errands_of(section: BrokerSettings, settings: Settings) -> Iterator[Callable
     """What a scheduler does for one queue; each returns the seconds until it is to be done again."""
     broker = open_broker(section)
     if settings.schedule.enabled:
+        router = Router(Codec(settings.signing), broker, settings.brokers)
         yield Scheduler(
             settings.schedule,
             queue=section.queue,
             site=section.queue == settings.name,
-            send=Router(Codec(settings.signing), broker, settings.brokers).send,
+            send=router.send_once,
+            sent=router.forget,
             database=settings.results.database,
             broker_database=broker.database,
         ).tick

@@ -47,9 +47,12 @@ _REFUSED = (ValueError, TypeError, KeyError, ArithmeticError, OSError, Recursion
 
 def args_to_text(args: Sequence[object]) -> str:
     """``(1, "x")`` → ``1, 'x'``."""
-    text = ", ".join(_written(list(args)))
+    pieces = _written(list(args))
+    text = ", ".join(pieces)
     # A tuple as the only argument would be read back as several arguments.
-    return f"{text}," if len(args) == 1 and isinstance(args[0], tuple) else text
+    text = f"{text}," if len(args) == 1 and isinstance(args[0], tuple) else text
+    _prove(pieces, lambda: args_from_text(text))
+    return text
 
 
 def args_from_text(text: str | None) -> tuple[Any, ...]:
@@ -63,9 +66,13 @@ def kwargs_to_text(kwargs: Mapping[str, object]) -> str:
     """``{"x": 2}`` → ``x=2``; as a dict where a name could not stand before the sign."""
     texts = _written(list(kwargs.values()))
     # Only plain letters: Python reads other letters of a name in their normal form, as another name perhaps.
-    if all(name.isascii() and name.isidentifier() and not iskeyword(name) for name in kwargs):
-        return ", ".join(f"{name}={text}" for name, text in zip(kwargs, texts, strict=True))
-    return f"{{{', '.join(f'{name!r}: {text}' for name, text in zip(kwargs, texts, strict=True))}}}"
+    plain = all(name.isascii() and name.isidentifier() and not iskeyword(name) for name in kwargs)
+    if plain:
+        text = ", ".join(f"{name}={text}" for name, text in zip(kwargs, texts, strict=True))
+    else:
+        text = f"{{{', '.join(f'{name!r}: {text}' for name, text in zip(kwargs, texts, strict=True))}}}"
+    _prove(texts, lambda: kwargs_from_text(text).values())
+    return text
 
 
 def kwargs_from_text(text: str | None) -> dict[str, Any]:
@@ -159,11 +166,25 @@ def _written(values: Iterable[object]) -> list[str]:
         raise NotSerializable(f"An argument cannot be kept as text: {error}") from error
 
 
+def _prove(pieces: Sequence[str], read: Callable[[], Iterable[object]]) -> None:
+    """What is kept is read once at once: what would not come back as it was is refused here, not when it is due."""
+    try:
+        again = _written(read())
+    except ValueError as error:
+        raise NotSerializable(f"The arguments cannot be kept as text: {error}") from error
+    if again != list(pieces):
+        raise NotSerializable("The arguments cannot be kept as text: they would come back as others.")
+
+
 def _text(value: object) -> str:
     """The text of a value of exactly one of the known types: a subclass would come back as another thing."""
     kind = type(value)
     if kind in _WRITERS:
         return _WRITERS[kind](value)
+    if callable(value):
+        raise NotSerializable(
+            f"{reprlib.repr(value)} cannot be kept as text in a schedule: give its dotted path, and look it up there."
+        )
     raise NotSerializable(
         f"{reprlib.repr(value)} of type {kind.__module__}.{kind.__qualname__} cannot be kept as text in a schedule: "
         "give what finds it instead, such as its primary key."

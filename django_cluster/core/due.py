@@ -79,13 +79,13 @@ def look(
     rule = rule.through(next_run, tz)
     if window.start is not None and next_run < window.start:
         return Look(None, first_run(rule, window.start, tz, window))
-    if window.clip(next_run) is None:
-        return Look(None, None)
     if busy:
         return Look(None, window.clip(rule.next_after(now, tz)))
     if catch_up is CatchUp.SKIP and next_run < now - LATE:
         following = rule.next_after(now - LATE, tz)
         if following is not None:
-            return Look(None, window.clip(following))
+            next_run = following
+    if next_run > now or window.clip(next_run) is None:
+        return Look(None, window.clip(next_run))
     since = now if catch_up is CatchUp.ONCE else next_run
     return Look(next_run, window.clip(rule.next_after(since, tz)))

@@ -16,7 +16,7 @@ A row that cannot be fired says why in ``last_error``, is logged once, and is lo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -27,6 +27,7 @@ from django_cluster.core.messages import TaskPackage
 from django_cluster.core.settings import ScheduleSettings
 from django_cluster.errors import BrokerUnavailable, ClusterError
 from django_cluster.lifecycle.claims import Claims
+from django_cluster.lifecycle.declared_rows import DeclaredRows
 from django_cluster.lifecycle.firing import Firing, plan
 from django_cluster.models.schedule import Schedule
 
@@ -77,13 +78,18 @@ class Timetable:
         self._sent = sent
         self._claims = Claims(database or router.db_for_write(Schedule))
         self._exact = broker_database == self._claims.alias
-        self.declared: Collection[str] = ()
-        """The keys of the declared schedules that this program knows."""
+        self._declared = DeclaredRows(self._claims.alias, self._zone)
 
     def fire_due(self, now: datetime) -> Pass:
-        """Fire what is due. After ``BrokerUnavailable`` or an error of the database, a later look does the rest."""
+        """Keep the declared schedules, and fire what is due.
+
+        After ``BrokerUnavailable`` or an error of the database, a later look does the rest.
+        """
+        self._declared.keep(now)
         soon = now + timedelta(seconds=self._settings.interval)
-        coming = self._claims.rows().coming(self._queue, site=self._site, now=now, until=soon, declared=self.declared)
+        coming = self._claims.rows().coming(
+            self._queue, site=self._site, now=now, until=soon, declared=self._declared.keys
+        )
         rows = list(coming[:BATCH])
         due = [row for row in rows if row.next_run is not None and row.next_run <= now]
         planned = [firing for row in due if (firing := self._planned(row, now)) is not None]

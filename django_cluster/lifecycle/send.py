@@ -66,6 +66,14 @@ class Sender:
     def put(self, messages: Sequence[Message]) -> None:
         self._postbox.put(messages)
 
+    def put_once(self, messages: Sequence[Message], packages: Sequence[TaskPackage]) -> None:
+        """Those that were packed from these packages; a package that was taken before is not taken again."""
+        self._postbox.put_once(messages, [package.id for package in packages])
+
+    def forget(self, packages: Sequence[TaskPackage]) -> None:
+        """They will never be sent again."""
+        self.broker.forget_once([package.id for package in packages])
+
 
 class Router:
     """Sends each package to the queue and the broker that it names, by default to those of the cluster."""
@@ -86,12 +94,29 @@ class Router:
 
     def send(self, packages: Sequence[TaskPackage]) -> None:
         """As ``Sender.send``; the packages of one queue stay together and in their order."""
-        by_place: dict[tuple[str, str], list[TaskPackage]] = {}
+        for sender, messages, _ in self._packed(packages):
+            sender.put(messages)
+
+    def send_once(self, packages: Sequence[TaskPackage]) -> None:
+        """As ``send``; what was sent before, and not forgotten, is not sent again, if the broker can remember."""
+        for sender, messages, group in self._packed(packages):
+            sender.put_once(messages, group)
+
+    def forget(self, packages: Sequence[TaskPackage]) -> None:
+        """What was sent will never be sent again."""
+        for sender, group in self._by_place(packages):
+            sender.forget(group)
+
+    def _packed(self, packages: Sequence[TaskPackage]) -> list[tuple[Sender, Sequence[Message], list[TaskPackage]]]:
+        """All of them, before anything is sent: one that cannot be packed keeps the others back."""
+        return [(sender, sender.pack(group), group) for sender, group in self._by_place(packages)]
+
+    def _by_place(self, packages: Sequence[TaskPackage]) -> list[tuple[Sender, list[TaskPackage]]]:
+        found: dict[tuple[str, str], list[TaskPackage]] = {}
         for package in packages:
             options = package.header.options
-            by_place.setdefault((options.broker or "", options.cluster or self._broker.queue), []).append(package)
-        for (alias, queue), group in by_place.items():
-            self._sender_of(alias, queue).send(group)
+            found.setdefault((options.broker or "", options.cluster or self._broker.queue), []).append(package)
+        return [(self._sender_of(alias, queue), group) for (alias, queue), group in found.items()]
 
     def forward(self, parcels: Sequence[Parcel]) -> None:
         """The same for what has been signed already."""

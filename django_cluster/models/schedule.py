@@ -186,6 +186,10 @@ class Schedule(Timing, models.Model):
         schedule._loaded = schedule._timing()
         return schedule
 
+    def refresh_from_db(self, *args: Any, **kwargs: Any) -> None:
+        super().refresh_from_db(*args, **kwargs)
+        self._loaded = self._timing()
+
     def clean(self) -> None:
         """Refuse, field by field, what could never be fired. Whether the function exists, only a cluster knows."""
         problems: dict[str, str] = {}

@@ -43,7 +43,16 @@ def test_catching_up_once_fires_once_and_goes_on_in_the_future(missed: datetime,
 
 @pytest.mark.parametrize("missed", [LONG_AGO, NINE])
 def test_skipping_leaves_missed_runs_out(missed: datetime) -> None:
-    assert look(rule("H", missed), missed, NOW, UTC, catch_up=CatchUp.SKIP) == Look(None, NINE + 3 * HOUR)
+    at_five_past = NINE + 3 * HOUR + timedelta(minutes=5)
+
+    assert look(rule("H", missed), missed, at_five_past, UTC, catch_up=CatchUp.SKIP) == Look(None, NINE + 4 * HOUR)
+
+
+@pytest.mark.parametrize("missed", [LONG_AGO, NINE])
+def test_skipping_fires_the_one_of_many_missed_runs_that_is_just_due(missed: datetime) -> None:
+    found = look(rule("H", missed), missed, NOW, UTC, catch_up=CatchUp.SKIP)
+
+    assert found == Look(NINE + 3 * HOUR, NINE + 4 * HOUR)
 
 
 def test_skipping_fires_what_is_only_a_little_late() -> None:

@@ -1,0 +1,105 @@
+"""Tasks and schedules that stand in the code, beside the functions that they are about.
+
+Each decorator returns the function unchanged. A schedule that is declared here gets its row when a cluster starts, is
+changed when its declaration is, and is deleted a few minutes after the last cluster that knew it has gone. Put such
+functions into the ``tasks`` module of an installed app, or into one that it imports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta, tzinfo
+from typing import Any, TypeVar
+
+from django.core.exceptions import ValidationError
+
+from django_cluster.core.dotted import defined_at, dotted_path
+from django_cluster.core.due import CatchUp
+from django_cluster.lifecycle.declared import declare, register_task, registered_tasks
+from django_cluster.lifecycle.new_schedule import check, texts_of
+from django_cluster.models.schedule import Schedule
+
+__all__ = ["cron_task", "registered_tasks", "schedule", "task"]
+
+Func = TypeVar("Func", bound=Callable[..., Any])
+
+
+def task(func: Func) -> Func:
+    """Mark a function as a task: people who may not schedule just anything may schedule this."""
+    register_task(func)
+    return func
+
+
+def schedule(
+    *,
+    schedule_type: str,
+    minutes: int | None = None,
+    cron: str | None = None,
+    next_run: datetime | None = None,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    cluster: str | None = None,
+    hook: Callable[..., Any] | str | None = None,
+    intended_date_kwarg: str | None = None,
+    repeats: int = -1,
+    time_zone: str | tzinfo | None = None,
+    catch_up: CatchUp | str | None = None,
+    no_overlap: bool = False,
+    starts_at: datetime | None = None,
+    ends_at: datetime | None = None,
+    q_options: Mapping[str, Any] | None = None,
+) -> Callable[[Func], Func]:
+    """Declare a schedule for a function, with the words of ``django_cluster.tasks.schedule``.
+
+    ``next_run`` is the moment from which its runs are counted; it may lie in the past, and is then not made up for.
+    Without it, the first run is due at once. A function may be declared several times under different names.
+
+    Raises ``ValueError`` for what could never be fired, ``UnknownFunction`` for a function that has no path.
+    """
+    columns = {
+        "schedule_type": schedule_type,
+        "minutes": minutes,
+        "cron": cron,
+        "next_run": next_run,
+        "cluster": cluster,
+        "hook": dotted_path(hook) if hook else None,
+        "intended_date_kwarg": intended_date_kwarg,
+        "repeats": repeats,
+        "time_zone": str(time_zone) if time_zone else None,
+        "catch_up": str(CatchUp(catch_up)) if catch_up else None,
+        "no_overlap": no_overlap,
+        "starts_at": starts_at,
+        "ends_at": ends_at,
+    }
+    _, texts = texts_of(tuple(args), {**(kwargs or {}), "q_options": q_options})
+    columns |= texts
+
+    def declared(func: Func) -> Func:
+        _check(Schedule(func=defined_at(func), **columns), q_options)
+        declare(func, columns, name)
+        return func
+
+    return declared
+
+
+def cron_task(cron: str | None = None, *, every: timedelta | None = None, **more: Any) -> Callable[[Func], Func]:
+    """``@cron_task("0 5 * * *")``, or ``@cron_task(every=timedelta(minutes=15))``; ``more`` as for ``schedule``.
+
+    ``every`` is a whole number of minutes. Raises ``ValueError`` unless exactly one of the two is given.
+    """
+    if (cron is None) == (every is None):
+        raise ValueError("A cron_task has either an expression, such as '0 5 * * *', or every=timedelta(...).")
+    if every is None:
+        return schedule(schedule_type=Schedule.CRON, cron=cron, **more)
+    minutes, rest = divmod(every, timedelta(minutes=1))
+    if rest or minutes < 1:
+        raise ValueError(f"every is a whole number of minutes, not {every}.")
+    return schedule(schedule_type=Schedule.MINUTES, minutes=minutes, **more)
+
+
+def _check(row: Schedule, options: Mapping[str, Any] | None) -> None:
+    try:
+        check(row, options)
+    except ValidationError as error:
+        raise ValueError(f"The schedule of {row.func}: {' '.join(error.messages)}") from None

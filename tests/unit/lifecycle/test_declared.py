@@ -1,0 +1,292 @@
+"""Schedules that stand in the code have rows that follow the code, whatever versions of it are running."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from django_cluster.core.messages import TaskPackage
+from django_cluster.core.settings import ScheduleSettings
+from django_cluster.decorators import cron_task, registered_tasks, schedule, task
+from django_cluster.errors import NotSerializable, UnknownFunction
+from django_cluster.lifecycle import declared
+from django_cluster.lifecycle.declared_rows import FORGOTTEN, SIGN_OF_LIFE, DeclaredRows
+from django_cluster.lifecycle.new_schedule import build_schedule
+from django_cluster.lifecycle.schedules import Timetable
+from django_cluster.models.schedule import Schedule
+from tests.sample import tasks
+
+NOW = datetime(2026, 11, 20, 12, 0, 30, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+AMSTERDAM = ZoneInfo("Europe/Amsterdam")
+ADD = "tests.sample.tasks.add"
+
+
+@pytest.fixture(autouse=True)
+def no_declarations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test begins with a program that declares nothing."""
+    declared.discover()
+    monkeypatch.setattr(declared, "_tasks", set())
+    monkeypatch.setattr(declared, "_declarations", {})
+
+
+@pytest.fixture
+def forget(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Become a program whose code says nothing of what was declared before."""
+    return lambda: monkeypatch.setattr(declared, "_declarations", {})
+
+
+def start(now: datetime = NOW) -> DeclaredRows:
+    rows = DeclaredRows("default", AMSTERDAM)
+    rows.keep(now)
+    return rows
+
+
+def timetable(outbox: list[TaskPackage]) -> Timetable:
+    section = ScheduleSettings(time_zone="Europe/Amsterdam")
+    return Timetable(section, queue="tests", site=True, send=outbox.extend, broker_database="default")
+
+
+# ── the decorators ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_decorated_function_is_still_itself() -> None:
+    assert task(tasks.add) is tasks.add
+    assert cron_task("0 5 * * *")(tasks.add) is tasks.add
+    assert schedule(schedule_type="D", name="daily")(tasks.add) is tasks.add
+
+
+def test_decorated_functions_are_registered_tasks() -> None:
+    task(tasks.echo)
+    cron_task("0 5 * * *")(tasks.add)
+    cron_task(every=HOUR, name="again")(tasks.add)
+
+    assert registered_tasks() == [ADD, "tests.sample.tasks.echo"]
+
+
+@pytest.mark.parametrize(
+    ("decorate", "words"),
+    [
+        (lambda: cron_task(), "either an expression"),
+        (lambda: cron_task("0 5 * * *", every=HOUR), "either an expression"),
+        (lambda: cron_task(every=timedelta(seconds=90)), "whole number of minutes"),
+        (lambda: cron_task(every=timedelta(0)), "whole number of minutes"),
+        (lambda: cron_task("* * * * * *")(tasks.add), "five are needed"),
+        (lambda: schedule(schedule_type="I")(tasks.add), "needs a number of minutes"),
+        (lambda: schedule(schedule_type="D", time_zone="Mars/Olympus")(tasks.add), "is not a time zone"),
+        (lambda: schedule(schedule_type="D", catch_up="sometimes")(tasks.add), "sometimes"),
+        (lambda: schedule(schedule_type="D", starts_at=NOW, ends_at=NOW - HOUR)(tasks.add), "lies before the start"),
+        (lambda: schedule(schedule_type="D", name="x" * 300)(tasks.add), "at most 256 characters"),
+    ],
+)
+def test_a_declaration_that_could_never_be_fired_is_refused_where_it_stands(
+    decorate: Callable[[], Any], words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        decorate()
+    assert declared.declarations() == []
+
+
+def test_arguments_that_cannot_be_kept_are_refused_where_they_stand() -> None:
+    with pytest.raises(NotSerializable):
+        schedule(schedule_type="D", args=(object(),))
+    with pytest.raises(UnknownFunction, match="lambda"):
+        cron_task("0 5 * * *")(lambda: None)
+
+
+# ── the rows ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.django_db
+def test_a_declaration_gets_its_row_when_a_cluster_starts() -> None:
+    cron_task("30 2 * * *", name="nightly", args=(1, 2), kwargs={"x": 3}, catch_up="skip", q_options={"timeout": 9})(
+        tasks.add
+    )
+
+    start()
+
+    row = Schedule.objects.get()
+    assert (row.declared, row.is_declared, row.name) == (f"{ADD}:nightly", True, "nightly")
+    assert (row.func, row.schedule_type, row.cron, row.catch_up) == (ADD, "C", "30 2 * * *", "skip")
+    assert (row.args, row.kwargs) == ("1, 2", "x=3, q_options={'timeout': 9}")
+    assert row.next_run == datetime(2026, 11, 21, 2, 30, tzinfo=AMSTERDAM)
+
+
+@pytest.mark.django_db
+def test_two_clusters_and_two_starts_make_one_row() -> None:
+    cron_task(every=HOUR)(tasks.add)
+
+    for _ in range(3):
+        start()
+
+    assert Schedule.objects.count() == 1
+
+
+@pytest.mark.django_db
+def test_a_row_that_another_cluster_makes_at_the_same_moment_is_enough() -> None:
+    cron_task(every=HOUR)(tasks.add)
+    (declaration,) = declared.declarations()
+    first, second = DeclaredRows("default", None), DeclaredRows("default", None)
+
+    first._insert(declaration, NOW)
+    second._insert(declaration, NOW)
+
+    assert Schedule.objects.count() == 1
+
+
+@pytest.mark.django_db
+def test_runs_are_counted_from_the_moment_that_is_declared_and_missed_ones_are_not_made_up_for() -> None:
+    schedule(schedule_type="M", next_run=datetime(2020, 1, 31, 8, tzinfo=AMSTERDAM))(tasks.add)
+
+    start()
+
+    row = Schedule.objects.get()
+    assert row.next_run == datetime(2026, 11, 30, 8, tzinfo=AMSTERDAM)
+    assert row.upcoming(2)[1] == datetime(2026, 12, 31, 8, tzinfo=AMSTERDAM)
+
+
+@pytest.mark.django_db
+def test_what_is_to_run_once_runs_once_however_often_clusters_start() -> None:
+    schedule(schedule_type="O", next_run=NOW - HOUR)(tasks.nothing)
+    outbox: list[TaskPackage] = []
+
+    for hours in range(3):
+        timetable(outbox).fire_due(NOW + hours * HOUR)
+
+    assert len(outbox) == 1
+    assert Schedule.objects.get().repeats == 0
+
+
+@pytest.mark.django_db
+def test_a_changed_declaration_changes_its_row_and_an_unchanged_one_does_not() -> None:
+    cron_task("0 5 * * *")(tasks.add)
+    start()
+    Schedule.objects.update(enabled=False, runs=7)
+    before = Schedule.objects.get()
+    start(NOW + timedelta(seconds=1))
+    unchanged = Schedule.objects.get()
+    assert (unchanged.next_run, unchanged.anchor) == (before.next_run, before.anchor)
+
+    cron_task("0 6 * * *", hook="tests.sample.hooks.note")(tasks.add)
+    start(NOW + timedelta(seconds=2))
+
+    after = Schedule.objects.get()
+    assert (after.cron, after.hook) == ("0 6 * * *", "tests.sample.hooks.note")
+    assert after.next_run == datetime(2026, 11, 21, 6, tzinfo=AMSTERDAM)
+    assert (after.enabled, after.runs) == (False, 7)
+
+
+@pytest.mark.django_db
+def test_a_schedule_in_progress_goes_on_through_a_restart() -> None:
+    cron_task(every=HOUR, catch_up="all")(tasks.nothing)
+    outbox: list[TaskPackage] = []
+    first = timetable(outbox)
+    first.fire_due(NOW)
+    for minutes in (60, 61):
+        first.fire_due(NOW + timedelta(minutes=minutes))
+
+    second = timetable(outbox)
+    for _ in range(4):
+        second.fire_due(NOW + 3 * HOUR + timedelta(minutes=1))
+
+    assert len(outbox) == 4
+    assert len({package.id for package in outbox}) == 4
+
+
+@pytest.mark.django_db
+def test_what_is_declared_no_more_is_not_fired_and_its_row_is_deleted_in_the_end(forget: Callable[[], None]) -> None:
+    cron_task(every=HOUR)(tasks.nothing)
+    start()
+    forget()
+    outbox: list[TaskPackage] = []
+
+    newer = timetable(outbox)
+    newer.fire_due(NOW + timedelta(seconds=1))
+    assert Schedule.objects.count() == 1
+    newer.fire_due(NOW + FORGOTTEN + timedelta(seconds=5))
+
+    assert outbox == []
+    assert not Schedule.objects.exists()
+
+
+@pytest.mark.django_db
+def test_an_older_cluster_neither_deletes_nor_fires_what_a_newer_one_declares(forget: Callable[[], None]) -> None:
+    cron_task(every=HOUR)(tasks.nothing)
+    newer = start()
+    forget()
+    outbox: list[TaskPackage] = []
+    older = timetable(outbox)
+
+    for minutes in range(30):
+        now = NOW + minutes * SIGN_OF_LIFE
+        newer.keep(now)
+        older.fire_due(now)
+
+    assert Schedule.objects.count() == 1
+    assert outbox == []
+
+
+@pytest.mark.django_db
+def test_a_module_that_cannot_be_imported_costs_no_row(
+    forget: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cron_task(every=HOUR)(tasks.nothing)
+    start()
+    forget()
+    broken = DeclaredRows("default", None)
+    monkeypatch.setattr(broken, "_complete", False)
+
+    broken.keep(NOW)
+    broken.keep(NOW + 2 * FORGOTTEN)
+
+    assert Schedule.objects.count() == 1
+
+
+@pytest.mark.django_db
+def test_schedules_of_people_are_left_alone(forget: Callable[[], None]) -> None:
+    mine = build_schedule(tasks.add, next_run=NOW + timedelta(days=1))
+    cron_task(every=HOUR)(tasks.nothing)
+
+    start()
+    forget()
+    rows = start()
+    rows.keep(NOW + 2 * FORGOTTEN)
+
+    assert [row.pk for row in Schedule.objects.all()] == [mine.pk]
+    assert not mine.is_declared
+
+
+@pytest.mark.django_db
+def test_a_program_without_declarations_asks_once_and_never_again(django_assert_num_queries: Any) -> None:
+    rows = DeclaredRows("default", None)
+
+    with django_assert_num_queries(1):
+        rows.keep(NOW)
+        rows.keep(NOW + 10 * SIGN_OF_LIFE)
+
+
+def test_the_tasks_of_installed_apps_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    imported: list[str] = []
+    monkeypatch.setattr(declared, "import_module", imported.append)
+    declared.discover.cache_clear()
+
+    assert declared.discover()
+    assert imported == ["tests.sample.tasks"]
+
+
+def test_a_broken_module_is_logged_and_hides_no_other(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(name: str) -> None:
+        raise RuntimeError("cannot be imported today")
+
+    monkeypatch.setattr(declared, "import_module", fail)
+    declared.discover.cache_clear()
+
+    assert not declared.discover()
+    assert "tests.sample.tasks cannot be imported" in caplog.text
+    declared.discover.cache_clear()
