@@ -1,0 +1,119 @@
+"""The examples of docs/how-to/schedules.md do what the page says."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from importlib import import_module, reload
+
+import pytest
+
+from django_cluster.core.messages import TaskPackage
+from django_cluster.core.settings import ScheduleSettings
+from django_cluster.lifecycle import declared
+from django_cluster.lifecycle.schedules import Timetable
+from tests.sample.tasks import nothing as archive
+from tests.sample.tasks import nothing as send_report
+
+pytestmark = pytest.mark.django_db
+
+TOMORROW = datetime.now(UTC) + timedelta(days=1)
+
+
+class Cluster:
+    """The schedules of one, without its processes."""
+
+    def __init__(self) -> None:
+        self.sent: list[TaskPackage] = []
+        section = ScheduleSettings(time_zone="Europe/Amsterdam")
+        self.timetable = Timetable(section, queue="tests", site=True, send=self.sent.extend)
+
+    def look(self, now: datetime) -> list[TaskPackage]:
+        self.sent.clear()
+        while self.timetable.fire_due(now).fired:
+            pass
+        return self.sent
+
+
+@pytest.fixture
+def examples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that declares what the page declares, and nothing else."""
+    declared.discover()
+    monkeypatch.setattr(declared, "_tasks", set())
+    monkeypatch.setattr(declared, "_declarations", {})
+    reload(import_module("tests.docs.scheduled_tasks"))
+
+
+def test_a_schedule_that_is_made_by_code_runs_at_its_time() -> None:
+    # schedule begins
+    from django_cluster.models import Schedule
+    from django_cluster.tasks import schedule
+
+    schedule(
+        "shop.tasks.send_report",
+        "daily",
+        recipients=["a@example.org"],
+        name="daily report",
+        schedule_type=Schedule.DAILY,
+        next_run=TOMORROW,
+        q_options={"timeout": 120, "max_attempts": 3},
+    )
+    # schedule ends
+
+    cluster = Cluster()
+    assert cluster.look(TOMORROW - timedelta(seconds=1)) == []
+    (package,) = cluster.look(TOMORROW)
+    assert (package.header.func, package.args) == ("shop.tasks.send_report", ("daily",))
+    assert dict(package.kwargs) == {"recipients": ["a@example.org"]}
+    assert package.header.options.timeout == 120
+
+
+def test_a_schedule_chooses_for_itself() -> None:
+    from django_cluster.models import Schedule
+    from django_cluster.tasks import schedule
+
+    # choices begin
+    schedule(
+        archive,
+        schedule_type=Schedule.CRON,
+        cron="30 2 * * *",
+        q_options={
+            "time_zone": "America/New_York",
+            "catch_up": "skip",
+            "no_overlap": True,
+            "ends_at": TOMORROW + timedelta(days=365),
+            "timeout": 3600,
+        },
+    )
+    # choices end
+
+    row = Schedule.objects.get()
+    assert row.describe() == "at 02:30, every day (America/New_York)"
+    assert (row.catch_up, row.no_overlap, row.kwargs) == ("skip", True, "q_options={'timeout': 3600}")
+    assert len(row.upcoming(400)) in {365, 366, 367}
+    assert send_report is archive
+
+
+@pytest.mark.usefixtures("examples")
+def test_declared_schedules_have_their_rows_when_a_cluster_runs() -> None:
+    from django_cluster.models import Schedule
+
+    cluster = Cluster()
+    now = datetime(2026, 11, 20, 3, tzinfo=UTC)
+
+    first = cluster.look(now)
+
+    assert sorted(package.header.func.rpartition(".")[2] for package in first) == ["fetch_prices", "send_invoices"]
+    words = {row.name: row.describe() for row in Schedule.objects.all()}
+    assert words["tests.docs.scheduled_tasks.report"] == "at 05:00, on Monday to Friday (Europe/Amsterdam)"
+    assert words["invoices"].startswith("every month on day 31 at 08:00")
+    (report,) = cluster.look(datetime(2026, 11, 20, 4, tzinfo=UTC))
+    assert report.header.func.endswith(".report")
+
+
+@pytest.mark.usefixtures("examples")
+def test_marked_functions_may_be_chosen() -> None:
+    from django_cluster.decorators import registered_tasks
+
+    assert [path.rpartition(".")[2] for path in registered_tasks()] == [
+        *("fetch_prices", "greet", "report", "send_invoices")
+    ]
