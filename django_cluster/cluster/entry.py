@@ -7,17 +7,14 @@ imported when all apps are known.
 from __future__ import annotations
 
 import gc
-from contextlib import suppress
 from multiprocessing.connection import Connection
 
 import django
 from django.apps import apps
-from django.core.exceptions import ImproperlyConfigured
 
 from django_cluster.cluster.logs import show_logs
 from django_cluster.cluster.seat import Seat
 from django_cluster.core.settings import Settings
-from django_cluster.errors import NotAvailableYet
 
 
 def enter(seat: Seat, settings: Settings, pipe: Connection, foreign: tuple[int, ...]) -> None:
@@ -32,14 +29,12 @@ def enter(seat: Seat, settings: Settings, pipe: Connection, foreign: tuple[int, 
 
 
 def preload(settings: Settings) -> None:
-    """Import what children will use in the process that is going to fork them: that memory stays shared."""
+    """Import and do what children will in the process that is going to fork them: that memory stays shared."""
     if not apps.ready:
         django.setup()
-    from django_cluster.brokers import broker_class
     from django_cluster.cluster import child  # noqa: F401  all that a child is
+    from django_cluster.cluster.rehearsal import rehearse
 
-    for section in settings.sections:
-        with suppress(ImproperlyConfigured, NotAvailableYet):  # it will be said by whoever opens it
-            broker_class(section.kind)
+    rehearse(settings)
     gc.collect()
     gc.freeze()  # and no collector writes to it

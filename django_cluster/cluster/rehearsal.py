@@ -1,0 +1,60 @@
+"""What is done once before the first fork, so that no child has to do it for itself.
+
+Imports, compiled regular expressions, the caches of Django's models: whatever comes into being when something is done
+for the first time is memory of its own in each process that does it, and is shared when it was there before the fork.
+Nothing here opens a connection.
+"""
+
+from __future__ import annotations
+
+import encodings.idna  # noqa: F401  whoever connects to a name needs it
+import logging
+import operator
+
+from django_cluster.brokers import open_brokers
+from django_cluster.core.call import build_packages
+from django_cluster.core.codec import Codec
+from django_cluster.core.messages import DEFAULT_OPTIONS, Job
+from django_cluster.core.sealing import Seal
+from django_cluster.core.settings import Settings
+from django_cluster.lifecycle.execute import Executor
+from django_cluster.lifecycle.reporters import Reporters
+from django_cluster.models import Schedule
+from django_cluster.models.task import saved_tasks
+from django_cluster.stores import open_results
+
+logger = logging.getLogger("django_cluster")
+
+
+def rehearse(settings: Settings) -> None:
+    """Raises nothing: what is wrong with the settings is said by the child that they concern."""
+    for part in (_open, _play, _compile):
+        try:
+            part(settings)
+        except Exception:
+            logger.debug("A rehearsal failed; what it would have shared is made by each child.", exc_info=True)
+
+
+def _open(settings: Settings) -> None:
+    """The adapters, which connect when they are first used and not before."""
+    open_results(settings.results, settings.queue)
+    open_brokers(settings)
+
+
+def _play(settings: Settings) -> None:
+    """One task, from its package to its outcome."""
+    codec, signing = Codec(settings.signing), settings.signing
+    seal = Seal(signing.secret, signing.fallbacks, signing.serializer)
+    executor = Executor(codec, seal, Reporters({}), timeout=None, worker="")
+    package = build_packages(operator.not_, [(1,)], {}, DEFAULT_OPTIONS)[0]
+    executor.run(Job(1, codec.verify(codec.dumps(package)), "", 1))
+
+
+def _compile(settings: Settings) -> None:
+    """Queries like those to come. To write SQL needs no connection."""
+    rows = saved_tasks(settings.results.database)
+    for query in (
+        Schedule.objects.using(rows.db).filter(next_run__isnull=False).order_by("next_run")[:1],
+        rows.filter(pk__in=["none"], success=True).values_list("pk"),
+    ):
+        query.query.get_compiler(query.db).as_sql()

@@ -1,0 +1,33 @@
+"""What is done before the first fork: it must neither connect to anything nor stop a cluster."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from dataclasses import replace
+
+import pytest
+from django.db import connections
+
+from django_cluster.client import get_client
+from django_cluster.cluster.rehearsal import rehearse
+from django_cluster.core.settings import BrokerSettings
+
+
+def test_a_rehearsal_opens_no_connection() -> None:
+    """The database is closed to unit tests, and nobody is at this address of Redis."""
+    broker = BrokerSettings(name="c", queue="q", kind="redis", options={"url": "redis://nobody.invalid:1/0"})
+
+    rehearse(replace(get_client().settings, broker=broker))
+
+    assert all(connection.connection is None for connection in connections.all(initialized_only=True))
+    assert "django_cluster.stores.orm_writer" in sys.modules
+
+
+def test_a_rehearsal_that_fails_stops_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "django_cluster")
+    broker = BrokerSettings(name="c", queue="q", kind="no.such.Broker")
+
+    rehearse(replace(get_client().settings, broker=broker))
+
+    assert "no.such.Broker" in caplog.text
