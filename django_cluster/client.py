@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from uuid import uuid4
 
 from django.db import connections, transaction
 
@@ -64,6 +65,7 @@ class Client:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._named: dict[str, Sender] = {}
+        self._name = f"client {uuid4().hex}"
 
     @cached_property
     def broker(self) -> Broker:
@@ -179,7 +181,8 @@ class Client:
 
     def _record(self, outcome: Outcome, broker: Broker | None, forward: Forward) -> None:
         """``broker``: None if the job came from no queue."""
-        relay = Relay(self.results.groups, self.codec, forward, one_server=not self.settings.brokers)
+        one_server = not self.settings.brokers
+        relay = Relay(self.results.groups, self.codec, forward, debtor=self._name, one_server=one_server)
         tell(Recorder(self.results, broker, self.settings.delivery, relay).record([outcome]), self._hook)
 
     @cached_property

@@ -125,7 +125,7 @@ def monitor_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orde
     # Of several queues, each outcome says from which it came; of one, the rows are told here.
     results = open_results(settings.results, None if settings.shares else settings.queue)
     broker = open_brokers(settings)
-    relay = relay_of(settings, results, broker)
+    relay = relay_of(settings, results, broker, seat.folder.cluster)
     recorder = Recorder(results, broker, settings.delivery, relay, shares=settings.shares)
 
     def hook(outcome: Outcome) -> None:
@@ -151,14 +151,17 @@ def monitor_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orde
     reporters.flush()
 
 
-def relay_of(settings: Settings, results: RoutedResults, broker: Broker) -> Relay:
-    """What follows goes to the queue that it names; otherwise to that of the root, also where ``broker`` is several."""
+def relay_of(settings: Settings, results: RoutedResults, broker: Broker, cluster: str) -> Relay:
+    """What follows goes to the queue that it names; otherwise to that of the root, also where ``broker`` is several.
+
+    A cluster has one monitor at a time: the next one takes over at once what the one before has owed.
+    """
     codec = Codec(settings.signing)
     members = broker.members if isinstance(broker, SeveralQueues) else [broker]
     home = next((each for each in members if each.queue == settings.queue), None) or open_broker(settings.broker)
     forward = Router(codec, home, settings.brokers, beside=members).forward
     one_server = not settings.brokers and len({each.database for each in (home, *members)}) == 1
-    return Relay(results.groups, codec, forward, one_server=one_server)
+    return Relay(results.groups, codec, forward, debtor=cluster, one_server=one_server)
 
 
 def pusher_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orders) -> None:

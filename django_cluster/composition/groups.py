@@ -9,7 +9,18 @@ from typing import Any, Self
 from django_cluster.brokers.base import Broker
 from django_cluster.calls import send
 from django_cluster.composition.common import in_order
-from django_cluster.core.composing import Call, GroupPlan, Membership, Role, as_call, as_member, member_id, package_of
+from django_cluster.core.composing import (
+    FAILURE_POSITION,
+    SUCCESS_POSITION,
+    Call,
+    GroupPlan,
+    Membership,
+    Role,
+    as_call,
+    as_member,
+    member_id,
+    package_of,
+)
 from django_cluster.core.messages import TaskPackage
 from django_cluster.core.naming import new_task_id
 from django_cluster.models import Task
@@ -77,7 +88,8 @@ class Group:
 
     def run(self) -> str:
         """Send the calls; returns the id of the group. Raises ``ValueError`` when it was sent before."""
-        on_success, on_failure = (package_of(each)[0] if each else None for each in (self._success, self._failure))
+        on_success = self._follow(self._success, SUCCESS_POSITION)
+        on_failure = self._follow(self._failure, FAILURE_POSITION)
         if not self.calls:
             send([on_success] if on_success else [], self._ways.plain())
             return self.id
@@ -90,6 +102,12 @@ class Group:
         if package.header.options.broker or package.header.options.cluster:
             raise TypeError("The calls of a group go to the cluster and the broker of the group.")
         return as_member(package, self._place(position), named=named, group=self.id)
+
+    def _follow(self, call: Call | None, position: int) -> TaskPackage | None:
+        if call is None:
+            return None
+        package, named = package_of(call)
+        return as_member(package, Membership(self.id, position, Role.FOLLOW), named=named)
 
     def _place(self, position: int) -> Membership:
         return Membership(self.id, position, Role.CALL)

@@ -29,12 +29,15 @@ class Role(StrEnum):
     """Of an iter: its result is kept until it is collected."""
     COLLECT = "collect"
     """What collects the results of an iter."""
+    FOLLOW = "follow"
+    """What follows a group."""
 
 
 _ROLES = {role.value: role for role in Role}
 COUNTED = frozenset({Role.CALL, Role.ITEM})
 """Those on whose end the others wait."""
-COLLECT_POSITION = -1
+COLLECT_POSITION, SUCCESS_POSITION, FAILURE_POSITION = -1, -2, -3
+"""What follows has a place too, before those of the members."""
 
 
 class Membership(NamedTuple):
@@ -65,7 +68,7 @@ def membership_of(member: Sequence[Any] | None) -> Membership | None:
 
 
 def goes_on(role: Role, *, success: bool) -> bool:
-    """Whether the next link of a chain is to be sent."""
+    """Whether the next link of a chain is to be sent; no other role has a next."""
     return success if role is Role.LINK else role is Role.LENIENT_LINK
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -20,7 +20,7 @@ from django_cluster.core.settings import DeliverySettings, QueueShare
 from django_cluster.errors import PackageError
 from django_cluster.lifecycle.announce import announce
 from django_cluster.lifecycle.deadline import deadline
-from django_cluster.lifecycle.relay import Relay
+from django_cluster.lifecycle.relay import BACK_IN, Relay
 from django_cluster.lifecycle.reporters import Reporters
 from django_cluster.lifecycle.retrying import Sequel, sequel_of
 from django_cluster.signals import post_execute
@@ -88,17 +88,22 @@ class Recorder:
         kept = [outcome for outcome, sequel in decided if sequel.counted]
         with self._results.batch():
             self._results.save([as_kept(outcome) for outcome in kept])
-            steps = relay.note(members, owing=not together)
-            if together and broker is not None:
+            steps, waiting = relay.note(members, owing=not together)
+            if together:
                 self._results.save(relay.send(steps))
-                self._settle(broker, decided)
+                self._settle_members(decided, waiting)
         if not together:
             if steps:
                 self._results.save(relay.send(steps))
                 relay.settled(steps)
-            if broker is not None:
-                self._settle(broker, decided)
+            self._settle_members(decided, waiting)
         return kept
+
+    def _settle_members(self, decided: Sequence[tuple[Outcome, Sequel]], waiting: Collection[str]) -> None:
+        if self._broker is not None:
+            self._settle(self._broker, [each for each in decided if each[0].id not in waiting])
+            if back := [outcome.receipt for outcome, _ in decided if outcome.id in waiting and outcome.receipt]:
+                self._broker.release(back, BACK_IN, begun=False)
 
     def catch_up(self) -> None:
         """Send what somebody who died should have sent; called now and then. Raises as ``record``."""

@@ -19,10 +19,12 @@ from django_cluster.core.messages import Outcome
 from django_cluster.errors import NotSupported, PackageError, PayloadTooLarge
 from django_cluster.lifecycle.execute import rejected
 from django_cluster.lifecycle.send import Parcel
-from django_cluster.stores.orm_groups import GroupBook
+from django_cluster.stores.orm_groups import TAKEN_OVER, GroupBook, Noted
 
 logger = logging.getLogger("django_cluster")
 
+BACK_IN = TAKEN_OVER.total_seconds() + 1
+"""Seconds after which a message comes back, to see whether its step was sent by whoever was about to."""
 NEVER = (PackageError, NotSupported, PayloadTooLarge)
 """What is wrong with a package itself: to try again would change nothing."""
 
@@ -38,19 +40,22 @@ class Relay:
         codec: Codec,
         forward: Forward,
         *,
+        debtor: str,
         one_server: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``one_server``: whether all that follows goes to the server from which the members came."""
+        """``debtor``: names those of whom only one records at a time. ``one_server``: whether all that follows goes
+        to the server from which the members came."""
+        self._debtor = debtor
         self.one_server = one_server
         self._groups = groups
         self._codec = codec
         self._forward = forward
         self._clock = clock
 
-    def note(self, outcomes: Sequence[Outcome], *, owing: bool) -> list[Step]:
-        """See ``GroupBook.note``."""
-        return self._groups.note(outcomes, owing=owing)
+    def note(self, outcomes: Sequence[Outcome], *, owing: bool) -> Noted:
+        """See ``GroupBook.note``; ``owing`` says that the steps are not sent in the same transaction."""
+        return self._groups.note(outcomes, debtor=self._debtor if owing else None)
 
     def send(self, steps: Sequence[Step]) -> list[Outcome]:
         """Send what follows; returns the endings of what can never be sent: not signed by us, or refused for good.
@@ -74,7 +79,7 @@ class Relay:
 
     def catch_up(self) -> list[Outcome]:
         """Send what somebody who died should have sent a while ago; returns as ``send``."""
-        steps = self._groups.overdue()
+        steps = self._groups.overdue(self._debtor)
         if not steps:
             return []
         lost = self.send(steps)

@@ -50,6 +50,8 @@ class GroupMember(models.Model):
     task = models.CharField(_("task"), max_length=32)
     success = models.BooleanField(_("success"))
     owes = models.CharField(_("owes"), max_length=8, default=Owed.NOTHING, blank=True)
+    owed_by = models.CharField(_("debtor"), max_length=64, default="", blank=True)
+    owed_since = models.DateTimeField(_("owed since"), null=True)
     sealed_result = models.BinaryField(_("sealed result"), null=True)
     error = models.TextField(_("error"), blank=True)
     noted_at = models.DateTimeField(_("noted"), default=timezone.now)

@@ -11,39 +11,28 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import NamedTuple
 
 from django.db import IntegrityError
 from django.db.models import Exists, F, OuterRef, QuerySet
 from django.utils import timezone
 
-from django_cluster.core.composing import (
-    COLLECT_POSITION,
-    COUNTED,
-    Membership,
-    Owed,
-    Role,
-    Step,
-    goes_on,
-    membership_of,
-    next_link,
-    succeeded,
-)
+from django_cluster.core.composing import Owed, Role, Step, membership_of, next_link
 from django_cluster.core.messages import Outcome, TaskHeader
 from django_cluster.errors import StoreUnavailable
 from django_cluster.models import GroupMember, TaskGroup
+from django_cluster.stores.group_ends import End, Tally, add_to, debt, ends_of, next_of, row_of, tallies_of
 from django_cluster.stores.orm_members import insert
 from django_cluster.stores.orm_session import Session
-from django_cluster.stores.rows import clean
 
 logger = logging.getLogger("django_cluster")
 
 IDS_PER_QUESTION = 500
-MAX_ERROR = 500
-"""Characters kept of a failed member's error; its task row has the rest."""
+TAKEN_OVER = timedelta(seconds=10)
+"""After which whoever is given the same message again does what is owed."""
 OVERDUE = timedelta(seconds=30)
-"""After which somebody else does what is owed."""
+"""After which anybody does it."""
 KEEP = timedelta(days=7)
 """For which an ended composition is remembered: a repeated message of it is known, a failed member may be repaired."""
 PRUNE_EVERY = 600.0
@@ -52,31 +41,13 @@ PRUNE_EVERY = 600.0
 FLAGS = {Owed.SUCCESS: ("success_sent", "on_success"), Owed.FAILURE: ("failure_sent", "on_failure")}
 
 
-@dataclass(frozen=True, slots=True)
-class End:
-    """A member that has ended for good."""
+class Noted(NamedTuple):
+    """What noting some ends came to."""
 
-    place: Membership
-    outcome: Outcome
-
-    @property
-    def success(self) -> bool:
-        return succeeded(self.outcome)
-
-    @property
-    def next(self) -> Step | None:
-        """What follows in its chain."""
-        chained = self.place.role not in COUNTED and goes_on(self.place.role, success=self.success)
-        return next_link(self.place.key, self.outcome) if chained else None
-
-
-@dataclass(slots=True)
-class Tally:
-    """What a batch adds to a group."""
-
-    done: int = 0
-    failed: int = 0
-    keys: list[str] = field(default_factory=list)
+    steps: list[Step]
+    """To be sent by us."""
+    waiting: frozenset[str] = frozenset()
+    """Tasks whose step somebody else is about to send: their messages have to come back, in case he does not."""
 
 
 class GroupBook:
@@ -104,24 +75,44 @@ class GroupBook:
 
     # ── recording ────────────────────────────────────────────────────────────────────────────────
 
-    def note(self, outcomes: Sequence[Outcome], *, owing: bool) -> list[Step]:
-        """Note the ends of members; returns what is to be sent because of them, or has been owed since before.
+    def note(self, outcomes: Sequence[Outcome], *, debtor: str | None) -> Noted:
+        """Note the ends of members; says what is to be sent because of them, or has been owed since before.
 
-        Must be called in the transaction that saves the outcomes. With ``owing`` the steps are remembered until
-        ``settled`` says that they were sent; without, they are sent in the same transaction.
+        Must be called in the transaction that saves the outcomes. The steps are remembered as a debt of ``debtor``
+        until ``settled`` says that they were sent; with None, they are sent in the same transaction.
         """
-        ends = _ends(outcomes)
+        ends = ends_of(outcomes)
         known = self._known(list(ends))
-        fresh = insert(self._session, [_row(end, owing) for key, end in ends.items() if key not in known])
-        risen = {key for key, row in known.items() if self._rises(row, ends[key], owing)}
+        fresh = insert(self._session, [row_of(end, debtor) for key, end in ends.items() if key not in known])
+        risen = {key for key, row in known.items() if self._rises(row, ends[key], debtor)}
         news = {key: end for key, end in ends.items() if key in fresh or key in risen}
-        steps = [step for key, end in news.items() if (step := _next(end, fresh=key in fresh))]
-        for of, tally in _tallies(news, fresh).items():
-            if fired := self._count(of, tally, owing):
+        steps = [step for key, end in news.items() if (step := next_of(end, fresh=key in fresh))]
+        for of, tally in tallies_of(news, fresh).items():
+            if fired := self._count(of, tally, debtor):
                 steps.append(fired)
         self._forget_collected(news.values())
-        owed = [row for key, row in known.items() if row.owes and key not in risen]
-        return steps + [step for row in owed if (step := self._again(row, ends[row.pk].outcome))]
+        return self._with_old_debts(steps, {key: known[key] for key in known.keys() - risen}, ends, debtor)
+
+    def _with_old_debts(
+        self, steps: list[Step], known: Mapping[str, GroupMember], ends: Mapping[str, End], debtor: str | None
+    ) -> Noted:
+        """A debt of our own is paid now, that of somebody who is late as well; for others the message has to wait."""
+        waiting = []
+        for key, row in known.items():
+            if row.owes in (Owed.NOTHING, Owed.COUNT):
+                continue
+            if row.owed_by != debtor and not self._taken_over(row, debtor, TAKEN_OVER):
+                waiting.append(ends[key].outcome.id)
+            elif step := self._again(row, ends[key].outcome):
+                steps.append(step)
+        return Noted(steps, frozenset(waiting))
+
+    def _taken_over(self, row: GroupMember, debtor: str | None, after: timedelta) -> bool:
+        """Whether a debt is ours now, because whoever had it let this time pass. Only one can take it."""
+        if row.owed_since is None or row.owed_since > timezone.now() - after:
+            return False
+        same = self._members().filter(pk=row.pk, owes=row.owes, owed_by=row.owed_by, owed_since=row.owed_since)
+        return bool(same.update(owed_by=debtor or "", owed_since=timezone.now()))
 
     def settled(self, steps: Sequence[Step]) -> None:
         """These have been sent."""
@@ -130,20 +121,19 @@ class GroupBook:
             self._session.run(lambda keys=keys, owed=owed: self._settle(keys, owed))  # type: ignore[misc]
 
     def _settle(self, keys: Sequence[str], owed: Owed) -> None:
-        self._members().filter(pk__in=keys, owes=owed).update(owes=Owed.NOTHING)
+        self._members().filter(pk__in=keys, owes=owed).update(**debt(Owed.NOTHING, None))
 
     def _known(self, keys: Sequence[str]) -> dict[str, GroupMember]:
         found = self._members().defer("sealed_result", "error")
         return {row.pk: row for part in _portions(keys) for row in found.filter(pk__in=part)}
 
-    def _rises(self, row: GroupMember, end: End, owing: bool) -> bool:
+    def _rises(self, row: GroupMember, end: End, debtor: str | None) -> bool:
         """Whether a place that had failed has succeeded now: it was sent again."""
         if row.success or not end.success:
             return False
-        new = _row(end, owing)
-        changes = {
-            name: getattr(new, name) for name in ("success", "task", "owes", "sealed_result", "error", "noted_at")
-        }
+        new = row_of(end, debtor)
+        columns = ("success", "task", "owes", "owed_by", "owed_since", "sealed_result", "error", "noted_at")
+        changes = {name: getattr(new, name) for name in columns}
         return bool(self._members().filter(pk=row.pk, success=False).update(**changes))
 
     def _again(self, row: GroupMember, outcome: Outcome) -> Step | None:
@@ -155,17 +145,17 @@ class GroupBook:
     def _forget_collected(self, ends: Iterable[End]) -> None:
         for end in ends:
             if end.place.role is Role.COLLECT and end.success:
-                items = self._members().filter(of=end.place.of).exclude(position=COLLECT_POSITION)
+                items = self._members().filter(of=end.place.of, position__gte=0)
                 items.update(sealed_result=None)
 
     # ── groups ───────────────────────────────────────────────────────────────────────────────────
 
-    def _count(self, of: str, tally: Tally, owing: bool) -> Step | None:
+    def _count(self, of: str, tally: Tally, debtor: str | None) -> Step | None:
         """Count the ends of a group; what follows, if these were the last."""
         group = self._groups().filter(pk=of)
         # The row stays locked from here to the end of the transaction: who comes later sees our count.
         if not group.update(done=F("done") + tally.done, failed=F("failed") + tally.failed):
-            self._members().filter(pk__in=tally.keys).update(owes=Owed.COUNT)
+            self._members().filter(pk__in=tally.keys).update(**debt(Owed.COUNT, debtor))
             return None
         total, done, failed = group.values_list("total", "done", "failed").get()
         if done < total:
@@ -175,8 +165,8 @@ class GroupBook:
         if not group.filter(**{flag: False}).update(**{flag: True}):
             return None
         step = self._fired(of, tally.keys[-1], owed)
-        if step is not None and owing:
-            self._members().filter(pk=step.key).update(owes=owed)
+        if step is not None and debtor is not None:
+            self._members().filter(pk=step.key).update(**debt(owed, debtor))
         return step
 
     def _fired(self, of: str, key: str, owed: Owed) -> Step | None:
@@ -185,25 +175,25 @@ class GroupBook:
 
     # ── looking after it ─────────────────────────────────────────────────────────────────────────
 
-    def overdue(self) -> list[Step]:
-        """What should have been sent a while ago: whoever was about to do it has died.
+    def overdue(self, debtor: str) -> list[Step]:
+        """What should have been sent a while ago: whoever was about to do it has died. It is our debt now.
 
         Members of a group that was not there when they ended (its transaction was still open) are counted now.
         A chain is not meant: the message of the link that ended comes back by itself.
         """
-        return self._session.run(self._overdue)
+        return self._session.run(lambda: self._overdue(debtor))
 
-    def _overdue(self) -> list[Step]:
-        since = timezone.now() - OVERDUE
-        late = self._members().filter(noted_at__lt=since).defer("sealed_result")
-        fired = late.filter(owes__in=[Owed.SUCCESS, Owed.FAILURE])[:IDS_PER_QUESTION]
-        steps = [step for row in fired if (step := self._fired(row.of, row.pk, Owed(row.owes)))]
+    def _overdue(self, debtor: str) -> list[Step]:
+        late = self._members().filter(owed_since__lt=timezone.now() - OVERDUE).defer("sealed_result")
+        unsent = late.filter(owes__in=[Owed.SUCCESS, Owed.FAILURE])[:IDS_PER_QUESTION]
+        ours = [row for row in unsent if self._taken_over(row, debtor, OVERDUE)]
+        steps = [step for row in ours if (step := self._fired(row.of, row.pk, Owed(row.owes)))]
         there = Exists(self._groups().filter(pk=OuterRef("of")))
         uncounted: dict[str, Tally] = defaultdict(Tally)
         for row in late.filter(there, owes=Owed.COUNT)[:IDS_PER_QUESTION]:
-            if self._members().filter(pk=row.pk, owes=Owed.COUNT).update(owes=Owed.NOTHING):
-                _add(uncounted[row.of], row.pk, done=1, failed=not row.success)
-        return steps + [step for of, tally in uncounted.items() if (step := self._count(of, tally, owing=True))]
+            if self._members().filter(pk=row.pk, owes=Owed.COUNT).update(**debt(Owed.NOTHING, None)):
+                add_to(uncounted[row.of], row.pk, done=1, failed=not row.success)
+        return steps + [step for of, tally in uncounted.items() if (step := self._count(of, tally, debtor))]
 
     def prune(self) -> None:
         """Forget what ended long ago; looks now and then only."""
@@ -242,7 +232,7 @@ class GroupBook:
 
     def members(self, of: str) -> list[GroupMember]:
         """Those that have ended, in their order; without what collects them."""
-        ended = self._members().filter(of=of).exclude(position=COLLECT_POSITION)
+        ended = self._members().filter(of=of, position__gte=0)
         return self._session.read(lambda: list(ended.order_by("position")))
 
     def _members(self) -> QuerySet[GroupMember]:
@@ -250,58 +240,6 @@ class GroupBook:
 
     def _groups(self) -> QuerySet[TaskGroup]:
         return TaskGroup.objects.using(self._session.alias).order_by()
-
-
-def _ends(outcomes: Sequence[Outcome]) -> Mapping[str, End]:
-    """One for each place, in the order of their keys; of several a success counts."""
-    ends: dict[str, End] = {}
-    for outcome in sorted(outcomes, key=succeeded):
-        place = membership_of(outcome.options.get("member"))
-        if place is not None:
-            ends[place.key] = End(place, outcome)
-    return dict(sorted(ends.items()))
-
-
-def _row(end: End, owing: bool) -> GroupMember:
-    kind, message, _ = end.outcome.failure or ("", "", "")
-    return GroupMember(
-        id=end.place.key,
-        of=end.place.of,
-        position=end.place.position,
-        task=end.outcome.id,
-        success=end.success,
-        owes=Owed.NEXT if owing and end.next is not None else Owed.NOTHING,
-        sealed_result=end.outcome.result if end.place.role is Role.ITEM else None,
-        error="" if end.success else clean(f"{kind}: {message}"[:MAX_ERROR]) or "",
-    )
-
-
-def _next(end: End, *, fresh: bool) -> Step | None:
-    """A lenient link that is repaired has gone on before."""
-    step = end.next if fresh or end.place.role is Role.LINK else None
-    left = len(end.outcome.options.get("chain") or ())
-    if step is None and fresh and left:
-        logger.error("The chain of task %s ends here: %d links after it are not run.", end.outcome.name, left)
-    return step
-
-
-def _tallies(news: Mapping[str, End], fresh: Mapping[str, GroupMember]) -> Mapping[str, Tally]:
-    """By group, in the order of their ids, so that two recorders cannot wait for each other."""
-    tallies: dict[str, Tally] = defaultdict(Tally)
-    for key, end in news.items():
-        if end.place.role not in COUNTED:
-            continue
-        if key in fresh:
-            _add(tallies[end.place.of], key, done=1, failed=not fresh[key].success)
-        else:
-            _add(tallies[end.place.of], key, done=0, failed=-1)
-    return dict(sorted(tallies.items()))
-
-
-def _add(tally: Tally, key: str, *, done: int, failed: int) -> None:
-    tally.done += done
-    tally.failed += failed
-    tally.keys.append(key)
 
 
 def _portions(keys: Sequence[str]) -> Iterator[Sequence[str]]:
