@@ -19,7 +19,7 @@ import json
 import zlib
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Any
 
 from django_cluster.core.messages import DEFAULT_OPTIONS, TaskHeader, TaskOptions, TaskPackage
@@ -117,15 +117,14 @@ class Codec:
             return None
         return self._seal.seal_pickle(arguments) if body[:1] == b"p" else b"J" + arguments
 
-    def relabel(self, text: str, **changes: Any) -> tuple[str, TaskHeader]:
-        """A signed text with other ``enqueued_at`` or other options, and its new label; nothing is opened.
+    def relabel(self, text: str, change: Callable[[TaskHeader], TaskHeader]) -> tuple[str, TaskHeader]:
+        """A signed text with another label, and that label; the arguments stay closed.
 
         Raises ``PackageError`` for a text that does not carry our signature.
         """
         body = self.verify(text)
         header, arguments = self.label(body)
-        enqueued_at = changes.pop("enqueued_at", header.enqueued_at)
-        header = replace(header, enqueued_at=enqueued_at, options=replace(header.options, **changes))
+        header = change(header)
         return self.sign(body[:1] + write_header(header) + b"\n" + arguments), header
 
     def loads(self, text: str) -> TaskPackage:
@@ -217,7 +216,7 @@ def _options(wire: Any) -> TaskOptions:
     for number in (options.timeout, options.max_attempts, options.retry_delay, options.priority, options.not_before):
         if number is not None and not isinstance(number, int | float):
             raise UnknownFormat(f"The header of the package cannot be read: a number expected, not {number!r}.")
-    if options.member is not None and [type(each) for each in options.member] != [str, int, str]:
+    if options.member is not None and [type(each) for each in options.member[:3]] != [str, int, str]:
         raise UnknownFormat("The header of the package cannot be read: it names no place in a composition.")
     return options
 

@@ -7,12 +7,12 @@ task, so that a failed member that is sent again, even under a new id, completes
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 from django_cluster.core.call import build_options, build_packages, part
-from django_cluster.core.messages import Outcome, OutcomeStatus, TaskOptions, TaskPackage
+from django_cluster.core.messages import Outcome, OutcomeStatus, TaskHeader, TaskOptions, TaskPackage
 from django_cluster.core.naming import derived_id, task_name
 
 
@@ -47,6 +47,8 @@ class Membership(NamedTuple):
     """The id of the composition."""
     position: int
     role: Role
+    again: bool = False
+    """Its message was perhaps sent before: whoever runs it asks first whether it has succeeded."""
 
     @property
     def key(self) -> str:
@@ -54,17 +56,18 @@ class Membership(NamedTuple):
         return f"{self.of}#{self.position}"
 
     @property
-    def wire(self) -> tuple[str, int, str]:
+    def wire(self) -> tuple[str, int, str] | tuple[str, int, str, bool]:
         """As it travels in ``TaskOptions.member``."""
-        return (self.of, self.position, self.role.value)
+        plain = (self.of, self.position, self.role.value)
+        return (*plain, True) if self.again else plain
 
 
 def membership_of(member: Sequence[Any] | None) -> Membership | None:
     """What ``TaskOptions.member`` says; None for no member, and for a role that a later version has added."""
     if not member:
         return None
-    of, position, role = member
-    return Membership(of, position, _ROLES[role]) if role in _ROLES else None
+    of, position, role, *more = member
+    return Membership(of, position, _ROLES[role], bool(more and more[0])) if role in _ROLES else None
 
 
 def goes_on(role: Role, *, success: bool) -> bool:
@@ -97,12 +100,30 @@ class Step:
     """Signed by whoever made the composition."""
     chain: tuple[str, ...] = ()
     """What follows that package."""
+    again: bool = False
+    """Somebody has perhaps sent it before."""
+
+    def labelled(self, header: TaskHeader, now: float) -> TaskHeader:
+        """The label under which the package goes: enqueued now, with the rest of its chain."""
+        options = header.options
+        if self.owed is Owed.NEXT:
+            options = replace(options, chain=self.chain)
+        place = membership_of(options.member)
+        if self.again and place is not None:
+            options = replace(options, member=place._replace(again=True).wire)
+        return replace(header, enqueued_at=now, options=options)
 
 
-def next_link(key: str, outcome: Outcome) -> Step | None:
+def next_link(key: str, outcome: Outcome, *, again: bool = False) -> Step | None:
     """The step from one link of a chain to the next."""
     chain: Sequence[str] = outcome.options.get("chain") or ()
-    return Step(key, Owed.NEXT, chain[0], tuple(chain[1:])) if chain else None
+    return Step(key, Owed.NEXT, chain[0], tuple(chain[1:]), again) if chain else None
+
+
+def may_have_succeeded(header: TaskHeader, attempt: int) -> bool:
+    """Whether this member is worth the question: most messages come once, and the first time."""
+    member = header.options.member
+    return member is not None and (attempt > 1 or len(member) > 3)
 
 
 def succeeded(outcome: Outcome) -> bool:

@@ -50,7 +50,7 @@ class TaskOptions:
     """The name, in ``brokers``, of the broker through which it goes."""
     schedule: int | None = None
     """The key of the schedule that waits for its end before it sends the next."""
-    member: tuple[str, int, str] | None = None
+    member: tuple[str, int, str] | tuple[str, int, str, bool] | None = None
     """Its place in a composition (``core.composing.Membership``)."""
     chain: tuple[str, ...] = ()
     """The signed packages that follow, one after the other, when this one has succeeded."""

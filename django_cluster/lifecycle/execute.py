@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from django_cluster.brokers.several import place_of
 from django_cluster.core.codec import Codec, header_of
+from django_cluster.core.composing import may_have_succeeded
 from django_cluster.core.dotted import load
 from django_cluster.core.messages import (
     Advice,
@@ -115,7 +116,7 @@ class Executor:
         sealed = None
         try:
             with NO_LIMIT if limit is None else deadline(limit):
-                if header.options.member is not None and self._has_succeeded(header):
+                if header.options.member and may_have_succeeded(header, job.attempt) and self._has_succeeded(header):
                     return Ending(OutcomeStatus.REPEATED)
                 try:
                     package, sealed = self._codec.open(job.body, header, arguments)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 from django_cluster.brokers.base import Message
 from django_cluster.core.codec import Codec
-from django_cluster.core.composing import Owed, Step
+from django_cluster.core.composing import Step
 from django_cluster.core.messages import Outcome
 from django_cluster.errors import NotSupported, PackageError, PayloadTooLarge
 from django_cluster.lifecycle.execute import rejected
@@ -93,7 +93,7 @@ class Relay:
             return None
 
     def _parcel(self, step: Step) -> Parcel:
-        changes = {"chain": step.chain} if step.owed is Owed.NEXT else {}
-        payload, header = self._codec.relabel(step.payload, enqueued_at=self._clock(), **changes)
+        now = self._clock()
+        payload, header = self._codec.relabel(step.payload, lambda header: step.labelled(header, now))
         options = header.options
         return Parcel(options.broker, options.cluster, Message(payload, options.priority, options.not_before))

@@ -139,8 +139,8 @@ class GroupBook:
     def _again(self, row: GroupMember, outcome: Outcome) -> Step | None:
         """What a member has owed since before: whoever noted its end did not come to send it."""
         if row.owes == Owed.NEXT:
-            return next_link(row.pk, outcome)
-        return self._fired(row.of, row.pk, Owed(row.owes)) if row.owes in FLAGS else None
+            return next_link(row.pk, outcome, again=True)
+        return self._fired(row.of, row.pk, Owed(row.owes), again=True) if row.owes in FLAGS else None
 
     def _forget_collected(self, ends: Iterable[End]) -> None:
         for end in ends:
@@ -169,9 +169,9 @@ class GroupBook:
             self._members().filter(pk=step.key).update(**debt(owed, debtor))
         return step
 
-    def _fired(self, of: str, key: str, owed: Owed) -> Step | None:
+    def _fired(self, of: str, key: str, owed: Owed, *, again: bool = False) -> Step | None:
         payload = self._groups().filter(pk=of).values_list(FLAGS[owed][1], flat=True).first()
-        return Step(key, owed, payload) if payload else None
+        return Step(key, owed, payload, again=again) if payload else None
 
     # ── looking after it ─────────────────────────────────────────────────────────────────────────
 
@@ -187,7 +187,7 @@ class GroupBook:
         late = self._members().filter(owed_since__lt=timezone.now() - OVERDUE).defer("sealed_result")
         unsent = late.filter(owes__in=[Owed.SUCCESS, Owed.FAILURE])[:IDS_PER_QUESTION]
         ours = [row for row in unsent if self._taken_over(row, debtor, OVERDUE)]
-        steps = [step for row in ours if (step := self._fired(row.of, row.pk, Owed(row.owes)))]
+        steps = [step for row in ours if (step := self._fired(row.of, row.pk, Owed(row.owes), again=True))]
         there = Exists(self._groups().filter(pk=OuterRef("of")))
         uncounted: dict[str, Tally] = defaultdict(Tally)
         for row in late.filter(there, owes=Owed.COUNT)[:IDS_PER_QUESTION]:
