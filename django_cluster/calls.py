@@ -26,7 +26,7 @@ def async_task(func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> str
     follows = given.pop("chain", None)
     packages = build_packages(func, [args], own, build_options(given), given.get("task_name"))
     if follows:
-        packages = in_chain([*packages, *linked(follows, packages[0].header.options)])
+        packages = in_chain([*packages, *linked(follows, packages[0].header.options)], get_client().settings.queue)
     return send(packages, given, chain=bool(follows))[0]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from django_cluster.brokers.base import Broker
 from django_cluster.calls import send
+from django_cluster.client import get_client
 from django_cluster.composition.common import in_order, where
 from django_cluster.core.call import build_options
 from django_cluster.core.composing import Call, as_call, in_chain, linked
@@ -71,7 +72,7 @@ class Chain:
         if not self.calls:
             raise ValueError("A chain has at least one link.")
         like = build_options({"group": self.group, "cached": self.cached})
-        packages = in_chain(linked(self.calls, like), lenient=not self.stop_on_failure)
+        packages = in_chain(linked(self.calls, like), get_client().settings.queue, lenient=not self.stop_on_failure)
         first = packages[0].header.options
         broker = self.broker or first.broker
         ways = {"sync": self.sync, "broker": broker, "on_commit": self.on_commit, "cluster": first.cluster}

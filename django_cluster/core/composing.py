@@ -197,12 +197,20 @@ def linked(calls: Iterable[Any], like: TaskOptions) -> list[TaskPackage]:
     return packages
 
 
-def in_chain(packages: Sequence[TaskPackage], *, lenient: bool = False) -> list[TaskPackage]:
-    """The packages as links of one chain, which has the id of the first; ids and names stay as they are."""
+def in_chain(packages: Sequence[TaskPackage], home: str, *, lenient: bool = False) -> list[TaskPackage]:
+    """The packages as links of one chain, which has the id of the first; ids and names stay as they are.
+
+    ``home``: the queue of the links that name none, where others do: it must not depend on the link before.
+    """
     role = Role.LENIENT_LINK if lenient else Role.LINK
     of = packages[0].id
+    travels = any(package.header.options.cluster for package in packages)
     return [
-        package.with_options(member=Membership(of, position, role).wire) for position, package in enumerate(packages)
+        package.with_options(
+            member=Membership(of, position, role).wire,
+            cluster=(package.header.options.cluster or home) if travels else None,
+        )
+        for position, package in enumerate(packages)
     ]
 
 
