@@ -222,6 +222,24 @@ def test_a_message_of_another_site_is_read_under_its_name(make_project: MakeProj
         assert "Queue: 4 would be taken over" in qimport("--only", "queue", "--dry-run", "--site", project.name)
 
 
+def test_the_tables_of_an_older_version_have_fewer_columns(make_project: MakeProject) -> None:
+    project = make_project()
+    leave(project, "results", "schedules")
+    with connection.cursor() as cursor:
+        for table, columns in {
+            "django_q_task": ("cluster", "attempt_count"),
+            "django_q_schedule": ("cluster", "intended_date_kwarg", "cron"),
+        }.items():
+            for column in columns:
+                cursor.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+
+    said = qimport("--only", "results,schedules")
+
+    assert "Results: 5 taken over" in said
+    assert "Schedules: 4 taken over" in said
+    assert {row.attempt_count for row in Task.objects.all()} == {1}
+
+
 def test_a_project_without_those_tables_is_told_so(make_project: MakeProject) -> None:
     make_project()
 
