@@ -72,13 +72,13 @@ def settings_page() -> str:
 
 def checks_page() -> str:
     """The page of all checks."""
-    rows = [_row(f"`django_cluster.{name}`", *texts) for name, texts in CATALOGUE.items()]
-    return "\n".join([CHECKS_HEAD, NOTICE, "", *_table(("id", "what is wrong", "what to do"), rows), ""])
+    rows = [row(f"`django_cluster.{name}`", *texts) for name, texts in CATALOGUE.items()]
+    return "\n".join([CHECKS_HEAD, NOTICE, "", *table(("id", "what is wrong", "what to do"), rows), ""])
 
 
 def _section(title: str, options: Sequence[Option]) -> str:
-    rows = [_row(_keys(each), each.kind.words, _default(each), each.meaning, each.parity) for each in options]
-    return "\n".join([f"## {title}", "", *_table(("key", "value", "default", "meaning", "Django-Q"), rows), ""])
+    rows = [row(_keys(each), each.kind.words, _default(each), each.meaning, each.parity) for each in options]
+    return "\n".join([f"## {title}", "", *table(("key", "value", "default", "meaning", "Django-Q"), rows), ""])
 
 
 def _keys(option: Option) -> str:
@@ -91,11 +91,11 @@ def _default(option: Option) -> str:
     return f"`{option.default!r}`"
 
 
-def _table(head: Sequence[str], rows: Sequence[str]) -> list[str]:
-    return [_row(*head), _row(*("---" for _ in head)), *rows]
+def table(head: Sequence[str], rows: Sequence[str]) -> list[str]:
+    return [row(*head), row(*("---" for _ in head)), *rows]
 
 
-def _row(*cells: str) -> str:
+def row(*cells: str) -> str:
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -46,6 +47,8 @@ NET = 5.0
 class OrmBroker(Broker):
     """Rows of ``QueuedTask``; see there how ``lane`` and ``due`` say what can be lent."""
 
+    capabilities = Capabilities(withdraw=True)
+
     database: str
 
     def __init__(self, settings: BrokerSettings) -> None:
@@ -53,7 +56,7 @@ class OrmBroker(Broker):
         self.database = settings.options.get("alias") or router.db_for_write(QueuedTask)
         self._session = Session(self.database)
         self._sleeper = sleeper_for(self._session, self.queue)
-        self.capabilities = Capabilities(blocking=self._sleeper.blocking, withdraw=True)
+        self.capabilities = replace(type(self).capabilities, blocking=self._sleeper.blocking)
         self._busy = False
         self._look_at = self._idle_until = 0.0
         self._unprompted = False
@@ -109,7 +112,7 @@ class OrmBroker(Broker):
             return []
         self._sleeper.arm()
         if self.capabilities.blocking and not self._sleeper.blocking:
-            self.capabilities = Capabilities(withdraw=True)
+            self.capabilities = type(self).capabilities
         deliveries = self._take(limit)
         if not deliveries:
             self._idle_until = time.monotonic() + self._idle_seconds()

@@ -9,6 +9,8 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
+from typing import Any
 
 from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueueSize, Waiting
 
@@ -52,15 +54,7 @@ class SeveralQueues(Broker):
         self.members = members
         self.paused = 0
         """A bit for each member from which nothing is to be leased now."""
-        able = [member.capabilities for member in members]
-        self.capabilities = Capabilities(
-            bulk=max(each.bulk for each in able),
-            priority=all(each.priority for each in able),
-            delay=all(each.delay for each in able),
-            peek=all(each.peek for each in able),
-            counts_attempts=all(each.counts_attempts for each in able),
-            blocking=any(each.blocking for each in able),
-        )
+        self.capabilities = together([member.capabilities for member in members])
         databases = {member.database for member in members}
         self.database = databases.pop() if len(databases) == 1 else None
         self._turns = Turns(weights)
@@ -182,6 +176,15 @@ class SeveralQueues(Broker):
     def close(self) -> None:
         for member in self.members:
             member.close()
+
+
+def together(able: Sequence[Capabilities]) -> Capabilities:
+    """What all of them can do; but one that can be woken is enough for a wait."""
+    common: dict[str, Any] = {
+        each.name: all(getattr(one, each.name) for one in able) for each in fields(Capabilities) if each.type == "bool"
+    }
+    blocking = any(one.blocking for one in able)
+    return Capabilities(**{**common, "bulk": max(one.bulk for one in able), "blocking": blocking, "withdraw": False})
 
 
 def place_of(receipt: str, members: int) -> int | None:

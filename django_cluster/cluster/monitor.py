@@ -30,6 +30,8 @@ MAX_BATCH = 512
 """Outcomes that are filed together."""
 PRUNE_EVERY = 10.0
 """Seconds between two looks for rows that need not be kept."""
+PRUNE_ANYWAY = 600.0
+"""The same where nothing new has come: rows grow old all the same."""
 MAX_SEEN = 1 << 14
 """Job numbers remembered of one worker; it never holds as many unfiled outcomes as that."""
 MAX_DEPARTED = 64
@@ -97,7 +99,7 @@ class Monitor:
         self._pending: deque[tuple[Peer, Outcome]] = deque()
         self._obituaries: list[tuple[Peer, int, list[Outcome], bool]] = []
         self._outage = Outage("The result store or the broker", clock)
-        self._prune_at = clock() + PRUNE_EVERY
+        self._prune_at, self._prune_anyway_at = clock() + PRUNE_EVERY, clock() + PRUNE_ANYWAY
         self._unpruned = True  # whoever was here before may have left something undone
 
     # ── the loop ─────────────────────────────────────────────────────────────────────────────────
@@ -125,7 +127,7 @@ class Monitor:
         self._consider_obituaries()
         if self._pending and self._outage.due:
             self._file()
-        elif self._unpruned and self._clock() >= self._prune_at:
+        if self._clock() >= (self._prune_at if self._unpruned else self._prune_anyway_at):
             self._prune_now()
 
     def _pause(self) -> float:
@@ -192,7 +194,7 @@ class Monitor:
         self._tidy()
 
     def _prune_now(self) -> None:
-        self._prune_at = self._clock() + PRUNE_EVERY
+        self._prune_at, self._prune_anyway_at = self._clock() + PRUNE_EVERY, self._clock() + PRUNE_ANYWAY
         self._unpruned = False
         try:
             self._prune()

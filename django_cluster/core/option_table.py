@@ -16,6 +16,7 @@ from django_cluster.core.values import (
     flag,
     flag_or_alias,
     flag_or_seconds,
+    keep_days,
     log_level,
     mapping_of_mappings,
     number_or_path,
@@ -251,6 +252,14 @@ RESULTS = (
         choice(None, "group", "name", "func"),
         "Apply `save_limit` to each group, name or function.",
         parity="Another value is an error, not ignored.",
+    ),
+    results(
+        "keep_days",
+        keep_days(),
+        "Days for which rows are kept: for all, or by kind, which is `success`, `failed` (all others) or a status such"
+        " as `dead`; None = for ever. `save_limit` holds as well.",
+        default_words="`None`: for ever",
+        parity="New.",
     ),
     results(
         "cached",

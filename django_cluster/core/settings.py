@@ -57,6 +57,8 @@ class ResultSettings:
     """Successes kept: 0 = all, negative = none."""
     save_limit_per: str | None = None
     """None, ``group``, ``name`` or ``func``."""
+    keep_days: Mapping[str, float | None] | None = None
+    """Kind of ending → days for which rows are kept; None = for ever."""
     cached: bool | int = False
     cache: str = "default"
     database: str | None = None

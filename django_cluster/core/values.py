@@ -268,6 +268,33 @@ def mapping_of_mappings(words: str) -> Kind:
     return Kind(words, convert)
 
 
+FAILED = "failed"
+"""Every ending but success, for which nothing else was said."""
+
+KEPT_KINDS = ("success", FAILED, "failure", "timeout", "lost", "dead", "rejected", "discarded")
+"""What ``keep_days`` may speak of."""
+
+
+def keep_days() -> Kind:
+    """A number means all kinds of endings."""
+    words = f"a number of days, None, or a dict of them by kind ({', '.join(KEPT_KINDS)})"
+
+    def convert(value: Any) -> dict[str, float | None]:
+        by_kind = value if isinstance(value, Mapping) else {"success": value, FAILED: value}
+        if not all(kind in KEPT_KINDS for kind in by_kind):
+            raise Unfit
+        return {kind: None if days is None else _days(days) for kind, days in by_kind.items()}
+
+    return Kind(words, convert)
+
+
+def _days(value: Any) -> float:
+    days = value.total_seconds() / 86_400 if isinstance(value, timedelta) else _finite(value)
+    if not 0 <= days <= THOUSAND_YEARS / 86_400:
+        raise Unfit
+    return days
+
+
 def reporters() -> Kind:
     plain = mapping_of_mappings("a dict of names (or dotted paths) and their keyword arguments")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 
@@ -18,13 +17,13 @@ from django_cluster.stores.base import ResultStore
 from django_cluster.stores.orm_groups import GroupBook
 from django_cluster.stores.orm_session import Session
 from django_cluster.stores.orm_writer import FULL, SHORT, RowWriter
+from django_cluster.stores.pruning import Pruner
 from django_cluster.stores.rows import (
     MAX_ATTEMPT_MESSAGE,
     MAX_ATTEMPT_TRACEBACK,
     SUCCESS,
     Earlier,
     Folded,
-    clean,
     fold,
     leaves_row,
     other_options,
@@ -34,8 +33,6 @@ from django_cluster.stores.rows import (
 logger = logging.getLogger("django_cluster")
 
 IDS_PER_QUESTION = 500
-PRUNE_SECONDS = 0.5
-"""The monitor has other work: what one call does not drop, the next one will."""
 
 
 class OrmResults(ResultStore):
@@ -52,7 +49,7 @@ class OrmResults(ResultStore):
         self._session = Session(self.database)
         self._writer = RowWriter(self._session, cluster)
         self.groups: GroupBook = GroupBook(self._session)
-        self._unpruned: set[str | None] = set()
+        self._pruner = Pruner(self._session, section)
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────
 
@@ -81,7 +78,7 @@ class OrmResults(ResultStore):
                 other.append(each)
         if quick or other or stale:
             self._session.run(lambda: self._save(quick, other, stale))
-            self._unpruned.update(self._prune_key(each.outcome) for each in (*quick, *other))
+            self._pruner.note([each.outcome for each in (*quick, *other)])
         if waited_for:
             # Its row may never be written: a schedule does not look for one.
             self._session.run(lambda: free_schedules(self.database, waited_for))
@@ -140,40 +137,13 @@ class OrmResults(ResultStore):
     # ── pruning ──────────────────────────────────────────────────────────────────────────────────
 
     def prune(self) -> None:
-        """Delete successes beyond the limit, of the groups (names, functions) that have grown since the last time."""
-        deadline = time.monotonic() + PRUNE_SECONDS
+        """Delete what need not be kept any longer: of what has grown since the last time, and of what is too old."""
         try:
             self.groups.prune()
-            while self._unpruned and time.monotonic() < deadline:
-                key = next(iter(self._unpruned))
-                if self._drop_some(key) < IDS_PER_QUESTION:
-                    self._unpruned.discard(key)
+            self._pruner.prune()
         except StoreUnavailable as error:
             # Nothing hangs on it, and the next call comes back to it; an outage is told by those who save.
             logger.debug("Old results were not pruned: %s", error)
-
-    def _drop_some(self, key: str | None) -> int:
-        limit, per = self._section.save_limit, self._section.save_limit_per
-        if limit <= 0:
-            return 0
-        successes = self._rows().filter(success=True, **({per: key} if per else {}))
-        beyond = successes.order_by("-stopped_at").values_list("pk", flat=True)
-        ids = self._session.read(lambda: list(beyond[limit : limit + IDS_PER_QUESTION]))
-        if ids:
-            self._session.run(lambda: self._rows().filter(pk__in=ids, success=True).delete(), patience=0)
-        return len(ids)
-
-    def _prune_key(self, outcome: Outcome) -> str | None:
-        """The value of ``save_limit_per`` that this row has; None stands for all rows, or for "no group"."""
-        per = self._section.save_limit_per
-        if per is None:
-            return None
-        value, limit = {
-            "group": (outcome.options.get("group"), 100),
-            "name": (outcome.name, 100),
-            "func": (outcome.func, 256),
-        }[per]
-        return clean(value, limit)
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────
 

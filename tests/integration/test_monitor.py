@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import pytest
 
 from django_cluster.brokers.base import Delivery, Message
-from django_cluster.cluster.monitor import MAX_BATCH, MAX_DEPARTED, PRUNE_EVERY, Attendance, Monitor
+from django_cluster.cluster.monitor import MAX_BATCH, MAX_DEPARTED, PRUNE_ANYWAY, PRUNE_EVERY, Attendance, Monitor
 from django_cluster.cluster.seat import Role, Seat
 from django_cluster.cluster.wire import Line, Peer
 from django_cluster.core.messages import Outcome
@@ -398,6 +398,32 @@ def test_old_rows_are_pruned_now_and_then_and_only_when_there_is_something_new(
         monitor.tick()
 
     assert len(pruned) == 2
+
+
+def test_rows_that_only_grow_old_are_looked_for_too(open_monitor: OpenMonitor, clock: Clock) -> None:
+    pruned: list[float] = []
+    monitor = open_monitor(prune=lambda: pruned.append(clock.now), clock=clock)
+    clock.advance(PRUNE_EVERY)
+    monitor.tick()
+
+    clock.advance(PRUNE_ANYWAY)
+    monitor.tick()
+
+    assert len(pruned) == 2
+
+
+def test_a_monitor_that_is_never_idle_prunes_all_the_same(
+    stage: Stage, open_monitor: OpenMonitor, clock: Clock
+) -> None:
+    pruned: list[float] = []
+    monitor = open_monitor(prune=lambda: pruned.append(clock.now), clock=clock)
+    worker = FakeWorker(stage)
+    clock.advance(PRUNE_EVERY)
+    worker.send(outcome(1))
+
+    play(monitor.tick, until=lambda: worker.filed)
+
+    assert len(pruned) == 1
 
 
 def test_a_prune_that_fails_ends_nobody(stage: Stage, open_monitor: OpenMonitor, clock: Clock) -> None:

@@ -1,0 +1,60 @@
+"""``manage.py qprune``: delete old task rows, now and in portions."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import router
+from django.utils.translation import gettext as _
+
+from django_cluster.conf import load_settings
+from django_cluster.core.values import FAILED, KEPT_KINDS
+from django_cluster.errors import StoreUnavailable
+from django_cluster.models import Task
+from django_cluster.stores.orm_session import Session
+from django_cluster.stores.pruning import Rule, delete_in_portions, outdated, rules
+
+PATIENCE = 30.0
+"""Seconds for which a portion waits for others who write at the same time."""
+
+
+class Command(BaseCommand):
+    """Parses, and tells what was deleted."""
+
+    help = _("Deletes the rows of tasks that ended long ago; by default what the setting keep_days says.")
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--days", type=float, help=_("Delete what ended so many days ago, instead of the setting."))
+        parser.add_argument(
+            "--status", action="append", choices=KEPT_KINDS, help=_("Only such rows; may be given several times.")
+        )
+        parser.add_argument("--dry-run", action="store_true", help=_("Only tell how many there are."))
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        settings = load_settings().results
+        database = settings.database or router.db_for_write(Task)
+        chosen = self._rules(options["days"], options["status"], settings.keep_days)
+        try:
+            for rule in chosen:
+                rows = outdated(database, rule)
+                count = (
+                    rows.count()
+                    if options["dry_run"]
+                    else sum(delete_in_portions(Session(database), rows, patience=PATIENCE))
+                )
+                words = "would be deleted" if options["dry_run"] else "were deleted"
+                self.stdout.write(f"{rule.kind}: {count} rows older than {rule.days:g} days {words}.")
+        except StoreUnavailable as error:
+            raise CommandError(str(error)) from error
+
+    def _rules(self, days: float | None, kinds: list[str] | None, keep_days: Any) -> list[Rule]:
+        if days is not None and not days >= 0:
+            raise CommandError(_("--days must be at least 0."))
+        if days is None:
+            found = [rule for rule in rules(keep_days or {}) if not kinds or rule.kind in kinds]
+            if not found:
+                raise CommandError(_("Nothing says for how long rows are kept: give --days, or set keep_days."))
+            return found
+        return rules(dict.fromkeys(kinds or ("success", FAILED), days))

@@ -1,0 +1,123 @@
+"""Which rows need not be kept any longer, and their deletion: in portions, and never for one task at a time.
+
+Two limits hold, and whichever forgets first does: ``save_limit`` counts successes, ``keep_days`` looks at the age of
+every kind of ending. A task that will be tried again is kept whatever its age.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
+from typing import NamedTuple
+
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from django_cluster.core.messages import Outcome
+from django_cluster.core.settings import ResultSettings
+from django_cluster.core.values import FAILED
+from django_cluster.models import Task
+from django_cluster.models.task import saved_tasks
+from django_cluster.stores.orm_session import Session
+from django_cluster.stores.rows import SUCCESS, clean
+
+PORTION = 500
+"""Rows that one statement deletes."""
+SECONDS = 0.5
+"""The monitor has other work: what one call does not drop, the next one will."""
+AGE_EVERY = 60.0
+"""Seconds between two looks for rows that have grown too old."""
+
+
+class Rule(NamedTuple):
+    """Rows of this kind are kept for so many days."""
+
+    kind: str
+    """``success``, ``failed`` (all others that are not named), or a status."""
+    days: float
+    others: tuple[str, ...] = ()
+    """The statuses for which something else was said."""
+
+    @property
+    def condition(self) -> Q:
+        if self.kind == SUCCESS:
+            return Q(success=True)
+        if self.kind == FAILED:
+            return Q(success=False) & ~Q(status__in=self.others)
+        return Q(success=False, status=self.kind)
+
+
+def rules(keep_days: Mapping[str, float | None]) -> list[Rule]:
+    """What ``keep_days`` means; kinds that are kept for ever have no rule."""
+    named = tuple(kind for kind in keep_days if kind not in (SUCCESS, FAILED))
+    return [Rule(kind, days, named) for kind, days in keep_days.items() if days is not None]
+
+
+def outdated(database: str, rule: Rule) -> QuerySet[Task]:
+    """The rows that this rule forgets now."""
+    before = timezone.now() - timedelta(days=rule.days)
+    rows: QuerySet[Task] = saved_tasks(database).filter(rule.condition, final=True, stopped_at__lt=before)
+    return rows.order_by()
+
+
+def delete_in_portions(session: Session, rows: QuerySet[Task], *, patience: float = 0.0) -> Iterator[int]:
+    """How many each portion had. Each is a transaction of its own, so nobody waits for long."""
+    while ids := session.read(lambda: list(rows.values_list("pk", flat=True)[:PORTION])):
+        yield session.run(lambda ids=ids: saved_tasks(session.alias).filter(pk__in=ids).delete()[0], patience)  # type: ignore[misc]
+
+
+class Pruner:
+    """Remembers what has grown since the last time, and looks at nothing else."""
+
+    def __init__(self, session: Session, section: ResultSettings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._session, self._section, self._clock = session, section, clock
+        self._grown: set[str | None] = set()
+        self._rules = rules(section.keep_days or {})
+        self._age_at = 0.0
+
+    def note(self, outcomes: Sequence[Outcome]) -> None:
+        """These have been saved."""
+        self._grown.update(map(self._key, outcomes))
+
+    def prune(self) -> None:
+        """For half a second at most; raises ``StoreUnavailable``."""
+        deadline = self._clock() + SECONDS
+        while self._grown and self._clock() < deadline:
+            key = next(iter(self._grown))
+            if self._drop_beyond(key) < PORTION:
+                self._grown.discard(key)
+        if self._rules and self._clock() >= self._age_at and self._drop_old(deadline):
+            self._age_at = self._clock() + AGE_EVERY
+
+    def _drop_beyond(self, key: str | None) -> int:
+        limit, per = self._section.save_limit, self._section.save_limit_per
+        if limit <= 0:
+            return 0
+        successes = saved_tasks(self._session.alias).filter(success=True, **({per: key} if per else {}))
+        beyond = successes.order_by("-stopped_at").values_list("pk", flat=True)
+        ids = self._session.read(lambda: list(beyond[limit : limit + PORTION]))
+        if ids:
+            mine = saved_tasks(self._session.alias).filter(pk__in=ids, success=True)
+            self._session.run(lambda: mine.delete(), patience=0)
+        return len(ids)
+
+    def _drop_old(self, deadline: float) -> bool:
+        """Whether nothing is left to be dropped."""
+        for rule in self._rules:
+            for _ in delete_in_portions(self._session, outdated(self._session.alias, rule)):
+                if self._clock() >= deadline:
+                    return False
+        return True
+
+    def _key(self, outcome: Outcome) -> str | None:
+        """The value of ``save_limit_per`` that this row has; None stands for all rows, or for "no group"."""
+        per = self._section.save_limit_per
+        if per is None:
+            return None
+        value, limit = {
+            "group": (outcome.options.get("group"), 100),
+            "name": (outcome.name, 100),
+            "func": (outcome.func, 256),
+        }[per]
+        return clean(value, limit)

@@ -1,0 +1,111 @@
+"""Writes the reference page of brokers from the ``Capabilities`` of the adapters.
+
+Run ``python -m docs.generate_brokers`` from the root of the repository after changing them; a unit test fails while
+the page is behind.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
+import django
+
+from django_cluster.brokers import ADAPTERS, EXTRAS, broker_class
+from django_cluster.brokers.base import Capabilities
+from docs.generate_settings import REFERENCE, row, table
+
+PAGE = REFERENCE / "brokers.md"
+
+NOTICE = "<!-- Written by docs/generate_brokers.py. Change the Capabilities of an adapter, and run it again. -->"
+
+HEAD = """\
+# Brokers: what each can do
+
+Every broker keeps the promise of [at least once](../explanation/delivery.md), and passes the tests of
+`django_cluster.testing.contracts.BrokerContract`. They differ in what their servers can do. What a server cannot do is
+done for it where that is possible, and refused when a task is sent where it is not; it is never ignored.
+"""
+
+LAST = """\
+## What follows from a *no*
+
+| | what django_cluster does |
+|---|---|
+| priorities | a task with a priority is refused with `NotSupported` when it is sent; a schedule says so in its row |
+| delays, when they are longer than the limit | the task waits in the database (queue `held:…`) until it is due |
+| a payload larger than the limit | refused with `PayloadTooLarge`, which says both sizes, when the task is sent |
+| looking, withdrawing | the admin shows numbers only; `qmove` moves what is delayed when it has become ready |
+| waking | the cluster looks every `poll` seconds |
+| all or none | an error in the middle of `async_bulk` may leave the first tasks sent; it says how many |
+| exact sizes | numbers are estimates of the server |
+| giving attempts back | what a stopping cluster returns unbegun, and `Snooze`, cost an attempt |
+
+Your own broker says what it can do in the same way: see `Capabilities` in `django_cluster/brokers/base.py`.
+"""
+
+Cell = Callable[[Capabilities], str]
+
+
+def yes(answer: bool) -> str:
+    return "yes" if answer else "**no**"
+
+
+def delays(able: Capabilities) -> str:
+    longest = able.longest_delay
+    if longest == 0:
+        return "**no**"
+    return "any" if longest == float("inf") else f"up to {longest / 60:g} minutes"
+
+
+def payload(able: Capabilities) -> str:
+    return "any" if able.max_payload is None else f"{able.max_payload:,} bytes"
+
+
+ROWS: Sequence[tuple[str, Cell]] = (
+    ("messages in one call", lambda able: f"{able.bulk:,}"),
+    ("priorities", lambda able: yes(able.priority)),
+    ("delays", delays),
+    ("largest payload, packed", payload),
+    ("wakes an idle cluster", lambda able: yes(able.blocking)),
+    ("first come, first served", lambda able: yes(able.order)),
+    ("what is given back goes first", lambda able: yes(able.front)),
+    ("a batch is sent whole or not at all", lambda able: yes(able.atomic)),
+    ("counts attempts", lambda able: yes(able.counts_attempts)),
+    ("gives attempts back", lambda able: yes(able.refunds)),
+    ("exact sizes", lambda able: yes(able.exact_size)),
+    ("shows what waits", lambda able: yes(able.peek)),
+    ("takes back what waits", lambda able: yes(able.withdraw)),
+    ("an ended lease can do nothing", lambda able: yes(able.fenced)),
+)
+
+DEPENDS = {
+    ("orm", "wakes an idle cluster"): "PostgreSQL, SQLite",
+}
+"""Where it depends on the server, and a class cannot say it."""
+
+
+def page() -> str:
+    """The whole page."""
+    kinds = sorted(ADAPTERS, key=lambda kind: (kind == "memory", kind != "orm", kind))
+    able = {kind: broker_class(kind).capabilities for kind in kinds}
+    rows = [row(name, *(DEPENDS.get((kind, name), cell(able[kind])) for kind in kinds)) for name, cell in ROWS]
+    extras = row("pip install", *(_extra(kind) for kind in kinds))
+    matrix = table(("", *(f"`{kind}`" for kind in kinds)), [extras, *rows])
+    return "\n".join([HEAD, NOTICE, "", *matrix, "", "`memory` lives in one process: for tests.", "", LAST])
+
+
+def _extra(kind: str) -> str:
+    module = ADAPTERS[kind].rpartition(".")[0].rpartition(".")[2]
+    return f"`django-cluster[{module}]`" if module in EXTRAS.values() else "–"
+
+
+def write() -> None:
+    """Write the page."""
+    PAGE.write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.django_settings")
+    django.setup()
+    write()

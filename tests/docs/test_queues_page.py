@@ -1,0 +1,70 @@
+"""The settings of docs/how-to/queues.md, choose-a-broker.md and retention.md mean what the pages say."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from django_cluster.conf import load_cluster, review_settings
+
+HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
+
+
+def examples(page: str) -> list[dict[str, Any]]:
+    """Each ``Q_CLUSTER`` that the page shows."""
+    found = []
+    for block in re.findall(r"```python\n(.*?)```", (HOW_TO / page).read_text(), re.DOTALL):
+        if block.startswith("Q_CLUSTER"):
+            names: dict[str, Any] = {}
+            exec(block, names)
+            found.append(names["Q_CLUSTER"])
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("page", ["queues.md", "choose-a-broker.md", "retention.md"])
+def test_every_example_can_be_used(page: str, settings: Any) -> None:
+    for example in examples(page):
+        settings.Q_CLUSTER = example
+        assert [each.sentence for each in review_settings().problems if each.is_error] == []
+
+
+def test_each_queue_of_a_cluster_has_its_own_limits_and_the_processes_of_the_root(settings: Any) -> None:
+    settings.Q_CLUSTER = examples("queues.md")[0]
+
+    loaded = load_cluster(["mail:5", "long"])
+
+    assert (loaded.name, loaded.crew.workers) == ("shop", 4)
+    assert [(share.queue, share.weight, share.timeout) for share in loaded.shares] == [
+        ("mail", 5, 30.0),
+        ("long", 1, 3600.0),
+    ]
+    assert [share.delivery.max_attempts for share in loaded.shares] == [0, 2]
+    assert [share.delivery.retry_delay for share in loaded.shares] == [300.0, 60.0]
+    assert load_cluster(["*"]).queues == ("shop", "long", "mail")
+    assert load_cluster(["long"]).crew.workers == 1
+
+
+def test_a_variable_that_names_several_queues_means_the_first_to_those_who_send(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from django_cluster.conf import load_settings
+
+    settings.Q_CLUSTER = examples("queues.md")[0]
+    monkeypatch.setenv("Q_CLUSTER_NAME", "mail:5,long")
+
+    assert load_cluster().queues == ("mail", "long")
+    assert load_settings().queue == "mail"
+
+
+def test_a_cluster_may_choose_among_brokers_by_name(settings: Any) -> None:
+    settings.Q_CLUSTER = next(each for each in examples("choose-a-broker.md") if "brokers" in each)
+
+    assert load_cluster().broker.kind == "redis"
+    assert load_cluster([], "audit").broker.lease == 300
+    assert load_cluster(["books"]).broker.alias == "audit"
+    with pytest.raises(ValueError, match="no broker named 'nowhere'"):
+        load_cluster([], "nowhere")

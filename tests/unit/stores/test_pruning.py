@@ -1,0 +1,148 @@
+"""Rows are forgotten by number and by age, in portions, and none that is still needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from django_cluster.core.settings import ResultSettings
+from django_cluster.models import Task
+from django_cluster.stores import pruning
+from django_cluster.stores.orm_session import Session
+from django_cluster.stores.pruning import AGE_EVERY, Pruner, rules
+from tests.conftest import Clock
+
+pytestmark = pytest.mark.django_db
+
+
+def row(name: str, days: float, status: str = "success", *, final: bool = True) -> None:
+    moment = timezone.now() - timedelta(days=days)
+    Task.objects.create(
+        id=f"{name:_<32}"[:32],
+        name=name,
+        func="a.b",
+        status=status,
+        success=status == "success",
+        final=final,
+        enqueued_at=moment,
+        started_at=moment,
+        stopped_at=moment,
+    )
+
+
+def left() -> set[str]:
+    return set(Task.objects.values_list("name", flat=True))
+
+
+def pruner(keep_days: Mapping[str, float | None], clock: Clock | None = None, **section: Any) -> Pruner:
+    settings = ResultSettings(keep_days=keep_days, **section)
+    return Pruner(Session("default"), settings, clock or Clock())
+
+
+@pytest.fixture
+def rows() -> None:
+    for status in ("success", "failure", "timeout", "dead"):
+        for days in (1, 10, 40):
+            row(f"{status} {days}", days, status)
+    row("to be tried again", 40, "failure", final=False)
+
+
+@pytest.mark.parametrize(
+    ("keep_days", "gone"),
+    [
+        ({}, set()),
+        ({"success": 7}, {"success 10", "success 40"}),
+        ({"success": 7, "failed": 30}, {"success 10", "success 40", "failure 40", "timeout 40", "dead 40"}),
+        ({"failed": 30, "dead": None}, {"failure 40", "timeout 40"}),
+        ({"failed": None, "timeout": 5}, {"timeout 10", "timeout 40"}),
+        ({"failed": 30, "dead": 0.5}, {"failure 40", "timeout 40", "dead 1", "dead 10", "dead 40"}),
+    ],
+)
+def test_each_kind_is_kept_for_its_own_time(rows: None, keep_days: dict[str, float | None], gone: set[str]) -> None:
+    before = left()
+
+    pruner(keep_days).prune()
+
+    assert before - left() == gone
+
+
+def test_a_kind_that_is_kept_for_ever_has_no_rule() -> None:
+    assert [rule.kind for rule in rules({"success": 1, "dead": None})] == ["success"]
+
+
+def test_the_age_is_looked_at_now_and_then_only(rows: None, clock: Clock, django_assert_num_queries: Any) -> None:
+    one = pruner({"success": 7}, clock)
+    one.prune()
+    row("another", 50)
+
+    clock.advance(AGE_EVERY - 1)
+    with django_assert_num_queries(0):
+        one.prune()
+    clock.advance(1)
+    one.prune()
+
+    assert "another" not in left()
+
+
+def test_many_old_rows_go_in_portions_and_what_one_call_leaves_the_next_one_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pruning, "PORTION", 3)
+    for number in range(10):
+        row(f"row {number}", 10)
+    clock = Clock()
+
+    def slowly() -> float:
+        clock.advance(0.3)
+        return clock.now
+
+    one = Pruner(Session("default"), ResultSettings(keep_days={"success": 7}), slowly)
+    one.prune()
+    first = Task.objects.count()
+    for _ in range(5):
+        one.prune()
+
+    assert 0 < first < 10
+    assert Task.objects.count() == 0
+
+
+# ── qprune ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_dry_run_counts_and_deletes_nothing(rows: None, settings: Any, capsys: Any) -> None:
+    settings.Q_CLUSTER = {"keep_days": {"success": 7, "failed": 30}}
+    before = left()
+
+    call_command("qprune", "--dry-run")
+
+    assert "success: 2 rows older than 7 days would be deleted." in capsys.readouterr().out
+    assert left() == before
+
+
+def test_without_arguments_the_setting_holds(rows: None, settings: Any) -> None:
+    settings.Q_CLUSTER = {"keep_days": 7}
+
+    call_command("qprune")
+
+    assert left() == {*(f"{kind} 1" for kind in ("success", "failure", "timeout", "dead")), "to be tried again"}
+
+
+def test_days_and_kinds_may_be_said(rows: None, settings: Any) -> None:
+    before = left()
+
+    call_command("qprune", "--days", "5", "--status", "dead", "--status", "success")
+
+    assert before - left() == {"dead 10", "dead 40", "success 10", "success 40"}
+
+
+@pytest.mark.parametrize(("arguments", "words"), [([], "give --days"), (["--days", "-1"], "at least 0")])
+def test_what_makes_no_sense_is_told(arguments: list[str], words: str, settings: Any) -> None:
+    settings.Q_CLUSTER = {}
+
+    with pytest.raises(CommandError, match=words):
+        call_command("qprune", *arguments)
