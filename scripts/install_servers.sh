@@ -2,7 +2,7 @@
 # Brings the servers that the tests start: installs them on Debian as root, and elsewhere says what is missing.
 set -euo pipefail
 
-packages=(redis-server postgresql pgbouncer mariadb-server libmariadb-dev pkg-config gcc libc6-dev)
+packages=(redis-server postgresql pgbouncer mariadb-server chromium libmariadb-dev pkg-config gcc libc6-dev)
 # Debian splits its own Python into parts; an interpreter from elsewhere is whole.
 case "$(readlink -f "$(command -v python3 || true)")" in
     /usr/bin/*) packages+=(python3-venv python3-dev) ;;
@@ -14,7 +14,7 @@ installed() {
 
 name_what_is_missing() {
     local program missing=()
-    for program in redis-server mariadbd postgres pgbouncer; do
+    for program in redis-server mariadbd postgres pgbouncer chromium; do
         PATH="$PATH:/usr/sbin:$(echo /usr/lib/postgresql/*/bin | tr ' ' ':')" command -v "$program" >/dev/null ||
             missing+=("$program")
     done

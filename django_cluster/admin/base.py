@@ -49,6 +49,7 @@ class ClusterAdmin(ModelAdmin):
     """Brings its own style sheet, and asks for no count of a whole table."""
 
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
     list_per_page = 50
 
     class Media:

@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.db import models
 from django.db.models.functions import Left
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -57,7 +57,6 @@ class EndedTaskAdmin(EndedActs):
     """What successes and failures have in common."""
 
     search_fields = ("name",)  # shows the field; what it means, get_search_results says
-    search_help_text = HELP
     ordering = ("-stopped_at",)
     sortable_by = ("stopped_at",)
     paginator = CappedPaginator
@@ -76,6 +75,9 @@ class EndedTaskAdmin(EndedActs):
         self, request: HttpRequest, queryset: models.QuerySet[Any], search_term: str
     ) -> tuple[models.QuerySet[Any], bool]:
         return (find(queryset, search_term) if search_term.strip() else queryset), False
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return super().changelist_view(request, {**(extra_context or {}), "search_hint": HELP})
 
     # ── columns and fields ───────────────────────────────────────────────────────────────────────
 
@@ -124,7 +126,10 @@ class SuccessAdmin(EndedTaskAdmin):
 
 @admin.register(Failure)
 class FailureAdmin(EndedTaskAdmin):
-    list_display = ("name", "shown_status", "error_beginning", "attempt_count", *ENDED_COLUMNS[1:])
+    list_display = (
+        *("name", "shown_status", "error_beginning", "func", "attempt_count", "stopped_at", "group", "cluster"),
+        *("enqueued_at", "time_taken"),
+    )
     list_filter = (StatusFilter, "stopped_at", ClusterFilter, FunctionFilter, GroupFilter)
     fieldsets = (
         (None, {"fields": ("shown_status", *CALL)}),

@@ -31,8 +31,8 @@ WHEN = ("schedule_type", "minutes", "cron", "next_run", "repeats")
 class ScheduleAdmin(ClusterAdmin):
     form = ScheduleForm
     list_display = (
-        *("id", "name", "func", "shown_rule", "next_run", "shown_state", "repeats", "cluster", "last_task"),
-        "last_success",
+        *("id", "name", "shown_state", "shown_rule", "next_run", "func", "last_success", "last_task", "repeats"),
+        "cluster",
     )
     list_display_links = ("id", "name")
     list_filter = ("enabled", "next_run", "schedule_type")

@@ -81,6 +81,11 @@ def moment_text(value: datetime) -> str:
     return str(localize(timezone.localtime(value) if timezone.is_aware(value) else value))
 
 
+def exact(value: datetime) -> str:
+    """A moment with its seconds, in the time of the reader."""
+    return f"{timezone.localtime(value) if timezone.is_aware(value) else value:%Y-%m-%d %H:%M:%S}"
+
+
 def badge(status: str, text: object = None) -> SafeString:
     """How something stands, as a coloured word."""
     return format_html('<span class="dc-badge dc-{}">{}</span>', status, text or WORDS.get(status, status))
@@ -102,7 +107,7 @@ def timeline(task: Task) -> SafeString:
     waited = gettext("enqueued, and waited %(time)s") % {"time": seconds(_waited(task))}
     first = format_html(
         '<li><span class="dc-when">{}</span> <span class="dc-quiet">{}</span></li>',
-        moment_text(task.enqueued_at),
+        exact(task.enqueued_at),
         waited,
     )
     runs = [_run(attempt) for attempt in (*(task.attempts or ()), _last(task))]
@@ -136,7 +141,7 @@ def _run(attempt: Mapping[str, Any]) -> SafeString:
     kind, message = attempt.get("kind"), str(attempt.get("message") or "")[:200]
     return format_html(
         RUN,
-        when=moment_text(moment(attempt.get("started", 0))),
+        when=exact(moment(attempt.get("started", 0))),
         badge=badge(str(attempt.get("status"))),
         where=where,
         error=format_html(' <span class="dc-error">{}: {}</span>', kind, message) if kind else "",

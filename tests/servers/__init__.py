@@ -7,12 +7,14 @@ import os
 import pytest
 
 from tests.servers.base import Server
+from tests.servers.chromium import Chromium
 from tests.servers.mariadb import MariaDBServer
 from tests.servers.mongo import FerretServer, NxServer
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgres import PostgresServer
 from tests.servers.redis import RedisServer
 from tests.servers.sqs import SqsServer
+from tests.servers.tool import Tool
 
 _ALL: tuple[type[Server], ...] = (
     RedisServer,
@@ -25,9 +27,13 @@ _ALL: tuple[type[Server], ...] = (
 )
 
 SERVERS = {server.name: server for server in _ALL}
+TOOLS: dict[str, type[Tool]] = {**SERVERS, Chromium.name: Chromium}
+"""What a test may ask for: the servers, and a browser."""
 
 __all__ = [
     "SERVERS",
+    "TOOLS",
+    "Chromium",
     "FerretServer",
     "MariaDBServer",
     "NxServer",
@@ -45,7 +51,7 @@ def require(name: str) -> None:
 
     A laptop may lack a database; the machine that says whether a change is good may not.
     """
-    server = SERVERS[name]
+    server = TOOLS[name]
     missing = server.missing()
     if not missing:
         return

@@ -14,11 +14,12 @@ import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import psutil
+
+from tests.servers.tool import Tool
 
 BOOT_TIMEOUT = 60.0
 """Seconds within which a server has to answer; generous, because the machine may be busy with other tests."""
@@ -27,22 +28,13 @@ WATCHDOG = 'read -r _; kill -KILL "$1" 2>/dev/null; rm -rf "$2"'
 """Waits for the end of a pipe that only the test process holds, so that it notices every kind of death."""
 
 
-class Server(ABC):
+class Server(Tool, ABC):
     """One server process. ``start`` and ``stop`` are the ends of its life; between them it can be hurt."""
 
-    name: ClassVar[str]
-    programs: ClassVar[tuple[str, ...]]
-    """What has to be installed."""
-    drivers: ClassVar[tuple[str, ...]]
-    """Python modules that have to be importable."""
-    package: ClassVar[str]
-    """The Debian package that brings the programs."""
     account: ClassVar[str | None] = None
     """The account that runs the server when the tests run as root."""
     farewell: ClassVar[signal.Signals] = signal.SIGTERM
     """The signal that ends the server in the orderly way, without waiting for its clients to leave."""
-    extra_paths: ClassVar[tuple[str, ...]] = ()
-    """Patterns of folders outside of ``PATH`` in which the programs may be, the best last."""
 
     def __init__(self) -> None:
         self.process: subprocess.Popen[bytes] | None = None
@@ -70,18 +62,6 @@ class Server(ABC):
         """Whether a client is served at this moment."""
 
     # -- its life ------------------------------------------------------------------------------------
-
-    @classmethod
-    def missing(cls) -> list[str]:
-        """What this machine lacks to run the server and to talk to it."""
-        programs = [f"the program {name}" for name in cls.programs if cls.find(name) is None]
-        return programs + [f"the Python module {name}" for name in cls.drivers if find_spec(name) is None]
-
-    @classmethod
-    def find(cls, program: str) -> str | None:
-        """The path of a program, on ``PATH`` or in a place that the server's package uses."""
-        folders = [str(folder) for pattern in cls.extra_paths for folder in sorted(Path("/").glob(pattern))]
-        return shutil.which(program) or shutil.which(program, path=os.pathsep.join(reversed(folders)))
 
     def start(self) -> Self:
         """Start with fresh data, and return when it answers."""

@@ -1,0 +1,186 @@
+"""Rows for the pages that are looked at: a shop in an ordinary night."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from django_cluster.core.codec import Codec
+from django_cluster.core.messages import TaskHeader, TaskOptions, TaskPackage
+from django_cluster.core.settings import ResultSettings, SigningSettings
+from django_cluster.models import QueuedTask, Schedule
+from django_cluster.models.sealed import row_seal
+from django_cluster.stores.instructions import InstructionStore
+from django_cluster.stores.orm import OrmResults
+from django_cluster.stores.status import ClusterStatus, ProcessStatus, RunningTask, StatusStore, Throughput
+from django_cluster.testing.store_contract import make_failure, make_outcome
+
+SUCCESS_ID, FAILURE_ID, DEAD_ID = "5" * 32, "7" * 32, "9" * 32
+
+TRACEBACK = """Traceback (most recent call last):
+  File "/srv/shop/orders/tasks.py", line 41, in charge
+    answer = bank.charge(order.total, order.card)
+  File "/srv/shop/bank.py", line 17, in charge
+    raise ConnectionRefusedError("The bank at bank.example:443 refused the connection")
+ConnectionRefusedError: The bank at bank.example:443 refused the connection"""
+
+
+def fill() -> None:
+    _tasks()
+    _schedules()
+    _queue()
+    clusters()
+
+
+def _tasks() -> None:
+    now = time.time()
+    seal = row_seal()
+
+    def at(seconds_ago: float, wait: float, run: float) -> dict[str, float]:
+        stopped = now - seconds_ago
+        return {"enqueued_at": stopped - run - wait, "started_at": stopped - run, "stopped_at": stopped}
+
+    names = ["send_receipt", "resize_image", "index_product", "warm_cache", "export_orders"]
+    rows = [
+        make_outcome(
+            name=f"order {4000 + number}",
+            func=f"shop.tasks.{names[number % 5]}",
+            worker=f"worker {number % 4 + 1}",
+            options={"group": "night" if number % 3 else None, "cluster": "default"},
+            **at(17.0 * number, 0.02 * (number % 7), 0.05 * (number % 11) + 0.01),
+        )
+        for number in range(60)
+    ]
+    rows.append(
+        make_outcome(
+            id=SUCCESS_ID,
+            name="order 4242",
+            func="shop.tasks.send_receipt",
+            arguments=seal.seal(
+                ((4242, "ada@example.org"), {"language": "en", "attach": ["receipt.pdf", "terms.pdf"]})
+            ),
+            result=seal.seal({"message_id": "<4242@shop.example>", "accepted": True}),
+            options={"group": "night", "timeout": 30, "priority": 5, "max_attempts": 4, "retry_on": ["OSError"]},
+            **at(3, 0.4, 1.2),
+        )
+    )
+    charge = make_failure(
+        id=FAILURE_ID,
+        name="charge order 4243",
+        func="shop.tasks.charge",
+        arguments=seal.seal(((4243,), {"currency": "EUR"})),
+        options={"group": "night", "max_attempts": 3},
+        failure=("ConnectionRefusedError", "The bank at bank.example:443 refused the connection", TRACEBACK),
+        worker="worker 2",
+        **at(400, 0.4, 2.2),
+    )
+    store = OrmResults(ResultSettings(save_limit=0))
+    store.save(rows)
+    store.save([charge._replace(final=False)])
+    second = charge._replace(attempt=2, status="timeout", final=False, worker="worker 1")
+    store.save([second._replace(started_at=now - 380, stopped_at=now - 320)])
+    store.save([charge._replace(attempt=3, worker="worker 4", started_at=now - 100, stopped_at=now - 98)])
+    others = {
+        "timeout": ("TaskTimeout", "It ran for longer than 60 seconds"),
+        "lost": ("signal", "Its worker was killed by signal 9 (SIGKILL)"),
+        "rejected": ("UnknownFunction", "shop.tasks.old cannot be found: the module shop.tasks has no old."),
+        "discarded": ("Discard", "The customer has left"),
+    }
+    for number, (status, (kind, text)) in enumerate(others.items()):
+        moments = at(60.0 * number + 30, 0.1, 1.0)
+        store.save(
+            [
+                make_failure(
+                    status=status,
+                    name=f"order {4300 + number}",
+                    func="shop.tasks.pack",
+                    failure=(kind, text, ""),
+                    **moments,
+                )
+            ]
+        )
+    dead = make_failure(
+        id=DEAD_ID,
+        status="dead",
+        name="thumbnail 77",
+        func="shop.tasks.resize_image",
+        failure=("signal", "Three workers died under it, the last by signal 9 (the kernel was out of memory)", ""),
+        payload=_message("thumbnail 77", "shop.tasks.resize_image", None),
+        **at(700, 0.4, 2.2),
+    )
+    store.save([dead])
+
+
+def _message(name: str, func: str, group: str | None) -> str:
+    header = TaskHeader(id="d" * 32, name=name, func=func, enqueued_at=1.0, options=TaskOptions(group=group))
+    return Codec(SigningSettings(secret="somebody's")).dumps(TaskPackage(header=header, args=(1, 2)))
+
+
+def _schedules() -> None:
+    now = timezone.now().replace(minute=0, second=0, microsecond=0)
+    rows: list[dict[str, Any]] = [
+        {"name": "nightly report", "func": "tests.sample.tasks.add", "args": "1, 2", "schedule_type": "D"},
+        {"name": "warm cache", "func": "tests.sample.tasks.nothing", "schedule_type": "I", "minutes": 10},
+        {"name": "invoices", "func": "tests.sample.tasks.nothing", "schedule_type": "C", "cron": "30 2 * * 1-5"},
+        {
+            "name": "clean up",
+            "func": "tests.sample.tasks.nothing",
+            "schedule_type": "W",
+            "declared": "shop.tasks.clean",
+        },
+    ]
+    for row in rows:
+        Schedule.objects.create(**{"next_run": now + timedelta(hours=3), "task": SUCCESS_ID, **row})
+    Schedule.objects.filter(name="warm cache").update(enabled=False, last_error="shop.tasks has no warm.")
+
+
+def _queue() -> None:
+    now = int(time.time() * 1_000_000)
+    for number in range(12):
+        state: dict[str, Any] = {}
+        if number < 2:
+            state = {"leased": True, "lane": QueuedTask.PARKED, "attempts": 1}
+        elif number > 9:
+            state = {"lane": QueuedTask.PARKED}
+        payload = _message(f"order {4400 + number}", "shop.tasks.send_receipt", "night")
+        QueuedTask.objects.create(queue="default", due=now + number * 1_000_000, payload=payload, **state)
+
+
+def clusters() -> None:
+    """Heard of just now."""
+    now = time.time()
+    tasks = [
+        RunningTask(id="1" * 32, name="order 4500", func="shop.tasks.send_receipt", started=now - 4, limit=60.0),
+        RunningTask(id="2" * 32, name="export 9", func="shop.tasks.export_orders", started=now - 3500, limit=3600.0),
+        None,
+    ]
+    processes = [
+        ProcessStatus(role="sentinel", pid=4101, state="running", rss=41_000),
+        ProcessStatus(role="monitor", pid=4102, seat=1, state="idle", rss=52_000, cpu=1),
+        ProcessStatus(role="pusher", pid=4103, seat=2, state="idle", rss=48_000, cpu=2),
+    ]
+    for index, task in enumerate(tasks):
+        processes.append(
+            ProcessStatus(
+                role="worker",
+                index=index,
+                seat=index + 3,
+                pid=4104 + index,
+                state="busy" if task else "idle",
+                done=1200 + index * 37,
+                rss=88_000 + 4000 * index,
+                cpu=17.0 * index,
+                task=task,
+            )
+        )
+    status = ClusterStatus(
+        id="8c1d7a9e-0000-4000-8000-000000000001", name="shop", queues=("default", "mail"), host="web-1", pid=4101,
+        state="running", started_at=now - 7300, published_at=now, interval=3.0, restarts=1, held=2, broker="orm",
+        versions={"django_cluster": "0.1.0", "django": "6.1"}, processes=tuple(processes),
+        throughput=Throughput(done=3705, failed=9),
+    )  # fmt: skip
+    StatusStore().publish(status)
+    InstructionStore().pause("newsletter", "ada")

@@ -1,0 +1,214 @@
+"""The admin's pages in a real browser: under a strict policy, light and dark, on a desk and on a phone.
+
+With ``DOCS_IMAGES=1`` the pages are also photographed for the docs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+
+from django_cluster.models import QueuedTask, Schedule
+from tests.browser import rows
+from tests.servers import Chromium
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, ConsoleMessage, Page
+
+pytestmark = [pytest.mark.server("chromium"), pytest.mark.django_db(transaction=True)]
+
+Scheme = Literal["light", "dark"]
+
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
+PAGES = {
+    "successes": ("success_changelist", ()),
+    "success": ("success_change", (rows.SUCCESS_ID,)),
+    "failures": ("failure_changelist", ()),
+    "failure": ("failure_change", (rows.FAILURE_ID,)),
+    "dead": ("failure_change", (rows.DEAD_ID,)),
+    "schedules": ("schedule_changelist", ()),
+    "schedule": ("schedule_change", ("nightly report",)),
+    "queue": ("queuedtask_changelist", ()),
+    "clusters": ("heartbeat_changelist", ()),
+}
+PHOTOGRAPHED = ("failures", "failure", "schedules", "schedule", "queue", "clusters")
+DESK, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    # The module's own loop is no reason to keep Django from its database.
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
+    with Chromium.running() as browser:
+        yield browser
+    del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
+
+
+class Visit:
+    """Somebody who may do everything looks at pages, and listens to what the browser complains about."""
+
+    def __init__(self, browser: Browser, address: str, cookie: str, scheme: Scheme, size: Any) -> None:
+        self.address = address
+        self.context = browser.new_context(color_scheme=scheme, viewport=size)
+        self.context.add_cookies([{"name": "sessionid", "value": cookie, "url": address}])
+        self.page: Page = self.context.new_page()
+        self.complaints: list[str] = []
+        self.page.on("console", self.hear)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def hear(self, said: ConsoleMessage) -> None:
+        if said.type == "error" and not said.location["url"].endswith("favicon.ico"):
+            self.complaints.append(f"{said.text} ({said.location['url']})")
+
+    def open(self, name: str) -> Page:
+        view, arguments = PAGES[name]
+        rows.clusters()
+        return self.go(view, *(_key(each) for each in arguments))
+
+    def go(self, view: str, *arguments: object) -> Page:
+        found = self.page.goto(self.address + reverse(f"admin:{_full(view)}", args=arguments), wait_until="networkidle")
+        assert found is not None
+        assert found.status == 200
+        assert found.headers["content-security-policy"] == "default-src 'self'"
+        return self.page
+
+
+def _key(argument: str) -> object:
+    return Schedule.objects.get(name=argument).pk if " " in argument else argument
+
+
+def _full(view: str) -> str:
+    return view if view.startswith("auth_") else f"django_cluster_{view}"
+
+
+@pytest.fixture
+def visitor(browser: Browser, live_server: Any, client: Client) -> Iterator[Any]:
+    """Opens the browser of the chief, as light or dark and as wide as asked."""
+    rows.fill()
+    client.force_login(User.objects.create_superuser("chief"))
+    cookie = client.cookies["sessionid"].value
+    visits: list[Visit] = []
+
+    def visit(scheme: Scheme = "light", size: Any = DESK) -> Visit:
+        visits.append(Visit(browser, live_server.url, cookie, scheme, size))
+        return visits[-1]
+
+    yield visit
+    for each in visits:
+        each.context.close()
+        assert each.complaints == []
+
+
+def violations(page: Page) -> dict[str, list[str]]:
+    """By the rule that is broken: the elements that break it, as axe sees the page."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page).response["violations"]
+    return {each["id"]: [node["html"] for node in each["nodes"]] for each in found}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_is_readable_for_everybody(scheme: Scheme, visitor: Any) -> None:
+    visit = visitor(scheme)
+    djangos = {rule for view in ("auth_user_changelist", "auth_user_add") for rule in violations(visit.go(view))}
+
+    for name in PAGES:
+        for rule, elements in violations(visit.open(name)).items():
+            assert rule in djangos, f"{name}: {rule}: {elements}"
+            assert not any("dc-" in element for element in elements), f"{name}: {rule}: {elements}"
+
+
+def test_no_page_is_wider_than_a_phone(visitor: Any) -> None:
+    visit = visitor(size=PHONE)
+
+    for name in PAGES:
+        wide = visit.open(name).evaluate("document.documentElement.scrollWidth")
+        assert wide <= PHONE["width"], name
+
+
+def test_a_failure_is_run_again_with_two_clicks(visitor: Any) -> None:
+    page = visitor().open("failure")
+    waiting = QueuedTask.objects.count()
+
+    page.get_by_role("link", name="Run again").click()
+    page.get_by_role("button", name="Run again").click()
+
+    page.get_by_text("1 task was sent again.").wait_for()
+    assert QueuedTask.objects.count() == waiting + 1
+
+
+def test_a_waiting_task_is_withdrawn_after_a_question(visitor: Any) -> None:
+    page = visitor().open("queue")
+    waiting = QueuedTask.objects.count()
+
+    page.locator("tr", has_text="order 4405").get_by_role("checkbox").check()
+    page.locator("select[name=action]").select_option("withdraw")
+    page.locator(".actions button[type=submit]").click()
+    page.get_by_role("button", name="Withdraw").click()
+
+    page.get_by_text("1 task was withdrawn.").wait_for()
+    assert QueuedTask.objects.count() == waiting - 1
+
+
+def test_the_form_of_a_schedule_says_at_once_what_it_means(visitor: Any) -> None:
+    page = visitor().go("schedule_add")
+
+    page.locator("select[name=schedule_type]").select_option("C")
+    page.locator("input[name=cron]").fill("30 2 * * *")
+
+    page.locator("#dc-runs li").nth(4).wait_for()
+    assert "2:30" in page.locator("#dc-runs li").first.inner_text()
+    assert "2:30" in page.locator(".field-shown_rule .readonly").inner_text()
+    page.locator("input[name=cron]").fill("61 2 * * *")
+    page.locator("#dc-runs .dc-error").wait_for()
+
+
+def test_the_page_of_the_clusters_keeps_itself_up_to_date(visitor: Any) -> None:
+    from django_cluster import control
+
+    page = visitor().open("clusters")
+    assert page.get_by_text("export 9").is_visible()
+
+    control.resume("newsletter")
+
+    page.get_by_text("The queue newsletter has been paused by ada").wait_for(state="detached", timeout=30_000)
+
+
+def test_a_queue_is_paused_from_the_page_of_the_clusters(visitor: Any) -> None:
+    from django_cluster import control
+
+    page = visitor().open("clusters")
+
+    page.get_by_role("button", name="Pause mail").click()
+    page.get_by_role("button", name="Pause", exact=True).click()
+
+    page.get_by_text("The queue mail is paused.").wait_for()
+    assert {pause.queue for pause in control.paused()} == {"mail", "newsletter"}
+
+
+@pytest.mark.skipif(
+    "DOCS_IMAGES" not in os.environ, reason="the docs have their pictures; DOCS_IMAGES=1 takes new ones"
+)
+def test_the_pages_are_photographed_for_the_docs(visitor: Any) -> None:
+    IMAGES.mkdir(exist_ok=True)
+    for scheme in ("light", "dark"):
+        visit = visitor(scheme)
+        for name in PHOTOGRAPHED:
+            page = visit.open(name)
+            page.screenshot(path=IMAGES / f"admin-{name}-{scheme}.png", full_page=name in ("failure", "schedule"))
+    assert all(file.stat().st_size > 10_000 for file in IMAGES.glob("admin-*.png"))
+
+
+def test_the_docs_have_a_picture_of_each_page() -> None:
+    shown = set(re.findall(r"images/(admin-[a-z-]+\.png)", (IMAGES.parent / "how-to" / "admin.md").read_text()))
+
+    assert {f"admin-{name}-{scheme}.png" for name in PHOTOGRAPHED for scheme in ("light", "dark")} <= shown
+    assert all((IMAGES / name).exists() for name in shown)
