@@ -6,6 +6,7 @@ from datetime import tzinfo
 from zoneinfo import ZoneInfo
 
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
 
@@ -20,7 +21,9 @@ class DjangoClusterConfig(AppConfig):
     def ready(self) -> None:
         from django_cluster import checks  # noqa: F401  importing it registers the checks
         from django_cluster.models import Schedule
+        from django_cluster.models.storage import keep_as_they_are
 
+        post_migrate.connect(keep_as_they_are, sender=self)
         Schedule.zone_of_the_project = staticmethod(zone_of_schedules)
 
 
