@@ -15,7 +15,7 @@ from redis.exceptions import NoScriptError
 
 from django_cluster.brokers import redis_scripts as scripts
 from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueueSize, Waiting
-from django_cluster.brokers.redis_link import Link
+from django_cluster.brokers.redis_link import open_link
 from django_cluster.core.settings import BrokerSettings
 
 CHUNK_MESSAGES, CHUNK_CHARACTERS = 1000, 4_000_000
@@ -34,9 +34,12 @@ class RedisBroker(Broker):
 
     def __init__(self, settings: BrokerSettings) -> None:
         super().__init__(settings)
-        self._link = Link(settings.options)
+        self._link = open_link(settings.options)
         # The braces make Redis Cluster keep all keys of the queue in one slot.
         self._base = f"{{django_cluster:{settings.name}:{settings.queue}}}"
+        # While a slot moves, a node refuses calls that name several keys unless it has all of them. One of these
+        # never exists: so no script ever sees one half of a queue.
+        self._keys = (self._base, f"{self._base}:bands") if self._link.clustered else (self._base,)
         self._calls = count()
         self._holder, self._pid = "", 0
         self._due_at = -math.inf
@@ -55,13 +58,13 @@ class RedisBroker(Broker):
         pipeline = self._link.client.pipeline(transaction=True)
         try:
             for call in calls:
-                pipeline.evalsha(scripts.ENQUEUE.sha, 1, self._base, *call)
+                pipeline.evalsha(scripts.ENQUEUE.sha, len(self._keys), *self._keys, *call)
             pipeline.execute()
         except NoScriptError:
             # All calls are of the same script: none of them has run.
             self._link.client.script_load(scripts.ENQUEUE.text)
             for call in calls:
-                pipeline.evalsha(scripts.ENQUEUE.sha, 1, self._base, *call)
+                pipeline.evalsha(scripts.ENQUEUE.sha, len(self._keys), *self._keys, *call)
             pipeline.execute()
 
     def enqueue_once(self, messages: Sequence[Message], names: Sequence[str]) -> None:
@@ -165,12 +168,11 @@ class RedisBroker(Broker):
 
     def ping(self) -> None:
         with self._link.errors():
-            self._link.client.ping()
+            self._link.ping()
 
     def info(self) -> str:
         with self._link.errors():
-            server = self._link.client.info("server")
-        return f"Redis {server.get('redis_version', '')} at {self._link.address}"
+            return f"Redis {self._link.version()} at {self._link.address}"
 
     def close(self) -> None:
         self._link.close()
@@ -178,11 +180,12 @@ class RedisBroker(Broker):
     def _run(self, script: scripts.Script, *arguments: str | int, first: Sequence[Any] | None = None) -> Any:
         """What the script answers; ``first`` is a command that is sent and answered before it."""
         before = () if first is None else (first,)
+        named = (len(self._keys), *self._keys, *arguments)
         with self._link.errors():
             try:
-                return self._link.call(*before, ("EVALSHA", script.sha, 1, self._base, *arguments))[-1]
+                return self._link.call(*before, ("EVALSHA", script.sha, *named))[-1]
             except NoScriptError:
-                return self._link.call(("EVAL", script.text, 1, self._base, *arguments))[-1]
+                return self._link.call(("EVAL", script.text, *named))[-1]
 
 
 def enqueue_calls(messages: Sequence[Message]) -> Iterator[list[str]]:

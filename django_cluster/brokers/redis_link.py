@@ -1,7 +1,4 @@
-"""The way to the Redis server: which client, with which time-outs, and what its errors mean to us.
-
-What the user says about the connection wins; where he says nothing, every wait has an end.
-"""
+"""The way to the Redis server, or to the nodes of a Cluster: how it is asked, and what its errors mean to us."""
 
 from __future__ import annotations
 
@@ -12,12 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from redis import ConnectionPool, Redis
 from redis import exceptions as errors
-from redis.backoff import ExponentialBackoff
-from redis.retry import Retry
+from redis.cluster import RedisCluster
 
-from django_cluster.errors import BrokerRefused, BrokerUnavailable, NotAvailableYet
+from django_cluster.brokers.redis_clients import build_client, build_cluster, defaults
+from django_cluster.errors import BrokerRefused, BrokerUnavailable
 
 LONGEST_NAP = 5.0
 """Seconds for which one blocking call may sleep where no time-out of the socket limits it."""
@@ -25,33 +21,40 @@ LONGEST_NAP = 5.0
 FRESH = 1.0
 """Seconds for which a connection is used again without a look whether the server has closed it."""
 
-LATER_SCHEMES = ("redis+sentinel:", "redis+cluster:")
-LATER_KEYWORDS = frozenset({"sentinels", "master", "sentinel_master", "cluster"})
-
 PASSING = ("BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "TRYAGAIN", "UNBLOCKED")
 """First words of a server that will be able again: still loading, failing over, full."""
 
-PASSING_ERRORS = (errors.ConnectionError, errors.TimeoutError, errors.ReadOnlyError, errors.OutOfMemoryError)
+PASSING_ERRORS = (
+    *(errors.ConnectionError, errors.TimeoutError, errors.ReadOnlyError, errors.OutOfMemoryError),
+    *(errors.RedisClusterException, errors.ClusterError),
+)
 
 # AuthenticationError is a ConnectionError to redis-py; but a wrong password does not get better by waiting.
 LASTING_ERRORS = (errors.AuthenticationError, errors.AuthorizationError, errors.NoPermissionError)
 
 
 class Link:
-    """One reused client; a forked child never touches that of its parent."""
+    """One reused client of one server; a forked child never touches that of its parent."""
+
+    clustered = False
+    """Whether all keys of a call have to be named, because a part of them may be on the way to another node."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._options = options
-        self._client: Redis | None = None
+        self._client: Any = None
         self._pid = 0
         self._kept: deque[tuple[Any, float]] = deque()
 
     @property
-    def client(self) -> Redis:
+    def client(self) -> Any:
+        """A ``Redis``, or for a Cluster a ``RedisCluster``."""
         if self._client is None or self._pid != os.getpid():
             self._kept.clear()
-            self._client, self._pid = build_client(self._options), os.getpid()
+            self._client, self._pid = self._build(), os.getpid()
         return self._client
+
+    def _build(self) -> Any:
+        return build_client(self._options)
 
     def call(self, *commands: Sequence[Any]) -> list[Any]:
         """What the server answers to these commands, sent in one go; the first error among the answers is raised.
@@ -101,6 +104,8 @@ class Link:
     @property
     def address(self) -> str:
         """Where the server is, without a password."""
+        if "sentinels" in self._options:
+            return f"{self._options['master']} of the Sentinels {_places(self._options['sentinels'])}"
         keywords = self.client.connection_pool.connection_kwargs
         place = keywords.get("path") or f"{keywords.get('host', 'localhost')}:{keywords.get('port', 6379)}"
         return f"{place}/{keywords.get('db') or 0}"
@@ -117,12 +122,21 @@ class Link:
                 raise BrokerUnavailable(f"Redis at {self.address} cannot be used now: {error}") from error
             raise BrokerRefused(f"Redis at {self.address} refused: {error}") from error
 
+    def ping(self) -> None:
+        self.client.ping()
+
+    def version(self) -> str:
+        return str(self.client.info("server").get("redis_version", ""))
+
     def close(self) -> None:
         if self._client is not None and self._pid == os.getpid():
-            self._client.close()
-            self._client.connection_pool.disconnect()
+            self._hang_up()
         self._kept.clear()
         self._client = None
+
+    def _hang_up(self) -> None:
+        self._client.close()
+        self._client.connection_pool.disconnect()
 
 
 def _exchange(connection: Any, commands: Sequence[Sequence[Any]]) -> list[Any]:
@@ -138,44 +152,38 @@ def _answer(connection: Any) -> Any:
         return error
 
 
-def defaults() -> dict[str, Any]:
-    """What we say where the user said nothing.
+class ClusterLink(Link):
+    """One reused client of all nodes of a Redis Cluster. redis-py finds the node, and follows a slot that moves."""
 
-    A server that is away or frozen is noticed within ten seconds. Only a broken connection is tried again,
-    not one that stays silent: after a time-out nobody knows what the server has done.
-    """
-    return {
-        "socket_connect_timeout": 3.0,
-        "socket_timeout": 5.0,
-        "health_check_interval": 30,
-        "retry": Retry(ExponentialBackoff(cap=0.2, base=0.02), 2, supported_errors=(errors.ConnectionError,)),
-    }
+    clustered = True
+
+    def _build(self) -> Any:
+        return build_cluster(self._options)
+
+    def call(self, *commands: Sequence[Any]) -> list[Any]:
+        """One after the other: where a slot moves, each may have to be asked of another node."""
+        return [self.client.execute_command(*command) for command in commands]
+
+    @property
+    def nap(self) -> float:
+        limit = self._options.get("kwargs", {}).get("socket_timeout", defaults()["socket_timeout"])
+        return LONGEST_NAP if limit is None else min(LONGEST_NAP, limit * 0.6)
+
+    @property
+    def address(self) -> str:
+        return f"the Cluster {_places(self._options['nodes'])}"
+
+    def version(self) -> str:
+        return str(self.client.info("server", target_nodes=RedisCluster.RANDOM).get("redis_version", ""))
+
+    def _hang_up(self) -> None:
+        self._client.close()
 
 
-def build_client(options: Mapping[str, Any]) -> Redis:
-    """A client for ``{"url": …}``, ``{"kwargs": …}``, both, ``{"cache": alias}`` or ``{}`` (this machine)."""
-    if "cache" in options:
-        return _like_cache(options["cache"])
-    keywords = {**defaults(), **options.get("kwargs", {}), "decode_responses": False}
-    url = options.get("url", "")
-    if url.startswith(LATER_SCHEMES) or LATER_KEYWORDS & keywords.keys():
-        raise NotAvailableYet("Redis Sentinel and Redis Cluster are not available yet; name one server.")
-    if not url.startswith("unix:") and not keywords.get("unix_socket_path"):
-        keywords.setdefault("socket_keepalive", True)
-    return Redis.from_url(url, **keywords) if url else Redis(**keywords)
+def open_link(options: Mapping[str, Any]) -> Link:
+    """The way that fits the shape; opens no connection yet."""
+    return ClusterLink(options) if "nodes" in options else Link(options)
 
 
-def _like_cache(alias: str) -> Redis:
-    """A client of our own to the server of a Django cache, because our time-outs are not those of a cache."""
-    from django.core.cache import caches
-
-    cache: Any = caches[alias]
-    # Both libraries of caches have this method: Django's own under "_cache", django-redis under "client".
-    inner: Any = getattr(cache, "_cache", None) or getattr(cache, "client", None)
-    if not hasattr(inner, "get_client"):
-        raise BrokerRefused(f"The cache {alias!r} is not a Redis cache.")
-    pool = inner.get_client(write=True).connection_pool
-    if type(pool).__name__ not in ("ConnectionPool", "BlockingConnectionPool"):
-        return Redis(connection_pool=pool)  # it knows more than an address, a sentinel's pool for example
-    keywords = {**defaults(), **pool.connection_kwargs, "decode_responses": False}
-    return Redis(connection_pool=ConnectionPool(connection_class=pool.connection_class, **keywords))
+def _places(places: Sequence[tuple[str, int]]) -> str:
+    return ",".join(f"{host}:{port}" for host, port in places)

@@ -3,7 +3,8 @@
 The normal forms, for the authors of adapters (``BrokerSettings.kind`` → ``BrokerSettings.options``)::
 
     orm         {"alias": "default"}
-    redis       {"url": "redis://…"}  or  {"kwargs": {"host": …}}  or both  or  {"cache": alias}  or  {}
+    redis       {"url": "redis://…"}  or  {"kwargs": {"host": …}}  or both  or  {"cache": alias}  or  {};
+                Sentinels and Clusters as ``redis_shapes`` says
     memory      {}
     my.Broker   {}                                  the dotted path of broker_class
     rabbitmq    {"url": "amqp://…"}  or the dict as written
@@ -25,7 +26,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from django_cluster.core import problems
+from django_cluster.core import problems, redis_shapes
 from django_cluster.core.values import Kind, Unfit, as_text, dotted_path, text
 from django_cluster.errors import Problem
 
@@ -38,7 +39,9 @@ SCHEMES = {
     "rediss": "redis",
     "unix": "redis",
     "redis+sentinel": "redis",
+    "rediss+sentinel": "redis",
     "redis+cluster": "redis",
+    "rediss+cluster": "redis",
     "orm": "orm",
     "memory": "memory",
     "amqp": "rabbitmq",
@@ -55,9 +58,6 @@ RENAMED_KEYWORDS = {"charset": "encoding", "errors": "encoding_errors"}
 DEFAULT_NAME = "default"
 """The broker of this name in ``brokers`` is the one of the cluster, unless it says otherwise."""
 
-LATER_SCHEMES = frozenset({"redis+sentinel", "redis+cluster"})
-LATER_KEYWORDS = frozenset({"sentinels", "master", "sentinel_master", "cluster"})
-
 
 class Choice(NamedTuple):
     """One configured broker."""
@@ -70,10 +70,7 @@ class Choice(NamedTuple):
     @property
     def available(self) -> bool:
         """Whether this version can open it. A dotted path always counts as available."""
-        if self.kind != "redis":
-            return self.kind in AVAILABLE or "." in self.kind
-        later = LATER_KEYWORDS & set(self.options.get("kwargs", ()))
-        return not later and scheme_of(self.options.get("url", "")) not in LATER_SCHEMES
+        return self.kind in AVAILABLE or "." in self.kind
 
 
 def scheme_of(url: str) -> str:
@@ -93,6 +90,8 @@ def _url(value: Any, kind: str | None = None) -> Choice:
     scheme = scheme_of(value)
     if scheme not in known:
         raise Unfit(f"has an unknown scheme{did_you_mean(scheme, known)}; known are {', '.join(known)}.")
+    if scheme in redis_shapes.SCHEMES:
+        return Choice("redis", redis_shapes.in_shape({"url": value}))
     try:
         urlsplit(value).port  # noqa: B018  reading it checks it
     except ValueError:
@@ -120,10 +119,9 @@ def _redis(value: Any) -> Choice:
     keywords = {RENAMED_KEYWORDS.get(key, key): each for key, each in _keywords(value).items() if each is not None}
     options: dict[str, Any] = {}
     if "url" in keywords:
-        options.update(_url(keywords.pop("url"), "redis").options)
-    if keywords:
-        options["kwargs"] = keywords
-    return Choice("redis", options)
+        options["url"] = keywords.pop("url")
+        _url(options["url"], "redis")  # whether it is one
+    return Choice("redis", redis_shapes.in_shape({**options, "kwargs": keywords}))
 
 
 def _keywords(value: Any) -> dict[str, Any]:

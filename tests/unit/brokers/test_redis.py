@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from django_cluster.brokers.base import Message
 from django_cluster.brokers.redis import CHUNK_MESSAGES, RedisBroker, enqueue_calls, parse_entry
-from django_cluster.brokers.redis_link import Link, build_client
+from django_cluster.brokers.redis_clients import build_client
+from django_cluster.brokers.redis_link import Link
 from django_cluster.core.settings import BrokerSettings
-from django_cluster.errors import NotAvailableYet
 
 
 @given(st.binary())
@@ -83,15 +83,6 @@ def test_what_the_user_says_wins(options: dict[str, Any]) -> None:
 @pytest.mark.parametrize("limit", [0.1, 1, 5, 60])
 def test_a_nap_ends_before_the_socket_gives_up(limit: float) -> None:
     assert 0 < Link({"kwargs": {"socket_timeout": limit}}).nap < limit
-
-
-@pytest.mark.parametrize(
-    "options",
-    [{"url": "redis+sentinel://a:26379/mymaster/0"}, {"url": "redis+cluster://a"}, {"kwargs": {"sentinels": ["a:1"]}}],
-)
-def test_sentinel_and_cluster_are_not_available_yet(options: dict[str, Any]) -> None:
-    with pytest.raises(NotAvailableYet):
-        build_client(options)
 
 
 def test_no_secret_shows_in_what_people_see() -> None:

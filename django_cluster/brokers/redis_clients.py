@@ -1,0 +1,108 @@
+"""Which client of redis-py for which shape of Redis, and with which time-outs.
+
+What the user says about the connection wins; where he says nothing, every wait has an end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from redis import ConnectionPool, Redis
+from redis import exceptions as errors
+from redis.backoff import ExponentialBackoff
+from redis.cluster import ClusterNode, RedisCluster
+from redis.connection import SSLConnection, parse_url
+from redis.retry import Retry
+from redis.sentinel import Sentinel
+
+from django_cluster.errors import BrokerRefused
+
+SENTINEL_PATIENCE = 1.0
+"""Seconds for which one Sentinel is waited for before the next is asked."""
+
+
+def defaults() -> dict[str, Any]:
+    """What we say where the user said nothing.
+
+    A server that is away or frozen is noticed within ten seconds. Only a broken connection is tried again,
+    not one that stays silent: after a time-out nobody knows what the server has done.
+    """
+    return {
+        "socket_connect_timeout": 3.0,
+        "socket_timeout": 5.0,
+        "health_check_interval": 30,
+        "retry": _retry(2),
+    }
+
+
+def _retry(times: int) -> Retry:
+    return Retry(ExponentialBackoff(cap=0.2, base=0.02), times, supported_errors=(errors.ConnectionError,))
+
+
+def build_client(options: Mapping[str, Any]) -> Redis:
+    """A client of one server: of the one that is named, or of the master that the Sentinels know now.
+
+    ``options`` in one of the normal forms of ``core.redis_shapes``, ``{"cache": alias}``, or ``{}`` (this machine).
+    """
+    if "cache" in options:
+        return _like_cache(options["cache"])
+    keywords = {**defaults(), **options.get("kwargs", {}), "decode_responses": False}
+    url = options.get("url", "")
+    if not url.startswith("unix:") and not keywords.get("unix_socket_path"):
+        keywords.setdefault("socket_keepalive", True)
+    if "sentinels" in options:
+        return _of_sentinels(options["sentinels"], options["master"], {**of_url(url), **keywords})
+    return Redis.from_url(url, **keywords) if url else Redis(**keywords)
+
+
+def build_cluster(options: Mapping[str, Any]) -> RedisCluster:
+    """A client of all nodes of a Redis Cluster; asks one of them for the others at once."""
+    # "retry" is another thing to this client: how often it looks for the right node.
+    ours = {**defaults(), "retry": _retry(3), "socket_keepalive": True}
+    keywords = {**of_url(options.get("url", "")), **ours, **options.get("kwargs", {}), "decode_responses": False}
+    keywords.pop("db", None)
+    nodes = [ClusterNode(host, port) for host, port in options["nodes"]]  # type: ignore[no-untyped-call]
+    return RedisCluster(startup_nodes=nodes, **keywords)
+
+
+def of_url(url: str) -> dict[str, Any]:
+    """What a URL says apart from the address, as keywords."""
+    said: dict[str, Any] = dict(parse_url(url)) if url else {}  # type: ignore[no-untyped-call]
+    said.pop("host", None)
+    said.pop("port", None)
+    if said.pop("connection_class", None) is SSLConnection:
+        said["ssl"] = True
+    return said
+
+
+def _of_sentinels(sentinels: Any, master: str, keywords: dict[str, Any]) -> Redis:
+    """Sentinels have passwords of their own, and are to answer sooner than a server."""
+    own = {
+        "socket_timeout": SENTINEL_PATIENCE,
+        "socket_connect_timeout": SENTINEL_PATIENCE,
+        **{name: value for name, value in keywords.items() if name.startswith("ssl")},
+        **keywords.pop("sentinel_kwargs", {}),
+    }
+    for name in ("username", "password"):
+        if (value := keywords.pop(f"sentinel_{name}", None)) is not None:
+            own[name] = value
+    all_of_them = Sentinel(list(sentinels), sentinel_kwargs=own, **keywords)  # type: ignore[no-untyped-call]
+    client: Redis = all_of_them.master_for(master)  # type: ignore[no-untyped-call]
+    return client
+
+
+def _like_cache(alias: str) -> Redis:
+    """A client of our own to the server of a Django cache, because our time-outs are not those of a cache."""
+    from django.core.cache import caches
+
+    cache: Any = caches[alias]
+    # Both libraries of caches have this method: Django's own under "_cache", django-redis under "client".
+    inner: Any = getattr(cache, "_cache", None) or getattr(cache, "client", None)
+    if not hasattr(inner, "get_client"):
+        raise BrokerRefused(f"The cache {alias!r} is not a Redis cache.")
+    pool = inner.get_client(write=True).connection_pool
+    if type(pool).__name__ not in ("ConnectionPool", "BlockingConnectionPool"):
+        return Redis(connection_pool=pool)  # it knows more than an address, a sentinel's pool for example
+    keywords = {**defaults(), **pool.connection_kwargs, "decode_responses": False}
+    return Redis(connection_pool=ConnectionPool(connection_class=pool.connection_class, **keywords))
