@@ -1,11 +1,12 @@
 """Problems of ``Q_CLUSTER`` as Django system checks, before anything runs.
 
-They look at settings only: no database, cache or broker is opened.
+They look at settings only: no database, cache or broker is opened, unless ``--deploy`` asks for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import closing, suppress
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
@@ -15,11 +16,11 @@ from django.core.checks import CheckMessage, Error, Info, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
 from django_cluster import conf
-from django_cluster.brokers import broker_class
+from django_cluster.brokers import broker_class, open_broker
 from django_cluster.core import problems
 from django_cluster.core.parity import differences
 from django_cluster.core.settings import BrokerSettings, Settings
-from django_cluster.errors import NotAvailableYet, Problem
+from django_cluster.errors import BrokerError, NotAvailableYet, Problem
 
 TAG = "django_cluster"
 
@@ -33,6 +34,19 @@ STAND_IN = "a secret for the time of the check"
 def check_settings(app_configs: object = None, **_: object) -> list[CheckMessage]:
     """What ``manage.py check`` calls."""
     return validate_config()
+
+
+@register(TAG, deploy=True)
+def check_servers(app_configs: object = None, **_: object) -> list[CheckMessage]:
+    """What ``manage.py check --deploy`` calls as well: it asks the servers. One that is away is not its business."""
+    settings = conf.review_settings(secret=STAND_IN).settings
+    if settings is None:
+        return []
+    found: list[Problem] = []
+    for section in dict.fromkeys([settings.broker, *settings.brokers.values()]):
+        with suppress(BrokerError, ImproperlyConfigured, NotAvailableYet), closing(open_broker(section)) as broker:
+            found += (Problem(problems.SERVER_CONCERN, "broker", concern) for concern in broker.concerns())
+    return [_message(problem) for problem in dict.fromkeys(found)]
 
 
 def validate_config() -> list[CheckMessage]:
@@ -154,6 +168,10 @@ def _servers(broker: BrokerSettings) -> set[Server]:
     if "cache" in options:
         return _servers_of_cache(conf.caches().get(options["cache"], {}))
     keywords = options.get("kwargs", {})
+    if "sentinels" in options:
+        return set()  # who the master is, only they know
+    if "nodes" in options:
+        return {Server(host, port, 0) for host, port in options["nodes"]}
     if "url" in options:
         return _servers_of_url(options["url"])
     place = keywords.get("unix_socket_path") or keywords.get("host", "localhost")

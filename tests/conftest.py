@@ -19,7 +19,9 @@ from tests.servers import (
     NxServer,
     PgBouncer,
     PostgresServer,
+    RedisCluster,
     RedisServer,
+    Sentinels,
     Server,
     SqsServer,
     require,
@@ -89,6 +91,28 @@ def redis_server() -> Iterator[RedisServer]:
     server = RedisServer().start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def sentinels() -> Iterator[Sentinels]:
+    """A master and its replica under Sentinels; tests share them, so nobody may hurt them."""
+    require("redis")
+    family = Sentinels()
+    try:
+        yield family.start()
+    finally:
+        family.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_cluster() -> Iterator[RedisCluster]:
+    """Three nodes of a Redis Cluster; slots may be moved."""
+    require("redis")
+    cluster = RedisCluster()
+    try:
+        yield cluster.start()
+    finally:
+        cluster.stop()
 
 
 @pytest.fixture(scope="session")

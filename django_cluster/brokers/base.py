@@ -207,6 +207,10 @@ class Broker(ABC):
     def ping(self) -> None:
         """Return if the server answers; raise ``BrokerUnavailable`` if not."""
 
+    def concerns(self) -> Sequence[str]:
+        """What in the setting up of the server may lose messages, in sentences; asks the server."""
+        return ()
+
     def info(self) -> str:
         """One line about the server, for people."""
         return type(self).__name__

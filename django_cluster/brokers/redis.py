@@ -7,7 +7,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -57,15 +57,18 @@ class RedisBroker(Broker):
         """All of the calls, or none: the server takes them as one transaction."""
         pipeline = self._link.client.pipeline(transaction=True)
         try:
-            for call in calls:
-                pipeline.evalsha(scripts.ENQUEUE.sha, len(self._keys), *self._keys, *call)
+            self._queue_up(pipeline, calls)
             pipeline.execute()
         except NoScriptError:
             # All calls are of the same script: none of them has run.
             self._link.client.script_load(scripts.ENQUEUE.text)
-            for call in calls:
-                pipeline.evalsha(scripts.ENQUEUE.sha, len(self._keys), *self._keys, *call)
+            self._queue_up(pipeline, calls)
             pipeline.execute()
+
+    def _queue_up(self, pipeline: Any, calls: Sequence[Sequence[str]]) -> None:
+        for call in calls:
+            # Not by the method: that of a Cluster's pipeline refuses scripts, whose keys may stand anywhere.
+            pipeline.execute_command("EVALSHA", scripts.ENQUEUE.sha, len(self._keys), *self._keys, *call)
 
     def enqueue_once(self, messages: Sequence[Message], names: Sequence[str]) -> None:
         # Not together: what is left over after an error is sent again, and what was taken is not taken twice.
@@ -170,6 +173,10 @@ class RedisBroker(Broker):
         with self._link.errors():
             self._link.ping()
 
+    def concerns(self) -> Sequence[str]:
+        with self._link.errors():
+            return concerns(self._link.configuration("maxmemory-policy", "maxmemory", "appendonly", "save"))
+
     def info(self) -> str:
         with self._link.errors():
             return f"Redis {self._link.version()} at {self._link.address}"
@@ -186,6 +193,17 @@ class RedisBroker(Broker):
                 return self._link.call(*before, ("EVALSHA", script.sha, *named))[-1]
             except NoScriptError:
                 return self._link.call(("EVAL", script.text, *named))[-1]
+
+
+def concerns(configuration: Mapping[str, str]) -> list[str]:
+    """What a server with this configuration may do to a queue; nothing, if it does not tell (an ACL may forbid it)."""
+    found = []
+    policy = configuration.get("maxmemory-policy", "noeviction")
+    if policy != "noeviction" and configuration.get("maxmemory", "0") != "0":
+        found.append(f"Redis deletes messages when its memory is full (maxmemory-policy {policy}); choose noeviction.")
+    if configuration.get("appendonly") == "no" and not configuration.get("save"):
+        found.append("Redis keeps nothing on disk (appendonly no, save empty): a restart forgets every message.")
+    return found
 
 
 def enqueue_calls(messages: Sequence[Message]) -> Iterator[list[str]]:

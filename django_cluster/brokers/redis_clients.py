@@ -81,6 +81,7 @@ def _of_sentinels(sentinels: Any, master: str, keywords: dict[str, Any]) -> Redi
     own = {
         "socket_timeout": SENTINEL_PATIENCE,
         "socket_connect_timeout": SENTINEL_PATIENCE,
+        "retry": _retry(0),  # there is another to ask
         **{name: value for name, value in keywords.items() if name.startswith("ssl")},
         **keywords.pop("sentinel_kwargs", {}),
     }

@@ -117,13 +117,24 @@ class Link:
             yield
         except LASTING_ERRORS as error:
             raise BrokerRefused(f"Redis at {self.address} does not let us in: {error}") from error
-        except errors.RedisError as error:
+        except (errors.RedisError, errors.RedisClusterException) as error:
             if isinstance(error, PASSING_ERRORS) or str(error).startswith(PASSING):
                 raise BrokerUnavailable(f"Redis at {self.address} cannot be used now: {error}") from error
             raise BrokerRefused(f"Redis at {self.address} refused: {error}") from error
 
     def ping(self) -> None:
         self.client.ping()
+
+    def configuration(self, *names: str) -> dict[str, str]:
+        """These parameters of the server; none where we may not ask."""
+        try:
+            return {name: _word(value) for name, value in self._configuration(names).items()}
+        except errors.ResponseError:
+            return {}
+
+    def _configuration(self, names: Sequence[str]) -> Mapping[str, Any]:
+        said: Mapping[str, Any] = self.client.config_get(*names)
+        return said
 
     def version(self) -> str:
         return str(self.client.info("server").get("redis_version", ""))
@@ -173,6 +184,10 @@ class ClusterLink(Link):
     def address(self) -> str:
         return f"the Cluster {_places(self._options['nodes'])}"
 
+    def _configuration(self, names: Sequence[str]) -> Mapping[str, Any]:
+        said: Mapping[str, Any] = self.client.config_get(*names, target_nodes=RedisCluster.RANDOM)
+        return said
+
     def version(self) -> str:
         return str(self.client.info("server", target_nodes=RedisCluster.RANDOM).get("redis_version", ""))
 
@@ -183,6 +198,10 @@ class ClusterLink(Link):
 def open_link(options: Mapping[str, Any]) -> Link:
     """The way that fits the shape; opens no connection yet."""
     return ClusterLink(options) if "nodes" in options else Link(options)
+
+
+def _word(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _places(places: Sequence[tuple[str, int]]) -> str:

@@ -174,6 +174,8 @@ def prepare(broker: Broker) -> None:
     """Once in the life of a pusher; a broker that is away now will be prepared by its successor, or not at all."""
     with suppress(BrokerError):
         broker.prepare()
+        for concern in broker.concerns():
+            logger.warning("%s", concern)
 
 
 def worker_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orders) -> None:

@@ -26,6 +26,7 @@ NO_TIME_ZONES = "W006"
 CACHE_SHARES_SERVER = "W007"
 OTHER_DEFAULT_BROKER = "W008"
 BOTH_INSTALLED = "W009"
+SERVER_CONCERN = "W010"
 
 MEANS_SOMETHING_ELSE = "I001"
 
@@ -79,6 +80,10 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     BOTH_INSTALLED: (
         "`django_q` and `django_cluster` are both in `INSTALLED_APPS`.",
         "What `django_q.tasks` sends goes to Django-Q's clusters alone. Take `django_q` out when none is left running.",
+    ),
+    SERVER_CONCERN: (
+        "The server of the broker is set up so that it may lose messages.",
+        "The message says what. Only looked for by `manage.py check --deploy`, which asks the server.",
     ),
     MEANS_SOMETHING_ELSE: (
         "The project knows Django-Q, and a key that it sets means something a little different here.",

@@ -11,9 +11,19 @@ import pytest
 
 from django_cluster.brokers import memory
 from django_cluster.brokers.base import Broker
+from django_cluster.core.redis_shapes import in_shape
 from django_cluster.testing.contracts import BrokerContract, Opener, UnreachableContract
 from tests.brokers import known_database, opener, queue_database, queue_on
-from tests.servers import FerretServer, MariaDBServer, NxServer, PostgresServer, RedisServer, SqsServer
+from tests.servers import (
+    FerretServer,
+    MariaDBServer,
+    NxServer,
+    PostgresServer,
+    RedisCluster,
+    RedisServer,
+    Sentinels,
+    SqsServer,
+)
 from tests.servers.base import free_port
 
 
@@ -83,6 +93,26 @@ class TestRedisBroker(BrokerContract, UnreachableContract):
     @pytest.fixture
     def unreachable(self) -> Broker:
         return opener("redis", url=f"redis://127.0.0.1:{free_port()}/0")()
+
+
+class TestRedisBrokerUnderSentinels(BrokerContract, UnreachableContract):
+    @pytest.fixture
+    def open_another(self, sentinels: Sentinels) -> Opener:
+        return opener("redis", **in_shape({"url": sentinels.url}))
+
+    @pytest.fixture
+    def unreachable(self) -> Broker:
+        return opener("redis", **in_shape({"url": f"redis+sentinel://127.0.0.1:{free_port()}/orders/0"}))()
+
+
+class TestRedisBrokerOnACluster(BrokerContract, UnreachableContract):
+    @pytest.fixture
+    def open_another(self, redis_cluster: RedisCluster) -> Opener:
+        return opener("redis", **in_shape({"url": redis_cluster.url}))
+
+    @pytest.fixture
+    def unreachable(self) -> Broker:
+        return opener("redis", **in_shape({"url": f"redis+cluster://127.0.0.1:{free_port()}"}))()
 
 
 class TestSqsBroker(BrokerContract, UnreachableContract):

@@ -12,7 +12,7 @@ from tests.servers.mariadb import MariaDBServer
 from tests.servers.mongo import FerretServer, NxServer
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgres import PostgresServer
-from tests.servers.redis import RedisServer
+from tests.servers.redis import RedisCluster, RedisServer, Sentinels
 from tests.servers.sqs import SqsServer
 from tests.servers.tool import Tool
 
@@ -39,7 +39,9 @@ __all__ = [
     "NxServer",
     "PgBouncer",
     "PostgresServer",
+    "RedisCluster",
     "RedisServer",
+    "Sentinels",
     "Server",
     "SqsServer",
     "require",
