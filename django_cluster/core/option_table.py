@@ -119,8 +119,9 @@ BROKER = (
     ),
     selector(
         "redis",
-        "A Redis server: redis-py's keywords, or a URL. The dict may hold a `url` and further keywords. `charset`"
-        " and `errors` are understood as `encoding` and `encoding_errors`.",
+        "Redis: redis-py's keywords, or a URL; one server, Sentinels or a Cluster (see [](../how-to/redis.md)). The dict"
+        " may hold a `url` and further keywords. `charset` and `errors` are understood as `encoding` and"
+        " `encoding_errors`.",
         secret=True,
         more_variables=("Q_CLUSTER_REDIS_URL",),
         parity="What a dead cluster had taken is run by another. Django-Q's lists: see `qimport --redis`.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from django_cluster.errors import BrokerRefused, BrokerUnavailable
 from django_cluster.testing.contracts import eventually, lease_all, payloads, receipts
 from tests.brokers import opener
 from tests.servers import RedisServer, require
+from tests.servers.base import free_port
 
 
 @pytest.fixture
@@ -388,3 +390,47 @@ def test_a_connection_that_the_server_has_closed_is_replaced(broker: Broker, con
     broker.enqueue([Message("second")])
 
     assert payloads(lease_all(broker, 2)) == ["first", "second"]
+
+
+def test_an_acl_user_needs_only_the_keys_of_its_queues(own_server: RedisServer) -> None:
+    rights = ["on", ">s3cret", "~{django_cluster:*", "+@all", "-@dangerous", "-@admin"]
+    own_server.says("acl", "setuser", "clerk", *rights)
+    broker = opener("redis", url=f"redis://clerk:s3cret@127.0.0.1:{own_server.port}/0")()
+
+    broker.enqueue([Message("one"), Message("two", priority=3)])
+    assert payloads(lease_all(broker, 2)) == ["two", "one"]
+    assert list(broker.concerns()) == []  # it may not ask, and says nothing
+    broker.close()
+
+
+def test_tls_is_an_address(tmp_path: Path) -> None:
+    require("redis")
+    key, certificate = tmp_path / "key", tmp_path / "certificate"
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    make += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(make, check=True, capture_output=True)
+    port = free_port()
+    tls = ["--tls-port", str(port), "--tls-cert-file", str(certificate), "--tls-key-file", str(key)]
+    server = RedisServer(*tls, "--tls-ca-cert-file", str(certificate), "--tls-auth-clients", "no").start()
+    try:
+        trusting = opener("redis", url=f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={certificate}")()
+        trusting.enqueue([Message("one")])
+        assert payloads(lease_all(trusting, 1)) == ["one"]
+        trusting.close()
+
+        doubting = opener("redis", url=f"rediss://127.0.0.1:{port}/0")()
+        with pytest.raises(BrokerUnavailable, match="certificate"):
+            doubting.ping()
+        doubting.close()
+    finally:
+        server.stop()
+
+
+def test_a_server_that_deletes_and_forgets_is_a_concern(own_server: RedisServer) -> None:
+    broker = opener("redis", url=own_server.url)()
+    assert list(broker.concerns()) == []
+
+    own_server.says("config", "set", "maxmemory", "100mb", "maxmemory-policy", "volatile-lru", "appendonly", "no")
+
+    assert [word in " ".join(broker.concerns()) for word in ("volatile-lru", "nothing on disk")] == [True, True]
+    broker.close()

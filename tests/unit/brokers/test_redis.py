@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_cluster.brokers.base import Message
-from django_cluster.brokers.redis import CHUNK_MESSAGES, RedisBroker, enqueue_calls, parse_entry
+from django_cluster.brokers.redis import CHUNK_MESSAGES, RedisBroker, concerns, enqueue_calls, parse_entry
 from django_cluster.brokers.redis_clients import build_client
-from django_cluster.brokers.redis_link import Link
+from django_cluster.brokers.redis_link import Link, open_link
+from django_cluster.core.masking import MaskedMapping
+from django_cluster.core.redis_shapes import in_shape
 from django_cluster.core.settings import BrokerSettings
 
 
@@ -91,3 +93,42 @@ def test_no_secret_shows_in_what_people_see() -> None:
 
     assert "s3cret" not in f"{section!r} {broker!r} {Link(section.options).address}"
     assert Link(section.options).address == "example.test:7000/3"
+
+
+@pytest.mark.parametrize(
+    ("configuration", "words"),
+    [
+        ({}, []),
+        ({"maxmemory-policy": "allkeys-lru", "maxmemory": "0", "appendonly": "yes", "save": ""}, []),
+        ({"maxmemory-policy": "noeviction", "maxmemory": "1", "appendonly": "no", "save": "3600 1"}, []),
+        ({"maxmemory-policy": "allkeys-lru", "maxmemory": "1", "appendonly": "yes"}, ["allkeys-lru"]),
+        ({"maxmemory-policy": "noeviction", "appendonly": "no", "save": ""}, ["nothing on disk"]),
+    ],
+)
+def test_a_server_that_may_forget_is_a_concern(configuration: dict[str, str], words: list[str]) -> None:
+    found = concerns(configuration)
+
+    assert len(found) == len(words)
+    assert all(word in sentence for word, sentence in zip(words, found, strict=True))
+
+
+def test_no_secret_of_sentinels_shows_either() -> None:
+    options = in_shape({"url": "redis+sentinel://u:s3cret@a/orders", "kwargs": {"sentinel_password": "s3cret"}})
+    section = BrokerSettings(kind="redis", options=MaskedMapping(options))
+
+    assert "s3cret" not in f"{section!r} {section.options!r} {open_link(options).address}"
+    assert open_link(options).address == "orders of the Sentinels a:26379"
+
+
+def test_sentinels_have_passwords_of_their_own() -> None:
+    options = in_shape(
+        {"url": "rediss+sentinel://u:p@a/orders/3", "kwargs": {"sentinel_password": "q", "ssl_cert_reqs": "none"}}
+    )
+
+    pool: Any = build_client(options).connection_pool
+
+    server, sentinel = pool.connection_kwargs, pool.sentinel_manager.sentinels[0].connection_pool.connection_kwargs
+    assert (server["username"], server["password"], server["db"]) == ("u", "p", 3)
+    assert (sentinel["password"], sentinel.get("username")) == ("q", None)
+    assert "ssl_cert_reqs" in sentinel
+    assert sentinel["socket_timeout"] < server["socket_timeout"]

@@ -1,0 +1,76 @@
+"""Redis of one server, under Sentinels, as a Cluster: however it is written, it has one normal form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from django_cluster.core.redis_shapes import in_shape
+from django_cluster.core.values import Unfit
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ({}, {}),
+        ({"url": "redis://h/1"}, {"url": "redis://h/1"}),
+        ({"kwargs": {"host": "h"}}, {"kwargs": {"host": "h"}}),
+        (
+            {"url": "redis+sentinel://a,b:26380/orders/2?socket_timeout=3"},
+            {
+                "sentinels": (("a", 26379), ("b", 26380)),
+                "master": "orders",
+                "url": "redis://a:26379/2?socket_timeout=3",
+            },
+        ),
+        (
+            {"url": "rediss+sentinel://someone:s%40cret@[::1]/orders"},
+            {"sentinels": (("::1", 26379),), "master": "orders", "url": "rediss://someone:s%40cret@[::1]:26379"},
+        ),
+        (
+            {"kwargs": {"sentinels": [("a", 1), "b:2", {"host": "c"}], "sentinel_master": "orders", "db": 1}},
+            {"sentinels": (("a", 1), ("b", 2), ("c", 26379)), "master": "orders", "kwargs": {"db": 1}},
+        ),
+        ({"kwargs": {"sentinels": "a,b", "master": "m"}}, {"sentinels": (("a", 26379), ("b", 26379)), "master": "m"}),
+        ({"url": "redis+cluster://a:7000,b"}, {"nodes": (("a", 7000), ("b", 6379)), "url": "redis://a:7000"}),
+        ({"kwargs": {"cluster": True}}, {"nodes": (("localhost", 6379),)}),
+        (
+            {"kwargs": {"cluster": True, "host": "a", "port": 1, "ssl": True}},
+            {"nodes": (("a", 1),), "kwargs": {"ssl": True}},
+        ),
+        ({"kwargs": {"nodes": ["a:1"], "password": "x"}}, {"nodes": (("a", 1),), "kwargs": {"password": "x"}}),
+        ({"kwargs": {"cluster": False, "host": "a"}}, {"kwargs": {"host": "a"}}),
+    ],
+)
+def test_every_way_of_writing_has_one_normal_form(written: dict[str, Any], meant: dict[str, Any]) -> None:
+    assert in_shape(written) == meant
+
+
+@pytest.mark.parametrize(
+    ("written", "reason"),
+    [
+        ({"kwargs": {"sentinels": ["a"]}}, "not their 'master'"),
+        ({"kwargs": {"master": "m"}}, "no 'sentinels'"),
+        ({"url": "redis+sentinel://a"}, "not of the form"),
+        ({"url": "redis+sentinel://a/m/0/x"}, "not of the form"),
+        ({"url": "redis+sentinel://a:b/m"}, "no 'host:port'"),
+        ({"url": "redis+sentinel:///m"}, "without a host"),
+        ({"url": "redis+cluster://a/3"}, "only number 0"),
+        ({"kwargs": {"cluster": True, "db": 2}}, "only number 0"),
+        ({"url": "redis+cluster://a", "kwargs": {"sentinels": ["b"], "master": "m"}}, "choose one"),
+        ({"kwargs": {"sentinels": 7, "master": "m"}}, "a list"),
+        ({"kwargs": {"nodes": [("a", "b", "c")]}}, "no 'host:port'"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_with_its_reason(written: dict[str, Any], reason: str) -> None:
+    with pytest.raises(Unfit, match=reason):
+        in_shape(written)
+
+
+def test_what_was_written_stays_as_it_was() -> None:
+    written = {"kwargs": {"sentinels": ["a"], "master": "m"}}
+
+    in_shape(written)
+
+    assert written == {"kwargs": {"sentinels": ["a"], "master": "m"}}
