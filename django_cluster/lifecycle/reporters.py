@@ -18,6 +18,7 @@ from typing import Any
 
 from django_cluster.core.messages import Advice, Outcome, OutcomeStatus, TaskPackage, path_of_class
 from django_cluster.core.settings import DeliverySettings
+from django_cluster.lifecycle.deadline import deadline
 from django_cluster.lifecycle.retrying import is_last_run
 from django_cluster.reporters import SHIPPED
 from django_cluster.reporters.base import FailedRun
@@ -27,6 +28,8 @@ logger = logging.getLogger("django_cluster")
 ENTRY_POINT_GROUPS = ("django_cluster.error_reporters", "djangoq.errorreporters")
 """Ours first; the second is Django-Q's, whose plugins keep working."""
 
+REPORT_LIMIT = 10.0
+"""Seconds that one reporter may take over one report: its worker, or the monitor, waits for it."""
 FLUSH_LIMIT = 3.0
 """Seconds that a process waits for its reports to leave."""
 
@@ -122,7 +125,8 @@ class Reporters:
             if (reporter.only_final and not run.final) or (run.error is None and not reporter.hears_words):
                 continue
             try:
-                reporter.call(run)
+                with deadline(REPORT_LIMIT):
+                    reporter.call(run)
             except BaseException:  # a reporter that leaves must not take its process with it
                 logger.exception("The error reporter %r failed.", reporter.name)
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from django.core import signing
 
 from django_cluster.core.call import build_options
+from django_cluster.core.composing import in_chain, linked
 from django_cluster.core.dotted import dotted_path
 from django_cluster.core.messages import TaskHeader, TaskPackage
-from django_cluster.core.naming import task_name
+from django_cluster.core.naming import derived_id, task_name
 
 KEPT = ("hook", "group", "save", "cached", "ack_failure", "timeout", "cluster")
 """Options that travel in a package, and mean the same here."""
-OF_COMPOSITIONS = ("chain", "iter_count")
+
+Compose = Callable[[Sequence[TaskPackage]], TaskPackage]
+"""The links of a chain → the first, which brings the others along."""
 
 
 class NotTaken(Exception):
@@ -31,9 +35,10 @@ class _Pickles:
 
 
 class Reader:
-    """``site``: the ``name`` in ``Q_CLUSTER`` under which Django-Q has signed."""
+    """``site``: the ``name`` in ``Q_CLUSTER`` under which Django-Q has signed. ``home``: our own queue."""
 
-    def __init__(self, secret: str, fallbacks: Sequence[str], site: str) -> None:
+    def __init__(self, secret: str, fallbacks: Sequence[str], site: str, *, home: str, compose: Compose) -> None:
+        self._home, self._compose = home, compose
         self._keys = {"key": secret, "fallback_keys": list(fallbacks), "salt": site}
 
     def read(self, payload: str, not_before: datetime | None = None) -> TaskPackage:
@@ -45,7 +50,9 @@ class Reader:
         except Exception as error:
             raise NotTaken(f"cannot be opened: {type(error).__name__}: {error}") from error
         try:
-            return _package(task, not_before)
+            package = _package(task, not_before)
+            links = _links(task.get("chain") or (), package)
+            return self._compose(in_chain([package, *links], self._home)) if links else package
         except NotTaken:
             raise
         except Exception as error:
@@ -53,8 +60,8 @@ class Reader:
 
 
 def _package(task: Mapping[str, Any], not_before: datetime | None) -> TaskPackage:
-    if any(task.get(name) for name in OF_COMPOSITIONS):
-        raise NotTaken("belongs to an async_chain or async_iter: let Django-Q finish it.")
+    if task.get("iter_count"):
+        raise NotTaken("belongs to an async_iter: let Django-Q finish it.")
     given = {name: task[name] for name in KEPT if task.get(name) is not None}
     if not_before is not None:
         given["eta"] = not_before
@@ -66,3 +73,11 @@ def _package(task: Mapping[str, Any], not_before: datetime | None) -> TaskPackag
         options=build_options(given),
     )
     return TaskPackage(header=header, args=tuple(task.get("args") or ()), kwargs=task.get("kwargs") or {})
+
+
+def _links(calls: Sequence[Any], first: TaskPackage) -> list[TaskPackage]:
+    """What follows in a chain, under ids that are the same when it is read again."""
+    return [
+        replace(link, header=replace(link.header, id=derived_id("link", first.id, number)))
+        for number, link in enumerate(linked(calls, first.header.options))
+    ]

@@ -69,12 +69,15 @@ def schedules() -> None:
 
 def queue() -> None:
     from django_q.models import OrmQ
-    from django_q.tasks import async_chain, async_task
+    from django_q.tasks import async_chain, async_iter, async_task
+
+    from tests.sample.tasks import add, echo
 
     for number in range(3):
         async_task("tests.sample.tasks.add", number, 1, group="waiting", task_name=f"waiting {number}", timeout=30)
     async_task("tests.sample.tasks.echo", date(2026, 1, 2), task_name="waiting date", cluster=os.environ["THEIR_NAME"])
-    async_chain([("tests.sample.tasks.add", (1, 1)), ("tests.sample.tasks.add", (2, 2))])
+    async_chain([(add, (1, 1)), ("tests.sample.tasks.add", (2, 2)), (echo, (3,), {"x": 4})], group="chain")
+    async_iter("tests.sample.tasks.add", [(1, 1)])
     if not REDIS:
         OrmQ.objects.create(key=os.environ["THEIR_NAME"], payload="garbage")
 

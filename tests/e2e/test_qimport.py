@@ -151,7 +151,7 @@ def test_an_import_can_be_repeated_and_takes_nothing_twice(make_project: MakePro
     qimport()
     cluster = project.start()
     project.wait_for_traces(1)
-    project.wait_for_rows(5 + 1 + 4)
+    project.wait_for_rows(5 + 1 + 7)
     cluster.stop()
 
     said = qimport()
@@ -172,10 +172,10 @@ def test_a_dry_run_says_the_same_and_changes_nothing(make_project: MakeProject) 
 
     assert "Schedules: 4 would be taken over" in said
     assert "Results: 5 would be taken over" in said
-    assert "Queue: 4 would be taken over" in said
+    assert "Queue: 5 would be taken over" in said
     counts = [Task.objects.count(), Schedule.objects.count(), QueuedTask.objects.count()]
     assert counts == [0, 0, 0]
-    assert len(_values(SourceMessage)) == 6
+    assert len(_values(SourceMessage)) == 7
 
 
 @pytest.mark.parametrize("broker", ["orm", "redis"])
@@ -185,13 +185,15 @@ def test_waiting_tasks_move_with_their_ids_and_run_once(make_project: MakeProjec
 
     said = qimport("--only", "queue")
 
-    assert "Queue: 4 taken over" in said
-    assert "1 × stays where it is: it belongs to an async_chain or async_iter" in said
+    assert "Queue: 5 taken over" in said
+    assert "1 × stays where it is: it belongs to an async_iter" in said
     assert "1 × stays where it is: it is signed with another SECRET_KEY or name" in said
     assert len(_values(SourceMessage)) == 2
     project.start()
-    rows = {row.name: row for row in project.wait_for_rows(4)}
+    rows = {row.name: row for row in project.wait_for_rows(7)}
     assert [rows[f"waiting {number}"].result for number in range(3)] == [1, 2, 3]
+    links = sorted((row.started_at, row.result) for row in rows.values() if row.group == "chain")
+    assert [result for _, result in links] == [2, 4, ((3,), {"x": 4})]
     assert (rows["waiting 0"].group, rows["waiting date"].args) == ("waiting", (date(2026, 1, 2),))
 
 
@@ -200,16 +202,16 @@ def test_waiting_tasks_move_from_a_list_in_redis(make_project: MakeProject, redi
     leave(project, "queue", redis=redis_server.url)
 
     said = qimport("--only", "queue", "--redis", redis_server.url, "--dry-run")
-    assert "Queue: 4 would be taken over" in said
+    assert "Queue: 5 would be taken over" in said
     said = qimport("--only", "queue", "--redis", redis_server.url)
 
-    assert "Queue: 4 taken over" in said
-    assert project.broker().size().total == 4
+    assert "Queue: 5 taken over" in said
+    assert project.broker().size().total == 5
     again = qimport("--only", "queue", "--redis", redis_server.url)
     assert "Queue: 0 taken over" in again
     assert "1 × stays where it is" in again
     project.start()
-    project.wait_for_rows(4)
+    project.wait_for_rows(7)
 
 
 def test_a_message_of_another_site_is_read_under_its_name(make_project: MakeProject) -> None:
@@ -219,7 +221,7 @@ def test_a_message_of_another_site_is_read_under_its_name(make_project: MakeProj
 
     with override_settings(Q_CLUSTER={**project.q_cluster, "name": "renamed"}):
         assert "Queue: 0 would be taken over" in qimport("--only", "queue", "--dry-run")
-        assert "Queue: 4 would be taken over" in qimport("--only", "queue", "--dry-run", "--site", project.name)
+        assert "Queue: 5 would be taken over" in qimport("--only", "queue", "--dry-run", "--site", project.name)
 
 
 def test_the_tables_of_an_older_version_have_fewer_columns(make_project: MakeProject) -> None:

@@ -117,5 +117,7 @@ def take_redis(report: Report, options: dict[str, Any]) -> None:
 
 
 def reader(options: dict[str, Any]) -> Reader:
-    settings = get_client().settings
-    return Reader(settings.signing.secret, settings.signing.fallbacks, options["site"] or settings.name)
+    client = get_client()
+    settings, signing = client.settings, client.settings.signing
+    site = options["site"] or settings.name
+    return Reader(signing.secret, signing.fallbacks, site, home=settings.queue, compose=client.chained)

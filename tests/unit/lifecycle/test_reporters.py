@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from importlib.metadata import EntryPoint, EntryPoints
 from typing import Any, ClassVar
 
@@ -44,6 +45,11 @@ class Raising(Listener):
 
 class Leaving(Raising):
     error = SystemExit("the service has sent us home")
+
+
+class Hanging(Raising):
+    def report(self, error: BaseException, package: TaskPackage) -> None:
+        threading.Event().wait()
 
 
 class Unbuildable:
@@ -94,6 +100,17 @@ def test_a_reporter_that_fails_is_logged_and_the_others_still_hear(
     assert len(Listener.heard) == 1
     assert failing in caplog.text
     assert "the service" in caplog.text
+
+
+def test_a_reporter_that_hangs_is_given_up_and_the_others_still_hear(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "REPORT_LIMIT", 0.05)
+
+    Reporters({f"{HERE}.Hanging": {}, f"{HERE}.Listener": {}}).report(ValueError(), PACKAGE)
+
+    assert len(Listener.heard) == 1
+    assert "Hanging" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["nobody", "no.such.module.Reporter", f"{HERE}.Gone", f"{HERE}.Unbuildable"])
