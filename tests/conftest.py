@@ -19,6 +19,7 @@ from tests.servers import (
     NxServer,
     PgBouncer,
     PostgresServer,
+    RabbitServer,
     RedisCluster,
     RedisServer,
     Sentinels,
@@ -138,6 +139,15 @@ def mariadb_server() -> Iterator[MariaDBServer]:
     """MariaDB; tests share it, so each creates a database of its own."""
     require("mariadb")
     server = MariaDBServer().start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_server() -> Iterator[RabbitServer]:
+    """RabbitMQ; tests share it, so each uses a queue name of its own."""
+    require("rabbitmq")
+    server = RabbitServer().start()
     yield server
     server.stop()
 

@@ -23,14 +23,15 @@ ADAPTERS = {
     "mongo": "django_cluster.brokers.mongo.MongoBroker",
     "orm": "django_cluster.brokers.orm.OrmBroker",
     "redis": "django_cluster.brokers.redis.RedisBroker",
+    "rabbitmq": "django_cluster.brokers.rabbitmq.RabbitBroker",
     "sqs": "django_cluster.brokers.sqs.SqsBroker",
 }
 """Kinds that can be opened, and where they live."""
 
-RESERVED = frozenset({"rabbitmq", "iron_mq", "disque"})
+RESERVED = frozenset({"iron_mq", "disque"})
 """Kinds that are known, and not built yet."""
 
-EXTRAS = {"redis": "redis", "boto3": "sqs", "botocore": "sqs", "pymongo": "mongo", "bson": "mongo"}
+EXTRAS = {"redis": "redis", "amqp": "rabbitmq", "boto3": "sqs", "botocore": "sqs", "pymongo": "mongo", "bson": "mongo"}
 """The library that an adapter needs, and the extra that installs it."""
 
 

@@ -211,6 +211,16 @@ class Broker(ABC):
         """What in the setting up of the server may lose messages, in sentences; asks the server."""
         return ()
 
+    def tend(self) -> None:  # noqa: B027  few adapters need it
+        """Keep the connection alive; whoever holds leases calls it about twice a second."""
+
+    def descriptor(self) -> int | None:
+        """A descriptor that becomes readable when there may be something to lend; ``lease`` need not wait then.
+
+        None: there is none, or not now. It may be another one after each verb.
+        """
+        return None
+
     def info(self) -> str:
         """One line about the server, for people."""
         return type(self).__name__

@@ -31,7 +31,7 @@ from django_cluster.core.values import Kind, Unfit, as_text, dotted_path, text
 from django_cluster.errors import Problem
 
 KINDS = ("orm", "redis", "memory", "rabbitmq", "mongo", "sqs", "iron_mq", "disque")
-AVAILABLE = frozenset({"orm", "redis", "memory", "mongo", "sqs"})
+AVAILABLE = frozenset({"orm", "redis", "memory", "mongo", "rabbitmq", "sqs"})
 """Kinds with an adapter; the others are understood here and refused where they are opened."""
 
 SCHEMES = {

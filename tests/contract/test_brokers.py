@@ -19,6 +19,7 @@ from tests.servers import (
     MariaDBServer,
     NxServer,
     PostgresServer,
+    RabbitServer,
     RedisCluster,
     RedisServer,
     Sentinels,
@@ -170,3 +171,13 @@ class TestMongoBrokerOnMongoDB(MongoContract):
         if not (url := os.environ.get("MONGO_URL")):
             pytest.skip("MONGO_URL names no MongoDB")
         return opener("mongo", kwargs={"host": url})
+
+
+class TestRabbitBroker(BrokerContract, UnreachableContract):
+    @pytest.fixture
+    def open_another(self, rabbitmq_server: RabbitServer) -> Opener:
+        return opener("rabbitmq", url=rabbitmq_server.url)
+
+    @pytest.fixture
+    def unreachable(self) -> Broker:
+        return opener("rabbitmq", url=f"amqp://127.0.0.1:{free_port()}")()

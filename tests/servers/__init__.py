@@ -12,6 +12,7 @@ from tests.servers.mariadb import MariaDBServer
 from tests.servers.mongo import FerretServer, NxServer
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgres import PostgresServer
+from tests.servers.rabbitmq import RabbitServer
 from tests.servers.redis import RedisCluster, RedisServer, Sentinels
 from tests.servers.sqs import SqsServer
 from tests.servers.tool import Tool
@@ -21,6 +22,7 @@ _ALL: tuple[type[Server], ...] = (
     PostgresServer,
     MariaDBServer,
     PgBouncer,
+    RabbitServer,
     SqsServer,
     FerretServer,
     NxServer,
@@ -39,6 +41,7 @@ __all__ = [
     "NxServer",
     "PgBouncer",
     "PostgresServer",
+    "RabbitServer",
     "RedisCluster",
     "RedisServer",
     "Sentinels",

@@ -1,0 +1,404 @@
+"""The queue in RabbitMQ: at least once, confirmed by the server before a caller goes on.
+
+Two connections: one sends; the other holds what is lent, because only the channel that delivered a message can
+acknowledge it. A lease is therefore the life of that connection; ``rabbitmq_holding`` has the rest of that story.
+A message cannot be changed in the queue: one that is given back is sent again, with its count of attempts, and
+then acknowledged. Killed in between, it is there twice, and lost never.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import amqp
+
+from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueueSize, Waiting
+from django_cluster.brokers.rabbitmq_holding import FORGET, MESSAGE_ID, Arrived, Fate, Held, Holding, Verdict
+from django_cluster.brokers.rabbitmq_link import Link, RabbitOptions
+from django_cluster.core.settings import BrokerSettings
+
+SHORT_DELAY = 2.0
+"""Seconds: a message that is due so soon waits where it has arrived, and not in a queue of delays."""
+DELAYS = tuple(1 << power for power in range(1, 17))
+"""Seconds (up to 18 hours) for which the queues of delays keep a message; most delays pass through several."""
+PROBE_EVERY = 60.0
+"""Seconds between two looks whether others have made the queues of delays; RabbitMQ logs each look in vain."""
+FEW = 4
+"""So many messages are fetched one by one; more of them as a stream."""
+STREAM = 0.05
+"""Seconds of silence after which a stream ends: others have been quicker."""
+
+ABLE = Capabilities(priority=False, peek=False, front=False, exact_size=False, receipts_travel=False)
+
+
+class RabbitBroker(Broker):
+    """A durable queue ``django_cluster.<site>.<queue>``, and beside it one for each delay that was needed."""
+
+    capabilities = ABLE
+
+    def __init__(self, settings: BrokerSettings) -> None:
+        super().__init__(settings)
+        options = RabbitOptions.of(settings.options)
+        self._name = f"django_cluster.{settings.name}.{settings.queue}"
+        self._sender = Link(options, heartbeat=0, purpose="sends")
+        self._holder = Link(options, heartbeat=options.heartbeat, purpose="holds")
+        self._quorum = options.queue_type == "quorum"
+        self._holding = Holding(settings.lease)
+        self._letters: list[tuple[Held | Arrived, Fate]] = []
+        self._acks: list[Arrived] = []
+        self._tag = ""
+        self._room = 0
+        self._listening = False
+        self._expire_at = 0.0
+        self._channel: Any = None
+        self._delays = False
+        self._probe_at = 0.0
+        self.capabilities = replace(ABLE, bulk=options.prefetch)
+
+    def prepare(self) -> None:
+        """Connect, and declare the queue."""
+        with self._holder.errors():
+            self._open()
+
+    # ── sending ──────────────────────────────────────────────────────────────────────────────────
+
+    def enqueue(self, messages: Sequence[Message]) -> None:
+        """All are confirmed, or an error says that some may not have been kept."""
+        if not messages:
+            return
+        with self._sender.errors():
+            if self._sender.is_open:
+                self._look_whether_it_lives()
+            letters = [self._letter(each.payload, each.attempts, each.not_before or 0.0) for each in messages]
+            self._publish(self._sender, letters)
+
+    def _look_whether_it_lives(self) -> None:
+        """A connection that was ended while nobody looked is replaced now: later nobody would know what was kept."""
+        try:
+            self._sender.drain(0.0)
+        except (amqp.exceptions.AMQPError, OSError):
+            self._sender.drop()
+
+    def _letter(self, payload: str, earlier: int, not_before: float) -> tuple[int, amqp.Message]:
+        """(seconds of the queue of delays, or 0; the message under a name of its own)."""
+        headers: dict[str, Any] = {"attempts": earlier}
+        if not_before > 0:
+            headers["not_before"] = float(not_before)
+        message = amqp.Message(payload, message_id=uuid.uuid4().hex, delivery_mode=2, application_headers=headers)
+        return level_of(not_before - time.time()), message
+
+    def _publish(self, link: Link, letters: Sequence[tuple[int, amqp.Message]]) -> None:
+        link.declare(self._name, {})
+        if any(level for level, _ in letters):
+            for level in DELAYS:  # all of them or none, so that one look tells whether they are there
+                link.declare(self._delay_queue(level), self._delay_arguments(level))
+            self._delays = True
+        link.publish([(self._delay_queue(level) if level else self._name, message) for level, message in letters])
+
+    def _delay_queue(self, level: int) -> str:
+        return f"{self._name}.delay.{level}"
+
+    def _delay_arguments(self, level: int) -> dict[str, Any]:
+        """Everything in such a queue stays equally long, so what came first goes first."""
+        arguments: dict[str, Any] = {
+            "x-message-ttl": level * 1000,
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": self._name,
+        }
+        if self._quorum:  # a message leaves only when the other queue has confirmed it
+            arguments |= {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
+        return arguments
+
+    # ── lending ──────────────────────────────────────────────────────────────────────────────────
+
+    def lease(self, limit: int, wait: float = 0.0) -> Sequence[Delivery]:
+        deadline = time.monotonic() + wait
+        limit = min(limit, self.capabilities.bulk)
+        with self._holder.errors():
+            self._open()
+            while True:
+                self._let_expire()
+                self._collect(limit, min(deadline - time.monotonic(), self.settings.lease / 4))
+                lent = [Delivery(each.receipt, each.message.payload, each.attempt) for each in self._lend(limit)]
+                if lent or time.monotonic() >= deadline:
+                    break
+            if not self._listening:
+                self._stop_stream()
+            return lent
+
+    def _lend(self, limit: int) -> list[Held]:
+        return list(self._holding.lend(limit, time.monotonic()))
+
+    def _open(self) -> None:
+        """A connection with the queue declared; a new one brings everything again that is not acknowledged."""
+        channel = self._holder.channel
+        if channel is not self._channel:
+            self._channel, self._tag = channel, ""
+            self._acks.clear()
+            self._letters.clear()
+            self._holding.connection_lost()
+            self._holder.declare(self._name, {})
+            self._channel = self._holder.channel  # declaring may have cost the first one
+
+    def _collect(self, limit: int, wait: float) -> None:
+        """Get what is ready, and wait for it if there is nothing; some of what comes may have to wait here."""
+        holding = self._holding
+        holding.promote(time.monotonic())
+        room = limit - len(holding.ready)
+        if room > 0:
+            patience = max(0.0, min(wait, holding.next_due() - time.monotonic()))
+            if self._tag:
+                self._hear(patience)
+            elif not self._pull(room) and not holding.ready and (self._listening or wait > 0):
+                self._start_stream(room)
+                self._hear(patience)
+        holding.promote(time.monotonic())
+        self._settle_arrivals()
+
+    def _pull(self, room: int) -> int:
+        """Ask for messages until there are none, or enough to lend; returns how many came."""
+        came = 0
+        while len(self._holding.ready) < room:
+            message = self._channel.basic_get(self._name)
+            if message is None:
+                break
+            came += 1
+            self._arrive(message)
+            left = min(int(message.delivery_info["message_count"]), room - len(self._holding.ready))
+            if left >= FEW:
+                came += self._pull_stream(left)
+        return came
+
+    def _pull_stream(self, wanted: int) -> int:
+        self._start_stream(wanted)
+        while self._room < wanted:
+            before = self._room
+            self._holder.drain(STREAM)
+            if self._room == before:
+                break
+        self._stop_stream()
+        return self._room
+
+    def _start_stream(self, wanted: int) -> None:
+        """The server sends so many, and no more, until the stream is stopped."""
+        self._channel.basic_qos(0, wanted, False)
+        self._room = 0
+        self._tag = str(self._channel.basic_consume(self._name, callback=self._arrive_in_stream))
+
+    def _stop_stream(self) -> None:
+        if self._tag:
+            tag, self._tag = self._tag, ""
+            self._channel.basic_cancel(tag)
+            self._settle_arrivals()
+
+    def _hear(self, patience: float) -> None:
+        before = self._room
+        self._holder.drain(patience)
+        if self._room > before:
+            self._stop_stream()  # or it would bring what nobody here has asked for
+
+    def _arrive_in_stream(self, message: amqp.Message) -> None:
+        self._room += 1
+        self._arrive(message)
+
+    def _arrive(self, message: amqp.Message) -> None:
+        arrived = arrival(message)
+        verdict, fate = self._holding.arrive(arrived, time.monotonic(), time.time())
+        if verdict is Verdict.FORGET:
+            self._acks.append(arrived)
+        elif verdict is Verdict.SEND_AGAIN and fate is not None:
+            self._letters.append((arrived, fate))
+        elif arrived.not_before - time.time() > SHORT_DELAY and self._holding.parked.pop(arrived.id, None):
+            # One queue of delays has kept it for a while; the next one follows.
+            self._letters.append((arrived, Fate(False, arrived.earlier, arrived.not_before)))
+
+    def _settle_arrivals(self) -> None:
+        """Do what was decided about arrivals; not while the server is talking."""
+        if self._letters:
+            letters, self._letters = self._letters, []
+            self._send_again(letters)
+        if self._acks:
+            acks, self._acks = self._acks, []
+            for message in acks:
+                self._channel.basic_ack(message.tag)
+
+    def _let_expire(self) -> None:
+        """Nobody has renewed these: whoever was lent them is gone."""
+        now = time.monotonic()
+        if now >= self._expire_at:
+            self._expire_at = now + min(1.0, self.settings.lease / 4)
+            self._send_again([(held, Fate(False, held.attempt)) for held in self._holding.expired(now)])
+
+    def _send_again(self, letters: Sequence[tuple[Held | Arrived, Fate]]) -> None:
+        """First the copy, confirmed; then the acknowledgement."""
+        if not letters:
+            return
+        messages = [each.message if isinstance(each, Held) else each for each, _ in letters]
+        copies = [
+            self._letter(message.payload, fate.earlier, fate.not_before)
+            for message, (_, fate) in zip(messages, letters, strict=True)
+        ]
+        self._publish(self._holder, copies)
+        for message, (each, _) in zip(messages, letters, strict=True):
+            self._acknowledge(message.id, each.tag)
+
+    def _acknowledge(self, message_id: str, tag: int | None) -> None:
+        if tag is not None:
+            self._channel.basic_ack(tag)
+        self._holding.forget(message_id)
+
+    # ── the end of a delivery ────────────────────────────────────────────────────────────────────
+
+    def renew(self, receipts: Sequence[str]) -> Sequence[str]:
+        now = time.monotonic()
+        return [receipt for receipt in receipts if not self._holding.renew(receipt, now)]
+
+    def acknowledge(self, receipts: Sequence[str]) -> None:
+        """Returns when the server knows."""
+        if not receipts:
+            return
+        with self._holder.errors():
+            self._open()
+            for receipt in receipts:
+                held = self._holding.take(receipt)
+                if held is None or held.tag is None:
+                    self._holding.decide(receipt, FORGET)
+                else:
+                    self._acknowledge(held.message.id, held.tag)
+            self._wait_for_the_server()
+
+    def release(self, receipts: Sequence[str], delay: float = 0.0, *, begun: bool = True) -> None:
+        if not receipts:
+            return
+        not_before = time.time() + delay if delay > 0 else 0.0
+        with self._holder.errors():
+            self._open()
+            letters: list[tuple[Held | Arrived, Fate]] = []
+            for receipt in dict.fromkeys(receipts):
+                attempt = int(receipt.rpartition(":")[2] or 0) if ":" in receipt and receipt[-1].isdecimal() else 0
+                fate = Fate(False, max(0, attempt - (not begun)), not_before)
+                held = self._holding.take(receipt)
+                if held is None or held.tag is None:
+                    self._holding.decide(receipt, fate)
+                else:
+                    letters.append((held, fate))
+            self._send_again(letters)
+            self._wait_for_the_server()
+
+    def _wait_for_the_server(self) -> None:
+        """An acknowledgement has no answer; but what is asked after it is answered after it."""
+        self._channel.basic_qos(0, self.capabilities.bulk, False)
+
+    # ── staying in touch ─────────────────────────────────────────────────────────────────────────
+
+    def tend(self) -> None:
+        with self._holder.errors():
+            if self._holder.is_open and self._channel is not None:
+                self._holder.drain(0.0)
+                self._settle_arrivals()
+                self._holder.beat()
+
+    def descriptor(self) -> int | None:
+        """From now on the server tells us of what comes, also between two calls."""
+        self._listening = True
+        return self._holder.fileno() if self._holder.is_open else None
+
+    # ── looking ──────────────────────────────────────────────────────────────────────────────────
+
+    def peek(self, limit: int = 100) -> Sequence[Waiting]:
+        """Nothing: RabbitMQ shows no message without lending it."""
+        return []
+
+    def size(self) -> QueueSize:
+        """Leased: what this broker holds. What others hold, RabbitMQ does not tell."""
+        with self._sender.errors():
+            self._sender.declare(self._name, {})
+            ready = self._sender.count(self._name) or 0
+            levels = DELAYS if self._has_delays() else ()
+            delayed = sum(self._sender.count(self._delay_queue(level)) or 0 for level in levels)
+        holding = self._holding
+        return QueueSize(
+            ready=ready + len(holding.ready), delayed=delayed + len(holding.parked), leased=len(holding.held)
+        )
+
+    def _has_delays(self) -> bool:
+        if not self._delays and time.monotonic() >= self._probe_at:
+            self._probe_at = time.monotonic() + PROBE_EVERY
+            self._delays = self._sender.count(self._delay_queue(DELAYS[-1])) is not None
+        return self._delays
+
+    def purge(self) -> int:
+        """What others hold at this moment stays."""
+        with self._holder.errors():
+            self._open()
+            self._stop_stream()
+            holding = self._holding
+            here = [*(held.message for held in holding.held.values()), *holding.parked.values(), *holding.ready]
+            total = len(here)
+            for message in here:
+                self._acknowledge(message.id, message.tag)
+            holding.ready.clear()
+            total += int(self._channel.queue_purge(self._name))
+            total += sum(int(self._channel.queue_delete(self._delay_queue(level)) or 0) for level in DELAYS)
+            for level in DELAYS:
+                self._holder.forget_queue(self._delay_queue(level))
+                self._sender.forget_queue(self._delay_queue(level))
+            self._delays = False
+            return total
+
+    def ping(self) -> None:
+        with self._sender.errors():
+            self._sender.count(self._name)
+
+    def info(self) -> str:
+        with self._sender.errors():
+            return f"RabbitMQ {self._sender.version} at {self._sender.address}"
+
+    def close(self) -> None:
+        """What has come and was not lent goes back as it was; what is lent, the server gives to others."""
+        if self._holder.is_open and self._channel is not None:
+            with self._holder.errors():
+                self._stop_stream()
+                unlent = [*self._holding.ready, *(m for m in self._holding.parked.values() if not m.redelivered)]
+                self._send_again([(each, Fate(False, each.earlier, each.not_before)) for each in unlent])
+                self._holding.ready.clear()
+        self._holder.close()
+        self._sender.close()
+        self._channel = None
+
+
+def level_of(seconds: float) -> int:
+    """The queue of delays for a message that is due in so many seconds; 0: the queue itself."""
+    if seconds <= SHORT_DELAY:
+        return 0
+    return int(1 << min(int(math.log2(seconds)), len(DELAYS)))
+
+
+def arrival(message: amqp.Message) -> Arrived:
+    """A message of ours, or whatever somebody has put there."""
+    headers = message.headers or {}
+    body = message.body
+    info = message.delivery_info
+    returned = headers.get("x-delivery-count", int(bool(info["redelivered"])))
+    name = str(message.properties.get("message_id", ""))
+    return Arrived(
+        id=name if MESSAGE_ID.fullmatch(name) else uuid.uuid4().hex,
+        payload=body if isinstance(body, str) else bytes(body).decode("ascii", "backslashreplace"),
+        earlier=_count(headers.get("attempts")) + _count(returned),
+        not_before=_moment(headers.get("not_before")),
+        tag=info["delivery_tag"],
+        redelivered=bool(info["redelivered"]),
+    )
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and 0 <= value < 1_000_000_000 else 0
+
+
+def _moment(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) and value == value else 0.0

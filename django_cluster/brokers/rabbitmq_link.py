@@ -1,0 +1,338 @@
+"""The way to RabbitMQ: which node, with which time-outs, what is declared there, and what its errors mean to us.
+
+The library is ``amqp``, the client under kombu. Each of its waits has an end that we choose, its heartbeats beat when
+we say so, and a batch of messages is confirmed in one round trip: pika's blocking client has none of the three.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import amqp
+from amqp import exceptions as errors
+from django.core.exceptions import ImproperlyConfigured
+
+from django_cluster.errors import BrokerRefused, BrokerUnavailable
+
+ANSWER = 5.0
+"""Seconds within which the server has to answer, or counts as away."""
+CONNECT = 3.0
+GLANCE = 0.0005
+"""Seconds for which the socket is looked at; with 0 the library would spin in the middle of a frame."""
+HEARTBEAT = 30
+"""Seconds; RabbitMQ gives a silent connection up after two of them, and lends to others what it held."""
+MANY_RETURNS = 1_000_000
+"""How often a quorum queue gives a message out again before it drops it. Attempts are for us to limit."""
+
+LASTING_ERRORS = (errors.AccessRefused, errors.NotAllowed, errors.NotFound, errors.PreconditionFailed)
+TIMED_OUT = "timed out"
+"""In the words of a ``PreconditionFailed`` that only says that a message was held for too long."""
+
+ALIASES = {
+    "exchange_name": "exchange",
+    "prefetch_count": "prefetch",
+    "user": "userid",
+    "username": "userid",
+    "vhost": "virtual_host",
+}
+KEYS = (
+    "url",
+    "host",
+    "port",
+    "userid",
+    "password",
+    "virtual_host",
+    "ssl",
+    "heartbeat",
+    "exchange",
+    "prefetch",
+    "queue_type",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RabbitOptions:
+    """``Q_CLUSTER["rabbitmq"]``, taken apart."""
+
+    nodes: tuple[Mapping[str, Any], ...] = field(repr=False)
+    """For each node the keywords of ``amqp.Connection``; they are tried in turn."""
+    heartbeat: int = HEARTBEAT
+    exchange: str = ""
+    """Messages go through this direct exchange; empty: through the server's default one."""
+    prefetch: int = 500
+    """The most messages to lease in one call."""
+    queue_type: str = "quorum"
+
+    @classmethod
+    def of(cls, written: Mapping[str, Any]) -> RabbitOptions:
+        """Raises ``ImproperlyConfigured`` for what nobody would understand."""
+        options = {ALIASES.get(key, key): value for key, value in written.items()}
+        if unknown := sorted(options.keys() - set(KEYS)):
+            raise ImproperlyConfigured(f"rabbitmq: {', '.join(unknown)} is not known; known are {', '.join(KEYS)}.")
+        urls = options.pop("url", None) or ["amqp://"]
+        urls = [urls] if isinstance(urls, str) else list(urls)
+        parsed = [_of_url(url) for url in urls]
+        merged: dict[str, Any] = {**parsed[0][1], **options}
+        if merged.get("queue_type", "quorum") not in ("quorum", "classic"):
+            raise ImproperlyConfigured("rabbitmq: queue_type is 'quorum' or 'classic'.")
+        return cls(
+            nodes=tuple(_keywords({**node, **options}) for node, _ in parsed),
+            heartbeat=_whole("heartbeat", merged.get("heartbeat", HEARTBEAT), least=0),
+            exchange=str(merged.get("exchange") or ""),
+            prefetch=_whole("prefetch", merged.get("prefetch", 500), least=1),
+            queue_type=str(merged.get("queue_type", "quorum")),
+        )
+
+
+def _of_url(url: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(where and who, the other options) of ``amqp://user:password@host:port/virtual_host?heartbeat=30``."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ImproperlyConfigured("rabbitmq: the URL cannot be read.") from None
+    if parts.scheme not in ("amqp", "amqps"):
+        raise ImproperlyConfigured("rabbitmq: a URL begins with amqp:// or amqps://.")
+    node: dict[str, Any] = {"ssl": parts.scheme == "amqps"}
+    if parts.hostname:
+        node["host"] = parts.hostname
+    if port:
+        node["port"] = port
+    if parts.username:
+        node["userid"] = unquote(parts.username)
+    if parts.password:
+        node["password"] = unquote(parts.password)
+    if len(parts.path) > 1:
+        node["virtual_host"] = unquote(parts.path[1:])
+    more = {ALIASES.get(key, key): value for key, value in parse_qsl(parts.query)}
+    if unknown := sorted(more.keys() - set(KEYS)):
+        raise ImproperlyConfigured(f"rabbitmq: {', '.join(unknown)} in the URL is not known.")
+    return node, more
+
+
+def _keywords(node: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``amqp.Connection`` wants to hear of a node."""
+    ssl = node.get("ssl", False)
+    host, port = node.get("host", "localhost"), node.get("port") or (5671 if ssl else 5672)
+    return {
+        "host": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+        "userid": node.get("userid", "guest"),
+        "password": node.get("password", "guest"),
+        "virtual_host": node.get("virtual_host", "/"),
+        "ssl": ssl,
+    }
+
+
+def _whole(name: str, value: Any, *, least: int) -> int:
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        number = least - 1
+    if isinstance(value, bool) or number < least:
+        raise ImproperlyConfigured(f"rabbitmq: {name} is a whole number of at least {least}, not {value!r}.")
+    return number
+
+
+def end_transport(transport: Any, pid: int) -> None:
+    """Close a socket; in a forked child only its copy, because a shutdown would reach that of its parent."""
+    if os.getpid() == pid:
+        transport.close()
+    elif transport.sock is not None:
+        transport.sock.close()
+
+
+class Link:
+    """One connection with one channel; a forked child never touches that of its parent."""
+
+    def __init__(self, options: RabbitOptions, *, heartbeat: int, purpose: str) -> None:
+        self._options = options
+        self._heartbeat, self._purpose = heartbeat, purpose
+        self._connection: Any = None
+        self._channel: Any = None
+        self._end: Callable[[], Any] | None = None
+        self._pid = 0
+        self._node = 0
+        self._declared: set[str] = set()
+        self._published = 0
+        self._unconfirmed: set[int] = set()
+        self._refused = 0
+        self._returned: list[str] = []
+
+    # ── life ─────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def is_open(self) -> bool:
+        return self._channel is not None and self._pid == os.getpid() and bool(self._connection.connected)
+
+    @property
+    def channel(self) -> Any:
+        """An open one; raises the errors of ``amqp`` when no node lets us in."""
+        if not self.is_open:
+            self.drop()
+            self._connect()
+        return self._channel
+
+    @property
+    def connection(self) -> Any:
+        return self._connection
+
+    def _connect(self) -> None:
+        for attempt in range(len(self._options.nodes)):
+            try:
+                self._open(self._options.nodes[self._node])
+                return
+            except (errors.AMQPError, OSError):
+                self.drop()
+                self._node = (self._node + 1) % len(self._options.nodes)
+                if attempt + 1 == len(self._options.nodes):
+                    raise
+
+    def _open(self, node: Mapping[str, Any]) -> None:
+        connection = amqp.Connection(
+            **node,
+            connect_timeout=CONNECT,
+            read_timeout=ANSWER,
+            write_timeout=ANSWER,
+            heartbeat=self._heartbeat,
+            client_properties={"connection_name": f"django_cluster {self._purpose} {os.getpid()}"},
+        )
+        connection.connect()
+        connection.transport.sock.settimeout(ANSWER)
+        # Or every message would be preceded by a look at the socket; whether we are blocked, the confirmation tells.
+        connection.client_properties["capabilities"].pop("connection.blocked", None)
+        self._connection, self._pid = connection, os.getpid()
+        self._end = weakref.finalize(self, end_transport, connection.transport, os.getpid())
+        self._begin_channel()
+
+    def _begin_channel(self) -> None:
+        channel = self._connection.channel()
+        channel.confirm_select()
+        self._published = 0
+        self._unconfirmed.clear()
+        channel.events["basic_ack"].add(self._on_ack)
+        channel.events["basic_nack"].add(self._on_nack)
+        channel.events["basic_return"].add(self._on_return)
+        self._channel = channel
+
+    def drop(self) -> None:
+        """Forget the connection without a word to the server."""
+        if self._end is not None:
+            self._end()
+        self._connection = self._channel = None
+        self._declared.clear()
+
+    def close(self) -> None:
+        """In the orderly way; what was not settled goes back to the queue."""
+        if self.is_open:
+            with suppress(errors.AMQPError, OSError):
+                self._connection.close()
+        self.drop()
+
+    @property
+    def address(self) -> str:
+        """Where the server is, without a password."""
+        node = self._options.nodes[self._node]
+        return f"{node['host']}/{str(node['virtual_host']).removeprefix('/')}"
+
+    @property
+    def version(self) -> str:
+        return str(self.channel.connection.server_properties.get("version", ""))
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Within the block, errors of ``amqp`` become those of the broker port; the next verb connects anew."""
+        try:
+            yield
+        except (errors.AMQPError, OSError) as error:
+            self.drop()
+            if isinstance(error, LASTING_ERRORS) and TIMED_OUT not in str(error):
+                raise BrokerRefused(f"RabbitMQ at {self.address} refused: {error}") from error
+            what = "it did not answer in time" if isinstance(error, socket.timeout) else error
+            raise BrokerUnavailable(f"RabbitMQ at {self.address} cannot be used now: {what}") from error
+
+    # ── queues ───────────────────────────────────────────────────────────────────────────────────
+
+    def declare(self, queue: str, arguments: Mapping[str, Any]) -> None:
+        """Once in the life of a connection. One that is there with other arguments is taken as it is."""
+        if queue in self._declared and self.is_open:
+            return
+        arguments = {"x-queue-type": self._options.queue_type, **arguments}
+        if self._options.queue_type == "quorum":
+            arguments["x-delivery-limit"] = MANY_RETURNS
+        try:
+            self.channel.queue_declare(queue, durable=True, auto_delete=False, arguments=arguments)
+        except errors.PreconditionFailed:  # which has closed the channel
+            self._begin_channel()
+        if exchange := self._options.exchange:
+            self.channel.exchange_declare(exchange, "direct", durable=True, auto_delete=False)
+            self.channel.queue_bind(queue, exchange, queue)
+        self._declared.add(queue)
+
+    def forget_queue(self, queue: str) -> None:
+        """Somebody has deleted it."""
+        self._declared.discard(queue)
+
+    def count(self, queue: str) -> int | None:
+        """How many messages are ready in it; None where there is no such queue. Costs the channel if so."""
+        try:
+            return int(self.channel.queue_declare(queue, passive=True).message_count)
+        except errors.NotFound:
+            self._begin_channel()
+            return None
+
+    # ── sending ──────────────────────────────────────────────────────────────────────────────────
+
+    def publish(self, letters: Sequence[tuple[str, Any]]) -> None:
+        """(queue, message) each; returns when the server has confirmed that it keeps all of them."""
+        channel = self.channel
+        self._refused, self._returned = 0, []
+        for queue, message in letters:
+            channel.basic_publish(message, exchange=self._options.exchange, routing_key=queue, mandatory=True)
+            self._published += 1
+            self._unconfirmed.add(self._published)
+        while self._unconfirmed:
+            self._connection.drain_events(timeout=ANSWER)
+        if self._refused:
+            raise BrokerUnavailable(f"RabbitMQ at {self.address} did not keep {self._refused} messages.")
+        if self._returned:
+            queue = self._returned[0]
+            self.forget_queue(queue)
+            raise BrokerUnavailable(f"RabbitMQ at {self.address} has no queue {queue} any more.")
+
+    def _on_ack(self, tag: int, multiple: bool) -> None:
+        if multiple:
+            self._unconfirmed = {each for each in self._unconfirmed if each > tag}
+        else:
+            self._unconfirmed.discard(tag)
+
+    def _on_nack(self, tag: int, multiple: bool) -> None:
+        before = len(self._unconfirmed)
+        self._on_ack(tag, multiple)
+        self._refused += before - len(self._unconfirmed)
+
+    def _on_return(self, _error: Any, _exchange: str, routing_key: str, _message: Any) -> None:
+        self._returned.append(routing_key)
+
+    # ── hearing ──────────────────────────────────────────────────────────────────────────────────
+
+    def drain(self, timeout: float) -> None:
+        """Wait for one word of the server, and then take every other that is there."""
+        with suppress(socket.timeout):
+            self._connection.drain_events(timeout=max(timeout, GLANCE))
+            while True:
+                self._connection.drain_events(timeout=GLANCE)
+
+    def beat(self) -> None:
+        """Send a heartbeat if one is due; raises when the server has not been heard of for too long."""
+        if self._heartbeat:
+            self._connection.heartbeat_tick()
+
+    def fileno(self) -> int:
+        return int(self._connection.transport.sock.fileno())
