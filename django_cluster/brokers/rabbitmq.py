@@ -30,6 +30,8 @@ PROBE_EVERY = 60.0
 """Seconds between two looks whether others have made the queues of delays; RabbitMQ logs each look in vain."""
 FEW = 4
 """So many messages are fetched one by one; more of them as a stream."""
+WORTH_A_STREAM = 0.005
+"""Seconds: for a shorter wait the server is only asked."""
 STREAM = 0.05
 """Seconds of silence after which a stream ends: others have been quicker."""
 
@@ -154,7 +156,7 @@ class RabbitBroker(Broker):
             patience = max(0.0, min(wait, holding.next_due() - time.monotonic()))
             if self._tag:
                 self._hear(patience)
-            elif not self._pull(room) and not holding.ready and (self._listening or wait > 0):
+            elif not self._pull(room) and not holding.ready and (self._listening or patience > WORTH_A_STREAM):
                 self._start_stream(room)
                 self._hear(patience)
         holding.promote(time.monotonic())
@@ -213,7 +215,7 @@ class RabbitBroker(Broker):
             self._acks.append(arrived)
         elif verdict is Verdict.SEND_AGAIN and fate is not None:
             self._letters.append((arrived, fate))
-        elif arrived.not_before - time.time() > SHORT_DELAY and self._holding.parked.pop(arrived.id, None):
+        elif arrived.not_before - time.time() > SHORT_DELAY and self._holding.parked.pop(arrived.id, None) is not None:
             # One queue of delays has kept it for a while; the next one follows.
             self._letters.append((arrived, Fate(False, arrived.earlier, arrived.not_before)))
 

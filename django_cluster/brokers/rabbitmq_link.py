@@ -7,6 +7,7 @@ we say so, and a batch of messages is confirmed in one round trip: pika's blocki
 from __future__ import annotations
 
 import os
+import select
 import socket
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,8 +25,6 @@ from django_cluster.errors import BrokerRefused, BrokerUnavailable
 ANSWER = 5.0
 """Seconds within which the server has to answer, or counts as away."""
 CONNECT = 3.0
-GLANCE = 0.0005
-"""Seconds for which the socket is looked at; with 0 the library would spin in the middle of a frame."""
 HEARTBEAT = 30
 """Seconds; RabbitMQ gives a silent connection up after two of them, and lends to others what it held."""
 MANY_RETURNS = 1_000_000
@@ -324,10 +323,18 @@ class Link:
 
     def drain(self, timeout: float) -> None:
         """Wait for one word of the server, and then take every other that is there."""
-        with suppress(socket.timeout):
-            self._connection.drain_events(timeout=max(timeout, GLANCE))
-            while True:
-                self._connection.drain_events(timeout=GLANCE)
+        while self._readable(timeout):
+            self._connection.blocking_read(ANSWER)
+            timeout = 0.0
+
+    def _readable(self, timeout: float) -> bool:
+        """Whether something has arrived; waits for it for so many seconds."""
+        transport = self._connection.transport
+        if transport._read_buffer or (hasattr(transport.sock, "pending") and transport.sock.pending()):
+            return True
+        look = select.poll()
+        look.register(transport.sock, select.POLLIN)
+        return bool(look.poll(max(0.0, timeout) * 1000))
 
     def beat(self) -> None:
         """Send a heartbeat if one is due; raises when the server has not been heard of for too long."""

@@ -149,6 +149,10 @@ class SeveralQueues(Broker):
                 own[place].append(receipt.partition(MARK)[2])
         return iter(own.items())
 
+    def tend(self) -> None:
+        for member in self.members:
+            member.tend()
+
     # ── looking ──────────────────────────────────────────────────────────────────────────────────
 
     def peek(self, limit: int = 100) -> Sequence[Waiting]:

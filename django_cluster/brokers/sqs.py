@@ -27,6 +27,8 @@ MAX_DELAY = 900.0
 """Seconds for which SQS delays a message that is sent."""
 MAX_VISIBILITY = 43_200
 """Seconds (twelve hours) after which SQS lends a message again, whatever its borrower says."""
+WORTH_A_POLL = 0.05
+"""Seconds: a shorter wait is no reason to wait for a whole second, the shortest poll."""
 FILLING = 0.5
 """Seconds after which what has come is handed on, although there may be more."""
 TRIES = 3
@@ -115,7 +117,11 @@ class SqsBroker(Broker):
         deliveries: list[Delivery] = []
         while len(deliveries) < limit:
             left = started + wait - time.monotonic()
-            poll = 0 if deliveries or left <= 0 else min(whole_seconds(left), self._link.options.poll, POLL_IN_ONE_CALL)
+            poll = (
+                0
+                if deliveries or left < WORTH_A_POLL
+                else min(whole_seconds(left), self._link.options.poll, POLL_IN_ONE_CALL)
+            )
             wanted = min(BATCH, limit - len(deliveries))
             came = self._receive(wanted, poll)
             deliveries += came

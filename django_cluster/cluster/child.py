@@ -35,6 +35,7 @@ from django_cluster.cluster.pusher import Pusher
 from django_cluster.cluster.scheduler import Scheduler
 from django_cluster.cluster.scoreboard import PID, STATE, Scoreboard, State
 from django_cluster.cluster.seat import Orders, Role, Seat
+from django_cluster.cluster.settling import Settler
 from django_cluster.cluster.worker import Worker
 from django_cluster.core.codec import Codec
 from django_cluster.core.messages import Outcome
@@ -126,7 +127,8 @@ def monitor_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orde
     results = open_results(settings.results, None if settings.shares else settings.queue)
     broker = open_brokers(settings)
     relay = relay_of(settings, results, broker, seat.folder.cluster)
-    recorder = Recorder(results, broker, settings.delivery, relay, shares=settings.shares)
+    settler = broker if broker.capabilities.receipts_travel else Settler(seat.folder.jobs)
+    recorder = Recorder(results, settler, settings.delivery, relay, shares=settings.shares)
 
     def hook(outcome: Outcome) -> None:
         run_hook(outcome, results.get)
@@ -148,6 +150,7 @@ def monitor_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orde
         reporters=reporters,
         pulse=pulse,
     ).run()
+    settler.close()
     reporters.flush()
 
 

@@ -98,6 +98,7 @@ class Monitor:
         self._attendance = Attendance()
         self._pending: deque[tuple[Peer, Outcome]] = deque()
         self._obituaries: list[tuple[Peer, int, list[Outcome], bool]] = []
+        self._leaving: list[Peer] = []
         self._outage = Outage("The result store or the broker", clock)
         self._prune_at, self._prune_anyway_at = clock() + PRUNE_EVERY, clock() + PRUNE_ANYWAY
         self._unpruned = True  # whoever was here before may have left something undone
@@ -129,6 +130,8 @@ class Monitor:
             self._file()
         if self._clock() >= (self._prune_at if self._unpruned else self._prune_anyway_at):
             self._prune_now()
+        if self._leaving:
+            self._say_farewell()
 
     def _pause(self) -> float:
         if self._obituaries:
@@ -145,6 +148,8 @@ class Monitor:
                 self._attendance.enter(heard.peer, values[0])
             elif word == "outcomes":
                 self._note(heard.peer, values[-1])
+            elif word == "leaving":
+                self._leaving.append(heard.peer)
             elif word == "obituary":
                 self._obituaries.append((heard.peer, values[0], _outcomes(values[1]), False))
         if heard.ended:
@@ -169,6 +174,13 @@ class Monitor:
             if known:
                 peer.send(("filed", known))
         self._obituaries = waiting
+
+    def _say_farewell(self) -> None:
+        """To a pusher that waits for us, when everybody else has gone and everything is filed."""
+        if not (self._pending or self._obituaries or self._hub.peers.difference(self._leaving)):
+            for peer in self._leaving:
+                peer.send(("farewell",))
+            self._leaving = []
 
     # ── filing ───────────────────────────────────────────────────────────────────────────────────
 

@@ -20,6 +20,7 @@ from django_cluster.cluster.ledger import Borrower, Ledger, Loan
 from django_cluster.cluster.outage import Outage
 from django_cluster.cluster.scoreboard import DONE, OBEYED, PAUSED, REVOKED, STATE, Scoreboard, State
 from django_cluster.cluster.seat import Orders, Seat
+from django_cluster.cluster.settling import carry_out
 from django_cluster.cluster.undertaker import Undertaker
 from django_cluster.cluster.wire import Heard, Hub, Peer
 from django_cluster.core.codec import Codec
@@ -71,6 +72,7 @@ class Pusher:
         self._outage = Outage("The broker", clock)
         self._renew_at = 0.0  # at once: a predecessor may have died long ago
         self._look_at = 0.0
+        self._tied = not broker.capabilities.receipts_travel
         self.stopping = False
 
     # ── the loop ─────────────────────────────────────────────────────────────────────────────────
@@ -86,13 +88,23 @@ class Pusher:
     def close(self) -> None:
         self._undertaker.close()
         self._hub.close()
+        if self._tied:
+            with suppress(BrokerError):
+                self._broker.close()
 
     @property
     def gone(self) -> bool:
+        return self._idle and (not self._tied or self._undertaker.dismissed)
+
+    @property
+    def _idle(self) -> bool:
+        """Whether nothing is left to do but what the monitor may still ask for."""
         return self.stopping and not (self._ledger.borrowers or self._ledger.loans or self._undertaker.busy)
 
     def tick(self) -> None:
         """One turn: hear the workers, account for the dead, keep leases, hand out."""
+        if self._tied:
+            self._hub.wake_for(self._broker.descriptor())
         for heard in self._hub.poll(self._pause()):
             self._hear(heard)
         self._undertaker.work()
@@ -102,6 +114,8 @@ class Pusher:
             self._end_running()
         if self._outage.due:
             self._with_broker()
+        if self._tied and self._idle:
+            self._undertaker.take_leave()
         self._board.set(self._seat.row, DONE, self._ledger.held)
 
     def _pause(self) -> float:
@@ -110,7 +124,7 @@ class Pusher:
             return FEW
         until = [now + PAUSE, max(self._renew_at, self._outage.retry_at)]
         if self._capacity and not self.stopping:
-            until.append(max(self._look_at, self._outage.retry_at))
+            until.append(max(now + self._poll if self._tied else self._look_at, self._outage.retry_at))
         if self._ledger.loans and self._ledger.wanted:
             until.append(self._outage.retry_at)
         return max(0.0, min(until) - now)
@@ -123,6 +137,8 @@ class Pusher:
     def _with_broker(self) -> None:
         """Everything that needs the broker; when it is away, everything waits."""
         try:
+            if self._tied:
+                self._broker.tend()
             self._keep_leases()
             if self.stopping:
                 self._give_back()
@@ -142,6 +158,8 @@ class Pusher:
         for word, *values in heard.messages:
             if word == "hello":
                 self._admit(heard.peer, *values)
+            elif word == "settle":
+                self._settle(heard.peer, *values)
             elif borrower := self._ledger.borrowers.get(heard.peer):
                 self._answer(borrower, word, values)
         if heard.ended and (gone := self._ledger.borrowers.pop(heard.peer, None)):
@@ -207,7 +225,7 @@ class Pusher:
         room = min(self._capacity, self._bulk)
         now = self._clock()
         paused = self._obey_pauses()
-        if not room or now < self._look_at:
+        if not room or (now < self._look_at and not self._tied):
             return
         if paused:
             self._look_at = now + PAUSE
@@ -246,6 +264,19 @@ class Pusher:
         number = self._ledger.new_number()
         aside = rejected(number, delivery.receipt, delivery.attempt, delivery.payload, error, time.time(), "pusher")
         self._undertaker.report("outcomes", self._seat.number, [aside])
+
+    def _settle(self, peer: Peer, number: int, verb: str, *values: Any) -> None:
+        """What the monitor has filed: only we can tell a broker whose receipts do not travel."""
+        if not self._outage.due:
+            peer.send(("unsettled", number, "The broker is away."))
+            return
+        try:
+            carry_out(self._broker, verb, values)
+        except BrokerError as error:
+            self._outage.failed(error)
+            peer.send(("unsettled", number, str(error)))
+        else:
+            peer.send(("settled", number))
 
     def _keep_leases(self) -> None:
         now = self._clock()

@@ -19,6 +19,8 @@ from django_cluster.cluster.wire import Line
 from django_cluster.core.codec import Codec
 from django_cluster.core.messages import Outcome
 
+FAREWELL_PATIENCE = 5.0
+"""Seconds for the monitor to file what it has, before a pusher leaves that it needs for that."""
 EXIT_PATIENCE = 2.0
 """Seconds to wait for the sentinel's word on how a worker ended."""
 
@@ -40,6 +42,8 @@ class Undertaker:
         self._monitor = Line(seat.folder.reports)
         self._dead: list[tuple[Borrower, float]] = []
         self._unfiled: dict[int, tuple[str, int, Outcome]] = {}
+        self._leaving_until = 0.0
+        self._farewell = False
 
     @property
     def busy(self) -> bool:
@@ -68,6 +72,20 @@ class Undertaker:
 
     def close(self) -> None:
         self._monitor.close()
+
+    def take_leave(self) -> None:
+        """Ask the monitor whether it still needs us; see ``dismissed``."""
+        if not self._leaving_until:
+            self._leaving_until = self._clock() + FAREWELL_PATIENCE
+            with suppress(LineDown):
+                self._monitor.send(("leaving",))
+
+    @property
+    def dismissed(self) -> bool:
+        """Whether the monitor has said farewell, is gone, or takes too long."""
+        if not self._leaving_until:
+            return False
+        return self._farewell or not self._monitor.connected or self._clock() >= self._leaving_until
 
     # ── the dead ─────────────────────────────────────────────────────────────────────────────────
 
@@ -128,6 +146,8 @@ class Undertaker:
             if word == "filed":
                 for number in values[0]:
                     self._unfiled.pop(number, None)
+            elif word == "farewell":
+                self._farewell = True
 
     def _introduce(self) -> None:
         """A monitor stays as long as we are on its line; a new one is told what the old one did not file."""

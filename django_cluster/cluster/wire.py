@@ -129,6 +129,7 @@ class Hub:
         self._selector = selectors.DefaultSelector()
         self._socket = self._listen(address.path)
         self._selector.register(self._socket, selectors.EVENT_READ, None)
+        self._waker: int | None = None
         self.peers: set[Peer] = set()
 
     @staticmethod
@@ -145,6 +146,14 @@ class Hub:
     def also_wake_for(self, descriptor: int) -> None:
         """``poll`` also returns when this becomes readable."""
         self._selector.register(descriptor, selectors.EVENT_READ, descriptor)
+
+    def wake_for(self, descriptor: int | None) -> None:
+        """The same for one that changes: it takes the place of the one before, which may have been closed."""
+        if self._waker is not None:
+            self._selector.unregister(self._waker)
+        self._waker = descriptor
+        if descriptor is not None:
+            self.also_wake_for(descriptor)
 
     def poll(self, timeout: float) -> list[Heard]:
         """Wait up to ``timeout`` seconds for anything; then everything that is there."""

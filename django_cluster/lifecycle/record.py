@@ -10,9 +10,8 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, Protocol
 
-from django_cluster.brokers.base import Broker
 from django_cluster.brokers.several import place_of
 from django_cluster.core.dotted import load
 from django_cluster.core.messages import Advice, Outcome, OutcomeStatus
@@ -36,6 +35,20 @@ HOOK_LIMIT = 30.0
 """Seconds that a hook may take: it runs in the monitor, and everybody waits for the monitor."""
 
 
+class Settles(Protocol):
+    """What is asked of a broker here; it need not be one (see ``cluster.settling``)."""
+
+    @property
+    def database(self) -> str | None:
+        """As ``Broker.database``."""
+
+    def acknowledge(self, receipts: Sequence[str]) -> None:
+        """As ``Broker.acknowledge``."""
+
+    def release(self, receipts: Sequence[str], delay: float = 0.0, *, begun: bool = True) -> None:
+        """As ``Broker.release``."""
+
+
 class Recorder:
     """Records how jobs ended. ``broker`` is None where there is nothing to acknowledge (sync mode).
 
@@ -46,7 +59,7 @@ class Recorder:
     def __init__(
         self,
         results: ResultStore,
-        broker: Broker | None,
+        broker: Settles | None,
         delivery: DeliverySettings,
         relay: Relay | None = None,
         *,
@@ -139,7 +152,7 @@ class Recorder:
         return outcome._replace(options={**outcome.options, "cluster": self._shares[place].queue})
 
     @staticmethod
-    def _settle(broker: Broker, decided: Sequence[tuple[Outcome, Sequel]]) -> None:
+    def _settle(broker: Settles, decided: Sequence[tuple[Outcome, Sequel]]) -> None:
         if done := [outcome.receipt for outcome, sequel in decided if sequel.final and outcome.receipt]:
             broker.acknowledge(done)
         again: dict[Sequel, list[str]] = defaultdict(list)

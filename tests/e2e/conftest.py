@@ -13,7 +13,7 @@ import pytest
 from django.core.management import call_command
 
 from tests.e2e.project import Project, working_on
-from tests.servers import PostgresServer, RedisServer
+from tests.servers import PostgresServer, RabbitServer, RedisServer
 
 MakeProject = Callable[..., Project]
 
@@ -90,12 +90,15 @@ def make_project(request: pytest.FixtureRequest, new_database: Callable[[str], P
         def make(
             broker: str = "orm",
             database: str = "sqlite",
-            server: RedisServer | PostgresServer | None = None,
+            server: RedisServer | PostgresServer | RabbitServer | None = None,
             **q_cluster: Any,
         ) -> Project:
             if broker == "redis":
                 redis = server if isinstance(server, RedisServer) else request.getfixturevalue("redis_server")
                 q_cluster["redis"] = redis.url
+            elif broker == "rabbitmq":
+                rabbit = server if isinstance(server, RabbitServer) else request.getfixturevalue("rabbitmq_server")
+                q_cluster["rabbitmq"] = rabbit.url
             elif broker == "sqs":
                 q_cluster["sqs"] = request.getfixturevalue("sqs_server").options
             elif "broker_class" not in q_cluster:
