@@ -14,7 +14,7 @@ installed() {
 
 name_what_is_missing() {
     local program missing=()
-    for program in redis-server mariadbd postgres pgbouncer chromium; do
+    for program in redis-server mariadbd postgres pgbouncer rabbitmq-server chromium; do
         PATH="$PATH:/usr/sbin:$(echo /usr/lib/postgresql/*/bin | tr ' ' ':')" command -v "$program" >/dev/null ||
             missing+=("$program")
     done
