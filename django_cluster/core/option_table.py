@@ -136,7 +136,12 @@ BROKER = (
         "Your own broker.",
         parity="A subclass of `django_cluster.brokers.base.Broker`: brokers written for Django-Q do not fit.",
     ),
-    selector("rabbitmq", "A RabbitMQ server: a URL, or a dict as [](../how-to/rabbitmq.md) lists it.", secret=True, parity="New."),
+    selector(
+        "rabbitmq",
+        "A RabbitMQ server: a URL, or a dict as [](../how-to/rabbitmq.md) lists it.",
+        secret=True,
+        parity="New.",
+    ),
     selector(
         "mongo",
         "A MongoDB server: keywords of `MongoClient`, or a `mongodb://` URL (see [](../how-to/mongodb.md)).",

@@ -37,7 +37,7 @@ def test_a_reserved_kind_says_that_it_is_not_available_yet(kind: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("reddis", "no broker 'reddis'.*memory, mongo, orm, redis"),
+        ("reddis", "no broker 'reddis'.*memory, mongo, orm, rabbitmq, redis"),
         ("no.such.module.Broker", "cannot be imported"),
         ("django_cluster.brokers.memory.NoSuchBroker", "cannot be imported"),
         ("collections.OrderedDict", "not a subclass"),
