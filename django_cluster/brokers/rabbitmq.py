@@ -340,10 +340,11 @@ class RabbitBroker(Broker):
             self._open()
             self._stop_stream()
             holding = self._holding
-            here = [*(held.message for held in holding.held.values()), *holding.parked.values(), *holding.ready]
-            total = len(here)
-            for message in here:
-                self._acknowledge(message.id, message.tag)
+            here = {held.message.id: held.tag for held in holding.held.values()}
+            here |= {message.id: message.tag for message in (*holding.parked.values(), *holding.ready)}
+            total = sum(tag is not None for tag in here.values())
+            for message_id, tag in here.items():
+                self._acknowledge(message_id, tag)
             holding.ready.clear()
             total += int(self._channel.queue_purge(self._name))
             total += sum(int(self._channel.queue_delete(self._delay_queue(level)) or 0) for level in DELAYS)
