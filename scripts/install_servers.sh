@@ -2,7 +2,7 @@
 # Brings the servers that the tests start: installs them on Debian as root, and elsewhere says what is missing.
 set -euo pipefail
 
-packages=(redis-server postgresql pgbouncer mariadb-server chromium libmariadb-dev pkg-config gcc libc6-dev)
+packages=(redis-server postgresql pgbouncer mariadb-server rabbitmq-server chromium libmariadb-dev pkg-config gcc libc6-dev)
 # Debian splits its own Python into parts; an interpreter from elsewhere is whole.
 case "$(readlink -f "$(command -v python3 || true)")" in
     /usr/bin/*) packages+=(python3-venv python3-dev) ;;
