@@ -39,6 +39,7 @@ LAST = """\
 | waking | the cluster looks every `poll` seconds |
 | all or none | an error in the middle of `async_bulk` may leave the first tasks sent; it says how many |
 | exact sizes | numbers are estimates of the server |
+| leases that survive a lost connection | what the cluster runs it claims again; another cluster may run it too ([](../how-to/rabbitmq.md)) |
 | giving attempts back | what a stopping cluster returns unbegun, and `Snooze`, cost an attempt |
 
 Your own broker says what it can do in the same way: see `Capabilities` in `django_cluster/brokers/base.py`.
@@ -77,6 +78,7 @@ ROWS: Sequence[tuple[str, Cell]] = (
     ("shows what waits", lambda able: yes(able.peek)),
     ("takes back what waits", lambda able: yes(able.withdraw)),
     ("an ended lease can do nothing", lambda able: yes(able.fenced)),
+    ("clusters share a queue and leases survive a lost connection", lambda able: yes(able.receipts_travel)),
 )
 
 DEPENDS = {

@@ -1,4 +1,4 @@
-"""Runs ``manage.py qchaos`` on SQLite, PostgreSQL and Redis, with servers of its own; arguments go to qchaos.
+"""Runs ``manage.py qchaos`` on each broker, with servers of its own; arguments go to qchaos.
 
 A server that this machine lacks is passed over, or is an error where ``REQUIRE_SERVERS`` names it.
 """
@@ -18,9 +18,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.servers import SERVERS, PostgresServer, RedisServer, Server  # noqa: E402  found by the line above
+from tests.servers import SERVERS, PostgresServer, RabbitServer, RedisServer, Server, SqsServer  # noqa: E402  found by the line above
 
-PLACES = ("sqlite", "postgres", "redis")
+PLACES = ("sqlite", "postgres", "redis", "rabbitmq", "sqs")
 TAIL = 60
 """Lines of a log."""
 DEFAULTS = ("--yes", "--sentinel", "--seconds", "20")
@@ -41,10 +41,14 @@ def server_for(place: str) -> Iterator[Server | None]:
 
 def environment(server: Server | None, folder: Path) -> dict[str, str]:
     """How ``tests.django_settings`` is told where to work."""
-    settings = {"name": "badge", "orm": "default"}
+    settings: dict[str, object] = {"name": "badge", "orm": "default"}
     wishes = {"TEST_DATABASE": "sqlite", "TEST_DATABASE_NAME": f"{folder}/db.sqlite3"}
     if isinstance(server, RedisServer):
         settings = {"name": "badge", "redis": server.url}
+    elif isinstance(server, RabbitServer):
+        settings = {"name": "badge", "rabbitmq": server.url}
+    elif isinstance(server, SqsServer):
+        settings = {"name": "badge", "sqs": server.options}
     elif isinstance(server, PostgresServer):
         entry = server.database()
         wishes = {f"TEST_DATABASE_{key}": entry[key] for key in ("NAME", "HOST", "USER")}

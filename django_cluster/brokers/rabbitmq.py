@@ -35,7 +35,15 @@ WORTH_A_STREAM = 0.005
 STREAM = 0.05
 """Seconds of silence after which a stream ends: others have been quicker."""
 
-ABLE = Capabilities(priority=False, peek=False, front=False, exact_size=False, receipts_travel=False)
+ABLE = Capabilities(
+    blocking=True,
+    priority=False,
+    peek=False,
+    front=False,
+    atomic=False,
+    exact_size=False,
+    receipts_travel=False,
+)
 
 
 class RabbitBroker(Broker):

@@ -231,7 +231,8 @@ class Pusher:
             self._look_at = now + PAUSE
             return
         calm = not self._undertaker.busy and not self._ledger.loans
-        blocking = self._broker.capabilities.blocking and calm
+        # One that settles for the monitor must hear it at once: it waits for the broker and for us together.
+        blocking = self._broker.capabilities.blocking and calm and not self._tied
         deliveries = self._broker.lease(room, min(BLOCK, self._lease / 6) if blocking else 0.0)
         self._accept(deliveries)
         if not deliveries and not blocking:

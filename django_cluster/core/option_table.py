@@ -119,8 +119,8 @@ BROKER = (
     ),
     selector(
         "redis",
-        "Redis: redis-py's keywords, or a URL; one server, Sentinels or a Cluster (see [](../how-to/redis.md)). The dict"
-        " may hold a `url` and further keywords. `charset` and `errors` are understood as `encoding` and"
+        "Redis: redis-py's keywords, or a URL; one server, Sentinels or a Cluster (see [](../how-to/redis.md)). The"
+        " dict may hold a `url` and further keywords. `charset` and `errors` are understood as `encoding` and"
         " `encoding_errors`.",
         secret=True,
         more_variables=("Q_CLUSTER_REDIS_URL",),

@@ -96,6 +96,18 @@ def test_nothing_is_lost_on_postgres_when_everybody_is_killed_and_the_server_han
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("broker", ["rabbitmq", "sqs"])
+def test_nothing_is_lost_on_a_server_of_messages_when_everybody_is_killed(
+    make_project: MakeProject, broker: str
+) -> None:
+    project = make_project(broker)
+
+    figures = qchaos(project, *QUICK, "--yes", "--json", "--sentinel", "--seed", EARLY).check()
+
+    assert figures["enqueued"] == figures["finished"]
+
+
+@pytest.mark.slow
 def test_a_broker_that_forgets_is_found_out(make_project: MakeProject) -> None:
     broker = "tests.e2e.careless_brokers.ForgetfulBroker"
 
