@@ -137,6 +137,10 @@ class Client:
         follows = [pack(self.codec, [each])[0].payload if each else "" for each in (plan.on_success, plan.on_failure)]
         self.results.groups.open(plan.id, plan.total, *follows)
 
+    def broker_named(self, alias: str | None) -> Broker:
+        """This cluster's queue on one of ``brokers``; None = on its own. Raises ``NotSupported`` for other names."""
+        return self._sender_to(alias).broker if alias else self.broker
+
     def _sender_to(self, broker: Broker | str) -> Sender:
         """To a broker that is at hand, or to this cluster's queue on one that ``brokers`` names."""
         if isinstance(broker, Broker):
@@ -177,11 +181,13 @@ class Client:
 
     def record(self, outcome: Outcome, broker: Broker) -> None:
         """Save, send what follows, settle with the broker, and announce."""
-        self._record(outcome, broker, Router(self.codec, broker, self.settings.brokers).forward)
+        self._record(
+            outcome, broker, Router(self.codec, broker, self.settings.brokers, homes=self.settings.homes).forward
+        )
 
     def _record(self, outcome: Outcome, broker: Broker | None, forward: Forward) -> None:
         """``broker``: None if the job came from no queue."""
-        one_server = not self.settings.brokers
+        one_server = not (self.settings.brokers or self.settings.homes)
         relay = Relay(self.results.groups, self.codec, forward, debtor=self._name, one_server=one_server)
         tell(Recorder(self.results, broker, self.settings.delivery, relay).record([outcome]), self._hook)
 

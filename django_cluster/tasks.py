@@ -112,7 +112,8 @@ def requeue(task: Task) -> None:
         raise ValueError(f"The message of task {task.id} was not kept; resubmit() sends a new one.")
     with transaction.atomic(using=task._state.db):
         Task.objects.using(task._state.db).filter(pk=task.pk, success=False).update(attempt_count=0)
-        get_client(task.cluster).broker.enqueue([Message(task.payload)])
+        broker = get_client(task.cluster).broker_named(task.given_options.broker)
+        broker.enqueue([Message(task.payload, task.given_options.priority if broker.capabilities.priority else 0)])
 
 
 # ── looking ──────────────────────────────────────────────────────────────────────────────────────

@@ -162,8 +162,8 @@ def relay_of(settings: Settings, results: RoutedResults, broker: Broker, cluster
     codec = Codec(settings.signing)
     members = broker.members if isinstance(broker, SeveralQueues) else [broker]
     home = next((each for each in members if each.queue == settings.queue), None) or open_broker(settings.broker)
-    forward = Router(codec, home, settings.brokers, beside=members).forward
-    one_server = not settings.brokers and len({each.database for each in (home, *members)}) == 1
+    forward = Router(codec, home, settings.brokers, beside=members, homes=settings.homes).forward
+    one_server = not (settings.brokers or settings.homes) and len({each.database for each in (home, *members)}) == 1
     return Relay(results.groups, codec, forward, debtor=cluster, one_server=one_server)
 
 
@@ -224,7 +224,7 @@ def errands_of(section: BrokerSettings, settings: Settings) -> Iterator[Callable
     """What a scheduler does for one queue; each returns the seconds until it is to be done again."""
     broker = open_broker(section)
     if settings.schedule.enabled:
-        router = Router(Codec(settings.signing), broker, settings.brokers)
+        router = Router(Codec(settings.signing), broker, settings.brokers, homes=settings.homes)
         yield Scheduler(
             settings.schedule,
             queue=section.queue,

@@ -152,6 +152,8 @@ class Settings:
     crew: CrewSettings = CrewSettings()
     brokers: Mapping[str, BrokerSettings] = field(default_factory=dict, repr=False)
     """Further brokers by name, for tasks that ask for one."""
+    homes: Mapping[str, BrokerSettings] = field(default_factory=dict, repr=False)
+    """Queues that the settings name and that live on another broker than this cluster's own."""
     reporters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     """Name or dotted path of each error reporter → its keyword arguments."""
     shares: tuple[QueueShare, ...] = ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from django_cluster.core import problems
@@ -50,6 +50,8 @@ class Surroundings:
     """None asks the system."""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     platform: str = sys.platform
+    homes: bool = True
+    """Whether to look where the other queues of the site live."""
 
 
 class Review(NamedTuple):
@@ -102,7 +104,26 @@ def review(mapping: Any, surroundings: Surroundings) -> Review:
         return Review(None, tuple(found))
     brokers = {name: _broker_settings(own, each) for name, (each, own) in named.items()}
     own = named[choice.alias][1] if choice.alias else values
-    return Review(_settings(values, _broker_settings(own, choice), brokers, surroundings), tuple(found))
+    settings = _settings(values, _broker_settings(own, choice), brokers, surroundings)
+    if surroundings.homes and values.get("ALT_CLUSTERS"):
+        settings = replace(settings, homes=MaskedMapping(_homes(mapping, values, settings.broker, surroundings)))
+    return Review(settings, tuple(found))
+
+
+def _homes(
+    mapping: Any, values: Mapping[str, Any], own: BrokerSettings, surroundings: Surroundings
+) -> dict[str, BrokerSettings]:
+    """Where the other queues are, as far as that is not where ours is. What is wrong there is told when they start."""
+    found = {}
+    for name in (None, *values["ALT_CLUSTERS"]):
+        other = review(mapping, replace(surroundings, cluster=name, homes=False)).settings
+        if other is not None and other.queue != own.queue and not _same_place(other.broker, own):
+            found[other.queue] = other.broker
+    return found
+
+
+def _same_place(one: BrokerSettings, other: BrokerSettings) -> bool:
+    return (one.kind, one.options, one.alias) == (other.kind, other.options, other.alias)
 
 
 def _layers(mapping: Any, surroundings: Surroundings, found: list[Problem]) -> list[Layer]:

@@ -84,12 +84,15 @@ class Router:
         broker: Broker,
         brokers: Mapping[str, BrokerSettings] | None = None,
         beside: Sequence[Broker] = (),
+        homes: Mapping[str, BrokerSettings] | None = None,
     ) -> None:
         """``brokers``: ``Settings.brokers``, for tasks that ask for one by its name. ``beside``: other queues of this
-        cluster, each where it is; those of which nothing is known are on the server of ``broker``."""
+        cluster, each where it is. ``homes``: ``Settings.homes``. Of what queue nothing is known, it is on the server
+        of ``broker``."""
         self._codec = codec
         self._broker = broker
         self._brokers = brokers or {}
+        self._homes = homes or {}
         self._senders = {("", each.queue): Sender(codec, each) for each in (*beside, broker)}
 
     def send(self, packages: Sequence[TaskPackage]) -> None:
@@ -137,4 +140,6 @@ class Router:
     def _open(self, alias: str, queue: str) -> Broker:
         if alias:
             return open_broker(named_section(self._brokers, alias, queue))
+        if queue in self._homes:
+            return open_broker(self._homes[queue])
         return type(self._broker)(replace(self._broker.settings, queue=queue))

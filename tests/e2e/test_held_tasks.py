@@ -32,7 +32,7 @@ def test_a_long_delay_is_kept_in_the_database_until_it_is_due(
     assert QueuedTask.objects.count() == 0
 
 
-def test_what_is_held_survives_a_killed_scheduler_and_runs_once(make_project: MakeProject) -> None:
+def test_what_is_held_outlives_killed_schedulers(make_project: MakeProject) -> None:
     project = make_project(**LIMITED, retry=2)
     ids = [project.enqueue(tasks.touch, str(project.trace), str(n), q_options={"delay": 1}) for n in range(50)]
     cluster = project.start()

@@ -27,7 +27,7 @@ from django_cluster.core.messages import TaskPackage
 from django_cluster.errors import NotFinished, NotSupported, UnknownFunction
 from django_cluster.models import Failure, QueuedTask, Success, Task
 from django_cluster.signals import post_execute, pre_enqueue
-from django_cluster.tasks import fetch_cached, resubmit, result_cached
+from django_cluster.tasks import fetch_cached, requeue, resubmit, result_cached
 from tests.sample import hooks, tasks
 
 pytestmark = pytest.mark.django_db
@@ -109,6 +109,21 @@ def test_a_task_goes_through_the_broker_it_names(settings: Any) -> None:
     assert [row.queue for row in QueuedTask.objects.order_by("id")] == ["tests", "other"]
     (first, _) = [get_client().codec.loads(row.payload) for row in QueuedTask.objects.order_by("id")]
     assert first.header.options.broker == "audit"
+
+
+def test_what_was_put_aside_goes_back_to_its_broker_with_its_priority(settings: Any) -> None:
+    settings.Q_CLUSTER = {**settings.Q_CLUSTER, "brokers": {"audit": {"orm": "default"}}}
+    moment = datetime.now(UTC)
+    moments = {"enqueued_at": moment, "started_at": moment, "stopped_at": moment}
+    options = {"broker": "audit", "priority": 5}
+    dead = Task.objects.create(
+        id="d" * 32, func="a.b", status="dead", success=False, payload="as it came", options=options, **moments
+    )
+
+    requeue(dead)
+
+    (row,) = QueuedTask.objects.all()
+    assert (row.queue, row.payload, row.priority, row.attempts) == ("tests", "as it came", 5, 0)
 
 
 def test_a_broker_that_is_not_configured_is_refused_at_the_door() -> None:

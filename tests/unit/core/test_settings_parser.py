@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -537,3 +537,38 @@ def test_a_time_zone_without_use_tz_is_a_warning_and_has_no_effect() -> None:
 
 def test_processes_are_spawned_where_forking_is_not_safe() -> None:
     assert read({}, platform="darwin").crew.start_method == "spawn"
+
+
+class TestHomes:
+    written: ClassVar[dict[str, Any]] = {
+        "name": "shop",
+        "redis": "redis://h",
+        "brokers": {"audit": {"orm": "audit"}},
+        "ALT_CLUSTERS": {"books": {"broker": "audit"}, "mail": {"workers": 1}, "far": {"redis": "redis://far"}},
+    }
+
+    def test_a_cluster_knows_which_queues_live_elsewhere(self) -> None:
+        homes = read(self.written).homes
+
+        assert {queue: (home.kind, home.queue) for queue, home in homes.items()} == {
+            "books": ("orm", "books"),
+            "far": ("redis", "far"),
+        }
+
+    def test_so_does_one_of_them(self) -> None:
+        homes = read(self.written, cluster="books").homes
+
+        assert {queue: home.options for queue, home in homes.items()} == {
+            "shop": {"url": "redis://h"},
+            "mail": {"url": "redis://h"},
+            "far": {"url": "redis://far"},
+        }
+
+    def test_what_is_wrong_with_another_queue_is_no_matter_here(self) -> None:
+        assert read({**self.written, "ALT_CLUSTERS": {"books": {"workers": -1}}}).homes == {}
+
+    def test_addresses_do_not_show(self) -> None:
+        written = {**self.written, "ALT_CLUSTERS": {"far": {"redis": f"redis://:{SECRET}@far"}}}
+
+        assert SECRET not in repr(read(written))
+        assert SECRET not in repr(read(written).homes)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,8 +15,10 @@ from django_cluster.brokers.limits import chunks
 from django_cluster.brokers.memory import MemoryBroker
 from django_cluster.core.codec import Codec
 from django_cluster.core.messages import TaskHeader, TaskOptions, TaskPackage
-from django_cluster.errors import NotSerializable
-from django_cluster.lifecycle.send import Sender
+from django_cluster.core.settings import BrokerSettings
+from django_cluster.errors import NotSerializable, NotSupported, PayloadTooLarge
+from django_cluster.lifecycle.send import Router, Sender
+from django_cluster.models import QueuedTask
 from django_cluster.signals import SENDER, pre_enqueue
 from tests.conftest import make_settings
 
@@ -123,3 +127,71 @@ def test_chunks_leave_nothing_out() -> None:
 
     assert [len(piece) for piece in pieces] == [4, 4, 2]
     assert [message for piece in pieces for message in piece] == messages
+
+
+# ── to more than one place ───────────────────────────────────────────────────────────────────────
+
+
+def section(**changes: Any) -> BrokerSettings:
+    return replace(SETTINGS.broker, **changes)
+
+
+def size(**changes: Any) -> int:
+    return MemoryBroker(section(**changes)).size().ready
+
+
+def test_each_package_goes_to_the_queue_and_the_broker_that_it_names(broker: MemoryBroker) -> None:
+    router = Router(CODEC, broker, {"audit": section(name="audit")})
+
+    router.send([package(1), package(2, cluster="mail"), package(3, broker="audit")])
+    router.send([package(4, broker="audit", cluster="mail")])
+
+    places = [{}, {"queue": "mail"}, {"name": "audit"}, {"name": "audit", "queue": "mail"}]
+    assert [size(**place) for place in places] == [1, 1, 1, 1]
+
+
+def test_a_queue_that_lives_elsewhere_is_found_there(broker: MemoryBroker) -> None:
+    home = section(name="elsewhere", queue="books")
+    router = Router(CODEC, broker, homes={"books": home})
+
+    router.send([package(1, cluster="books"), package(2, cluster="mail")])
+
+    assert (size(name="elsewhere", queue="books"), size(queue="books"), size(queue="mail")) == (1, 0, 1)
+
+
+def test_other_queues_of_a_cluster_are_where_they_are(broker: MemoryBroker) -> None:
+    member = MemoryBroker(section(name="beside", queue="books"))
+
+    Router(CODEC, broker, beside=[member]).send([package(1, cluster="books")])
+
+    assert member.size().ready == 1
+
+
+def test_a_broker_that_nobody_named_is_refused(broker: MemoryBroker) -> None:
+    with pytest.raises(NotSupported, match="'audit'"):
+        Router(CODEC, broker).send([package(1, broker="audit")])
+
+
+class ShortDelays(MemoryBroker):
+    """Delays for a minute at most, and takes small messages only."""
+
+    capabilities = Capabilities(max_delay=60, max_payload=2000)
+
+
+@pytest.mark.django_db
+def test_what_cannot_be_delayed_for_so_long_waits_in_the_database(broker: MemoryBroker) -> None:
+    short, now = ShortDelays(SETTINGS.broker), time.time()
+
+    Sender(CODEC, short).send([package(1), package(2, not_before=now + 30), package(3, not_before=now + 90)])
+
+    assert (short.size().ready, short.size().delayed) == (1, 1)
+    (row,) = QueuedTask.objects.all()
+    assert row.queue == "held::tests"
+    assert CODEC.loads(row.payload).id == package(3).id
+
+
+def test_nothing_is_sent_where_one_message_is_too_large(broker: MemoryBroker) -> None:
+    with pytest.raises(PayloadTooLarge):
+        Sender(CODEC, ShortDelays(SETTINGS.broker)).send([package(1), package(2, "x" * 5000)])
+
+    assert broker.size().total == 0
