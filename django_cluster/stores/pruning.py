@@ -18,7 +18,7 @@ from django_cluster.core.messages import Outcome
 from django_cluster.core.settings import ResultSettings
 from django_cluster.core.values import FAILED
 from django_cluster.models import Task
-from django_cluster.models.task import saved_tasks
+from django_cluster.models.task import ENDED_BADLY, ENDED_WELL, saved_tasks
 from django_cluster.stores.orm_session import Session
 from django_cluster.stores.rows import SUCCESS, clean
 
@@ -42,10 +42,10 @@ class Rule(NamedTuple):
     @property
     def condition(self) -> Q:
         if self.kind == SUCCESS:
-            return Q(success=True)
+            return ENDED_WELL
         if self.kind == FAILED:
-            return Q(success=False) & ~Q(status__in=self.others)
-        return Q(success=False, status=self.kind)
+            return ENDED_BADLY & ~Q(status__in=self.others)
+        return ENDED_BADLY & Q(status=self.kind)
 
 
 def rules(keep_days: Mapping[str, float | None]) -> list[Rule]:
@@ -94,7 +94,7 @@ class Pruner:
         limit, per = self._section.save_limit, self._section.save_limit_per
         if limit <= 0:
             return 0
-        successes = saved_tasks(self._session.alias).filter(success=True, **({per: key} if per else {}))
+        successes = saved_tasks(self._session.alias).filter(ENDED_WELL, **({per: key} if per else {}))
         beyond = successes.order_by("-stopped_at").values_list("pk", flat=True)
         ids = self._session.read(lambda: list(beyond[limit : limit + PORTION]))
         if ids:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -92,12 +92,12 @@ def test_a_schedule_can_be_made_and_changed(admin_client: Client) -> None:
 
 
 def test_the_page_of_a_schedule_shows_its_rule_and_its_next_runs(admin_client: Client) -> None:
-    row = made(next_run=datetime(2030, 5, 1, 10, tzinfo=UTC))
+    row = made()
 
     text = page(admin_client, "schedule_change", row.pk)
 
     assert row.describe() in text
-    assert "May 5, 2030" in text
+    assert text.count("<li>", text.index('id="dc-runs"')) >= 5
 
 
 @pytest.mark.parametrize(
