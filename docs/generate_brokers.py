@@ -39,7 +39,7 @@ LAST = """\
 | waking | the cluster looks every `poll` seconds |
 | all or none | an error in the middle of `async_bulk` may leave the first tasks sent; it says how many |
 | exact sizes | numbers are estimates of the server |
-| leases that survive a lost connection | what the cluster runs it claims again; another cluster may run it too ([](../how-to/rabbitmq.md)) |
+| leases that survive a lost connection | the cluster claims again what it runs; see [](../how-to/rabbitmq.md) |
 | giving attempts back | what a stopping cluster returns unbegun, and `Snooze`, cost an attempt |
 
 Your own broker says what it can do in the same way: see `Capabilities` in `django_cluster/brokers/base.py`.
