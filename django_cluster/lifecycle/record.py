@@ -24,6 +24,7 @@ from django_cluster.lifecycle.reporters import Reporters
 from django_cluster.lifecycle.retrying import Sequel, sequel_of
 from django_cluster.signals import post_execute
 from django_cluster.stores.base import ResultStore
+from django_cluster.stores.unsaved import unsaved_task
 
 logger = logging.getLogger("django_cluster")
 failures = logging.getLogger("django_cluster.tasks")
@@ -215,13 +216,14 @@ def log_failure(outcome: Outcome) -> None:
 
 
 def run_hook(outcome: Outcome, find_row: Callable[[str], Any]) -> None:
-    """Call the hook of a finished task with its saved row; a hook may fail without harm."""
+    """Call the hook of a finished task with its saved row; a hook may fail without harm.
+
+    Of a success that is not kept, it gets a ``Task`` that is not in the database.
+    """
     path = str(outcome.options["hook"])
     try:
         with deadline(HOOK_LIMIT):
-            row = find_row(outcome.id)
-            if row is not None:
-                load(path)(row)
+            load(path)(find_row(outcome.id) or unsaved_task(outcome))
     except PackageError as error:
         logger.error("The hook %s of task %s cannot be called: %s", path, outcome.name, error)
     except BaseException:  # a hook is user code: SystemExit must not end the monitor

@@ -10,12 +10,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from datetime import datetime
 from hashlib import sha256
 from typing import Any, TypeVar
 
 from django.core.cache import BaseCache, caches
-from django.utils import timezone
 
 from django_cluster.core.messages import Outcome
 from django_cluster.core.settings import ResultSettings
@@ -24,17 +22,15 @@ from django_cluster.models import Task
 from django_cluster.stores.base import ResultStore
 from django_cluster.stores.rows import (
     SUCCESS,
-    Attempt,
     Earlier,
     Folded,
     attempt_of,
     fold,
     lifetime_in_cache,
-    other_options,
-    possible,
     reduced,
     with_history,
 )
+from django_cluster.stores.unsaved import unsaved_task
 
 Key = TypeVar("Key")
 
@@ -199,39 +195,7 @@ def _outcome(record: Record) -> Outcome:
 
 
 def _task(record: Record) -> Task:
-    """A ``Task`` that is not in the database, and may be saved there."""
-    outcome = _outcome(record)
-    kind, message, traceback = outcome.failure or ("", "", "")
-    attempts: Sequence[Attempt] = record["attempts"]
-    return Task(
-        id=outcome.id,
-        name=outcome.name,
-        func=outcome.func,
-        hook=outcome.options.get("hook"),
-        group=outcome.options.get("group"),
-        cluster=outcome.options.get("cluster"),
-        sealed_arguments=outcome.arguments,
-        sealed_result=outcome.result,
-        status=outcome.status,
-        success=outcome.status == SUCCESS,
-        final=outcome.final,
-        attempt_count=outcome.attempt,
-        enqueued_at=_moment(outcome.enqueued_at),
-        started_at=_moment(outcome.started_at),
-        stopped_at=_moment(outcome.stopped_at),
-        worker=outcome.worker,
-        error_kind=kind,
-        error_message=message,
-        error_traceback=traceback,
-        attempts=attempts or None,
-        options=other_options(outcome.options),
-    )
-
-
-def _moment(unix_time: float) -> datetime:
-    """As a row would give it: aware where Django's own clock is."""
-    moment = datetime.fromtimestamp(possible(unix_time), timezone.get_default_timezone())
-    return moment if timezone.is_aware(timezone.now()) else moment.replace(tzinfo=None)
+    return unsaved_task(_outcome(record), record["attempts"])
 
 
 def _by(items: Sequence[Folded], key: Callable[[Folded], Key]) -> dict[Key, list[Folded]]:

@@ -466,10 +466,12 @@ def test_a_hook_gets_the_saved_row(results: OrmResults) -> None:
     assert task.success
 
 
-def test_a_hook_of_an_unsaved_task_is_not_called(results: OrmResults) -> None:
-    run_hook(outcome("", hook=f"{HERE}.note"), results.get)
+def test_a_hook_of_a_task_that_is_not_kept_gets_one_without_a_row(results: OrmResults) -> None:
+    run_hook(outcome("", hook=f"{HERE}.note", save=False), results.get)
 
-    assert hooked == []
+    (task,) = hooked
+    assert (task.id, task.success, task.name) == (f"{1:032x}", True, "task 1")
+    assert not Task.objects.exists()
 
 
 @pytest.mark.parametrize(
