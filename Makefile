@@ -54,14 +54,16 @@ chaos: $(VENV)/tox ## Kill clusters on SQLite, PostgreSQL and Redis for SECONDS=
 coverage: $(VENV)/tox ## Run all tests and show which lines none of them reaches
 	@$(TOX) coverage
 
-.PHONY: bench bench-quick profile
+.PHONY: bench bench-main bench-quick profile
 bench: ## Measure django_cluster and its peers, about two hours; the numbers go into the docs
 	@$(VENV)/bin/python -m benchmarks.run --docs --million
+bench-main: ## The main tables alone, in about half an hour; the numbers go into the docs
+	@$(VENV)/bin/python -m benchmarks.run --docs --scenarios throughput rest work payload schedules --repetitions 2
 bench-quick: ## The same in a quarter of an hour, once each, for a first look
 	@$(VENV)/bin/python -m benchmarks.run --size quick --repetitions 1
 profile: ## See where the microseconds of a task's life go
 	@$(VENV)/bin/python -m benchmarks.life
-bench bench-quick profile: servers $(VENV)/bench
+bench bench-main bench-quick profile: servers $(VENV)/bench
 
 .PHONY: docs
 docs: $(VENV)/tox ## Build the documentation into docs/_build/html

@@ -147,10 +147,13 @@ def read_header(text: bytes) -> TaskHeader:
     try:
         if wire["v"] != HEADER_VERSION:
             raise UnknownFormat(f"The package has version {wire['v']!r}; this code reads {HEADER_VERSION}.")
+        id, name, func = wire["id"], wire["name"], wire["func"]
+        if not (isinstance(id, str) and isinstance(name, str) and isinstance(func, str)):
+            raise UnknownFormat("The header of the package cannot be read: text expected.")
         return TaskHeader(
-            id=_text(wire["id"]),
-            name=_text(wire["name"]),
-            func=_text(wire["func"]),
+            id=id,
+            name=name,
+            func=func,
             enqueued_at=float(wire["at"]),
             options=_options(wire["options"]) if "options" in wire else DEFAULT_OPTIONS,
         )
@@ -219,9 +222,3 @@ def _options(wire: Any) -> TaskOptions:
     if options.member is not None and [type(each) for each in options.member[:3]] != [str, int, str]:
         raise UnknownFormat("The header of the package cannot be read: it names no place in a composition.")
     return options
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise UnknownFormat("The header of the package cannot be read: text expected.")
-    return value
