@@ -21,6 +21,7 @@ _PUBLIC = {
     "async_iter": "composition",
     "async_task": "tasks",
     "call": "composition",
+    "cron_task": "decorators",
     "delete_cached": "tasks",
     "delete_group": "tasks",
     "count_group": "tasks",

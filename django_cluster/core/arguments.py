@@ -57,7 +57,9 @@ def args_to_text(args: Sequence[object]) -> str:
 
 def args_from_text(text: str | None) -> tuple[Any, ...]:
     """``1, 'x'`` → ``(1, "x")``; a text that is one tuple as a whole, ``(1, 'x')``, means the same."""
-    node = _parsed(f"({text or ''}\n)", "arguments", text)
+    if not text:
+        return ()
+    node = _parsed(f"({text}\n)", "arguments", text)
     value = _understood(node, text)
     return value if isinstance(node, ast.Tuple) else (value,)
 
@@ -77,12 +79,14 @@ def kwargs_to_text(kwargs: Mapping[str, object]) -> str:
 
 def kwargs_from_text(text: str | None) -> dict[str, Any]:
     """``x=2`` or ``{'x': 2}`` → ``{"x": 2}``."""
-    if (text or "").lstrip().startswith("{"):
+    if not text:
+        return {}
+    if text.lstrip().startswith("{"):
         found = _understood(_parsed(f"({text}\n)", "keyword arguments", text), text)
         if isinstance(found, dict) and all(isinstance(name, str) for name in found):
             return found
         raise ValueError(f"The keyword arguments {text!r} are not a dict with names as its keys.")
-    node = _parsed(f"_({text or ''}\n)", "keyword arguments", text)
+    node = _parsed(f"_({text}\n)", "keyword arguments", text)
     plain = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.args
     if not isinstance(node, ast.Call) or not plain or not all(each.arg for each in node.keywords):
         raise ValueError(f"The keyword arguments {text!r} are not of the form x=1, y='two'.")

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta, tzinfo
-from functools import cache
+from datetime import UTC, datetime, timedelta, tzinfo
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from django_cluster.core.wall_clock import first_moment_of, moments_of, set_back_soon, wall_of
@@ -43,18 +43,16 @@ class CronExpression:
             )
         elif any(part[0] in "RrHh" for part in parts):
             raise ValueError(f"The cron expression {self.text!r} asks for a random time; give a fixed one.")
-        self._prove()
-
-    def _prove(self) -> None:
-        """Ask for one time that matches: 31 February is well-formed, and never comes."""
-        try:
-            next(self._walls_after(datetime(2000, 1, 1)))  # noqa: DTZ001  a time on the wall
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-            # croniter lets slip errors of many kinds for malformed fields.
-            raise ValueError(f"The cron expression {self.text!r} is not valid: {error}") from error
+        if flaw := _flaw_of(self.text):
+            raise ValueError(f"The cron expression {self.text!r} is not valid: {flaw}")
 
     def next_after(self, moment: datetime, tz: tzinfo | None) -> datetime:
         """The first moment later than this one at which the expression comes true."""
+        # In UTC: two moments of one zone that the clock shows alike are equal to Python, and would share an answer.
+        return _next_after(self, moment if tz is None else moment.astimezone(UTC), tz)
+
+    def reckoned(self, moment: datetime, tz: tzinfo | None) -> datetime:
+        """As ``next_after``, which remembers it: many schedules ask the same, and croniter takes its time."""
         wall = wall_of(moment, tz)
         # Just before the clock is set back, times that have passed already are still to come once more.
         begin = wall - set_back_soon(moment, tz) - _INSTANT if self.every_hour else wall
@@ -74,9 +72,30 @@ class CronExpression:
         return moments_of(match, tz) if self.every_hour else (first_moment_of(match, tz),)
 
     def _walls_after(self, wall: datetime) -> Iterator[datetime]:
-        matches = _croniter()(self.text, wall)
-        while True:
-            yield matches.get_next(datetime)
+        return walls_after(self.text, wall)
+
+
+def walls_after(text: str, wall: datetime) -> Iterator[datetime]:
+    """The times on the wall that match, as croniter finds them."""
+    matches = _croniter()(text, wall)
+    while True:
+        yield matches.get_next(datetime)
+
+
+@lru_cache(maxsize=512)
+def _next_after(expression: CronExpression, moment: datetime, tz: tzinfo | None) -> datetime:
+    return expression.reckoned(moment, tz)
+
+
+@lru_cache(maxsize=512)
+def _flaw_of(text: str) -> str:
+    """Ask for one time that matches: 31 February is well-formed, and never comes. Nothing, if there is one."""
+    try:
+        next(walls_after(text, datetime(2000, 1, 1)))  # noqa: DTZ001  a time on the wall
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        # croniter lets slip errors of many kinds for malformed fields.
+        return str(error) or type(error).__name__
+    return ""
 
 
 @cache

@@ -82,7 +82,7 @@ def look(
     if busy:
         return Look(None, window.clip(rule.next_after(now, tz)))
     if catch_up is CatchUp.SKIP and next_run < now - LATE:
-        following = rule.next_after(now - LATE, tz)
+        following = first_run(rule, now - LATE, tz)
         if following is not None:
             next_run = following
     if next_run > now or window.clip(next_run) is None:

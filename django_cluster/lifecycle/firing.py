@@ -56,13 +56,14 @@ def plan(row: Schedule, now: datetime, tz: tzinfo | None, *, catch_up: CatchUp) 
     rule.check()
     rule = rule.through(due, zone)
     wish = CatchUp(row.catch_up) if row.catch_up else catch_up
-    begun = row.task == id_of_run(row, due)  # somebody has held this very run, and may have sent it
+    task_id = id_of_run(row, due)
+    begun = row.task == task_id  # somebody has held this very run, and may have sent it
     if begun and wish is CatchUp.SKIP:
         wish = CatchUp.ONCE
     busy = is_busy(row, now) and not begun
     found = look(rule, due, now, zone, catch_up=wish, window=row.window, busy=busy)
-    due = found.fire or due
-    task_id = id_of_run(row, due)
+    if found.fire is not None and found.fire != due:
+        due, task_id = found.fire, id_of_run(row, found.fire)
     changes: dict[str, Any] = {"next_run": found.next_run, "anchor": rule.anchor}
     if found.fire is None:
         return Firing(row, task_id, None, changes)

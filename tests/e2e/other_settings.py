@@ -1,4 +1,4 @@
-"""The settings of the tests, with what must not stand there: a saboteur, and a key from the environment."""
+"""The settings of the tests, with what must not stand there: two apps, and a key from the environment."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from tests.django_settings import *  # noqa: F403
 from tests.django_settings import INSTALLED_APPS as USUAL_APPS
 from tests.django_settings import SECRET_KEY as USUAL_KEY
 
-INSTALLED_APPS = [*USUAL_APPS, "tests.e2e.saboteur"]
+INSTALLED_APPS = [*USUAL_APPS, "tests.e2e.saboteur", "tests.e2e.declaring"]
 SECRET_KEY = os.environ.get("TEST_SECRET_KEY", USUAL_KEY)

@@ -7,10 +7,14 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from django_cluster.lifecycle.schedules import HOLD
 from django_cluster.models import Schedule
 from django_cluster.tasks import schedule
 from tests.conftest import wait_until
 from tests.e2e.conftest import MakeProject
+from tests.e2e.running_cluster import PATIENCE
+
+MANY = 100
 
 on_both_brokers = pytest.mark.parametrize("broker", ["orm", "redis"])
 
@@ -59,3 +63,61 @@ def test_a_cluster_may_leave_the_schedules_to_others(make_project: MakeProject) 
 
     assert cluster.pids("scheduler") == []
     assert project.wait_for_row(project.enqueue("tests.sample.tasks.add", 1, 1)).success
+
+
+def test_a_scheduler_that_is_killed_again_and_again_fires_each_schedule_once(make_project: MakeProject) -> None:
+    project = make_project("redis", schedule_interval=0.05)
+    cluster = project.start()
+    begin = timezone.now() + timedelta(seconds=1)
+    for number in range(MANY):
+        due = begin + timedelta(milliseconds=20 * number)
+        schedule("tests.sample.tasks.touch", str(project.trace), str(number), schedule_type="O", next_run=due)
+
+    for traces in range(0, MANY, MANY // 5):
+        project.wait_for_traces(traces, PATIENCE + HOLD.total_seconds())
+        killed = cluster.kill("scheduler")
+        cluster.wait_for_replacement("scheduler", killed)
+
+    wait_until(
+        lambda: not Schedule.objects.exists(), PATIENCE + HOLD.total_seconds(), "all schedules should have been fired"
+    )
+    project.wait_for_traces(MANY)
+    wait_until(lambda: project.broker().size().total == 0, PATIENCE, "nothing should be left on the queue")
+    assert sorted(project.traces(), key=int) == [str(number) for number in range(MANY)]
+
+
+@on_both_brokers
+def test_a_schedule_without_overlap_is_free_again_when_its_task_has_ended(
+    make_project: MakeProject, broker: str
+) -> None:
+    project = make_project(broker, schedule_interval=0.1)
+    row = schedule(
+        "tests.sample.tasks.touch",
+        str(project.trace),
+        schedule_type="H",
+        q_options={"no_overlap": True, "save": False},
+    )
+
+    project.start()
+
+    project.wait_for_traces(1)
+    wait_until(
+        lambda: Schedule.objects.filter(pk=row.pk, runs=1, busy_since=None, held_until=None).exists(),
+        PATIENCE,
+        "the schedule should be free again, though no row says that its task has ended",
+    )
+    assert project.rows() == []
+
+
+def test_a_schedule_that_stands_in_the_code_runs_once_with_two_clusters(make_project: MakeProject) -> None:
+    project = make_project(schedule_interval=0.1)
+    environment = {"DJANGO_SETTINGS_MODULE": "tests.e2e.other_settings", "DECLARED_TRACE": str(project.trace)}
+
+    for _ in range(2):
+        project.start(environment=environment)
+    project.wait_for_traces(1)
+    schedule("tests.sample.tasks.touch", str(project.trace), "later", schedule_type="O")
+
+    assert project.wait_for_traces(2) == ["declared", "later"]
+    row = Schedule.objects.get()
+    assert (row.declared, row.name, row.runs) == ("tests.e2e.declaring.tasks.leave_trace:tracer", "tracer", 1)

@@ -12,6 +12,8 @@ from django_cluster.brokers import open_broker
 from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueueSize, Waiting
 from django_cluster.core.messages import Outcome, TaskPackage
 from django_cluster.core.settings import BrokerSettings
+from django_cluster.decorators import cron_task, registered_tasks, task
+from django_cluster.decorators import schedule as scheduled
 from django_cluster.errors import BrokerUnavailable, ClusterError, Discard, NotFinished, Retry, Snooze, TaskFailed
 from django_cluster.models import Failure, Schedule, Success, Task
 from django_cluster.reporters.base import ErrorReporter, FailedRun, RunReporter
@@ -59,6 +61,22 @@ def asking_for_work(broker: Broker) -> None:
     assert_type(async_bulk(add, [(1, 2), (3, 4)], group="sums"), list[str])
     assert_type(async_bulk("app.tasks.resize", ["a.png", "b.png"]), list[str])
     assert_type(schedule(add, 1, 2, name="sum", schedule_type=Schedule.DAILY, next_run=datetime.now(UTC)), Schedule)
+
+
+@task
+@cron_task("0 5 * * *", time_zone="Europe/Amsterdam", catch_up="skip")
+@cron_task(every=timedelta(minutes=15), name="often", no_overlap=True)
+@scheduled(schedule_type=Schedule.DAILY, args=(3,), name="daily")
+def nightly(days: int = 1) -> str:
+    return str(days)
+
+
+def about_schedules(row: Schedule) -> None:
+    assert_type(nightly(2), str)
+    assert_type(registered_tasks(), list[str])
+    assert_type(row.describe(), str)
+    assert_type(row.upcoming(5), list[datetime])
+    assert_type(row.is_declared, bool)
 
 
 def reading_results(task_id: str, broker: Broker) -> None:

@@ -55,10 +55,11 @@ def test_skipping_fires_the_one_of_many_missed_runs_that_is_just_due(missed: dat
     assert found == Look(NINE + 3 * HOUR, NINE + 4 * HOUR)
 
 
-def test_skipping_fires_what_is_only_a_little_late() -> None:
+@pytest.mark.parametrize("first", [NOW - LATE, NOW - LATE - 5 * HOUR])
+def test_skipping_fires_what_is_only_a_little_late(first: datetime) -> None:
     due = NOW - LATE
 
-    assert look(rule("H", due), due, NOW, UTC, catch_up=CatchUp.SKIP) == Look(due, due + HOUR)
+    assert look(rule("H", first), first, NOW, UTC, catch_up=CatchUp.SKIP) == Look(due, due + HOUR)
 
 
 @pytest.mark.parametrize("wish", list(CatchUp))

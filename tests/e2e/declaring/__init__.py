@@ -1,0 +1,1 @@
+"""An app whose tasks declare a schedule, where the environment wants one."""
