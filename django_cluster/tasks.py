@@ -73,7 +73,11 @@ def schedule(func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Sched
     """Keep a standing order; returns its row.
 
     Keywords: ``name``, ``hook``, ``schedule_type``, ``minutes``, ``repeats``, ``next_run``, ``cron``, ``cluster``,
-    ``intended_date_kwarg``; all others are the function's. A used name raises ``IntegrityError``.
+    ``intended_date_kwarg``; all others are the function's. In ``q_options`` stand the options of its tasks, and
+    ``catch_up``, ``time_zone``, ``starts_at``, ``ends_at``, ``no_overlap``, ``enabled``.
+
+    Raises ``IntegrityError`` for a used name, ``ValidationError`` for what could never run, ``NotSerializable`` for
+    arguments that text cannot hold faithfully, ``UnknownFunction``.
     """
     settings = get_client(kwargs.get("cluster")).settings
     zone = settings.schedule.time_zone

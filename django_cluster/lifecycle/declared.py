@@ -94,7 +94,7 @@ def _imported(name: str) -> bool:
     try:
         if find_spec(name) is not None:
             import_module(name)
-    except Exception:  # whatever a module of the project's raises
+    except (Exception, SystemExit):  # whatever a module of the project's raises
         logger.exception("%s cannot be imported: what it declares is not known here.", name)
         return False
     return True

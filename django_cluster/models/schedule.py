@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from keyword import iskeyword
 from typing import Any, ClassVar, Self
 
@@ -25,6 +25,10 @@ from django_cluster.models.timing import Timing, check_zone, type_choices
 TIMING = ("schedule_type", "cron", "time_zone", "starts_at", "ends_at", "next_run")
 
 
+LONGEST_HOLD = timedelta(minutes=10)
+"""No cluster holds a row for so long: if one seems to, the clock was set back, and nobody holds it."""
+
+
 class ScheduleQuerySet(models.QuerySet["Schedule"]):
     """The question that a scheduler asks."""
 
@@ -42,6 +46,7 @@ class ScheduleQuerySet(models.QuerySet["Schedule"]):
         if site:
             mine |= models.Q(cluster__isnull=True) | models.Q(cluster="")
         free = models.Q(held_until__isnull=True) | models.Q(held_until__lte=now)
+        free |= models.Q(held_until__gt=now + LONGEST_HOLD)
         return (
             self.filter(mine, free, known, enabled=True, next_run__lte=until)
             .exclude(repeats=0)

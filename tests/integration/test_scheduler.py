@@ -12,14 +12,16 @@ from uuid import uuid4
 import pytest
 from django.db import connections
 from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
 
 from django_cluster.brokers import open_broker
 from django_cluster.cluster.scheduler import Scheduler
 from django_cluster.core.codec import Codec
 from django_cluster.core.messages import TaskPackage
 from django_cluster.core.settings import BrokerSettings, ScheduleSettings, SigningSettings
-from django_cluster.errors import BrokerUnavailable
+from django_cluster.errors import BrokerUnavailable, NotSerializable
 from django_cluster.lifecycle.new_schedule import build_schedule
+from django_cluster.lifecycle.schedules import BATCH
 from django_cluster.lifecycle.send import Sender
 from django_cluster.models import QueuedTask
 from django_cluster.models.schedule import Schedule
@@ -30,6 +32,9 @@ ALIAS = "schedules of the test"
 NOW = datetime(2026, 11, 20, 12, 0, 30, tzinfo=UTC)
 CLUSTERS = 4
 ROWS = 40
+DUE = 3000
+MOST_STATEMENTS = 15
+"""For a batch of a thousand schedules, begin and commit included."""
 
 
 class Elsewhere:
@@ -175,3 +180,47 @@ def test_without_time_zones_schedules_follow_the_naive_clock() -> None:
     fresh = build_schedule(tasks.echo, schedule_type="C", cron="30 2 * * *")
     assert fresh.next_run is not None
     assert fresh.next_run.tzinfo is None
+
+
+@pytest.mark.parametrize("kind", ["O", "H", "C"])
+@pytest.mark.parametrize("place", ["broker in the same database", "broker elsewhere"])
+def test_thousands_of_due_schedules_are_a_few_statements(database: str, kind: str, place: str) -> None:
+    due = {"func": "tests.sample.tasks.nothing", "schedule_type": kind, "cron": "@hourly", "next_run": NOW}
+    rows = [Schedule(name=str(number), anchor=NOW, **due) for number in range(DUE)]
+    broken = Schedule(name="broken", anchor=NOW, **{**due, "args": "1, ("})
+    Schedule.objects.bulk_create([*rows[:1200], broken, *rows[1200:]])
+    section = BrokerSettings(kind="orm", options={"alias": ALIAS}, queue="tests")
+    sender = Sender(Codec(SigningSettings(secret="a secret for tests")), open_broker(section))
+    scheduler = make_scheduler(
+        sender.send, broker_database=ALIAS if place == "broker in the same database" else "another"
+    )
+    scheduler.tick()
+
+    with CaptureQueriesContext(connections[ALIAS]) as statements:
+        while scheduler.tick() == 0.0:
+            pass
+
+    assert len(statements) <= MOST_STATEMENTS * (DUE // BATCH)
+    assert QueuedTask.objects.count() == DUE
+    assert [row.name for row in Schedule.objects.filter(next_run__lte=NOW)] == ["broken"]
+    assert Schedule.objects.get(name="broken").last_error
+
+
+def test_one_that_cannot_be_sent_is_found_among_a_thousand_in_a_few_steps(database: str) -> None:
+    due = {"schedule_type": "H", "anchor": NOW, "next_run": NOW}
+    rows = [Schedule(func="a.b", name=str(number), **due) for number in range(BATCH)]
+    rows[700].func = "a.refused"
+    Schedule.objects.bulk_create(rows)
+    calls, outbox = [], Outbox()
+
+    def send(packages: Sequence[TaskPackage]) -> None:
+        calls.append(len(packages))
+        if any(package.header.func == "a.refused" for package in packages):
+            raise NotSerializable("This one cannot be carried.")
+        outbox(packages)
+
+    make_scheduler(send).tick()
+
+    assert len(calls) <= 2 * 11
+    assert len(set(outbox.ids)) == len(outbox.ids) == BATCH - 1
+    assert Schedule.objects.exclude(last_error="").get().name == "700"

@@ -205,6 +205,15 @@ def test_a_clock_set_back_fires_nothing_twice(timetable: Timetable, outbox: Outb
     assert len(outbox.packages) == 1
 
 
+def test_a_hold_from_before_the_clock_was_set_back_holds_nobody_up(timetable: Timetable, outbox: Outbox) -> None:
+    row = make_schedule(schedule_type="H")
+    Schedule.objects.filter(pk=row.pk).update(held_until=NOW + HOUR)
+
+    timetable.fire_due(NOW)
+
+    assert len(outbox.packages) == 1
+
+
 def test_options_travel_in_q_options(timetable: Timetable, outbox: Outbox) -> None:
     make_schedule(
         tasks.echo, q_options={"timeout": -1, "group": "own", "task_name": "mine", "broker_name": "far", "save": False}
