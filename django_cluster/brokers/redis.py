@@ -113,7 +113,7 @@ class RedisBroker(Broker):
 
     def wait_with(self, others: Sequence[Broker], seconds: float) -> bool:
         same = [each for each in others if isinstance(each, RedisBroker) and each._is_beside(self)]
-        if len(same) < len(others):
+        if len(same) < len(others) or self._link.clustered:  # in a Cluster the bells hang in different slots
             return False
         brokers = [self, *same]
         due = min(each._due_at for each in brokers) - time.monotonic()

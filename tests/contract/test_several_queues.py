@@ -9,9 +9,10 @@ import pytest
 
 from django_cluster.brokers.base import Broker
 from django_cluster.brokers.several import SeveralQueues
+from django_cluster.core.redis_shapes import in_shape
 from django_cluster.testing.contracts import BrokerContract, Opener
 from tests.brokers import opener, queue_database, queue_on
-from tests.servers import PostgresServer, RedisServer
+from tests.servers import PostgresServer, RedisCluster, RedisServer
 
 
 @pytest.fixture(scope="class")
@@ -36,6 +37,12 @@ class TestOnRedis(SeveralContract):
     @pytest.fixture
     def open_member(self, redis_server: RedisServer) -> Opener:
         return opener("redis", url=redis_server.url)
+
+
+class TestOnARedisCluster(SeveralContract):
+    @pytest.fixture
+    def open_member(self, redis_cluster: RedisCluster) -> Opener:
+        return opener("redis", **in_shape({"url": redis_cluster.url}))
 
 
 class TestOnSQLite(SeveralContract):
