@@ -145,7 +145,7 @@ class Task(models.Model):
 
     @property
     def given_options(self) -> TaskOptions:
-        """Everything that the caller chose; ``cluster`` also names the queue that ran it, where he chose none."""
+        """Everything that the caller chose; ``cluster`` is the queue on which it was run."""
         others = self.options if isinstance(self.options, dict) else {}
         return TaskOptions.from_wire({**others, "hook": self.hook, "group": self.group, "cluster": self.cluster})
 
