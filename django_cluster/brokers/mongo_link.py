@@ -50,6 +50,7 @@ class Link:
         self._database = options.get("database")
         self._client: MongoClient[Document] | None = None
         self._pid = 0
+        self._getpid = os.getpid  # at the end of the interpreter, when the last links go, modules are empty
         self._ahead, self._asked_at = 0.0, float("-inf")
 
     @property
@@ -97,7 +98,7 @@ class Link:
 
     def close(self) -> None:
         client, self._client, self._asked_at = self._client, None, float("-inf")
-        if client is not None and self._pid == os.getpid():
+        if client is not None and self._pid == self._getpid():
             client.close()
         elif client is not None:
             _inherited.append(client)

@@ -101,6 +101,10 @@ def make_project(request: pytest.FixtureRequest, new_database: Callable[[str], P
                 q_cluster["rabbitmq"] = rabbit.url
             elif broker == "sqs":
                 q_cluster["sqs"] = request.getfixturevalue("sqs_server").options
+            elif broker == "mongo":
+                q_cluster["mongo"] = request.getfixturevalue("nx_server").url
+            elif broker in ("sentinels", "redis_cluster"):
+                q_cluster["redis"] = request.getfixturevalue(broker).url
             elif "broker_class" not in q_cluster:
                 q_cluster["orm"] = "default"
             if isinstance(server, PostgresServer):

@@ -13,7 +13,9 @@ from tests.e2e.project import Project
 from tests.e2e.running_cluster import RunningCluster
 
 on_both_brokers = pytest.mark.parametrize("broker", ["orm", "redis"])
-on_every_broker = pytest.mark.parametrize("broker", ["orm", "redis", "sqs", "rabbitmq"])
+on_every_broker = pytest.mark.parametrize(
+    "broker", ["orm", "redis", "sentinels", "redis_cluster", "sqs", "rabbitmq", "mongo"]
+)
 
 LOAD = 300
 FORGIVING = {"max_attempts": 0, "retry_delay": 0.1, "retry": 2}
