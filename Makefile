@@ -47,7 +47,7 @@ unit contract integration e2e: $(VENV)/tox
 
 .PHONY: chaos
 SECONDS ?= 20
-chaos: $(VENV)/tox ## Kill clusters on SQLite, PostgreSQL and Redis for SECONDS=20 each, and check the books
+chaos: $(VENV)/tox ## Kill clusters on each broker for SECONDS=20, and check the books
 	@$(TOX) chaos -- --seconds $(SECONDS)
 
 .PHONY: coverage

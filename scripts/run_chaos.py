@@ -1,62 +1,91 @@
 """Runs ``manage.py qchaos`` on each broker, with servers of its own; arguments go to qchaos.
 
-A server that this machine lacks is passed over, or is an error where ``REQUIRE_SERVERS`` names it.
+``--places redis,sqs`` chooses among them. A server that this machine lacks is passed over, or is an error where
+``REQUIRE_SERVERS`` names it.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.servers import SERVERS, PostgresServer, RabbitServer, RedisServer, Server, SqsServer  # noqa: E402  found by the line above
+from tests import servers  # noqa: E402  found by the line above
 
-PLACES = ("sqlite", "postgres", "redis", "rabbitmq", "sqs")
 TAIL = 60
 """Lines of a log."""
 DEFAULTS = ("--yes", "--sentinel", "--seconds", "20")
 
 
+def q_cluster_of(**keys: Callable[[Any], Any]) -> Callable[[Any], dict[str, Any]]:
+    """Makes the settings that name a server."""
+    return lambda server: {"name": "badge", **{key: say(server) for key, say in keys.items()}}
+
+
+in_database = q_cluster_of(orm=lambda _: "default")
+at_redis = q_cluster_of(redis=lambda server: server.url)
+
+
+class Place(NamedTuple):
+    """Where messages can be: the server, the settings that name it, and what it takes to start it."""
+
+    server: Callable[[], Any] | None
+    q_cluster: Callable[[Any], dict[str, Any]]
+    needs: str | None
+    """A name of ``tests.servers.SERVERS``."""
+    database: bool = False
+    """Whether the rows are there, too; else they are in SQLite."""
+
+
+PLACES = {
+    "sqlite": Place(None, in_database, None),
+    "postgres": Place(servers.PostgresServer, in_database, "postgres", database=True),
+    "mariadb": Place(servers.MariaDBServer, in_database, "mariadb", database=True),
+    "redis": Place(servers.RedisServer, at_redis, "redis"),
+    "sentinels": Place(servers.Sentinels, at_redis, "redis"),
+    "redis_cluster": Place(servers.RedisCluster, at_redis, "redis"),
+    "rabbitmq": Place(servers.RabbitServer, q_cluster_of(rabbitmq=lambda server: server.url), "rabbitmq"),
+    "sqs": Place(servers.SqsServer, q_cluster_of(sqs=lambda server: server.options), "sqs"),
+    "mongo": Place(servers.NxServer, q_cluster_of(mongo=lambda server: server.url), "nx-27017"),
+}
+
+
 @contextmanager
-def server_for(place: str) -> Iterator[Server | None]:
+def running(place: Place) -> Iterator[Any]:
     """The server that this place needs, for as long as the block lasts."""
-    if place not in SERVERS:
+    if place.server is None:
         yield None
         return
-    server = SERVERS[place]().start()
+    server = place.server()
     try:
-        yield server
+        yield server.start()
     finally:
         server.stop()
 
 
-def environment(server: Server | None, folder: Path) -> dict[str, str]:
+def environment(name: str, server: Any, folder: Path) -> dict[str, str]:
     """How ``tests.django_settings`` is told where to work."""
-    settings: dict[str, object] = {"name": "badge", "orm": "default"}
-    wishes = {"TEST_DATABASE": "sqlite", "TEST_DATABASE_NAME": f"{folder}/db.sqlite3"}
-    if isinstance(server, RedisServer):
-        settings = {"name": "badge", "redis": server.url}
-    elif isinstance(server, RabbitServer):
-        settings = {"name": "badge", "rabbitmq": server.url}
-    elif isinstance(server, SqsServer):
-        settings = {"name": "badge", "sqs": server.options}
-    elif isinstance(server, PostgresServer):
-        entry = server.database()
-        wishes = {f"TEST_DATABASE_{key}": entry[key] for key in ("NAME", "HOST", "USER")}
-        wishes["TEST_DATABASE"] = "postgres"
+    place = PLACES[name]
+    wishes: Mapping[str, str] = {"TEST_DATABASE": "sqlite", "TEST_DATABASE_NAME": f"{folder}/db.sqlite3"}
+    if place.database:
+        server.create_database("chaos")
+        entry = server.database("chaos")
+        wishes = {"TEST_DATABASE": name, **{f"TEST_DATABASE_{key}": entry[key] for key in ("NAME", "HOST", "USER")}}
     return {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "tests.django_settings",
-        "TEST_Q_CLUSTER": json.dumps(settings),
+        "TEST_Q_CLUSTER": json.dumps(place.q_cluster(server)),
         "TMPDIR": str(folder),
         **wishes,
     }
@@ -67,13 +96,15 @@ def manage(variables: dict[str, str], *arguments: str) -> bool:
     return subprocess.run(command, check=False, cwd=ROOT, env=variables).returncode == 0
 
 
-def passes(place: str, arguments: list[str]) -> bool:
+def passes(name: str, arguments: list[str]) -> bool:
     """Whether every promise was kept there. If not, what happened there stays for a look."""
-    print(f"\n--- {place} ---", flush=True)
+    print(f"\n--- {name} ---", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="dc-"))
-    with server_for(place) as server:
-        variables = environment(server, folder)
-        pause = ["--pause-broker", str(server.process.pid)] if server is not None and server.process else []
+    with running(PLACES[name]) as server:
+        variables = environment(name, server, folder)
+        # Where several processes serve, none of them is the one to be paused.
+        pid = server.process.pid if isinstance(server, servers.Server) and server.process else None
+        pause = ["--pause-broker", str(pid)] if pid else []
         migrated = manage(variables, "migrate", "--verbosity", "0")
         kept = migrated and manage(variables, "qchaos", *DEFAULTS, *pause, *arguments)
     if kept:
@@ -89,24 +120,30 @@ def show_logs(folder: Path) -> None:
         print(f"\nThe end of {log}:", *log.read_text(errors="replace").splitlines()[-TAIL:], sep="\n", flush=True)
 
 
-def chosen() -> list[str]:
+def possible(names: list[str]) -> list[str]:
     """The places where this machine can run it."""
     required = os.environ.get("REQUIRE_SERVERS", "").replace(" ", "").split(",")
     found = []
-    for place in PLACES:
-        missing = SERVERS[place].missing() if place in SERVERS else []
+    for name in names:
+        needs = PLACES[name].needs
+        missing = servers.SERVERS[needs].missing() if needs else []
         if not missing:
-            found.append(place)
-        elif place in required:
-            sys.exit(f"{place} cannot be started here: {', '.join(missing)} missing.")
+            found.append(name)
+        elif needs in required:
+            sys.exit(f"{needs} cannot be started here: {', '.join(missing)} missing.")
         else:
-            print(f"{place} is passed over: {', '.join(missing)} missing.", flush=True)
+            print(f"{name} is passed over: {', '.join(missing)} missing.", flush=True)
     return found
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--places", type=lambda text: text.split(","), default=list(PLACES))
+    options, arguments = parser.parse_known_args()
+    if unknown := set(options.places) - set(PLACES):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(PLACES)}")
     # All of them run, whatever fails.
-    failed = [place for place in chosen() if not passes(place, sys.argv[1:])]
+    failed = [name for name in possible(options.places) if not passes(name, arguments)]
     if failed:
         print(f"\nBroken on {', '.join(failed)}.", flush=True)
     return 1 if failed else 0
