@@ -1,0 +1,243 @@
+"""Looks at clusters, brokers and rows, and makes a ``Snapshot``: a few questions at a time, all of them bounded.
+
+What cannot be asked is a problem in the snapshot and not an exception; what was seen of it before stays.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from django.db import router
+from django.utils import timezone
+
+from django_cluster.brokers.base import Broker, Waiting
+from django_cluster.core.messages import TaskHeader
+from django_cluster.dashboard.snapshot import Detail, QueueView, ScheduleView, Snapshot, TaskView, Totals
+from django_cluster.errors import BrokerError, ClusterError, PackageError, StoreUnavailable
+from django_cluster.models import Schedule, Task
+from django_cluster.models.task import saved_tasks
+from django_cluster.stores.instructions import InstructionStore
+from django_cluster.stores.orm_session import Session
+from django_cluster.stores.status import StatusStore
+
+MANY = 200
+"""Rows of one kind that are read at most."""
+COUNTED = 100_000
+"""Nothing is counted further than this."""
+PARTS = ("clusters", "queues", "waiting", "ended", "failures", "schedules", "totals")
+COLUMNS = (
+    "id", "name", "func", "cluster", "status", "attempt_count", "enqueued_at", "started_at", "stopped_at",
+    "error_kind", "error_message", "final", "group", "worker",
+)  # fmt: skip
+
+
+@dataclass
+class Eye:
+    """Belongs to one thread, like the connections that it uses."""
+
+    label: str
+    queues: Sequence[str]
+    """Those of the settings; the clusters add theirs."""
+    open_broker: Callable[[str], Broker]
+    """The broker of a queue."""
+    read_label: Callable[[str], TaskHeader]
+    """What a message is; raises ``PackageError``."""
+    database: str | None = None
+    """Alias of the rows; None asks the router."""
+    clock: Callable[[], float] = time.time
+    _brokers: dict[str, Broker] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.database = self.database or router.db_for_write(Task)
+        self._session = Session(self.database)
+        self._statuses, self._instructions = StatusStore(self.database), InstructionStore(self.database)
+
+    def look(self, parts: Iterable[str] = PARTS, before: Snapshot | None = None) -> Snapshot:
+        """A snapshot in which these parts are new."""
+        before = before or Snapshot(label=self.label)
+        seen: dict[str, Any] = {"taken_at": self.clock(), "label": self.label}
+        problems: list[str] = []
+        looks = dict(before.looks)
+        for part in parts:
+            try:
+                seen |= getattr(self, f"_{part}")(replace(before, **seen))
+                looks[part] = seen["taken_at"]
+            except (StoreUnavailable, BrokerError) as error:
+                if str(error) not in problems:
+                    problems.append(str(error))
+        problems += [queue.problem for queue in seen.get("queues", ()) if queue.problem]
+        return replace(before, **seen, problems=tuple(dict.fromkeys(problems)), looks=looks)
+
+    def close(self) -> None:
+        for broker in self._brokers.values():
+            with suppress(ClusterError):
+                broker.close()
+
+    # ── clusters and queues ──────────────────────────────────────────────────────────────────────
+
+    def _clusters(self, _: Snapshot) -> dict[str, Any]:
+        """Two queries."""
+        return {"clusters": tuple(self._statuses.all(dead=True)), "pauses": tuple(self._instructions.paused())}
+
+    def _queues(self, known: Snapshot) -> dict[str, Any]:
+        """One question a queue. A broker that is away hides its own queues only."""
+        names = dict.fromkeys([*self.queues, *(queue for each in known.alive for queue in each.queues)])
+        return {"queues": tuple(self._queue(name) for name in names)}
+
+    def _queue(self, name: str) -> QueueView:
+        kind = ""
+        try:
+            broker = self._broker(name)
+            kind = broker.settings.kind
+            size = broker.size()
+        except ClusterError as error:
+            return QueueView(name=name, broker=kind, problem=str(error))
+        return QueueView(name=name, broker=kind, ready=size.ready, delayed=size.delayed, leased=size.leased)
+
+    def _waiting(self, known: Snapshot) -> dict[str, Any]:
+        """One question a queue."""
+        waiting: list[TaskView] = []
+        for name in [queue.name for queue in known.queues if not queue.problem] or self.queues:
+            broker = self._broker(name)
+            if broker.capabilities.peek:
+                waiting += [self._waits(name, each) for each in broker.peek(MANY)]
+        return {"waiting": tuple(waiting)}
+
+    def _broker(self, queue: str) -> Broker:
+        if queue not in self._brokers:
+            self._brokers[queue] = self.open_broker(queue)
+        return self._brokers[queue]
+
+    def _waits(self, queue: str, each: Waiting) -> TaskView:
+        state = "leased" if each.leased else "ready" if each.due is None else "delayed"
+        common: dict[str, Any] = {
+            "queue": queue, "state": state, "attempts": each.attempts, "due": each.due, "key": each.key,
+        }  # fmt: skip
+        try:
+            header = self.read_label(each.payload)
+        except PackageError as error:
+            return TaskView(id="", name="(cannot be read)", func="", moment=0.0, error=str(error), **common)
+        group = header.options.group or ""
+        return TaskView(
+            id=header.id, name=header.name, func=header.func, moment=header.enqueued_at, group=group, **common
+        )
+
+    # ── rows ─────────────────────────────────────────────────────────────────────────────────────
+
+    def _ended(self, _: Snapshot) -> dict[str, Any]:
+        """One query for the successes and one for the others: each reads the end of an index."""
+        return {"ended": self._newest(success=True)}
+
+    def _failures(self, _: Snapshot) -> dict[str, Any]:
+        return {"failures": self._newest(success=False)}
+
+    def _newest(self, **conditions: Any) -> tuple[TaskView, ...]:
+        rows = saved_tasks(self.database).filter(**conditions).order_by("-stopped_at").values_list(*COLUMNS)[:MANY]
+        return tuple(_ended(row) for row in self._session.read(lambda: list(rows)))
+
+    def _schedules(self, _: Snapshot) -> dict[str, Any]:
+        rows = Schedule.objects.using(self.database).order_by("next_run", "pk")[:MANY]
+        return {"schedules": tuple(_schedule(row) for row in self._session.read(lambda: list(rows)))}
+
+    def _totals(self, _: Snapshot) -> dict[str, Any]:
+        """Three queries, none of which reads more than ``COUNTED`` entries of an index."""
+        tasks, schedules = saved_tasks(self.database).order_by(), Schedule.objects.using(self.database).order_by()
+        counts = self._session.read(
+            lambda: [
+                rows.values("pk")[:COUNTED].count()
+                for rows in (tasks.filter(success=True), tasks.filter(success=False), schedules)
+            ]
+        )
+        return {"totals": Totals(successes=counts[0], failures=counts[1], schedules=counts[2], limit=COUNTED)}
+
+    def detail(self, task_id: str) -> Detail | None:
+        """All about a task that has ended; None if there is no row. Raises ``StoreUnavailable``."""
+        task = self._session.read(lambda: saved_tasks(self.database).filter(pk=task_id).first())
+        return _detail(task) if task is not None else None
+
+
+def _ended(row: tuple[Any, ...]) -> TaskView:
+    id, name, func, cluster, status, attempts, enqueued, started, stopped, kind, message, final, group, worker = row
+    return TaskView(
+        id=id,
+        name=name,
+        func=func,
+        queue=cluster or "",
+        state=status,
+        attempts=attempts,
+        moment=unix(stopped),
+        wait=max(0.0, (started - enqueued).total_seconds()),
+        run=max(0.0, (stopped - started).total_seconds()),
+        error=": ".join(part for part in (kind, message) if part),
+        final=final,
+        group=group or "",
+        worker=worker,
+    )
+
+
+def _schedule(row: Schedule) -> ScheduleView:
+    rule = str(row.get_schedule_type_display())
+    if row.cron:
+        rule = row.cron
+    elif row.minutes and row.schedule_type == Schedule.MINUTES:
+        rule = f"every {row.minutes} min"
+    return ScheduleView(
+        id=row.pk,
+        name=row.name or "",
+        func=row.func,
+        rule=rule,
+        queue=row.cluster or "",
+        next_run=unix(row.next_run) if row.next_run else None,
+        repeats=row.repeats,
+        enabled=row.enabled,
+        task=row.task or "",
+        error=row.last_error,
+    )
+
+
+def _detail(task: Task) -> Detail:
+    facts = [
+        ("Task", f"{task.name} ({task.id})"),
+        ("Function", task.func),
+        ("Arguments", _arguments(task)),
+        ("Status", task.status + ("" if task.final else ", will be tried again")),
+        ("Attempt", str(task.attempt_count)),
+        ("Queue", task.cluster or ""),
+        ("Group", task.group or ""),
+        ("Worker", task.worker),
+        ("Enqueued", _moment(task.enqueued_at)),
+        ("Started", _moment(task.started_at)),
+        ("Stopped", _moment(task.stopped_at)),
+        ("Error", ": ".join(part for part in (task.error_kind, task.error_message) if part)),
+    ]
+    attempts = [
+        f"run {each.get('number')}: {each.get('status')} {each.get('kind', '')}: {each.get('message', '')}"
+        for each in task.attempts or ()
+    ]
+    shown = tuple((name, value) for name, value in facts if value)
+    return Detail(title=task.name, facts=shown, traceback=task.error_traceback, attempts=tuple(attempts))
+
+
+def _arguments(task: Task) -> str:
+    """As they would be written in a call; opened only because somebody asked for this very task."""
+    try:
+        parts = [repr(each) for each in task.args] + [f"{name}={value!r}" for name, value in task.kwargs.items()]
+    except Exception as error:  # noqa: BLE001  a class of the user's may do anything when it is unpickled or shown
+        return f"(cannot be read: {type(error).__name__})"
+    return f"({', '.join(parts)})"[:2000]
+
+
+def _moment(moment: Any) -> str:
+    local = timezone.localtime(moment) if timezone.is_aware(moment) else moment
+    return str(local.strftime("%Y-%m-%d %H:%M:%S"))
+
+
+def unix(moment: Any) -> float:
+    """A datetime of a row, aware or (without ``USE_TZ``) in Django's time zone."""
+    if timezone.is_naive(moment):
+        moment = timezone.make_aware(moment)
+    return float(moment.timestamp())

@@ -1,0 +1,107 @@
+"""Clusters and their processes: what each runs now, since when, and what it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from django_cluster.dashboard.charts import gauge
+from django_cluster.dashboard.snapshot import Snapshot
+from django_cluster.dashboard.tables import Column, Row, Table
+from django_cluster.dashboard.text import duration, megabytes
+from django_cluster.stores.status import ClusterStatus, ProcessStatus
+
+COLUMNS = (
+    Column("NAME", 12),
+    Column("PID", 7, right=True),
+    Column("STATE", 8),
+    Column("TASK"),
+    Column("TIME", 6, right=True),
+    Column("LIMIT", 6, least=90),
+    Column("CPU%", 4, right=True),
+    Column("MEM", 5, right=True),
+    Column("DONE", 6, right=True, least=90),
+)
+NEARLY = 0.8
+"""Of its time limit: from here on a task is worth a warning."""
+NOBODY = "No cluster has been heard of. Start one: manage.py qcluster"
+
+
+def table(snapshot: Snapshot, ascii_only: bool) -> Table:
+    return Table(COLUMNS, tuple(_rows(snapshot, ascii_only)), NOBODY)
+
+
+def _rows(snapshot: Snapshot, ascii_only: bool) -> Iterator[Row]:
+    for cluster in snapshot.clusters:
+        yield _cluster(cluster)
+        if cluster.alive:
+            shown = [process for process in cluster.processes if process.role != "sentinel"]
+            for place, process in enumerate(shown):
+                yield _process(cluster, process, snapshot.taken_at, ascii_only, last=place == len(shown) - 1)
+
+
+def state_of(cluster: ClusterStatus) -> tuple[str, str]:
+    """In a word, and its style."""
+    if not cluster.alive:
+        return "lost", "bad"
+    if cluster.paused:
+        return "paused", "warn"
+    return cluster.state, "good" if cluster.state == "running" else "warn"
+
+
+def _cluster(cluster: ClusterStatus) -> Row:
+    state, style = state_of(cluster)
+    busy = sum(1 for worker in cluster.workers if worker.task)
+    said = f"{','.join(cluster.queues)} on {cluster.host}: {busy} of {len(cluster.workers)} busy"
+    if not cluster.alive:
+        said = f"{','.join(cluster.queues)} on {cluster.host}: silent for {duration(cluster.age)}"
+    elif cluster.restarts:
+        said += f", {cluster.restarts} restarts"
+    rss = sum(process.rss for process in cluster.processes)
+    cpu = sum(process.cpu for process in cluster.processes)
+    done = cluster.throughput.done + cluster.throughput.failed
+    return Row(
+        key=f"cluster:{cluster.id}",
+        cells=(
+            cluster.name, str(cluster.pid), state, said, duration(cluster.uptime), "", f"{cpu:.0f}", megabytes(rss),
+            str(done),
+        ),
+        order=(cluster.name, cluster.pid, state, said, cluster.uptime, 0.0, cpu, rss, done),
+        style="title" if cluster.alive else "dim",
+        styles={2: style},
+        more={"host": cluster.host, "id": cluster.id, "queue": ",".join(cluster.queues)},
+    )  # fmt: skip
+
+
+def _process(cluster: ClusterStatus, process: ProcessStatus, now: float, ascii_only: bool, *, last: bool) -> Row:
+    branch = ("`- " if last else "|- ") if ascii_only else ("└─ " if last else "├─ ")
+    task, elapsed, share = process.task, 0.0, 0.0
+    if task is not None:
+        elapsed = max(0.0, now - task.started)
+        share = elapsed / task.limit if task.limit else 0.0
+    warning = "bad" if share >= 1 else "warn" if share >= NEARLY else ""
+    return Row(
+        key=f"worker:{cluster.id}:{process.seat}" if process.role == "worker" else f"process:{process.pid}",
+        cells=(
+            branch + process.name,
+            str(process.pid),
+            process.state,
+            f"{task.func} {task.name}" if task else "",
+            duration(elapsed) if task else "",
+            gauge(share, 6, ascii_only=ascii_only) if task and task.limit else "",
+            f"{process.cpu:.0f}",
+            megabytes(process.rss),
+            str(process.done) if process.role == "worker" else "",
+        ),
+        order=(
+            process.name, process.pid, process.state, task.func if task else "", elapsed, share, process.cpu,
+            process.rss, process.done,
+        ),
+        style="" if task or process.role != "worker" else "dim",
+        styles={2: "good", 4: warning, 5: warning} if task else {},
+        more={
+            "about": f"{process.name} of {cluster.name} ({process.pid})",
+            "host": cluster.host,
+            "id": task.id if task else "",
+            "queue": ",".join(cluster.queues),
+        },
+    )  # fmt: skip

@@ -1,0 +1,154 @@
+"""The first tab: throughput and latency over the last minutes, queues, the newest failures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from django_cluster.dashboard import tables
+from django_cluster.dashboard.charts import area
+from django_cluster.dashboard.panels import clusters, failures, queues
+from django_cluster.dashboard.snapshot import Snapshot
+from django_cluster.dashboard.text import Line, Span, amount, cells, clip, duration, fit, line, side_by_side
+from django_cluster.stores.status import Slice
+
+STEP, COUNT = 5, 60
+"""Seconds of a slice, and slices of a chart: five minutes."""
+MINUTE = 60 // STEP
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What all clusters did in the last minutes, oldest slice first."""
+
+    slices: tuple[Slice, ...]
+
+    def rates(self, name: str) -> list[float]:
+        """A count of the slices, per second."""
+        return [getattr(each, name) / STEP for each in self.slices]
+
+    def seconds(self, name: str) -> list[float]:
+        return [getattr(each, name) for each in self.slices]
+
+    def rate(self, name: str) -> float:
+        """Per second, over the last minute."""
+        return sum(self.rates(name)[-MINUTE:]) / MINUTE
+
+    def duration(self, name: str) -> float:
+        """Of the last minute: the highest, or of a median the mean of those slices in which something ended."""
+        lately = [each for each in self.slices[-MINUTE:] if each.done + each.failed]
+        values: list[float] = [getattr(each, name) for each in lately] or [0.0]
+        mean: float = sum(values) / len(values)
+        return max(values) if name.endswith("high") else mean
+
+
+def past_of(snapshot: Snapshot) -> Past:
+    """The slices of all clusters as one row, without the one that is still growing."""
+    last = int(snapshot.taken_at) // STEP
+    merged: dict[int, list[Slice]] = {number: [] for number in range(last - COUNT, last)}
+    for cluster in snapshot.alive:
+        for each in cluster.throughput.slices:
+            if each.number in merged:
+                merged[each.number].append(each)
+    return Past(tuple(_merged(number, slices) for number, slices in merged.items()))
+
+
+def _merged(number: int, slices: Sequence[Slice]) -> Slice:
+    """Counts are added; of high values the highest counts, of medians their weighted mean."""
+    if len(slices) == 1:
+        return slices[0]
+    weight = sum(each.done + each.failed for each in slices) or 1
+
+    def mean(name: str) -> float:
+        return sum(getattr(each, name) * (each.done + each.failed) for each in slices) / weight
+
+    return Slice(
+        number=number,
+        done=sum(each.done for each in slices),
+        failed=sum(each.failed for each in slices),
+        wait_median=mean("wait_median"),
+        wait_high=max((each.wait_high for each in slices), default=0.0),
+        run_median=mean("run_median"),
+        run_high=max((each.run_high for each in slices), default=0.0),
+    )
+
+
+def lines(snapshot: Snapshot, width: int, height: int, *, ascii_only: bool = False) -> list[Line]:
+    """The whole body; what does not fit is left out from below."""
+    past = past_of(snapshot)
+    drawn = [*_figures(snapshot, past), line()]
+    chart_height = max(3, min(10, (height - 11) // 2))
+    drawn += _charts(past, width, chart_height, ascii_only)
+    if not snapshot.clusters:
+        drawn += [line(), line(Span(clusters.NOBODY, "warn"))]
+    left = height - len(drawn)
+    queue_rows = min(len(snapshot.queues), max(1, left // 2 - 2))
+    drawn += [line(), *_table(queues.table(snapshot), width, queue_rows)]
+    failure_rows = height - len(drawn) - 2
+    if failure_rows > 0:
+        drawn += [line(), *_table(failures.table(snapshot), width, failure_rows)]
+    return [clip(each, width) for each in drawn[:height]]
+
+
+def _figures(snapshot: Snapshot, past: Past) -> list[Line]:
+    workers = [worker for _, worker in snapshot.workers()]
+    busy = sum(1 for worker in workers if worker.task)
+    ready, delayed = sum(queue.ready for queue in snapshot.queues), sum(queue.delayed for queue in snapshot.queues)
+    failed = past.rate("failed")
+    first = [
+        ("clusters", str(len(snapshot.alive)), "good" if snapshot.alive else "bad"),
+        ("workers", f"{len(workers)} ({busy} busy)", ""),
+        ("ready", amount(ready), "warn" if ready and not workers else ""),
+        ("delayed", amount(delayed), ""),
+        ("done", f"{amount(past.rate('done'))}/s", ""),
+        ("failed", f"{amount(failed)}/s", "bad" if failed else ""),
+    ]
+    second = [
+        ("waited", duration(past.duration("wait_median")), ""),
+        ("95%", duration(past.duration("wait_high")), ""),
+        ("ran", duration(past.duration("run_median")), ""),
+        ("95%", duration(past.duration("run_high")), ""),
+    ]
+    return [_pairs(first), _pairs(second, "over the last minute")]
+
+
+def _pairs(pairs: Sequence[tuple[str, str, str]], after: str = "") -> Line:
+    spans: list[Span] = []
+    for title, value, style in pairs:
+        spans += [Span(f"{title} ", "dim"), Span(value, style or "title"), Span("   ")]
+    return (*spans, Span(after, "dim"))
+
+
+def _charts(past: Past, width: int, height: int, ascii_only: bool) -> list[Line]:
+    half = (width - 2) // 2
+    left = _chart("tasks per second", past.rates("done"), half, height, amount, "good", ascii_only)
+    right = _chart("waited, 95%", past.seconds("wait_high"), half, height, duration, "key", ascii_only)
+    left += _spark("failed", past.rates("failed"), half, amount, "bad", ascii_only)
+    right += _spark("ran 95%", past.seconds("run_high"), half, duration, "key", ascii_only)
+    return side_by_side(left, right, half)
+
+
+def _chart(
+    title: str, values: Sequence[float], width: int, height: int, unit: Callable[[float], str], style: str,
+    ascii_only: bool,
+) -> list[Line]:  # fmt: skip
+    highest = max(values, default=0.0)
+    end = f"at most {unit(highest)}"
+    drawn = [line(Span(fit(title, max(0, width - cells(end))), "head"), Span(end, "head"))]
+    drawn += [line(Span(row, style)) for row in area(values, width, height, ascii_only=ascii_only)]
+    ruler = "5 min ago".ljust(max(0, width - 3), "." if ascii_only else "┈") + "now"
+    return [*drawn, line(Span(ruler, "dim"))]
+
+
+def _spark(
+    title: str, values: Sequence[float], width: int, unit: Callable[[float], str], style: str, ascii_only: bool
+) -> list[Line]:
+    end = f" {unit(max(values, default=0.0))}".rjust(7)
+    head = fit(title, 8)
+    (row,) = area(values, max(1, width - len(head) - len(end)), 1, ascii_only=ascii_only)
+    return [line(Span(head, "dim"), Span(row, style), Span(end, "dim"))]
+
+
+def _table(table: tables.Table, width: int, height: int) -> list[Line]:
+    rows = tables.body(table, table.rows[:height], width) or [line(Span(table.empty, "dim"))]
+    return [tables.header(table, width), *rows]

@@ -1,0 +1,136 @@
+"""The terminal: keys, size, redraw. It knows blessed, and no cluster."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import blessed
+
+from django_cluster.dashboard.frame import Canvas, Scene, frame, surroundings
+from django_cluster.dashboard.panels import TABS
+from django_cluster.dashboard.text import Line
+from django_cluster.dashboard.view import Request, View, press
+from django_cluster.dashboard.watcher import Watcher
+
+LOOK = 0.1
+"""Seconds between two looks at what the watcher has brought."""
+
+COLOURS = {
+    "title": "bold",
+    "head": "bold",
+    "good": "green",
+    "bad": "bold_red",
+    "warn": "yellow",
+    "dim": "bright_black",
+    "key": "cyan",
+    "tab": "bold_reverse",
+    "selected": "reverse",
+    "bar": "reverse",
+    "alarm": "bold_white_on_red",
+}
+MONOCHROME = {
+    "title": "bold",
+    "head": "bold",
+    "bad": "bold",
+    "warn": "bold",
+    "key": "bold",
+    "tab": "bold_reverse",
+    "selected": "reverse",
+    "bar": "reverse",
+    "alarm": "bold_reverse",
+}
+"""What ``NO_COLOR`` leaves."""
+
+
+class Screen:
+    """Draws a watcher's snapshots until somebody quits."""
+
+    def __init__(self, watcher: Watcher, *, ascii_only: bool, operate: bool, interval: float) -> None:
+        self._terminal = blessed.Terminal()
+        self._watcher = watcher
+        self._fixed: dict[str, Any] = {"ascii_only": ascii_only, "operate": operate, "interval": interval}
+        self._styles = self._formatters(MONOCHROME if os.environ.get("NO_COLOR") else COLOURS)
+        self._drawn: list[str] = []
+        self._size = (0, 0)
+
+    def _formatters(self, names: Mapping[str, str]) -> dict[str, Callable[[str], str]]:
+        return {style: getattr(self._terminal, name) for style, name in names.items()}
+
+    def run(self) -> None:
+        """Until ``q``. The terminal is left as it was found, whatever happens."""
+        terminal, view = self._terminal, View()
+        with terminal.fullscreen(), terminal.cbreak(), terminal.hidden_cursor():
+            while True:
+                view = self._heard(view)
+                scene, canvas = self._scene(view), self._canvas()
+                self._paint(frame(scene, canvas), canvas)
+                key = self._key()
+                if not key:
+                    continue
+                view, request = press(view, key, surroundings(scene, canvas))
+                if request is not None and request.kind == "quit":
+                    return
+                self._pass_on(view, request)
+
+    def _scene(self, view: View) -> Scene:
+        watcher = self._watcher
+        return Scene(snapshot=watcher.snapshot, view=view, now=time.time(), detail=watcher.detail)
+
+    def _canvas(self) -> Canvas:
+        return Canvas(width=self._terminal.width, height=self._terminal.height, **self._fixed)
+
+    def _heard(self, view: View) -> View:
+        """What came of an act is said in the footer."""
+        if not self._watcher.said:
+            return view
+        return replace(view, message=self._watcher.said.pop())
+
+    def _pass_on(self, view: View, request: Request | None) -> None:
+        self._watcher.show(TABS[view.tab].parts)
+        if request is None:
+            return
+        if request.kind == "detail":
+            self._watcher.open(request.task)
+        elif request.act is not None:
+            self._watcher.act(request.act)
+        else:
+            self._watcher.refresh()
+
+    def _key(self) -> str:
+        pressed = self._terminal.inkey(timeout=LOOK)
+        if not pressed:
+            return ""
+        if pressed.is_sequence:
+            return str(pressed.name)
+        return {
+            "\t": "KEY_TAB",
+            "\n": "KEY_ENTER",
+            "\r": "KEY_ENTER",
+            "\x1b": "KEY_ESCAPE",
+            "\x7f": "KEY_BACKSPACE",
+        }.get(str(pressed), str(pressed))
+
+    def _paint(self, drawn: list[Line], canvas: Canvas) -> None:
+        """Write the lines that have changed, in one go."""
+        terminal = self._terminal
+        if self._size != (canvas.width, canvas.height):
+            self._size, self._drawn = (canvas.width, canvas.height), []
+            terminal.stream.write(terminal.clear)
+        lines = ["".join(self._styled(span.text, span.style) for span in each) for each in drawn]
+        changed = [
+            terminal.move_xy(0, row) + text + terminal.normal + terminal.clear_eol
+            for row, text in enumerate(lines)
+            if row >= len(self._drawn) or self._drawn[row] != text
+        ]
+        self._drawn = lines
+        if changed:
+            terminal.stream.write("".join(changed))
+            terminal.stream.flush()
+
+    def _styled(self, text: str, style: str) -> str:
+        formatter = self._styles.get(style)
+        return formatter(text) if formatter is not None else text

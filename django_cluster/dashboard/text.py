@@ -1,0 +1,118 @@
+"""Lines of styled text, and the small words of durations and sizes. Knows no terminal."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from typing import NamedTuple
+
+
+class Span(NamedTuple):
+    """A piece of a line in one style."""
+
+    text: str
+    style: str = ""
+    """Nothing, or one of ``title head good bad warn dim key tab selected``."""
+
+
+Line = tuple[Span, ...]
+
+
+def line(*parts: str | Span) -> Line:
+    return tuple(part if isinstance(part, Span) else Span(part) for part in parts)
+
+
+def plain(styled: Line) -> str:
+    return "".join(span.text for span in styled)
+
+
+def clean(text: str) -> str:
+    """One line of it, without what could move the cursor: names and errors are anybody's text."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+def cells(text: str) -> int:
+    """Columns of a terminal that the text takes."""
+    return len(text) if text.isascii() else sum(_width(char) for char in text)
+
+
+def _width(char: str) -> int:
+    if unicodedata.combining(char):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def fit(text: str, width: int, *, right: bool = False) -> str:
+    """The text in exactly so many columns; what is cut off leaves a tilde."""
+    size = cells(text)
+    if size > width:
+        kept, used = [], 0
+        for char in text:
+            used += _width(char)
+            if used > width - 1:
+                break
+            kept.append(char)
+        text = "".join(kept) + ("~" if width else "")
+        size = cells(text)
+    padding = " " * (width - size)
+    return padding + text if right else text + padding
+
+
+def clip(styled: Line, width: int) -> Line:
+    """The line, no wider than that."""
+    kept, left = [], width
+    for span in styled:
+        if left <= 0:
+            break
+        text = span.text if cells(span.text) <= left else fit(span.text, left)
+        kept.append(Span(text, span.style))
+        left -= cells(text)
+    return tuple(kept)
+
+
+def side_by_side(left: Iterable[Line], right: Iterable[Line], width: int, gap: int = 2) -> list[Line]:
+    """Two blocks of equal height, the left one in so many columns."""
+    joined = []
+    for one, other in zip(left, right, strict=True):
+        one = clip(one, width)
+        joined.append((*one, Span(" " * (width - cells(plain(one)) + gap)), *other))
+    return joined
+
+
+def duration(seconds: float) -> str:
+    """In at most five characters: ``350us``, ``12ms``, ``1.5s``, ``42s``, ``3m07``, ``2h15``, ``4d``."""
+    if seconds < 0:
+        return f"-{duration(-seconds)}"
+    if seconds < 0.001:
+        return f"{seconds * 1e6:.0f}us" if seconds else "0"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f}ms"
+    if seconds < 10:
+        return f"{seconds:.1f}s"
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02}"
+    if whole < 100 * 3600:
+        return f"{whole // 3600}h{whole // 60 % 60:02}"
+    return f"{whole // 86400}d"
+
+
+def amount(number: float) -> str:
+    """In at most five characters: ``0.3``, ``42``, ``1234``, ``12k``, ``3.4M``."""
+    if number < 10 and number != int(number):
+        return f"{number:.1f}"
+    if number < 10_000:
+        return f"{number:.0f}"
+    if number < 1_000_000:
+        return f"{number / 1000:.0f}k"
+    return f"{number / 1_000_000:.1f}M"
+
+
+def megabytes(kilobytes: int) -> str:
+    """``42M``, ``1.5G``; nothing if unknown."""
+    if not kilobytes:
+        return ""
+    size = kilobytes / 1024
+    return f"{size:.0f}M" if size < 1000 else f"{size / 1024:.1f}G"

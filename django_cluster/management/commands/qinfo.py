@@ -1,0 +1,83 @@
+"""``manage.py qinfo``: figures, the ids of clusters, or every setting and where it comes from."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from dataclasses import asdict
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.utils.translation import gettext as _
+
+from django_cluster import control
+from django_cluster.conf import explain_settings
+from django_cluster.dashboard.figures import Figures, figures_of
+from django_cluster.errors import ClusterError
+from django_cluster.management.watching import open_eye
+
+
+class Command(BaseCommand):
+    """Parses, asks once, prints."""
+
+    help = _("Prints figures about clusters, queues and tasks; with --config every setting and its origin.")
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        add = parser.add_argument
+        add("-n", "--name", help=_("Cluster whose settings to use; one of ALT_CLUSTERS."))
+        what = parser.add_mutually_exclusive_group()
+        what.add_argument("--config", action="store_true", help=_("Print every setting, its value and its origin."))
+        what.add_argument("--ids", action="store_true", help=_("Print the ids of the running clusters."))
+        add("--json", action="store_true", help=_("Print as JSON."))
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            if options["config"]:
+                self._config(options["name"], as_json=options["json"])
+            elif options["ids"]:
+                ids = [cluster.id for cluster in control.clusters()]
+                self.stdout.write(json.dumps(ids) if options["json"] else "\n".join(ids))
+            else:
+                self._figures(options["name"], as_json=options["json"])
+        except ClusterError as error:
+            raise CommandError(str(error)) from error
+
+    def _figures(self, name: str | None, *, as_json: bool) -> None:
+        eye = open_eye(name)
+        seen = eye.look(("clusters", "queues", "totals"))
+        for problem in seen.problems:
+            self.stderr.write(problem)
+        figures = figures_of(seen, str(eye.database))
+        eye.close()
+        self.stdout.write(json.dumps(asdict(figures), indent=2) if as_json else as_text(figures))
+
+    def _config(self, name: str | None, *, as_json: bool) -> None:
+        rows = explain_settings(name)
+        if as_json:
+            document = {row.key: {"value": row.text, "origin": row.origin} for row in rows}
+            self.stdout.write(json.dumps(document, indent=2))
+            return
+        wide = max(len(row.key) for row in rows)
+        long = max(len(row.text) for row in rows if len(row.text) < 60)
+        for row in rows:
+            self.stdout.write(f"{row.key:<{wide}}  {row.text:<{long}}  {row.origin}")
+
+
+def as_text(figures: Figures) -> str:
+    """Three columns, as Django-Q's."""
+    rows = [
+        [("Clusters", figures.clusters), ("Workers", figures.workers), ("Restarts", figures.restarts)],
+        [("Queued", figures.queued), ("Delayed", figures.delayed), ("Leased", figures.leased)],
+        [("Successes", figures.successes), ("Failures", figures.failures), ("Schedules", figures.schedules)],
+        [
+            ("Tasks/day", round(figures.tasks_per_day)),
+            ("Tasks/hour", f"{figures.tasks_per_hour:.2f}"),
+            ("Tasks/minute", f"{figures.tasks_per_minute:.2f}"),
+        ],
+        [
+            ("Tasks/second", f"{figures.tasks_per_second:.2f}"),
+            ("Average time", f"{figures.average_time:.3f}s"),
+            ("Average run", f"{figures.average_run:.3f}s"),
+        ],
+    ]
+    return "\n".join("   ".join(f"{name:<13}{value!s:>10}" for name, value in row) for row in rows)

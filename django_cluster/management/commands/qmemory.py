@@ -1,0 +1,62 @@
+"""``manage.py qmemory``: what the processes of every cluster hold in memory, on whatever host."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.utils.translation import gettext as _
+
+from django_cluster import control
+from django_cluster.dashboard import tables
+from django_cluster.dashboard.figures import memory_document, memory_table
+from django_cluster.dashboard.report import as_text
+from django_cluster.dashboard.text import line
+from django_cluster.errors import ClusterError
+from django_cluster.management.commands.qmonitor import interval
+
+WIDTH = 100
+CLEAR = "\x1b[H\x1b[2J"
+
+
+class Command(BaseCommand):
+    """Prints what the clusters say of themselves, again and again, or once."""
+
+    help = _("Prints the memory of every cluster's processes and hosts, until interrupted.")
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        add = parser.add_argument
+        add("--once", "--run-once", action="store_true", dest="once", help=_("Print once and end."))
+        add("--workers", action="store_true", help=_("A line for each worker."))
+        add("--json", action="store_true", help=_("Print once, as JSON; kilobytes."))
+        add("--interval", type=interval, default=2.0, help=_("Seconds between two looks (%(default)s)."))
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        lowest: dict[str, float] = {}
+        try:
+            while True:
+                clusters = control.clusters()
+                if options["json"]:
+                    self.stdout.write(json.dumps(memory_document(clusters), indent=2))
+                    return
+                table = memory_table(clusters, workers=options["workers"])
+                drawn = [tables.header(table, WIDTH), *tables.body(table, table.rows, WIDTH)]
+                for cluster in clusters:
+                    if cluster.memory_total:
+                        share = 100 * cluster.memory_free / cluster.memory_total
+                        lowest[cluster.host] = min(share, lowest.get(cluster.host, 100.0))
+                seen = [f"Lowest free memory seen on {host}: {share:.1f}%" for host, share in sorted(lowest.items())]
+                text = as_text([*drawn, *([] if clusters else [line(table.empty)]), *map(line, seen)])
+                if options["once"] or not sys.stdout.isatty():
+                    self.stdout.write(text)
+                    return
+                self.stdout.write(CLEAR + text)
+                time.sleep(options["interval"])
+        except KeyboardInterrupt:
+            pass
+        except ClusterError as error:
+            raise CommandError(str(error)) from error

@@ -1,0 +1,83 @@
+"""``manage.py qmonitor``: the clusters, their queues and tasks, in a terminal."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from argparse import ArgumentParser, ArgumentTypeError
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.utils.translation import gettext as _
+
+from django_cluster.dashboard.report import as_text, lines
+from django_cluster.dashboard.watcher import Watcher
+from django_cluster.management.watching import CONTROLS, open_eye, speaks_ascii_only
+
+NOT_INSTALLED = 3
+"""Exit code when the library that draws is missing."""
+SEEN_BY_PROGRAMS = ("clusters", "queues", "waiting", "ended", "failures", "schedules", "totals")
+SEEN_BY_PEOPLE = ("clusters", "queues", "failures")
+
+
+class Command(BaseCommand):
+    """Parses, loads the settings, hands over to the screen, or prints one table where there is none."""
+
+    help = _("Shows clusters, workers, queues, tasks, failures and schedules; without a terminal, one plain table.")
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        add = parser.add_argument
+        add("-n", "--name", help=_("Cluster whose settings to use; one of ALT_CLUSTERS."))
+        add("--once", "--run-once", action="store_true", dest="once", help=_("Print one plain table and end."))
+        add("--json", action="store_true", help=_("Print everything once, as JSON."))
+        add("--operate", action="store_true", help=_("Allow to retry, withdraw, pause and recycle."))
+        add("--ascii", action="store_true", help=_("Draw with plain letters."))
+        add("--interval", type=interval, default=2.0, help=_("Seconds between two looks (%(default)s)."))
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        ascii_only = options["ascii"] or speaks_ascii_only()
+        if options["json"]:
+            self.stdout.write(json.dumps(self._look(options["name"], SEEN_BY_PROGRAMS).as_json(), indent=2))
+        elif options["once"] or not (sys.stdin.isatty() and sys.stdout.isatty()):
+            width = max(80, shutil.get_terminal_size((120, 24)).columns)
+            seen = self._look(options["name"], SEEN_BY_PEOPLE)
+            self.stdout.write(as_text(lines(seen, width, ascii_only=ascii_only)))
+        else:
+            self._show(options, ascii_only=ascii_only)
+
+    @staticmethod
+    def _look(name: str | None, parts: tuple[str, ...]) -> Any:
+        eye = open_eye(name)
+        try:
+            return eye.look(parts)
+        finally:
+            eye.close()
+
+    @staticmethod
+    def _show(options: dict[str, Any], *, ascii_only: bool) -> None:
+        try:
+            from django_cluster.dashboard.screen import Screen
+        except ImportError as error:
+            sentence = _("The screen needs blessed: pip install django-cluster[monitor]. Without it: qmonitor --once.")
+            raise CommandError(sentence, returncode=NOT_INSTALLED) from error
+        controls = CONTROLS if options["operate"] else {}
+        watcher = Watcher(open_eye(options["name"]), options["interval"], controls)
+        screen = Screen(
+            watcher, ascii_only=ascii_only, operate=options["operate"], interval=options["interval"]
+        )
+        watcher.start()
+        try:
+            screen.run()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            watcher.stop()
+
+
+def interval(text: str) -> float:
+    """Seconds; argparse turns the error into a sentence."""
+    seconds = float(text)
+    if not 0.5 <= seconds <= 3600:
+        raise ArgumentTypeError(_("Between half a second and an hour."))
+    return seconds

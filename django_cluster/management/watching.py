@@ -1,0 +1,86 @@
+"""What the three commands that look at clusters have in common: whom to ask, and in which letters to answer."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from django_cluster import control
+from django_cluster.brokers import open_broker
+from django_cluster.brokers.base import Broker
+from django_cluster.conf import load_settings
+from django_cluster.core.codec import Codec
+from django_cluster.core.messages import TaskHeader
+from django_cluster.dashboard.eye import Eye
+from django_cluster.models.task import saved_tasks
+
+BY_TERMINAL = "qmonitor"
+"""Who gave an order, where nobody has logged in."""
+
+
+def open_eye(cluster: str | None = None) -> Eye:
+    """Sees what the settings of this cluster lead to."""
+    settings = load_settings(cluster)
+    codec = Codec(settings.signing)
+
+    def broker_of(queue: str) -> Broker:
+        return open_broker(load_settings(queue).broker)
+
+    def read_label(payload: str) -> TaskHeader:
+        return codec.label(codec.verify(payload))[0]
+
+    return Eye(
+        label=settings.name,
+        queues=(settings.queue,),
+        open_broker=broker_of,
+        read_label=read_label,
+        database=settings.results.database,
+    )
+
+
+def retry(task_id: str) -> str:
+    database = load_settings().results.database
+    task = saved_tasks(database).filter(pk=task_id).first()
+    if task is None:
+        return "The row of this task is gone."
+    return f"It was sent again, with the id {control.retry(task)}."
+
+
+def withdraw(queue: str, key: str) -> str:
+    gone = "It is not waiting any more."
+    return "It was taken out of its queue." if control.withdraw([key], queue) else gone
+
+
+def pause(queue: str) -> str:
+    control.pause(queue, by=BY_TERMINAL)
+    return f"Queue {queue} is paused: clusters take nothing more from it."
+
+
+def resume(queue: str) -> str:
+    control.resume(queue)
+    return f"Queue {queue} goes on."
+
+
+def recycle(cluster_id: str, seat: str) -> str:
+    control.recycle(cluster_id, int(seat), by=BY_TERMINAL)
+    return "The worker will be replaced after its present task."
+
+
+CONTROLS: Mapping[str, Any] = {
+    "retry": retry,
+    "withdraw": withdraw,
+    "pause": pause,
+    "resume": resume,
+    "recycle": recycle,
+}
+
+
+def speaks_ascii_only(stream: Any = None) -> bool:
+    """Whether dots and lines could not be written."""
+    encoding = getattr(stream or sys.stdout, "encoding", None) or "ascii"
+    try:
+        "█⣿─".encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return True
+    return False
