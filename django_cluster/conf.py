@@ -19,6 +19,7 @@ from django.core.signals import setting_changed
 from django_cluster.core.broker_choice import DEFAULT_NAME, SELECTORS
 from django_cluster.core.masking import MaskedMapping
 from django_cluster.core.settings import BrokerSettings, QueueShare, Settings
+from django_cluster.core.settings_origin import Explained, explain
 from django_cluster.core.settings_parser import Review, Surroundings, review
 from django_cluster.core.shares import Share, read_shares
 from django_cluster.core.values import Unfit
@@ -118,14 +119,26 @@ def forget_settings() -> None:
 
 def review_settings(cluster: str | None = None, *, secret: str | None = None) -> Review:
     """What there is to say about the settings, read anew; ``secret`` stands in for ``SECRET_KEY``."""
-    surroundings = Surroundings(
+    return review(configured(), _surroundings(cluster, secret))
+
+
+def explain_settings(cluster: str | None = None) -> list[Explained]:
+    """Each setting of this cluster, as it may be printed, and where it comes from.
+
+    Raises ``ClusterImproperlyConfigured`` with all problems.
+    """
+    cluster = cluster or os.environ.get(CLUSTER_VARIABLE) or None
+    return explain(configured(), _surroundings(cluster), load_settings(cluster))
+
+
+def _surroundings(cluster: str | None, secret: str | None = None) -> Surroundings:
+    return Surroundings(
         secret=_text(_secret_key()) if secret is None else secret,
         fallbacks=tuple(_text(each) for each in settings.SECRET_KEY_FALLBACKS),
         time_zone=settings.TIME_ZONE if settings.USE_TZ else None,
         cluster=cluster,
         environment=os.environ,
     )
-    return review(configured(), surroundings)
 
 
 def configured() -> Any:

@@ -92,7 +92,7 @@ def parse(
 def review(mapping: Any, surroundings: Surroundings) -> Review:
     """The settings if they can be used, and everything that is wrong or unwise in them."""
     found: list[Problem] = []
-    layers = _layers(mapping, surroundings, found)
+    layers = layers_of(mapping, surroundings, found)
     values = fit_values(layers, found)
     values |= _names(values, surroundings)
     named = dict(_named_choices(values, found))
@@ -126,7 +126,7 @@ def _same_place(one: BrokerSettings, other: BrokerSettings) -> bool:
     return (one.kind, one.options, one.alias) == (other.kind, other.options, other.alias)
 
 
-def _layers(mapping: Any, surroundings: Surroundings, found: list[Problem]) -> list[Layer]:
+def layers_of(mapping: Any, surroundings: Surroundings, found: list[Problem]) -> list[Layer]:
     """Where settings come from; the first that knows a key decides."""
     if not isinstance(mapping, Mapping):
         sentence = f"Q_CLUSTER must be a dict, not a {type(mapping).__name__}."

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 DOTS = ((0x40, 0x80), (0x04, 0x20), (0x02, 0x10), (0x01, 0x08))
 """Of a braille character, from its lowest row to the highest: the bit of the left dot and of the right."""
 BLANK = 0x2800
-EIGHTHS = " ▁▂▃▄▅▆▇█"
+EIGHTHS = " ▏▎▍▌▋▊▉"
 LETTERS = " .:-=+*#@"
 """From nothing to full, where only ASCII can be shown."""
 

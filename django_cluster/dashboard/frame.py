@@ -21,11 +21,13 @@ HEAD, FOOT = 2, 1
 KEYS = (
     ("1 ... 6, Tab, h l, arrows", "choose a tab"),
     ("j k, arrows, PgUp PgDn, g G", "move"),
-    ("Enter", "open a task that has ended: arguments, attempts, traceback"),
-    ("/", "filter: every word must be found; status:dead, func:mail.*, group:orders look in one place"),
+    ("Enter", "open a task that has ended"),
+    ("/", "filter: every word must be found"),
+    ("", "status:dead  func:mail.*  group:orders"),
     ("Esc", "leave, or forget the filter"),
-    ("s < >, S", "sort by another column, the other way round"),
-    ("f", "follow: the selection stays at its place, or with its row"),
+    ("s < >", "sort by another column"),
+    ("S", "sort the other way round"),
+    ("f", "follow the newest, or stay with a row"),
     ("r", "look again now"),
     ("?", "this page"),
     ("q", "quit"),
@@ -34,7 +36,7 @@ OPERATOR_KEYS = (
     ("R", "retry a task that has ended"),
     ("W", "withdraw a task that waits"),
     ("P", "pause or resume a queue"),
-    ("X", "recycle a worker: replace it after its present task"),
+    ("X", "replace a worker after its present task"),
 )
 
 
@@ -151,9 +153,9 @@ def _footer(scene: Scene, canvas: Canvas) -> Line:
         return line(Span(clean(view.message), "warn"))
     if view.mode != "list":
         return line(Span("Esc", "key"), Span(" back   "), Span("j k", "key"), Span(" move"))
-    hints = [("?", "help"), ("/", "filter"), ("s", "sort"), ("Enter", "open"), ("q", "quit")]
-    if canvas.operate:
-        hints[-1:-1] = [("R", "retry"), ("W", "withdraw"), ("P", "pause"), ("X", "recycle")]
+    hints = [("?", "help"), ("/", "filter"), ("s", "sort")]
+    hints += [("R", "retry"), ("W", "withdraw"), ("P", "pause"), ("X", "recycle")] if canvas.operate else []
+    hints += [("q", "quit")] if canvas.operate else [("f", "follow"), ("Enter", "open"), ("q", "quit")]
     spans = [Span(part, style) for key, word in hints for part, style in ((key, "key"), (f" {word}  ", "dim"))]
     if view.query:
         spans.append(Span(f"filter: {clean(view.query)}", "warn"))
@@ -208,9 +210,9 @@ def detail_lines(detail: Detail | None, width: int) -> list[Line]:
     if detail is None:
         return [line(Span("Looking ...", "dim"))]
     drawn = [
-        line(Span(f"{name:<11}", "dim"), Span(part))
+        line(Span(f"{'' if place else name:<11}", "dim"), Span(part))
         for name, value in detail.facts
-        for part in _broken(value, width - 11)
+        for place, part in enumerate(_broken(value, width - 11))
     ]
     if detail.attempts:
         drawn += [line(), line(Span("Earlier runs", "title"))]

@@ -46,6 +46,10 @@ MONOCHROME = {
 """What ``NO_COLOR`` leaves."""
 
 
+GREYS = 16
+"""Colours that a terminal must have to show one that is called *bright black*."""
+
+
 class Screen:
     """Draws a watcher's snapshots until somebody quits."""
 
@@ -54,6 +58,8 @@ class Screen:
         self._watcher = watcher
         self._fixed: dict[str, Any] = {"ascii_only": ascii_only, "operate": operate, "interval": interval}
         self._styles = self._formatters(MONOCHROME if os.environ.get("NO_COLOR") else COLOURS)
+        if self._terminal.number_of_colors < GREYS:
+            self._styles.pop("dim", None)
         self._drawn: list[str] = []
         self._size = (0, 0)
 
@@ -104,6 +110,9 @@ class Screen:
         pressed = self._terminal.inkey(timeout=LOOK)
         if not pressed:
             return ""
+        if len(pressed) == 2 and pressed[0] == "\x1b":  # Escape, and another key before it was known for one
+            self._terminal.ungetch(pressed[1])
+            return "KEY_ESCAPE"
         if pressed.is_sequence:
             return str(pressed.name)
         return {

@@ -100,7 +100,9 @@ def duration(seconds: float) -> str:
 
 
 def amount(number: float) -> str:
-    """In at most five characters: ``0.3``, ``42``, ``1234``, ``12k``, ``3.4M``."""
+    """In at most five characters: ``0.02``, ``0.3``, ``42``, ``1234``, ``12k``, ``3.4M``."""
+    if 0 < number < 0.1:
+        return f"{number:.2f}"
     if number < 10 and number != int(number):
         return f"{number:.1f}"
     if number < 10_000:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from django_cluster.dashboard import tables
 from django_cluster.dashboard.charts import area
@@ -11,6 +12,8 @@ from django_cluster.dashboard.panels import clusters, failures, queues
 from django_cluster.dashboard.snapshot import Snapshot
 from django_cluster.dashboard.text import Line, Span, amount, cells, clip, duration, fit, line, side_by_side
 from django_cluster.stores.status import Slice
+
+Unit = Callable[[float], str]
 
 STEP, COUNT = 5, 60
 """Seconds of a slice, and slices of a chart: five minutes."""
@@ -37,9 +40,8 @@ class Past:
     def duration(self, name: str) -> float:
         """Of the last minute: the highest, or of a median the mean of those slices in which something ended."""
         lately = [each for each in self.slices[-MINUTE:] if each.done + each.failed]
-        values: list[float] = [getattr(each, name) for each in lately] or [0.0]
-        mean: float = sum(values) / len(values)
-        return max(values) if name.endswith("high") else mean
+        values = [float(getattr(each, name)) for each in lately] or [0.0]
+        return float(max(values)) if name.endswith("high") else fmean(values)
 
 
 def past_of(snapshot: Snapshot) -> Past:
@@ -60,7 +62,7 @@ def _merged(number: int, slices: Sequence[Slice]) -> Slice:
     weight = sum(each.done + each.failed for each in slices) or 1
 
     def mean(name: str) -> float:
-        return sum(getattr(each, name) * (each.done + each.failed) for each in slices) / weight
+        return sum(float(getattr(each, name)) * (each.done + each.failed) for each in slices) / weight
 
     return Slice(
         number=number,
@@ -115,38 +117,40 @@ def _figures(snapshot: Snapshot, past: Past) -> list[Line]:
 def _pairs(pairs: Sequence[tuple[str, str, str]], after: str = "") -> Line:
     spans: list[Span] = []
     for title, value, style in pairs:
-        spans += [Span(f"{title} ", "dim"), Span(value, style or "title"), Span("   ")]
+        spans += [Span(f"{title} ", "dim"), Span(value, style or "title"), Span("  ")]
     return (*spans, Span(after, "dim"))
 
 
 def _charts(past: Past, width: int, height: int, ascii_only: bool) -> list[Line]:
     half = (width - 2) // 2
-    left = _chart("tasks per second", past.rates("done"), half, height, amount, "good", ascii_only)
-    right = _chart("waited, 95%", past.seconds("wait_high"), half, height, duration, "key", ascii_only)
-    left += _spark("failed", past.rates("failed"), half, amount, "bad", ascii_only)
-    right += _spark("ran 95%", past.seconds("run_high"), half, duration, "key", ascii_only)
+    done, failed = past.rates("done"), past.rates("failed")
+    waited, ran = past.seconds("wait_high"), past.seconds("run_high")
+    left = [
+        *_chart("done per second", done, half, height, amount, "good", ascii_only=ascii_only),
+        *_spark("failed", failed, half, amount, "bad", ascii_only=ascii_only),
+    ]
+    right = [
+        *_chart("waited, 95%", waited, half, height, duration, "key", ascii_only=ascii_only),
+        *_spark("ran, 95%", ran, half, duration, "key", ascii_only=ascii_only),
+    ]
     return side_by_side(left, right, half)
 
 
 def _chart(
-    title: str, values: Sequence[float], width: int, height: int, unit: Callable[[float], str], style: str,
-    ascii_only: bool,
-) -> list[Line]:  # fmt: skip
-    highest = max(values, default=0.0)
-    end = f"at most {unit(highest)}"
-    drawn = [line(Span(fit(title, max(0, width - cells(end))), "head"), Span(end, "head"))]
-    drawn += [line(Span(row, style)) for row in area(values, width, height, ascii_only=ascii_only)]
-    ruler = "5 min ago".ljust(max(0, width - 3), "." if ascii_only else "┈") + "now"
-    return [*drawn, line(Span(ruler, "dim"))]
-
-
-def _spark(
-    title: str, values: Sequence[float], width: int, unit: Callable[[float], str], style: str, ascii_only: bool
+    title: str, values: Sequence[float], width: int, height: int, unit: Unit, style: str, *, ascii_only: bool
 ) -> list[Line]:
-    end = f" {unit(max(values, default=0.0))}".rjust(7)
-    head = fit(title, 8)
-    (row,) = area(values, max(1, width - len(head) - len(end)), 1, ascii_only=ascii_only)
-    return [line(Span(head, "dim"), Span(row, style), Span(end, "dim"))]
+    highest = f"at most {unit(max(values, default=0.0))}"
+    drawn = [line(Span(fit(title, max(0, width - cells(highest))), "head"), Span(highest, "head"))]
+    return drawn + [line(Span(row, style)) for row in area(values, width, height, ascii_only=ascii_only)]
+
+
+def _spark(title: str, values: Sequence[float], width: int, unit: Unit, style: str, *, ascii_only: bool) -> list[Line]:
+    """The ruler of the chart above, which is also the title of a second, lower chart."""
+    dash = "." if ascii_only else "┈"
+    said = f" {title}, at most {unit(max(values, default=0.0))} "
+    ruler = fit(f"5 min ago{said:{dash}^{max(0, width - 12)}}", width - 3) + "now"
+    (row,) = area(values, width, 1, ascii_only=ascii_only)
+    return [line(Span(ruler, "dim")), line(Span(row, style))]
 
 
 def _table(table: tables.Table, width: int, height: int) -> list[Line]:

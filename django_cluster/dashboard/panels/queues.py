@@ -12,8 +12,8 @@ COLUMNS = (
     Column("READY", 7, right=True),
     Column("LEASED", 7, right=True),
     Column("DELAYED", 7, right=True),
-    Column("CLUSTERS", 8, right=True),
-    Column("WORKERS", 7, right=True),
+    Column("CLUSTERS", 8, right=True, least=80),
+    Column("WORKERS", 7, right=True, least=80),
     Column("STATE", 22),
 )
 

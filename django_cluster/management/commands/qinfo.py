@@ -65,7 +65,7 @@ class Command(BaseCommand):
 
 def as_text(figures: Figures) -> str:
     """Three columns, as Django-Q's."""
-    rows = [
+    rows: list[list[tuple[str, object]]] = [
         [("Clusters", figures.clusters), ("Workers", figures.workers), ("Restarts", figures.restarts)],
         [("Queued", figures.queued), ("Delayed", figures.delayed), ("Leased", figures.leased)],
         [("Successes", figures.successes), ("Failures", figures.failures), ("Schedules", figures.schedules)],

@@ -63,9 +63,7 @@ class Command(BaseCommand):
             raise CommandError(sentence, returncode=NOT_INSTALLED) from error
         controls = CONTROLS if options["operate"] else {}
         watcher = Watcher(open_eye(options["name"]), options["interval"], controls)
-        screen = Screen(
-            watcher, ascii_only=ascii_only, operate=options["operate"], interval=options["interval"]
-        )
+        screen = Screen(watcher, ascii_only=ascii_only, operate=options["operate"], interval=options["interval"])
         watcher.start()
         try:
             screen.run()

@@ -1,0 +1,150 @@
+"""Keys: each makes another view of the one before, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from django_cluster.dashboard.frame import Canvas, surroundings
+from django_cluster.dashboard.panels import TABS
+from django_cluster.dashboard.view import Request, View, press
+from tests.unit.dashboard.scenes import CLUSTER, SNAPSHOT, scene
+
+OVERVIEW, CLUSTERS, QUEUES, TASKS, FAILURES, SCHEDULES = range(6)
+
+
+def pressed(*keys: str, operate: bool = False, **start: Any) -> tuple[View, Request | None]:
+    """The view after these keys, and what the last of them asked for."""
+    view, request = View(**start), None
+    for key in keys:
+        given = scene(snapshot=SNAPSHOT)
+        around = surroundings(type(given)(snapshot=SNAPSHOT, view=view, now=given.now), Canvas(operate=operate))
+        view, request = press(view, key, around)
+    return view, request
+
+
+@pytest.mark.parametrize(
+    ("keys", "tab"),
+    [("4", TASKS), ("l", CLUSTERS), ("ll", QUEUES), ("h", SCHEDULES), ("6l", OVERVIEW), ("9", OVERVIEW)],
+)
+def test_tabs_are_chosen_by_number_or_one_after_another(keys: str, tab: int) -> None:
+    assert pressed(*keys)[0].tab == tab
+
+
+@pytest.mark.parametrize("key", ["KEY_TAB", "KEY_RIGHT"])
+def test_tab_and_arrow_go_to_the_next_tab(key: str) -> None:
+    assert pressed(key)[0].tab == 1
+    assert pressed(*[key] * len(TABS))[0].tab == 0
+
+
+def test_the_selection_moves_and_stays_inside() -> None:
+    assert pressed("j", "j", tab=TASKS)[0].place == 2
+    assert pressed("k", tab=TASKS)[0].place == 0
+    assert pressed("G", "j", tab=TASKS)[0].place == 7
+    assert pressed("KEY_PGDOWN", tab=TASKS)[0].place == 7
+    assert pressed("G", "g", tab=TASKS)[0].place == 0
+
+
+def test_a_filter_is_typed_kept_and_forgotten() -> None:
+    typed, _ = pressed("/", *"qa", "KEY_BACKSPACE", *"x", tab=TASKS)
+    assert (typed.mode, typed.query) == ("filter", "qx")  # q does not quit here
+    assert pressed("/", *"mail", "KEY_ENTER", tab=TASKS)[0].query == "mail"
+    assert pressed("/", *"mail", "KEY_ENTER", "KEY_ESCAPE", tab=TASKS)[0].query == ""
+    assert pressed("/", *"mail", "KEY_ESCAPE", tab=TASKS)[0] == View(tab=TASKS)
+
+
+@pytest.mark.parametrize(
+    ("query", "rows"),
+    [
+        ("mail", 2), ("shop.mail no route", 2), ("status:dead", 1), ("group:film", 1), ("func:*.add", 4),
+        ("func:add", 4), ("nothing", 0), ("name:task-1", 1), ("where:b", 0), (":", 3), ("STATE:LEASED", 1), ("[", 8),
+    ],
+)  # fmt: skip
+def test_a_filter_finds_words_and_columns(query: str, rows: int) -> None:
+    around = surroundings(scene(tab=TASKS, query=query), Canvas())
+
+    assert len(around.rows) == rows
+
+
+def test_rows_are_sorted_by_any_column_and_back() -> None:
+    def names(**view: Any) -> list[str]:
+        return [row.cells[3] for row in surroundings(scene(tab=TASKS, **view), Canvas()).rows]
+
+    ages = [row.order[5] for row in surroundings(scene(tab=TASKS, sort=5), Canvas()).rows]
+    assert ages == sorted(ages)
+    assert names(sort=3, descending=True) == sorted(names(), reverse=True)
+    assert pressed("s", tab=TASKS)[0].sort == 0
+    assert pressed("s", "<", tab=TASKS)[0].sort is None
+    assert pressed("<", tab=TASKS)[0].sort == 7
+    assert pressed("S", tab=TASKS)[0].descending
+
+
+def test_a_row_that_is_not_followed_keeps_the_selection() -> None:
+    view, _ = pressed("j", "f", tab=FAILURES)
+
+    assert (view.follow, view.selected) == (False, f"task:{'f' * 32}")
+
+
+def test_enter_asks_for_a_task_that_has_ended() -> None:
+    assert pressed("j", "KEY_ENTER", tab=FAILURES)[1] == Request("detail", task="f" * 32)
+    view, request = pressed("KEY_ENTER", tab=TASKS)
+    assert (view.mode, request) == ("list", None)
+    assert "ended" in view.message
+
+
+@pytest.mark.parametrize("key", ["R", "W", "P", "X"])
+def test_nothing_can_be_done_without_operate(key: str) -> None:
+    for tab in range(1, len(TABS)):
+        view, request = pressed(key, tab=tab)
+        assert (view.mode, request) == ("list", None)
+        assert "--operate" in view.message
+
+
+@pytest.mark.parametrize(
+    ("tab", "keys", "verb", "target"),
+    [
+        (FAILURES, "R", "retry", ("e" * 32,)),
+        (TASKS, "W", "withdraw", ("default", "17")),
+        (QUEUES, "P", "pause", ("default",)),
+        (QUEUES, "jP", "resume", ("mail",)),
+        (CLUSTERS, "jjjX", "recycle", (CLUSTER.id, "3")),
+    ],
+)
+def test_an_act_is_done_after_a_yes_and_only_then(tab: int, keys: str, verb: str, target: tuple[str, ...]) -> None:
+    asked, nothing_yet = pressed(*keys, tab=tab, operate=True)
+    assert asked.mode == "confirm"
+    assert nothing_yet is None
+
+    _, request = pressed(*keys, "y", tab=tab, operate=True)
+    refused, no_request = pressed(*keys, "n", tab=tab, operate=True)
+
+    assert request is not None
+    assert request.act is not None
+    assert (request.act.verb, request.act.target) == (verb, target)
+    assert no_request is None
+    assert refused.message == "Nothing was done."
+
+
+@pytest.mark.parametrize(
+    ("tab", "keys"), [(QUEUES, "R"), (FAILURES, "W"), (TASKS, "P"), (CLUSTERS, "X"), (TASKS, "jjW")]
+)
+def test_an_act_that_does_not_fit_the_row_is_explained(tab: int, keys: str) -> None:
+    view, request = pressed(*keys, tab=tab, operate=True)
+
+    assert (view.mode, request) == ("list", None)
+    assert view.message.startswith("Select a")
+
+
+def test_help_and_details_are_left_by_escape_and_q_does_not_quit_there() -> None:
+    assert pressed("?", "q") == (View(), None)
+    assert pressed("?", "j", "j")[0].scroll == 2
+    assert pressed("?", "j", "k", "k")[0].scroll == 0
+    assert pressed("j", "KEY_ENTER", "KEY_ESCAPE", tab=FAILURES)[0].mode == "list"
+    assert pressed("q")[1] == Request("quit")
+    assert pressed("r")[1] == Request("refresh")
+
+
+def test_keys_that_mean_nothing_change_nothing() -> None:
+    for key in ("z", "KEY_F12", "é", "\x00"):
+        assert pressed(key, tab=TASKS) == (View(tab=TASKS), None)
