@@ -85,6 +85,11 @@ class Terminal:
                 return
             self._stream.feed(drawn)
 
+    def look(self) -> list[str]:
+        """The lines, after a moment."""
+        self.read()
+        return self.lines
+
     def wait_for(self, *texts: str, gone: Sequence[str] = (), within: float = PATIENCE) -> str:
         """Until all of these stand on the screen, and none of those that should have gone; returns the screen."""
         deadline = time.monotonic() + within

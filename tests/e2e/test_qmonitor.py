@@ -1,0 +1,312 @@
+"""``qmonitor`` as a person meets it: in a real terminal, with real clusters behind it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from django_cluster import control
+from tests.conftest import wait_until
+from tests.e2e.conftest import MakeProject
+from tests.e2e.project import Project
+from tests.e2e.running_cluster import ROOT
+from tests.e2e.terminal import Terminal
+
+IMAGES = ROOT / "docs" / "images"
+"""Written with ``UPDATE_IMAGES=1`` only: the pictures of the documentation are made by these tests."""
+
+QMONITOR = (sys.executable, "-m", "django", "qmonitor")
+QUICK = {"heartbeat": 0.2, "guard_cycle": 0.1}
+
+
+def monitor(project: Project, *arguments: str, columns: int = 80, lines: int = 24, **environment: Any) -> Terminal:
+    told = {**project.environment(), **environment}
+    return Terminal([*QMONITOR, "--interval=0.5", *arguments], told, columns, lines)
+
+
+def run(project: Project, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Without a terminal."""
+    told = {**project.environment(), **environment}
+    command = [sys.executable, "-m", "django", *arguments]
+    return subprocess.run(command, env=told, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+
+def picture(terminal: Terminal, name: str) -> None:
+    if os.environ.get("UPDATE_IMAGES"):
+        terminal.save_picture(IMAGES / f"qmonitor-{name}.svg")
+
+
+@pytest.fixture
+def busy(make_project: MakeProject) -> Project:
+    """A cluster with three workers that has done something, failed at something, and is at work."""
+    project = make_project(workers=3, timeout=120, **QUICK)
+    project.start()
+    project.enqueue_many("tests.sample.tasks.add", [(1, 2)] * 20)
+    project.enqueue("tests.sample.tasks.fail", "the mail server said no", task_name="letter to Ada")
+    project.wait_for_rows(21)
+    for number in range(3):
+        project.enqueue("tests.sample.tasks.sleep", 40, task_name=f"long task {number}")
+    project.enqueue("tests.sample.tasks.add", 3, 4, task_name="waits in vain")
+    project.enqueue("tests.sample.tasks.add", 5, 6, task_name="not yet", q_options={"delay": 3600})
+    wait_until(lambda: len(running_names()) == 3, 20, "three tasks should run")
+    return project
+
+
+def running_names() -> list[str]:
+    return [worker.task.name for each in control.clusters() for worker in each.workers if worker.task]
+
+
+def stop_at_once(project: Project) -> None:
+    for cluster in project.clusters:
+        cluster.process.send_signal(3)
+
+
+def test_a_person_finds_the_way_through_every_tab(busy: Project) -> None:
+    with monitor(busy) as terminal:
+        terminal.wait_for("1 cluster, 3 workers", "(3 busy)", "done per second", "ValueError: the mail", "q quit")
+        picture(terminal, "overview")
+
+        terminal.press("2")
+        terminal.wait_for("worker 3", "long task 0", "scheduler")
+        picture(terminal, "clusters")
+        terminal.press("right")
+        terminal.wait_for("READY", busy.name, "served")
+        terminal.press("4")
+        terminal.wait_for("waits in vain", "long task 1", "success", gone=["served"])
+        terminal.press("/", "name:vain")
+        terminal.wait_for("waits in vain", "/name:vain", gone=["long task"])
+        terminal.press("enter")
+        terminal.wait_for("filter: name:vain")
+        terminal.press("esc")
+        terminal.wait_for("long task 2")
+        picture(terminal, "tasks")
+
+        terminal.press("5")
+        terminal.wait_for("failure", "ValueError: the mail")
+        terminal.press("enter")
+        terminal.wait_for("letter to Ada", "Traceback (most recent call last)", "('the mail server said no')")
+        picture(terminal, "failure")
+        terminal.press("esc")
+        terminal.wait_for("q quit", gone=["Traceback"])
+        terminal.press("tab")
+        terminal.wait_for("There is no schedule.")
+        terminal.press("?")
+        terminal.wait_for("Keys", "this page")
+        terminal.press("esc", "q")
+        assert terminal.wait_for_end() == 0
+    stop_at_once(busy)
+
+
+def test_an_operator_acts_after_a_yes(busy: Project) -> None:
+    with monitor(busy, "--operate", columns=100, lines=30) as terminal:
+        terminal.press("3")
+        terminal.wait_for("served")
+        terminal.press("P")
+        terminal.wait_for(f"Pause queue {busy.name}, for every cluster? (y/n)")
+        assert control.paused() == []
+        terminal.press("n")
+        terminal.wait_for("Nothing was done.")
+        terminal.press("P", "y")
+        terminal.wait_for("paused", "by qmonitor")
+        assert [pause.queue for pause in control.paused()] == [busy.name]
+        picture(terminal, "operate")
+        terminal.press("P", "y")
+        terminal.wait_for("served")
+        assert control.paused() == []
+
+        terminal.press("4", "/", "name:vain", "enter")
+        terminal.wait_for("waits in vain", "filter:")
+        terminal.press("W")
+        terminal.wait_for("out of its queue for good?")
+        terminal.press("y")
+        terminal.wait_for("It was taken out of its queue.")
+        terminal.wait_for("No row matches the filter")
+        assert busy.broker().size().ready == 0
+
+        terminal.press("5")
+        terminal.wait_for("ValueError")
+        terminal.press("R", "y")
+        terminal.wait_for("It was sent again")
+        assert busy.broker().size().ready == 1
+
+        terminal.press("2", "/", "worker 2", "enter")
+        terminal.wait_for("worker 2", "filter: worker 2", gone=["monitor  "])
+        terminal.press("X", "y")
+        terminal.wait_for("will be replaced after its present task")
+        terminal.wait_for("leaving")
+    stop_at_once(busy)
+
+
+def test_a_spectator_cannot_act(busy: Project) -> None:
+    with monitor(busy) as terminal:
+        terminal.press("3")
+        terminal.wait_for("served")
+        terminal.press("P")
+        terminal.wait_for("Start qmonitor with --operate to act.")
+        terminal.press("y")
+        terminal.wait_for("q quit")
+    assert control.paused() == []
+    stop_at_once(busy)
+
+
+def test_the_screen_follows_the_size_of_the_terminal(make_project: MakeProject) -> None:
+    project = make_project()
+    with monitor(project) as terminal:
+        terminal.wait_for("No cluster has been heard of", "q quit")
+
+        terminal.resize(132, 40)
+        terminal.wait_for("done per second", "at most 0")
+        terminal.wait_for("at most 0", "q quit")
+        wait_until(lambda: terminal.look()[39].endswith("q quit"), 20, "the footer should be at the bottom")
+        terminal.resize(40, 10)
+        terminal.wait_for("Too small.")
+        terminal.resize(80, 24)
+        terminal.wait_for("done per second", "q quit", gone=["Too small."])
+
+
+def test_a_lost_database_is_a_banner_and_comes_back(make_project: MakeProject) -> None:
+    project = make_project()
+    file = Path(project.database["NAME"])
+    with monitor(project) as terminal:
+        terminal.wait_for("No cluster has been heard of", gone=["cannot be used"])
+
+        project.forget_connection()
+        file.rename(file.with_suffix(".away"))
+        file.mkdir()  # as if the disk were gone
+        terminal.press("5")
+        terminal.wait_for("cannot be used")
+        file.rmdir()
+        file.with_suffix(".away").rename(file)
+
+        terminal.wait_for("No task has failed.", gone=["cannot be used"])
+        terminal.press("q")
+        assert terminal.wait_for_end() == 0
+
+
+def test_a_lost_broker_is_a_banner_and_the_rest_goes_on(make_project: MakeProject) -> None:
+    project = make_project(redis="redis://127.0.0.1:1", orm=None, **QUICK)
+
+    with monitor(project, columns=120) as terminal:
+        terminal.wait_for("cannot be asked", "1 Overview", "q quit")
+        terminal.press("2")
+        terminal.wait_for("No cluster has been heard of")
+
+
+@pytest.mark.parametrize(("environment", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_no_color_means_no_colour(make_project: MakeProject, environment: dict[str, Any], coloured: bool) -> None:
+    project = make_project()
+    with monitor(project, **environment) as terminal:
+        terminal.wait_for("No cluster has been heard of", "q quit")
+        styles = {cell.fg for row in terminal.screen.buffer.values() for cell in row.values()}
+
+    assert (styles != {"default"}) is coloured
+
+
+@pytest.mark.parametrize("how", [("--ascii",), ()])
+def test_ascii_means_plain_letters(busy: Project, how: tuple[str, ...]) -> None:
+    environment: dict[str, Any] = {} if how else {"PYTHONIOENCODING": "ascii", "LANG": "C", "LC_ALL": "C"}
+    with monitor(busy, *how, **environment) as terminal:
+        terminal.press("2")
+        terminal.wait_for("`- ", "long task")
+        assert terminal.text.isascii()
+        terminal.press("1")
+        terminal.wait_for("5 min ago")
+        assert terminal.text.isascii()
+    stop_at_once(busy)
+
+
+def test_the_terminal_is_left_as_it_was_even_by_an_interrupt(make_project: MakeProject) -> None:
+    project = make_project()
+    with monitor(project) as terminal:
+        terminal.wait_for("q quit")
+        terminal.press("\x03")
+        assert terminal.wait_for_end() == 0
+        assert not terminal.screen.mode & {1049 << 5}
+
+
+# ── without a screen ─────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("arguments", [(), ("--once",), ("--run-once",)])
+def test_without_a_terminal_it_prints_one_plain_table(busy: Project, arguments: tuple[str, ...]) -> None:
+    printed = run(busy, "qmonitor", *arguments)
+
+    assert printed.returncode == 0, printed.stderr
+    assert "long task 1" in printed.stdout
+    assert "READY" in printed.stdout
+    assert "\x1b" not in printed.stdout
+    stop_at_once(busy)
+
+
+def test_everything_is_there_for_programs_as_json(busy: Project) -> None:
+    document = json.loads(run(busy, "qmonitor", "--json").stdout)
+
+    (cluster,) = document["clusters"]
+    assert cluster["alive"]
+    assert {"long task 0", "long task 1", "long task 2"} == {
+        process["task"]["name"] for process in cluster["processes"] if process["task"]
+    }
+    assert document["queues"][0]["delayed"] == 1
+    assert document["totals"]["successes"] == 20
+    assert document["failures"][0]["error"] == "ValueError: the mail server said no"
+    assert {task["name"] for task in document["waiting"]} >= {"waits in vain", "not yet"}
+    stop_at_once(busy)
+
+
+def test_without_blessed_it_says_what_to_install(make_project: MakeProject, tmp_path: Path) -> None:
+    project = make_project()
+    (tmp_path / "blessed.py").write_text("raise ImportError('not here')\n")
+
+    with monitor(project, PYTHONPATH=f"{tmp_path}:{ROOT}") as terminal:
+        assert terminal.wait_for_end() == 3
+        assert "pip install django-cluster[monitor]" in terminal.text.replace("\n", "")
+    assert run(project, "qmonitor", "--once", PYTHONPATH=f"{tmp_path}:{ROOT}").returncode == 0
+
+
+def test_qinfo_says_how_much_there_is_and_was(busy: Project) -> None:
+    figures = json.loads(run(busy, "qinfo", "--json").stdout)
+
+    assert figures["clusters"] == 1
+    assert figures["workers"] == 3
+    assert (figures["queued"], figures["delayed"], figures["leased"]) == (1, 1, 3)
+    assert (figures["successes"], figures["failures"], figures["tasks_per_day"]) == (20, 1, 21)
+    assert 0 < figures["average_run"] < figures["average_time"]
+    text = run(busy, "qinfo").stdout
+    assert re.search(r"Workers +3 ", text)
+    assert re.search(r"Tasks/day +21 ", text)
+    ids = run(busy, "qinfo", "--ids").stdout.split()
+    assert ids == [cluster.id for cluster in control.clusters()]
+    stop_at_once(busy)
+
+
+def test_qinfo_explains_every_setting_and_hides_what_is_secret(make_project: MakeProject) -> None:
+    project = make_project(redis="redis://:hunter2@localhost/0", orm=None)
+
+    printed = run(project, "qinfo", "--config", Q_CLUSTER_RETRY="77")
+
+    assert re.search(r"^retry +77.0 +environment Q_CLUSTER_RETRY$", printed.stdout, re.MULTILINE)
+    assert re.search(r"^workers +2 +setting workers$", printed.stdout, re.MULTILINE)
+    assert re.search(r"^guard_cycle +0.5 +default$", printed.stdout, re.MULTILINE)
+    assert re.search(r"^broker +.*redis.* +setting redis$", printed.stdout, re.MULTILINE)
+    assert "hunter2" not in printed.stdout + printed.stderr
+    document = json.loads(run(project, "qinfo", "--config", "--json").stdout)
+    assert document["workers"] == {"value": "2", "origin": "setting workers"}
+
+
+def test_qmemory_says_what_each_process_holds(busy: Project) -> None:
+    printed = run(busy, "qmemory", "--run-once", "--workers")
+
+    assert printed.returncode == 0, printed.stderr
+    assert "worker 3" in printed.stdout
+    assert re.search(r"Lowest free memory seen on \S+: \d+\.\d%", printed.stdout)
+    (document,) = json.loads(run(busy, "qmemory", "--json").stdout)
+    assert document["memory_total"] > document["memory_free"] > 0
+    assert all(process["rss"] > 1000 for process in document["processes"])
+    stop_at_once(busy)

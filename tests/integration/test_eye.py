@@ -1,0 +1,137 @@
+"""Looking costs a number of queries that is known, whatever there is to see, and never raises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from django_cluster.brokers.base import Broker, Message
+from django_cluster.brokers.memory import MemoryBroker
+from django_cluster.core.codec import Codec
+from django_cluster.dashboard.eye import PARTS, Eye
+from django_cluster.dashboard.figures import figures_of
+from django_cluster.errors import BrokerUnavailable
+from django_cluster.models import Schedule, Task
+from django_cluster.stores.status import StatusStore
+from tests.conftest import make_settings
+from tests.integration.stage import package
+from tests.unit.stores.test_status import STATUS
+
+SETTINGS = make_settings()
+CODEC = Codec(SETTINGS.signing)
+MOST_QUERIES = {
+    "clusters": 2, "queues": 0, "waiting": 0, "ended": 1, "failures": 1, "schedules": 1, "totals": 3,
+}  # fmt: skip
+"""For each part; those of the broker come from the memory broker here."""
+
+
+def make_eye(open_broker: Callable[[str], Broker] | None = None) -> Eye:
+    broker = MemoryBroker(SETTINGS.broker)
+    return Eye(
+        label="shop",
+        queues=("tests",),
+        open_broker=open_broker or (lambda _: broker),
+        read_label=lambda payload: CODEC.label(CODEC.verify(payload))[0],
+    )
+
+
+def make_task(number: int, **fields: Any) -> Task:
+    now = timezone.now() - timedelta(seconds=number)
+    given = {"name": f"task {number}", "func": "shop.add", "status": "success", "success": True, **fields}
+    moments = {"enqueued_at": now - timedelta(seconds=3), "started_at": now - timedelta(seconds=2), "stopped_at": now}
+    return Task.objects.create(id=f"{number:032x}", **given, **moments)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("part", PARTS)
+def test_each_part_costs_as_many_queries_as_promised_however_much_there_is(part: str) -> None:
+    for number in range(30):
+        make_task(number, success=number % 2 == 0)
+        Schedule.objects.create(func="shop.add", name=str(number))
+        StatusStore().publish(STATUS)
+    eye = make_eye()
+
+    with CaptureQueriesContext(connection) as queries:
+        eye.look([part])
+
+    assert len(queries) == MOST_QUERIES[part]
+
+
+@pytest.mark.django_db
+def test_a_look_shows_what_waits_without_opening_its_arguments() -> None:
+    eye = make_eye()
+    broker = eye.open_broker("tests")
+    broker.enqueue([Message(CODEC.dumps(package(7, group="orders"))), Message("garbage")])
+
+    first, second = eye.look(["queues", "waiting"]).waiting
+
+    assert (first.name, first.func, first.group, first.state) == (
+        "task 7", "tests.sample.tasks.echo", "orders", "ready",
+    )  # fmt: skip
+    assert first.key
+    assert second.name == "(cannot be read)"
+    assert second.error
+
+
+@pytest.mark.django_db
+def test_a_broker_that_is_away_is_told_and_hides_nothing_else() -> None:
+    def away(_: str) -> Broker:
+        raise BrokerUnavailable("Redis is away.")
+
+    make_task(1)
+
+    seen = make_eye(away).look(["clusters", "queues", "waiting", "ended"])
+
+    assert seen.problems == ("Redis is away.",)
+    assert [queue.problem for queue in seen.queues] == ["Redis is away."]
+    assert len(seen.ended) == 1
+
+
+@pytest.mark.django_db
+def test_parts_that_are_not_looked_at_stay_as_they_were() -> None:
+    make_task(1)
+    eye = make_eye()
+    before = eye.look(["ended"])
+    Task.objects.all().delete()
+
+    assert len(eye.look(["clusters"], before).ended) == 1
+    assert eye.look(["ended"], before).ended == ()
+
+
+@pytest.mark.django_db
+def test_the_detail_of_a_task_survives_arguments_that_cannot_be_read() -> None:
+    task = make_task(
+        1, success=False, status="failure", sealed_arguments=b"rubbish", error_kind="ValueError", error_message="no",
+        error_traceback="Traceback", attempts=[{"number": 1, "status": "lost", "kind": "signal", "message": "9"}],
+    )  # fmt: skip
+
+    detail = make_eye().detail(task.id)
+
+    assert detail is not None
+    facts = dict(detail.facts)
+    assert facts["Arguments"].startswith("(cannot be read")
+    assert facts["Error"] == "ValueError: no"
+    assert detail.attempts == ("run 1: lost signal: 9",)
+    assert make_eye().detail("nobody") is None
+
+
+@pytest.mark.django_db
+def test_the_figures_count_the_last_day_only() -> None:
+    for number in range(4):
+        make_task(number)
+    make_task(5, success=False, status="failure")
+    make_task(2 * 86400)
+    eye = make_eye()
+
+    figures = figures_of(eye.look(["clusters", "queues", "totals"]), "default")
+
+    assert (figures.successes, figures.failures, figures.tasks_per_day) == (5, 1, 5)
+    assert figures.average_time == pytest.approx(3)
+    assert figures.average_run == pytest.approx(2)
+    assert figures.tasks_per_hour == pytest.approx(5 / 24)
