@@ -69,6 +69,7 @@ class Screen:
     def run(self) -> None:
         """Until ``q``. The terminal is left as it was found, whatever happens."""
         terminal, view = self._terminal, View()
+        self._watcher.show(TABS[view.tab].parts)
         with terminal.fullscreen(), terminal.cbreak(), terminal.hidden_cursor():
             while True:
                 view = self._heard(view)
