@@ -62,6 +62,7 @@ class Screen:
             self._styles.pop("dim", None)
         self._drawn: list[str] = []
         self._size = (0, 0)
+        self._typed = ""
 
     def _formatters(self, names: Mapping[str, str]) -> dict[str, Callable[[str], str]]:
         return {style: getattr(self._terminal, name) for style, name in names.items()}
@@ -108,11 +109,14 @@ class Screen:
             self._watcher.refresh()
 
     def _key(self) -> str:
+        if self._typed:
+            key, self._typed = self._typed, ""
+            return key
         pressed = self._terminal.inkey(timeout=LOOK)
         if not pressed:
             return ""
         if len(pressed) == 2 and pressed[0] == "\x1b":  # Escape, and another key before it was known for one
-            self._terminal.ungetch(pressed[1])
+            self._typed = pressed[1]
             return "KEY_ESCAPE"
         if pressed.is_sequence:
             return str(pressed.name)

@@ -28,6 +28,11 @@ KEYS = {
 }  # fmt: skip
 
 
+def take_terminal() -> None:
+    """In the child: what is typed at its terminal reaches it as signals, too."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
 class Terminal:
     """Starts a program on a screen of its own, and ends it."""
 
@@ -51,6 +56,7 @@ class Terminal:
             stdout=slave,
             stderr=slave,
             start_new_session=True,
+            preexec_fn=take_terminal,
         )
         os.close(slave)
 

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+CONTRACTS = ROOT / "django_cluster" / "testing"
 DELIVERY = ROOT / "docs" / "explanation" / "delivery.md"
 
 
@@ -13,7 +14,9 @@ def test_every_proof_that_delivery_names_is_a_test() -> None:
     named = set(re.findall(r"`(test_\w+)`", DELIVERY.read_text()))
 
     existing = {
-        name for file in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", file.read_text())
+        name
+        for file in [*(ROOT / "tests").rglob("test_*.py"), *CONTRACTS.glob("*.py")]
+        for name in re.findall(r"def (test_\w+)", file.read_text())
     }
 
     assert named

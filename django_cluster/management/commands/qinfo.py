@@ -20,6 +20,7 @@ from django_cluster.management.watching import open_eye
 class Command(BaseCommand):
     """Parses, asks once, prints."""
 
+    requires_system_checks = ()  # whoever looks wants to see, whatever is wrong
     help = _("Prints figures about clusters, queues and tasks; with --config every setting and its origin.")
 
     def add_arguments(self, parser: ArgumentParser) -> None:

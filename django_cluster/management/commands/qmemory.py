@@ -26,6 +26,7 @@ CLEAR = "\x1b[H\x1b[2J"
 class Command(BaseCommand):
     """Prints what the clusters say of themselves, again and again, or once."""
 
+    requires_system_checks = ()  # whoever looks wants to see, whatever is wrong
     help = _("Prints the memory of every cluster's processes and hosts, until interrupted.")
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -24,6 +24,7 @@ SEEN_BY_PEOPLE = ("clusters", "queues", "failures")
 class Command(BaseCommand):
     """Parses, loads the settings, hands over to the screen, or prints one table where there is none."""
 
+    requires_system_checks = ()  # whoever looks wants to see, whatever is wrong
     help = _("Shows clusters, workers, queues, tasks, failures and schedules; without a terminal, one plain table.")
 
     def add_arguments(self, parser: ArgumentParser) -> None:
