@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -81,18 +82,20 @@ class RabbitBroker(Broker):
         """All are confirmed, or an error says that some may not have been kept."""
         if not messages:
             return
-        with self._sender.errors():
-            if self._sender.is_open:
-                self._look_whether_it_lives()
+        with self._sending():
             letters = [self._letter(each.payload, each.attempts, each.not_before or 0.0) for each in messages]
             self._publish(self._sender, letters)
 
-    def _look_whether_it_lives(self) -> None:
+    @contextmanager
+    def _sending(self) -> Iterator[None]:
         """A connection that was ended while nobody looked is replaced now: later nobody would know what was kept."""
-        try:
-            self._sender.drain(0.0)
-        except (amqp.exceptions.AMQPError, OSError):
-            self._sender.drop()
+        if self._sender.is_open:
+            try:
+                self._sender.drain(0.0)
+            except (amqp.exceptions.AMQPError, OSError):
+                self._sender.drop()
+        with self._sender.errors():
+            yield
 
     def _letter(self, payload: str, earlier: int, not_before: float) -> tuple[int, amqp.Message]:
         """(seconds of the queue of delays, or 0; the message under a name of its own)."""
@@ -326,7 +329,7 @@ class RabbitBroker(Broker):
 
     def size(self) -> QueueSize:
         """Leased: what this broker holds. What others hold, RabbitMQ does not tell."""
-        with self._sender.errors():
+        with self._sending():
             self._sender.declare(self._name, {})
             ready = self._sender.count(self._name) or 0
             levels = DELAYS if self._has_delays() else ()
@@ -363,11 +366,11 @@ class RabbitBroker(Broker):
             return total
 
     def ping(self) -> None:
-        with self._sender.errors():
+        with self._sending():
             self._sender.count(self._name)
 
     def info(self) -> str:
-        with self._sender.errors():
+        with self._sending():
             return f"RabbitMQ {self._sender.version} at {self._sender.address}"
 
     def close(self) -> None:
