@@ -23,7 +23,7 @@ from django_cluster.core.dotted import defined_at
 logger = logging.getLogger("django_cluster")
 
 MODULE = "tasks"
-LONGEST_KEY = 256
+LONGEST_KEY = 255
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

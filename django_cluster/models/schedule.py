@@ -132,7 +132,7 @@ class Schedule(Timing, models.Model):
     )
     declared = models.CharField(
         _("declared by"),
-        max_length=256,
+        max_length=255,
         null=True,
         unique=True,
         editable=False,
