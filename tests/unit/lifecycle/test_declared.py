@@ -80,7 +80,7 @@ def test_decorated_functions_are_registered_tasks() -> None:
         (lambda: schedule(schedule_type="D", time_zone="Mars/Olympus")(tasks.add), "is not a time zone"),
         (lambda: schedule(schedule_type="D", catch_up="sometimes")(tasks.add), "sometimes"),
         (lambda: schedule(schedule_type="D", starts_at=NOW, ends_at=NOW - HOUR)(tasks.add), "lies before the start"),
-        (lambda: schedule(schedule_type="D", name="x" * 300)(tasks.add), "at most 256 characters"),
+        (lambda: schedule(schedule_type="D", name="x" * 300)(tasks.add), "at most 255 characters"),
     ],
 )
 def test_a_declaration_that_could_never_be_fired_is_refused_where_it_stands(
