@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from django_cluster.core.settings import BrokerSettings, Settings, SigningSettings
 from tests.servers import (
@@ -27,6 +28,10 @@ from tests.servers import (
     SqsServer,
     require,
 )
+
+# How long an example takes says more of what else the machine does than of the code.
+hypothesis_settings.register_profile("patient", deadline=None)
+hypothesis_settings.load_profile("patient")
 
 
 def make_settings(**changes: Any) -> Settings:
