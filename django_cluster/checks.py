@@ -5,7 +5,7 @@ They look at settings only: no database, cache or broker is opened, unless ``--d
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from importlib.util import find_spec
 from typing import Any, NamedTuple
@@ -101,17 +101,24 @@ def _message(problem: Problem) -> CheckMessage:
 
 def _unknown_aliases(settings: Settings) -> Iterator[Problem]:
     """Aliases of databases and caches that the project does not have."""
-    options, databases, caches = settings.broker.options, conf.databases(), conf.caches()
     awaited = settings.on_commit if isinstance(settings.on_commit, str) else None
-    aliases = (("orm", options.get("alias")), ("results_db", settings.results.database), ("on_commit", awaited))
-    for key, alias in aliases:
-        if alias is not None and alias not in (databases or {"default": {}}):
-            sentence = f"{key} is {alias!r}, which is not in DATABASES."
-            yield Problem(problems.UNKNOWN_DATABASE, key, sentence, _known(databases))
-    for key, alias in (("django_redis", options.get("cache")), ("cache", settings.results.cache)):
-        if alias is not None and alias not in caches:
-            sentence = f"{key} is {alias!r}, which is not in CACHES."
-            yield Problem(problems.UNKNOWN_CACHE, key, sentence, _known(caches))
+    aliases = [("results_db", settings.results.database), ("on_commit", awaited)]
+    cached = [("cache", settings.results.cache)]
+    for section in dict.fromkeys([settings.broker.alias, *settings.brokers]):
+        options = settings.brokers.get(section, settings.broker).options
+        place = f"brokers[{section!r}]." if section else ""
+        aliases.append((f"{place}orm", options.get("alias")))
+        cached.append((f"{place}django_redis", options.get("cache")))
+    yield from _missing(aliases, conf.databases() or {"default": {}}, "DATABASES", problems.UNKNOWN_DATABASE)
+    yield from _missing(cached, conf.caches(), "CACHES", problems.UNKNOWN_CACHE)
+
+
+def _missing(
+    named: Sequence[tuple[str, str | None]], known: Mapping[str, Any], where: str, problem: str
+) -> Iterator[Problem]:
+    for key, alias in named:
+        if alias is not None and alias not in known:
+            yield Problem(problem, key, f"{key} is {alias!r}, which is not in {where}.", _known(known))
 
 
 def _known(aliases: Mapping[str, Any]) -> str:

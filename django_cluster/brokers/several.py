@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueueSize, Waiting
@@ -54,7 +54,8 @@ class SeveralQueues(Broker):
         self.members = members
         self.paused = 0
         """A bit for each member from which nothing is to be leased now."""
-        self.capabilities = together([member.capabilities for member in members])
+        woken = any(type(member).wait_with is not Broker.wait_with for member in members)
+        self.capabilities = replace(together([member.capabilities for member in members]), blocking=woken)
         databases = {member.database for member in members}
         self.database = databases.pop() if len(databases) == 1 else None
         self._turns = Turns(weights)
@@ -183,12 +184,11 @@ class SeveralQueues(Broker):
 
 
 def together(able: Sequence[Capabilities]) -> Capabilities:
-    """What all of them can do; but one that can be woken is enough for a wait."""
+    """What all of them can do; nobody can wait at several places at once, unless they are beside each other."""
     common: dict[str, Any] = {
         each.name: all(getattr(one, each.name) for one in able) for each in fields(Capabilities) if each.type == "bool"
     }
-    blocking = any(one.blocking for one in able)
-    return Capabilities(**{**common, "bulk": max(one.bulk for one in able), "blocking": blocking, "withdraw": False})
+    return Capabilities(**{**common, "bulk": max(one.bulk for one in able), "blocking": False, "withdraw": False})
 
 
 def place_of(receipt: str, members: int) -> int | None:

@@ -201,7 +201,13 @@ def worker_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Order
 
 
 def reporters_of(settings: Settings, worker: str) -> Reporters:
-    return Reporters(settings.reporters, queue=", ".join(settings.queues), worker=worker, delivery=settings.delivery)
+    return Reporters(
+        settings.reporters,
+        queue=", ".join(settings.queues),
+        worker=worker,
+        delivery=settings.delivery,
+        shares=settings.shares,
+    )
 
 
 def scheduler_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orders) -> None:

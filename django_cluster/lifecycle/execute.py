@@ -125,15 +125,11 @@ class Executor:
                     return Ending(OutcomeStatus.REJECTED, error=error)
                 ending = Ending(OutcomeStatus.SUCCESS, sealed, self._seal.seal(self._call(func, package)))
         except TaskTimeout as error:
-            return self._failed(
-                OutcomeStatus.TIMEOUT, sealed, error, package or TaskPackage(header=header), job.attempt
-            )
+            return self._failed(OutcomeStatus.TIMEOUT, sealed, error, package or TaskPackage(header=header), job)
         except TaskWish as wish:
             return granted(wish, sealed)
         except BaseException as error:  # noqa: BLE001  SystemExit and its like are the task's failure, not ours
-            return self._failed(
-                OutcomeStatus.FAILURE, sealed, error, package or TaskPackage(header=header), job.attempt
-            )
+            return self._failed(OutcomeStatus.FAILURE, sealed, error, package or TaskPackage(header=header), job)
         return ending
 
     def _call(self, func: Callable[..., Any], package: TaskPackage) -> object:
@@ -146,10 +142,10 @@ class Executor:
                 announce(post_execute_in_worker, func=func, task=package)
 
     def _failed(
-        self, status: OutcomeStatus, sealed: bytes | None, error: BaseException, package: TaskPackage, attempt: int
+        self, status: OutcomeStatus, sealed: bytes | None, error: BaseException, package: TaskPackage, job: Job
     ) -> Ending:
         advice = Advice.NONE if worth_another_run(error, package.header.options) else Advice.STOP
-        self._reporters.report(error, package, attempt, advice, status)
+        self._reporters.report(error, package, job.attempt, advice, status, job.receipt)
         return Ending(status, sealed, failure=describe(error), error=error, advice=advice)
 
     def _outcome(self, job: Job, header: TaskHeader, ending: Ending, started_at: float) -> Outcome:

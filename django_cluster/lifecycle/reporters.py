@@ -10,14 +10,15 @@ import inspect
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
+from django_cluster.brokers.several import place_of
 from django_cluster.core.messages import Advice, Outcome, OutcomeStatus, TaskPackage, path_of_class
-from django_cluster.core.settings import DeliverySettings
+from django_cluster.core.settings import DeliverySettings, QueueShare
 from django_cluster.lifecycle.deadline import deadline
 from django_cluster.lifecycle.retrying import is_last_run
 from django_cluster.reporters import SHIPPED
@@ -53,6 +54,7 @@ class Reporters:
     """All configured reporters as one; a reporter that fails is logged and changes nothing.
 
     ``delivery``: what decides whether a failed task is tried again; None where nothing is (sync mode).
+    ``shares``: of a cluster that works on several queues; there the receipt says whose queue and settings hold.
     """
 
     def __init__(
@@ -62,8 +64,9 @@ class Reporters:
         queue: str = "",
         worker: str = "",
         delivery: DeliverySettings | None = None,
+        shares: Sequence[QueueShare] = (),
     ) -> None:
-        self._queue, self._worker, self._delivery = queue, worker, delivery
+        self._queue, self._worker, self._delivery, self._shares = queue, worker, delivery, shares
         self._reporters: list[Loaded] = []
         for name, options in configured.items():
             try:
@@ -78,18 +81,20 @@ class Reporters:
         attempt: int = 1,
         advice: Advice = Advice.NONE,
         status: OutcomeStatus = OutcomeStatus.FAILURE,
+        receipt: str = "",
     ) -> None:
         """A task raised; called in its worker, inside the ``except``."""
         if not self._reporters:
             return
         header = package.header
-        delivery, options = self._delivery, header.options
+        options = header.options
+        queue, delivery = self._home_of(receipt, options.cluster)
         run = FailedRun(
             id=header.id,
             name=header.name,
             func=header.func,
             group=options.group,
-            queue=options.cluster or self._queue,
+            queue=queue,
             attempt=attempt,
             final=delivery is None or is_last_run(status, advice, attempt, options, delivery),
             worker=self._worker,
@@ -99,6 +104,13 @@ class Reporters:
             package=package,
         )
         self._tell(run)
+
+    def _home_of(self, receipt: str, named: str | None) -> tuple[str, DeliverySettings | None]:
+        """The queue from which the task was lent, and what its settings say of failures."""
+        place = place_of(receipt, len(self._shares)) if self._shares else None
+        if place is None:
+            return named or self._queue, self._delivery
+        return self._shares[place].queue, self._shares[place].delivery
 
     def report_unwitnessed(self, outcome: Outcome) -> None:
         """A run has been filed as failed. If no worker could tell of it, it is told now."""

@@ -68,6 +68,8 @@ def test_a_missing_secret_key_is_left_to_djangos_own_check() -> None:
         ({"results_db": "elsewhere"}, ["E009"]),
         ({"django_redis": "elsewhere"}, ["E010"]),
         ({"cache": "elsewhere"}, ["E010"]),
+        ({"brokers": {"audit": {"orm": "elsewhere"}, "fast": {"django_redis": "elsewhere"}}}, ["E009", "E010"]),
+        ({"ALT_CLUSTERS": {"long": {"orm": "elsewhere"}, "quick": {"django_redis": "elsewhere"}}}, ["E009", "E010"]),
     ],
 )
 def test_unknown_aliases_are_errors(q_cluster: Any, expected: list[str]) -> None:

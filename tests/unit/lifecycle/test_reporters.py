@@ -10,8 +10,11 @@ from typing import Any, ClassVar
 import pytest
 
 from django_cluster.core.messages import TaskHeader, TaskPackage
+from django_cluster.core.settings import QueueShare
 from django_cluster.lifecycle import reporters as module
 from django_cluster.lifecycle.reporters import Reporters
+from django_cluster.reporters.base import FailedRun
+from tests.conftest import make_settings
 
 PACKAGE = TaskPackage(header=TaskHeader(id="1" * 32, name="one", func="a.b", enqueued_at=1.0))
 HERE = __name__
@@ -123,3 +126,23 @@ def test_a_reporter_that_cannot_be_used_is_named_and_left_out(name: str, caplog:
 
 def test_no_reporters_are_no_trouble() -> None:
     Reporters({}).report(ValueError(), PACKAGE)
+
+
+class Witness(Listener):
+    def report_run(self, run: FailedRun) -> None:
+        self.heard.append((run.queue, run.final))
+
+
+def test_of_several_queues_the_one_that_lent_the_task_is_named_and_its_settings_say_which_run_is_the_last() -> None:
+    root, mail, books = (make_settings(delivery={"max_attempts": count}) for count in (9, 2, 3))
+    shares = [
+        QueueShare(queue=name, weight=1, broker=own.broker, delivery=own.delivery, timeout=None)
+        for name, own in (("mail", mail), ("books", books))
+    ]
+    reporters = Reporters({f"{HERE}.Witness": {}}, queue="mail, books", delivery=root.delivery, shares=shares)
+
+    reporters.report(ValueError(), PACKAGE, attempt=2, receipt="0|a:1")
+    reporters.report(ValueError(), PACKAGE, attempt=2, receipt="1|a:1")
+    reporters.report(ValueError(), PACKAGE, attempt=2, receipt="without a place")
+
+    assert Listener.heard == [("mail", True), ("books", False), ("mail, books", False)]
