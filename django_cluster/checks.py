@@ -102,8 +102,8 @@ def _message(problem: Problem) -> CheckMessage:
 def _unknown_aliases(settings: Settings) -> Iterator[Problem]:
     """Aliases of databases and caches that the project does not have."""
     awaited = settings.on_commit if isinstance(settings.on_commit, str) else None
-    aliases = [("results_db", settings.results.database), ("on_commit", awaited)]
-    cached = [("cache", settings.results.cache)]
+    aliases: list[tuple[str, str | None]] = [("results_db", settings.results.database), ("on_commit", awaited)]
+    cached: list[tuple[str, str | None]] = [("cache", settings.results.cache)]
     for section in dict.fromkeys([settings.broker.alias, *settings.brokers]):
         options = settings.brokers.get(section, settings.broker).options
         place = f"brokers[{section!r}]." if section else ""

@@ -2,17 +2,26 @@
 
 Each receipt begins with the place of its queue, so that everything that is said of it later reaches the broker that
 lent it. Queues take turns by their weights, and none that has something is left out for long.
+
+Where the queues are on several servers, one that is away is left out until it has answered to ``renew``: what it has
+lent and is still running here must be ours again before it lends anything more. The others go on.
 """
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueueSize, Waiting
+from django_cluster.core.outage import Outage
+from django_cluster.core.settings import BrokerSettings
+from django_cluster.errors import BrokerError, BrokerUnavailable
+
+Result = TypeVar("Result")
 
 EMPTY = 0.02
 """Seconds for which a queue that was found empty is passed over, while others have something."""
@@ -47,23 +56,75 @@ class Turns:
 
 
 class SeveralQueues(Broker):
-    """The members, each with its weight. If the server of one is away, all wait for it."""
+    """The members, each with its weight. Those on one server share its outages."""
 
     def __init__(self, members: Sequence[Broker], weights: Sequence[int]) -> None:
         super().__init__(members[0].settings)
         self.members = members
         self.paused = 0
         """A bit for each member from which nothing is to be leased now."""
-        woken = any(type(member).wait_with is not Broker.wait_with for member in members)
+        woken = any(each.capabilities.blocking and type(each).wait_with is not Broker.wait_with for each in members)
         self.capabilities = replace(together([member.capabilities for member in members]), blocking=woken)
         databases = {member.database for member in members}
         self.database = databases.pop() if len(databases) == 1 else None
         self._turns = Turns(weights)
         self._empty_until = [0.0] * len(members)
+        self._server = servers_of([member.settings for member in members])
+        """Of each member: the number of its server."""
+        self.one_server = max(self._server) == 0
+        self._outages = [Outage(self._called(number)) for number in range(max(self._server) + 1)]
+
+    def _called(self, number: int) -> str:
+        names = [each.queue for each, server in zip(self.members, self._server, strict=True) if server == number]
+        return f"The broker of {', '.join(map(repr, names))}"
 
     def prepare(self) -> None:
-        for member in self.members:
-            member.prepare()
+        """All that can be; raises for the first that cannot."""
+        self._of_each((place, member.prepare) for place, member in enumerate(self.members))
+
+    def concerns(self) -> Sequence[str]:
+        found = [concern for place in range(len(self.members)) for concern in self._concerns_of(place)]
+        return list(dict.fromkeys(found))
+
+    def _concerns_of(self, place: int) -> Sequence[str]:
+        return () if self._is_away(place) else self._try(place, self.members[place].concerns, ())
+
+    # ── servers that are away ────────────────────────────────────────────────────────────────────
+
+    @property
+    def calls(self) -> bool:
+        """Whether a server that was away is to be tried again: by ``renew``, of all that is held."""
+        return any(outage.lasts and outage.due for outage in self._outages)
+
+    def _is_away(self, place: int) -> bool:
+        return self._outages[self._server[place]].lasts
+
+    def _try(self, place: int, act: Callable[[], Result], otherwise: Result) -> Result:
+        """What this member answers. If its server is away, the others need not know, unless there are none."""
+        if self.one_server:
+            return act()
+        started = time.monotonic()
+        try:
+            return act()
+        except BrokerError as error:
+            self._outages[self._server[place]].failed(error, time.monotonic() - started)
+            return otherwise
+
+    def _of_each(self, acts: Iterable[tuple[int, Callable[[], object]]]) -> None:
+        """Do all of this, whatever becomes of one server; raises the first error at the end."""
+        failed: dict[int, BrokerError] = {}
+        for place, act in acts:
+            server = self._server[place]
+            if server in failed:
+                continue
+            try:
+                if self._is_away(place):
+                    raise BrokerUnavailable(f"{self._called(server)} is away.")
+                act()
+            except BrokerError as error:
+                failed[server] = error
+        if failed:
+            raise next(iter(failed.values()))
 
     def enqueue(self, messages: Sequence[Message]) -> None:
         """Into the first queue."""
@@ -82,12 +143,16 @@ class SeveralQueues(Broker):
 
     def _round(self, limit: int, wait: float) -> list[Delivery]:
         now = time.monotonic()
-        willing = [place for place in range(len(self.members)) if not self.paused >> place & 1]
+        willing = self._willing()
         likely = [place for place in willing if self._empty_until[place] <= now]
         taken = self._take(likely, limit, wait)
         if not taken and len(likely) < len(willing):
             taken = self._take([place for place in willing if place not in likely], limit, wait)
         return taken
+
+    def _willing(self) -> list[int]:
+        """Neither paused nor away."""
+        return [n for n in range(len(self.members)) if not self.paused >> n & 1 and not self._is_away(n)]
 
     def _take(self, places: Sequence[int], limit: int, wait: float) -> list[Delivery]:
         """Each its share, and what others have left to those that have more."""
@@ -106,8 +171,11 @@ class SeveralQueues(Broker):
         return taken
 
     def _lease_from(self, place: int, limit: int, wait: float) -> list[Delivery]:
+        if self._is_away(place):  # since a moment ago
+            return []
         member = self.members[place]
-        found = member.lease(min(limit, member.capabilities.bulk), wait)
+        nothing: Sequence[Delivery] = ()
+        found = self._try(place, lambda: member.lease(min(limit, member.capabilities.bulk), wait), nothing)
         if not found:
             self._turns.empty(place)
             self._empty_until[place] = time.monotonic() + EMPTY
@@ -117,29 +185,45 @@ class SeveralQueues(Broker):
 
     def _sleep(self, seconds: float) -> None:
         """Until one of them may have something; where nothing wakes us for all of them, for one ``poll``."""
-        willing = [member for place, member in enumerate(self.members) if not self.paused >> place & 1]
-        if not willing or not willing[0].wait_with(willing[1:], seconds):
+        places = self._willing()
+        members = [self.members[place] for place in places]
+        if not members or not self._try(places[0], lambda: members[0].wait_with(members[1:], seconds), True):
             time.sleep(min(seconds, *(member.settings.poll for member in self.members)))
 
     # ── settling ─────────────────────────────────────────────────────────────────────────────────
 
     def renew(self, receipts: Sequence[str]) -> Sequence[str]:
+        """Also asks after a server that was away, although it may have lent us nothing."""
         lost = {receipt for receipt in receipts if place_of(receipt, len(self.members)) is None}
-        for place, own in self._sorted(receipts):
-            lost.update(f"{place}{MARK}{receipt}" for receipt in self.members[place].renew(own))
+        own = dict(self._sorted(receipts))
+        for place in range(len(self.members)):
+            outage = self._outages[self._server[place]]
+            if not (place in own or outage.lasts) or not outage.due:
+                continue
+            lost.update(self._try(place, partial(self._renew, place, own.get(place, ())), ()))
+        for outage in self._outages:
+            if outage.lasts and outage.due:
+                outage.over()
         return [receipt for receipt in receipts if receipt in lost]
 
+    def _renew(self, place: int, receipts: Sequence[str]) -> Sequence[str]:
+        member = self.members[place]
+        if self._is_away(place):
+            member.prepare()
+            member.ping()
+        return [f"{place}{MARK}{receipt}" for receipt in (member.renew(receipts) if receipts else ())]
+
     def acknowledge(self, receipts: Sequence[str]) -> None:
-        for place, own in self._sorted(receipts):
-            self.members[place].acknowledge(own)
+        self._of_each((place, partial(self.members[place].acknowledge, own)) for place, own in self._sorted(receipts))
 
     def release(self, receipts: Sequence[str], delay: float = 0.0, *, begun: bool = True) -> None:
-        for place, own in self._sorted(receipts):
-            self.members[place].release(own, delay, begun=begun)
+        self._of_each(
+            (place, partial(self.members[place].release, own, delay, begun=begun))
+            for place, own in self._sorted(receipts)
+        )
 
     def discard(self, receipts: Sequence[str]) -> None:
-        for place, own in self._sorted(receipts):
-            self.members[place].discard(own)
+        self._of_each((place, partial(self.members[place].discard, own)) for place, own in self._sorted(receipts))
 
     def _sorted(self, receipts: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
         """The receipts of each member, as that member wrote them."""
@@ -151,8 +235,9 @@ class SeveralQueues(Broker):
         return iter(own.items())
 
     def tend(self) -> None:
-        for member in self.members:
-            member.tend()
+        for place, member in enumerate(self.members):
+            if not self._is_away(place):
+                self._try(place, member.tend, None)
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────
 
@@ -189,6 +274,18 @@ def together(able: Sequence[Capabilities]) -> Capabilities:
         each.name: all(getattr(one, each.name) for one in able) for each in fields(Capabilities) if each.type == "bool"
     }
     return Capabilities(**{**common, "bulk": max(one.bulk for one in able), "blocking": False, "withdraw": False})
+
+
+def servers_of(sections: Sequence[BrokerSettings]) -> list[int]:
+    """The server of each queue, numbered from 0: those that share one are away together."""
+    known: list[tuple[str, Mapping[str, Any]]] = []
+    numbers = []
+    for section in sections:
+        server = (section.kind, section.options)
+        if server not in known:
+            known.append(server)
+        numbers.append(known.index(server))
+    return numbers
 
 
 def place_of(receipt: str, members: int) -> int | None:

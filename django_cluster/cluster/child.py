@@ -11,34 +11,34 @@ import logging
 import math
 import os
 import signal
-import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for
 from typing import IO, Any
 
-from django.db import DatabaseError, InterfaceError, connections
+from django.db import connections
 
 from django_cluster.brokers import open_broker, open_brokers
 from django_cluster.brokers.base import Broker
 from django_cluster.brokers.limits import waiting_room
-from django_cluster.brokers.several import SeveralQueues
+from django_cluster.brokers.several import SeveralQueues, servers_of
 from django_cluster.cluster.host import die_with_parent, pin, set_title
 from django_cluster.cluster.hygiene import PASSED_OVER, Hygiene, end_transactions, pass_over
 from django_cluster.cluster.inherited import lay_aside
 from django_cluster.cluster.monitor import Monitor
 from django_cluster.cluster.obituary import crash_file
-from django_cluster.cluster.outage import Outage
 from django_cluster.cluster.pulse import Pulse
 from django_cluster.cluster.pusher import Pusher
-from django_cluster.cluster.scheduler import Scheduler
+from django_cluster.cluster.scheduler import Round, Scheduler
 from django_cluster.cluster.scoreboard import PID, STATE, Scoreboard, State
 from django_cluster.cluster.seat import Orders, Role, Seat
 from django_cluster.cluster.settling import Settler
 from django_cluster.cluster.worker import Worker
 from django_cluster.core.codec import Codec
 from django_cluster.core.messages import Outcome
+from django_cluster.core.outage import Outage
 from django_cluster.core.sealing import Seal
 from django_cluster.core.settings import BrokerSettings, Settings
 from django_cluster.database import close_if_stale
@@ -149,6 +149,7 @@ def monitor_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orde
         tidy=end_transactions,
         reporters=reporters,
         pulse=pulse,
+        servers=servers_of(settings.sections) if settings.shares else (),
     ).run()
     settler.close()
     reporters.flush()
@@ -211,19 +212,21 @@ def reporters_of(settings: Settings, worker: str) -> Reporters:
 
 
 def scheduler_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orders) -> None:
-    errands = [errand for section in settings.sections for errand in errands_of(section, settings)]
-    outage = Outage("The schedule table or the broker")
+    rounds = rounds_of(settings)
     board.set(seat.row, STATE, State.IDLE)
     while not orders.leave:
-        try:
-            pause = min(errand() for errand in errands)
-            outage.over()
-        except (DatabaseError, InterfaceError, BrokerError) as error:
-            outage.failed(error)
-            pause = max(0.0, outage.retry_at - time.monotonic())
+        pause = min(each.go(alone=len(rounds) == 1) for each in rounds)
         for connection in connections.all(initialized_only=True):
             close_if_stale(connection)  # not closed each time: connecting would be all that it does
         wait_for([orders.fileno()], pause)
+
+
+def rounds_of(settings: Settings) -> list[Round]:
+    """One for each server: while one is away, the queues of the others are looked after."""
+    errands: dict[int, list[Callable[[], float]]] = defaultdict(list)
+    for server, section in zip(servers_of(settings.sections), settings.sections, strict=True):
+        errands[server] += errands_of(section, settings)
+    return [Round(each, Outage("The schedule table or the broker")) for each in errands.values()]
 
 
 def errands_of(section: BrokerSettings, settings: Settings) -> Iterator[Callable[[], float]]:

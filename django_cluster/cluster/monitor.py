@@ -10,14 +10,16 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from django_cluster.cluster.outage import Outage
+from django_cluster.brokers.several import place_of
 from django_cluster.cluster.pulse import Pulse
 from django_cluster.cluster.scoreboard import STATE, Scoreboard, State
 from django_cluster.cluster.seat import Orders, Seat
 from django_cluster.cluster.wire import Heard, Hub, Peer
 from django_cluster.core.messages import Outcome
+from django_cluster.core.outage import Outage
 from django_cluster.errors import BrokerError, StoreUnavailable
 from django_cluster.lifecycle.record import Recorder, tell
 from django_cluster.lifecycle.reporters import Reporters
@@ -36,6 +38,14 @@ MAX_SEEN = 1 << 14
 """Job numbers remembered of one worker; it never holds as many unfiled outcomes as that."""
 MAX_DEPARTED = 64
 """Workers remembered after their line has ended. An obituary comes within seconds, if at all."""
+
+
+@dataclass(slots=True)
+class Lane:
+    """Outcomes that are filed together, in their order: the server that lent them is away for all or none."""
+
+    outage: Outage
+    pending: deque[tuple[Peer, Outcome]] = field(default_factory=deque)
 
 
 class Attendance:
@@ -85,9 +95,13 @@ class Monitor:
         tidy: Callable[[], None] = lambda: None,
         reporters: Reporters | None = None,
         pulse: Pulse | None = None,
+        servers: Sequence[int] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``prune``: called now and then. ``tidy``: called when hooks and receivers have had their turn."""
+        """``prune``: called now and then. ``tidy``: called when hooks and receivers have had their turn.
+
+        ``servers``: the number of the server of each queue, where a cluster works on several.
+        """
         self._seat, self._board, self._orders = seat, board, orders
         self._recorder, self._clock = recorder, clock
         self._hook, self._prune, self._tidy = hook, prune, tidy
@@ -96,10 +110,11 @@ class Monitor:
         self._hub = Hub(seat.folder.reports)
         self._hub.also_wake_for(orders.fileno())
         self._attendance = Attendance()
-        self._pending: deque[tuple[Peer, Outcome]] = deque()
+        self._servers = servers
+        number = max(servers, default=0) + 1
+        self._lanes = [Lane(Outage("The result store or the broker", clock)) for _ in range(number)]
         self._obituaries: list[tuple[Peer, int, list[Outcome], bool]] = []
         self._leaving: list[Peer] = []
-        self._outage = Outage("The result store or the broker", clock)
         self._prune_at, self._prune_anyway_at = clock() + PRUNE_EVERY, clock() + PRUNE_ANYWAY
         self._unpruned = True  # whoever was here before may have left something undone
 
@@ -111,7 +126,7 @@ class Monitor:
         while not self.gone:
             self.tick()
             if self._pulse is not None:
-                self._pulse.beat(len(self._pending))
+                self._pulse.beat(self._pending)
         self._board.set(self._seat.row, STATE, State.LEAVING)
         if self._pulse is not None:
             self._pulse.stop()
@@ -121,13 +136,19 @@ class Monitor:
     def gone(self) -> bool:
         return not (self._hub.peers or self._pending or self._obituaries) and self._orders.leave
 
+    @property
+    def _pending(self) -> int:
+        """How many outcomes are to be filed."""
+        return sum(len(lane.pending) for lane in self._lanes)
+
     def tick(self) -> None:
         """One turn: hear everybody, file what there is, prune now and then."""
         for heard in self._hub.poll(self._pause()):
             self._hear(heard)
         self._consider_obituaries()
-        if self._pending and self._outage.due:
-            self._file()
+        for lane in self._lanes:
+            if lane.pending and lane.outage.due:
+                self._file(lane)
         if self._clock() >= (self._prune_at if self._unpruned else self._prune_anyway_at):
             self._prune_now()
         if self._leaving:
@@ -136,9 +157,8 @@ class Monitor:
     def _pause(self) -> float:
         if self._obituaries:
             return 0.01
-        if self._pending:
-            return min(PAUSE, max(0.0, self._outage.retry_at - self._clock()))
-        return PAUSE
+        until = min((lane.outage.retry_at for lane in self._lanes if lane.pending), default=None)
+        return PAUSE if until is None else min(PAUSE, max(0.0, until - self._clock()))
 
     # ── hearing ──────────────────────────────────────────────────────────────────────────────────
 
@@ -158,7 +178,11 @@ class Monitor:
     def _note(self, peer: Peer, outcomes: Sequence[Any]) -> None:
         for outcome in _outcomes(outcomes):
             self._attendance.note(peer, outcome.number)
-            self._pending.append((peer, outcome))
+            self._lane_of(outcome).pending.append((peer, outcome))
+
+    def _lane_of(self, outcome: Outcome) -> Lane:
+        place = place_of(outcome.receipt, len(self._servers)) if self._servers else None
+        return self._lanes[0 if place is None else self._servers[place]]
 
     def _consider_obituaries(self) -> None:
         """Believe a report about a dead worker when its line has ended, and one whole look later:
@@ -170,7 +194,9 @@ class Monitor:
                 continue
             seen = self._attendance.take_seen(seat)
             known = [outcome.number for outcome in outcomes if outcome.number in seen]
-            self._pending.extend((peer, outcome) for outcome in outcomes if outcome.number not in seen)
+            for outcome in outcomes:
+                if outcome.number not in seen:
+                    self._lane_of(outcome).pending.append((peer, outcome))
             if known:
                 peer.send(("filed", known))
         self._obituaries = waiting
@@ -184,16 +210,17 @@ class Monitor:
 
     # ── filing ───────────────────────────────────────────────────────────────────────────────────
 
-    def _file(self) -> None:
+    def _file(self, lane: Lane) -> None:
         """Record one batch; what cannot be recorded now stays, in its order."""
-        batch = [self._pending.popleft() for _ in range(min(MAX_BATCH, len(self._pending)))]
+        batch = [lane.pending.popleft() for _ in range(min(MAX_BATCH, len(lane.pending)))]
+        started = self._clock()
         try:
             saved = self._recorder.record([outcome for _, outcome in batch])
         except (StoreUnavailable, BrokerError) as error:
-            self._pending.extendleft(reversed(batch))
-            self._outage.failed(error)
+            lane.pending.extendleft(reversed(batch))
+            lane.outage.failed(error, self._clock() - started if len(self._lanes) > 1 else 0.0)
             return
-        self._outage.over()
+        lane.outage.over()
         answers: dict[Peer, list[int]] = {}
         for peer, outcome in batch:
             answers.setdefault(peer, []).append(outcome.number)
@@ -212,7 +239,7 @@ class Monitor:
             self._prune()
         except (StoreUnavailable, BrokerError) as error:
             self._unpruned = True
-            self._outage.failed(error)
+            self._lanes[0].outage.failed(error)
 
 
 def _outcomes(values: Sequence[Any]) -> list[Outcome]:

@@ -15,7 +15,6 @@ import django
 
 import django_cluster
 from django_cluster.cluster.host import cpu_seconds, memory_kilobytes, resident_kilobytes
-from django_cluster.cluster.outage import Outage
 from django_cluster.cluster.scoreboard import (
     PAUSED,
     PHASE,
@@ -31,6 +30,7 @@ from django_cluster.cluster.scoreboard import (
 from django_cluster.cluster.seat import ROLES, Role, who_sits
 from django_cluster.cluster.tally import Tally
 from django_cluster.core.messages import Outcome
+from django_cluster.core.outage import Outage
 from django_cluster.core.settings import Settings
 from django_cluster.errors import StoreUnavailable
 from django_cluster.stores.instructions import InstructionStore

@@ -17,7 +17,6 @@ from typing import Any
 from django_cluster.brokers.base import Broker, Delivery
 from django_cluster.brokers.several import SeveralQueues
 from django_cluster.cluster.ledger import Borrower, Ledger, Loan
-from django_cluster.cluster.outage import Outage
 from django_cluster.cluster.scoreboard import DONE, OBEYED, PAUSED, REVOKED, STATE, Scoreboard, State
 from django_cluster.cluster.seat import Orders, Seat
 from django_cluster.cluster.settling import carry_out
@@ -25,6 +24,7 @@ from django_cluster.cluster.undertaker import Undertaker
 from django_cluster.cluster.wire import Heard, Hub, Peer
 from django_cluster.core.codec import Codec
 from django_cluster.core.messages import Job
+from django_cluster.core.outage import Outage
 from django_cluster.core.settings import BrokerSettings, CrewSettings
 from django_cluster.errors import BadSignature, BrokerError, PackageError
 from django_cluster.lifecycle.execute import rejected
@@ -274,19 +274,21 @@ class Pusher:
         try:
             carry_out(self._broker, verb, values)
         except BrokerError as error:
-            self._outage.failed(error)
+            if self._several is None or self._several.one_server:  # else the others go on
+                self._outage.failed(error)
             peer.send(("unsettled", number, str(error)))
         else:
             peer.send(("settled", number))
 
     def _keep_leases(self) -> None:
         now = self._clock()
-        if now < self._renew_at:
+        calls = self._several is not None and self._several.calls
+        if now < self._renew_at and not calls:
             return
         kept = {*self._ledger.receipts(), *self._undertaker.receipts(), *self._board.running_receipts()}
         receipts = [receipt for receipt in kept if receipt]
         # A lost lease of a job that is done is no news: it was acknowledged, and we have not heard *filed* yet.
-        if receipts and (lost := self._ledger.drop(self._broker.renew(receipts))):
+        if (receipts or calls) and (lost := self._ledger.drop(self._broker.renew(receipts))):
             logger.warning("The lease of %d waiting messages was lost; others will run them.", lost)
         # Only now: after an outage this comes first, or we would be lent again what still runs here.
         self._renew_at = now + self._lease / 3

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
+from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
 
+from django_cluster.core.outage import Outage
 from django_cluster.core.settings import ScheduleSettings
+from django_cluster.errors import BrokerError
 from django_cluster.lifecycle.schedules import Send, Timetable
 
 
@@ -57,3 +62,27 @@ class Scheduler:
             return self._interval
         left = (done.next_due - self._clock()).total_seconds()
         return min(self._interval, max(0.0, left))
+
+
+@dataclass(slots=True)
+class Round:
+    """What a scheduler does for the queues of one server."""
+
+    errands: Sequence[Callable[[], float]]
+    outage: Outage
+    due_at: float = 0.0
+    """Monotonic; while it is not reached, there is nothing to do."""
+
+    def go(self, *, alone: bool) -> float:
+        """Seconds until it is to be gone again. ``alone``: nobody else waits while we do."""
+        started = time.monotonic()
+        if started < self.due_at:
+            return self.due_at - started
+        try:
+            pause = min(errand() for errand in self.errands)
+            self.outage.over()
+        except (DatabaseError, InterfaceError, BrokerError) as error:
+            self.outage.failed(error, 0.0 if alone else time.monotonic() - started)
+            pause = max(0.0, self.outage.retry_at - time.monotonic())
+        self.due_at = time.monotonic() + pause
+        return pause

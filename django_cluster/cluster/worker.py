@@ -31,6 +31,8 @@ RECONNECT = 0.02
 """Seconds between two attempts to reach a pusher or monitor that is being replaced."""
 MAX_UNFILED = 1024
 """Outcomes a worker holds at most: a slow database slows the workers down, and memory stays flat."""
+STUCK, LATER = 5.0, 50
+"""Seconds that an outcome waits to be filed, after which a worker that should be replaced runs so many tasks more."""
 MAX_OUTBOX = 64
 QUICK = 0.001
 """Seconds: outcomes may travel together only while tasks are as short as this."""
@@ -101,6 +103,7 @@ class Worker:
         else:
             self._flush()
             if not self.gone:
+                self._consider_staying()
                 self._wait()
 
     def _wait(self) -> None:
@@ -240,6 +243,15 @@ class Worker:
         if self._max_rss is not None and rss >= self._max_rss and not self._leaving:
             logger.info("%s holds %d kB and is replaced (max_rss is %d).", self._seat.name, rss, self._max_rss)
             self._leave()
+
+    def _consider_staying(self) -> None:
+        """Nobody takes our place before all is filed. Where a server is away that takes long: work on meanwhile."""
+        if not self._leaving or not self._unfiled or self._orders.leave:
+            return
+        oldest = next(iter(self._unfiled.values()))
+        if time.time() - oldest.stopped_at > STUCK and self._board.get(self._seat.row, ORDER) != Order.LEAVE:
+            self._leaving = False
+            self._tasks_left = LATER
 
     def _leave(self) -> None:
         """Take no new jobs, give back what is not begun, and go when everything is filed."""

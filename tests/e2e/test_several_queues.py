@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from django_cluster.client import get_client
+from django_cluster.models import Schedule
+from django_cluster.tasks import schedule
 from tests.conftest import wait_until
 from tests.e2e.conftest import MakeProject
 from tests.sample import tasks
+from tests.servers import RedisServer, require
 
 on_both_brokers = pytest.mark.parametrize("broker", ["orm", "redis"])
 on_every_broker = pytest.mark.parametrize("broker", ["orm", "redis", "rabbitmq", "sqs", "mongo"])
@@ -78,6 +82,60 @@ def test_queues_may_be_on_different_brokers(make_project: MakeProject) -> None:
 
     assert project.wait_for_row(first).cluster == project.name
     assert project.wait_for_row(second).cluster == "books"
+
+
+@pytest.fixture
+def other_redis() -> Iterator[RedisServer]:
+    """Beside the one that all tests share; this one may be hurt."""
+    require("redis")
+    server = RedisServer(aof=True).start()
+    yield server
+    server.stop()
+
+
+def test_while_one_server_is_away_the_queues_of_the_others_go_on(
+    make_project: MakeProject, other_redis: RedisServer
+) -> None:
+    project = make_project(
+        "redis", recycle=5, retry=3, max_attempts=0, ALT_CLUSTERS={"books": {"redis": other_redis.url}}
+    )
+    cluster = project.start("-n", f"{project.name},books")
+    trace = str(project.trace)
+    books = [project.enqueue(tasks.touch_and_sleep, trace, 1, str(n), cluster="books") for n in range(4)]
+    project.wait_for_traces(2)  # each worker has one
+
+    other_redis.kill()
+    ids = [project.enqueue(tasks.nothing) for _ in range(40)]
+    for task_id in ids:
+        assert project.wait_for_row(task_id).success
+    cluster.wait_for_replacement("pusher", cluster.kill("pusher"))
+    cluster.wait_for_replacement("monitor", cluster.kill("monitor"))
+    assert project.wait_for_row(project.enqueue(tasks.nothing)).success
+    assert "The broker of 'books' cannot be used" in cluster.logs
+
+    other_redis.restart()
+    for task_id in books:
+        assert project.wait_for_row(task_id).success
+    wait_until(lambda: get_client("books").broker.size().total == 0, because="all should be acknowledged")
+    assert sorted(project.traces()) == ["0", "1", "2", "3"]
+
+
+def test_schedules_are_fired_while_the_server_of_another_queue_is_away(
+    make_project: MakeProject, other_redis: RedisServer
+) -> None:
+    project = make_project("redis", ALT_CLUSTERS={"books": {"redis": other_redis.url}})
+    cluster = project.start("-n", f"books,{project.name}")
+    other_redis.kill()
+    late = schedule("tests.sample.tasks.nothing", schedule_type="O", cluster="books")
+
+    cluster.wait_for_log("The schedule table or the broker cannot be used")
+    first = schedule("tests.sample.tasks.nothing", schedule_type="O")
+
+    project.wait_for_rows(1)
+    assert not Schedule.objects.filter(pk=first.pk).exists()
+    other_redis.restart()
+    project.wait_for_rows(2)
+    assert not Schedule.objects.filter(pk=late.pk).exists()
 
 
 def test_a_cluster_may_be_started_on_another_broker(make_project: MakeProject) -> None:

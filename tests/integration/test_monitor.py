@@ -201,7 +201,7 @@ def test_while_the_store_is_away_nothing_is_lost_and_nothing_answered(
     worker = FakeWorker(stage)
     store.away = True
     worker.send(*[outcome(number, delivery.receipt) for number, delivery in enumerate(deliveries, 1)])
-    play(monitor.tick, until=lambda: monitor._outage.lasts)
+    play(monitor.tick, until=lambda: monitor._lanes[0].outage.lasts)
     for _ in range(5):
         monitor.tick()
     assert worker.filed == []
@@ -232,7 +232,7 @@ def test_while_the_broker_is_away_nothing_is_answered(stage: Stage, open_monitor
     (delivery,) = lend(broker, 1)
     monitor, worker = open_monitor(broker=broker), FakeWorker(stage)
     worker.send(outcome(1, delivery.receipt))
-    play(monitor.tick, until=lambda: monitor._outage.lasts)
+    play(monitor.tick, until=lambda: monitor._lanes[0].outage.lasts)
     assert worker.filed == []
 
     broker.away = False
@@ -436,7 +436,7 @@ def test_a_prune_that_fails_ends_nobody(stage: Stage, open_monitor: OpenMonitor,
     play(monitor.tick, until=lambda: worker.filed)
 
     clock.advance(PRUNE_EVERY)
-    play(monitor.tick, until=lambda: monitor._outage.lasts)
+    play(monitor.tick, until=lambda: monitor._lanes[0].outage.lasts)
 
 
 def test_a_monitor_leaves_when_it_is_told_and_its_last_line_has_closed(stage: Stage, monitor: Monitor) -> None:

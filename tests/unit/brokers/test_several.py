@@ -10,9 +10,9 @@ import pytest
 
 from django_cluster.brokers.base import Broker, Delivery, Message
 from django_cluster.brokers.memory import MemoryBroker
-from django_cluster.brokers.several import SeveralQueues, place_of
+from django_cluster.brokers.several import SeveralQueues, place_of, servers_of
 from django_cluster.errors import BrokerUnavailable
-from tests.conftest import make_settings
+from tests.conftest import make_settings, wait_until
 
 
 def queues(*weights: int, kind: type[MemoryBroker] = MemoryBroker) -> SeveralQueues:
@@ -132,6 +132,126 @@ def test_an_outage_of_one_is_told() -> None:
 
     with pytest.raises(BrokerUnavailable):
         several.acknowledge([each.receipt for each in several.lease(2)])
+
+
+class Elsewhere(MemoryBroker):
+    """On a server of its own, which may be away."""
+
+    is_away = False
+    asked = 0
+
+    def _answer(self) -> None:
+        self.asked += 1
+        if self.is_away:
+            raise BrokerUnavailable("away")
+
+    def lease(self, limit: int, wait: float = 0.0) -> Sequence[Delivery]:
+        self._answer()
+        return super().lease(limit, wait)
+
+    def renew(self, receipts: Sequence[str]) -> Sequence[str]:
+        self._answer()
+        return super().renew(receipts)
+
+    def acknowledge(self, receipts: Sequence[str]) -> None:
+        self._answer()
+        super().acknowledge(receipts)
+
+    def ping(self) -> None:
+        self._answer()
+
+
+def scattered(*servers: int) -> SeveralQueues:
+    members = [
+        Elsewhere(make_settings(broker={"queue": f"queue {place}", "options": {"server": server}}).broker)
+        for place, server in enumerate(servers)
+    ]
+    return SeveralQueues(members, [1] * len(members))
+
+
+def away(several: SeveralQueues, server: int, *, is_away: bool = True) -> None:
+    for member in several.members:
+        if member.settings.options["server"] == server:
+            assert isinstance(member, Elsewhere)
+            member.is_away = is_away
+
+
+def until_it_calls(several: SeveralQueues) -> None:
+    wait_until(lambda: several.calls, because="a server that was away should be tried again")
+
+
+def test_while_one_server_is_away_the_queues_of_the_others_are_served() -> None:
+    several = scattered(0, 1, 1)
+    fill(several, 5, 5, 5)
+    away(several, 1)
+
+    assert places(several.lease(9)) == [0] * 5
+
+
+def test_a_server_that_is_away_is_not_asked_again_and_again() -> None:
+    several = scattered(0, 1, 1)
+    fill(several, 50, 5, 5)
+    away(several, 1)
+
+    for _ in range(10):
+        several.lease(1)
+
+    first, *others = several.members
+    assert isinstance(first, Elsewhere)
+    assert first.asked == 10
+    assert sum(member.asked for member in others if isinstance(member, Elsewhere)) == 1
+
+
+def test_what_it_had_lent_is_renewed_before_it_lends_again() -> None:
+    several = scattered(0, 1)
+    fill(several, 1, 5)
+    held = [each.receipt for each in several.lease(4)]
+    away(several, 1)
+    assert several.renew(held) == []  # nobody knows
+
+    away(several, 1, is_away=False)
+    assert several.lease(4) == []
+    until_it_calls(several)
+    assert several.renew(held) == []
+
+    assert places(several.lease(9)) == [1, 1]
+
+
+def test_a_server_that_is_back_is_found_although_nothing_is_held() -> None:
+    several = scattered(0, 1)
+    fill(several, 0, 3)
+    away(several, 1)
+    assert several.lease(4) == []
+
+    until_it_calls(several)
+    several.renew([])
+    assert several.lease(4) == []
+    away(several, 1, is_away=False)
+    until_it_calls(several)
+    several.renew([])
+
+    assert places(several.lease(4)) == [1, 1, 1]
+    assert not several.calls
+
+
+def test_what_can_be_settled_is_settled_and_the_rest_is_told() -> None:
+    several = scattered(1, 0)
+    fill(several, 1, 1)
+    receipts = [each.receipt for each in several.lease(2)]
+    away(several, 1)
+
+    with pytest.raises(BrokerUnavailable):
+        several.acknowledge(receipts)
+
+    assert [member.size().total for member in several.members] == [1, 0]
+
+
+def test_queues_with_the_same_address_are_on_one_server() -> None:
+    sections = [make_settings(broker={"queue": name, "options": {"url": url}}).broker for name, url in (
+        ("a", "redis://one"), ("b", "redis://two"), ("c", "redis://one"),
+    )]  # fmt: skip
+
+    assert servers_of(sections) == [0, 1, 0]
 
 
 def test_queues_of_one_database_can_be_settled_with_its_rows_and_others_cannot() -> None:

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from django_cluster.cluster.outage import FIRST_DELAY, MAX_DELAY, Outage
+from django_cluster.core.outage import FIRST_DELAY, MAX_DELAY, Outage
 from django_cluster.errors import BrokerUnavailable
 from tests.conftest import Clock
 

@@ -11,6 +11,8 @@ logger = logging.getLogger("django_cluster")
 
 FIRST_DELAY = 0.1
 MAX_DELAY = 5.0
+SHARE = 4
+"""A pause is so many times longer than the attempt before it, where that matters."""
 
 
 class Outage:
@@ -32,13 +34,15 @@ class Outage:
         """Whether to try now."""
         return self._clock() >= self.retry_at
 
-    def failed(self, error: BaseException) -> None:
+    def failed(self, error: BaseException, took: float = 0.0) -> None:
+        """``took``: seconds that the attempt has cost somebody who has other things to do; he shall keep most of
+        his time for them."""
         now = self._clock()
         if not self.lasts:
             self._since = now
             logger.warning("%s cannot be used: %s Waiting for it.", self._what, _sentence(error))
         self._delay = min(self._delay * 2 or FIRST_DELAY, MAX_DELAY)
-        self.retry_at = now + self._delay * random.uniform(0.75, 1.0)  # noqa: S311  jitter, not a secret
+        self.retry_at = now + max(self._delay, took * SHARE) * random.uniform(0.75, 1.0)  # noqa: S311  jitter, not a secret
 
     def over(self) -> None:
         if self.lasts:
