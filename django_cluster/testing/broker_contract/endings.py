@@ -1,0 +1,132 @@
+"""How a delivery ends: acknowledged, discarded, or given back."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from django_cluster.brokers.base import Broker
+from django_cluster.testing.broker_contract.steps import (
+    SHORT,
+    Opener,
+    Steps,
+    lease_all,
+    messages,
+    payloads,
+    receipts,
+)
+
+
+class Endings(Steps):
+    def test_an_acknowledged_message_never_comes_back(self, open_another: Opener) -> None:
+        broker = open_another(lease=SHORT)
+        broker.enqueue(messages("1", "2"))
+        broker.acknowledge(receipts(broker.lease(2)))
+
+        assert list(broker.lease(1, wait=SHORT * 2)) == []
+        assert broker.size().total == 0
+
+    def test_a_discarded_message_never_comes_back(self, broker: Broker) -> None:
+        broker.enqueue(messages("garbage"))
+
+        broker.discard(receipts(broker.lease(1)))
+
+        assert broker.size().total == 0
+
+    def test_a_released_message_goes_to_the_front(self, broker: Broker) -> None:
+        broker.enqueue(messages("1", "2", "3", "4"))
+        held = receipts(broker.lease(2))
+
+        broker.release(held)
+
+        came = payloads(lease_all(broker, 4))
+        assert came == ["1", "2", "3", "4"] if broker.capabilities.front else sorted(came) == ["1", "2", "3", "4"]
+
+    def test_a_begun_run_counts(self, broker: Broker) -> None:
+        self.needs(broker, "counts_attempts")
+        broker.enqueue(messages("one"))
+
+        broker.release(receipts(lease_all(broker, 1)))
+
+        assert lease_all(broker, 1)[0].attempt == 2
+
+    def test_a_begun_run_counts_and_an_unbegun_does_not(self, broker: Broker) -> None:
+        self.needs(broker, "counts_attempts", "refunds")
+        broker.enqueue(messages("one"))
+
+        broker.release(receipts(broker.lease(1)), begun=False)
+        (unbegun,) = broker.lease(1)
+        broker.release([unbegun.receipt])
+        (begun,) = broker.lease(1)
+
+        assert (unbegun.attempt, begun.attempt) == (1, 2)
+
+    def test_a_message_released_with_a_delay_comes_back_later(self, broker: Broker) -> None:
+        broker.enqueue(messages("one", "two"))
+        held = receipts(broker.lease(1))
+
+        started = time.monotonic()
+        broker.release(held, delay=0.5)
+        self.check_size(broker, ready=1, delayed=1)
+        deliveries = lease_all(broker, 2)
+
+        assert {delivery.payload: delivery.attempt for delivery in deliveries} == {"two": 1, "one": 2}
+        assert payloads(deliveries) == ["two", "one"]
+        assert time.monotonic() - started >= 0.45
+
+    def test_a_released_message_keeps_its_priority(self, broker: Broker) -> None:
+        self.needs(broker, "priority")
+        broker.enqueue(messages("high", priority=9) + messages("1", "2"))
+        held = receipts(broker.lease(2))
+
+        broker.release(held)
+
+        assert payloads(broker.lease(10)) == ["high", "1", "2"]
+
+    @pytest.mark.parametrize("end", ["acknowledge", "discard", "release"])
+    def test_a_receipt_of_an_earlier_lease_changes_nothing(self, open_another: Opener, end: str) -> None:
+        broker, patient = open_another(lease=SHORT), open_another(lease=60)
+        self.needs(broker, "receipts_travel")
+        broker.enqueue(messages("one"))
+        stale = receipts(broker.lease(1))
+        held = receipts(lease_all(patient, 1))
+
+        getattr(broker, end)(stale)
+
+        assert list(broker.renew(stale)) == stale
+        self.check_size(broker, leased=1)
+        assert list(patient.renew(held)) == []
+        patient.close()
+
+    def test_a_receipt_of_a_released_message_changes_nothing(self, broker: Broker) -> None:
+        broker.enqueue(messages("one"))
+        held = receipts(broker.lease(1))
+        broker.release(held)
+
+        if broker.capabilities.fenced:
+            broker.acknowledge(held)
+        broker.release(held, begun=False)
+
+        assert list(broker.renew(held)) == held
+        assert payloads(lease_all(broker, 1)) == ["one"]
+
+    def test_nonsense_for_a_receipt_is_ignored(self, broker: Broker) -> None:
+        broker.enqueue(messages("one"))
+        held = receipts(broker.lease(1))
+
+        broker.acknowledge(["", "nonsense", "1:2:3", "-1:0", "0:0", "é"])
+        broker.release([])
+        broker.acknowledge([])
+
+        assert list(broker.renew(held)) == []
+
+    def test_another_broker_can_end_what_this_one_leased(self, broker: Broker, open_another: Opener) -> None:
+        self.needs(broker, "receipts_travel")
+        monitor = open_another()
+        broker.enqueue(messages("one"))
+
+        monitor.acknowledge(receipts(broker.lease(1)))
+
+        assert broker.size().total == 0
+        monitor.close()

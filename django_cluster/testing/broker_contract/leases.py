@@ -1,0 +1,78 @@
+"""A lease lasts as long as it is renewed, and what nobody holds any longer comes back."""
+
+from __future__ import annotations
+
+import time
+
+from django_cluster.brokers.base import Broker
+from django_cluster.testing.broker_contract.steps import (
+    PATIENCE,
+    SHORT,
+    Opener,
+    Steps,
+    eventually,
+    lease_all,
+    messages,
+    payloads,
+    receipts,
+)
+
+
+class Leases(Steps):
+    def test_what_is_lent_is_not_lent_again(self, broker: Broker, open_another: Opener) -> None:
+        broker.enqueue(messages("one"))
+        broker.lease(1)
+
+        assert list(broker.lease(1)) == []
+        another = open_another()
+        assert list(another.lease(1)) == []
+        another.close()
+
+    def test_an_ended_lease_comes_back_with_another_receipt_and_attempt(self, open_another: Opener) -> None:
+        broker = open_another(lease=SHORT)
+        broker.enqueue(messages("one"))
+        (first,) = broker.lease(1)
+
+        (second,) = lease_all(broker, 1)
+
+        assert second.payload == "one"
+        assert second.receipt != first.receipt
+        assert second.attempt == (2 if broker.capabilities.counts_attempts else 1)
+
+    def test_an_ended_lease_comes_back_while_a_broker_waits(self, open_another: Opener) -> None:
+        broker = open_another(lease=SHORT)
+        broker.enqueue(messages("one"))
+        broker.lease(1)
+
+        assert payloads(broker.lease(1, wait=PATIENCE)) == ["one"]
+
+    def test_ended_leases_come_back_in_front_of_what_waits(self, open_another: Opener) -> None:
+        broker, patient = open_another(lease=SHORT), open_another(lease=60)
+        self.needs(broker, "receipts_travel", "front")
+        broker.enqueue(messages("1", "2", "3"))
+        broker.lease(2)
+
+        eventually(lambda: broker.size().ready == 3)
+
+        assert payloads(patient.lease(10)) == ["1", "2", "3"]
+        patient.close()
+
+    def test_renewing_keeps_a_lease_beyond_its_first_end(self, open_another: Opener) -> None:
+        broker, another = open_another(lease=1.0), open_another()
+        broker.enqueue(messages("one"))
+        held = receipts(broker.lease(1))
+        end = time.monotonic() + 1.6
+
+        while time.monotonic() < end:
+            assert list(broker.renew(held)) == []
+            assert list(another.lease(1)) == []
+
+        another.close()
+
+    def test_renewing_names_the_receipts_that_are_gone(self, broker: Broker) -> None:
+        broker.enqueue(messages("1", "2", "3"))
+        held = receipts(broker.lease(3))
+        broker.acknowledge(held[1:2])
+
+        assert list(broker.renew([*held, "nonsense"])) == [held[1], "nonsense"]
+        assert list(broker.renew([])) == []
