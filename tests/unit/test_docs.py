@@ -15,7 +15,7 @@ def test_every_proof_that_delivery_names_is_a_test() -> None:
 
     existing = {
         name
-        for file in [*(ROOT / "tests").rglob("test_*.py"), *CONTRACTS.glob("*.py")]
+        for file in [*(ROOT / "tests").rglob("test_*.py"), *CONTRACTS.rglob("*.py")]
         for name in re.findall(r"def (test_\w+)", file.read_text())
     }
 
