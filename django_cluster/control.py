@@ -8,25 +8,44 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from django.db import router
 from django.utils import timezone
 
+from django_cluster.brokers import needs_waiting_room
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.limits import waiting_room
 from django_cluster.client import get_client
 from django_cluster.conf import load_settings
+from django_cluster.core.codec import Codec
 from django_cluster.core.naming import new_task_id
 from django_cluster.errors import ClusterError
 from django_cluster.lifecycle.firing import is_busy, package_of
+from django_cluster.lifecycle.withdrawing import Withdrawer
 from django_cluster.models import Schedule, Task
 from django_cluster.stores.instructions import InstructionStore, Pause
 from django_cluster.stores.status import ClusterStatus, StatusStore
 from django_cluster.tasks import requeue, resubmit
 
-__all__ = ["PERMISSIONS", "clusters", "pause", "paused", "recycle", "resume", "retry", "run_now", "switch", "withdraw"]
+__all__ = [
+    "PERMISSIONS",
+    "clusters",
+    "pause",
+    "paused",
+    "purge",
+    "recycle",
+    "resume",
+    "retry",
+    "run_now",
+    "switch",
+    "withdraw",
+]
 
 PERMISSIONS = {
     "pause": "django_cluster.pause_queue",
     "resume": "django_cluster.pause_queue",
     "recycle": "django_cluster.recycle_worker",
     "withdraw": "django_cluster.withdraw_task",
+    "purge": "django_cluster.withdraw_task",
     "retry": "django_cluster.resubmit_task",
     "run_now": "django_cluster.run_schedule",
     "switch": "django_cluster.enable_schedule",
@@ -72,10 +91,31 @@ def recycle(cluster_id: str, seat: int, *, by: str = "") -> bool:
 def withdraw(keys: Sequence[str], queue: str | None = None) -> int:
     """Take waiting messages out of a queue, named by the keys under which its broker shows them.
 
-    Returns how many there were: what has been begun in the meantime stays. Raises ``BrokerRefused`` where the
-    broker cannot do it.
+    Returns how many there were: what has been begun in the meantime stays. A schedule whose run was taken out need
+    not wait for it any longer. Raises ``BrokerRefused`` where the broker cannot do it.
     """
-    return get_client(queue).broker.withdraw(keys)
+    return withdraw_from(get_client(queue).broker, keys)
+
+
+def withdraw_from(broker: Broker, keys: Sequence[str]) -> int:
+    """The same, where the broker is at hand."""
+    return _withdrawer(broker).withdraw(keys)
+
+
+def purge(queue: str | None = None) -> int:
+    """Empty a queue, and what is held for it until it is due; returns how many messages there were.
+
+    What runs, runs on, and is not repeated should its worker die. Where the broker can show its queue, schedules whose
+    runs are gone need not wait for them any longer.
+    """
+    broker = get_client(queue).broker
+    held = needs_waiting_room(broker.settings)
+    return _withdrawer(broker).purge() + (_withdrawer(waiting_room(broker.settings)).purge() if held else 0)
+
+
+def _withdrawer(broker: Broker) -> Withdrawer:
+    settings = load_settings()
+    return Withdrawer(broker, Codec(settings.signing), settings.results.database or router.db_for_write(Schedule))
 
 
 def retry(task: Task) -> str:

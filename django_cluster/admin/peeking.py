@@ -20,6 +20,7 @@ from django_cluster.admin.showing import moment
 from django_cluster.brokers.base import Broker, QueueSize, Waiting
 from django_cluster.client import get_client
 from django_cluster.conf import configured, load_settings
+from django_cluster.control import withdraw_from
 from django_cluster.core.codec import peek_header
 from django_cluster.core.messages import TaskHeader
 from django_cluster.errors import BrokerError, PackageError
@@ -128,7 +129,7 @@ class PeekingAdmin(ReadOnlyAdmin):
             self.message_user(request, gettext("No task was selected."), messages.WARNING)
             return HttpResponseRedirect(request.get_full_path())
         try:
-            self.say_withdrawn(request, broker_of(cluster).withdraw(keys), len(keys))
+            self.say_withdrawn(request, withdraw_from(broker_of(cluster), keys), len(keys))
         except BrokerError as error:
             self.message_user(request, str(error), messages.ERROR)
         return HttpResponseRedirect(request.get_full_path())

@@ -22,6 +22,7 @@ from django_cluster.admin.peeking import PeekingAdmin, label
 from django_cluster.admin.showing import NOTHING, as_text, badge, moment, shown
 from django_cluster.brokers import open_broker
 from django_cluster.conf import load_settings
+from django_cluster.control import withdraw_from
 from django_cluster.core.messages import TaskHeader
 from django_cluster.models import QueuedTask
 
@@ -72,7 +73,7 @@ class QueuedTaskAdmin(PeekingAdmin):
         for row in rows:
             keys.setdefault(row.queue, []).append(str(row.pk))
         section = load_settings().broker
-        done = sum(open_broker(replace(section, queue=queue)).withdraw(ids) for queue, ids in keys.items())
+        done = sum(withdraw_from(open_broker(replace(section, queue=queue)), ids) for queue, ids in keys.items())
         self.say_withdrawn(request, done, len(rows))
         return None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
 from django.db import router
@@ -81,7 +81,8 @@ class OrmResults(ResultStore):
             self._pruner.note([each.outcome for each in (*quick, *other)])
         if waited_for:
             # Its row may never be written: a schedule does not look for one.
-            self._session.run(lambda: free_schedules(self.database, waited_for))
+            runs = [(outcome.options["schedule"], outcome.id) for outcome in waited_for]
+            self._session.run(lambda: free_schedules(self.database, runs))
 
     def _save(self, quick: Sequence[Folded], other: Sequence[Folded], stale: Sequence[str]) -> None:
         self._writer.write(quick, SHORT)
@@ -173,11 +174,10 @@ class OrmResults(ResultStore):
         return saved_tasks(self.database)
 
 
-def free_schedules(alias: str, outcomes: Sequence[Outcome]) -> None:
-    """Tell the schedules that must not overlap that their last run has ended; no matter what else became of it."""
-    for outcome in outcomes:
-        same_run = Schedule.objects.using(alias).filter(pk=outcome.options["schedule"], task=outcome.id)
-        same_run.update(busy_since=None)
+def free_schedules(alias: str, runs: Iterable[tuple[int, str]]) -> None:
+    """Tell the schedules that must not overlap that this task, their last run, has ended; no matter how."""
+    for schedule, task_id in runs:
+        Schedule.objects.using(alias).filter(pk=schedule, task=task_id).update(busy_since=None)
 
 
 def _portions(ids: Sequence[str]) -> Iterator[Sequence[str]]:
