@@ -15,7 +15,9 @@ from hypothesis import settings as hypothesis_settings
 
 from django_cluster.core.settings import BrokerSettings, Settings, SigningSettings
 from tests.servers import (
+    DisqueServer,
     FerretServer,
+    IronServer,
     MariaDBServer,
     NxServer,
     PgBouncer,
@@ -162,6 +164,24 @@ def sqs_server() -> Iterator[SqsServer]:
     """An SQS in memory; tests share it, so each uses a queue name of its own."""
     require("sqs")
     server = SqsServer().start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def disque_server() -> Iterator[DisqueServer]:
+    """A node of Disque; tests share it, so each uses a queue name of its own."""
+    require("disque")
+    server = DisqueServer().start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def ironmq_server() -> Iterator[IronServer]:
+    """An IronMQ in memory; tests share it, so each uses a queue name of its own."""
+    require("ironmq")
+    server = IronServer().start()
     yield server
     server.stop()
 

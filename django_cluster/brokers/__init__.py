@@ -16,9 +16,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django_cluster.brokers.base import Broker
 from django_cluster.brokers.several import SeveralQueues
 from django_cluster.core.settings import BrokerSettings, Settings
-from django_cluster.errors import NotAvailableYet, NotSupported
+from django_cluster.errors import NotSupported
 
 ADAPTERS = {
+    "disque": "django_cluster.brokers.disque.DisqueBroker",
+    "iron_mq": "django_cluster.brokers.ironmq.IronMQBroker",
     "memory": "django_cluster.brokers.memory.MemoryBroker",
     "mongo": "django_cluster.brokers.mongo.MongoBroker",
     "orm": "django_cluster.brokers.orm.OrmBroker",
@@ -28,10 +30,15 @@ ADAPTERS = {
 }
 """Kinds that can be opened, and where they live."""
 
-RESERVED = frozenset({"iron_mq", "disque"})
-"""Kinds that are known, and not built yet."""
-
-EXTRAS = {"redis": "redis", "amqp": "rabbitmq", "boto3": "sqs", "botocore": "sqs", "pymongo": "mongo", "bson": "mongo"}
+EXTRAS = {
+    "amqp": "rabbitmq",
+    "boto3": "sqs",
+    "botocore": "sqs",
+    "bson": "mongo",
+    "pymongo": "mongo",
+    "redis": "redis",
+    "urllib3": "ironmq",
+}
 """The library that an adapter needs, and the extra that installs it."""
 
 
@@ -58,8 +65,6 @@ def named_section(brokers: Mapping[str, BrokerSettings], alias: str, queue: str)
 
 def broker_class(kind: str) -> type[Broker]:
     """The class behind a name of ``ADAPTERS`` or behind a dotted path."""
-    if kind in RESERVED:
-        raise NotAvailableYet(f"The broker {kind!r} is reserved and not available yet; choose from {_names()}.")
     path = ADAPTERS.get(kind, kind)
     if "." not in path:
         raise ImproperlyConfigured(f"There is no broker {kind!r}: write one of {_names()}, or a dotted path.")
@@ -73,7 +78,7 @@ def needs_waiting_room(section: BrokerSettings) -> bool:
     """Whether somebody has to look after tasks that this broker cannot delay for long enough."""
     try:
         return broker_class(section.kind).capabilities.longest_delay < math.inf
-    except (ImproperlyConfigured, NotAvailableYet):
+    except ImproperlyConfigured:
         return False  # whoever opens it will say so
 
 

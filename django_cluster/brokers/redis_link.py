@@ -57,7 +57,15 @@ class Link:
         return build_client(self._options)
 
     def call(self, *commands: Sequence[Any]) -> list[Any]:
-        """What the server answers to these commands, sent in one go; the first error among the answers is raised.
+        """What the server answers to these commands, sent in one go; the first error among the answers is raised."""
+        answers = self.ask(*commands)
+        for answer in answers:
+            if isinstance(answer, errors.ResponseError):
+                raise answer
+        return answers
+
+    def ask(self, *commands: Sequence[Any]) -> list[Any]:
+        """The same, with errors of single commands among the answers.
 
         Half the cost of the same on the client, whose way from a method to the socket is long. Connections are
         still the pool's, and broken ones are tried again as its settings say.
@@ -73,9 +81,6 @@ class Link:
             pool.release(connection)
             raise
         self._keep(pool, connection)
-        for answer in answers:
-            if isinstance(answer, errors.ResponseError):
-                raise answer
         return answers
 
     def _take(self, pool: Any) -> Any:

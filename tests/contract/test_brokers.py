@@ -15,7 +15,9 @@ from django_cluster.core.redis_shapes import in_shape
 from django_cluster.testing.contracts import BrokerContract, Opener, UnreachableContract
 from tests.brokers import known_database, opener, queue_database, queue_on
 from tests.servers import (
+    DisqueServer,
     FerretServer,
+    IronServer,
     MariaDBServer,
     NxServer,
     PostgresServer,
@@ -126,6 +128,30 @@ class TestSqsBroker(BrokerContract, UnreachableContract):
     @pytest.fixture
     def unreachable(self, sqs_server: SqsServer) -> Broker:
         return opener("sqs", **{**sqs_server.options, "endpoint_url": f"http://127.0.0.1:{free_port()}"})()
+
+
+class TestDisqueBroker(BrokerContract, UnreachableContract):
+    some_receipt = f"D-01234567-{'x' * 24}-05a1:0:0"
+
+    @pytest.fixture
+    def open_another(self, disque_server: DisqueServer) -> Opener:
+        return opener("disque", **disque_server.options)
+
+    @pytest.fixture
+    def unreachable(self) -> Broker:
+        return opener("disque", nodes=(f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"))()
+
+
+class TestIronMQBroker(BrokerContract, UnreachableContract):
+    many = 300
+
+    @pytest.fixture
+    def open_another(self, ironmq_server: IronServer) -> Opener:
+        return opener("iron_mq", **ironmq_server.options)
+
+    @pytest.fixture
+    def unreachable(self, ironmq_server: IronServer) -> Broker:
+        return opener("iron_mq", **{**ironmq_server.options, "port": free_port()})()
 
 
 ASK_FOR_ATOMIC_UPDATES = (

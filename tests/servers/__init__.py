@@ -8,6 +8,8 @@ import pytest
 
 from tests.servers.base import Server
 from tests.servers.chromium import Chromium
+from tests.servers.disque import DisqueServer
+from tests.servers.ironmq import IronServer
 from tests.servers.mariadb import MariaDBServer
 from tests.servers.mongo import FerretServer, NxServer
 from tests.servers.pgbouncer import PgBouncer
@@ -26,6 +28,8 @@ _ALL: tuple[type[Server], ...] = (
     SqsServer,
     FerretServer,
     NxServer,
+    DisqueServer,
+    IronServer,
 )
 
 SERVERS = {server.name: server for server in _ALL}
@@ -36,7 +40,9 @@ __all__ = [
     "SERVERS",
     "TOOLS",
     "Chromium",
+    "DisqueServer",
     "FerretServer",
+    "IronServer",
     "MariaDBServer",
     "NxServer",
     "PgBouncer",

@@ -28,21 +28,23 @@ class Looking(Steps):
     def test_looking_shows_everything_and_takes_nothing(self, broker: Broker) -> None:
         self.needs(broker, "peek")
         self.needs(broker, "delay")
+        low, high = (3, 7) if broker.capabilities.priority else (0, 0)
         due = time.time() + 3600
         broker.enqueue(messages("lent"))
         broker.lease(1)
-        broker.enqueue(messages("later", priority=3, not_before=due) + messages("urgent", priority=7) + messages("a"))
+        broker.enqueue(messages("later", priority=low, not_before=due))
+        broker.enqueue(messages("urgent", priority=high) + messages("a"))
 
         seen = broker.peek()
 
         assert [(each.payload, each.priority, each.attempts, each.leased) for each in seen] == [
-            ("urgent", 7, 0, False),
+            ("urgent", high, 0, False),
             ("a", 0, 0, False),
             ("lent", 0, 1, True),
-            ("later", 3, 0, False),
+            ("later", low, 0, False),
         ]
         assert [each.due is None for each in seen] == [True, True, False, False]
-        assert abs((seen[3].due or 0) - due) < 0.01
+        assert -0.01 < (seen[3].due or 0) - due < 1.01  # a server may round up to whole seconds
         assert [each.payload for each in broker.peek(limit=1)] == ["urgent"]
         assert payloads(broker.lease(10)) == ["urgent", "a"]
 

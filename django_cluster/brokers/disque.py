@@ -1,0 +1,248 @@
+"""The queue in Disque: at least once, jobs that come back by themselves, leases prolonged by WORKING.
+
+Four things have to be known when this is read. A job keeps its id for life, so a receipt is the id and the job's two
+counters, which tell one lease from the next. The time after which a job comes back is a property of the job, given
+when it is added, and begins when it is *queued*: so what is lent is prolonged at once. Of the counters,
+``additional-deliveries`` counts attempts, and ``nacks`` what was given back unbegun. And a job cannot be changed: what
+is given back for later is added anew, with its count of attempts, and then acknowledged; killed in between, it is
+there twice, and lost never.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from redis.exceptions import ResponseError
+
+from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueueSize, Waiting
+from django_cluster.brokers.disque_link import DisqueLink
+from django_cluster.core.settings import BrokerSettings
+from django_cluster.errors import BrokerRefused, BrokerUnavailable
+
+LIFE = 45 * 86_400
+"""Seconds until Disque deletes a job that nobody has done; an id has room for no more."""
+MAX_DELAY = 14 * 86_400.0
+"""Seconds for which a job may be delayed: WORKING is refused in the second half of its life."""
+INACCURACY = 0.5
+"""Seconds by which Disque brings a job back earlier or later than was said, so that nodes do not do it together."""
+REPLICATION_MS = 3000
+"""Milliseconds for the other nodes to take their copies."""
+SCAN = 1000
+"""Jobs that are looked through in one call."""
+
+RECEIPT = re.compile(r"(D[-I][0-9A-Za-z+/=-]{20,60}):([0-9]{1,9}):([0-9]{1,9})", re.ASCII)
+
+ABLE = Capabilities(
+    blocking=True,
+    priority=False,
+    order=False,
+    atomic=False,
+    exact_size=False,
+    fenced=False,
+    max_delay=MAX_DELAY,
+)
+
+
+class Lease(NamedTuple):
+    """What a receipt names."""
+
+    id: str
+    deliveries: int
+    nacks: int
+
+
+class DisqueBroker(Broker):
+    """One queue of a cluster of Disque, ``django_cluster:<site>:<queue>``."""
+
+    capabilities = ABLE
+
+    def __init__(self, settings: BrokerSettings) -> None:
+        super().__init__(settings)
+        self._link = DisqueLink(settings.options)
+        self._key = f"django_cluster:{settings.name}:{settings.queue}"
+        self._retry = math.ceil(settings.lease + INACCURACY)
+
+    # ── sending ──────────────────────────────────────────────────────────────────────────────────
+
+    def enqueue(self, messages: Sequence[Message]) -> None:
+        """In one go; when a node takes only some of them, the error says how many."""
+        if not messages:
+            return
+        with self._link.errors():
+            now = time.time()
+            self._add([(each.payload, each.attempts, (each.not_before or now) - now) for each in messages])
+
+    def _add(self, jobs: Sequence[tuple[str, int, float]]) -> None:
+        """(payload, attempts so far, seconds of delay) each."""
+        answers = self._link.ask(*(self._addition(*job) for job in jobs), again=False)
+        failed = [answer for answer in answers if isinstance(answer, ResponseError)]
+        if failed:
+            failed[0].add_note(f"{len(jobs) - len(failed)} of {len(jobs)} messages have been sent.")
+            raise failed[0]
+
+    def _addition(self, payload: str, attempts: int, delay: float) -> list[Any]:
+        later = ["DELAY", math.ceil(min(delay, MAX_DELAY))] if delay > 0 else []
+        command = ["ADDJOB", self._key, f"{attempts}:{payload}", REPLICATION_MS]
+        return [*command, "RETRY", self._retry, "TTL", LIFE, *later]
+
+    # ── lending ──────────────────────────────────────────────────────────────────────────────────
+
+    def lease(self, limit: int, wait: float = 0.0) -> Sequence[Delivery]:
+        deadline = time.monotonic() + wait
+        with self._link.errors():
+            while True:
+                left = min(deadline - time.monotonic(), self._link.nap)
+                patience = ["TIMEOUT", math.ceil(left * 1000)] if left > 0 else ["NOHANG"]
+                (jobs,) = self._link.call(
+                    ["GETJOB", *patience, "COUNT", limit, "WITHCOUNTERS", "FROM", self._key],
+                )
+                if jobs:
+                    # An answer may be an error: half of its life is over. It is lent nevertheless, once.
+                    self._link.ask(*(["WORKING", job[1]] for job in jobs))
+                    return [_delivery(job) for job in jobs]
+                if time.monotonic() >= deadline:
+                    return []
+
+    def renew(self, receipts: Sequence[str]) -> Sequence[str]:
+        """For as long as the sender has said in his ``retry``; refused in the second half of a job's life."""
+        with self._link.errors():
+            held = [receipt for receipt, job in self._jobs(receipts).items() if job]
+            answers = self._link.ask(*(["WORKING", _lease(receipt).id] for receipt in held)) if held else []
+        renewed = {receipt for receipt, answer in zip(held, answers, strict=True) if isinstance(answer, int)}
+        return [receipt for receipt in receipts if receipt not in renewed]
+
+    def _jobs(self, receipts: Sequence[str]) -> dict[str, Mapping[str, Any] | None]:
+        """What the node knows of the jobs that are still lent so; None for one of which it knows nothing.
+
+        Disque can do nothing under a condition: between this look and the deed there remains a moment.
+        """
+        known = [receipt for receipt in dict.fromkeys(receipts) if RECEIPT.fullmatch(receipt)]
+        if not known:
+            return {}
+        shown = self._link.ask(*(["SHOW", _lease(receipt).id] for receipt in known))
+        found: dict[str, Mapping[str, Any] | None] = {}
+        for receipt, answer in zip(known, shown, strict=True):
+            if isinstance(answer, ResponseError):
+                raise answer
+            job = _fields(answer) if answer else None
+            if job is None or _is_lent(job, _lease(receipt)):
+                found[receipt] = job
+        return found
+
+    # ── the end of a delivery ────────────────────────────────────────────────────────────────────
+
+    def acknowledge(self, receipts: Sequence[str]) -> None:
+        """Of a job that is not here, others hear: the node passes it on."""
+        with self._link.errors():
+            self._acknowledge([_lease(receipt).id for receipt in self._jobs(receipts)])
+
+    def _acknowledge(self, ids: Sequence[str]) -> None:
+        for start in range(0, len(ids), SCAN):
+            self._link.call(["ACKJOB", *ids[start : start + SCAN]])
+
+    def release(self, receipts: Sequence[str], delay: float = 0.0, *, begun: bool = True) -> None:
+        with self._link.errors():
+            jobs = {receipt: job for receipt, job in self._jobs(receipts).items() if job}
+            ids = [_lease(receipt).id for receipt in jobs]
+            if not ids:
+                return
+            if delay <= 0:
+                self._link.call(["ENQUEUE" if begun else "NACK", *ids])
+                return
+            copies = [(*_opened(job["body"]), job["additional-deliveries"] + begun) for job in jobs.values()]
+            self._add([(payload, earlier + lent, delay) for payload, earlier, lent in copies])
+            self._acknowledge(ids)
+
+    # ── looking ──────────────────────────────────────────────────────────────────────────────────
+
+    def peek(self, limit: int = 100) -> Sequence[Waiting]:
+        """What the node has that is asked."""
+        with self._link.errors():
+            (queued,) = self._link.call(["QPEEK", self._key, limit])
+            shown = self._link.call(*(["SHOW", job[1]] for job in queued)) if queued else []
+            waiting = [_waiting(_fields(job)) for job in shown if job]
+            rest = limit - len(waiting)
+            if rest <= 0:
+                return waiting[:limit]
+            parked = (_waiting(_fields(job)) for job in self._scan("all", "active"))
+            return [*waiting, *heapq.nsmallest(rest, parked, key=lambda each: each.due or 0.0)]
+
+    def _scan(self, reply: str, *states: str) -> Iterator[Any]:
+        """The jobs of the queue in these states."""
+        wanted = [word for state in states for word in ("STATE", state)]
+        cursor = b"0"
+        while True:
+            ((cursor, jobs),) = self._link.call(
+                ["JSCAN", cursor, "COUNT", SCAN, "QUEUE", self._key, *wanted, "REPLY", reply]
+            )
+            yield from jobs
+            if cursor == b"0":
+                return
+
+    def size(self) -> QueueSize:
+        """As the node knows it that is asked; what is delayed counts as leased."""
+        with self._link.errors():
+            (ready,) = self._link.call(["QLEN", self._key])
+            return QueueSize(ready=ready, delayed=0, leased=sum(1 for _ in self._scan("id", "active")))
+
+    def purge(self) -> int:
+        """What the node has that is asked; others hear of it."""
+        with self._link.errors():
+            ids = [job.decode() for job in self._scan("id", "queued", "active")]
+            self._acknowledge(ids)
+            return len(ids)
+
+    def ping(self) -> None:
+        with self._link.errors():
+            self._link.call(["PING"])
+
+    def info(self) -> str:
+        with self._link.errors():
+            return f"Disque {self._link.version()} at {self._link.address}"
+
+    def close(self) -> None:
+        self._link.close()
+
+
+def _lease(receipt: str) -> Lease:
+    """Of a receipt that is one."""
+    id, deliveries, nacks = receipt.split(":")
+    return Lease(id, int(deliveries), int(nacks))
+
+
+def _opened(body: bytes) -> tuple[str, int]:
+    """(payload, attempts that it brought along); what others have put there has brought none."""
+    count, colon, payload = body.partition(b":")
+    if not colon or not count.isdigit() or len(count) > 9:
+        count, payload = b"0", body
+    return payload.decode("ascii", "backslashreplace"), int(count)
+
+
+def _delivery(job: Sequence[Any]) -> Delivery:
+    _, id, body, _, nacks, _, deliveries = job
+    payload, earlier = _opened(body)
+    return Delivery(f"{id.decode()}:{deliveries}:{nacks}", payload, earlier + deliveries + 1)
+
+
+def _fields(answer: Sequence[Any]) -> dict[str, Any]:
+    return {name.decode(): value for name, value in zip(answer[::2], answer[1::2], strict=True)}
+
+
+def _is_lent(job: Mapping[str, Any], lease: Lease) -> bool:
+    return job["state"] == b"active" and (job["additional-deliveries"], job["nacks"]) == lease[1:]
+
+
+def _waiting(job: Mapping[str, Any]) -> Waiting:
+    payload, earlier = _opened(job["body"])
+    if job["state"] == b"queued":
+        return Waiting(payload, 0, earlier + job["additional-deliveries"], None, False)
+    now = time.time()
+    never_queued = not job["additional-deliveries"] and not job["nacks"]
+    delayed = never_queued and job["delay"] > 0 and job["ctime"] / 1e9 + job["delay"] > now
+    due = now + (job["next-requeue-within"] or 0) / 1000
+    return Waiting(payload, 0, earlier + job["additional-deliveries"] + (not delayed), due, not delayed)
