@@ -73,6 +73,8 @@ class Pusher:
         self._renew_at = 0.0  # at once: a predecessor may have died long ago
         self._look_at = 0.0
         self._tied = not broker.capabilities.receipts_travel
+        self._wakes = False
+        """Whether it tells us when to look again; then looking costs nothing."""
         self.stopping = False
 
     # ── the loop ─────────────────────────────────────────────────────────────────────────────────
@@ -104,7 +106,8 @@ class Pusher:
     def tick(self) -> None:
         """One turn: hear the workers, account for the dead, keep leases, hand out."""
         if self._tied:
-            self._hub.wake_for(self._broker.descriptor())
+            self._wakes = (descriptor := self._broker.descriptor()) is not None
+            self._hub.wake_for(descriptor)
         for heard in self._hub.poll(self._pause()):
             self._hear(heard)
         self._undertaker.work()
@@ -124,7 +127,7 @@ class Pusher:
             return FEW
         until = [now + PAUSE, max(self._renew_at, self._outage.retry_at)]
         if self._capacity and not self.stopping:
-            until.append(max(now + self._poll if self._tied else self._look_at, self._outage.retry_at))
+            until.append(max(now + self._poll if self._wakes else self._look_at, self._outage.retry_at))
         if self._ledger.loans and self._ledger.wanted:
             until.append(self._outage.retry_at)
         return max(0.0, min(until) - now)
@@ -225,7 +228,7 @@ class Pusher:
         room = min(self._capacity, self._bulk)
         now = self._clock()
         paused = self._obey_pauses()
-        if not room or (now < self._look_at and not self._tied):
+        if not room or (now < self._look_at and not self._wakes):
             return
         if paused:
             self._look_at = now + PAUSE

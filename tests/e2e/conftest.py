@@ -105,6 +105,10 @@ def make_project(request: pytest.FixtureRequest, new_database: Callable[[str], P
                 q_cluster["mongo"] = request.getfixturevalue("nx_server").url
             elif broker in ("sentinels", "redis_cluster"):
                 q_cluster["redis"] = request.getfixturevalue(broker).url
+            elif broker == "disque":
+                q_cluster |= request.getfixturevalue("disque_server").settings
+            elif broker == "ironmq":
+                q_cluster["iron_mq"] = request.getfixturevalue("ironmq_server").options
             elif "broker_class" not in q_cluster:
                 q_cluster["orm"] = "default"
             if isinstance(server, PostgresServer):

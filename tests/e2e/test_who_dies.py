@@ -14,7 +14,7 @@ from tests.e2e.running_cluster import RunningCluster
 
 on_both_brokers = pytest.mark.parametrize("broker", ["orm", "redis"])
 on_every_broker = pytest.mark.parametrize(
-    "broker", ["orm", "redis", "sentinels", "redis_cluster", "sqs", "rabbitmq", "mongo"]
+    "broker", ["orm", "redis", "sentinels", "redis_cluster", "sqs", "rabbitmq", "mongo", "disque", "ironmq"]
 )
 
 LOAD = 300

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -43,29 +42,10 @@ PATHS = {
 }
 """As Django-Q's users write them."""
 
-AWAITED = {"brokers.ironmq.IronMQBroker": "django_cluster.brokers.ironmq"}
-"""Names whose home is still to be built. They are expected to fail until it is there, and no longer."""
+CASES = [(module, name) for module, names in PATHS.items() for name in names]
 
 
-def awaited(path: str) -> list[pytest.MarkDecorator]:
-    home = AWAITED.get(path)
-    return [pytest.mark.xfail(reason=f"{home} is still to be built")] if home and not find_spec(home) else []
-
-
-def cases() -> list[object]:
-    return [
-        pytest.param(
-            module,
-            name,
-            marks=awaited(f"{module}.{name}"),
-            id=f"{module}.{name}",
-        )
-        for module, names in PATHS.items()
-        for name in names
-    ]
-
-
-@pytest.mark.parametrize(("module", "name"), cases())
+@pytest.mark.parametrize(("module", "name"), CASES)
 def test_a_name_of_django_q_is_found_under_its_path(module: str, name: str) -> None:
     found = import_module(f"django_q.{module}" if module else "django_q")
 
