@@ -20,7 +20,7 @@ from django_cluster.brokers import broker_class, open_broker
 from django_cluster.core import problems
 from django_cluster.core.parity import differences
 from django_cluster.core.settings import BrokerSettings, Settings
-from django_cluster.errors import BrokerError, NotAvailableYet, Problem
+from django_cluster.errors import BrokerError, Problem
 
 TAG = "django_cluster"
 
@@ -44,7 +44,7 @@ def check_servers(app_configs: object = None, **_: object) -> list[CheckMessage]
         return []
     found: list[Problem] = []
     for section in dict.fromkeys([settings.broker, *settings.brokers.values()]):
-        with suppress(BrokerError, ImproperlyConfigured, NotAvailableYet), closing(open_broker(section)) as broker:
+        with suppress(BrokerError, ImproperlyConfigured), closing(open_broker(section)) as broker:
             found += (Problem(problems.SERVER_CONCERN, "broker", concern) for concern in broker.concerns())
     return [_message(problem) for problem in dict.fromkeys(found)]
 
@@ -131,7 +131,7 @@ def _bad_class(broker: BrokerSettings) -> Iterator[Problem]:
         return
     try:
         broker_class(broker.kind)
-    except (ImproperlyConfigured, NotAvailableYet) as error:
+    except ImproperlyConfigured as error:
         yield Problem(problems.BAD_BROKER_CLASS, "broker_class", f"broker_class cannot be used: {error}")
 
 

@@ -18,7 +18,6 @@
     │   └── ItemsFailed          items of an iter failed, so that there is no list of results
     ├── NotFinished              the task has not ended yet
     ├── InvalidSettings          ``Q_CLUSTER`` holds values that make no sense, all of them listed
-    ├── NotAvailableYet          a name that is reserved, and not built yet
     └── CrashLoop                children died faster than they could be replaced
 
     TaskWish (Exception)         what a task raises to say how it wants to end
@@ -129,10 +128,6 @@ class InvalidSettings(ClusterError, ValueError):
 
 def _line(problem: Problem) -> str:
     return f"- {problem.sentence} {problem.hint}".rstrip() + f" ({problem.id})"
-
-
-class NotAvailableYet(ClusterError, NotImplementedError):
-    """This name is reserved; the feature behind it is not available yet."""
 
 
 class CrashLoop(ClusterError):

@@ -56,7 +56,9 @@ def delays(able: Capabilities) -> str:
     longest = able.longest_delay
     if longest == 0:
         return "**no**"
-    return "any" if longest == float("inf") else f"up to {longest / 60:g} minutes"
+    if longest == float("inf"):
+        return "any"
+    return f"up to {longest / 86_400:g} days" if longest >= 86_400 else f"up to {longest / 60:g} minutes"
 
 
 def payload(able: Capabilities) -> str:
@@ -99,7 +101,7 @@ def page() -> str:
 
 def _extra(kind: str) -> str:
     module = ADAPTERS[kind].rpartition(".")[0].rpartition(".")[2]
-    return f"`django-cluster[{module}]`" if module in EXTRAS.values() else "–"
+    return f"`django-cluster[{module}]`" if module in {*EXTRAS.values(), "disque"} else "–"
 
 
 def write() -> None:

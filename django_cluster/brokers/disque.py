@@ -22,7 +22,6 @@ from redis.exceptions import ResponseError
 from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueueSize, Waiting
 from django_cluster.brokers.disque_link import DisqueLink
 from django_cluster.core.settings import BrokerSettings
-from django_cluster.errors import BrokerRefused, BrokerUnavailable
 
 LIFE = 45 * 86_400
 """Seconds until Disque deletes a job that nobody has done; an id has room for no more."""

@@ -10,6 +10,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueueSize, Waiting
@@ -195,10 +196,8 @@ class IronMQBroker(Broker):
         for receipt in reversed(dict.fromkeys(receipts)):  # each goes to the front
             if found := self._holding.find(receipt):
                 body: dict[str, Any] = {"reservation_id": self._holding.reservation(receipt), "delay": seconds}
-                try:
+                with suppress(Lost):
                     self._link.about(found[0], "POST", "/release", body)
-                except Lost:
-                    pass
                 self._holding.end(receipt)
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────

@@ -1,7 +1,7 @@
 """The way to IronMQ: which project where, with which token and time-outs, and what its answers mean to us.
 
 Over urllib3: botocore and requests stand on it, it keeps connections, and it says which part of a call has failed.
-Iron's own client has had no release since 2017 and is written for Python 2.
+Iron's own client is written for Python 2.
 """
 
 from __future__ import annotations
@@ -69,9 +69,9 @@ class IronOptions:
 
 
 def _of_environment() -> dict[str, Any]:
-    names = {key: [f"{prefix}{key.upper()}" for prefix in VARIABLES] for key in KEYS}
-    found = {key: next((os.environ[name] for name in theirs if name in os.environ), None) for key, theirs in names.items()}
-    return {key: value for key, value in found.items() if value is not None}
+    # The last one wins.
+    names = [(f"{prefix}{key.upper()}", key) for prefix in reversed(VARIABLES) for key in KEYS]
+    return {key: os.environ[name] for name, key in names if name in os.environ}
 
 
 def _of_file(path: Any) -> dict[str, Any]:

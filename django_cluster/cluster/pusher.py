@@ -73,8 +73,7 @@ class Pusher:
         self._renew_at = 0.0  # at once: a predecessor may have died long ago
         self._look_at = 0.0
         self._tied = not broker.capabilities.receipts_travel
-        self._wakes = False
-        """Whether it tells us when to look again; then looking costs nothing."""
+        self._wakes = False  # whether a tied broker tells us when to look again; then looking costs nothing
         self.stopping = False
 
     # ── the loop ─────────────────────────────────────────────────────────────────────────────────

@@ -31,8 +31,6 @@ from django_cluster.core.values import Kind, Unfit, as_text, dotted_path, text
 from django_cluster.errors import Problem
 
 KINDS = ("orm", "redis", "memory", "rabbitmq", "mongo", "sqs", "iron_mq", "disque")
-AVAILABLE = frozenset({"orm", "redis", "memory", "mongo", "rabbitmq", "sqs"})
-"""Kinds with an adapter; the others are understood here and refused where they are opened."""
 
 SCHEMES = {
     "redis": "redis",
@@ -66,11 +64,6 @@ class Choice(NamedTuple):
     options: Mapping[str, Any]
     alias: str = ""
     """Its name in ``brokers``, if it was chosen by that."""
-
-    @property
-    def available(self) -> bool:
-        """Whether this version can open it. A dotted path always counts as available."""
-        return self.kind in AVAILABLE or "." in self.kind
 
 
 def scheme_of(url: str) -> str:

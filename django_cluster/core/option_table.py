@@ -43,8 +43,6 @@ def selector(key: str, meaning: str, **more: Any) -> Option:
     return broker(key, SELECTORS[key], meaning, field="", **more)
 
 
-NOT_AVAILABLE = "Accepted; not available yet."
-
 CLUSTER = (
     general(
         "name",
@@ -159,12 +157,19 @@ BROKER = (
     ),
     selector(
         "iron_mq",
-        f"IronMQ. {NOT_AVAILABLE}",
+        "IronMQ; its keys are listed in [](../how-to/ironmq.md). An empty dict leaves all to Iron's environment"
+        " variables.",
         secret=True,
         parity="The messages are others: let Django-Q empty its queue, or use another name.",
     ),
-    selector("disque_nodes", f"Disque servers. {NOT_AVAILABLE}", secret=True),
-    broker("disque_auth", text(), "The password of the Disque servers.", field="", secret=True),
+    selector(
+        "disque_nodes",
+        "Nodes of Disque, which is no longer developed (see [](../how-to/disque.md)). One of them is used, chosen at"
+        " random, and another when it goes away. A text with commas is understood too.",
+        secret=True,
+        parity="Removed from Django-Q.",
+    ),
+    broker("disque_auth", text(), "The password of the nodes of Disque.", field="", secret=True),
     general(
         "brokers",
         mapping_of_mappings("a dict of names and dicts with the settings of one broker each"),

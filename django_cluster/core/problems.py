@@ -18,7 +18,6 @@ UNKNOWN_CACHE = "E010"
 BAD_BROKER_CLASS = "E011"
 
 UNKNOWN_VARIABLE = "W001"
-NOT_AVAILABLE = "W002"
 SHARED_NAME = "W003"
 NAMED_TWICE = "W004"
 MANY_WORKERS = "W005"
@@ -55,7 +54,6 @@ CATALOGUE: dict[str, tuple[str, str]] = {
         "An environment variable begins with `Q_CLUSTER_` and is not known.",
         "Correct the spelling; variables are called as the keys are, in capitals.",
     ),
-    NOT_AVAILABLE: ("The broker is understood, and not available yet.", "Use another for now; opening it fails."),
     SHARED_NAME: (
         "The site is called `default`, and its broker is on another machine.",
         "Set `name`: another project with the same name would take your tasks.",

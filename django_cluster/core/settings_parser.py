@@ -172,9 +172,6 @@ def _named_choices(
                 found.append(Problem(problems.UNKNOWN_KEY, layer.paths[key], sentence))
         own = fit_values([layer], found)
         choice = choose([layer.values], own, found)._replace(alias=name)
-        if not choice.available:
-            sentence = f"The broker {choice.kind!r} is not available yet."
-            found.append(Problem(problems.NOT_AVAILABLE, f"brokers[{name!r}]", sentence))
         yield name, (choice, {**values, **own})
 
 
@@ -187,8 +184,6 @@ def _doubts(values: Mapping[str, Any], choice: Choice, surroundings: Surrounding
         queue_name().convert(surroundings.cluster or "default")
     except Unfit:
         yield Problem(problems.BAD_VALUE, "cluster", f"The name of the cluster must be {queue_name().words}.")
-    if not choice.available:
-        yield Problem(problems.NOT_AVAILABLE, "broker", f"The broker {choice.kind!r} is not available yet.")
     if values.get("time_zone") and surroundings.time_zone is None:
         yield Problem(problems.NO_TIME_ZONES, "time_zone", "time_zone has no effect while USE_TZ is False.")
     workers, cpus = values.get("workers") or 0, _cpus(surroundings)

@@ -1,4 +1,4 @@
-"""A node of Disque of our own: a small program that speaks its protocol, because Disque itself is to be had nowhere."""
+"""A node of Disque of our own: a small program that speaks its protocol, because Debian has no Disque."""
 
 from __future__ import annotations
 

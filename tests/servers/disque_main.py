@@ -1,12 +1,13 @@
 """A node of Disque for tests: the commands and the manners of version 1.0-rc1, in memory, on its own.
 
-Disque is no longer built anywhere. This follows its README and, where that is silent, its source: when a job comes
+No distribution has Disque any more. This follows its README and, where that is silent, its source: when a job comes
 back and which counter that moves, what WORKING does to a queued job, which error has which first word.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import bisect
 import random
 import secrets
@@ -129,7 +130,7 @@ class Node:
         if delay >= ttl:
             raise Refusal("ERR The specified DELAY is greater than TTL. Job refused since would never be delivered")
         self.last = max(self.last + 1, int(time.time() * 1000) * 1_000_000)
-        word = "".join(secrets.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/") for _ in range(24))
+        word = base64.b64encode(secrets.token_bytes(18)).decode()
         id = f"D-{self.name[:8]}-{word}-{min(ttl // 60, 0xFFFF):04x}".encode()
         job = Job(id, queue, body, self.last, ttl, delay, numbers.get("RETRY", max(1, ttl // 10)))
         self.jobs[id] = job
@@ -195,8 +196,7 @@ class Node:
         for job in self.known((id,)):
             if time.time() - job.ctime / 1e9 > job.ttl / 2:
                 raise Refusal(
-                    "TOOLATE Half of job TTL already elapsed, "
-                    "you are no longer allowed to postpone the next delivery."
+                    "TOOLATE Half of job TTL already elapsed, you are no longer allowed to postpone the next delivery."
                 )
             self.remove(job)
             self.requeue(job, job.retry + random.uniform(-TIME_ERROR, TIME_ERROR))
@@ -267,9 +267,8 @@ class Node:
             return Refusal("ERR syntax error")
 
 
-COMMANDS = frozenset(
-    "addjob getjob ackjob fastack deljob nack enqueue dequeue working show qlen qpeek jscan ping hello info".split()
-)
+JOBS = ("addjob", "getjob", "ackjob", "fastack", "deljob", "nack", "enqueue", "dequeue", "working", "show", "jscan")
+COMMANDS = frozenset((*JOBS, "qlen", "qpeek", "ping", "hello", "info"))
 
 
 def options(words: tuple[bytes, ...], *, values: tuple[str, ...], flags: tuple[str, ...]) -> dict[str, int]:

@@ -171,7 +171,7 @@ class Service:
 
     def find(self, verb: str, rest: list[str]) -> Callable[[dict[str, Any]], dict[str, Any]]:
         match verb, rest:
-            case ("PUT" | "GET"), [name]:
+            case (("PUT" | "GET"), [name]):
                 call = self.put_queue if verb == "PUT" else self.get_queue
                 return lambda body: call(name, body)
             case "POST", [name, "messages" | "reservations" as what]:
@@ -179,7 +179,7 @@ class Service:
                 return lambda body: post(name, body)
             case "DELETE", [name, "messages"]:
                 return lambda body: self.delete_messages(name, body)
-            case ("GET" | "DELETE"), [name, "messages", id]:
+            case (("GET" | "DELETE"), [name, "messages", id]):
                 one = self.get_message if verb == "GET" else self.delete_message
                 return lambda body: one(name, id, body)
             case "POST", [name, "messages", id, "touch" | "release" as what]:

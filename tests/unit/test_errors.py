@@ -17,7 +17,6 @@ from django_cluster.errors import (
     ClusterError,
     Discard,
     InvalidSettings,
-    NotAvailableYet,
     Problem,
     Retry,
     Snooze,
@@ -91,11 +90,6 @@ def test_a_warning_is_no_error() -> None:
 
 def test_a_timeout_is_not_swallowed_by_an_ordinary_except() -> None:
     assert not issubclass(TaskTimeout, Exception)
-
-
-def test_what_is_not_there_yet_is_also_pythons_own_error_for_it() -> None:
-    assert issubclass(NotAvailableYet, NotImplementedError)
-    assert issubclass(NotAvailableYet, ClusterError)
 
 
 @pytest.mark.parametrize(("given", "seconds"), [(5, 5.0), (0, 0.0), (timedelta(minutes=1), 60.0)])

@@ -17,7 +17,7 @@ from django_cluster.brokers.base import Broker
 from django_cluster.brokers.limits import waiting_room
 from django_cluster.conf import broker_section
 from django_cluster.core.settings import BrokerSettings
-from django_cluster.errors import BrokerError, InvalidSettings, NotAvailableYet
+from django_cluster.errors import BrokerError, InvalidSettings
 from django_cluster.lifecycle.moving import Moved, Mover
 
 LOOK_AGAIN = 1.0
@@ -48,7 +48,7 @@ class Command(BaseCommand):
                 self._tell_sizes(source)
             else:
                 self._move(source, target, options["limit"], follow=options["follow"])
-        except (BrokerError, NotAvailableYet, ImproperlyConfigured) as error:
+        except (BrokerError, ImproperlyConfigured) as error:
             raise CommandError(str(error)) from error
 
     def _tell_sizes(self, source: Broker) -> None:

@@ -7,10 +7,11 @@ import sys
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from django_cluster.brokers import RESERVED, open_broker
+from django_cluster.brokers import ADAPTERS, broker_class, open_broker
+from django_cluster.brokers.base import Broker
 from django_cluster.brokers.memory import MemoryBroker
+from django_cluster.core.broker_choice import KINDS
 from django_cluster.core.settings import BrokerSettings
-from django_cluster.errors import NotAvailableYet
 
 
 class HouseBroker(MemoryBroker):
@@ -28,16 +29,15 @@ def test_a_dotted_path_opens_a_class_of_the_project() -> None:
     assert type(open_broker(BrokerSettings(kind=f"{__name__}.HouseBroker"))) is HouseBroker
 
 
-@pytest.mark.parametrize("kind", sorted(RESERVED))
-def test_a_reserved_kind_says_that_it_is_not_available_yet(kind: str) -> None:
-    with pytest.raises(NotAvailableYet, match=kind):
-        open_broker(BrokerSettings(kind=kind))
+def test_every_kind_that_the_settings_know_has_an_adapter() -> None:
+    assert set(KINDS) == set(ADAPTERS)
+    assert all(issubclass(broker_class(kind), Broker) for kind in KINDS)
 
 
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("reddis", "no broker 'reddis'.*memory, mongo, orm, rabbitmq, redis"),
+        ("reddis", "no broker 'reddis'.*disque, iron_mq, memory, mongo, orm, rabbitmq, redis"),
         ("no.such.module.Broker", "cannot be imported"),
         ("django_cluster.brokers.memory.NoSuchBroker", "cannot be imported"),
         ("collections.OrderedDict", "not a subclass"),

@@ -378,14 +378,6 @@ class TestBroker:
         assert broker.kind == kind
         assert broker.options == options
 
-    def test_kinds_without_an_adapter_are_accepted_with_a_warning(self) -> None:
-        later: list[dict[str, Any]] = [
-            {"iron_mq": {}},
-            {"brokers": {"audit": {"iron_mq": {}}}},
-        ]
-
-        assert [ids(each) for each in later] == [["W002"]] * 2
-
     def test_a_broker_may_be_chosen_among_those_that_have_names(self) -> None:
         named = {"audit": {"redis": "redis://h", "bulk": 7}, "quick": {"broker": "memory"}}
 

@@ -1,0 +1,254 @@
+"""What is peculiar to the IronMQ broker: whose token, reservations that change their names, a service away."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import urllib3
+from django.core.exceptions import ImproperlyConfigured
+
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.ironmq import MAX_BYTES, IronMQBroker, portions
+from django_cluster.brokers.ironmq_link import HOST, IronOptions
+from django_cluster.core.settings import BrokerSettings
+from django_cluster.errors import BrokerRefused, BrokerUnavailable
+from django_cluster.testing.contracts import Opener, eventually, lease_all, messages, payloads, receipts
+from tests.brokers import opener
+from tests.servers import IronServer, require
+
+WRITTEN = {"project_id": "p", "token": "hush"}
+
+
+@pytest.fixture
+def open_another(ironmq_server: IronServer) -> Opener:
+    return opener("iron_mq", **ironmq_server.options)
+
+
+@pytest.fixture
+def broker(open_another: Opener) -> Iterator[Broker]:
+    broker = open_another()
+    yield broker
+    broker.close()
+
+
+@pytest.fixture
+def own_server() -> Iterator[IronServer]:
+    """A service that a test may hurt; its shortest reservation is that of IronMQ."""
+    require("ironmq")
+    server = IronServer(shortest=30).start()
+    yield server
+    server.stop()
+
+
+def asked(server: IronServer, path: str) -> Any:
+    """What the service says to somebody else."""
+    url = f"http://127.0.0.1:{server.port}/3/projects/{server.project}{path}"
+    return urllib3.request("GET", url, headers={"Authorization": f"OAuth {server.token}"}).json()
+
+
+# -- options --------------------------------------------------------------------------------------
+
+
+def test_a_project_and_a_token_are_enough() -> None:
+    options = IronOptions.of(WRITTEN)
+
+    assert (options.host, options.protocol, options.port, options.minimum_timeout) == (HOST, "https", 443, 30)
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ({}, "project_id and token must be there"),
+        ({"token": "hush"}, "project_id must be there"),
+        ({**WRITTEN, "hots": "h"}, "hots is not known.*host"),
+        ({**WRITTEN, "api_version": 1}, "api_version is 3, not 1"),
+        ({**WRITTEN, "protocol": "ftp"}, "http or https"),
+        ({**WRITTEN, "port": "no"}, "port is a whole number"),
+        ({**WRITTEN, "minimum_timeout": 0}, "minimum_timeout is a whole number"),
+        ({**WRITTEN, "config_file": "/no/such/iron.json"}, "/no/such/iron.json cannot be read"),
+    ],
+)
+def test_what_nobody_would_understand_is_refused(written: dict[str, Any], words: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=words) as caught:
+        opener("iron_mq", **written)()
+
+    assert "hush" not in str(caught.value)
+
+
+def test_irons_environment_and_its_file_fill_in_what_is_not_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "iron.json"
+    file.write_text(json.dumps({"token": "of all", "project_id": "of the file", "iron_mq": {"token": "of the file"}}))
+    monkeypatch.setenv("IRON_TOKEN", "of the environment")
+    monkeypatch.setenv("IRON_HOST", "of all")
+    monkeypatch.setenv("IRON_MQ_HOST", "of the environment")
+
+    options = IronOptions.of({"config_file": str(file), "project_id": "written"})
+
+    assert (options.project_id, options.token, options.host) == ("written", "of the file", "of the environment")
+    assert IronOptions.of({"project_id": "p"}).token == "of the environment"
+
+
+def test_the_token_is_not_shown(ironmq_server: IronServer) -> None:
+    section = BrokerSettings(kind="iron_mq", options=ironmq_server.options)
+    broker = IronMQBroker(section)
+
+    assert ironmq_server.token not in repr(section) + repr(broker) + broker.info() + repr(IronOptions.of(WRITTEN))
+
+
+def test_a_wrong_token_is_refused_and_not_shown(ironmq_server: IronServer) -> None:
+    broker = opener("iron_mq", **{**ironmq_server.options, "token": "wrong hush"})()
+
+    with pytest.raises(BrokerRefused, match=r"does not let us in.*401") as caught:
+        broker.enqueue(messages("one"))
+
+    assert "hush" not in str(caught.value)
+
+
+def test_a_reservation_is_never_shorter_than_the_service_allows(own_server: IronServer) -> None:
+    fitting = opener("iron_mq", **{**own_server.options, "minimum_timeout": 30})(lease=2)
+    fitting.enqueue(messages("one"))
+    short = opener("iron_mq", **{**own_server.options, "minimum_timeout": 1})(lease=2)
+    short.enqueue(messages("one"))
+
+    assert payloads(fitting.lease(1)) == ["one"]
+    with pytest.raises(BrokerRefused, match="Timeout must be between 30"):
+        short.lease(1)
+
+
+# -- queues ---------------------------------------------------------------------------------------
+
+
+def test_the_queue_is_created_for_messages_that_live_thirty_days(broker: Broker, ironmq_server: IronServer) -> None:
+    broker.enqueue(messages("one"))
+
+    queue = asked(ironmq_server, f"/queues/tests-{broker.queue}")["queue"]
+    assert (queue["type"], queue["message_expiration"]) == ("pull", 30 * 86_400)
+
+
+def test_a_queue_that_somebody_has_deleted_is_created_again(own_server: IronServer) -> None:
+    broker = opener("iron_mq", **{**own_server.options, "minimum_timeout": 30})()
+    broker.enqueue(messages("lost with the memory of the service"))
+
+    own_server.restart()
+
+    assert list(broker.lease(1)) == []
+    broker.enqueue(messages("one"))
+    assert payloads(broker.lease(1)) == ["one"]
+
+
+def test_a_batch_is_parted_by_number_and_by_size() -> None:
+    small = [{"body": "x"}] * 250
+    large = [{"body": "x" * (MAX_BYTES // 3)}] * 5
+
+    assert [len(portion) for portion in portions(small)] == [100, 100, 50]
+    assert [len(portion) for portion in portions(large)] == [2, 2, 1]
+
+
+def test_a_service_that_hangs_is_noticed_in_time(own_server: IronServer) -> None:
+    broker = opener("iron_mq", **own_server.options)()
+    broker.prepare()
+    started = time.monotonic()
+
+    with own_server.paused(), pytest.raises(BrokerUnavailable):
+        broker.enqueue(messages("one"))
+
+    assert time.monotonic() - started < 10
+
+
+def test_a_service_that_goes_away_between_two_calls_says_how_many_were_sent(own_server: IronServer) -> None:
+    broker = opener("iron_mq", **own_server.options)()
+    broker.prepare()
+    assert isinstance(broker, IronMQBroker)
+    call = broker._link.call
+    calls: list[tuple[Any, ...]] = []
+
+    def call_and_die(*values: Any, **keywords: Any) -> Any:
+        if calls:
+            own_server.kill()
+        calls.append(values)
+        return call(*values, **keywords)
+
+    setattr(broker._link, "call", call_and_die)  # noqa: B010
+
+    with pytest.raises(BrokerUnavailable) as caught:
+        broker.enqueue(messages(*map(str, range(150))))
+
+    assert caught.value.__notes__ == ["100 of 150 messages had been sent before."]
+
+
+# -- reservations ---------------------------------------------------------------------------------
+
+
+def test_a_receipt_outlives_the_names_of_its_reservations(broker: Broker) -> None:
+    broker.enqueue(messages("1", "2"))
+    done, back = receipts(broker.lease(2))
+    for _ in range(3):
+        assert list(broker.renew([done, back])) == []
+
+    broker.acknowledge([done])
+    broker.release([back])
+
+    assert payloads(broker.lease(10)) == ["2"]
+
+
+def test_one_that_is_lost_does_not_keep_a_batch_from_being_acknowledged(open_another: Opener) -> None:
+    broker, other = open_another(lease=60), open_another(lease=60)
+    broker.enqueue(messages("1", "2", "3"))
+    held = receipts(broker.lease(3))
+    other.acknowledge(held[1:2])  # its name has not changed yet
+
+    broker.acknowledge(held)
+
+    assert broker.size().total == 0
+
+
+def test_a_successor_claims_what_its_predecessor_had_prolonged(open_another: Opener) -> None:
+    predecessor, successor = open_another(lease=1), open_another(lease=1)
+    predecessor.enqueue(messages("runs"))
+    held = receipts(predecessor.lease(1))
+    predecessor.renew(held)  # and dies
+
+    assert list(successor.renew(held)) == []
+    eventually(lambda: list(successor.lease(1)) == [] and successor.size().leased == 1)
+
+    successor.acknowledge(held)
+    assert successor.size().total == 0
+
+
+def test_what_was_done_meanwhile_is_deleted_when_it_comes(open_another: Opener) -> None:
+    predecessor, successor = open_another(lease=1), open_another(lease=1)
+    predecessor.enqueue(messages("done"))
+    held = receipts(predecessor.lease(1))
+    predecessor.renew(held)  # and dies
+    successor.renew(held)
+
+    successor.acknowledge(held)
+
+    assert list(successor.renew(held)) == held
+    eventually(lambda: list(successor.lease(1)) == [] and successor.size().total == 0)
+
+
+def test_what_is_gone_is_not_claimed(broker: Broker, open_another: Opener) -> None:
+    other = open_another()
+    other.enqueue(messages("one"))
+    held = receipts(other.lease(1))
+    other.acknowledge(held)
+
+    assert list(broker.renew(held)) == held
+
+
+def test_what_a_predecessor_had_not_prolonged_is_given_back_at_once(open_another: Opener) -> None:
+    predecessor, successor = open_another(lease=60), open_another(lease=60)
+    predecessor.enqueue(messages("one"))
+    held = receipts(predecessor.lease(1))
+
+    successor.release(held)
+
+    assert payloads(lease_all(successor, 1)) == ["one"]
