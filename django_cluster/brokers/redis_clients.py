@@ -21,6 +21,9 @@ from django_cluster.errors import BrokerRefused
 SENTINEL_PATIENCE = 1.0
 """Seconds for which one Sentinel is waited for before the next is asked."""
 
+READ_SIZE = 1 << 17
+"""Bytes that are read at once. With redis-py's own 32 KB, a large message takes a poll and a read for each of them."""
+
 
 def defaults() -> dict[str, Any]:
     """What we say where the user said nothing.
@@ -32,6 +35,7 @@ def defaults() -> dict[str, Any]:
         "socket_connect_timeout": 3.0,
         "socket_timeout": 5.0,
         "health_check_interval": 30,
+        "socket_read_size": READ_SIZE,
         "retry": _retry(2),
     }
 

@@ -17,6 +17,9 @@ from typing import Any
 
 LENGTH = struct.Struct("!I")
 READ_SIZE = 1 << 18
+ROOM = 1 << 22
+"""Bytes that the kernel may hold on the way, where it allows as many: with its own 200 KB, the two ends of a line
+would wake each other for every second task that has an argument of 100 KB."""
 MAX_READ_AT_ONCE = 1 << 22
 """Bytes taken from one line in one turn, so that a chatty peer cannot starve the others."""
 
@@ -43,6 +46,7 @@ class Channel:
     def __init__(self, sock: socket.socket, key: bytes = b"") -> None:
         """``key``: what the other end has to show before anything that it says is read."""
         sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ROOM)
         self._sock = sock
         self._key = key
         self._incoming = bytearray()

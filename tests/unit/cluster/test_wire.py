@@ -88,7 +88,7 @@ def test_what_was_said_before_the_end_is_still_heard() -> None:
 def test_a_channel_keeps_what_the_socket_does_not_take() -> None:
     with Ends() as ends:
         ends.theirs.setblocking(False)
-        big = ("x" * 3_000_000,)
+        big = ("x" * 20_000_000,)
         ends.channel.send(big)
         ends.channel.send(("next",))
         assert ends.channel.sending
