@@ -21,6 +21,7 @@ from django_cluster.cluster.scoreboard import DONE, OBEYED, PAUSED, REVOKED, STA
 from django_cluster.cluster.seat import Orders, Seat
 from django_cluster.cluster.settling import carry_out
 from django_cluster.cluster.undertaker import Undertaker
+from django_cluster.cluster.window import Portion
 from django_cluster.cluster.wire import Heard, Hub, Peer
 from django_cluster.core.codec import Codec
 from django_cluster.core.messages import Job
@@ -64,6 +65,7 @@ class Pusher:
         self._lease, self._poll = min(each.lease for each in sections), min(each.poll for each in sections)
         self._bulk = min(max(each.bulk for each in sections), broker.capabilities.bulk)
         self._prefetch = settings[1].prefetch
+        self._portion = Portion()
         self._several = broker if isinstance(broker, SeveralQueues) else None
         self._hub = Hub(seat.folder.jobs)
         self._hub.also_wake_for(orders.fileno())
@@ -224,7 +226,7 @@ class Pusher:
     # ── the broker ───────────────────────────────────────────────────────────────────────────────
 
     def _fetch(self) -> None:
-        room = min(self._capacity, self._bulk)
+        room = min(self._capacity, self._bulk, self._portion.size)
         now = self._clock()
         paused = self._obey_pauses()
         if not room or (now < self._look_at and not self._wakes):
@@ -250,6 +252,7 @@ class Pusher:
         return paused == (1 << len(self._several.members)) - 1
 
     def _accept(self, deliveries: Sequence[Delivery]) -> None:
+        self._portion.learn([delivery.payload for delivery in deliveries])
         for delivery in deliveries:
             try:
                 body = self._codec.verify(delivery.payload)

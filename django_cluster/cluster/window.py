@@ -1,6 +1,8 @@
-"""How many jobs a worker may hold: few when tasks are slow, many when they are quick."""
+"""How many jobs a worker may hold: few when tasks are slow, many when they are quick; and how many are leased at once."""
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 
 class Window:
@@ -23,3 +25,21 @@ class Window:
         self._average = seconds if seconds > self.PATIENCE else self._average + 0.1 * (seconds - self._average)
         fitting = int(self.PATIENCE / max(self._average, 1e-6))
         self.size = max(1, min(fitting, self.size * 2, self.LARGEST))
+
+
+class Portion:
+    """Follows the size of recent messages, so that what is leased at once is a few megabytes.
+
+    The workers would have to wait until hundreds of large ones are here and verified.
+    """
+
+    ROOM = 1 << 22
+    """Characters."""
+
+    def __init__(self) -> None:
+        self.size = self.ROOM
+
+    def learn(self, payloads: Collection[str]) -> None:
+        """These have come together."""
+        if payloads:
+            self.size = max(1, self.ROOM * len(payloads) // max(1, sum(map(len, payloads))))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from django_cluster.cluster.window import Window
+from django_cluster.cluster.window import Portion, Window
 
 durations = st.lists(st.floats(0, 1e5), max_size=200)
 
@@ -59,3 +59,35 @@ def test_what_a_worker_holds_is_a_few_milliseconds_of_work(seconds: float) -> No
 
 def test_slow_tasks_are_held_one_at_a_time() -> None:
     assert after(*[0.5] * 50).size == 1
+
+
+# ── what is leased at once ───────────────────────────────────────────────────────────────────────
+
+
+def test_of_small_messages_any_number_is_leased_at_once() -> None:
+    portion = Portion()
+    portion.learn(["x" * 500] * 256)
+
+    assert portion.size >= 4096
+
+
+def test_of_large_messages_only_a_few_megabytes_are_leased_at_once() -> None:
+    portion = Portion()
+    portion.learn(["x" * 130_000] * 7)
+
+    assert 2_000_000 <= portion.size * 130_000 <= Portion.ROOM
+
+
+def test_one_is_leased_however_large_the_messages_are() -> None:
+    portion = Portion()
+    portion.learn(["x" * (Portion.ROOM + 1)])
+
+    assert portion.size == 1
+
+
+def test_empty_answers_and_empty_messages_teach_nothing_wrong() -> None:
+    portion = Portion()
+    portion.learn([])
+    assert portion.size == Portion.ROOM
+    portion.learn([""])
+    assert portion.size == Portion.ROOM
