@@ -1,4 +1,4 @@
-"""How many jobs a worker may hold: few when tasks are slow, many when they are quick; and how many are leased at once."""
+"""How many jobs a worker may hold, few when tasks are slow; and how many are leased at once, few when they are large."""
 
 from __future__ import annotations
 
