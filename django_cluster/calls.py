@@ -50,6 +50,11 @@ def send(
     """
     if packages:
         client = get_client(given.get("cluster"))
-        ways = {name: given.get(name) for name in ("sync", "broker", "on_commit")}
-        client.submit([client.chained(packages)] if chain else packages, group=group, **ways)
+        client.submit(
+            [client.chained(packages)] if chain else packages,
+            group=group,
+            sync=given.get("sync"),
+            broker=given.get("broker"),
+            on_commit=given.get("on_commit"),
+        )
     return [package.id for package in packages]

@@ -109,6 +109,9 @@ class Client:
         sender = self._sender if broker is None else self._sender_to(broker)
         messages = sender.pack(packages)  # now: later changes to the arguments are not meant, and errors belong here
         alias = self._awaited(sender.broker, on_commit)
+        if group is None and alias is None:
+            sender.put(messages)
+            return
         with self._with_group(group, sender.broker):
             if alias is None:
                 sender.put(messages)

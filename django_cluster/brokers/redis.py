@@ -15,7 +15,7 @@ from redis.exceptions import NoScriptError
 
 from django_cluster.brokers import redis_scripts as scripts
 from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueueSize, Waiting
-from django_cluster.brokers.redis_link import open_link
+from django_cluster.brokers.redis_link import ANY_ERROR, open_link
 from django_cluster.core.settings import BrokerSettings
 
 CHUNK_MESSAGES, CHUNK_CHARACTERS = 1000, 4_000_000
@@ -188,11 +188,13 @@ class RedisBroker(Broker):
         """What the script answers; ``first`` is a command that is sent and answered before it."""
         before = () if first is None else (first,)
         named = (len(self._keys), *self._keys, *arguments)
-        with self._link.errors():
+        try:
             try:
                 return self._link.call(*before, ("EVALSHA", script.sha, *named))[-1]
             except NoScriptError:
                 return self._link.call(("EVAL", script.text, *named))[-1]
+        except ANY_ERROR as error:
+            raise self._link.meaning_of(error) from error
 
 
 def concerns(configuration: Mapping[str, str]) -> list[str]:
@@ -208,6 +210,10 @@ def concerns(configuration: Mapping[str, str]) -> list[str]:
 
 def enqueue_calls(messages: Sequence[Message]) -> Iterator[list[str]]:
     """The arguments of ``ENQUEUE`` for these messages: one call a priority, one for the delayed, in portions."""
+    if len(messages) == 1 and messages[0].not_before is None:  # what a view sends
+        message = messages[0]
+        yield [str(message.priority), f"{message.priority}:{message.attempts}:{message.payload}"]
+        return
     moment = time.time()
     groups: dict[str, list[str]] = {}
     sizes: dict[str, int] = {}

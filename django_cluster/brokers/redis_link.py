@@ -13,7 +13,7 @@ from redis import exceptions as errors
 from redis.cluster import RedisCluster
 
 from django_cluster.brokers.redis_clients import build_client, build_cluster, defaults
-from django_cluster.errors import BrokerRefused, BrokerUnavailable
+from django_cluster.errors import BrokerError, BrokerRefused, BrokerUnavailable
 
 LONGEST_NAP = 5.0
 """Seconds for which one blocking call may sleep where no time-out of the socket limits it."""
@@ -31,6 +31,8 @@ PASSING_ERRORS = (
 
 # AuthenticationError is a ConnectionError to redis-py; but a wrong password does not get better by waiting.
 LASTING_ERRORS = (errors.AuthenticationError, errors.AuthorizationError, errors.NoPermissionError)
+
+ANY_ERROR = (errors.RedisError, errors.RedisClusterException)
 
 
 class Link:
@@ -120,12 +122,16 @@ class Link:
         """Within the block, errors of redis-py become those of the broker port."""
         try:
             yield
-        except LASTING_ERRORS as error:
-            raise BrokerRefused(f"Redis at {self.address} does not let us in: {error}") from error
-        except (errors.RedisError, errors.RedisClusterException) as error:
-            if isinstance(error, PASSING_ERRORS) or str(error).startswith(PASSING):
-                raise BrokerUnavailable(f"Redis at {self.address} cannot be used now: {error}") from error
-            raise BrokerRefused(f"Redis at {self.address} refused: {error}") from error
+        except ANY_ERROR as error:
+            raise self.meaning_of(error) from error
+
+    def meaning_of(self, error: Exception) -> BrokerError:
+        """The same for an error that is at hand: the block costs as much as an eighth of a command."""
+        if isinstance(error, LASTING_ERRORS):
+            return BrokerRefused(f"Redis at {self.address} does not let us in: {error}")
+        if isinstance(error, PASSING_ERRORS) or str(error).startswith(PASSING):
+            return BrokerUnavailable(f"Redis at {self.address} cannot be used now: {error}")
+        return BrokerRefused(f"Redis at {self.address} refused: {error}")
 
     def ping(self) -> None:
         self.client.ping()
@@ -157,7 +163,10 @@ class Link:
 
 def _exchange(connection: Any, commands: Sequence[Sequence[Any]]) -> list[Any]:
     """One write, and an answer or an error for each command."""
-    connection.send_packed_command(connection.pack_commands(commands))
+    if len(commands) == 1:
+        connection.send_packed_command(connection.pack_command(*commands[0]))
+    else:
+        connection.send_packed_command(connection.pack_commands(commands))
     return [_answer(connection) for _ in commands]
 
 

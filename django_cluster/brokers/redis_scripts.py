@@ -24,8 +24,9 @@ from hashlib import sha1
 class Script:
     """The text of a script, and the name under which the server remembers it."""
 
-    def __init__(self, body: str) -> None:
-        self.text = COMMON + body
+    def __init__(self, body: str, common: str | None = None) -> None:
+        """``common``: what stands before it; all that the verbs share, unless it is said."""
+        self.text = (COMMON if common is None else common) + body
         self.sha = sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -75,17 +76,23 @@ local function take_back(receipts, begun, give_back)
 end
 """
 
-ENQUEUE = Script("""
+# The one script that is called for every single task: what it does not need would be half of its cost.
+ENQUEUE = Script(
+    """
 -- ARGV: a priority and entries, or '' and pairs of a moment and an entry
+local base, call = KEYS[1], redis.call
 if ARGV[1] == '' then
-  for i = 2, #ARGV, 2 do delay(ARGV[i + 1], ARGV[i]) end
-else
-  if redis.call('RPUSH', base .. ':ready:' .. ARGV[1], unpack(ARGV, 2)) == #ARGV - 1 then
-    redis.call('ZADD', bands, -ARGV[1], ARGV[1])
+  for i = 2, #ARGV, 2 do
+    local number = call('INCR', base .. ':number')
+    call('ZADD', base .. ':delayed', ARGV[i], string.format('%016d:', number) .. ARGV[i + 1])
   end
+elseif call('RPUSH', base .. ':ready:' .. ARGV[1], unpack(ARGV, 2)) == #ARGV - 1 then
+  call('ZADD', base .. ':bands', -ARGV[1], ARGV[1])
 end
-ring()
-""")
+if call('EXISTS', base .. ':bell') == 0 then call('RPUSH', base .. ':bell', 1) end
+""",
+    common="",
+)
 
 ENQUEUE_ONCE = Script("""
 -- ARGV: seconds for which names are remembered, then for each message: name, priority, moment ('' = now), entry

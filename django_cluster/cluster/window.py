@@ -1,4 +1,4 @@
-"""How many jobs a worker may hold, few when tasks are slow; and how many are leased at once, few when they are large."""
+"""How many jobs a worker holds: few when tasks are slow. How many are leased at once: few when they are large."""
 
 from __future__ import annotations
 
