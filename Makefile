@@ -11,7 +11,7 @@ TOX := $(VENV)/bin/tox -q run -e
 .PHONY: help
 help: ## Show this list
 	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | \
-		while IFS="$$(printf '\t')" read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
+		while IFS="$$(printf '\t')" read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
 
 .PHONY: demo
 demo: $(VENV)/runtime ## See a cluster at work: a census of the Python library of this machine
@@ -54,16 +54,18 @@ chaos: $(VENV)/tox ## Kill clusters on each broker for SECONDS=20, and check the
 coverage: $(VENV)/tox ## Run all tests and show which lines none of them reaches
 	@$(TOX) coverage
 
-.PHONY: bench bench-main bench-quick profile
+.PHONY: bench bench-main bench-quick bench-brokers profile
 bench: ## Measure django_cluster and its peers, about two hours; the numbers go into the docs
 	@$(VENV)/bin/python -m benchmarks.run --docs --million
 bench-main: ## The main tables alone, in about half an hour; the numbers go into the docs
 	@$(VENV)/bin/python -m benchmarks.run --docs --scenarios throughput rest work payload schedules --repetitions 2
 bench-quick: ## The same in a quarter of an hour, once each, for a first look
 	@$(VENV)/bin/python -m benchmarks.run --size quick --repetitions 1
+bench-brokers: ## Every broker beside the floor of its server, in four minutes; the numbers go into the docs
+	@$(VENV)/bin/python -m benchmarks.brokers --docs
 profile: ## See where the microseconds of a task's life go
 	@$(VENV)/bin/python -m benchmarks.life
-bench bench-main bench-quick profile: servers $(VENV)/bench
+bench bench-main bench-quick bench-brokers profile: servers $(VENV)/bench
 
 .PHONY: docs
 docs: $(VENV)/tox ## Build the documentation into docs/_build/html

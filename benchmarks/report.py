@@ -13,6 +13,7 @@ OURS = "django_cluster/"
 NOTHING = "–"
 DISTURBED = 0.15
 """From here on a system's numbers are marked: the machine was busy with something else."""
+NOISE = "Noise: how much slower a fixed loop ran around the measurements than at its best; ! = take with care."
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +76,14 @@ def _systems(results: Results) -> Grid:
     for name in results.spreads():
         crash, kept = results.durability[name]
         version = results.versions.get(name.partition("/")[0], "")
-        disturbance = results.disturbance(name)
-        mark = " !" if disturbance >= DISTURBED else ""
-        rows.append([name, version, crash, kept, f"+{disturbance:.0%}{mark}"])
-    note = "Noise: how much slower a fixed loop ran around the measurements than at its best; ! = take with care."
-    return Grid("Systems", note, ["system", "version", "a killed worker's task", "kept", "noise"], rows, words=4)
+        rows.append([name, version, crash, kept, noise_of(results, name)])
+    return Grid("Systems", NOISE, ["system", "version", "a killed worker's task", "kept", "noise"], rows, words=4)
+
+
+def noise_of(results: Results, name: str) -> str:
+    """How much slower the machine was around these measurements than at its best."""
+    disturbance = results.disturbance(name)
+    return f"+{disturbance:.0%}{' !' if disturbance >= DISTURBED else ''}"
 
 
 def _measured(table: Table, results: Results) -> Grid:
@@ -191,10 +195,10 @@ def as_markdown(results: Results, charts: Sequence[str] = ()) -> str:
             parts.append(grid.note)
         if (key := by_title.get(grid.title, "")) in charts:
             parts.append(f"![{grid.title}](performance/{key}.svg)")
-        parts.append(_markdown(grid))
+        parts.append(draw_markdown(grid))
     return "\n\n".join(parts) + "\n"
 
 
-def _markdown(grid: Grid) -> str:
+def draw_markdown(grid: Grid) -> str:
     rule = ["---"] * grid.words + ["---:"] * (len(grid.head) - grid.words)
     return "\n".join("| " + " | ".join(row) + " |" for row in (grid.head, rule, *grid.rows))

@@ -128,7 +128,7 @@ class Servers:
 
     def versions(self) -> dict[str, str]:
         programs = {"Redis": self.redis.program("redis-server"), "PostgreSQL": self.postgres.program("postgres")}
-        found = {name: _output(program, "--version") for name, program in programs.items()}
+        found = {name: output_of(program, "--version") for name, program in programs.items()}
         return {**{name: number_in(text) for name, text in found.items()}, "SQLite": sqlite3.sqlite_version}
 
 
@@ -148,5 +148,5 @@ def number_in(text: str) -> str:
     return found[0] if found else text
 
 
-def _output(*command: str) -> str:
+def output_of(*command: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603  ours
