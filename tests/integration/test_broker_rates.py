@@ -27,6 +27,7 @@ def databases(django_db_blocker: Any) -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PLACES)
 def test_both_sides_give_out_what_they_were_given(name: str, databases: None) -> None:
     place = PLACES[name]
