@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 
 from django_cluster.dashboard.report import as_text, lines
 from django_cluster.dashboard.watcher import Watcher
+from django_cluster.errors import ClusterError
 from django_cluster.management.watching import CONTROLS, open_eye, speaks_ascii_only
 
 NOT_INSTALLED = 3
@@ -37,6 +38,12 @@ class Command(BaseCommand):
         add("--interval", type=interval, default=2.0, help=_("Seconds between two looks (%(default)s)."))
 
     def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            self._handle(options)
+        except ClusterError as error:
+            raise CommandError(str(error)) from error
+
+    def _handle(self, options: dict[str, Any]) -> None:
         ascii_only = options["ascii"] or speaks_ascii_only()
         if options["json"]:
             self.stdout.write(json.dumps(self._look(options["name"], SEEN_BY_PROGRAMS).as_json(), indent=2))
