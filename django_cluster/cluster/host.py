@@ -19,11 +19,16 @@ PAGE_KILOBYTES = os.sysconf("SC_PAGE_SIZE") // 1024
 
 
 def set_title(title: str) -> None:
-    """Show ``title`` in the process list, where setproctitle is installed."""
+    """Show ``title`` in the process list, where setproctitle is installed.
+
+    The short name beside it is the first word alone. CPython (3.12 and later) looks for the number of threads behind
+    that name in ``/proc``, stumbles over its spaces, and warns at a fork of threads that do not exist.
+    """
     with suppress(ImportError):
-        from setproctitle import setproctitle
+        from setproctitle import setproctitle, setthreadtitle
 
         setproctitle(title)
+        setthreadtitle(title.partition(" ")[0])
 
 
 def resident_kilobytes(pid: int | None = None) -> int:

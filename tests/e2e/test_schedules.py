@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -12,7 +16,7 @@ from django_cluster.models import Schedule
 from django_cluster.tasks import schedule
 from tests.conftest import wait_until
 from tests.e2e.conftest import MakeProject
-from tests.e2e.running_cluster import PATIENCE
+from tests.e2e.running_cluster import PATIENCE, ROOT
 
 MANY = 100
 
@@ -121,3 +125,23 @@ def test_a_schedule_that_stands_in_the_code_runs_once_with_two_clusters(make_pro
     assert project.wait_for_traces(2) == ["declared", "later"]
     row = Schedule.objects.get()
     assert (row.declared, row.name, row.runs) == ("tests.e2e.declaring.tasks.leave_trace:tracer", "tracer", 1)
+
+
+def test_a_project_without_time_zones_lives_on_one_naive_clock(make_project: MakeProject, settings: Any) -> None:
+    settings.USE_TZ = False
+    project = make_project(schedule_interval=0.2, heartbeat=0.2)
+    environment = {**project.environment(), "TEST_USE_TZ": "0"}
+    begin = timezone.now()
+    row = schedule("tests.sample.tasks.touch", str(project.trace), schedule_type="I", minutes=5)
+
+    project.start(environment={"TEST_USE_TZ": "0"})
+
+    (task,) = project.wait_for_rows(1)
+    row.refresh_from_db()
+    assert begin <= task.enqueued_at <= task.started_at <= task.stopped_at <= timezone.now()
+    assert row.next_run is not None
+    assert begin + timedelta(minutes=4) < row.next_run <= timezone.now() + timedelta(minutes=5)
+    command = [sys.executable, "-m", "django", "qmonitor", "--json"]
+    seen = json.loads(subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, check=True).stdout)
+    assert 0 <= seen["taken_at"] - seen["ended"][0]["moment"] < 60
+    assert 240 < seen["schedules"][0]["next_run"] - seen["taken_at"] <= 300

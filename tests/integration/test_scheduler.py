@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.conf import settings
 from django.db import connections
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
@@ -29,7 +30,9 @@ from tests.sample import tasks
 from tests.servers import MariaDBServer, PostgresServer
 
 ALIAS = "schedules of the test"
-NOW = datetime(2026, 11, 20, 12, 0, 30, tzinfo=UTC)
+NOW = datetime(2026, 11, 20, 12, 0, 30, tzinfo=UTC if settings.USE_TZ else None)
+"""On the clock of the project: ``TEST_USE_TZ=0`` runs all of this without time zones."""
+ZONE = "Europe/Amsterdam" if settings.USE_TZ else None
 CLUSTERS = 4
 ROWS = 40
 DUE = 3000
@@ -93,7 +96,7 @@ class Outbox:
 
 
 def make_scheduler(send: Callable[[Sequence[TaskPackage]], None], now: datetime = NOW, **more: Any) -> Scheduler:
-    section = ScheduleSettings(**{"time_zone": "Europe/Amsterdam", **more.pop("settings", {})})
+    section = ScheduleSettings(**{"time_zone": ZONE, **more.pop("settings", {})})
     return Scheduler(section, queue="tests", site=True, send=send, clock=lambda: now, **more)
 
 

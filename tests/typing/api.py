@@ -7,9 +7,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 
 import django_cluster
-from django_cluster import Cluster
+from django_cluster import (
+    AsyncTask,
+    Chain,
+    Cluster,
+    Group,
+    Iter,
+    async_chain,
+    async_iter,
+    call,
+    control,
+)
 from django_cluster.brokers import open_broker
 from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueueSize, Waiting
+from django_cluster.conf import load_settings
 from django_cluster.core.messages import Outcome, TaskPackage
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.decorators import cron_task, registered_tasks, task
@@ -22,17 +33,21 @@ from django_cluster.tasks import (
     async_bulk,
     async_task,
     count_group,
+    count_group_cached,
     delete_cached,
     delete_group,
+    delete_group_cached,
     fetch,
     fetch_cached,
     fetch_group,
+    fetch_group_cached,
     queue_size,
     requeue,
     resubmit,
     result,
     result_cached,
     result_group,
+    result_group_cached,
     schedule,
 )
 
@@ -91,6 +106,58 @@ def reading_results(task_id: str, broker: Broker) -> None:
     assert_type(queue_size(broker), int)
     value = result(task_id, -1, required=True) or result_cached(task_id, 10)
     show(value)
+
+
+def reading_the_cache() -> None:
+    assert_type(fetch_group_cached("sums"), list[Task])
+    assert_type(result_group_cached("sums"), list[Any])
+    assert_type(count_group_cached("sums"), int | None)
+    show(delete_group_cached("sums"))
+
+
+def composing() -> None:
+    assert_type(async_chain([add, (add, (1, 2)), call(add, 1, b=2)], "sums", stop_on_failure=False), str)
+    assert_type(async_iter(add, [(1, 2), (3, 4)], hook=hook), str)
+
+    chain = Chain([(add, (1, 2))], cached=True)
+    assert_type(chain.append(add, 1, b=2), int)
+    assert_type(chain.run(), str)
+    assert_type(chain.result(wait=100), list[Any] | None)
+    assert_type(chain.fetch(failures=False), list[Task] | None)
+    assert_type(chain.current(), int | None)
+
+    items = Iter(add, args=[(1, 2)])
+    assert_type(items.append(3, 4), int)
+    assert_type(items.run(), str)
+    assert_type(items.result(wait=100), list[Any] | None)
+    assert_type(items.fetch(), Task | None)
+
+    group = Group([call(add, 1, 2), (add, (3, 4))]).then(show, "done").on_failure("app.tasks.tell_boss")
+    assert_type(group, Group)
+    assert_type(group.ids, tuple[str, ...])
+    assert_type(group.run(), str)
+    assert_type(group.result(), list[Any])
+    assert_type(group.fetch(failures=False, wait=100), list[Task])
+
+    task = AsyncTask(add, 1, b=2, group="sums")
+    task.cached = 60
+    assert_type(task.run(), str)
+    assert_type(task.fetch(wait=100), Task | None)
+    show(task.result(), task.result_group(count=1), task.fetch_group())
+
+
+def operating(task: Task, row: Schedule) -> None:
+    for cluster in control.clusters(dead=True):
+        for worker in cluster.workers:
+            show(worker.task.name if worker.task else "idle", worker.rss)
+            assert_type(control.recycle(cluster.id, worker.seat or 0, by="typing"), bool)
+    assert_type(control.pause("slow", by="typing"), bool)
+    assert_type([pause.queue for pause in control.paused()], list[str])
+    assert_type(control.resume("slow"), bool)
+    assert_type(control.withdraw(["key"], "slow"), int)
+    assert_type(control.retry(task), str)
+    assert_type(control.run_now(row), str)
+    assert_type(control.switch([row], on=False), int)
 
 
 def again(task: Task) -> None:
@@ -197,7 +264,7 @@ def brokers() -> None:
 
 
 def embedding() -> None:
-    cluster = Cluster()
+    cluster = Cluster(load_settings())
     cluster.start()
     cluster.stop()
 

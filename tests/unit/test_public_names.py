@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -32,9 +34,16 @@ def test_a_public_name_is_the_thing_itself(name: str) -> None:
     assert getattr(found, "__doc__", None)
 
 
+def test_type_checkers_are_told_every_public_name() -> None:
+    told = Path(django_cluster.__file__).with_suffix(".pyi").read_text()
+
+    named = set(re.findall(r"^from \S+ import \w+ as (\w+)$", told, re.MULTILINE))
+    assert named | {"__version__"} == set(django_cluster.__all__)
+
+
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no_such_name"):
-        django_cluster.no_such_name  # noqa: B018  asking for it is the test
+        django_cluster.no_such_name  # type: ignore[attr-defined]  # noqa: B018  asking for it is the test
 
 
 @pytest.mark.parametrize("name", DJANGO_Q_NAMES)

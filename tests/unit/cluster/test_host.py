@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -73,6 +74,16 @@ def test_a_title_may_always_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(sys.modules, "setproctitle", None)
 
     set_title("qcluster tests")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the short name of a process")
+def test_the_short_name_of_a_process_is_one_word() -> None:
+    code = "from django_cluster.cluster.host import set_title; set_title('qcluster a b worker 1')"
+    show = "print(*(open(f'/proc/self/{name}').read().strip('\\0\\n') for name in ('comm', 'cmdline')), sep='|')"
+
+    done = subprocess.run([sys.executable, "-c", f"{code}; {show}"], capture_output=True, text=True, check=True)
+
+    assert done.stdout.rstrip("\n\0") == "qcluster|qcluster a b worker 1"
 
 
 def test_the_folder_for_shared_memory_is_one() -> None:
