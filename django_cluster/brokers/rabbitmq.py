@@ -8,9 +8,7 @@ then acknowledged. Killed in between, it is there twice, and lost never.
 
 from __future__ import annotations
 
-import math
 import time
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,16 +17,12 @@ from typing import Any
 import amqp
 
 from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueueSize, Waiting
-from django_cluster.brokers.rabbitmq_holding import FORGET, MESSAGE_ID, Arrived, Fate, Held, Holding, Verdict
-from django_cluster.brokers.rabbitmq_link import Link, RabbitOptions
+from django_cluster.brokers.rabbitmq_holding import FORGET, Arrived, Fate, Held, Holding, Verdict
+from django_cluster.brokers.rabbitmq_letters import SHORT_DELAY, Post, arrival, letter
+from django_cluster.brokers.rabbitmq_link import Link
+from django_cluster.brokers.rabbitmq_options import RabbitOptions
 from django_cluster.core.settings import BrokerSettings
 
-SHORT_DELAY = 2.0
-"""Seconds: a message that is due so soon waits where it has arrived, and not in a queue of delays."""
-DELAYS = tuple(1 << power for power in range(1, 17))
-"""Seconds (up to 18 hours) for which the queues of delays keep a message; most delays pass through several."""
-PROBE_EVERY = 60.0
-"""Seconds between two looks whether others have made the queues of delays; RabbitMQ logs each look in vain."""
 FEW = 4
 """So many messages are fetched one by one; more of them as a stream."""
 WORTH_A_STREAM = 0.005
@@ -58,7 +52,7 @@ class RabbitBroker(Broker):
         self._name = f"django_cluster.{settings.name}.{settings.queue}"
         self._sender = Link(options, heartbeat=0, purpose="sends")
         self._holder = Link(options, heartbeat=options.heartbeat, purpose="holds")
-        self._quorum = options.queue_type == "quorum"
+        self._post = Post(self._name, quorum=options.queue_type == "quorum")
         self._holding = Holding(settings.lease)
         self._letters: list[tuple[Held | Arrived, Fate]] = []
         self._acks: list[Arrived] = []
@@ -67,8 +61,6 @@ class RabbitBroker(Broker):
         self._listening = False
         self._expire_at = 0.0
         self._channel: Any = None
-        self._delays = False
-        self._probe_at = 0.0
         self.capabilities = replace(ABLE, bulk=options.prefetch)
 
     def prepare(self) -> None:
@@ -83,8 +75,8 @@ class RabbitBroker(Broker):
         if not messages:
             return
         with self._sending():
-            letters = [self._letter(each.payload, each.attempts, each.not_before or 0.0) for each in messages]
-            self._publish(self._sender, letters)
+            letters = [letter(each.payload, each.attempts, each.not_before or 0.0) for each in messages]
+            self._post.send(self._sender, letters)
 
     @contextmanager
     def _sending(self) -> Iterator[None]:
@@ -96,36 +88,6 @@ class RabbitBroker(Broker):
                 self._sender.drop()
         with self._sender.errors():
             yield
-
-    def _letter(self, payload: str, earlier: int, not_before: float) -> tuple[int, amqp.Message]:
-        """(seconds of the queue of delays, or 0; the message under a name of its own)."""
-        headers: dict[str, Any] = {"attempts": earlier}
-        if not_before > 0:
-            headers["not_before"] = float(not_before)
-        message = amqp.Message(payload, message_id=uuid.uuid4().hex, delivery_mode=2, application_headers=headers)
-        return level_of(not_before - time.time()), message
-
-    def _publish(self, link: Link, letters: Sequence[tuple[int, amqp.Message]]) -> None:
-        link.declare(self._name, {})
-        if any(level for level, _ in letters):
-            for level in DELAYS:  # all of them or none, so that one look tells whether they are there
-                link.declare(self._delay_queue(level), self._delay_arguments(level))
-            self._delays = True
-        link.publish([(self._delay_queue(level) if level else self._name, message) for level, message in letters])
-
-    def _delay_queue(self, level: int) -> str:
-        return f"{self._name}.delay.{level}"
-
-    def _delay_arguments(self, level: int) -> dict[str, Any]:
-        """Everything in such a queue stays equally long, so what came first goes first."""
-        arguments: dict[str, Any] = {
-            "x-message-ttl": level * 1000,
-            "x-dead-letter-exchange": "",
-            "x-dead-letter-routing-key": self._name,
-        }
-        if self._quorum:  # a message leaves only when the other queue has confirmed it
-            arguments |= {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
-        return arguments
 
     # ── lending ──────────────────────────────────────────────────────────────────────────────────
 
@@ -253,10 +215,10 @@ class RabbitBroker(Broker):
             return
         messages = [each.message if isinstance(each, Held) else each for each, _ in letters]
         copies = [
-            self._letter(message.payload, fate.earlier, fate.not_before)
+            letter(message.payload, fate.earlier, fate.not_before)
             for message, (_, fate) in zip(messages, letters, strict=True)
         ]
-        self._publish(self._holder, copies)
+        self._post.send(self._holder, copies)
         for message, (each, _) in zip(messages, letters, strict=True):
             self._acknowledge(message.id, each.tag)
 
@@ -332,18 +294,11 @@ class RabbitBroker(Broker):
         with self._sending():
             self._sender.declare(self._name, {})
             ready = self._sender.count(self._name) or 0
-            levels = DELAYS if self._has_delays() else ()
-            delayed = sum(self._sender.count(self._delay_queue(level)) or 0 for level in levels)
+            delayed = self._post.delayed(self._sender)
         holding = self._holding
         return QueueSize(
             ready=ready + len(holding.ready), delayed=delayed + len(holding.parked), leased=len(holding.held)
         )
-
-    def _has_delays(self) -> bool:
-        if not self._delays and time.monotonic() >= self._probe_at:
-            self._probe_at = time.monotonic() + PROBE_EVERY
-            self._delays = self._sender.count(self._delay_queue(DELAYS[-1])) is not None
-        return self._delays
 
     def purge(self) -> int:
         """What others hold at this moment stays."""
@@ -358,11 +313,7 @@ class RabbitBroker(Broker):
                 self._acknowledge(message_id, tag)
             holding.ready.clear()
             total += int(self._channel.queue_purge(self._name))
-            total += sum(int(self._channel.queue_delete(self._delay_queue(level)) or 0) for level in DELAYS)
-            for level in DELAYS:
-                self._holder.forget_queue(self._delay_queue(level))
-                self._sender.forget_queue(self._delay_queue(level))
-            self._delays = False
+            total += self._post.delete_delays(self._channel, self._holder, self._sender)
             return total
 
     def ping(self) -> None:
@@ -384,35 +335,3 @@ class RabbitBroker(Broker):
         self._holder.close()
         self._sender.close()
         self._channel = None
-
-
-def level_of(seconds: float) -> int:
-    """The queue of delays for a message that is due in so many seconds; 0: the queue itself."""
-    if seconds <= SHORT_DELAY:
-        return 0
-    return int(1 << min(int(math.log2(seconds)), len(DELAYS)))
-
-
-def arrival(message: amqp.Message) -> Arrived:
-    """A message of ours, or whatever somebody has put there."""
-    headers = message.headers or {}
-    body = message.body
-    info = message.delivery_info
-    returned = headers.get("x-delivery-count", int(bool(info["redelivered"])))
-    name = str(message.properties.get("message_id", ""))
-    return Arrived(
-        id=name if MESSAGE_ID.fullmatch(name) else uuid.uuid4().hex,
-        payload=body if isinstance(body, str) else bytes(body).decode("ascii", "backslashreplace"),
-        earlier=_count(headers.get("attempts")) + _count(returned),
-        not_before=_moment(headers.get("not_before")),
-        tag=info["delivery_tag"],
-        redelivered=bool(info["redelivered"]),
-    )
-
-
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) and 0 <= value < 1_000_000_000 else 0
-
-
-def _moment(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) and value == value else 0.0

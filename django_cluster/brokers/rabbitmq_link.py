@@ -12,131 +12,23 @@ import socket
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 import amqp
 from amqp import exceptions as errors
-from django.core.exceptions import ImproperlyConfigured
 
+from django_cluster.brokers.rabbitmq_options import RabbitOptions
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
 
 ANSWER = 5.0
 """Seconds within which the server has to answer, or counts as away."""
 CONNECT = 3.0
-HEARTBEAT = 30
-"""Seconds; RabbitMQ gives a silent connection up after two of them, and lends to others what it held."""
 MANY_RETURNS = 1_000_000
 """How often a quorum queue gives a message out again before it drops it. Attempts are for us to limit."""
 
 LASTING_ERRORS = (errors.AccessRefused, errors.NotAllowed, errors.NotFound, errors.PreconditionFailed)
 TIMED_OUT = "timed out"
 """In the words of a ``PreconditionFailed`` that only says that a message was held for too long."""
-
-ALIASES = {
-    "exchange_name": "exchange",
-    "prefetch_count": "prefetch",
-    "user": "userid",
-    "username": "userid",
-    "vhost": "virtual_host",
-}
-KEYS = (
-    "url",
-    "host",
-    "port",
-    "userid",
-    "password",
-    "virtual_host",
-    "ssl",
-    "heartbeat",
-    "exchange",
-    "prefetch",
-    "queue_type",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class RabbitOptions:
-    """``Q_CLUSTER["rabbitmq"]``, taken apart."""
-
-    nodes: tuple[Mapping[str, Any], ...] = field(repr=False)
-    """For each node the keywords of ``amqp.Connection``; they are tried in turn."""
-    heartbeat: int = HEARTBEAT
-    exchange: str = ""
-    """Messages go through this direct exchange; empty: through the server's default one."""
-    prefetch: int = 500
-    """The most messages to lease in one call."""
-    queue_type: str = "quorum"
-
-    @classmethod
-    def of(cls, written: Mapping[str, Any]) -> RabbitOptions:
-        """Raises ``ImproperlyConfigured`` for what nobody would understand."""
-        options = {ALIASES.get(key, key): value for key, value in written.items()}
-        if unknown := sorted(options.keys() - set(KEYS)):
-            raise ImproperlyConfigured(f"rabbitmq: {', '.join(unknown)} is not known; known are {', '.join(KEYS)}.")
-        urls = options.pop("url", None) or ["amqp://"]
-        urls = [urls] if isinstance(urls, str) else list(urls)
-        parsed = [_of_url(url) for url in urls]
-        merged: dict[str, Any] = {**parsed[0][1], **options}
-        if merged.get("queue_type", "quorum") not in ("quorum", "classic"):
-            raise ImproperlyConfigured("rabbitmq: queue_type is 'quorum' or 'classic'.")
-        return cls(
-            nodes=tuple(_keywords({**node, **options}) for node, _ in parsed),
-            heartbeat=_whole("heartbeat", merged.get("heartbeat", HEARTBEAT), least=0),
-            exchange=str(merged.get("exchange") or ""),
-            prefetch=_whole("prefetch", merged.get("prefetch", 500), least=1),
-            queue_type=str(merged.get("queue_type", "quorum")),
-        )
-
-
-def _of_url(url: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(where and who, the other options) of ``amqp://user:password@host:port/virtual_host?heartbeat=30``."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise ImproperlyConfigured("rabbitmq: the URL cannot be read.") from None
-    if parts.scheme not in ("amqp", "amqps"):
-        raise ImproperlyConfigured("rabbitmq: a URL begins with amqp:// or amqps://.")
-    node: dict[str, Any] = {"ssl": parts.scheme == "amqps"}
-    if parts.hostname:
-        node["host"] = parts.hostname
-    if port:
-        node["port"] = port
-    if parts.username:
-        node["userid"] = unquote(parts.username)
-    if parts.password:
-        node["password"] = unquote(parts.password)
-    if len(parts.path) > 1:
-        node["virtual_host"] = unquote(parts.path[1:])
-    more = {ALIASES.get(key, key): value for key, value in parse_qsl(parts.query)}
-    if unknown := sorted(more.keys() - set(KEYS)):
-        raise ImproperlyConfigured(f"rabbitmq: {', '.join(unknown)} in the URL is not known.")
-    return node, more
-
-
-def _keywords(node: Mapping[str, Any]) -> dict[str, Any]:
-    """What ``amqp.Connection`` wants to hear of a node."""
-    ssl = node.get("ssl", False)
-    host, port = node.get("host", "localhost"), node.get("port") or (5671 if ssl else 5672)
-    return {
-        "host": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
-        "userid": node.get("userid", "guest"),
-        "password": node.get("password", "guest"),
-        "virtual_host": node.get("virtual_host", "/"),
-        "ssl": ssl,
-    }
-
-
-def _whole(name: str, value: Any, *, least: int) -> int:
-    try:
-        number = int(value)
-    except (TypeError, ValueError):
-        number = least - 1
-    if isinstance(value, bool) or number < least:
-        raise ImproperlyConfigured(f"rabbitmq: {name} is a whole number of at least {least}, not {value!r}.")
-    return number
 
 
 def end_transport(transport: Any, pid: int) -> None:

@@ -11,8 +11,9 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from django_cluster.brokers.base import Broker, Delivery, Message
-from django_cluster.brokers.rabbitmq import DELAYS, RabbitBroker, level_of
-from django_cluster.brokers.rabbitmq_link import RabbitOptions
+from django_cluster.brokers.rabbitmq import RabbitBroker
+from django_cluster.brokers.rabbitmq_letters import DELAYS, level_of
+from django_cluster.brokers.rabbitmq_options import RabbitOptions
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
 from django_cluster.testing.contracts import Opener, eventually, lease_all, messages, payloads, receipts

@@ -1,0 +1,118 @@
+"""Our messages as RabbitMQ carries them, and the queues they are sent to: the one of the tasks, and those of delays."""
+
+from __future__ import annotations
+
+import math
+import time
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import amqp
+
+from django_cluster.brokers.rabbitmq_holding import MESSAGE_ID, Arrived
+from django_cluster.brokers.rabbitmq_link import Link
+
+SHORT_DELAY = 2.0
+"""Seconds: a message that is due so soon waits where it has arrived, and not in a queue of delays."""
+DELAYS = tuple(1 << power for power in range(1, 17))
+"""Seconds (up to 18 hours) for which the queues of delays keep a message; most delays pass through several."""
+PROBE_EVERY = 60.0
+"""Seconds between two looks whether others have made the queues of delays; RabbitMQ logs each look in vain."""
+
+Letter = tuple[int, amqp.Message]
+"""Seconds of the queue of delays (0: the queue itself), and what is sent."""
+
+
+class Post:
+    """Sends to one queue, at once or by way of queues in which messages grow old."""
+
+    def __init__(self, queue: str, *, quorum: bool) -> None:
+        self.queue = queue
+        self._quorum = quorum
+        self._delays = False
+        self._probe_at = 0.0
+
+    def send(self, link: Link, letters: Sequence[Letter]) -> None:
+        """Returns when all are confirmed."""
+        link.declare(self.queue, {})
+        if any(level for level, _ in letters):
+            for level in DELAYS:  # all of them or none, so that one look tells whether they are there
+                link.declare(self._delay_queue(level), self._delay_arguments(level))
+            self._delays = True
+        link.publish([(self._delay_queue(level) if level else self.queue, message) for level, message in letters])
+
+    def delayed(self, link: Link) -> int:
+        """How many grow old."""
+        levels = DELAYS if self._has_delays(link) else ()
+        return sum(link.count(self._delay_queue(level)) or 0 for level in levels)
+
+    def delete_delays(self, channel: Any, *links: Link) -> int:
+        """The queues with all that is in them; returns how many messages that were."""
+        total = sum(int(channel.queue_delete(self._delay_queue(level)) or 0) for level in DELAYS)
+        for link in links:
+            for level in DELAYS:
+                link.forget_queue(self._delay_queue(level))
+        self._delays = False
+        return total
+
+    def _has_delays(self, link: Link) -> bool:
+        if not self._delays and time.monotonic() >= self._probe_at:
+            self._probe_at = time.monotonic() + PROBE_EVERY
+            self._delays = link.count(self._delay_queue(DELAYS[-1])) is not None
+        return self._delays
+
+    def _delay_queue(self, level: int) -> str:
+        return f"{self.queue}.delay.{level}"
+
+    def _delay_arguments(self, level: int) -> dict[str, Any]:
+        """Everything in such a queue stays equally long, so what came first goes first."""
+        arguments: dict[str, Any] = {
+            "x-message-ttl": level * 1000,
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": self.queue,
+        }
+        if self._quorum:  # a message leaves only when the other queue has confirmed it
+            arguments |= {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
+        return arguments
+
+
+def letter(payload: str, earlier: int, not_before: float) -> Letter:
+    """A message under a name of its own, with the attempts behind it and the moment before which it waits."""
+    headers: dict[str, Any] = {"attempts": earlier}
+    if not_before > 0:
+        headers["not_before"] = float(not_before)
+    message = amqp.Message(payload, message_id=uuid.uuid4().hex, delivery_mode=2, application_headers=headers)
+    return level_of(not_before - time.time()), message
+
+
+def level_of(seconds: float) -> int:
+    """The queue of delays for a message that is due in so many seconds; 0: the queue itself."""
+    if seconds <= SHORT_DELAY:
+        return 0
+    return int(1 << min(int(math.log2(seconds)), len(DELAYS)))
+
+
+def arrival(message: amqp.Message) -> Arrived:
+    """A message of ours, or whatever somebody has put there."""
+    headers = message.headers or {}
+    body = message.body
+    info = message.delivery_info
+    returned = headers.get("x-delivery-count", int(bool(info["redelivered"])))
+    name = str(message.properties.get("message_id", ""))
+    return Arrived(
+        id=name if MESSAGE_ID.fullmatch(name) else uuid.uuid4().hex,
+        payload=body if isinstance(body, str) else bytes(body).decode("ascii", "backslashreplace"),
+        earlier=_count(headers.get("attempts")) + _count(returned),
+        not_before=_moment(headers.get("not_before")),
+        tag=info["delivery_tag"],
+        redelivered=bool(info["redelivered"]),
+    )
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and 0 <= value < 1_000_000_000 else 0
+
+
+def _moment(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) and value == value else 0.0
