@@ -26,6 +26,8 @@ class Bar:
 
     label: str
     spread: Spread
+    ours: bool = False
+    """Whether it is ours, whatever its label says."""
 
 
 def chart_of(table: Table, results: Results) -> str | None:
@@ -62,7 +64,7 @@ def draw(title: str, bars: Sequence[Bar]) -> str:
 
 def _bar(bar: Bar, top: int, scale: float) -> list[str]:
     spread, middle = bar.spread, top + BAR / 2
-    kind = "ours" if bar.label.startswith(OURS) else "bar"
+    kind = "ours" if bar.ours or bar.label.startswith(OURS) else "bar"
     low, high = LABELS + spread.low * scale, LABELS + spread.high * scale
     return [
         f'<text x="{LABELS - 8}" y="{top + 11}" text-anchor="end">{escape(bar.label)}</text>',

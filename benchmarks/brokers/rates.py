@@ -22,7 +22,7 @@ class Workload:
 
     singly: int = 100
     """Messages that are sent one by one."""
-    bulk: int = 1024
+    bulk: int = 768
     """Messages that are sent in batches. Then all that was sent is drained."""
     seconds: float = 1.0
     """Rounds begin until so much time was measured on both sides together; there is always one."""

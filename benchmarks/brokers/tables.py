@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from benchmarks.brokers.rates import FLOOR, OURS, RATIO
 from benchmarks.charts import Bar, draw
 from benchmarks.report import NOISE, Grid, cell, draw_markdown, draw_text, noise_of, preamble
-from benchmarks.report import OURS as OUR_BARS
 from benchmarks.results import Results
 
 Does = Mapping[str, tuple[str, str, str]]
@@ -53,7 +52,7 @@ def _phase(results: Results, does: Does, place: int, phase: str) -> Grid:
 def chart(results: Results) -> str | None:
     """How much of its server's floor each broker reaches when it is drained; None if nothing was measured."""
     key = f"drain_{RATIO}"
-    bars = [Bar(f"{OUR_BARS}{name}", by[key]) for name, by in results.spreads().items() if key in by]
+    bars = [Bar(name, by[key], ours=True) for name, by in results.spreads().items() if key in by]
     return draw("Drain in batches, as a part of the server's floor", bars) if bars else None
 
 

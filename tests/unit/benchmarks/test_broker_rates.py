@@ -154,8 +154,9 @@ def test_a_broker_that_failed_is_told_of_and_not_in_the_tables() -> None:
 def test_the_chart_shows_the_ratio_of_each_broker() -> None:
     svg = chart(results(visit(0, 10, 100))) or ""
 
-    assert "Redis" in svg
+    assert ">Redis<" in svg
     assert ">0.10<" in svg
+    assert 'class="ours"' in svg
 
 
 def test_without_a_measurement_there_is_no_chart() -> None:
