@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueueSize, Waiting
-from django_cluster.core.outage import Outage
+from django_cluster.core.outage import SHARE, Outage
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerError, BrokerUnavailable
 
@@ -107,7 +107,9 @@ class SeveralQueues(Broker):
         try:
             return act()
         except BrokerError as error:
-            self._outages[self._server[place]].failed(error, time.monotonic() - started)
+            # A pause is shorter than what a renewal may be late: what runs here must not be lent to others.
+            took = min(time.monotonic() - started, self.members[place].settings.lease / 3 / SHARE)
+            self._outages[self._server[place]].failed(error, took)
             return otherwise
 
     def _of_each(self, acts: Iterable[tuple[int, Callable[[], object]]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from django_cluster.tasks import schedule
 from tests.conftest import wait_until
 from tests.e2e.conftest import MakeProject
 from tests.sample import tasks
-from tests.servers import RedisServer, require
+from tests.servers import RabbitServer, RedisServer, Server, require
 
 on_both_brokers = pytest.mark.parametrize("broker", ["orm", "redis"])
 on_every_broker = pytest.mark.parametrize("broker", ["orm", "redis", "rabbitmq", "sqs", "mongo"])
@@ -93,6 +94,24 @@ def other_redis() -> Iterator[RedisServer]:
     server.stop()
 
 
+@pytest.fixture
+def other_rabbit() -> Iterator[RabbitServer]:
+    require("rabbitmq")
+    server = RabbitServer().start()
+    yield server
+    server.stop()
+
+
+@contextmanager
+def refusing(server: Server) -> Iterator[None]:
+    """Killed, and started again later."""
+    server.kill()
+    try:
+        yield
+    finally:
+        server.restart()
+
+
 def test_while_one_server_is_away_the_queues_of_the_others_go_on(
     make_project: MakeProject, other_redis: RedisServer
 ) -> None:
@@ -118,6 +137,43 @@ def test_while_one_server_is_away_the_queues_of_the_others_go_on(
         assert project.wait_for_row(task_id).success
     wait_until(lambda: get_client("books").broker.size().total == 0, because="all should be acknowledged")
     assert sorted(project.traces()) == ["0", "1", "2", "3"]
+
+
+def test_a_server_that_hangs_does_not_keep_the_queues_of_the_others_waiting(
+    make_project: MakeProject, other_redis: RedisServer
+) -> None:
+    elsewhere = {"books": {"redis": {"host": "127.0.0.1", "port": other_redis.port, "socket_timeout": 1}}}
+    project = make_project("redis", ALT_CLUSTERS=elsewhere)
+    cluster = project.start("-n", f"{project.name},books")
+    assert project.wait_for_row(project.enqueue(tasks.nothing, cluster="books")).success
+
+    with other_redis.paused():
+        cluster.wait_for_log("The broker of 'books' cannot be used")
+        for _ in range(20):
+            assert project.wait_for_row(project.enqueue(tasks.nothing)).success
+
+    assert project.wait_for_row(project.enqueue(tasks.nothing, cluster="books")).success
+
+
+@pytest.mark.parametrize("victim", ["redis", "rabbitmq"])
+def test_of_two_kinds_of_brokers_either_may_be_away(
+    make_project: MakeProject, other_redis: RedisServer, other_rabbit: RabbitServer, victim: str
+) -> None:
+    project = make_project(
+        "redis", server=other_redis, retry=3, max_attempts=0, ALT_CLUSTERS={"books": {"rabbitmq": other_rabbit.url}}
+    )
+    project.start("-n", f"{project.name},books")
+    hurt, alive = ("books", None) if victim == "rabbitmq" else (None, "books")
+    late = [project.enqueue(tasks.sleep, 1, cluster=hurt) for _ in range(2)]
+    wait_until(other_rabbit.remembers_its_queues, within=30, because="RabbitMQ should be able to survive a kill")
+
+    with refusing(other_rabbit if victim == "rabbitmq" else other_redis):
+        for _ in range(20):
+            assert project.wait_for_row(project.enqueue(tasks.nothing, cluster=alive)).success
+
+    for task_id in late:
+        assert project.wait_for_row(task_id).success
+    assert project.wait_for_row(project.enqueue(tasks.nothing, cluster=hurt)).success
 
 
 def test_schedules_are_fired_while_the_server_of_another_queue_is_away(

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from django_cluster.core.outage import FIRST_DELAY, MAX_DELAY, Outage
+from django_cluster.core.outage import FIRST_DELAY, MAX_DELAY, SHARE, Outage
 from django_cluster.errors import BrokerUnavailable
 from tests.conftest import Clock
 
@@ -74,3 +74,9 @@ def test_a_new_outage_begins_with_a_short_pause(outage: Outage, clock: Clock) ->
     outage.failed(BrokerUnavailable())
 
     assert outage.retry_at - clock.now <= FIRST_DELAY
+
+
+def test_an_attempt_that_took_long_is_followed_by_a_longer_pause(outage: Outage, clock: Clock) -> None:
+    outage.failed(BrokerUnavailable(), took=2.0)
+
+    assert 0.75 * SHARE * 2.0 <= outage.retry_at - clock.now <= SHARE * 2.0
