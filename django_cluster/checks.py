@@ -18,11 +18,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django_cluster import conf
 from django_cluster.brokers import broker_class, open_broker
 from django_cluster.core import problems
-from django_cluster.core.parity import differences
+from django_cluster.core.parity import differences, silent_choice
 from django_cluster.core.settings import BrokerSettings, Settings
 from django_cluster.errors import BrokerError, Problem
 
 TAG = "django_cluster"
+DIFFERENCES_TAG = "django_q"
 
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -34,6 +35,15 @@ STAND_IN = "a secret for the time of the check"
 def check_settings(app_configs: object = None, **_: object) -> list[CheckMessage]:
     """What ``manage.py check`` calls."""
     return validate_config()
+
+
+@register(DIFFERENCES_TAG, deploy=True)
+def check_differences(app_configs: object = None, **_: object) -> list[CheckMessage]:
+    """What ``manage.py check --deploy --tag django_q`` says to those who move; every day it would only be noise."""
+    mapping = conf.configured()
+    if not knows_django_q() or not isinstance(mapping, Mapping):
+        return []
+    return [_message(problem) for problem in differences(mapping)]
 
 
 @register(TAG, deploy=True)
@@ -52,7 +62,7 @@ def check_servers(app_configs: object = None, **_: object) -> list[CheckMessage]
 def validate_config() -> list[CheckMessage]:
     """Everything that is wrong or unwise in the settings, for the root and for each alternative cluster."""
     found = dict.fromkeys(problem for cluster in _clusters() for problem in _problems(cluster))
-    return [_message(problem) for problem in (*found, *_differences())]
+    return [_message(problem) for problem in (*found, *_left_behind())]
 
 
 def _clusters() -> list[str | None]:
@@ -75,15 +85,15 @@ def _problems(cluster: str | None) -> Iterator[Problem]:
             yield from _shared_database(section)
 
 
-def _differences() -> Iterator[Problem]:
-    """For projects that come from Django-Q: what means something else here."""
+def _left_behind() -> Iterator[Problem]:
+    """For projects that come from Django-Q: what would send their tasks to another place than they think."""
     if not knows_django_q():
         return
     if apps.is_installed("django_q"):
         yield Problem(problems.BOTH_INSTALLED, "INSTALLED_APPS", "django_q and django_cluster are both installed apps.")
     mapping = conf.configured()
     if isinstance(mapping, Mapping):
-        yield from differences(mapping)
+        yield from silent_choice(mapping)
 
 
 def knows_django_q() -> bool:

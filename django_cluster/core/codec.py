@@ -74,9 +74,9 @@ class Codec:
         arguments = b""
         if package.args or package.kwargs:
             if self._json:
-                arguments = jsoned([list(package.args), dict(package.kwargs)])
+                arguments = jsoned([list(package.args), dict(package.kwargs)], "The arguments")
             else:
-                arguments = pickled((package.args, dict(package.kwargs)))
+                arguments = pickled((package.args, dict(package.kwargs)), "The arguments")
         return write_header(package.header) + b"\n" + arguments
 
     # ── receiving ────────────────────────────────────────────────────────────────────────────────

@@ -84,7 +84,7 @@ CLUSTER = (
         parity="New. Django-Q sends at once.",
     ),
     general("testing", flag(), "Show what only tests and developers want to see."),
-    general("label", text(), "The name of the app in the admin.", parity="Django-Q: `Django Q`."),
+    general("label", text(), "The name of the app in the admin.", parity="Default in Django-Q: `Django Q`."),
     general(
         "log_level",
         log_level(),
@@ -113,7 +113,7 @@ BROKER = (
         "orm",
         "Queue in this database of `DATABASES`.",
         default_words="`default`, if no broker is configured",
-        parity="The default broker; Django-Q's is Redis on this machine.",
+        parity="Default in Django-Q: Redis on this machine.",
     ),
     selector(
         "redis",
@@ -350,7 +350,7 @@ CREW = (
         "recycle",
         whole(0),
         "Tasks after which a worker is replaced, roughly: workers do not leave all at once; 0 = never.",
-        parity="Django-Q: exactly so many.",
+        parity="Django-Q recycled after exactly so many.",
     ),
     crew(
         "max_rss",

@@ -85,7 +85,7 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     ),
     MEANS_SOMETHING_ELSE: (
         "The project knows Django-Q, and a key that it sets means something a little different here.",
-        "Nothing has to be done. Only shown while `import django_q` works: silence it when you have read it.",
+        "Nothing has to be done. Only shown by `manage.py check --deploy --tag django_q`.",
     ),
 }
 """Id → what is wrong, and what to do. Ids are never used again for something else."""

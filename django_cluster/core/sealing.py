@@ -43,23 +43,23 @@ def verified(keys: Sequence[bytes], data: bytes, signature: bytes) -> bool:
     return False
 
 
-def pickled(value: object) -> bytes:
+def pickled(value: object, called: str = "The value") -> bytes:
     """The pickle of ``value``; raises ``NotSerializable`` whatever the object's own methods raise."""
     try:
         return pickle.dumps(value, protocol=5)
     except Exception as error:
-        raise NotSerializable(f"cannot be pickled: {type(error).__name__}: {error}") from error
+        raise NotSerializable(f"{called} cannot be pickled: {type(error).__name__}: {error}") from error
 
 
-def jsoned(value: object) -> bytes:
+def jsoned(value: object, called: str = "The value") -> bytes:
     """The JSON of ``value``, only if reading it back gives an equal value."""
     try:
         text = json.dumps(value, separators=(",", ":"), allow_nan=False)
         faithful = json.loads(text) == value
     except Exception as error:
-        raise NotSerializable(f"cannot be written as JSON: {error}") from error
+        raise NotSerializable(f"{called} cannot be written as JSON: {error}") from error
     if not faithful:
-        raise NotSerializable("would come back from JSON changed (a tuple, or a key that is not text?)")
+        raise NotSerializable(f"{called} would come back from JSON changed (a tuple, or a key that is not text?)")
     return text.encode("ascii")
 
 

@@ -11,13 +11,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import router
 from django.utils import timezone
 
 from django_cluster.brokers.base import Broker, Waiting
 from django_cluster.core.messages import TaskHeader
 from django_cluster.dashboard.snapshot import Detail, QueueView, ScheduleView, Snapshot, TaskView, Totals
-from django_cluster.errors import BrokerError, ClusterError, PackageError, StoreUnavailable
+from django_cluster.errors import ClusterError, PackageError
 from django_cluster.models import Schedule, Task
 from django_cluster.models.task import saved_tasks
 from django_cluster.stores.instructions import InstructionStore
@@ -29,6 +30,12 @@ MANY = 200
 COUNTED = 100_000
 """Nothing is counted further than this."""
 PARTS = ("clusters", "queues", "waiting", "ended", "failures", "schedules", "totals")
+TROUBLE = (ClusterError, ImproperlyConfigured)
+"""What a look may meet: servers that are away, and brokers whose library is not installed."""
+OUR_ERRORS = "django_cluster.errors."
+LONG = 2000
+"""Characters of a value that are shown."""
+UNREADABLE = "(cannot be read: {})"
 COLUMNS = (
     "id", "name", "func", "cluster", "status", "attempt_count", "enqueued_at", "started_at", "stopped_at",
     "error_kind", "error_message", "final", "group", "worker",
@@ -66,7 +73,7 @@ class Eye:
             try:
                 seen |= getattr(self, f"_{part}")(replace(before, **seen))
                 looks[part] = seen["taken_at"]
-            except (StoreUnavailable, BrokerError) as error:
+            except TROUBLE as error:
                 if str(error) not in problems:
                     problems.append(str(error))
         problems += [queue.problem for queue in seen.get("queues", ()) if queue.problem]
@@ -94,7 +101,7 @@ class Eye:
             broker = self._broker(name)
             kind = broker.settings.kind
             size = broker.size()
-        except ClusterError as error:
+        except TROUBLE as error:
             return QueueView(name=name, broker=kind, problem=str(error))
         return QueueView(name=name, broker=kind, ready=size.ready, delayed=size.delayed, leased=size.leased)
 
@@ -172,7 +179,7 @@ def _ended(row: tuple[Any, ...]) -> TaskView:
         moment=unix(stopped),
         wait=max(0.0, (started - enqueued).total_seconds()),
         run=max(0.0, (stopped - started).total_seconds()),
-        error=": ".join(part for part in (kind, message) if part),
+        error=_error(kind, message),
         final=final,
         group=group or "",
         worker=worker,
@@ -205,6 +212,7 @@ def _detail(task: Task) -> Detail:
         ("Function", task.func),
         ("Arguments", _arguments(task)),
         ("Status", task.status + ("" if task.final else ", will be tried again")),
+        ("Result", _result(task) if task.success else ""),
         ("Attempt", str(task.attempt_count)),
         ("Queue", task.cluster or ""),
         ("Group", task.group or ""),
@@ -212,7 +220,7 @@ def _detail(task: Task) -> Detail:
         ("Enqueued", _moment(task.enqueued_at)),
         ("Started", _moment(task.started_at)),
         ("Stopped", _moment(task.stopped_at)),
-        ("Error", ": ".join(part for part in (task.error_kind, task.error_message) if part)),
+        ("Error", _error(task.error_kind, task.error_message)),
     ]
     attempts = [
         f"run {each.get('number')}: {each.get('status')} {each.get('kind', '')}: {each.get('message', '')}"
@@ -222,13 +230,26 @@ def _detail(task: Task) -> Detail:
     return Detail(title=task.name, facts=shown, traceback=task.error_traceback, attempts=tuple(attempts))
 
 
+def _error(kind: str, message: str) -> str:
+    """Errors of our own are known by their names."""
+    return ": ".join(part for part in (kind.removeprefix(OUR_ERRORS), message) if part)
+
+
+def _result(task: Task) -> str:
+    """Opened only because somebody asked for this very task."""
+    try:
+        return "" if task.result is None else repr(task.result)[:LONG]
+    except Exception as error:  # noqa: BLE001  a class of the user's may do anything when it is unpickled or shown
+        return UNREADABLE.format(type(error).__name__)
+
+
 def _arguments(task: Task) -> str:
-    """As they would be written in a call; opened only because somebody asked for this very task."""
+    """As they would be written in a call."""
     try:
         parts = [repr(each) for each in task.args] + [f"{name}={value!r}" for name, value in task.kwargs.items()]
     except Exception as error:  # noqa: BLE001  a class of the user's may do anything when it is unpickled or shown
-        return f"(cannot be read: {type(error).__name__})"
-    return f"({', '.join(parts)})"[:2000]
+        return UNREADABLE.format(type(error).__name__)
+    return f"({', '.join(parts)})"[:LONG]
 
 
 def _moment(moment: Any) -> str:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -18,6 +19,7 @@ from django_cluster.dashboard.eye import PARTS, Eye
 from django_cluster.dashboard.figures import figures_of
 from django_cluster.errors import BrokerUnavailable
 from django_cluster.models import Schedule, Task
+from django_cluster.models.sealed import row_seal
 from django_cluster.stores.status import StatusStore
 from tests.conftest import make_settings
 from tests.integration.stage import package
@@ -94,6 +96,19 @@ def test_a_broker_that_is_away_is_told_and_hides_nothing_else() -> None:
 
 
 @pytest.mark.django_db
+def test_a_broker_whose_library_is_missing_is_told_and_hides_nothing_else() -> None:
+    make_task(1)
+
+    def no_library(_: str) -> Broker:
+        raise ImproperlyConfigured("pip install it")
+
+    seen = make_eye(no_library).look(PARTS)
+
+    assert seen.problems == ("pip install it",)
+    assert len(seen.ended) == 1
+
+
+@pytest.mark.django_db
 def test_parts_that_are_not_looked_at_stay_as_they_were() -> None:
     make_task(1)
     eye = make_eye()
@@ -119,6 +134,22 @@ def test_the_detail_of_a_task_survives_arguments_that_cannot_be_read() -> None:
     assert facts["Error"] == "ValueError: no"
     assert detail.attempts == ("run 1: lost signal: 9",)
     assert make_eye().detail("nobody") is None
+
+
+@pytest.mark.django_db
+def test_the_detail_of_a_success_shows_its_result_and_that_of_our_own_errors_a_short_name() -> None:
+    sealed = row_seal().seal({"words": 6})
+    kind = "django_cluster.errors.UnknownFunction"
+    success = make_task(1, sealed_result=sealed)
+    rejected = make_task(2, success=False, status="rejected", error_kind=kind, error_message="no such function")
+
+    shown, refused = make_eye().detail(success.id), make_eye().detail(rejected.id)
+
+    assert shown is not None
+    assert refused is not None
+    assert dict(shown.facts)["Result"] == "{'words': 6}"
+    assert dict(refused.facts)["Error"] == "UnknownFunction: no such function"
+    assert "Result" not in dict(refused.facts)
 
 
 @pytest.mark.django_db

@@ -11,7 +11,7 @@ from django.test import override_settings
 
 from django_cluster import checks
 from django_cluster.brokers.memory import MemoryBroker
-from django_cluster.checks import validate_config
+from django_cluster.checks import check_differences, validate_config
 
 LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
 REDIS_CACHE = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:6379/1"}
@@ -134,6 +134,11 @@ def test_no_database_is_opened() -> None:
 # ── projects that come from Django-Q ─────────────────────────────────────────────────────────────
 
 
+def differing(q_cluster: Any) -> list[tuple[str, str]]:
+    with override_settings(Q_CLUSTER=q_cluster):
+        return [(str(message.id).removeprefix("django_cluster."), message.msg) for message in check_differences()]
+
+
 def explained(q_cluster: Any, **settings: Any) -> list[tuple[str, str]]:
     with override_settings(Q_CLUSTER=q_cluster, **settings):
         return [(str(message.id).removeprefix("django_cluster."), message.msg) for message in validate_config()]
@@ -146,27 +151,39 @@ def _from_django_q(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_from_django_q")
 def test_keys_that_mean_something_else_are_explained_to_those_who_come_from_django_q() -> None:
-    found = explained({"name": "shop", "orm": "default", "retry": 90, "bulk": 10, "retry_delay": 5})
+    found = differing({"name": "shop", "retry": 90, "bulk": 10, "retry_delay": 5})
 
-    assert [kind for kind, _ in found] == ["I001"] * 4
+    assert [kind for kind, _ in found] == ["I001"] * 3
     assert any("retry is not quite Django-Q's. Need not be longer than `timeout`" in said for _, said in found)
     assert not any("retry_delay" in said for _, said in found)
 
 
 @pytest.mark.usefixtures("_from_django_q")
-def test_those_who_relied_on_redis_as_the_default_are_warned() -> None:
-    assert [kind for kind, _ in explained({"compress": False})] == ["I001", "W008"]
-    assert [kind for kind, _ in explained({"redis": {}})] == ["I001"]
+def test_where_only_the_default_differs_nothing_is_said_to_those_who_set_the_key() -> None:
+    assert differing({"orm": "default", "label": "Tasks"}) == []
+
+
+@pytest.mark.django_db  # Django's own checks ask what the database can do
+@pytest.mark.usefixtures("_from_django_q")
+def test_explanations_are_only_given_to_those_who_ask_for_them() -> None:
+    mine = {"name": "shop", "orm": "default"}
+    with override_settings(Q_CLUSTER=mine):
+        assert not [message for message in run_checks() if message.id == "django_cluster.I001"]
+        (asked,) = run_checks(tags=["django_q"], include_deployment_checks=True)
+
+    assert asked.id == "django_cluster.I001"
+
+
+def test_nothing_is_explained_where_django_q_was_never_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "knows_django_q", lambda: False)
+
+    assert differing({"name": "shop", "retry": 90}) == []
 
 
 @pytest.mark.usefixtures("_from_django_q")
-def test_explanations_are_silenced_as_any_check_is() -> None:
-    with override_settings(Q_CLUSTER={"orm": "default"}, SILENCED_SYSTEM_CHECKS=["django_cluster.I001"]):
-        (message,) = validate_config()
-
-    assert not message.is_serious()
-    with override_settings(SILENCED_SYSTEM_CHECKS=["django_cluster.I001"]):
-        assert message.is_silenced()
+def test_those_who_relied_on_redis_as_the_default_are_warned() -> None:
+    assert [kind for kind, _ in explained({"compress": False})] == ["W008"]
+    assert explained({"redis": {}}) == []
 
 
 @pytest.mark.usefixtures("_from_django_q")

@@ -9,9 +9,11 @@ from argparse import ArgumentParser, ArgumentTypeError
 from dataclasses import replace
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
 
+from django_cluster.brokers import broker_class
 from django_cluster.cluster.inherited import close_before_fork
 from django_cluster.cluster.logs import show_logs
 from django_cluster.cluster.sentinel import Sentinel
@@ -36,11 +38,14 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             loaded = load_cluster(options["name"], options["broker"])
+            for section in (loaded.broker, *(share.broker for share in loaded.shares)):
+                broker_class(section.kind)  # a library that is missing is said once, and not by each child
         except InvalidSettings:
             raise
-        except ValueError as error:
+        except (ValueError, ImproperlyConfigured) as error:
             raise CommandError(str(error)) from error
         settings = adjusted(loaded, options["workers"], scheduler=not options["no_scheduler"])
+        self.stderr.style_func = None  # not every line of the log is an error
         show_logs(settings.log_level, self.stderr)
         # The sentinel forks: what is open here would be shared by every child.
         close_before_fork(pools=True)

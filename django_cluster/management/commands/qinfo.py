@@ -37,7 +37,7 @@ class Command(BaseCommand):
                 self._config(options["name"], as_json=options["json"])
             elif options["ids"]:
                 ids = [cluster.id for cluster in control.clusters()]
-                self.stdout.write(json.dumps(ids) if options["json"] else "\n".join(ids))
+                self.stdout.write(json.dumps(ids) if options["json"] else "\n".join(ids), ending="\n" if ids else "")
             else:
                 self._figures(options["name"], as_json=options["json"])
         except ClusterError as error:

@@ -44,8 +44,9 @@ class Command(BaseCommand):
                     if options["dry_run"]
                     else sum(delete_in_portions(Session(database), rows, patience=PATIENCE))
                 )
-                words = "would be deleted" if options["dry_run"] else "were deleted"
-                self.stdout.write(f"{rule.kind}: {count} rows older than {rule.days:g} days {words}.")
+                words = "would be deleted" if options["dry_run"] else "deleted"
+                age = "a day" if rule.days == 1 else f"{rule.days:g} days"
+                self.stdout.write(f"{rule.kind}: {count} older than {age} {words}.")
         except StoreUnavailable as error:
             raise CommandError(str(error)) from error
 

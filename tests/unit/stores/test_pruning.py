@@ -120,7 +120,7 @@ def test_a_dry_run_counts_and_deletes_nothing(rows: None, settings: Any, capsys:
 
     call_command("qprune", "--dry-run")
 
-    assert "success: 2 rows older than 7 days would be deleted." in capsys.readouterr().out
+    assert "success: 2 older than 7 days would be deleted." in capsys.readouterr().out
     assert left() == before
 
 
