@@ -83,3 +83,13 @@ def test_2000_tasks_have_one_row_each(make_project: MakeProject, broker: str, da
 @pytest.mark.parametrize(("broker", "database"), [("orm", "sqlite"), ("orm", "postgres"), ("redis", "postgres")])
 def test_10000_tasks_have_one_row_each(make_project: MakeProject, broker: str, database: str) -> None:
     check_that_each_of_many_has_one_row(make_project(broker, database), 10_000)
+
+
+def test_a_failure_that_goes_to_the_cache_uses_up_its_attempts_too(make_project: MakeProject) -> None:
+    project = make_project(max_attempts=2, retry_delay=0.1)
+    project.start()
+
+    row = project.wait_for_row(project.enqueue("tests.sample.tasks.fail", cached=True))
+
+    assert (row.attempt_count, row.success) == (2, False)
+    wait_until(lambda: project.broker().size().total == 0, because="the message should be settled")

@@ -5,13 +5,18 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 CONTRACTS = ROOT / "django_cluster" / "testing"
-DELIVERY = ROOT / "docs" / "explanation" / "delivery.md"
+EXPLANATION = ROOT / "docs" / "explanation"
+DEFECTS = range(1, 47)
+"""The numbers of Django-Q's known defects."""
 
 
-def test_every_proof_that_delivery_names_is_a_test() -> None:
-    named = set(re.findall(r"`(test_\w+)`", DELIVERY.read_text()))
+@pytest.mark.parametrize("page", ["delivery.md", "defects-of-django-q.md"])
+def test_every_proof_that_a_page_names_is_a_test(page: str) -> None:
+    named = set(re.findall(r"`(test_\w+)`", (EXPLANATION / page).read_text()))
 
     existing = {
         name
@@ -21,3 +26,11 @@ def test_every_proof_that_delivery_names_is_a_test() -> None:
 
     assert named
     assert named <= existing, f"not found: {sorted(named - existing)}"
+
+
+def test_every_defect_of_django_q_has_its_line_and_its_proof() -> None:
+    page = (EXPLANATION / "defects-of-django-q.md").read_text()
+
+    lines = re.findall(r"^\| (\d+) \|.*\| `test_\w+`.*\|$", page, re.MULTILINE)
+
+    assert [int(number) for number in lines] == list(DEFECTS)

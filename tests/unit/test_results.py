@@ -26,6 +26,7 @@ from django_cluster.tasks import (
     result_group,
     result_group_cached,
 )
+from django_cluster.testing.drain import drain
 from tests.sample import tasks
 
 pytestmark = pytest.mark.django_db
@@ -145,6 +146,13 @@ def test_the_cached_twins_look_in_the_cache_only() -> None:
 def test_a_group_of_which_the_cache_knows_nothing_has_no_number() -> None:
     assert count_group_cached("nobody") is None
     assert delete_group("nobody", cached=True) == 0
+
+
+def test_a_cached_result_of_another_queue_is_found() -> None:
+    task_id = async_task(tasks.add, 1, 2, cluster="long", cached=True)
+    drain("long")
+
+    assert (result(task_id), result_cached(task_id)) == (3, 3)
 
 
 def test_a_cached_result_is_found_without_saying_where() -> None:

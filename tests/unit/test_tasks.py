@@ -242,6 +242,15 @@ def test_sync_calls_the_hook_with_the_saved_row(tmp_path: Path, monkeypatch: pyt
     assert (tmp_path / "notes").read_text() == f"{task_id} True\n"
 
 
+def test_a_row_that_is_saved_again_calls_no_hook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(hooks.HOOK_FILE, str(tmp_path / "notes"))
+    task_id = async_task(tasks.nothing, sync=True, hook=hooks.note)
+
+    Task.objects.get(pk=task_id).save()
+
+    assert (tmp_path / "notes").read_text() == f"{task_id} True\n"
+
+
 def test_a_hook_that_fails_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
     task_id = async_task(tasks.nothing, sync=True, hook=hooks.fail)
 
@@ -364,6 +373,7 @@ def test_a_group_is_deleted_with_its_tasks(group: str) -> None:
 def test_a_group_that_does_not_exist_is_empty() -> None:
     assert fetch_group("nobody") == []
     assert delete_group("nobody") == 0
+    assert delete_group("nobody", cached=True) == 0
 
 
 # ── the queue ────────────────────────────────────────────────────────────────────────────────────

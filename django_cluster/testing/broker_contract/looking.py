@@ -25,6 +25,14 @@ class Looking(Steps):
 
         self.check_size(broker, ready=3, delayed=2 if broker.capabilities.delay else 0, leased=1)
 
+    def test_the_size_counts_what_others_have_sent(self, broker: Broker, open_another: Opener) -> None:
+        self.check_size(broker)
+        other = open_another()
+        other.enqueue(messages("1", "2"))
+
+        self.check_size(broker, ready=2)
+        other.close()
+
     def test_looking_shows_everything_and_takes_nothing(self, broker: Broker) -> None:
         self.needs(broker, "peek")
         self.needs(broker, "delay")
