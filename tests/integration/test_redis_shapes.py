@@ -14,6 +14,7 @@ from django_cluster.core.redis_shapes import in_shape
 from django_cluster.errors import BrokerUnavailable
 from django_cluster.testing.contracts import eventually, lease_all, messages, payloads, receipts
 from tests.brokers import opener
+from tests.conftest import wait_until
 from tests.servers import RedisCluster, Sentinels, require
 
 Opener = Callable[..., Broker]
@@ -59,7 +60,7 @@ def take_until_all(broker: Broker, names: set[str]) -> list[str]:
             return False
         return names <= set(taken)
 
-    eventually(all_came)
+    wait_until(all_came, within=90, because="everything that was sent should come")
     return taken
 
 
