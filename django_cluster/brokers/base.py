@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from django_cluster.core.settings import BrokerSettings
-from django_cluster.errors import BrokerRefused
+from django_cluster.errors import BrokerRefused, PayloadTooLarge
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +147,18 @@ class Broker(ABC):
 
     def forget_once(self, names: Sequence[str]) -> None:  # noqa: B027  who remembers nothing has nothing to forget
         """The messages of these names will never be sent again."""
+
+    def refuse_large(self, messages: Sequence[Message]) -> None:
+        """Raises ``PayloadTooLarge``, with both sizes, before any of them is sent."""
+        limit = self.capabilities.max_payload
+        if limit is None:
+            return
+        largest = max((len(message.payload) for message in messages), default=0)
+        if largest > limit:
+            raise PayloadTooLarge(
+                f"The task has {largest} bytes when it is packed, and {type(self).__name__} takes {limit}:"
+                " pass a reference to large data instead of the data, or set compress."
+            )
 
     @abstractmethod
     def lease(self, limit: int, wait: float = 0.0) -> Sequence[Delivery]:

@@ -17,7 +17,7 @@ from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message,
 from django_cluster.brokers.ironmq_holding import Holding
 from django_cluster.brokers.ironmq_link import IronOptions, Link, Lost
 from django_cluster.core.settings import BrokerSettings
-from django_cluster.errors import BrokerError, PayloadTooLarge
+from django_cluster.errors import BrokerError
 
 BATCH = 100
 """Messages in one call."""
@@ -74,7 +74,7 @@ class IronMQBroker(Broker):
 
     def enqueue(self, messages: Sequence[Message]) -> None:
         """A hundred in a call; when one of several calls fails, the error says how many messages had been sent."""
-        refuse_large(messages)
+        self.refuse_large(messages)
         if not self._found:
             self.prepare()  # a queue that the service makes by itself forgets what is older than a week
         now, sent = time.time(), 0
@@ -227,16 +227,6 @@ class IronMQBroker(Broker):
 
     def close(self) -> None:
         self._link.close()
-
-
-def refuse_large(messages: Sequence[Message]) -> None:
-    """Before any of them is sent."""
-    largest = max((len(message.payload) for message in messages), default=0)
-    if largest > MAX_BYTES - ROOM:
-        raise PayloadTooLarge(
-            f"A message has {largest} bytes, and IronMQ takes {MAX_BYTES - ROOM}:"
-            " pass a reference to large data instead of the data, or set compress."
-        )
 
 
 def portions(entries: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

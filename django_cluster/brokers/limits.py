@@ -16,7 +16,7 @@ from typing import TypeVar
 from django_cluster.brokers.base import Broker, Message
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.core.values import LONGEST_NAME
-from django_cluster.errors import NotSupported, PayloadTooLarge
+from django_cluster.errors import NotSupported
 
 Item = TypeVar("Item")
 
@@ -71,14 +71,7 @@ def check(messages: Sequence[Message], broker: Broker) -> None:
             f"{name} has no priorities, and the task asks for {urgent.priority}: "
             "use a queue of its own for what is urgent, or another broker."
         )
-    if able.max_payload is None:
-        return
-    size = max((len(message.payload) for message in messages), default=0)
-    if size > able.max_payload:
-        raise PayloadTooLarge(
-            f"The task has {size} bytes when it is packed, and {name} takes {able.max_payload}: "
-            "pass a reference to large data instead of the data, or set compress."
-        )
+    broker.refuse_large(messages)
 
 
 def parted(messages: Sequence[Message], longest_delay: float, now: float) -> tuple[list[Message], list[Message]]:

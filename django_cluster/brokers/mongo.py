@@ -85,6 +85,7 @@ class MongoBroker(Broker):
     def enqueue(self, messages: Sequence[Message]) -> None:
         if not messages:
             return
+        self.refuse_large(messages)
         with self._link.errors():
             now = self._link.now()
             documents = [self._document(message, now) for message in messages]
@@ -109,7 +110,7 @@ class MongoBroker(Broker):
             "parked": later,
             "due": due if later else 0.0,
             "lease": UNLENT,
-            "attempts": 0,
+            "attempts": message.attempts,
         }
 
     def _take_back(self, documents: Sequence[Document]) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -49,8 +50,8 @@ class Link:
         self._keywords = with_defaults(options.get("kwargs", {}))
         self._database = options.get("database")
         self._client: MongoClient[Document] | None = None
+        self._end: Callable[[], object] = lambda: None
         self._pid = 0
-        self._getpid = os.getpid  # at the end of the interpreter, when the last links go, modules are empty
         self._ahead, self._asked_at = 0.0, float("-inf")
 
     @property
@@ -58,6 +59,8 @@ class Link:
         if self._client is None or self._pid != os.getpid():
             self.close()
             self._client, self._pid = MongoClient(**self._keywords), os.getpid()
+            # A client that is merely dropped complains with a warning.
+            self._end = weakref.finalize(self, _close, self._client, self._pid)
         return self._client
 
     def collection(self, name: str) -> Collection[Document]:
@@ -97,18 +100,19 @@ class Link:
             raise BrokerUnavailable(f"MongoDB at {self.address} cannot be used now: {error}") from error
 
     def close(self) -> None:
-        client, self._client, self._asked_at = self._client, None, float("-inf")
-        if client is not None and self._pid == self._getpid():
-            client.close()
-        elif client is not None:
-            _inherited.append(client)
-
-    def __del__(self) -> None:
-        self.close()  # a client that is merely dropped complains with a warning
+        self._end()
+        self._client, self._asked_at = None, float("-inf")
 
 
 _inherited: list[MongoClient[Document]] = []
 """Clients of a parent process: not ours to close, and to drop them would close what they hold."""
+
+
+def _close(client: MongoClient[Document], pid: int) -> None:
+    if pid == os.getpid():
+        client.close()
+    else:
+        _inherited.append(client)
 
 
 def hosts(keywords: Mapping[str, Any]) -> Sequence[str]:

@@ -15,7 +15,7 @@ from typing import Any
 from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueueSize, Waiting
 from django_cluster.brokers.sqs_link import POLL_IN_ONE_CALL, Link, whole_seconds
 from django_cluster.core.settings import BrokerSettings
-from django_cluster.errors import BrokerRefused, BrokerUnavailable, PayloadTooLarge
+from django_cluster.errors import BrokerRefused, BrokerUnavailable
 
 BATCH = 10
 """Messages in one call."""
@@ -70,7 +70,7 @@ class SqsBroker(Broker):
 
     def enqueue(self, messages: Sequence[Message]) -> None:
         """Ten in a call; when one of several calls fails, the error says how many messages had been sent."""
-        refuse_large(messages, self._link.address)
+        self.refuse_large(messages)
         sent = 0
         for portion in portions(messages):
             try:
@@ -232,17 +232,6 @@ def portions(messages: Sequence[Message]) -> Iterator[list[Message]]:
         size += more
     if portion:
         yield portion
-
-
-def refuse_large(messages: Sequence[Message], address: str) -> None:
-    """Before any of them is sent."""
-    limit = MAX_BYTES - ROOM_FOR_ATTRIBUTES
-    largest = max((len(message.payload) for message in messages), default=0)
-    if largest > limit:
-        raise PayloadTooLarge(
-            f"A message for the queue {address} has {largest} bytes, and SQS takes {limit}:"
-            " pass a reference to large data instead of the data, or set compress."
-        )
 
 
 def _delivery(message: dict[str, Any]) -> Delivery:
