@@ -20,7 +20,11 @@ from typing import Self
 import pyte
 import pytest
 
-from tests.e2e.running_cluster import PATIENCE, ROOT
+from tests.e2e.running_cluster import PATIENCE as THEIRS
+from tests.e2e.running_cluster import ROOT
+
+PATIENCE = 2 * THEIRS
+"""Seconds for one look: a person waits for a cluster, and for the program that shows it."""
 
 KEYS = {
     "up": "\x1b[A", "down": "\x1b[B", "right": "\x1b[C", "left": "\x1b[D", "pgdn": "\x1b[6~", "pgup": "\x1b[5~",

@@ -23,6 +23,8 @@ from tests.e2e.running_cluster import ROOT
 from tests.e2e.terminal import Terminal
 from tests.servers import PostgresServer
 
+pytestmark = pytest.mark.timeout(300)
+
 IMAGES = ROOT / "docs" / "images"
 UPDATE_IMAGES = float(os.environ.get("UPDATE_IMAGES", "0"))
 """Seconds of life before the pictures of the documentation are taken anew; 0 = they stay as they are."""
