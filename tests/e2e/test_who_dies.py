@@ -25,7 +25,7 @@ FORGIVING = {"max_attempts": 0, "retry_delay": 0.1, "retry": 2}
 def put_under_load(project: Project, number: int = LOAD) -> list[str]:
     """Many short tasks, each of which leaves its number as a trace."""
     path = str(project.trace)
-    return project.enqueue_many("tests.sample.tasks.touch_and_sleep", [(path, 0.005, str(n)) for n in range(number)])
+    return project.enqueue_many("tests.sample.tasks.touch_and_sleep", [(path, 0.01, str(n)) for n in range(number)])
 
 
 def wait_until_under_way(project: Project, number: int = 20) -> None:
