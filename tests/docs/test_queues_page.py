@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import call_command
+from django.utils import timezone
 
 from django_cluster.conf import load_cluster, review_settings
+from django_cluster.models import Task
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
 
@@ -68,3 +72,28 @@ def test_a_cluster_may_choose_among_brokers_by_name(settings: Any) -> None:
     assert load_cluster(["books"]).broker.alias == "audit"
     with pytest.raises(ValueError, match="no broker named 'nowhere'"):
         load_cluster([], "nowhere")
+
+
+@pytest.mark.django_db
+def test_the_commands_of_the_page_of_retention_delete_what_they_say(settings: Any, capsys: Any) -> None:
+    settings.Q_CLUSTER = examples("retention.md")[0]
+    commands = re.findall(
+        r"^\$ python manage\.py (qprune [^#\n]*)", (HOW_TO / "retention.md").read_text(), re.MULTILINE
+    )
+    ended = {"old": ("success", 100), "failed": ("timeout", 10), "week": ("success", 8), "new": ("success", 1)}
+    for name, (status, days) in ended.items():
+        keep(name, status, days)
+
+    left = []
+    for command in commands:
+        call_command(*command.split())
+        left.append(sorted(Task.objects.values_list("name", flat=True)))
+
+    assert left == [["failed", "new", "old", "week"], ["failed", "new", "week"], ["new"]]
+
+
+def keep(name: str, status: str, days: int) -> None:
+    """A row of a task that ended so many days ago."""
+    moment = timezone.now() - timedelta(days=days)
+    moments = {"enqueued_at": moment, "started_at": moment, "stopped_at": moment}
+    Task.objects.create(id=name, name=name, func="f", status=status, success=status == "success", final=True, **moments)
