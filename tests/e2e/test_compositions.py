@@ -12,13 +12,13 @@ from django_cluster.composition import Group, async_chain, async_iter, call
 from django_cluster.core.composing import Call
 from django_cluster.models import Task
 from tests.conftest import wait_until
+from tests.e2e.brokers import on_both_brokers
 from tests.e2e.conftest import MakeProject
 from tests.e2e.deadly_brokers import FOLDER, POINT, REDIS, WHOLE
 from tests.e2e.project import Project
 from tests.e2e.running_cluster import PATIENCE, RunningCluster
 from tests.sample import tasks
 
-on_both_brokers = pytest.mark.parametrize("broker", ["orm", "redis"])
 CLASSES = {"orm": "tests.e2e.deadly_brokers.DeadlyOrm", "redis": "tests.e2e.deadly_brokers.DeadlyRedis"}
 LINKS = 5
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from signal import SIGCONT, SIGSTOP
 
-import pytest
 from django.db import transaction
 
 from tests.conftest import wait_until
+from tests.e2e.brokers import on_every_broker
 from tests.e2e.conftest import MakeProject
 from tests.e2e.project import Project
-
-on_both_brokers = pytest.mark.parametrize("broker", ["orm", "redis"])
 
 
 def open_the_windows(project: Project) -> None:
@@ -21,7 +19,7 @@ def open_the_windows(project: Project) -> None:
     wait_until(lambda: project.count() == 300, because="the no-ops should be done")
 
 
-@on_both_brokers
+@on_every_broker
 def test_quick_tasks_do_not_wait_behind_a_slow_one(make_project: MakeProject, broker: str) -> None:
     project = make_project(broker)
     project.start()
@@ -37,7 +35,7 @@ def test_quick_tasks_do_not_wait_behind_a_slow_one(make_project: MakeProject, br
     assert project.wait_for_row(slow).success
 
 
-@on_both_brokers
+@on_every_broker
 def test_tasks_that_were_handed_out_behind_a_slow_one_are_taken_back(make_project: MakeProject, broker: str) -> None:
     project = make_project(broker)
     end = project.folder / "end"
@@ -85,7 +83,7 @@ def test_two_clusters_share_the_work_and_no_task_runs_twice(make_project: MakePr
     assert workers & set(second.pids("worker"))
 
 
-@on_both_brokers
+@on_every_broker
 def test_a_task_longer_than_the_lease_runs_once(make_project: MakeProject, broker: str) -> None:
     project = make_project(broker, retry=0.6)
     project.start()
@@ -97,7 +95,7 @@ def test_a_task_longer_than_the_lease_runs_once(make_project: MakeProject, broke
     assert len(project.traces()) == 4
 
 
-@on_both_brokers
+@on_every_broker
 def test_a_paused_cluster_does_not_overwrite_what_another_has_recorded(make_project: MakeProject, broker: str) -> None:
     project = make_project(broker, retry=1)
     end = project.trace.with_name("end")

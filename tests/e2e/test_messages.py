@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
-
 from django_cluster.brokers.base import Message
 from django_cluster.core.codec import Codec
 from django_cluster.core.messages import TaskHeader, TaskPackage
 from django_cluster.core.settings import SigningSettings
 from django_cluster.models import Task
 from tests.conftest import wait_until
+from tests.e2e.brokers import on_every_broker
 from tests.e2e.conftest import MakeProject
-
-on_both_brokers = pytest.mark.parametrize("broker", ["orm", "redis"])
 
 GARBAGE = ["", "no package", "1p:::", "a:b:c", "\x00\x01", "1p:" + "A" * 10_000 + ":AAAA"]
 
 
-@on_both_brokers
+@on_every_broker
 def test_garbage_is_put_aside_and_the_rest_flows(make_project: MakeProject, broker: str) -> None:
     project = make_project(broker, retry=1)
     project.broker().enqueue([Message(text) for text in GARBAGE if "\x00" not in text])
@@ -39,7 +36,7 @@ def foreign_message(name: str) -> Message:
     return Message(Codec(SigningSettings(secret="another key", salt=name)).dumps(TaskPackage(header=header)))
 
 
-@on_both_brokers
+@on_every_broker
 def test_a_message_with_a_foreign_signature_is_given_time_and_then_put_aside(
     make_project: MakeProject, broker: str
 ) -> None:
@@ -57,7 +54,7 @@ def test_a_message_with_a_foreign_signature_is_given_time_and_then_put_aside(
     wait_until(lambda: project.broker().size().total == 0, 5, "it should have left the queue")
 
 
-@on_both_brokers
+@on_every_broker
 def test_a_cluster_with_the_wrong_key_does_not_destroy_at_first_sight(make_project: MakeProject, broker: str) -> None:
     project = make_project(broker, retry=4)
     wrong = {"DJANGO_SETTINGS_MODULE": "tests.e2e.other_settings", "TEST_SECRET_KEY": "the key of somebody else"}

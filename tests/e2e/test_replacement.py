@@ -10,14 +10,13 @@ import psutil
 import pytest
 
 from tests.conftest import wait_until
+from tests.e2e.brokers import on_every_broker
 from tests.e2e.conftest import MakeProject
-
-on_both_brokers = pytest.mark.parametrize("broker", ["orm", "redis"])
 
 CPUS = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
-@on_both_brokers
+@on_every_broker
 def test_a_worker_is_replaced_after_enough_tasks(make_project: MakeProject, broker: str) -> None:
     project = make_project(broker, recycle=5)
     project.start()
@@ -76,7 +75,7 @@ def test_memory_that_was_given_back_does_not_condemn_a_worker(make_project: Make
     assert project.wait_for_row(project.enqueue("tests.sample.tasks.process_id")).result == worker
 
 
-@on_both_brokers
+@on_every_broker
 def test_a_stop_with_recycling_near_loses_nothing(make_project: MakeProject, broker: str) -> None:
     project = make_project(broker, recycle=1)
     cluster = project.start()
@@ -139,7 +138,7 @@ def test_what_a_task_has_started_ends_with_its_worker(make_project: MakeProject)
     wait_until(lambda: program not in [each.pid for each in cluster.members()], because="its worker has ended")
 
 
-@on_both_brokers
+@on_every_broker
 def test_hup_replaces_all_workers_and_interrupts_no_task(make_project: MakeProject, broker: str) -> None:
     project = make_project(broker)
     cluster = project.start()

@@ -8,19 +8,17 @@ import sys
 from datetime import timedelta
 from typing import Any
 
-import pytest
 from django.utils import timezone
 
 from django_cluster.lifecycle.schedules import HOLD
 from django_cluster.models import Schedule
 from django_cluster.tasks import schedule
 from tests.conftest import wait_until
+from tests.e2e.brokers import on_both_brokers
 from tests.e2e.conftest import MakeProject
 from tests.e2e.running_cluster import PATIENCE, ROOT
 
 MANY = 100
-
-on_both_brokers = pytest.mark.parametrize("broker", ["orm", "redis"])
 
 
 @on_both_brokers

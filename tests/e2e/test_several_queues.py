@@ -16,7 +16,6 @@ from tests.e2e.conftest import MakeProject
 from tests.sample import tasks
 from tests.servers import RabbitServer, RedisServer, Server, require
 
-on_both_brokers = pytest.mark.parametrize("broker", ["orm", "redis"])
 on_every_broker = pytest.mark.parametrize("broker", ["orm", "redis", "rabbitmq", "sqs", "mongo"])
 
 ALTERNATIVES: dict[str, Any] = {"long": {"timeout": 60}, "short": {"timeout": 0.2, "max_attempts": 2, "retry_delay": 0}}

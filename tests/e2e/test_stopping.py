@@ -9,11 +9,10 @@ import pytest
 
 from django_cluster.cluster.sentinel import ExitCode
 from tests.conftest import wait_until
+from tests.e2e.brokers import on_every_broker
 from tests.e2e.conftest import MakeProject
 from tests.e2e.project import Project
 from tests.e2e.running_cluster import RunningCluster
-
-on_both_brokers = pytest.mark.parametrize("broker", ["orm", "redis"])
 
 STOPPING = "running tasks may finish"
 
@@ -32,7 +31,7 @@ def let_them_finish(project: Project) -> None:
     (project.folder / "end").touch()
 
 
-@on_both_brokers
+@on_every_broker
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_running_tasks_finish_and_waiting_ones_stay(
     make_project: MakeProject, broker: str, number: signal.Signals
@@ -51,7 +50,7 @@ def test_running_tasks_finish_and_waiting_ones_stay(
     assert {waiting.attempts for waiting in project.broker().peek(100)} == {0}
 
 
-@on_both_brokers
+@on_every_broker
 def test_a_signal_to_the_whole_group_is_a_graceful_stop_too(make_project: MakeProject, broker: str) -> None:
     project = make_project(broker)
     cluster = start_busy(project)
@@ -92,7 +91,7 @@ def test_ctrl_c_in_a_terminal_is_a_graceful_stop(make_project: MakeProject) -> N
     assert [row.status for row in project.rows()] == ["success", "success"]
 
 
-@on_both_brokers
+@on_every_broker
 @pytest.mark.parametrize("manner", ["second TERM", "second INT to the group", "QUIT", "QUIT to the group"])
 def test_a_stop_at_once_gives_running_tasks_back_and_costs_no_attempt(
     make_project: MakeProject, broker: str, manner: str
@@ -119,7 +118,7 @@ def test_a_stop_at_once_gives_running_tasks_back_and_costs_no_attempt(
     assert (row.status, row.result, row.attempt_count) == ("success", 2, 1)
 
 
-@on_both_brokers
+@on_every_broker
 def test_a_task_that_does_not_end_in_time_is_given_back(make_project: MakeProject, broker: str) -> None:
     project = make_project(broker, shutdown_timeout=0.5)
     cluster = project.start()

@@ -8,14 +8,10 @@ import signal
 import pytest
 
 from tests.conftest import wait_until
+from tests.e2e.brokers import on_every_broker
 from tests.e2e.conftest import MakeProject
 from tests.e2e.project import Project
 from tests.e2e.running_cluster import RunningCluster
-
-on_both_brokers = pytest.mark.parametrize("broker", ["orm", "redis"])
-on_every_broker = pytest.mark.parametrize(
-    "broker", ["orm", "redis", "sentinels", "redis_cluster", "sqs", "rabbitmq", "mongo", "disque", "ironmq"]
-)
 
 LOAD = 300
 FORGIVING = {"max_attempts": 0, "retry_delay": 0.1, "retry": 2}
@@ -39,7 +35,7 @@ def check_that_all_succeeded(project: Project, ids: list[str]) -> None:
     assert {row.id for row in rows if row.success} == set(ids)
 
 
-@on_both_brokers
+@on_every_broker
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_killed_idle_worker_costs_nothing(make_project: MakeProject, broker: str, workers: int) -> None:
     project = make_project(broker, workers=workers)
@@ -52,7 +48,7 @@ def test_a_killed_idle_worker_costs_nothing(make_project: MakeProject, broker: s
     cluster.wait_for_replacement("worker", killed, workers)
 
 
-@on_both_brokers
+@on_every_broker
 def test_a_task_whose_worker_is_killed_is_recorded_as_lost(make_project: MakeProject, broker: str) -> None:
     project = make_project(broker, workers=1, max_attempts=1)
     cluster = project.start()
@@ -159,7 +155,7 @@ def test_a_killed_monitor_loses_no_outcome(make_project: MakeProject, broker: st
     wait_until(lambda: project.broker().size().total == 0, 5, "every message should have been acknowledged")
 
 
-@on_both_brokers
+@on_every_broker
 def test_a_hook_that_kills_the_monitor_is_not_handed_to_the_next(make_project: MakeProject, broker: str) -> None:
     project = make_project(broker)
     cluster = project.start()

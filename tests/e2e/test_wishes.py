@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 
 from tests.conftest import wait_until
+from tests.e2e.brokers import on_every_broker
 from tests.e2e.conftest import MakeProject
 from tests.e2e.project import Project
 
 ROUGH = "tests.e2e.rough_tasks"
-
-on_both_brokers = pytest.mark.parametrize("broker", ["orm", "redis"])
 
 
 def moments(project: Project) -> list[float]:
@@ -25,7 +24,7 @@ def check_that_the_queue_is_empty(project: Project) -> None:
     wait_until(lambda: project.broker().size().total == 0, because="the message should have left the queue")
 
 
-@on_both_brokers
+@on_every_broker
 @pytest.mark.parametrize("more", [{}, {"ack_failures": True}], ids=["", "ack_failures"])
 def test_a_task_that_asks_for_another_run_gets_it_after_its_delay(
     make_project: MakeProject, broker: str, more: dict[str, Any]
@@ -70,7 +69,7 @@ def test_wishes_for_another_run_end_with_max_attempts(make_project: MakeProject)
     check_that_the_queue_is_empty(project)
 
 
-@on_both_brokers
+@on_every_broker
 def test_a_snoozed_task_is_run_later_and_has_used_no_attempt(make_project: MakeProject, broker: str) -> None:
     project = make_project(broker, max_attempts=1)
     project.start()
@@ -87,7 +86,7 @@ def test_a_snoozed_task_is_run_later_and_has_used_no_attempt(make_project: MakeP
     check_that_the_queue_is_empty(project)
 
 
-@on_both_brokers
+@on_every_broker
 def test_a_task_that_gives_up_is_discarded_with_its_reason(make_project: MakeProject, broker: str) -> None:
     project = make_project(broker, max_attempts=0, retry_delay=0.05)
     cluster = project.start()
