@@ -24,7 +24,7 @@ from tests.servers.tool import Tool
 BOOT_TIMEOUT = 60.0
 """Seconds within which a server has to answer; generous, because the machine may be busy with other tests."""
 
-WATCHDOG = 'read -r _; kill -KILL -- "-$1" "$1" 2>/dev/null; rm -rf "$2"'
+WATCHDOG = 'read -r _; kill -s KILL -- "-$1" "$1" 2>/dev/null; rm -rf "$2"'
 """Waits for the end of a pipe that only the test process holds, so that it notices every kind of death."""
 
 
