@@ -107,7 +107,8 @@ class Pusher:
     def tick(self) -> None:
         """One turn: hear the workers, account for the dead, keep leases, hand out."""
         if self._tied:
-            self._wakes = (descriptor := self._broker.descriptor()) is not None
+            descriptor = self._broker.descriptor()
+            self._wakes = descriptor is not None or self._several is not None  # several have none in common
             self._hub.wake_for(descriptor)
         for heard in self._hub.poll(self._pause()):
             self._hear(heard)
