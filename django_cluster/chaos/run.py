@@ -14,7 +14,7 @@ from typing import Any
 from django.db import connections
 
 from django_cluster.chaos.evidence import Evidence, Hit, Look, Row, calls_from, executions_from, looks_from
-from django_cluster.chaos.journal import Reader, note, read
+from django_cluster.chaos.journal import ACCEPTED, Reader, note, read
 from django_cluster.chaos.pausing import Pausing
 from django_cluster.chaos.plan import CREW, Fault, Target, draw
 from django_cluster.chaos.sender import send
@@ -147,11 +147,15 @@ class Run:
     # ── the end ──────────────────────────────────────────────────────────────────────────────────
 
     def _settle(self, sender: BaseProcess) -> None:
-        """Until the queue is empty, or nothing has moved for a long time."""
+        """Until every task that was accepted has its row and the queue is empty, or nothing has moved for a long time.
+
+        The queue alone does not tell: not every broker counts what others hold.
+        """
         sender.join(SENDER_PATIENCE)
         if sender.exitcode != 0:
             self._incidents.append(f"The sender ended with {sender.exitcode}: a call raised what it should not.")
         self._say("The fire has ceased; waiting for what is still open.")
+        accepted = sum(1 for word, *_ in read(self._stage.sent) if word == ACCEPTED)
         stalled, reader = self._wishes.lease * 3 + STALLED, Reader(self._stage.settled)
         over, moved, best = time.monotonic(), time.monotonic(), -1
         while time.monotonic() - moved < stalled:
@@ -159,11 +163,13 @@ class Run:
                 self._looks.append(look)
                 if look.done > best:
                     best, moved = look.done, time.monotonic()
-            if self._looks and self._looks[-1].at > over and not self._looks[-1].waiting:
+            last = self._looks[-1] if self._looks else None
+            if last and last.at > over and last.done >= accepted and not last.waiting:
                 return
             self._victims.look_after()
             time.sleep(LOOK)
-        self._incidents.append(f"Nothing has moved for {stalled:g} seconds, and the queue is not empty.")
+        if self._looks and self._looks[-1].waiting:
+            self._incidents.append(f"Nothing has moved for {stalled:g} seconds, and the queue is not empty.")
 
     def _end(self, helper: BaseProcess) -> None:
         helper.terminate()
