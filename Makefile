@@ -57,7 +57,7 @@ coverage: $(VENV)/tox ## Run all tests and show which lines none of them reaches
 .PHONY: bench bench-main bench-quick bench-brokers profile
 bench: ## Measure django_cluster and its peers, about two hours; the numbers go into the docs
 	@$(VENV)/bin/python -m benchmarks.run --docs --million
-bench-main: ## The main tables alone, in about half an hour; the numbers go into the docs
+bench-main: ## The main tables alone; the numbers go into the docs
 	@$(VENV)/bin/python -m benchmarks.run --docs --scenarios throughput rest work payload schedules --repetitions 2
 bench-quick: ## The same in a quarter of an hour, once each, for a first look
 	@$(VENV)/bin/python -m benchmarks.run --size quick --repetitions 1
