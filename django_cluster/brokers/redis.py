@@ -7,16 +7,19 @@ import math
 import os
 import re
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
 
+from redis.exceptions import ConnectionError as ConnectionBroken
 from redis.exceptions import NoScriptError
 
 from django_cluster.brokers import redis_scripts as scripts
 from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueueSize, Waiting
 from django_cluster.brokers.redis_link import ANY_ERROR, open_link
 from django_cluster.core.settings import BrokerSettings
+from django_cluster.errors import BrokerUnavailable
 
 CHUNK_MESSAGES, CHUNK_CHARACTERS = 1000, 4_000_000
 """What one call of a script carries at most; Lua's stack is limited, and so is the patience of other clients."""
@@ -42,6 +45,8 @@ class RedisBroker(Broker):
         self._keys = (self._base, f"{self._base}:bands") if self._link.clustered else (self._base,)
         self._calls = count()
         self._holder, self._pid = "", 0
+        self._unanswered: deque[tuple[str, int]] = deque()
+        """Claims that the server may have carried out, although its answer has not come."""
         self._due_at = -math.inf
         """Monotonic moment before which nothing becomes ready without ringing the bell."""
 
@@ -91,12 +96,17 @@ class RedisBroker(Broker):
         """What is ready, or will be within ``wait`` seconds.
 
         Where it is known when the next message is due, the wait for the bell and the claim are one request:
-        whatever rings the bell is lent before we hear of it.
+        whatever rings the bell is lent before we hear of it. A claim without an answer is made again under
+        its own receipts: what it had lent is lent anew, and nothing waits until a lease ends of which nobody knows.
         """
-        prefix = self._new_prefix()
-        claim = scripts.LEASE, prefix, limit, _milliseconds(self.settings.lease)
-        nap = min(wait, self._due_at - time.monotonic(), self._link.nap) if wait > 0 else 0.0
-        entries, due = self._run(*claim, first=self._nap(nap) if nap > 0 else None)
+        unanswered = self._claim_without_answer()
+        prefix, limit = unanswered or (self._new_prefix(), limit)
+        nap = min(wait, self._due_at - time.monotonic(), self._link.nap) if wait > 0 and not unanswered else 0.0
+        try:
+            entries, due = self._claim(prefix, limit, nap, again=unanswered is not None)
+        except BrokerUnavailable:
+            self._unanswered.append((prefix, limit))
+            raise
         deliveries = []
         for place, entry in enumerate(entries):
             _, attempts, payload = parse_entry(entry)
@@ -106,6 +116,18 @@ class RedisBroker(Broker):
         else:
             self._due_at = math.inf if due < 0 else time.monotonic() + due / 1000
         return deliveries
+
+    def _claim(self, prefix: str, limit: int, nap: float, *, again: bool) -> Any:
+        """What the script answers. After a broken connection we ask again and not redis-py: it must say ``again``."""
+        claim = scripts.LEASE, prefix, limit, _milliseconds(self.settings.lease)
+        try:
+            first = self._nap(nap) if nap > 0 else None
+            # What asks the nodes of a Cluster does it again as it likes.
+            return self._run(*claim, int(again or self._link.clustered), first=first, retry=False)
+        except BrokerUnavailable as error:
+            if not isinstance(error.__cause__, ConnectionBroken):
+                raise
+            return self._run(*claim, 1, retry=False)
 
     def _nap(self, seconds: float) -> tuple[str | float, ...]:
         """Until the bell rings, at most so long. A time-out of 0 would mean for ever."""
@@ -123,13 +145,21 @@ class RedisBroker(Broker):
     def _is_beside(self, other: RedisBroker) -> bool:
         return self.settings.options == other.settings.options
 
+    def _claim_without_answer(self) -> tuple[str, int] | None:
+        """The prefix and the limit of one, if there is any; those of our parent are not ours."""
+        if self._pid != os.getpid():
+            self._holder, self._pid = os.urandom(8).hex(), os.getpid()
+            self._unanswered.clear()
+        try:
+            return self._unanswered.popleft()
+        except IndexError:
+            return None
+
     def _new_prefix(self) -> str:
         """The beginning of receipts that nobody else has, and that this broker never has again.
 
         Not a counter on the server: that of a replica which takes over may lag, and give a number twice.
         """
-        if self._pid != os.getpid():
-            self._holder, self._pid = os.urandom(8).hex(), os.getpid()
         return f"{self._holder}:{next(self._calls)}"
 
     def _sleep(self, seconds: float, bells: Sequence[str]) -> None:
@@ -184,15 +214,20 @@ class RedisBroker(Broker):
     def close(self) -> None:
         self._link.close()
 
-    def _run(self, script: scripts.Script, *arguments: str | int, first: Sequence[Any] | None = None) -> Any:
-        """What the script answers; ``first`` is a command that is sent and answered before it."""
+    def _run(
+        self, script: scripts.Script, *arguments: str | int, first: Sequence[Any] | None = None, retry: bool = True
+    ) -> Any:
+        """What the script answers; ``first`` is a command that is sent and answered before it.
+
+        ``retry``: whether it is sent again when the connection breaks, be it before or after it was carried out.
+        """
         before = () if first is None else (first,)
         named = (len(self._keys), *self._keys, *arguments)
         try:
             try:
-                return self._link.call(*before, ("EVALSHA", script.sha, *named))[-1]
+                return self._link.call(*before, ("EVALSHA", script.sha, *named), retry=retry)[-1]
             except NoScriptError:
-                return self._link.call(("EVAL", script.text, *named))[-1]
+                return self._link.call(("EVAL", script.text, *named), retry=retry)[-1]
         except ANY_ERROR as error:
             raise self._link.meaning_of(error) from error
 

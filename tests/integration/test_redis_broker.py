@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from django.test import override_settings
 from redis import Redis
 
-from django_cluster.brokers.base import Broker, Message
+from django_cluster.brokers.base import Broker, Delivery, Message, QueueSize
 from django_cluster.brokers.redis import RedisBroker
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
@@ -22,6 +23,7 @@ from django_cluster.testing.contracts import eventually, lease_all, payloads, re
 from tests.brokers import opener
 from tests.servers import RedisServer, require
 from tests.servers.base import free_port
+from tests.servers.tunnel import Tunnel
 
 
 @pytest.fixture
@@ -353,6 +355,56 @@ def test_a_server_that_dies_during_the_sleep_is_reported(own_server: RedisServer
 
     assert caught
     broker.close()
+
+
+@pytest.mark.parametrize("answers", [1, 2, 3])
+def test_what_an_unheard_claim_has_lent_is_lent_at_once_and_costs_nothing(
+    redis_server: RedisServer, broker: Broker, answers: int
+) -> None:
+    with Tunnel(redis_server.port, b"EVAL") as tunnel:
+        far = far_from(tunnel, broker)
+        assert not far.lease(1)  # now the server knows the script
+        broker.enqueue([Message("one"), Message("two"), Message("three")])
+
+        tunnel.to_lose = answers
+        lent = lend_patiently(far, 2)
+
+        assert tunnel.lost == answers
+        assert [(each.payload, each.attempt) for each in lent] == [("one", 1), ("two", 1)]
+        assert broker.size() == QueueSize(ready=1, delayed=0, leased=2)
+        assert list(far.renew(receipts(lent))) == []
+        assert payloads(far.lease(2)) == ["three"]
+        far.close()
+
+
+def test_an_unheard_claim_takes_nothing_from_others(redis_server: RedisServer, broker: Broker) -> None:
+    with Tunnel(redis_server.port, b"EVAL") as tunnel:
+        far = far_from(tunnel, broker, lease=0.3)
+        assert not far.lease(1)  # now the server knows the script
+        broker.enqueue([Message("one"), Message("two")])
+        tunnel.to_lose = 2
+        with pytest.raises(BrokerUnavailable):
+            far.lease(1)
+        eventually(lambda: broker.size().leased == 0)
+
+        assert payloads(broker.lease(2)) == ["one", "two"]
+        assert payloads(far.lease(1)) == []
+        assert broker.size().leased == 2
+        far.close()
+
+
+def far_from(tunnel: Tunnel, broker: Broker, **changes: Any) -> Broker:
+    """Another broker for the same queue, at the other end of a tunnel."""
+    options = {"url": f"redis://127.0.0.1:{tunnel.port}/0"}
+    return RedisBroker(replace(broker.settings, options=options, **changes))
+
+
+def lend_patiently(broker: Broker, limit: int) -> Sequence[Delivery]:
+    """As a pusher does: when the server cannot be reached, it asks again."""
+    try:
+        return broker.lease(limit)
+    except BrokerUnavailable:
+        return broker.lease(limit)
 
 
 def test_a_queue_of_a_section_with_odd_names_works(redis_server: RedisServer, tmp_path: Path) -> None:

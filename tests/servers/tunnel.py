@@ -1,0 +1,90 @@
+"""A way to a server on which an answer can be lost: the server has done what it was asked, and nobody hears of it."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+from contextlib import suppress
+from threading import Thread
+from typing import Self
+
+
+class Tunnel:
+    """Passes on what clients say to ``port`` of this machine, and what is answered, until an answer is to be lost.
+
+    Only answers to what contains ``word`` are lost, and not those to a greeting.
+    """
+
+    def __init__(self, port: int, word: bytes) -> None:
+        self._target = port
+        self._word = word
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._ends: dict[socket.socket, socket.socket] = {}
+        self._asked: dict[socket.socket, bytes] = {}
+        """By the end of a server: what it was asked last."""
+        self._bell, self._ringer = socket.socketpair()
+        self._selector.register(self._bell, selectors.EVENT_READ)
+        self._thread = Thread(target=self._run, daemon=True)
+        self.lost = 0
+        """How many answers nobody has heard."""
+        self.to_lose = 0
+        """How many of the next answers will be lost, each together with its connection."""
+
+    @property
+    def port(self) -> int:
+        """Where clients call."""
+        return int(self._listener.getsockname()[1])
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._ringer.close()
+        self._thread.join(10)
+        for end in (*self._ends, self._listener, self._bell):
+            end.close()
+        self._selector.close()
+
+    def _run(self) -> None:
+        while True:
+            for key, _ in self._selector.select():
+                if key.fileobj is self._bell:
+                    return
+                if key.fileobj is self._listener:
+                    self._accept()
+                elif isinstance(key.fileobj, socket.socket) and key.fileobj in self._ends:
+                    self._pass_on(key.fileobj)
+
+    def _accept(self) -> None:
+        client, _ = self._listener.accept()
+        server = socket.create_connection(("127.0.0.1", self._target))
+        self._asked[server] = b""
+        for end, other in ((client, server), (server, client)):
+            self._ends[end] = other
+            self._selector.register(end, selectors.EVENT_READ)
+
+    def _pass_on(self, end: socket.socket) -> None:
+        data = b""
+        with suppress(OSError):
+            data = end.recv(1 << 16)
+        if end not in self._asked:
+            self._asked[self._ends[end]] = data
+        elif self.to_lose and self._word in self._asked[end]:
+            self.to_lose -= 1
+            self.lost += 1
+            data = b""
+        if not data:
+            self._hang_up(end)
+            return
+        with suppress(OSError):
+            self._ends[end].sendall(data)
+
+    def _hang_up(self, end: socket.socket) -> None:
+        for each in (end, self._ends[end]):
+            self._selector.unregister(each)
+            del self._ends[each]
+            self._asked.pop(each, None)
+            each.close()
