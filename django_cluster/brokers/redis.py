@@ -103,7 +103,7 @@ class RedisBroker(Broker):
         prefix, limit = unanswered or (self._new_prefix(), limit)
         nap = min(wait, self._due_at - time.monotonic(), self._link.nap) if wait > 0 and not unanswered else 0.0
         try:
-            entries, due = self._claim(prefix, limit, nap, again=unanswered is not None)
+            entries, due = self._claim(prefix, limit, nap, repeated=unanswered is not None)
         except BrokerUnavailable:
             self._unanswered.append((prefix, limit))
             raise
@@ -117,17 +117,17 @@ class RedisBroker(Broker):
             self._due_at = math.inf if due < 0 else time.monotonic() + due / 1000
         return deliveries
 
-    def _claim(self, prefix: str, limit: int, nap: float, *, again: bool) -> Any:
-        """What the script answers. After a broken connection we ask again and not redis-py: it must say ``again``."""
+    def _claim(self, prefix: str, limit: int, nap: float, *, repeated: bool) -> Any:
+        """What the script answers. After a broken connection we ask again and not redis-py: it must say so."""
         claim = scripts.LEASE, prefix, limit, _milliseconds(self.settings.lease)
         try:
             first = self._nap(nap) if nap > 0 else None
             # What asks the nodes of a Cluster does it again as it likes.
-            return self._run(*claim, int(again or self._link.clustered), first=first, retry=False)
+            return self._run(*claim, int(repeated or self._link.clustered), first=first, again=False)
         except BrokerUnavailable as error:
             if not isinstance(error.__cause__, ConnectionBroken):
                 raise
-            return self._run(*claim, 1, retry=False)
+            return self._run(*claim, 1, again=False)
 
     def _nap(self, seconds: float) -> tuple[str | float, ...]:
         """Until the bell rings, at most so long. A time-out of 0 would mean for ever."""
@@ -215,19 +215,19 @@ class RedisBroker(Broker):
         self._link.close()
 
     def _run(
-        self, script: scripts.Script, *arguments: str | int, first: Sequence[Any] | None = None, retry: bool = True
+        self, script: scripts.Script, *arguments: str | int, first: Sequence[Any] | None = None, again: bool = True
     ) -> Any:
         """What the script answers; ``first`` is a command that is sent and answered before it.
 
-        ``retry``: whether it is sent again when the connection breaks, be it before or after it was carried out.
+        ``again``: whether it is sent another time when the connection breaks, be it before or after it was carried out.
         """
         before = () if first is None else (first,)
         named = (len(self._keys), *self._keys, *arguments)
         try:
             try:
-                return self._link.call(*before, ("EVALSHA", script.sha, *named), retry=retry)[-1]
+                return self._link.call(*before, ("EVALSHA", script.sha, *named), again=again)[-1]
             except NoScriptError:
-                return self._link.call(("EVAL", script.text, *named), retry=retry)[-1]
+                return self._link.call(("EVAL", script.text, *named), again=again)[-1]
         except ANY_ERROR as error:
             raise self._link.meaning_of(error) from error
 

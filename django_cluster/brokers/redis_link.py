@@ -58,24 +58,24 @@ class Link:
     def _build(self) -> Any:
         return build_client(self._options)
 
-    def call(self, *commands: Sequence[Any], retry: bool = True) -> list[Any]:
+    def call(self, *commands: Sequence[Any], again: bool = True) -> list[Any]:
         """What the server answers to these commands, sent in one go; the first error among the answers is raised."""
-        answers = self.ask(*commands, retry=retry)
+        answers = self.ask(*commands, again=again)
         for answer in answers:
             if isinstance(answer, errors.ResponseError):
                 raise answer
         return answers
 
-    def ask(self, *commands: Sequence[Any], retry: bool = True) -> list[Any]:
+    def ask(self, *commands: Sequence[Any], again: bool = True) -> list[Any]:
         """The same, with errors of single commands among the answers.
 
         Half the cost of the same on the client, whose way from a method to the socket is long. Connections are
-        still the pool's, and broken ones are tried again as its settings say, if ``retry``.
+        still the pool's, and broken ones are tried again as its settings say, if they may be sent ``again``.
         """
         pool = self.client.connection_pool
         connection = self._take(pool)
         try:
-            if not retry:
+            if not again:
                 answers = _exchange(connection, commands)
             else:
                 answers = connection.retry.call_with_retry(
@@ -188,7 +188,7 @@ class ClusterLink(Link):
     def _build(self) -> Any:
         return build_cluster(self._options)
 
-    def call(self, *commands: Sequence[Any], retry: bool = True) -> list[Any]:
+    def call(self, *commands: Sequence[Any], again: bool = True) -> list[Any]:
         """One after the other: where a slot moves, each may have to be asked of another node."""
         return [self.client.execute_command(*command) for command in commands]
 
