@@ -80,7 +80,7 @@ class UnknownFormat(PackageError):
     """The message is signed with our key, but its format is not known to this version."""
 
 
-class UnknownFunction(PackageError):
+class UnknownFunction(PackageError, ValueError):
     """No function can be found by this dotted path."""
 
 

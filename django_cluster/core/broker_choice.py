@@ -21,12 +21,12 @@ renamed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from django_cluster.core import problems, redis_shapes
+from django_cluster.core.nearest import nearest
 from django_cluster.core.values import Kind, Unfit, as_text, dotted_path, text
 from django_cluster.errors import Problem
 
@@ -94,8 +94,8 @@ def _url(value: Any, kind: str | None = None) -> Choice:
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:
     """A piece for the middle of a sentence; nothing where nothing is near."""
-    near = get_close_matches(name[:100], known, n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+    near = nearest(name, known)
+    return f" (did you mean {near!r}?)" if near else ""
 
 
 def _of_url(kind: str, url: str) -> Choice:

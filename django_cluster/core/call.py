@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
@@ -17,6 +18,7 @@ from django_cluster.core.messages import (
     path_of_class,
 )
 from django_cluster.core.naming import new_task_id, task_name
+from django_cluster.core.nearest import nearest
 
 KEYWORDS = frozenset({
     "ack_failure", "broker", "cached", "chain", "cluster", "group", "hook", "iter_cached", "iter_count", "save",
@@ -28,6 +30,19 @@ ONLY_IN_Q_OPTIONS = frozenset({
     "delay", "eta", "max_attempts", "no_retry_on", "on_commit", "priority", "retry_delay", "retry_on",
 })  # fmt: skip
 """Options that Django-Q did not have: as plain keywords they may belong to the function."""
+
+OTHER_WORDS = {
+    "countdown": "delay",
+    "job_timeout": "timeout",
+    "max_retries": "max_attempts",
+    "queue": "cluster",
+    "retries": "max_attempts",
+    "time_limit": "timeout",
+}
+"""What other task queues call our options."""
+
+UNEXPECTED = re.compile(r"got an unexpected keyword argument '(\w+)'")
+"""How Python says that a function does not take a keyword."""
 
 ELSEWHERE = {"chain": "async_task() alone", "iter_count": "async_iter(), which sets it itself"}
 ELSEWHERE["iter_cached"] = ELSEWHERE["iter_count"]
@@ -41,12 +56,45 @@ def part(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     With ``q_options`` every other keyword is the function's own, whatever its name.
     """
     if kwargs.get("q_options") is not None:
-        options = dict(kwargs["q_options"])
-        if unknown := set(options) - KEYWORDS - ONLY_IN_Q_OPTIONS:
-            raise TypeError(f"Unknown task options: {', '.join(sorted(map(str, unknown)))}.")
+        options = given_options(kwargs["q_options"])
         return {name: value for name, value in kwargs.items() if name != "q_options"}, options
     own = {name: value for name, value in kwargs.items() if name not in KEYWORDS and name != "q_options"}
     return own, {name: value for name, value in kwargs.items() if name in KEYWORDS}
+
+
+def given_options(given: Mapping[str, Any], more: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """A copy of ``q_options``. Raises ``TypeError`` for what is no dict, and for an option that nobody knows.
+
+    ``more``: options that are known besides those of a task.
+    """
+    try:
+        options = dict(given)
+    except (TypeError, ValueError):
+        raise TypeError(f"q_options is a dict of options, not {given!r}.") from None
+    known = KEYWORDS | ONLY_IN_Q_OPTIONS | more
+    if unknown := sorted(map(str, options.keys() - known)):
+        raise TypeError(f"{'; '.join(_unknown(name, known) for name in unknown)}.")
+    return options
+
+
+def _unknown(name: str, known: frozenset[str]) -> str:
+    near = nearest(name, known, OTHER_WORDS)
+    advice = f" (did you mean {near!r}?)" if near else f"; known are {', '.join(sorted(known))}"
+    return f"{name!r} is not an option{advice}"
+
+
+def option_meant(message: str, kwargs: Mapping[str, Any]) -> str:
+    """A sentence about the option that was meant by a keyword which the function does not take; "" if none was.
+
+    ``message``: of the ``TypeError``. ``kwargs``: with which the function was called.
+    """
+    found = UNEXPECTED.search(message)
+    if found is None or found[1] not in kwargs:
+        return ""
+    near = nearest(found[1], KEYWORDS | ONLY_IN_Q_OPTIONS, OTHER_WORDS)
+    # One that is spelt right has reached the function because q_options is the place for it.
+    place = ", which stands in q_options" if near in ONLY_IN_Q_OPTIONS or near == found[1] else ""
+    return f"Did you mean the option {near!r}{place}?" if near else ""
 
 
 def build_options(given: Mapping[str, Any]) -> TaskOptions:

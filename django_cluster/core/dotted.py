@@ -6,6 +6,7 @@ The path names a module and what to take from it: ``app.tasks.send``, ``app.mode
 
 from __future__ import annotations
 
+import builtins
 import sys
 from collections.abc import Callable
 from functools import cache, partial, reduce
@@ -14,6 +15,8 @@ from types import ModuleType
 from typing import Any
 
 from django_cluster.errors import UnknownFunction
+
+IN_A_PROGRAM = " It was defined in the program that sent it: put it into a module that both can import."
 
 
 def dotted_path(func: Callable[..., Any] | str) -> str:
@@ -48,7 +51,8 @@ def load(path: str) -> Callable[..., Any]:
         try:
             found = getattr(found, name)
         except AttributeError as error:
-            raise UnknownFunction(f"{path} cannot be found: {_called(found)} has no {name}.") from error
+            hint = IN_A_PROGRAM if module.__name__ == "__main__" else ""
+            raise UnknownFunction(f"{path} cannot be found: {_called(found)} has no {name}.{hint}") from error
     if not callable(found):
         raise UnknownFunction(f"{path} is not a function: it is of type {type(found).__name__}.")
     func: Callable[..., Any] = found
@@ -56,9 +60,19 @@ def load(path: str) -> Callable[..., Any]:
 
 
 def _checked_path(path: str) -> str:
-    if all(part.isidentifier() for part in path.split(".")):
-        return path if "." in path else f"builtins.{path}"
-    raise UnknownFunction(f"{path!r} is not a dotted path such as 'app.tasks.send'.")
+    if _is_dotted(path):
+        if "." in path:
+            return path
+        if hasattr(builtins, path):
+            return f"builtins.{path}"
+        raise UnknownFunction(f"{path!r} is neither a dotted path such as 'app.tasks.send', nor a built-in function.")
+    meant = path.replace(":", ".").removesuffix("()")
+    hint = f" Did you mean {meant!r}?" if "." in meant and _is_dotted(meant) else ""
+    raise UnknownFunction(f"{path!r} is not a dotted path such as 'app.tasks.send'.{hint}")
+
+
+def _is_dotted(path: str) -> bool:
+    return all(part.isidentifier() for part in path.split("."))
 
 
 def _home_of(func: Callable[..., Any]) -> tuple[str, str]:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from django_cluster.core import problems
+from django_cluster.core.nearest import nearest
 from django_cluster.core.option_table import BY_KEY, OPTIONS
 from django_cluster.core.options import Option
 from django_cluster.core.values import Unfit, shown
@@ -111,7 +111,7 @@ def _unknown_variables(environment: Mapping[str, str]) -> Iterator[Problem]:
     known = {variable for option in OPTIONS for variable in option.variables} | {f"{VARIABLE_PREFIX}NAME"}
     for name in sorted(environment):
         if name.startswith(VARIABLE_PREFIX) and name not in known:
-            hint = _did_you_mean(name, sorted(known))
+            hint = _did_you_mean(nearest(name, sorted(known)))
             yield Problem(problems.UNKNOWN_VARIABLE, name, f"The environment variable {name} is not known.", hint)
 
 
@@ -142,12 +142,8 @@ def _is_function(value: object) -> bool:
 def _suggestion(key: object) -> str:
     if not isinstance(key, str):
         return "Keys are text."
-    if key.lower() in OTHER_WORDS:
-        return f"Did you mean {OTHER_WORDS[key.lower()]!r}?"
-    return _did_you_mean(key, list(BY_KEY))
+    return _did_you_mean(nearest(key, BY_KEY, OTHER_WORDS))
 
 
-def _did_you_mean(name: str, known: list[str]) -> str:
-    by_lower = {each.lower(): each for each in known}
-    nearest = get_close_matches(name.lower()[:100], by_lower, n=1)
-    return f"Did you mean {by_lower[nearest[0]]!r}?" if nearest else ""
+def _did_you_mean(name: str) -> str:
+    return f"Did you mean {name!r}?" if name else ""

@@ -13,6 +13,7 @@ from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 from django_cluster.brokers.several import place_of
+from django_cluster.core.call import option_meant
 from django_cluster.core.codec import Codec, header_of
 from django_cluster.core.composing import may_have_succeeded
 from django_cluster.core.dotted import load
@@ -146,7 +147,10 @@ class Executor:
     ) -> Ending:
         advice = Advice.NONE if worth_another_run(error, package.header.options) else Advice.STOP
         self._reporters.report(error, package, job.attempt, advice, status, job.receipt)
-        return Ending(status, sealed, failure=describe(error), error=error, advice=advice)
+        failure = describe(error)
+        if isinstance(error, TypeError) and (hint := option_meant(failure.message, package.kwargs)):
+            failure = failure._replace(message=f"{failure.message}. {hint}")
+        return Ending(status, sealed, failure=failure, error=error, advice=advice)
 
     def _outcome(self, job: Job, header: TaskHeader, ending: Ending, started_at: float) -> Outcome:
         return Outcome(

@@ -9,13 +9,16 @@ from typing import Any
 from django.db import IntegrityError, router
 
 from django_cluster.core.arguments import args_to_text, kwargs_to_text
-from django_cluster.core.call import portable
+from django_cluster.core.call import given_options, portable
 from django_cluster.core.dotted import dotted_path
 from django_cluster.lifecycle.firing import options_of
 from django_cluster.models.schedule import Schedule
 
 IN_Q_OPTIONS = frozenset({"catch_up", "enabled", "ends_at", "no_overlap", "starts_at", "time_zone"})
 """Columns that Django-Q did not have: as plain keywords they may belong to the function."""
+
+KNOWN_TO_SCHEDULES = IN_Q_OPTIONS | {"broker_name"}
+"""Besides the options of a task; the last is what Django-Q's schedules call their cluster."""
 
 
 def build_schedule(
@@ -73,7 +76,7 @@ def check(row: Schedule, options: Mapping[str, Any] | None) -> None:
 
 def texts_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str | None]]:
     """(the columns that are given as options, the texts of the arguments); nothing that is given is changed."""
-    given, keywords = dict(kwargs.get("q_options") or {}), dict(kwargs)
+    given, keywords = given_options(kwargs.get("q_options") or {}, KNOWN_TO_SCHEDULES), dict(kwargs)
     own = {name: given.pop(name) for name in IN_Q_OPTIONS & given.keys()}
     if given:
         keywords["q_options"] = portable(given)

@@ -50,6 +50,7 @@ class Terminal:
     ) -> None:
         self.screen = pyte.Screen(columns, lines)
         self._stream = pyte.ByteStream(self.screen)
+        self.drawn = False
         self._master, slave = pty.openpty()
         self._set_size(columns, lines)
         self.process = subprocess.Popen(
@@ -93,12 +94,21 @@ class Terminal:
                 return
             if not drawn:
                 return
+            self.drawn = True
             self._stream.feed(drawn)
 
     def look(self) -> list[str]:
         """The lines, after a moment."""
         self.read()
         return self.lines
+
+    def wait_for_a_sign(self, within: float = PATIENCE) -> None:
+        """Until the program has sent anything, be it a question to the terminal."""
+        deadline = time.monotonic() + within
+        while not self.drawn:
+            self.read()
+            if time.monotonic() > deadline:
+                pytest.fail("the program says nothing")
 
     def wait_for(self, *texts: str, gone: Sequence[str] = (), within: float = PATIENCE) -> str:
         """Until all of these stand on the screen, and none of those that should have gone; returns the screen."""

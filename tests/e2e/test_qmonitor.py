@@ -174,6 +174,19 @@ def test_the_screen_follows_the_size_of_the_terminal(make_project: MakeProject) 
 
 
 @pytest.mark.server("postgres")
+def test_a_terminal_that_answers_no_question_is_not_waited_for(make_project: MakeProject) -> None:
+    with monitor(make_project(**QUICK)) as terminal:
+        terminal.wait_for_a_sign()
+        begun = time.monotonic()
+        terminal.wait_for("qmonitor", "1 Overview")
+        assert time.monotonic() - begun < 4, "blessed alone would wait for ten seconds"
+
+        terminal.press("\x1bP>|quite late (5)\x1b\\\x1b[24;80R", "?")
+        terminal.wait_for("Keys", "this page")
+        terminal.press("esc", "q")
+        assert terminal.wait_for_end() == 0
+
+
 def test_a_lost_database_is_a_banner_and_comes_back(make_project: MakeProject) -> None:
     server = PostgresServer().start()
     try:

@@ -20,6 +20,7 @@ from django_cluster import (
     queue_size,
     result,
     result_group,
+    schedule,
 )
 from django_cluster.brokers import memory
 from django_cluster.client import get_client
@@ -157,9 +158,20 @@ def test_what_async_iter_sets_itself_is_refused_and_sends_nothing(option: str) -
     assert queue_size() == 0
 
 
-def test_a_function_that_nobody_could_find_is_refused_at_the_door() -> None:
+@pytest.mark.parametrize("func", [lambda: None, "nope", "shop.tasks:send", "shop.tasks.send mail"])
+def test_a_function_that_nobody_could_find_is_refused_at_the_door(func: Any) -> None:
     with pytest.raises(UnknownFunction):
-        async_task(lambda: None)
+        async_task(func)
+    with pytest.raises(ValueError, match=r"A lambda has no name|dotted path"):
+        schedule(func)
+
+    assert queue_size() == 0
+
+
+def test_a_path_may_lead_into_another_program() -> None:
+    async_task("no.such.function")
+
+    assert queue_size() == 1
 
 
 def test_many_tasks_are_sent_at_once_in_their_order() -> None:

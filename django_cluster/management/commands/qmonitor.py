@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
@@ -18,6 +19,9 @@ from django_cluster.management.watching import CONTROLS, open_eye, speaks_ascii_
 
 NOT_INSTALLED = 3
 """Exit code when the library that draws is missing."""
+QUERY_TIMEOUT = ("BLESSED_QUERY_TIMEOUT_SECONDS", "0.4")
+"""The variable that blessed reads when it is imported, and what it says here unless somebody has set it: it asks the
+terminal two questions before it draws, and would wait five seconds for each answer that does not come."""
 SEEN_BY_PROGRAMS = ("clusters", "queues", "waiting", "ended", "failures", "schedules", "totals")
 SEEN_BY_PEOPLE = ("clusters", "queues", "failures")
 
@@ -64,6 +68,7 @@ class Command(BaseCommand):
 
     @staticmethod
     def _show(options: dict[str, Any], *, ascii_only: bool) -> None:
+        os.environ.setdefault(*QUERY_TIMEOUT)
         try:
             from django_cluster.dashboard.screen import Screen
         except ImportError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -11,7 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from django_cluster.core.call import ELSEWHERE, KEYWORDS, ONLY_IN_Q_OPTIONS, build_options, build_packages, part
+from django_cluster.core.call import (
+    ELSEWHERE,
+    KEYWORDS,
+    ONLY_IN_Q_OPTIONS,
+    build_options,
+    build_packages,
+    option_meant,
+    part,
+)
 from django_cluster.core.messages import DEFAULT_OPTIONS, NO_TIMEOUT, TaskOptions
 from django_cluster.errors import UnknownFunction
 from tests.sample import hooks, tasks
@@ -66,9 +75,36 @@ def test_the_dicts_of_the_caller_stay_as_they_were() -> None:
     assert kwargs == {"x": 1, "q_options": {"task_name": "census", "group": "letters"}}
 
 
-def test_an_unknown_option_is_named() -> None:
-    with pytest.raises(TypeError, match="grup"):
-        part({"q_options": {"grup": "letters"}})
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"grup": "letters"}, "'grup' is not an option (did you mean 'group'?)."),
+        ({"queue": "mail"}, "'queue' is not an option (did you mean 'cluster'?)."),
+        ({"grup": 1, "max_atempts": 2}, "(did you mean 'group'?); 'max_atempts' is not an option (did you mean 'max_"),
+        ({"weather": "fine"}, "'weather' is not an option; known are ack_failure, broker, cached, "),
+        ("letters", "q_options is a dict of options, not 'letters'."),
+        (["letters"], "q_options is a dict of options, not ['letters']."),
+    ],
+)
+def test_an_unknown_option_is_named_with_the_one_that_it_resembles(given: Any, sentence: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(sentence)):
+        part({"q_options": given})
+
+
+@pytest.mark.parametrize(
+    ("keyword", "advice"),
+    [
+        ("grup", "Did you mean the option 'group'?"),
+        ("max_attempts", "Did you mean the option 'max_attempts', which stands in q_options?"),
+        ("countdown", "Did you mean the option 'delay', which stands in q_options?"),
+        ("weather", ""),
+    ],
+)
+def test_a_keyword_that_a_function_does_not_take_may_be_an_option(keyword: str, advice: str) -> None:
+    message = f"send() got an unexpected keyword argument {keyword!r}"
+
+    assert option_meant(message, {keyword: 1}) == advice
+    assert option_meant(message, {"other": 1}) == "", "it comes from a call inside the task"
 
 
 # ── options ──────────────────────────────────────────────────────────────────────────────────────

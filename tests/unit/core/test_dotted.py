@@ -118,6 +118,9 @@ def nested() -> Callable[..., Any]:
         ("app/tasks.py", "is not a dotted path"),
         ("", "is not a dotted path"),
         ("app..send", "is not a dotted path"),
+        ("app.tasks:send", r"Did you mean 'app\.tasks\.send'\?"),
+        ("app.tasks.send()", r"Did you mean 'app\.tasks\.send'\?"),
+        ("nope", "'nope' is neither a dotted path such as 'app.tasks.send', nor a built-in function"),
     ],
 )
 def test_what_no_other_process_could_find_is_refused_in_a_sentence(func: Any, words: str) -> None:
@@ -129,6 +132,7 @@ def test_what_no_other_process_could_find_is_refused_in_a_sentence(func: Any, wo
     ("path", "words"),
     [
         ("nowhere_to_be_found.tasks.send", "there is no module nowhere_to_be_found"),
+        ("__main__.missing_here", "put it into a module that both can import"),
         ("tests.sample.missing.send", r"the module tests\.sample has no missing"),
         ("tests.sample.tasks.missing", r"the module tests\.sample\.tasks has no missing"),
         ("decimal.Decimal.missing", "Decimal has no missing"),

@@ -528,6 +528,13 @@ def test_a_reporter_that_exits_does_not_end_the_worker() -> None:
     assert len(Listener.heard) == 1
 
 
+def test_a_misspelt_option_is_named_in_the_failure() -> None:
+    outcome = executor().run(job("tests.sample.tasks.fail", "no luck", grup="letters"))
+
+    assert outcome.failure is not None
+    assert outcome.failure[1] == "fail() got an unexpected keyword argument 'grup'. Did you mean the option 'group'?"
+
+
 # ── for callers in the same process ──────────────────────────────────────────────────────────────
 
 

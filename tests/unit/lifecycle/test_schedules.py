@@ -431,6 +431,8 @@ def test_arguments_that_cannot_be_kept_are_refused_and_not_dropped() -> None:
         build_schedule(lambda: None)
     with pytest.raises(TypeError, match="colour"):
         build_schedule(tasks.add, q_options={"colour": 1})
+    with pytest.raises(TypeError, match=r"'catchup' is not an option \(did you mean 'catch_up'\?\)"):
+        build_schedule(tasks.add, q_options={"catchup": "all"})
 
     assert not Schedule.objects.exists()
 
