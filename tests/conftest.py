@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from django.conf import settings
 from hypothesis import settings as hypothesis_settings
 
 from django_cluster.core.settings import BrokerSettings, Settings, SigningSettings
@@ -75,6 +76,16 @@ class Clock:
 
     def advance(self, seconds: float) -> None:
         self.now += seconds
+
+
+@pytest.fixture(autouse=True)
+def settings_are_put_back() -> Iterator[None]:
+    """Whoever overrides settings twice and puts them back in the wrong order is told so, not the next test."""
+    lazy: Any = settings
+    before = lazy._wrapped
+    yield
+    after, lazy._wrapped = lazy._wrapped, before
+    assert after is before, "Django's settings were left changed: put back first what was overridden last."
 
 
 @pytest.fixture

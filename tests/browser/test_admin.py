@@ -86,7 +86,7 @@ def _key(argument: str) -> object:
 
 
 def _full(view: str) -> str:
-    return view if view.startswith("auth_") else f"django_cluster_{view}"
+    return view if view in DJANGOS else f"django_cluster_{view}"
 
 
 @pytest.fixture
@@ -107,23 +107,40 @@ def visitor(browser: Browser, live_server: Any, client: Client) -> Iterator[Any]
         assert each.complaints == []
 
 
-def violations(page: Page) -> dict[str, list[str]]:
-    """By the rule that is broken: the elements that break it, as axe sees the page."""
+AXE = {
+    "resultTypes": ["violations"],
+    # Without "cssom": where a sheet imports another, as Django 5.2's forms.css does, axe puts copies of them into
+    # style elements of its own, and the strict policy complains of axe. Only an experimental rule reads them.
+    "preload": {"assets": ["media"]},
+}
+# Django's pages by which ours are measured. In Django 5.2 a moment has two fields without labels (as in "change"), and
+# no line is drawn under a link: axe minds where there is more text than link, as in the path of "password_change".
+DJANGOS = ("auth_user_changelist", "auth_user_add", "auth_user_change", "password_change")
+
+
+def violations(page: Page) -> list[tuple[str, str, str]]:
+    """As axe sees the page: the rule that is broken, "content" or "frame", and the element that breaks it there."""
     from axe_playwright_python.sync_playwright import Axe
 
-    found = Axe().run(page).response["violations"]
-    return {each["id"]: [node["html"] for node in each["nodes"]] for each in found}
+    found = Axe().run(page, options=AXE).response["violations"]
+    within = "element => element.closest('#content') ? 'content' : 'frame'"
+    return [
+        (rule["id"], page.eval_on_selector(node["target"][0], within), node["html"])
+        for rule in found
+        for node in rule["nodes"]
+    ]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_page_is_readable_for_everybody(scheme: Scheme, visitor: Any) -> None:
     visit = visitor(scheme)
-    djangos = {rule for view in ("auth_user_changelist", "auth_user_add") for rule in violations(visit.go(view))}
+    chief = {"auth_user_change": [User.objects.get().pk]}
+    djangos = {(rule, place) for view in DJANGOS for rule, place, _ in violations(visit.go(view, *chief.get(view, [])))}
 
     for name in PAGES:
-        for rule, elements in violations(visit.open(name)).items():
-            assert rule in djangos, f"{name}: {rule}: {elements}"
-            assert not any("dc-" in element for element in elements), f"{name}: {rule}: {elements}"
+        for rule, place, element in violations(visit.open(name)):
+            assert (rule, place) in djangos, f"{name}: {rule}, in the {place}: {element}"
+            assert "dc-" not in element, f"{name}: {rule}: {element}"
 
 
 def test_no_page_is_wider_than_a_phone(visitor: Any) -> None:

@@ -6,8 +6,8 @@ import json
 import subprocess
 import sys
 from datetime import timedelta
-from typing import Any
 
+from django.test import override_settings
 from django.utils import timezone
 
 from django_cluster.lifecycle.schedules import HOLD
@@ -125,20 +125,20 @@ def test_a_schedule_that_stands_in_the_code_runs_once_with_two_clusters(make_pro
     assert (row.declared, row.name, row.runs) == ("tests.e2e.declaring.tasks.leave_trace:tracer", "tracer", 1)
 
 
-def test_a_project_without_time_zones_lives_on_one_naive_clock(make_project: MakeProject, settings: Any) -> None:
-    settings.USE_TZ = False
+def test_a_project_without_time_zones_lives_on_one_naive_clock(make_project: MakeProject) -> None:
     project = make_project(schedule_interval=0.2, heartbeat=0.2)
     environment = {**project.environment(), "TEST_USE_TZ": "0"}
-    begin = timezone.now()
-    row = schedule("tests.sample.tasks.touch", str(project.trace), schedule_type="I", minutes=5)
 
-    project.start(environment={"TEST_USE_TZ": "0"})
+    with override_settings(USE_TZ=False):
+        begin = timezone.now()
+        row = schedule("tests.sample.tasks.touch", str(project.trace), schedule_type="I", minutes=5)
+        project.start(environment={"TEST_USE_TZ": "0"})
+        (task,) = project.wait_for_rows(1)
+        row.refresh_from_db()
+        assert begin <= task.enqueued_at <= task.started_at <= task.stopped_at <= timezone.now()
+        assert row.next_run is not None
+        assert begin + timedelta(minutes=4) < row.next_run <= timezone.now() + timedelta(minutes=5)
 
-    (task,) = project.wait_for_rows(1)
-    row.refresh_from_db()
-    assert begin <= task.enqueued_at <= task.started_at <= task.stopped_at <= timezone.now()
-    assert row.next_run is not None
-    assert begin + timedelta(minutes=4) < row.next_run <= timezone.now() + timedelta(minutes=5)
     command = [sys.executable, "-m", "django", "qmonitor", "--json"]
     seen = json.loads(subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, check=True).stdout)
     assert 0 <= seen["taken_at"] - seen["ended"][0]["moment"] < 60
