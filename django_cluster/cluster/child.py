@@ -6,6 +6,7 @@ else itself: nothing that it uses was opened before the fork.
 
 from __future__ import annotations
 
+import _signal as plain_signal  # what ``signal`` wraps: it says numbers, and makes no enum of each of them
 import faulthandler
 import logging
 import math
@@ -95,22 +96,22 @@ def _take_signals(seat: Seat) -> None:
     """
     signal.set_wakeup_fd(-1)
     for number in PASSED_OVER:
-        signal.signal(number, pass_over)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_OVER)  # see start_forkserver
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        plain_signal.signal(number, pass_over)
+    plain_signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_OVER)  # see start_forkserver
+    plain_signal.signal(signal.SIGCHLD, plain_signal.SIG_DFL)
     if seat.own_group:
         os.setpgid(0, 0)
     if seat.role is Role.WORKER:
         die_with_parent(signal.SIGKILL)
     else:
-        signal.signal(signal.SIGUSR2, _orphaned)
+        plain_signal.signal(signal.SIGUSR2, _orphaned)
         die_with_parent(signal.SIGUSR2)
     faulthandler.enable(_crash_file(seat))
 
 
-def _crash_file(seat: Seat) -> IO[str]:
+def _crash_file(seat: Seat) -> IO[bytes]:
     """Open for as long as the process lives; the pusher reads it when the worker has crashed."""
-    return crash_file(seat.folder.path, seat.number).open("w")
+    return open(crash_file(seat.folder.path, seat.number), "wb", buffering=0)
 
 
 def _orphaned(_number: int, _frame: object) -> None:

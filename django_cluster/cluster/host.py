@@ -10,8 +10,9 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from typing import Any
 
 PR_SET_PDEATHSIG = 1
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -89,12 +90,22 @@ def pin(cpus: Iterable[int]) -> None:
             psutil.Process().cpu_affinity(chosen)
 
 
+def _find_prctl() -> Callable[..., Any] | None:
+    if sys.platform.startswith("linux"):
+        with suppress(OSError, AttributeError):
+            found: Callable[..., Any] = ctypes.CDLL(None, use_errno=True).prctl
+            return found
+    return None
+
+
+_prctl = _find_prctl()
+"""Looked for once, and not by each child."""
+
+
 def die_with_parent(number: int = signal.SIGKILL) -> None:
     """Ask the kernel to send ``number`` when the parent ends (Linux; nothing elsewhere)."""
-    if not sys.platform.startswith("linux"):
-        return
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0)
+    if _prctl is not None:
+        _prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0)
 
 
 def shared_memory_folder() -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Sequence
@@ -59,14 +60,14 @@ def _signal_name(number: int) -> str:
         return "unknown"
 
 
-def crash_file(folder: Path, seat: int) -> Path:
+def crash_file(folder: Path, seat: int) -> str:
     """Where ``faulthandler`` writes the stack of a worker that crashes in C code."""
-    return folder / f"crash-{seat}"
+    return os.path.join(folder, f"crash-{seat}")
 
 
 def death_of(row: Row | None, folder: Path, seat: int) -> Death:
     """Gather what is known, and clear the crash file away."""
-    stack, file = "", crash_file(folder, seat)
+    stack, file = "", Path(crash_file(folder, seat))
     with suppress(OSError):
         stack = file.read_text(errors="replace")
         file.unlink()

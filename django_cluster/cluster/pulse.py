@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 
 import django
 
@@ -186,7 +187,9 @@ def in_order(living: tuple[int, Row]) -> tuple[int, int, int]:
     return ROLES.index(role), index, living[1].seat
 
 
-def versions() -> dict[str, str]:
+@cache
+def versions() -> Mapping[str, str]:
+    """Of what the cluster runs on. To find them out takes much memory: it is done once, before the first fork."""
     return {
         "django_cluster": django_cluster.__version__,
         "django": django.get_version(),

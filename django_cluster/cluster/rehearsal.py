@@ -10,8 +10,15 @@ from __future__ import annotations
 import encodings.idna  # noqa: F401  whoever connects to a name needs it
 import logging
 import operator
+from collections.abc import Iterator
+from contextlib import contextmanager
+from zoneinfo import ZoneInfo
+
+from django.db import connections
 
 from django_cluster.brokers import open_brokers
+from django_cluster.brokers.limits import waiting_room
+from django_cluster.cluster.pulse import versions
 from django_cluster.core.call import build_packages
 from django_cluster.core.codec import Codec
 from django_cluster.core.messages import DEFAULT_OPTIONS, Job
@@ -28,17 +35,30 @@ logger = logging.getLogger("django_cluster")
 
 def rehearse(settings: Settings) -> None:
     """Raises nothing: what is wrong with the settings is said by the child that they concern."""
-    for part in (_open, _play, _compile):
-        try:
-            part(settings)
-        except Exception:
-            logger.debug("A rehearsal failed; what it would have shared is made by each child.", exc_info=True)
+    with _leaving_no_connection():
+        for part in (_open, _play, _compile, _look_up):
+            try:
+                part(settings)
+            except Exception:
+                logger.debug("A rehearsal failed; what it would have shared is made by each child.", exc_info=True)
+
+
+@contextmanager
+def _leaving_no_connection() -> Iterator[None]:
+    """What was made to write SQL, and never connected, goes again: no child has to lay it aside."""
+    before = connections.all(initialized_only=True)
+    yield
+    for connection in connections.all(initialized_only=True):
+        if connection not in before:
+            del connections[connection.alias]
 
 
 def _open(settings: Settings) -> None:
     """The adapters, which connect when they are first used and not before."""
     open_results(settings.results, settings.queue)
     open_brokers(settings)
+    for section in settings.sections:
+        waiting_room(section)  # an adapter of its own
 
 
 def _play(settings: Settings) -> None:
@@ -58,3 +78,11 @@ def _compile(settings: Settings) -> None:
         rows.filter(pk__in=["none"], success=True).values_list("pk"),
     ):
         query.query.get_compiler(query.db).as_sql()
+        connections[query.db].get_connection_params()  # PostgreSQL: a table of all types
+
+
+def _look_up(settings: Settings) -> None:
+    """What never changes, and takes much to find out."""
+    versions()
+    if settings.schedule.time_zone:
+        ZoneInfo(settings.schedule.time_zone)

@@ -13,7 +13,6 @@ import mmap
 import os
 from dataclasses import dataclass
 from enum import IntEnum
-from pathlib import Path
 
 from django_cluster.cluster.host import is_alive
 
@@ -122,10 +121,10 @@ class Row:
 class Scoreboard:
     """The rows, in a small file that every process of the cluster maps."""
 
-    def __init__(self, path: Path, rows: int) -> None:
+    def __init__(self, path: str | os.PathLike[str], rows: int) -> None:
         self.path = path
         self.rows = rows
-        with path.open("r+b") as file:
+        with open(path, "r+b", buffering=0) as file:
             self._memory = mmap.mmap(file.fileno(), (rows + 1) * ROW_SIZE)
         words = memoryview(self._memory)[: (rows + 1) * WORDS_PER_ROW * WORD]
         self._ints, self._floats = words.cast("Q"), words.cast("d")
@@ -134,7 +133,7 @@ class Scoreboard:
         self._cluster = rows * WORDS_PER_ROW
 
     @classmethod
-    def create(cls, path: Path, rows: int) -> Scoreboard:
+    def create(cls, path: str | os.PathLike[str], rows: int) -> Scoreboard:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         os.ftruncate(descriptor, (rows + 1) * ROW_SIZE)
         os.close(descriptor)

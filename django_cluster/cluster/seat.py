@@ -47,16 +47,20 @@ class Folder:
     @property
     def jobs(self) -> Address:
         """Where the pusher listens."""
-        return Address(self.path / "jobs", self.key)
+        return Address(self._inside("jobs"), self.key)
 
     @property
     def reports(self) -> Address:
         """Where the monitor listens."""
-        return Address(self.path / "reports", self.key)
+        return Address(self._inside("reports"), self.key)
 
     @property
-    def board_path(self) -> Path:
-        return self.path / "scoreboard"
+    def board_path(self) -> str:
+        return self._inside("scoreboard")
+
+    def _inside(self, name: str) -> str:
+        """Text: every child needs these, and what it takes to join a ``Path`` would be copied for each of them."""
+        return os.path.join(self.path, name)
 
     def remove(self) -> None:
         """Done by the sentinel, or by the last of its orphans."""

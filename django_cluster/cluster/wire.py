@@ -15,7 +15,6 @@ import selectors
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from django_cluster.cluster.channel import Channel, LineDown, Message, Stranger, above_standard
@@ -29,7 +28,7 @@ BACKLOG = 512
 class Address:
     """Where a hub listens, and the word that opens it."""
 
-    path: Path
+    path: str | os.PathLike[str]
     key: bytes
 
 
@@ -55,7 +54,7 @@ class Line:
         self.close()
         sock = above_standard(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
         try:
-            sock.connect(str(self._address.path))
+            sock.connect(os.fspath(self._address.path))
             self._channel = Channel(sock)
             self._channel.show(self._address.key)
         except OSError:
@@ -133,14 +132,14 @@ class Hub:
         self.peers: set[Peer] = set()
 
     @staticmethod
-    def _listen(path: Path) -> socket.socket:
+    def _listen(path: str | os.PathLike[str]) -> socket.socket:
         """Take the place of a dead predecessor: bind beside it, then move over it in one step."""
-        fresh = path.with_name(f"{path.name}.{os.getpid()}")
+        fresh = f"{os.fspath(path)}.{os.getpid()}"
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.setblocking(False)
-        sock.bind(str(fresh))
+        sock.bind(fresh)
         sock.listen(BACKLOG)
-        fresh.rename(path)
+        os.rename(fresh, path)
         return sock
 
     def also_wake_for(self, descriptor: int) -> None:

@@ -82,6 +82,35 @@ def test_what_the_user_says_wins(options: dict[str, Any]) -> None:
     assert not keywords.get("decode_responses")
 
 
+def fail_to_look_up(name: str) -> str:
+    raise AssertionError(f"The metadata of {name} was read.")
+
+
+@pytest.mark.parametrize("url", ["redis://nobody.invalid:1", "redis+sentinel://a/orders"])
+def test_a_connection_does_not_look_up_what_the_library_is_called(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That reads a file, and imports what reads mails."""
+    pytest.importorskip("redis.driver_info", reason="an older redis-py cannot be told")
+    monkeypatch.setattr("importlib.metadata.version", fail_to_look_up)
+
+    pool: Any = build_client(in_shape({"url": url})).connection_pool
+    sentinels = pool.sentinel_manager.sentinels if "sentinel" in url else []
+
+    for each in (pool, *(sentinel.connection_pool for sentinel in sentinels)):
+        each.make_connection()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"url": "redis://localhost?lib_name=ours"}, {"url": "redis://localhost", "kwargs": {"lib_name": "ours"}}],
+)
+@pytest.mark.filterwarnings("ignore:.*lib_name:DeprecationWarning")
+def test_the_user_may_call_the_library_otherwise(options: dict[str, Any]) -> None:
+    keywords = build_client(options).connection_pool.connection_kwargs
+
+    assert keywords["lib_name"] == "ours"
+    assert "driver_info" not in keywords
+
+
 @pytest.mark.parametrize("limit", [0.1, 1, 5, 60])
 def test_a_nap_ends_before_the_socket_gives_up(limit: float) -> None:
     assert 0 < Link({"kwargs": {"socket_timeout": limit}}).nap < limit

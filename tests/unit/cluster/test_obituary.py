@@ -81,7 +81,7 @@ def test_a_death_by_the_hard_limit_is_not_blamed_on_memory() -> None:
 
 
 def test_the_stack_that_a_crash_left_behind_is_kept_and_its_file_cleared_away(tmp_path: Path) -> None:
-    crash_file(tmp_path, 3).write_text("Fatal Python error: Segmentation fault")
+    Path(crash_file(tmp_path, 3)).write_text("Fatal Python error: Segmentation fault")
 
     first, second = death_of(row(exit=-11), tmp_path, 3), death_of(row(exit=-11), tmp_path, 3)
 

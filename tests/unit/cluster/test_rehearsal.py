@@ -29,6 +29,17 @@ def test_a_rehearsal_opens_no_connection() -> None:
     assert "django_cluster.stores.orm_writer" in sys.modules
 
 
+def test_a_rehearsal_leaves_nothing_that_children_would_have_to_lay_aside() -> None:
+    for each in connections.all(initialized_only=True):
+        if each.connection is None:
+            del connections[each.alias]
+    before = connections.all(initialized_only=True)
+
+    rehearse(get_client().settings)
+
+    assert connections.all(initialized_only=True) == before
+
+
 def test_a_rehearsal_that_fails_stops_nobody(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "django_cluster")
     broker = BrokerSettings(name="c", queue="q", kind="no.such.Broker")

@@ -135,7 +135,7 @@ def test_who_maps_the_same_file_sees_the_same_rows(board: Scoreboard) -> None:
 
 
 def test_only_its_owner_may_open_the_file(board: Scoreboard) -> None:
-    assert board.path.stat().st_mode & 0o777 == 0o600
+    assert Path(board.path).stat().st_mode & 0o777 == 0o600
 
 
 def test_a_board_never_takes_the_place_of_another(board: Scoreboard) -> None:

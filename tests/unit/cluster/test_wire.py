@@ -296,7 +296,7 @@ def test_a_hub_takes_the_place_of_a_dead_predecessor(address: Address) -> None:
     assert line.connect()
     line.send(("hello", "again"))
     assert said(heard_by(successor)) == [("hello", "again")]
-    assert [path.name for path in address.path.parent.iterdir()] == ["hub"]
+    assert [path.name for path in Path(address.path).parent.iterdir()] == ["hub"]
     line.close()
     successor.close()
 
