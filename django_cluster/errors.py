@@ -11,6 +11,7 @@
     ├── StoreUnavailable         the result store cannot be reached (try again later)
     ├── PackageError             a message that is not one of ours, or no longer readable
     │   ├── BadSignature         wrong key, wrong cluster name, or tampered with
+    │   ├── PayloadMissing       the ticket of a large payload, which is not in the database
     │   ├── UnknownFormat        signed, but written by a version that we do not know
     │   └── UnknownFunction      no function can be found by this dotted path
     ├── NotSerializable          arguments or a result that the serializer cannot carry
@@ -74,6 +75,17 @@ class PackageError(ClusterError):
 
 class BadSignature(PackageError):
     """The signature does not match: another key, another cluster name, or a changed message."""
+
+
+class PayloadMissing(PackageError):
+    """A ticket without its payload: the row is gone from the database, or claim_check is not set for this cluster.
+
+    ``body``: what the ticket says of the task, as a body without arguments; None if it says nothing.
+    """
+
+    def __init__(self, body: bytes | None = None) -> None:
+        super().__init__()
+        self.body = body
 
 
 class UnknownFormat(PackageError):

@@ -18,9 +18,11 @@ from django_cluster.testing.contracts import Opener
 from tests.servers import MariaDBServer, PostgresServer
 
 
-def opener(kind: str, **options: Any) -> Opener:
+def opener(kind: str, *, claim_check: int = 0, **options: Any) -> Opener:
     """Opens brokers for a queue that no other test uses."""
-    section = BrokerSettings(kind=kind, options=options, name="tests", queue=uuid4().hex, poll=0.05)
+    section = BrokerSettings(
+        kind=kind, options=options, name="tests", queue=uuid4().hex, poll=0.05, claim_check=claim_check
+    )
 
     def open_another(**changes: Any) -> Broker:
         return open_broker(replace(section, **changes))

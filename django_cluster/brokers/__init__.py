@@ -44,7 +44,7 @@ EXTRAS = {
 
 def open_broker(section: BrokerSettings) -> Broker:
     """The broker that this section describes. It opens its connection when it is first used."""
-    return broker_class(section.kind)(section)
+    return class_for(section)(section)
 
 
 def open_brokers(settings: Settings) -> Broker:
@@ -72,6 +72,17 @@ def broker_class(kind: str) -> type[Broker]:
     if not (isinstance(found, type) and issubclass(found, Broker)):
         raise ImproperlyConfigured(f"{path} is not a subclass of django_cluster.brokers.base.Broker.")
     return found
+
+
+def class_for(section: BrokerSettings) -> type[Broker]:
+    """The class behind this section: its adapter, or what keeps large payloads for it."""
+    found = broker_class(section.kind)
+    limited = section.claim_check is not True or found.capabilities.max_payload is not None
+    if not section.claim_check or not limited or section.kind == "orm":
+        return found
+    from django_cluster.brokers.claim_check import ClaimCheck
+
+    return ClaimCheck
 
 
 def needs_waiting_room(section: BrokerSettings) -> bool:

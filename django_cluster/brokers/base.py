@@ -79,6 +79,8 @@ class Capabilities:
     """Seconds of the longest ``not_before`` that the server keeps by itself; None = any."""
     max_payload: int | None = None
     """Bytes of the largest payload; None = more than anybody should send."""
+    max_age: float | None = None
+    """Seconds after which the server forgets a message that nobody has done; None = never."""
     peek: bool = True
     withdraw: bool = False
     """A message that waits can be taken out by its key."""
@@ -131,6 +133,11 @@ class Broker(ABC):
         self.settings = settings
         self.queue = settings.queue
 
+    @property
+    def title(self) -> str:
+        """The name of the adapter, for people."""
+        return type(self).__name__
+
     def prepare(self) -> None:  # noqa: B027  few adapters need it
         """Set up on the server what lasts and helps; a cluster calls it once, before its first lease."""
 
@@ -156,7 +163,7 @@ class Broker(ABC):
         largest = max((len(message.payload) for message in messages), default=0)
         if largest > limit:
             raise PayloadTooLarge(
-                f"The task has {largest} bytes when it is packed, and {type(self).__name__} takes {limit}:"
+                f"The task has {largest} bytes when it is packed, and {self.title} takes {limit}:"
                 " pass a reference to large data instead of the data, or set compress."
             )
 
@@ -174,6 +181,11 @@ class Broker(ABC):
         False, at once, if this broker cannot be woken for all of them: they are of another kind, or elsewhere.
         """
         return False
+
+    @property
+    def waits_with_others(self) -> bool:
+        """Whether ``wait_with`` may ever say True."""
+        return type(self).wait_with is not Broker.wait_with
 
     @abstractmethod
     def renew(self, receipts: Sequence[str]) -> Sequence[str]:
@@ -205,7 +217,7 @@ class Broker(ABC):
         What is lent at this moment stays, and so does what has gone in the meantime. Raises ``BrokerRefused``
         where the adapter cannot do it.
         """
-        raise BrokerRefused(f"{type(self).__name__} cannot withdraw single messages.")
+        raise BrokerRefused(f"{self.title} cannot withdraw single messages.")
 
     @abstractmethod
     def size(self) -> QueueSize:
@@ -235,7 +247,7 @@ class Broker(ABC):
 
     def info(self) -> str:
         """One line about the server, for people."""
-        return type(self).__name__
+        return self.title
 
     def close(self) -> None:  # noqa: B027  an adapter without connections needs none
         """Give connections back; the next verb opens new ones."""

@@ -44,6 +44,7 @@ ABLE = Capabilities(
     exact_size=False,
     fenced=False,
     max_delay=MAX_DELAY,
+    max_age=float(LIFE),
 )
 
 

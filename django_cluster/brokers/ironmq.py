@@ -43,6 +43,7 @@ ABLE = Capabilities(
     receipts_travel=False,
     max_delay=MAX_DELAY,
     max_payload=MAX_BYTES - ROOM,
+    max_age=float(LIFE),
 )
 
 

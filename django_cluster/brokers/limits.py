@@ -65,7 +65,7 @@ def chunks(items: Sequence[Item], size: int) -> Iterable[Sequence[Item]]:
 
 def check(messages: Sequence[Message], broker: Broker) -> None:
     """Raises ``NotSupported`` or ``PayloadTooLarge`` for the first message that this broker cannot take."""
-    able, name = broker.capabilities, type(broker).__name__
+    able, name = broker.capabilities, broker.title
     if not able.priority and (urgent := next((each for each in messages if each.priority), None)):
         raise NotSupported(
             f"{name} has no priorities, and the task asks for {urgent.priority}: "
@@ -95,7 +95,11 @@ def waiting_room(section: BrokerSettings) -> Broker:
 
 def room_name(alias: str, queue: str) -> str:
     """Never the name of a queue that anybody works on: those of people do not begin like this."""
-    name = f"held:{alias}:{queue}"
+    return fitted(f"held:{alias}:{queue}")
+
+
+def fitted(name: str) -> str:
+    """The name, or as much of it as a column holds and what tells it from others."""
     if len(name) <= LONGEST_NAME:
         return name
     digest = hashlib.sha256(name.encode()).hexdigest()[:16]

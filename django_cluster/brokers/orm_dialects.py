@@ -13,7 +13,7 @@ import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -22,6 +22,7 @@ from django.db.backends.utils import CursorWrapper
 from django_cluster.brokers.base import Message
 from django_cluster.core.arrays import number_array, text_array
 from django_cluster.models.clock import NOW
+from django_cluster.models.large_payload import LargePayload
 from django_cluster.models.queued_task import QueuedTask
 
 PARKED = QueuedTask.PARKED
@@ -38,6 +39,9 @@ PROMOTIONS = 1000
 
 ORDER = "lane, due, id"
 INDEX = QueuedTask._meta.indexes[0].name
+
+
+Loaded = TypeVar("Loaded", Message, LargePayload)
 
 
 class Claimed(NamedTuple):
@@ -253,8 +257,8 @@ def delayed_until(message: Message) -> int | None:
     return int(message.not_before * SECOND)
 
 
-def chunks(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
-    """The messages in portions that fit into one statement."""
+def chunks(messages: Sequence[Loaded]) -> Iterator[Sequence[Loaded]]:
+    """The messages, or rows, in portions that fit into one statement."""
     start = characters = 0
     for index, message in enumerate(messages):
         characters += len(message.payload)

@@ -63,7 +63,7 @@ class SeveralQueues(Broker):
         self.members = members
         self.paused = 0
         """A bit for each member from which nothing is to be leased now."""
-        woken = any(each.capabilities.blocking and type(each).wait_with is not Broker.wait_with for each in members)
+        woken = any(each.capabilities.blocking and each.waits_with_others for each in members)
         self.capabilities = replace(together([member.capabilities for member in members]), blocking=woken)
         databases = {member.database for member in members}
         self.database = databases.pop() if len(databases) == 1 else None

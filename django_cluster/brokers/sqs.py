@@ -25,6 +25,8 @@ ROOM_FOR_ATTRIBUTES = 64
 """Bytes of ``MAX_BYTES`` that are not for the payload."""
 MAX_DELAY = 900.0
 """Seconds for which SQS delays a message that is sent."""
+MAX_AGE = 14 * 86_400.0
+"""Seconds of the longest ``MessageRetentionPeriod``; four days unless the queue says otherwise."""
 MAX_VISIBILITY = 43_200
 """Seconds (twelve hours) after which SQS lends a message again, whatever its borrower says."""
 WORTH_A_POLL = 0.05
@@ -48,6 +50,7 @@ STANDARD = Capabilities(
     fenced=False,
     max_delay=MAX_DELAY,
     max_payload=MAX_BYTES - ROOM_FOR_ATTRIBUTES,
+    max_age=MAX_AGE,
 )
 
 

@@ -180,7 +180,7 @@ class Run:
         left = self._victims.left_behind()
         rows = saved_tasks(client.results.database).in_group(stage.group, failures=True)
         return Evidence(
-            broker=f"{type(client.broker).__name__} ({client.broker.info()})",
+            broker=f"{client.broker.title} ({client.broker.info()})",
             seed=self._wishes.seed,
             began=began,
             seconds=self._wishes.seconds,

@@ -23,6 +23,7 @@ from django.db import connections
 
 from django_cluster.brokers import open_broker, open_brokers
 from django_cluster.brokers.base import Broker
+from django_cluster.brokers.claim_check import ClaimCheck
 from django_cluster.brokers.limits import waiting_room
 from django_cluster.brokers.several import SeveralQueues, servers_of
 from django_cluster.cluster.host import die_with_parent, pin, set_title
@@ -32,7 +33,7 @@ from django_cluster.cluster.monitor import Monitor
 from django_cluster.cluster.obituary import crash_file
 from django_cluster.cluster.pulse import Pulse
 from django_cluster.cluster.pusher import Pusher
-from django_cluster.cluster.scheduler import Round, Scheduler
+from django_cluster.cluster.scheduler import NowAndThen, Round, Scheduler
 from django_cluster.cluster.scoreboard import PID, STATE, Scoreboard, State
 from django_cluster.cluster.seat import Orders, Role, Seat
 from django_cluster.cluster.settling import Settler
@@ -245,6 +246,8 @@ def errands_of(section: BrokerSettings, settings: Settings) -> Iterator[Callable
             broker_database=broker.database,
         ).tick
     yield held_of(broker, settings.schedule.interval)
+    if isinstance(broker, ClaimCheck):
+        yield NowAndThen(broker.tidy)
 
 
 def held_of(broker: Broker, interval: float) -> Callable[[], float]:

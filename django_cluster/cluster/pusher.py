@@ -27,7 +27,7 @@ from django_cluster.core.codec import Codec
 from django_cluster.core.messages import Job
 from django_cluster.core.outage import Outage
 from django_cluster.core.settings import BrokerSettings, CrewSettings
-from django_cluster.errors import BadSignature, BrokerError, PackageError
+from django_cluster.errors import BadSignature, BrokerError, PackageError, PayloadMissing
 from django_cluster.lifecycle.execute import rejected
 
 logger = logging.getLogger("django_cluster")
@@ -264,12 +264,13 @@ class Pusher:
 
     def _refuse(self, delivery: Delivery, error: PackageError) -> None:
         """A message that is not ours: give it back for its owner to find, and put it aside in the end."""
-        if isinstance(error, BadSignature) and delivery.attempt < PATIENCE_WITH_STRANGERS:
+        if isinstance(error, BadSignature | PayloadMissing) and delivery.attempt < PATIENCE_WITH_STRANGERS:
             self._broker.release([delivery.receipt], self._lease)
             return
         logger.error("A message that cannot be read was put aside: %s", error)
-        number = self._ledger.new_number()
-        aside = rejected(number, delivery.receipt, delivery.attempt, delivery.payload, error, time.time(), "pusher")
+        receipt, attempt, payload = delivery.receipt, delivery.attempt, delivery.payload
+        body = error.body if isinstance(error, PayloadMissing) else None
+        aside = rejected(self._ledger.new_number(), receipt, attempt, payload, error, time.time(), "pusher", body)
         self._undertaker.report("outcomes", self._seat.number, [aside])
 
     def _settle(self, peer: Peer, number: int, verb: str, *values: Any) -> None:

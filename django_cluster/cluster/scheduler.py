@@ -65,6 +65,23 @@ class Scheduler:
 
 
 @dataclass(slots=True)
+class NowAndThen:
+    """An errand that need not be done each time."""
+
+    act: Callable[[], object]
+    every: float = 3600.0
+    """Seconds."""
+    due_at: float = 0.0
+    """Monotonic."""
+
+    def __call__(self) -> float:
+        if time.monotonic() >= self.due_at:
+            self.act()
+            self.due_at = time.monotonic() + self.every
+        return self.due_at - time.monotonic()
+
+
+@dataclass(slots=True)
 class Round:
     """What a scheduler does for the queues of one server."""
 

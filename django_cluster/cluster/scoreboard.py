@@ -18,8 +18,9 @@ from django_cluster.cluster.host import is_alive
 
 WORD = 8
 WORDS_PER_ROW = 16
-RECEIPT_SIZE = 1024
-"""Bytes kept for the receipt of the running job: enough for the longest that is known (SQS)."""
+RECEIPT_SIZE = 1088
+"""Bytes kept for the receipt of the running job: enough for the longest that is known (SQS: 1024), and for what a
+claim check and several queues write in front of it."""
 NOTE_SIZE = 640
 """Bytes kept for what people may know of the running task: its id, name and function."""
 ROW_SIZE = WORDS_PER_ROW * WORD + RECEIPT_SIZE + NOTE_SIZE

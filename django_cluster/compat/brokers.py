@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
 
-from django_cluster.brokers import broker_class
+from django_cluster.brokers import class_for
 from django_cluster.brokers.base import Broker as OurBroker
 from django_cluster.brokers.base import Message
 from django_cluster.conf import load_settings
@@ -76,7 +76,7 @@ class Broker(_Base):
 def get_broker(list_key: str | None = None) -> Broker:
     """A broker of the queue that is named, or of the configured one."""
     section = load_settings(list_key).broker
-    return _with_verbs(broker_class(section.kind))(section)
+    return _with_verbs(class_for(section))(section)
 
 
 @cache

@@ -20,6 +20,7 @@ import zlib
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from django_cluster.core.messages import DEFAULT_OPTIONS, TaskHeader, TaskOptions, TaskPackage
@@ -34,11 +35,15 @@ from django_cluster.core.sealing import (
     verified,
 )
 from django_cluster.core.settings import SigningSettings
-from django_cluster.errors import BadSignature, UnknownFormat
+from django_cluster.core.tickets import BEGINNING as TICKET
+from django_cluster.core.tickets import Ticket, read_ticket, write_ticket
+from django_cluster.errors import BadSignature, PackageError, PayloadMissing, UnknownFormat
 
 VERSION = "dc1"
 HEADER_VERSION = 1
 PEEK_LIMIT = 1 << 20
+LONGEST_LABEL = 2000
+"""Bytes of a label in a ticket."""
 
 _KINDS = {f"{VERSION}{kind}{z}": (kind.encode(), bool(z)) for kind in "pj" for z in ("", "z")}
 
@@ -84,9 +89,15 @@ class Codec:
     def verify(self, text: str) -> bytes:
         """The body of a text that carries our signature, still closed.
 
-        Raises ``BadSignature`` for a foreign or changed text, ``UnknownFormat`` for what is no package.
+        Raises ``BadSignature`` for a foreign or changed text, ``UnknownFormat`` for what is no package, and
+        ``PayloadMissing`` for a ticket: a broker with a claim check would have given us what it stands for.
         """
-        kind, squeezed, data, signature = _split(text)
+        try:
+            kind, squeezed, data, signature = _split(text)
+        except UnknownFormat:
+            if text.startswith(TICKET):
+                raise self._stranded(text) from None
+            raise
         try:
             signed = text[: -1 - len(signature)].encode("ascii")
             authentic = verified(self._keys, signed, a2b_base64(signature))
@@ -97,6 +108,10 @@ class Codec:
         if not authentic:
             raise BadSignature
         return kind + (_decompressed(body) if squeezed else body)
+
+    def _stranded(self, text: str) -> PackageError:
+        ticket = self.read_ticket(text)
+        return BadSignature() if ticket is None else PayloadMissing(_bare(ticket.label))
 
     def label(self, body: bytes) -> tuple[TaskHeader, bytes]:
         """The header of a *verified* body, and the arguments, still closed."""
@@ -133,6 +148,20 @@ class Codec:
         header, arguments = self.label(body)
         header = change(header)
         return self.sign(body[:1] + write_header(header) + b"\n" + arguments), header
+
+    # ── tickets ──────────────────────────────────────────────────────────────────────────────────
+
+    def ticket(self, id: str, text: str) -> str:
+        """What a broker may carry instead of this text, which is kept under ``id``."""
+        try:
+            label = _short_label(header_of(self.verify(text)))
+        except PackageError:  # moved as it is, whatever it is
+            label = b""
+        return write_ticket(self._keys[0], Ticket(id, label))
+
+    def read_ticket(self, text: str) -> Ticket | None:
+        """None for what is no ticket of ours."""
+        return read_ticket(self._keys, text)
 
     def loads(self, text: str) -> TaskPackage:
         """``verify``, ``label`` and ``open`` in one step."""
@@ -182,6 +211,17 @@ def _read_wire(text: bytes) -> Any:
 def header_of(body: bytes) -> TaskHeader:
     """The label of a verified body; opens no argument."""
     return read_header(body[1:].partition(b"\n")[0])
+
+
+def _short_label(header: TaskHeader) -> bytes:
+    """Without what follows the task, which may itself be large."""
+    label = write_header(replace(header, options=replace(header.options, chain=())))
+    return label if len(label) <= LONGEST_LABEL else write_header(replace(header, options=DEFAULT_OPTIONS))
+
+
+def _bare(label: bytes) -> bytes | None:
+    """A body with this label and without arguments."""
+    return b"j" + label + b"\n" if label else None
 
 
 def peek_header(text: str) -> TaskHeader:

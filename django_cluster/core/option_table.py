@@ -15,6 +15,7 @@ from django_cluster.core.values import (
     compression,
     flag,
     flag_or_alias,
+    flag_or_bytes,
     flag_or_seconds,
     keep_days,
     log_level,
@@ -199,6 +200,14 @@ BROKER = (
         seconds(),
         "Seconds between two looks at a queue that cannot wake us.",
         parity="An idle cluster waits longer and longer, up to a second, or is woken.",
+    ),
+    broker(
+        "claim_check",
+        flag_or_bytes(),
+        "Keep payloads that are too large for the broker in the database, and give it a ticket for each (see"
+        " [](../how-to/sqs.md)). A number of bytes keeps all that are larger. False refuses what the broker cannot"
+        " take. Has no effect with `orm`.",
+        parity="New.",
     ),
 )
 

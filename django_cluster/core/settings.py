@@ -32,6 +32,8 @@ class BrokerSettings:
     """The most messages to lease in one call."""
     poll: float = 0.2
     """Seconds between two looks at a queue that cannot wake us."""
+    claim_check: bool | int = False
+    """Whether payloads over the broker's limit are kept in the database; a number is a limit of our own, in bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

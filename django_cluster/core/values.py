@@ -166,6 +166,13 @@ def flag_or_seconds() -> Kind:
     return Kind("True, False, or a number of seconds", convert)
 
 
+def flag_or_bytes() -> Kind:
+    def convert(value: Any) -> bool | int:
+        return value if isinstance(value, bool) else whole(1).convert(value)
+
+    return Kind("True, False, or a number of bytes", convert)
+
+
 def text() -> Kind:
     def convert(value: Any) -> str:
         if not isinstance(value, str) or not value.strip() or not value.isprintable():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django_cluster.models.group import GroupMember, TaskGroup
 from django_cluster.models.heartbeat import Heartbeat
 from django_cluster.models.instruction import Instruction
+from django_cluster.models.large_payload import LargePayload
 from django_cluster.models.queued_task import QueuedTask
 from django_cluster.models.schedule import Schedule
 from django_cluster.models.task import Failure, Success, Task
@@ -14,6 +15,7 @@ __all__ = [
     "GroupMember",
     "Heartbeat",
     "Instruction",
+    "LargePayload",
     "QueuedTask",
     "Schedule",
     "Success",

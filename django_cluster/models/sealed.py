@@ -16,8 +16,13 @@ from django_cluster.core.sealing import Seal
 
 def row_seal() -> Seal:
     """Opens what any process of this project has sealed."""
+    return _seal(*secrets())
+
+
+def secrets() -> tuple[str, tuple[str, ...]]:
+    """The project's secret, and its older ones."""
     signer = Signer()
-    return _seal(force_str(signer.key), tuple(force_str(key) for key in signer.fallback_keys))
+    return force_str(signer.key), tuple(force_str(key) for key in signer.fallback_keys)
 
 
 @lru_cache(maxsize=4)

@@ -12,11 +12,13 @@ from typing import Any
 from django.db import connections
 from django.db.models import Model
 
+from django_cluster.models.large_payload import LargePayload
 from django_cluster.models.queued_task import QueuedTask
 from django_cluster.models.task import Task
 
 LARGE: Sequence[tuple[type[Model], Sequence[str]]] = (
     (QueuedTask, ("payload",)),
+    (LargePayload, ("payload",)),
     (Task, ("sealed_arguments", "sealed_result")),
 )
 

@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connections
 
 from django_cluster.brokers import memory
 from django_cluster.brokers.base import Broker
+from django_cluster.brokers.claim_check import ClaimCheck
 from django_cluster.core.redis_shapes import in_shape
+from django_cluster.models import LargePayload
 from django_cluster.testing.contracts import BrokerContract, Opener, UnreachableContract
 from tests.brokers import known_database, opener, queue_database, queue_on
+from tests.e2e.project import working_on
 from tests.servers import (
     DisqueServer,
     FerretServer,
@@ -128,6 +132,44 @@ class TestSqsBroker(BrokerContract, UnreachableContract):
     @pytest.fixture
     def unreachable(self, sqs_server: SqsServer) -> Broker:
         return opener("sqs", **{**sqs_server.options, "endpoint_url": f"http://127.0.0.1:{free_port()}"})()
+
+
+class ClaimCheckContract(BrokerContract):
+    """Every payload is a row, and the adapter carries tickets."""
+
+    many = 300
+
+    @pytest.fixture(scope="class", autouse=True)
+    @staticmethod
+    def payloads_in(tmp_path_factory: pytest.TempPathFactory, databases: None) -> Iterator[None]:
+        file = tmp_path_factory.mktemp("payloads") / "payloads.sqlite3"
+        with working_on({"ENGINE": "django.db.backends.sqlite3", "NAME": str(file)}):
+            with connections["default"].schema_editor() as editor:
+                editor.create_model(LargePayload)
+            yield
+
+    @pytest.fixture(autouse=True)
+    def is_there(self, broker: Broker) -> None:
+        assert isinstance(broker, ClaimCheck)
+
+
+class TestClaimCheckOfMemory(ClaimCheckContract):
+    @pytest.fixture
+    def open_another(self) -> Iterator[Opener]:
+        yield opener("memory", claim_check=1)
+        memory.reset()
+
+
+class TestClaimCheckOfSqs(ClaimCheckContract):
+    @pytest.fixture
+    def open_another(self, sqs_server: SqsServer) -> Opener:
+        return opener("sqs", claim_check=1, **sqs_server.options)
+
+
+class TestClaimCheckOfRabbit(ClaimCheckContract):
+    @pytest.fixture
+    def open_another(self, rabbitmq_server: RabbitServer) -> Opener:
+        return opener("rabbitmq", claim_check=1, url=rabbitmq_server.url)
 
 
 class TestDisqueBroker(BrokerContract, UnreachableContract):

@@ -1,4 +1,4 @@
-"""``manage.py qprune``: delete old task rows, now and in portions."""
+"""``manage.py qprune``: delete old task rows, and payloads that nobody can ask for, now and in portions."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import router
 from django.utils.translation import gettext as _
 
+from django_cluster.brokers.large_payloads import LargePayloads
 from django_cluster.conf import load_settings
 from django_cluster.core.values import FAILED, KEPT_KINDS
-from django_cluster.errors import StoreUnavailable
+from django_cluster.errors import BrokerError, StoreUnavailable
 from django_cluster.models import Task
 from django_cluster.stores.orm_session import Session
 from django_cluster.stores.pruning import Rule, delete_in_portions, outdated, rules
@@ -35,9 +36,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         settings = load_settings().results
         database = settings.database or router.db_for_write(Task)
-        chosen = self._rules(options["days"], options["status"], settings.keep_days)
         try:
-            for rule in chosen:
+            payloads = 0 if options["status"] else self._prune_payloads(dry_run=options["dry_run"])
+            for rule in self._rules(options["days"], options["status"], settings.keep_days, may_be_none=payloads > 0):
                 rows = outdated(database, rule)
                 count = (
                     rows.count()
@@ -47,15 +48,25 @@ class Command(BaseCommand):
                 words = "would be deleted" if options["dry_run"] else "deleted"
                 age = "a day" if rule.days == 1 else f"{rule.days:g} days"
                 self.stdout.write(f"{rule.kind}: {count} older than {age} {words}.")
-        except StoreUnavailable as error:
+        except (StoreUnavailable, BrokerError) as error:
             raise CommandError(str(error)) from error
 
-    def _rules(self, days: float | None, kinds: list[str] | None, keep_days: Any) -> list[Rule]:
+    def _prune_payloads(self, *, dry_run: bool) -> int:
+        """Those of the claim check of which no broker holds a ticket any more; tells only if there are any."""
+        payloads = LargePayloads("")
+        rows = payloads.outdated()
+        count = payloads.count(rows) if dry_run else payloads.forget_in_portions(rows)
+        if count:
+            words = "would be deleted" if dry_run else "deleted"
+            self.stdout.write(f"large payloads: {count} that no broker can ask for any more {words}.")
+        return count
+
+    def _rules(self, days: float | None, kinds: list[str] | None, keep_days: Any, *, may_be_none: bool) -> list[Rule]:
         if days is not None and not days >= 0:
             raise CommandError(_("--days must be at least 0."))
         if days is None:
             found = [rule for rule in rules(keep_days or {}) if not kinds or rule.kind in kinds]
-            if not found:
+            if not found and not may_be_none:
                 raise CommandError(_("Nothing says for how long rows are kept: give --days, or set keep_days."))
             return found
         return rules(dict.fromkeys(kinds or ("success", FAILED), days))
