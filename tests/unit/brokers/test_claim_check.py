@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
 from django_cluster.brokers import memory, open_broker
-from django_cluster.brokers.base import Broker, Capabilities, Message
+from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message
 from django_cluster.brokers.claim_check import SETTLED, ClaimCheck
 from django_cluster.brokers.limits import Postbox
 from django_cluster.brokers.memory import MemoryBroker
@@ -307,9 +307,14 @@ def test_while_the_table_is_away_nothing_is_borrowed_in_vain(broker: ClaimCheck,
 
 def test_while_the_database_is_away_one_attempt_is_lost_at_most(broker: ClaimCheck, bare: Broker) -> None:
     broker.enqueue([Message(LARGE)])
-    asked = []
+    asked: list[int] = []
     lend = broker.inner.lease
-    broker.inner.lease = lambda *given: [asked.append(given), lend(*given)][1]  # type: ignore[method-assign,func-returns-value]  # and count
+
+    def counted(limit: int, wait: float = 0.0) -> Sequence[Delivery]:
+        asked.append(limit)
+        return lend(limit, wait)
+
+    broker.inner.lease = counted  # type: ignore[method-assign]  # and count
     with working_on({"ENGINE": "django.db.backends.sqlite3", "NAME": "/nowhere/db.sqlite3"}):
         for _ in range(3):
             with pytest.raises(BrokerUnavailable):

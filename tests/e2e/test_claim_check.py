@@ -1,0 +1,116 @@
+"""Payloads that are larger than the broker takes, through whole clusters."""
+
+from __future__ import annotations
+
+import pytest
+
+from django_cluster.errors import PayloadTooLarge
+from django_cluster.models import LargePayload
+from django_cluster.tasks import requeue
+from tests.conftest import wait_until
+from tests.e2e import rough_tasks
+from tests.e2e.conftest import MakeProject
+from tests.e2e.project import Project
+from tests.sample import tasks
+
+BIG = "0123456789abcdef" * 131_072
+"""Two megabytes: twice what SQS takes."""
+
+
+def wait_until_no_row_is_left() -> None:
+    wait_until(lambda: not LargePayload.objects.exists(), because="the rows of large payloads should be deleted")
+
+
+def test_two_megabytes_go_through_sqs_and_leave_one_row(make_project: MakeProject) -> None:
+    project = make_project("sqs", claim_check=True, workers=1)
+    big = project.enqueue(tasks.echo, BIG)
+    small = project.enqueue(tasks.echo, "small")
+    assert LargePayload.objects.count() == 1
+
+    project.start()
+
+    task = project.wait_for_row(big)
+    assert task.success
+    assert task.args == (BIG,)
+    assert task.result == ((BIG,), {})
+    assert project.wait_for_row(small).success
+    wait_until_no_row_is_left()
+    assert project.broker().size().total == 0
+
+
+def test_without_it_they_are_refused(make_project: MakeProject) -> None:
+    project = make_project("sqs")
+
+    with pytest.raises(PayloadTooLarge, match="SqsBroker takes 1048512"):
+        project.enqueue(tasks.echo, BIG)
+
+
+def test_many_large_ones_in_one_call(make_project: MakeProject) -> None:
+    project = make_project("sqs", claim_check=10_000)
+    project.start()
+
+    project.enqueue_many(tasks.echo, [(str(number), "x" * 20_000) for number in range(40)])
+
+    rows = project.wait_for_rows(40)
+    assert {row.args[0] for row in rows if row.success} == set(map(str, range(40)))
+    wait_until_no_row_is_left()
+
+
+def test_killed_pushers_monitors_and_workers_lose_no_large_payload(make_project: MakeProject) -> None:
+    project = make_project("redis", claim_check=1000, max_attempts=0, retry_delay=0.1, retry=2)
+    cluster = project.start()
+    calls = [(str(project.trace), 0.05, f"{number} {'x' * 2000}") for number in range(60)]
+    ids = project.enqueue_many(tasks.touch_and_sleep, calls)
+    wait_until(lambda: project.count() >= 5, because="the work should be under way")
+
+    for role in ("pusher", "monitor", "worker", "pusher", "monitor"):
+        cluster.kill(role)
+
+    for task_id in ids:
+        assert project.wait_for_row(task_id).success
+
+
+def test_a_task_that_killed_its_workers_is_kept_whole_and_can_be_sent_again(make_project: MakeProject) -> None:
+    project = make_project("redis", claim_check=1, max_attempts=0, retry_delay=0.05, workers=1)
+    project.start()
+    cause = project.folder / "cause"
+    cause.touch()
+    task_id = project.enqueue(rough_tasks.die_while_it_exists, str(cause), str(project.trace))
+    dead = project.wait_for_row(task_id)
+    assert dead.status == "dead"
+    wait_until_no_row_is_left()
+
+    cause.unlink()
+    requeue(dead)
+
+    wait_until(lambda: project.count(success=True) == 1, because="it should have been run again, whole")
+    wait_until_no_row_is_left()
+
+
+def test_a_payload_that_is_gone_is_put_aside_under_the_name_of_its_task(make_project: MakeProject) -> None:
+    project = make_project("redis", claim_check=1000, retry=1)
+    lost = project.enqueue(tasks.echo, "x" * 5000, task_name="lost")
+    LargePayload.objects.all().delete()
+
+    project.start()
+
+    task = project.wait_for_row(lost)
+    assert (task.name, task.func, task.status) == ("lost", "tests.sample.tasks.echo", "rejected")
+    assert "A ticket without its payload" in task.error_message
+    check_that_it_lives(project)
+
+
+def test_a_cluster_without_it_gives_tickets_back_to_those_with_it(make_project: MakeProject) -> None:
+    project = make_project("redis", claim_check=1000, retry=1, workers=1)
+    big = project.enqueue(tasks.echo, "x" * 5000)
+    other = project.start(claim_check=False)
+    wait_until(lambda: project.broker().peek()[0].attempts >= 1, because="it should have been lent, and given back")
+    other.stop()
+
+    project.start()
+
+    assert project.wait_for_row(big).success
+
+
+def check_that_it_lives(project: Project) -> None:
+    assert project.wait_for_row(project.enqueue(tasks.add, 1, 2)).result == 3
