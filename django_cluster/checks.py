@@ -53,7 +53,9 @@ def check_servers(app_configs: object = None, **_: object) -> list[CheckMessage]
     if settings is None:
         return []
     found: list[Problem] = []
-    for section in dict.fromkeys([settings.broker, *settings.brokers.values()]):
+    # One of brokers may be that of the cluster; sections hold mappings, so they compare and do not hash.
+    others = [section for section in settings.brokers.values() if section != settings.broker]
+    for section in [settings.broker, *others]:
         with suppress(BrokerError, ImproperlyConfigured), closing(open_broker(section)) as broker:
             found += (Problem(problems.SERVER_CONCERN, "broker", concern) for concern in broker.concerns())
     return [_message(problem) for problem in dict.fromkeys(found)]

@@ -80,7 +80,7 @@ def broker_section(name: str, queue: str | None = None) -> BrokerSettings:
     if name == DEFAULT_NAME:
         return settings.broker
     if ":" not in name:
-        known = ", ".join(map(repr, (*settings.brokers, DEFAULT_NAME)))
+        known = ", ".join(map(repr, dict.fromkeys((*settings.brokers, DEFAULT_NAME))))
         raise ValueError(f"There is no broker named {name!r}; known: {known}, or write a URL.")
     try:
         choice = SELECTORS["broker_url"].convert(name)

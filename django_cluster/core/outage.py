@@ -51,5 +51,5 @@ class Outage:
 
 
 def _sentence(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
+    text = str(error).strip().partition("\n")[0] or type(error).__name__  # databases draw the statement below it
     return text if text.endswith(".") else f"{text}."

@@ -38,6 +38,10 @@ KINDS_WITHOUT_WITNESS = frozenset({"TaskTimeout", "WorkerLost", "OutOfMemory"})
 """How a death is called in an obituary. A soft time-out has the path of its class, and was told by the worker."""
 
 
+class NotInstalled(LookupError):
+    """There is no such reporter, or its library is missing: the sentence says what, and a traceback no more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """A reporter, and how it wants to be called."""
@@ -71,6 +75,8 @@ class Reporters:
         for name, options in configured.items():
             try:
                 self._reporters.append(_loaded(name, _find(name)(**options)))
+            except NotInstalled as error:
+                logger.error("The error reporter %r cannot be used; its reports are missing. %s", name, error)
             except Exception:
                 logger.exception("The error reporter %r cannot be used; its reports are missing.", name)
 
@@ -199,13 +205,13 @@ def _find(name: str) -> Any:
     elif not paths and "." in name:
         paths = [name]
     if not paths:
-        raise LookupError(f"No installed package offers an error reporter named {name!r}.")
+        raise NotInstalled(f"No installed package offers an error reporter named {name!r}.")
     module, _, attribute = paths[0].replace(":", ".").rpartition(".")
     try:
         return getattr(import_module(module), attribute)
     except ModuleNotFoundError as error:
         if name in SHIPPED:
-            raise LookupError(f"The library {error.name} is missing: pip install django-cluster[{name}]") from error
+            raise NotInstalled(f"The library {error.name} is missing: pip install django-cluster[{name}]") from error
         raise
 
 

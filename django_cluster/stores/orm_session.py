@@ -13,7 +13,7 @@ from typing import TypeVar
 from django.db import Error, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_cluster.database import PATIENCE, close_if_stale, has_lost, is_collision, rest
+from django_cluster.database import PATIENCE, close_if_stale, first_line, has_lost, is_collision, is_missing_table, rest
 from django_cluster.errors import StoreUnavailable
 from django_cluster.models import Task
 
@@ -49,7 +49,9 @@ class Session:
         try:
             yield
         except Error as error:
-            raise StoreUnavailable(f"The results in database {self.alias!r} cannot be used: {error}") from error
+            advice = "; run manage.py migrate" if is_missing_table(error) else ""
+            sentence = f"The results in database {self.alias!r} cannot be used{advice}: {first_line(error)}"
+            raise StoreUnavailable(sentence) from error
 
     def run(self, work: Callable[[], T], patience: float = PATIENCE) -> T:
         """Do the work in a transaction; when it collides with others, or the connection had died, again."""

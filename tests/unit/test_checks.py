@@ -174,6 +174,24 @@ def test_explanations_are_only_given_to_those_who_ask_for_them() -> None:
     assert asked.id == "django_cluster.I001"
 
 
+class Forgetful(MemoryBroker):
+    """A broker whose server is set up badly."""
+
+    def concerns(self) -> list[str]:
+        return ["It forgets."]
+
+
+@pytest.mark.django_db
+def test_before_a_deployment_every_broker_is_asked_once() -> None:
+    forgetful = {"broker_class": f"{__name__}.Forgetful"}
+    written = {"name": "shop", "brokers": {"default": forgetful, "other": forgetful, "sound": {"broker": "memory"}}}
+    with override_settings(Q_CLUSTER=written):
+        assert run_checks(tags=["django_cluster"]) == []
+        (said,) = run_checks(tags=["django_cluster"], include_deployment_checks=True)
+
+    assert (said.id, said.msg) == ("django_cluster.W010", "Q_CLUSTER: It forgets.")
+
+
 def test_nothing_is_explained_where_django_q_was_never_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "knows_django_q", lambda: False)
 

@@ -43,6 +43,12 @@ def test_the_pauses_grow_up_to_a_limit(outage: Outage, clock: Clock) -> None:
     assert 0.75 * MAX_DELAY <= pauses[-1] <= MAX_DELAY
 
 
+def test_only_the_first_line_of_an_error_is_said(outage: Outage, caplog: pytest.LogCaptureFixture) -> None:
+    outage.failed(BrokerUnavailable('relation "tasks" does not exist\nLINE 1: SELECT 1 FROM tasks\n             ^'))
+
+    assert caplog.messages == ['The broker cannot be used: relation "tasks" does not exist. Waiting for it.']
+
+
 def test_an_outage_is_said_once_and_so_is_its_end(
     outage: Outage, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:

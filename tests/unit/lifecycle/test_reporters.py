@@ -124,6 +124,19 @@ def test_a_reporter_that_cannot_be_used_is_named_and_left_out(name: str, caplog:
     assert name in caplog.text
 
 
+def test_a_reporter_that_nobody_has_installed_is_a_sentence_without_a_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    Reporters({"sentri": {}})
+
+    (record,) = caplog.records
+    assert record.exc_info is None
+    assert record.getMessage() == (
+        "The error reporter 'sentri' cannot be used; its reports are missing."
+        " No installed package offers an error reporter named 'sentri'."
+    )
+
+
 def test_no_reporters_are_no_trouble() -> None:
     Reporters({}).report(ValueError(), PACKAGE)
 

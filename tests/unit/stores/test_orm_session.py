@@ -70,7 +70,7 @@ def test_a_database_that_cannot_be_opened_is_unavailable(use_file: Callable[...,
 def test_a_database_without_our_table_is_unavailable(use_file: Callable[..., OrmResults], tmp_path: Path) -> None:
     store = use_file(tmp_path / "rows.sqlite3", create=False)
 
-    with pytest.raises(StoreUnavailable, match="no such table"):
+    with pytest.raises(StoreUnavailable, match=r"cannot be used; run manage\.py migrate: no such table"):
         store.save([make_outcome()])
 
 
