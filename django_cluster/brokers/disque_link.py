@@ -64,7 +64,7 @@ class DisqueLink(Link):
             try:
                 self._connect()
                 sent = True
-                return super().ask(*commands)
+                return super().ask(*commands, again=again)
             except LASTING_ERRORS:
                 raise
             except AWAY:

@@ -7,7 +7,6 @@ import math
 import os
 import re
 import time
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
@@ -27,6 +26,9 @@ CHUNK_MESSAGES, CHUNK_CHARACTERS = 1000, 4_000_000
 REMEMBERED = 7 * 24 * 3600
 """Seconds for which the name of a message is kept that was to be taken once, unless it is forgotten before."""
 
+UNANSWERED = 64
+"""Claims without an answer that are remembered; what a later one has lent comes back when its lease ends."""
+
 ENTRY_HEAD = re.compile(rb"(-?[0-9]{1,9}):([0-9]{1,9}):")
 
 
@@ -45,8 +47,8 @@ class RedisBroker(Broker):
         self._keys = (self._base, f"{self._base}:bands") if self._link.clustered else (self._base,)
         self._calls = count()
         self._holder, self._pid = "", 0
-        self._unanswered: deque[tuple[str, int]] = deque()
-        """Claims that the server may have carried out, although its answer has not come."""
+        self._unanswered: dict[str, int] = {}
+        """Claims that the server may have carried out, although its answer has not come: prefix and limit."""
         self._due_at = -math.inf
         """Monotonic moment before which nothing becomes ready without ringing the bell."""
 
@@ -96,38 +98,49 @@ class RedisBroker(Broker):
         """What is ready, or will be within ``wait`` seconds.
 
         Where it is known when the next message is due, the wait for the bell and the claim are one request:
-        whatever rings the bell is lent before we hear of it. A claim without an answer is made again under
-        its own receipts: what it had lent is lent anew, and nothing waits until a lease ends of which nobody knows.
+        whatever rings the bell is lent before we hear of it. What a claim without an answer may have lent is given
+        back first, so that nothing waits until a lease ends of which nobody knows.
         """
-        unanswered = self._claim_without_answer()
-        prefix, limit = unanswered or (self._new_prefix(), limit)
-        nap = min(wait, self._due_at - time.monotonic(), self._link.nap) if wait > 0 and not unanswered else 0.0
+        nap = min(wait, self._due_at - time.monotonic(), self._link.nap) if wait > 0 else 0.0
+        if self._unanswered:
+            self._undo_unanswered()
         try:
-            entries, due = self._claim(prefix, limit, nap, repeated=unanswered is not None)
-        except BrokerUnavailable:
-            self._unanswered.append((prefix, limit))
-            raise
-        deliveries = []
-        for place, entry in enumerate(entries):
-            _, attempts, payload = parse_entry(entry)
-            deliveries.append(Delivery(f"{prefix}:{place:04d}", payload, attempts + 1))
+            deliveries, due = self._claim(limit, nap)
+        except BrokerUnavailable as error:
+            if not isinstance(error.__cause__, ConnectionBroken):
+                raise
+            # Perhaps nothing is broken but this connection. Then what it did not bring us is to be had again at once.
+            self._undo_unanswered()
+            deliveries, due = self._claim(limit, 0.0)
         if deliveries:
             self._due_at = -math.inf  # nobody knows; the next claim asks at once
         else:
             self._due_at = math.inf if due < 0 else time.monotonic() + due / 1000
         return deliveries
 
-    def _claim(self, prefix: str, limit: int, nap: float, *, repeated: bool) -> Any:
-        """What the script answers. After a broken connection we ask again and not redis-py: it must say so."""
+    def _claim(self, limit: int, nap: float) -> tuple[list[Delivery], int]:
+        """What is lent, and in how many milliseconds something is due (-1 = nothing).
+
+        Each claim has names of its own for its receipts, and none is sent twice. What was sent before a connection
+        broke, or while the server hung, may be carried out much later: it must not write over what is lent by then.
+        """
+        prefix = self._new_prefix()
+        if len(self._unanswered) < UNANSWERED:
+            self._unanswered[prefix] = limit
         claim = scripts.LEASE, prefix, limit, _milliseconds(self.settings.lease)
-        try:
-            first = self._nap(nap) if nap > 0 else None
-            # What asks the nodes of a Cluster does it again as it likes.
-            return self._run(*claim, int(repeated or self._link.clustered), first=first, again=False)
-        except BrokerUnavailable as error:
-            if not isinstance(error.__cause__, ConnectionBroken):
-                raise
-            return self._run(*claim, 1, again=False)
+        entries, due = self._run(*claim, first=self._nap(nap) if nap > 0 else None, again=False)
+        self._unanswered.pop(prefix, None)
+        deliveries = []
+        for place, entry in enumerate(entries):
+            _, attempts, payload = parse_entry(entry)
+            deliveries.append(Delivery(_receipt(prefix, place), payload, attempts + 1))
+        return deliveries, due
+
+    def _undo_unanswered(self) -> None:
+        """Give back what was lent to us without our knowing; nobody would renew it, nor begin it, until it ended."""
+        names = [_receipt(prefix, place) for prefix, limit in self._unanswered.items() for place in range(limit)]
+        self.release(names, begun=False)
+        self._unanswered.clear()
 
     def _nap(self, seconds: float) -> tuple[str | float, ...]:
         """Until the bell rings, at most so long. A time-out of 0 would mean for ever."""
@@ -145,21 +158,14 @@ class RedisBroker(Broker):
     def _is_beside(self, other: RedisBroker) -> bool:
         return self.settings.options == other.settings.options
 
-    def _claim_without_answer(self) -> tuple[str, int] | None:
-        """The prefix and the limit of one, if there is any; those of our parent are not ours."""
-        if self._pid != os.getpid():
-            self._holder, self._pid = os.urandom(8).hex(), os.getpid()
-            self._unanswered.clear()
-        try:
-            return self._unanswered.popleft()
-        except IndexError:
-            return None
-
     def _new_prefix(self) -> str:
         """The beginning of receipts that nobody else has, and that this broker never has again.
 
         Not a counter on the server: that of a replica which takes over may lag, and give a number twice.
         """
+        if self._pid != os.getpid():
+            self._holder, self._pid = os.urandom(8).hex(), os.getpid()
+            self._unanswered.clear()  # they are our parent's
         return f"{self._holder}:{next(self._calls)}"
 
     def _sleep(self, seconds: float, bells: Sequence[str]) -> None:
@@ -288,6 +294,11 @@ def _portions(receipts: Sequence[str]) -> Iterator[Sequence[str]]:
     """Each receipt once, as many as a script takes."""
     unique = list(dict.fromkeys(receipts))
     return (unique[start : start + CHUNK_MESSAGES] for start in range(0, len(unique), CHUNK_MESSAGES))
+
+
+def _receipt(prefix: str, place: int) -> str:
+    """As ``LEASE`` writes it."""
+    return f"{prefix}:{place:04d}"
 
 
 def _milliseconds(seconds: float) -> int:

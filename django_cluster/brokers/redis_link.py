@@ -190,7 +190,14 @@ class ClusterLink(Link):
 
     def call(self, *commands: Sequence[Any], again: bool = True) -> list[Any]:
         """One after the other: where a slot moves, each may have to be asked of another node."""
-        return [self.client.execute_command(*command) for command in commands]
+        client, last = self.client, len(commands) - 1
+        return [
+            # What is asked of a node by its name is not asked of another when it fails.
+            client.execute_command(*command, target_nodes=client.get_node_from_key(command[3]))
+            if not again and place == last
+            else client.execute_command(*command)
+            for place, command in enumerate(commands)
+        ]
 
     @property
     def nap(self) -> float:

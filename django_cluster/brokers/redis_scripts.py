@@ -110,16 +110,9 @@ for i = 1, #ARGV do redis.call('UNLINK', base .. ':once:' .. ARGV[i]) end
 """)
 
 LEASE = Script("""
--- ARGV: the beginning of the receipts, limit, length of the lease, 1 if the same may have been asked before
+-- ARGV: the beginning of the receipts, limit, length of the lease
 -- returns the entries, and in how many milliseconds something is due (-1 = nothing)
 local moment, limit = now(), tonumber(ARGV[2])
-
-if ARGV[4] == '1' then
-  -- The answer was lost: nobody knows of these receipts, and what they stand for is lent anew.
-  local unknown = {}
-  for place = 0, limit - 1 do unknown[#unknown + 1] = string.format('%s:%04d', ARGV[1], place) end
-  take_back(unknown, 0, function(priority, entry) push('LPUSH', priority, entry) end)
-end
 
 local ended = redis.call('ZRANGEBYSCORE', leases, '-inf', moment, 'LIMIT', 0, 100)
 take_back(ended, 1, function(priority, entry) push('LPUSH', priority, entry) end)

@@ -17,6 +17,7 @@ from redis import Redis
 
 from django_cluster.brokers.base import Broker, Delivery, Message, QueueSize
 from django_cluster.brokers.redis import RedisBroker
+from django_cluster.brokers.redis_scripts import LEASE
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
 from django_cluster.testing.contracts import eventually, lease_all, payloads, receipts
@@ -382,7 +383,7 @@ def test_an_unheard_claim_takes_nothing_from_others(redis_server: RedisServer, b
         far = far_from(tunnel, broker, lease=0.3)
         assert not far.lease(1)  # now the server knows the script
         broker.enqueue([Message("one"), Message("two")])
-        tunnel.to_lose = 2
+        tunnel.to_lose = 4  # of the claim, and of three attempts to undo it
         with pytest.raises(BrokerUnavailable):
             far.lease(1)
         eventually(lambda: broker.size().leased == 0)
@@ -391,6 +392,60 @@ def test_an_unheard_claim_takes_nothing_from_others(redis_server: RedisServer, b
         assert payloads(far.lease(1)) == []
         assert broker.size().leased == 2
         far.close()
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_a_claim_that_arrives_late_takes_nothing_from_anybody(
+    redis_server: RedisServer, broker: Broker, limit: int
+) -> None:
+    with Tunnel(redis_server.port, LEASE.sha.encode()) as tunnel:
+        far = far_from(tunnel, broker, lease=2.0)
+        assert not far.lease(1)  # now the server knows the script
+        names = ["one", "two", "three", "four"]
+        broker.enqueue([Message(name) for name in names])
+        tunnel.to_delay = 1
+        lent = list(far.lease(limit))
+        tunnel.deliver()
+
+        assert list(far.renew(receipts(lent))) == []
+        far.acknowledge(receipts(lent))
+
+        rest = lease_all(broker, len(names) - limit)
+        assert sorted(payloads([*lent, *rest])) == sorted(names)
+        broker.acknowledge(receipts(rest))
+        assert broker.size().total == 0
+        far.close()
+
+
+def test_what_a_dying_server_has_lent_is_lent_again_as_soon_as_it_is_back(own_server: RedisServer) -> None:
+    with Tunnel(own_server.port, b"EVAL") as tunnel:
+        broker = opener("redis", url=f"redis://127.0.0.1:{tunnel.port}/0")(lease=60)
+        broker.lease(1)
+        broker.enqueue([Message("first"), Message("second")])
+        tunnel.to_lose = 4
+        with pytest.raises(BrokerUnavailable):
+            broker.lease(1)
+
+        own_server.kill()
+        own_server.restart()
+
+        assert payloads(lease_all(broker, 2)) == ["first", "second"]
+        assert broker.size().leased == 2
+        broker.close()
+
+
+def test_what_a_frozen_server_has_lent_to_nobody_is_lent_again_when_it_goes_on(own_server: RedisServer) -> None:
+    broker = opener("redis", url=f"{own_server.url}?socket_timeout=0.3")(lease=60)
+    broker.lease(1)
+    broker.enqueue([Message("first"), Message("second")])
+
+    with own_server.paused():
+        for _ in range(3):
+            with pytest.raises(BrokerUnavailable):
+                broker.lease(1)
+
+    assert payloads(lease_all(broker, 2)) == ["first", "second"]
+    broker.close()
 
 
 def far_from(tunnel: Tunnel, broker: Broker, **changes: Any) -> Broker:

@@ -31,6 +31,9 @@ class Tunnel:
         """How many answers nobody has heard."""
         self.to_lose = 0
         """How many of the next answers will be lost, each together with its connection."""
+        self.to_delay = 0
+        """How many of the next questions will not arrive before ``deliver``, each together with its connection."""
+        self._late: list[bytes] = []
 
     @property
     def port(self) -> int:
@@ -47,6 +50,13 @@ class Tunnel:
         for end in (*self._ends, self._listener, self._bell):
             end.close()
         self._selector.close()
+
+    def deliver(self) -> None:
+        """Let the server hear what was delayed; returns when it has answered, which nobody hears."""
+        while self._late:
+            with socket.create_connection(("127.0.0.1", self._target)) as server:
+                server.sendall(self._late.pop(0))
+                server.recv(1 << 16)
 
     def _run(self) -> None:
         while True:
@@ -70,7 +80,11 @@ class Tunnel:
         data = b""
         with suppress(OSError):
             data = end.recv(1 << 16)
-        if end not in self._asked:
+        if end not in self._asked and self.to_delay and self._word in data:
+            self.to_delay -= 1
+            self._late.append(data)
+            data = b""
+        elif end not in self._asked:
             self._asked[self._ends[end]] = data
         elif self.to_lose and self._word in self._asked[end]:
             self.to_lose -= 1
