@@ -40,7 +40,7 @@ LAST = """\
 | all or none | an error in the middle of `async_bulk` may leave the first tasks sent; it says how many |
 | exact sizes | numbers are estimates of the server |
 | leases that survive a lost connection | the cluster claims again what it runs; see [](../how-to/rabbitmq.md) |
-| giving attempts back | what a stopping cluster returns unbegun, and `Snooze`, cost an attempt |
+| giving attempts back without a copy | what a stopping cluster gives back, and what asks for `Snooze`, is sent anew with its count and then deleted: it goes behind what waits; a cluster that is killed in between runs it twice |
 
 Your own broker says what it can do in the same way: see `Capabilities` in `django_cluster/brokers/base.py`.
 """
@@ -75,7 +75,7 @@ ROWS: Sequence[tuple[str, Cell]] = (
     ("what is given back goes first", lambda able: yes(able.front)),
     ("a batch is sent whole or not at all", lambda able: yes(able.atomic)),
     ("counts attempts", lambda able: yes(able.counts_attempts)),
-    ("gives attempts back", lambda able: yes(able.refunds)),
+    ("gives attempts back without a copy", lambda able: yes(able.refunds)),
     ("exact sizes", lambda able: yes(able.exact_size)),
     ("shows what waits", lambda able: yes(able.peek)),
     ("takes back what waits", lambda able: yes(able.withdraw)),

@@ -96,7 +96,8 @@ class Capabilities:
     exact_size: bool = True
     """``size`` counts; otherwise it estimates, and may take what is delayed for leased."""
     refunds: bool = True
-    """``release(begun=False)`` takes the counted attempt back; otherwise it stays counted."""
+    """A receipt is enough to take a counted attempt back (``release(begun=False)``); otherwise ``give_back`` sends a
+    copy in place of the message."""
     fenced: bool = True
     """A receipt whose lease has ended does nothing; otherwise it may still acknowledge until the next lease."""
     receipts_travel: bool = True
@@ -199,9 +200,18 @@ class Broker(ABC):
     def release(self, receipts: Sequence[str], delay: float = 0.0, *, begun: bool = True) -> None:
         """Give back: to be lent again after ``delay`` seconds.
 
-        ``begun=False`` says that no run began, and takes the counted attempt back. Without a delay the
-        message goes to the front of the queue. Receipts that are no longer ours are ignored.
+        ``begun=False`` says that no run began, and takes the counted attempt back, where the capability ``refunds``
+        says so. Without a delay the message goes to the front of the queue. Receipts that are no longer ours are
+        ignored.
         """
+
+    def give_back(self, deliveries: Sequence[Delivery], delay: float = 0.0) -> None:
+        """Give back, to be lent again after ``delay`` seconds, at no cost: the counted attempts are taken back.
+
+        Wants them as they were lent, because some servers can only be sent a copy. It may be repeated when it has
+        failed. Those that are no longer ours are ignored.
+        """
+        self.release([delivery.receipt for delivery in deliveries], delay, begun=False)
 
     def discard(self, receipts: Sequence[str]) -> None:
         """Forget messages that can never be read."""

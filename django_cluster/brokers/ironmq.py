@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueueSize, Waiting
+from django_cluster.brokers.base import Capabilities, Delivery, Message, QueueSize, Waiting
+from django_cluster.brokers.copies import CopyingBroker
 from django_cluster.brokers.ironmq_holding import Holding
 from django_cluster.brokers.ironmq_link import IronOptions, Link, Lost
+from django_cluster.brokers.portions import portions
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerError
 
@@ -38,6 +40,7 @@ ABLE = Capabilities(
     priority=False,
     atomic=False,
     exact_size=False,
+    front=False,
     peek=False,
     refunds=False,
     receipts_travel=False,
@@ -47,10 +50,11 @@ ABLE = Capabilities(
 )
 
 
-class IronMQBroker(Broker):
+class IronMQBroker(CopyingBroker):
     """A pull queue ``<site>-<queue>``, or ``<site>`` where both have one name."""
 
     capabilities = ABLE
+    copies_at_once = BATCH
 
     def __init__(self, settings: BrokerSettings) -> None:
         super().__init__(settings)
@@ -79,7 +83,7 @@ class IronMQBroker(Broker):
         if not self._found:
             self.prepare()  # a queue that the service makes by itself forgets what is older than a week
         now, sent = time.time(), 0
-        for portion in portions([_entry(message, now) for message in messages]):
+        for portion in portions([_entry(message, now) for message in messages], _size, most=BATCH, room=MAX_BYTES):
             try:
                 if self._link.call("POST", "/messages", {"messages": portion}) is None:
                     self._create()
@@ -201,6 +205,12 @@ class IronMQBroker(Broker):
                     self._link.about(found[0], "POST", "/release", body)
                 self._holding.end(receipt)
 
+    def _hold(self, receipts: Sequence[str]) -> set[str]:
+        """Without those that a predecessor has prolonged: nobody can delete them, so they come back by themselves."""
+        ours = super()._hold(receipts).intersection(held.receipt for held in self._holding.held.values())
+        self.release([receipt for receipt in receipts if receipt not in ours])
+        return ours
+
     # ── looking ──────────────────────────────────────────────────────────────────────────────────
 
     def peek(self, limit: int = 100) -> Sequence[Waiting]:
@@ -230,19 +240,8 @@ class IronMQBroker(Broker):
         self._link.close()
 
 
-def portions(entries: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """In their order, as many as one call takes."""
-    portion: list[dict[str, Any]] = []
-    size = 0
-    for entry in entries:
-        more = len(json.dumps(entry["body"])) + ROOM // 2
-        if portion and (len(portion) == BATCH or size + more > MAX_BYTES):
-            yield portion
-            portion, size = [], 0
-        portion.append(entry)
-        size += more
-    if portion:
-        yield portion
+def _size(entry: dict[str, Any]) -> int:
+    return len(json.dumps(entry["body"])) + ROOM // 2
 
 
 def _entry(message: Message, now: float) -> dict[str, Any]:

@@ -224,6 +224,16 @@ class SeveralQueues(Broker):
             for place, own in self._sorted(receipts)
         )
 
+    def give_back(self, deliveries: Sequence[Delivery], delay: float = 0.0) -> None:
+        lent = {delivery.receipt: delivery for delivery in deliveries}
+        self._of_each(
+            (
+                place,
+                partial(self.members[place].give_back, [_as_lent(lent[f"{place}{MARK}{each}"]) for each in own], delay),
+            )
+            for place, own in self._sorted(list(lent))
+        )
+
     def discard(self, receipts: Sequence[str]) -> None:
         self._of_each((place, partial(self.members[place].discard, own)) for place, own in self._sorted(receipts))
 
@@ -268,6 +278,11 @@ class SeveralQueues(Broker):
     def close(self) -> None:
         for member in self.members:
             member.close()
+
+
+def _as_lent(delivery: Delivery) -> Delivery:
+    """By the member, before its place was put before the receipt."""
+    return delivery._replace(receipt=delivery.receipt.partition(MARK)[2])
 
 
 def together(able: Sequence[Capabilities]) -> Capabilities:

@@ -1,18 +1,20 @@
 """The queue at Amazon SQS: at least once, ten messages a call, long polls, and leases by visibility time-outs.
 
 What SQS cannot do, its capabilities say. Two things have to be known when this is read: a message cannot be changed
-there, so an attempt that was counted stays counted; and its clocks have whole seconds.
+there, so what is given back at no cost is a copy (``brokers.copies``); and its clocks have whole seconds.
 """
 
 from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueueSize, Waiting
+from django_cluster.brokers.base import Capabilities, Delivery, Message, QueueSize, Waiting
+from django_cluster.brokers.copies import CopyingBroker
+from django_cluster.brokers.portions import portions
 from django_cluster.brokers.sqs_link import POLL_IN_ONE_CALL, Link, whole_seconds
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
@@ -54,10 +56,11 @@ STANDARD = Capabilities(
 )
 
 
-class SqsBroker(Broker):
+class SqsBroker(CopyingBroker):
     """One queue of SQS; ``.fifo`` at the end of its name makes it a FIFO queue, which knows no delays."""
 
     capabilities = STANDARD
+    copies_at_once = BATCH
 
     def __init__(self, settings: BrokerSettings) -> None:
         super().__init__(settings)
@@ -75,7 +78,7 @@ class SqsBroker(Broker):
         """Ten in a call; when one of several calls fails, the error says how many messages had been sent."""
         self.refuse_large(messages)
         sent = 0
-        for portion in portions(messages):
+        for portion in portions(messages, _size, most=BATCH, room=MAX_BYTES):
             try:
                 self._send([self._entry(message) for message in portion])
             except (BrokerUnavailable, BrokerRefused) as error:
@@ -159,6 +162,13 @@ class SqsBroker(Broker):
     def release(self, receipts: Sequence[str], delay: float = 0.0, *, begun: bool = True) -> None:
         self._change_visibility(receipts, min(whole_seconds(delay), MAX_VISIBILITY))
 
+    def give_back(self, deliveries: Sequence[Delivery], delay: float = 0.0) -> None:
+        """In a FIFO queue, order is worth more than an attempt: without a delay, a message keeps its place there."""
+        if self._link.fifo and delay <= 0:
+            self.release([delivery.receipt for delivery in deliveries])
+        else:
+            super().give_back(deliveries, delay)
+
     def _change_visibility(self, receipts: Sequence[str], seconds: int) -> set[str]:
         return self._batches("change_message_visibility_batch", receipts, {"VisibilityTimeout": seconds})
 
@@ -222,19 +232,8 @@ def capabilities_of(*, fifo: bool, waits: bool) -> Capabilities:
     return replace(found, order=True, delay=False, max_delay=0.0) if fifo else found
 
 
-def portions(messages: Sequence[Message]) -> Iterator[list[Message]]:
-    """In their order, as many as one call takes."""
-    portion: list[Message] = []
-    size = 0
-    for message in messages:
-        more = len(message.payload) + ROOM_FOR_ATTRIBUTES
-        if portion and (len(portion) == BATCH or size + more > MAX_BYTES):
-            yield portion
-            portion, size = [], 0
-        portion.append(message)
-        size += more
-    if portion:
-        yield portion
+def _size(message: Message) -> int:
+    return len(message.payload) + ROOM_FOR_ATTRIBUTES
 
 
 def _delivery(message: dict[str, Any]) -> Delivery:

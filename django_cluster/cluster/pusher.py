@@ -43,7 +43,7 @@ SLOW = 0.1
 STORE_FENCE = 0.001
 """Seconds until a word written by another processor has certainly become visible (it takes well below that)."""
 PATIENCE_WITH_STRANGERS = 3
-"""How often a message with a foreign signature is given back before it is put aside: it may be another's."""
+"""A message with a foreign signature is put aside when it is lent for the third time: it may be another's."""
 
 
 class Pusher:
@@ -254,19 +254,28 @@ class Pusher:
 
     def _accept(self, deliveries: Sequence[Delivery]) -> None:
         self._portion.learn([delivery.payload for delivery in deliveries])
+        strange: list[tuple[str, PackageError]] = []
         for delivery in deliveries:
             try:
                 body = self._codec.verify(delivery.payload)
             except PackageError as error:
-                self._refuse(delivery, error)
+                if isinstance(error, BadSignature | PayloadMissing) and delivery.attempt < PATIENCE_WITH_STRANGERS:
+                    strange.append((delivery.receipt, error))
+                else:
+                    self._put_aside(delivery, error)
             else:
                 self._ledger.loans.append(Loan(body, delivery.receipt, delivery.attempt))
+        if strange:
+            self._pass_on(strange)
 
-    def _refuse(self, delivery: Delivery, error: PackageError) -> None:
-        """A message that is not ours: give it back for its owner to find, and put it aside in the end."""
-        if isinstance(error, BadSignature | PayloadMissing) and delivery.attempt < PATIENCE_WITH_STRANGERS:
-            self._broker.release([delivery.receipt], self._lease)
-            return
+    def _pass_on(self, messages: Sequence[tuple[str, PackageError]]) -> None:
+        """Messages that are not ours go back for their owner to find. Each time counts, so that there is an end."""
+        self._broker.release([receipt for receipt, _ in messages], self._lease)
+        logger.warning(
+            "Messages that cannot be read here were given back for others: %d. %s", len(messages), messages[0][1]
+        )
+
+    def _put_aside(self, delivery: Delivery, error: PackageError) -> None:
         logger.error("A message that cannot be read was put aside: %s", error)
         receipt, attempt, payload = delivery.receipt, delivery.attempt, delivery.payload
         body = error.body if isinstance(error, PayloadMissing) else None
@@ -320,5 +329,6 @@ class Pusher:
         if self._undertaker.forsaken and (receipts := self._undertaker.give_back()):
             self._broker.release(receipts)
         if self._ledger.loans:
-            self._broker.release([loan.receipt for loan in self._ledger.loans], begun=False)
-            self._ledger.loans.clear()
+            sign, loans = self._codec.sign, self._ledger.loans
+            self._broker.give_back([Delivery(loan.receipt, sign(loan.body), loan.attempt) for loan in loans])
+            loans.clear()

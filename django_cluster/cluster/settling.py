@@ -13,7 +13,7 @@ from itertools import count
 from multiprocessing.connection import wait
 from typing import Any
 
-from django_cluster.brokers.base import Broker
+from django_cluster.brokers.base import Broker, Delivery
 from django_cluster.cluster.channel import LineDown
 from django_cluster.cluster.wire import Address, Line
 from django_cluster.errors import BrokerUnavailable
@@ -41,6 +41,10 @@ class Settler:
     def release(self, receipts: Sequence[str], delay: float = 0.0, *, begun: bool = True) -> None:
         """As ``Broker.release``."""
         self._ask("release", list(receipts), delay, begun)
+
+    def give_back(self, deliveries: Sequence[Delivery], delay: float = 0.0) -> None:
+        """As ``Broker.give_back``."""
+        self._ask("give_back", [tuple(delivery) for delivery in deliveries], delay)
 
     def close(self) -> None:
         self._line.close()
@@ -82,3 +86,5 @@ def carry_out(broker: Broker, verb: str, values: Sequence[Any]) -> None:
         broker.acknowledge(values[0])
     elif verb == "release":
         broker.release(values[0], values[1], begun=values[2])
+    elif verb == "give_back":
+        broker.give_back([Delivery(*each) for each in values[0]], values[1])

@@ -203,7 +203,7 @@ class Outcome(NamedTuple):
     failure: tuple[str, str, str] | None = None
     """The fields of ``Failure``."""
     payload: str | None = None
-    """The signed package as it came, kept for a run that can never be made."""
+    """The signed package as it came, kept for a run that can never be made, or that is to be made later."""
     final: bool = True
     """False: it will be tried again (set by the recorder before saving)."""
     advice: str = ""

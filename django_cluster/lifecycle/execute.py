@@ -169,6 +169,7 @@ class Executor:
             arguments=ending.arguments,
             result=ending.result,
             failure=ending.failure.plain if ending.failure else None,
+            payload=self._codec.sign(job.body) if ending.advice is Advice.SNOOZE else None,
             advice=ending.advice.value,
             delay=ending.delay,
         )

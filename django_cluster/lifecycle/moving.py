@@ -54,7 +54,7 @@ class Mover:
         self._postbox = Postbox(target)
         # One call of each verb for a batch: the target takes all of it or nothing.
         self._batch = min(BATCH, source.capabilities.bulk, target.capabilities.bulk)
-        self._stuck: list[str] = []
+        self._stuck: list[Delivery] = []
         self._refused: set[str] = set()
         self.moved = Moved()
 
@@ -95,12 +95,12 @@ class Mover:
         try:
             taken = self._taken([(delivery.receipt, self._message(delivery)) for delivery in deliveries])
         except BrokerError:
-            self._source.release([delivery.receipt for delivery in deliveries], begun=False)
+            self._source.give_back(deliveries)
             raise
         self._source.acknowledge(taken)
         self.moved.ready += len(taken)
         left = {delivery.receipt for delivery in deliveries}.difference(taken)
-        self._stuck += [delivery.receipt for delivery in deliveries if delivery.receipt in left]
+        self._stuck += [delivery for delivery in deliveries if delivery.receipt in left]
         return len(deliveries)
 
     def _message(self, delivery: Delivery) -> Message:
@@ -122,7 +122,7 @@ class Mover:
 
     def _give_back(self, delay: float = 0.0) -> None:
         if self._stuck:
-            self._source.release(self._stuck, delay, begun=False)
+            self._source.give_back(self._stuck, delay)
             self._stuck = []
 
     # ── delayed ──────────────────────────────────────────────────────────────────────────────────

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
+from django_cluster.brokers.base import Delivery
 from django_cluster.brokers.several import place_of
 from django_cluster.core.dotted import load
 from django_cluster.core.messages import Advice, Outcome, OutcomeStatus
@@ -48,6 +49,9 @@ class Settles(Protocol):
 
     def release(self, receipts: Sequence[str], delay: float = 0.0, *, begun: bool = True) -> None:
         """As ``Broker.release``."""
+
+    def give_back(self, deliveries: Sequence[Delivery], delay: float = 0.0) -> None:
+        """As ``Broker.give_back``."""
 
 
 class Recorder:
@@ -137,7 +141,7 @@ class Recorder:
         if outcome.status == OutcomeStatus.SUCCESS:  # nearly always, and then nothing has to be changed
             return outcome, SUCCEEDED
         sequel = sequel_of(outcome, self._delivery_of(outcome), deaths=deaths)
-        keeps_payload = sequel.status in (OutcomeStatus.DEAD, OutcomeStatus.REJECTED)
+        keeps_payload = not sequel.counted or sequel.status in (OutcomeStatus.DEAD, OutcomeStatus.REJECTED)
         payload = outcome.payload if keeps_payload else None
         return outcome._replace(status=str(sequel.status), final=sequel.final, payload=payload), sequel
 
@@ -156,12 +160,15 @@ class Recorder:
     def _settle(broker: Settles, decided: Sequence[tuple[Outcome, Sequel]]) -> None:
         if done := [outcome.receipt for outcome, sequel in decided if sequel.final and outcome.receipt]:
             broker.acknowledge(done)
-        again: dict[Sequel, list[str]] = defaultdict(list)
+        again: dict[Sequel, list[Delivery]] = defaultdict(list)
         for outcome, sequel in decided:
             if not sequel.final and outcome.receipt:
-                again[sequel].append(outcome.receipt)
-        for sequel, receipts in again.items():
-            broker.release(receipts, sequel.delay or 0.0, begun=sequel.counted)
+                again[sequel].append(Delivery(outcome.receipt, outcome.payload or "", outcome.attempt))
+        for sequel, deliveries in again.items():
+            if sequel.counted:
+                broker.release([delivery.receipt for delivery in deliveries], sequel.delay or 0.0)
+            else:
+                broker.give_back(deliveries, sequel.delay or 0.0)
 
 
 def as_kept(outcome: Outcome) -> Outcome:

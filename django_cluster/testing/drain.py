@@ -45,7 +45,7 @@ def drain(cluster: str | None = None, *, raise_errors: bool = True, limit: int =
     ids: list[str] = []
     while deliveries := client.broker.lease(1):
         if len(ids) >= limit:
-            client.broker.release([deliveries[0].receipt], begun=False)
+            client.broker.give_back(deliveries[:1])
             raise AssertionError(f"{limit} tasks were run, and there are more: do they send each other?")
         ids.append(_run(client, deliveries[0], raise_errors))
     return ids

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from django_cluster.brokers.base import Message
 from django_cluster.core.codec import Codec
 from django_cluster.core.messages import TaskHeader, TaskPackage
@@ -10,6 +12,7 @@ from django_cluster.models import Task
 from tests.conftest import wait_until
 from tests.e2e.brokers import on_every_broker
 from tests.e2e.conftest import MakeProject
+from tests.e2e.running_cluster import RunningCluster
 
 GARBAGE = ["", "no package", "1p:::", "a:b:c", "\x00\x01", "1p:" + "A" * 10_000 + ":AAAA"]
 
@@ -54,13 +57,19 @@ def test_a_message_with_a_foreign_signature_is_given_time_and_then_put_aside(
     wait_until(lambda: project.broker().size().total == 0, 5, "it should have left the queue")
 
 
+def given_back_by(cluster: RunningCluster) -> int:
+    """Not every broker can tell what waits from what is lent; the cluster itself says what it gives back."""
+    return sum(map(int, re.findall(r"foreign signature were given back: (\d+)", cluster.logs)))
+
+
 @on_every_broker
 def test_a_cluster_with_the_wrong_key_does_not_destroy_at_first_sight(make_project: MakeProject, broker: str) -> None:
     project = make_project(broker, retry=4)
     wrong = {"DJANGO_SETTINGS_MODULE": "tests.e2e.other_settings", "TEST_SECRET_KEY": "the key of somebody else"}
     stranger = project.start(environment=wrong)
     ids = project.enqueue_many("tests.sample.tasks.add", [(1, 1)] * 20)
-    wait_until(lambda: project.broker().size().delayed == 20, because="the stranger should have given all back")
+    wait_until(lambda: given_back_by(stranger) >= 20, because="the stranger should have given all back")
+    assert project.count() == 0
 
     stranger.stop()
     project.start()

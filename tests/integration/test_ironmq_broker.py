@@ -13,7 +13,7 @@ import urllib3
 from django.core.exceptions import ImproperlyConfigured
 
 from django_cluster.brokers.base import Broker
-from django_cluster.brokers.ironmq import MAX_BYTES, IronMQBroker, portions
+from django_cluster.brokers.ironmq import MAX_BYTES, IronMQBroker
 from django_cluster.brokers.ironmq_link import HOST, IronOptions
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
@@ -143,12 +143,21 @@ def test_a_queue_that_somebody_has_deleted_is_created_again(own_server: IronServ
     assert payloads(broker.lease(1)) == ["one"]
 
 
-def test_a_batch_is_parted_by_number_and_by_size() -> None:
-    small = [{"body": "x"}] * 250
-    large = [{"body": "x" * (MAX_BYTES // 3)}] * 5
+def test_a_batch_is_parted_by_number_and_by_size(broker: IronMQBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+    broker.prepare()
+    call, sizes = broker._link.call, []
 
-    assert [len(portion) for portion in portions(small)] == [100, 100, 50]
-    assert [len(portion) for portion in portions(large)] == [2, 2, 1]
+    def count(verb: str, path: str, body: dict[str, Any]) -> Any:
+        sizes.append(len(body["messages"]))
+        return call(verb, path, body)
+
+    monkeypatch.setattr(broker._link, "call", count)
+
+    broker.enqueue(messages(*"x" * 250))
+    broker.enqueue(messages(*["x" * (MAX_BYTES // 3)] * 5))
+    monkeypatch.undo()
+
+    assert sizes == [100, 100, 50, 2, 2, 1]
 
 
 def test_a_service_that_hangs_is_noticed_in_time(own_server: IronServer) -> None:

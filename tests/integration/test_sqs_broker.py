@@ -12,7 +12,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from django_cluster.brokers.base import Broker, Message
-from django_cluster.brokers.sqs import MAX_BYTES, SqsBroker, portions
+from django_cluster.brokers.sqs import MAX_BYTES, SqsBroker
 from django_cluster.brokers.sqs_link import SqsOptions
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
@@ -169,12 +169,20 @@ def test_a_wrong_key_is_refused_and_not_waited_for(broker: Broker, monkeypatch: 
 # -- batches --------------------------------------------------------------------------------------
 
 
-def test_a_call_takes_ten_messages_and_a_mebibyte() -> None:
-    small, large = Message("x"), Message("x" * (MAX_BYTES // 2))
+def test_a_call_takes_ten_messages_and_a_mebibyte(broker: SqsBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+    call, sizes = broker._link.call, []
 
-    assert [len(portion) for portion in portions([small] * 25)] == [10, 10, 5]
-    assert [len(portion) for portion in portions([large] * 3)] == [1, 1, 1]
-    assert list(portions([])) == []
+    def count(action: str, **keywords: Any) -> dict[str, Any]:
+        sizes.append(len(keywords["Entries"]))
+        return call(action, **keywords)
+
+    monkeypatch.setattr(broker._link, "call", count)
+
+    broker.enqueue(messages(*"x" * 25))
+    broker.enqueue(messages(*["x" * (MAX_BYTES // 2)] * 3))
+    broker.enqueue([])
+
+    assert sizes == [10, 10, 5, 1, 1, 1]
 
 
 def test_what_sqs_did_not_take_just_now_is_sent_again_and_nothing_twice(

@@ -156,10 +156,11 @@ class Node:
         waiter: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
         for queue in queues:
             self.waiters[queue].append(waiter)
-        try:
-            return await asyncio.wait_for(waiter, seconds or None)
-        except TimeoutError:
-            return []
+        await asyncio.wait({waiter}, timeout=seconds or None)  # wait_for may drop a job that came in the last moment
+        if waiter.done():
+            return waiter.result()
+        waiter.cancel()
+        return []
 
     @staticmethod
     def lent(job: Job, counters: bool) -> list[Any]:

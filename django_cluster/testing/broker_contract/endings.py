@@ -62,6 +62,48 @@ class Endings(Steps):
 
         assert (unbegun.attempt, begun.attempt) == (1, 2)
 
+    def test_what_is_given_back_costs_no_attempt(self, broker: Broker) -> None:
+        self.needs(broker, "counts_attempts")
+        names = [str(number) for number in range(25)]
+        broker.enqueue(messages(*names))
+
+        broker.give_back(lease_all(broker, 25))
+        self.check_size(broker, ready=25)
+        again = lease_all(broker, 25)
+        assert (sorted(payloads(again), key=int), {each.attempt for each in again}) == (names, {1})
+
+        broker.release(receipts(again))
+        broker.give_back(lease_all(broker, 25))
+        assert {each.attempt for each in lease_all(broker, 25)} == {2}
+        self.check_size(broker, leased=25)
+
+    def test_what_is_given_back_with_a_delay_comes_back_later(self, broker: Broker) -> None:
+        self.needs(broker, "delay")
+        broker.enqueue(messages("one"))
+        held = broker.lease(1)
+
+        started = time.monotonic()
+        broker.give_back(held, delay=0.5)
+        broker.give_back(held, delay=0.5)
+
+        assert payloads(lease_all(broker, 1)) == ["one"]
+        assert time.monotonic() - started >= 0.45
+        self.check_size(broker, leased=1)
+
+    def test_what_others_have_been_lent_since_is_not_given_back(self, open_another: Opener) -> None:
+        broker, patient = open_another(lease=SHORT), open_another(lease=60)
+        self.needs(broker, "receipts_travel")
+        broker.enqueue(messages("one"))
+        stale = broker.lease(1)
+        held = receipts(lease_all(patient, 1))
+
+        broker.give_back(stale)
+
+        self.check_size(patient, leased=1)
+        assert list(patient.renew(held)) == []
+        broker.close()
+        patient.close()
+
     def test_a_message_released_with_a_delay_comes_back_later(self, broker: Broker) -> None:
         broker.enqueue(messages("one", "two"))
         held = receipts(broker.lease(1))

@@ -1,0 +1,23 @@
+"""How a batch is parted where one call takes only so many messages, and only so many bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+
+def portions(items: Iterable[Item], length: Callable[[Item], int], *, most: int, room: int) -> Iterator[list[Item]]:
+    """In their order, at most ``most`` items of ``room`` bytes at a time; one that is larger goes alone."""
+    portion: list[Item] = []
+    size = 0
+    for item in items:
+        more = length(item)
+        if portion and (len(portion) == most or size + more > room):
+            yield portion
+            portion, size = [], 0
+        portion.append(item)
+        size += more
+    if portion:
+        yield portion
