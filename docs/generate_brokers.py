@@ -40,7 +40,7 @@ LAST = """\
 | all or none | an error in the middle of `async_bulk` may leave the first tasks sent; it says how many |
 | exact sizes | numbers are estimates of the server |
 | leases that survive a lost connection | the cluster claims again what it runs; see [](../how-to/rabbitmq.md) |
-| giving attempts back without a copy | what a stopping cluster gives back, and what asks for `Snooze`, is sent anew with its count and then deleted: it goes behind what waits; a cluster that is killed in between runs it twice |
+| giving attempts back without a copy | what a stop gives back, or `Snooze` puts off, is sent anew with its count |
 
 Your own broker says what it can do in the same way: see `Capabilities` in `django_cluster/brokers/base.py`.
 """

@@ -5,6 +5,7 @@ Where and how often a cluster's monitor dies stands in its environment; without 
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from pathlib import Path
 from django_cluster.brokers.base import Message
 from django_cluster.brokers.orm import OrmBroker
 from django_cluster.brokers.redis import RedisBroker
+from django_cluster.brokers.sqs import SqsBroker
 from django_cluster.core.settings import BrokerSettings
 
 POINT = "DEADLY_POINT"
@@ -24,6 +26,8 @@ WHOLE = "DEADLY_FOR_ALL"
 """Set: the whole cluster dies."""
 REDIS = "DEADLY_REDIS"
 """The server: a broker that is named by its class has no options."""
+SQS = "DEADLY_SQS"
+"""The same, as JSON."""
 DEATHS = 3
 
 
@@ -63,6 +67,18 @@ class DeadlyRedis(RedisBroker):
         perhaps_die("before enqueue")
         super().enqueue(messages)
         perhaps_die("after enqueue")
+
+    def acknowledge(self, receipts: Sequence[str]) -> None:
+        perhaps_die("before acknowledge")
+        super().acknowledge(receipts)
+        perhaps_die("after acknowledge")
+
+
+class DeadlySqs(SqsBroker):
+    """When it gives something back at no cost, it acknowledges what it has copied."""
+
+    def __init__(self, settings: BrokerSettings) -> None:
+        super().__init__(replace(settings, options=json.loads(os.environ[SQS])))
 
     def acknowledge(self, receipts: Sequence[str]) -> None:
         perhaps_die("before acknowledge")

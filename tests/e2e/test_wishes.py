@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 from tests.conftest import wait_until
 from tests.e2e.brokers import on_every_broker
 from tests.e2e.conftest import MakeProject
+from tests.e2e.deadly_brokers import FOLDER, POINT, SQS
 from tests.e2e.project import Project
+from tests.servers import SqsServer
 
 ROUGH = "tests.e2e.rough_tasks"
 
@@ -84,6 +87,23 @@ def test_a_snoozed_task_is_run_later_and_has_used_no_attempt(make_project: MakeP
     begun = moments(project)
     assert all(later - earlier >= 0.3 for earlier, later in pairwise(begun))
     check_that_the_queue_is_empty(project)
+
+
+@pytest.mark.parametrize("point", ["before acknowledge", "after acknowledge"])
+def test_a_monitor_that_dies_between_the_copies_and_the_deletion_loses_nothing(
+    make_project: MakeProject, sqs_server: SqsServer, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    monkeypatch.setenv(SQS, json.dumps(sqs_server.options))
+    project = make_project(broker_class="tests.e2e.deadly_brokers.DeadlySqs", max_attempts=1, retry=5)
+    project.start(environment={POINT: point, FOLDER: str(project.folder)})
+
+    task_id = project.enqueue(f"{ROUGH}.ask_to_be_run_later", str(project.trace), 2, 0.3)
+
+    row = project.wait_for_row(task_id)
+    check_that_the_queue_is_empty(project)
+    assert (row.status, project.count()) == ("success", 1)
+    deaths = (len((project.folder / "calls").read_text()) + 1) // 2
+    assert deaths >= 1
 
 
 @on_every_broker

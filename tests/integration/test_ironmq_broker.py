@@ -261,3 +261,34 @@ def test_what_a_predecessor_had_not_prolonged_is_given_back_at_once(open_another
     successor.release(held)
 
     assert payloads(lease_all(successor, 1)) == ["one"]
+
+
+def test_of_what_a_predecessor_had_prolonged_no_copy_is_sent(open_another: Opener) -> None:
+    predecessor, successor = open_another(lease=1), open_another(lease=1)
+    predecessor.enqueue(messages("one"))
+    held = predecessor.lease(1)
+    predecessor.renew(receipts(held))  # and dies
+
+    successor.give_back(held)
+
+    assert successor.size().total == 1
+    assert [(each.payload, each.attempt) for each in lease_all(successor, 1)] == [("one", 2)]
+    assert successor.size().total == 1
+
+
+def test_a_copy_that_was_sent_is_not_sent_again(broker: IronMQBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+    broker.enqueue(messages("1", "2"))
+    held = lease_all(broker, 2)
+
+    def be_away(reserved: dict[str, str]) -> bool:
+        raise BrokerUnavailable("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(broker._link, "forget", be_away)
+        with pytest.raises(BrokerUnavailable):
+            broker.give_back(held)
+    assert broker.size().total == 4
+    broker.give_back(held)
+
+    assert broker.size().total == 2
+    assert {each.attempt for each in lease_all(broker, 2)} == {1}

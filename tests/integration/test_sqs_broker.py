@@ -12,6 +12,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from django_cluster.brokers.base import Broker, Message
+from django_cluster.brokers.limits import waiting_room
 from django_cluster.brokers.sqs import MAX_BYTES, SqsBroker
 from django_cluster.brokers.sqs_link import SqsOptions
 from django_cluster.core.settings import BrokerSettings
@@ -272,6 +273,89 @@ def test_a_fifo_queue_says_that_it_delays_nothing(sqs_server: SqsServer) -> None
     assert (capabilities.delay, capabilities.order) == (False, True)
 
 
+def test_what_is_given_back_to_a_fifo_queue_keeps_its_place(sqs_server: SqsServer) -> None:
+    broker = fifo(sqs_server)
+    broker.enqueue(messages("1", "2", "3"))
+
+    broker.give_back(broker.lease(2))
+
+    again = lease_all(broker, 3)
+    assert [(each.payload, each.attempt) for each in again] == [("1", 2), ("2", 2), ("3", 1)]
+
+
+# -- copies ---------------------------------------------------------------------------------------
+
+
+def fail_once(broker: SqsBroker, monkeypatch: pytest.MonkeyPatch, action: str, error: Exception) -> None:
+    """The first such call fails before SQS has heard of it."""
+    call, errors = broker._link.call, [error]
+
+    def fail(which: str, **keywords: Any) -> dict[str, Any]:
+        if which == action and errors:
+            raise errors.pop()
+        return call(which, **keywords)
+
+    monkeypatch.setattr(broker._link, "call", fail)
+
+
+def test_a_copy_that_was_sent_is_not_sent_again(broker: SqsBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+    broker.enqueue(messages(*map(str, range(15))))
+    held = lease_all(broker, 15)
+    fail_once(broker, monkeypatch, "delete_message_batch", BrokerUnavailable("away"))
+
+    with pytest.raises(BrokerUnavailable):
+        broker.give_back(held)
+    assert broker.size().total == 25
+    broker.give_back(held)
+
+    assert broker.size().total == 15
+    assert {each.attempt for each in lease_all(broker, 15)} == {1}
+
+
+def test_killed_between_the_copy_and_the_deletion_both_are_there(
+    sqs_server: SqsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = opener("sqs", **sqs_server.options)(lease=1)
+    assert isinstance(broker, SqsBroker)
+    broker.enqueue(messages("one"))
+    monkeypatch.setattr(broker, "acknowledge", lambda receipts: None)  # as if it never came to that
+
+    broker.give_back(broker.lease(1))
+
+    both = lease_all(broker, 2)
+    assert sorted((each.payload, each.attempt) for each in both) == [("one", 1), ("one", 2)]
+
+
+def test_without_a_copy_a_message_is_given_back_as_it_is(
+    broker: SqsBroker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker.enqueue(messages("one"))
+    held = lease_all(broker, 1)
+    fail_once(broker, monkeypatch, "send_message_batch", BrokerRefused("not allowed to send"))
+
+    broker.give_back(held)
+
+    assert [(each.payload, each.attempt) for each in lease_all(broker, 1)] == [("one", 2)]
+    assert "not allowed to send" in caplog.text
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("is_fifo", [False, True], ids=["standard", "FIFO"])
+def test_the_copy_of_what_sqs_cannot_delay_for_so_long_waits_in_the_database(
+    sqs_server: SqsServer, is_fifo: bool
+) -> None:
+    broker = fifo(sqs_server) if is_fifo else opener("sqs", **sqs_server.options)()
+    broker.enqueue([Message("one", attempts=2)])
+
+    broker.give_back(lease_all(broker, 1), delay=3600)
+
+    assert broker.size().total == 0
+    (waiting,) = waiting_room(broker.settings).peek()
+    assert (waiting.payload, waiting.attempts) == ("one", 2)
+    assert waiting.due is not None
+    assert 3590 < waiting.due - time.time() <= 3600
+
+
 # -- dead letters ---------------------------------------------------------------------------------
 
 
@@ -288,6 +372,21 @@ def test_a_queue_of_dead_letters_takes_what_was_lent_too_often(sqs_server: SqsSe
     assert list(broker.lease(1)) == []
     (message,) = console.receive_message(QueueUrl=dead)["Messages"]
     assert message["Body"] == "doomed"
+
+
+def test_what_was_given_back_at_no_cost_counts_anew_for_the_queue_of_dead_letters(
+    sqs_server: SqsServer, console: Any
+) -> None:
+    dead = console.create_queue(QueueName=f"dead-{uuid4().hex}")["QueueUrl"]
+    arn = console.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    policy = f'{{"deadLetterTargetArn": "{arn}", "maxReceiveCount": 2}}'
+    broker = opener("sqs", **sqs_server.options, queue_attributes={"RedrivePolicy": policy})()
+    broker.enqueue(messages("patient"))
+
+    for _ in range(4):
+        broker.give_back(lease_all(broker, 1))
+
+    assert lease_all(broker, 1)[0].attempt == 1
 
 
 # -- a service that is away -----------------------------------------------------------------------

@@ -87,7 +87,8 @@ def test_what_is_said_of_a_receipt_reaches_who_lent_it() -> None:
     by_payload = {each.payload: each.receipt for each in several.lease(6)}
 
     several.acknowledge([by_payload["0:0"], by_payload["1:0"]])
-    several.release([by_payload["1:1"], by_payload["0:1"]], begun=False)
+    several.release([by_payload["0:1"]], begun=False)
+    several.give_back([Delivery(by_payload["1:1"], "1:1", 1), Delivery("nonsense", "x", 1)])
 
     assert set(several.renew(list(by_payload.values()))) == {by_payload[name] for name in ("0:0", "0:1", "1:0", "1:1")}
     assert [(member.size().ready, member.size().leased) for member in several.members] == [(1, 1), (1, 1)]
