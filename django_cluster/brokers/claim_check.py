@@ -99,7 +99,7 @@ class ClaimCheck(Broker):
         except BrokerError:
             self._away = True
             with suppress(BrokerError):  # then they come back by themselves
-                self.inner.release([each.receipt for each in deliveries], begun=False)
+                self.inner.give_back(deliveries)
             raise
         return [self._redeemed(each, rows.get(each.payload, ""), found) for each in deliveries]
 
@@ -127,9 +127,23 @@ class ClaimCheck(Broker):
 
     def release(self, receipts: Sequence[str], delay: float = 0.0, *, begun: bool = True) -> None:
         known = [named(receipt) for receipt in receipts]
-        if self._age is not None and (rows := [each.row for each in known if each.row]):
-            self._payloads.keep_on(rows, self._age)  # some adapters give back by sending a copy
+        self._keep_on(known, delay)
         self.inner.release([each.inner for each in known], delay, begun=begun)
+
+    def give_back(self, deliveries: Sequence[Delivery], delay: float = 0.0) -> None:
+        self._keep_on([named(each.receipt) for each in deliveries], delay)
+        self.inner.give_back([self._as_lent(each) for each in deliveries], delay)
+
+    def _keep_on(self, known: Sequence[Named], delay: float) -> None:
+        """Some adapters give back by sending a copy, and that may first wait in the waiting room."""
+        if self._age is not None and (rows := [each.row for each in known if each.row]):
+            self._payloads.keep_on(rows, self._age + delay)
+
+    def _as_lent(self, delivery: Delivery) -> Delivery:
+        """By the adapter: with a ticket again."""
+        inner, row = named(delivery.receipt)
+        payload = self._codec.ticket(row, delivery.payload) if row else delivery.payload
+        return delivery._replace(receipt=inner, payload=payload)
 
     # ── the end of a message ─────────────────────────────────────────────────────────────────────
 

@@ -59,7 +59,7 @@ def test_a_message_with_a_foreign_signature_is_given_time_and_then_put_aside(
 
 def given_back_by(cluster: RunningCluster) -> int:
     """Not every broker can tell what waits from what is lent; the cluster itself says what it gives back."""
-    return sum(map(int, re.findall(r"foreign signature were given back: (\d+)", cluster.logs)))
+    return sum(map(int, re.findall(r"given back for others: (\d+)", cluster.logs)))
 
 
 @on_every_broker

@@ -254,6 +254,16 @@ def test_a_retry_keeps_its_row_as_long_as_a_new_message(broker: ClaimCheck) -> N
     assert broker.tidy() == 0
 
 
+def test_what_is_given_back_for_long_keeps_its_row_for_as_long(broker: ClaimCheck) -> None:
+    broker.enqueue([Message(LARGE)])
+
+    broker.give_back(broker.lease(1), 30 * DAY)
+    age(32 * DAY)
+
+    assert broker.tidy() == 0
+    assert rows() == [LARGE]
+
+
 def test_where_the_broker_keeps_for_ever_so_does_the_row() -> None:
     broker = open_broker(section(kind="memory", claim_check=10))
     assert isinstance(broker, ClaimCheck)
