@@ -1,6 +1,6 @@
 """What is known of one key of ``Q_CLUSTER``: its kind, its place, its meaning.
 
-The keys themselves stand in ``option_table.py``. A default is not repeated there: it stands in the
+The keys themselves stand in ``option_table``. A default is not repeated there: it stands in the
 section's dataclass. ``default_words`` is for those that are computed.
 """
 

@@ -7,41 +7,35 @@ from argparse import ArgumentParser
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
 
 from django_cluster import control
 from django_cluster.conf import explain_settings
 from django_cluster.dashboard.figures import Figures, figures_of
-from django_cluster.errors import ClusterError
+from django_cluster.management.looking import LookingCommand, add_name
 from django_cluster.management.watching import open_eye
 
 
-class Command(BaseCommand):
+class Command(LookingCommand):
     """Parses, asks once, prints."""
 
-    requires_system_checks = ()  # whoever looks wants to see, whatever is wrong
     help = _("Prints figures about clusters, queues and tasks; with --config every setting and its origin.")
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        add = parser.add_argument
-        add("-n", "--name", help=_("Cluster whose settings to use; one of ALT_CLUSTERS."))
+        add_name(parser)
         what = parser.add_mutually_exclusive_group()
         what.add_argument("--config", action="store_true", help=_("Print every setting, its value and its origin."))
         what.add_argument("--ids", action="store_true", help=_("Print the ids of the running clusters."))
-        add("--json", action="store_true", help=_("Print as JSON."))
+        parser.add_argument("--json", action="store_true", help=_("Print as JSON."))
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            if options["config"]:
-                self._config(options["name"], as_json=options["json"])
-            elif options["ids"]:
-                ids = [cluster.id for cluster in control.clusters()]
-                self.stdout.write(json.dumps(ids) if options["json"] else "\n".join(ids), ending="\n" if ids else "")
-            else:
-                self._figures(options["name"], as_json=options["json"])
-        except ClusterError as error:
-            raise CommandError(str(error)) from error
+    def look(self, options: dict[str, Any]) -> None:
+        if options["config"]:
+            self._config(options["name"], as_json=options["json"])
+        elif options["ids"]:
+            ids = [cluster.id for cluster in control.clusters()]
+            self.stdout.write(json.dumps(ids) if options["json"] else "\n".join(ids), ending="\n" if ids else "")
+        else:
+            self._figures(options["name"], as_json=options["json"])
 
     def _figures(self, name: str | None, *, as_json: bool) -> None:
         eye = open_eye(name)

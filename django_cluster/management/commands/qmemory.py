@@ -8,7 +8,6 @@ import time
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
 
 from django_cluster import control
@@ -16,27 +15,25 @@ from django_cluster.dashboard import tables
 from django_cluster.dashboard.figures import memory_document, memory_table
 from django_cluster.dashboard.report import as_text
 from django_cluster.dashboard.text import line
-from django_cluster.errors import ClusterError
-from django_cluster.management.commands.qmonitor import interval
+from django_cluster.management.looking import LookingCommand, add_interval
 
 WIDTH = 100
 CLEAR = "\x1b[H\x1b[2J"
 
 
-class Command(BaseCommand):
+class Command(LookingCommand):
     """Prints what the clusters say of themselves, again and again, or once."""
 
-    requires_system_checks = ()  # whoever looks wants to see, whatever is wrong
     help = _("Prints the memory of every cluster's processes and hosts, until interrupted.")
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        add_interval(parser)
         add = parser.add_argument
         add("--once", "--run-once", action="store_true", dest="once", help=_("Print once and end."))
         add("--workers", action="store_true", help=_("A line for each worker."))
         add("--json", action="store_true", help=_("Print once, as JSON; kilobytes."))
-        add("--interval", type=interval, default=2.0, help=_("Seconds between two looks (%(default)s)."))
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def look(self, options: dict[str, Any]) -> None:
         lowest: dict[str, float] = {}
         try:
             while True:
@@ -59,5 +56,3 @@ class Command(BaseCommand):
                 time.sleep(options["interval"])
         except KeyboardInterrupt:
             pass
-        except ClusterError as error:
-            raise CommandError(str(error)) from error

@@ -6,15 +6,15 @@ import json
 import os
 import shutil
 import sys
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils.translation import gettext as _
 
 from django_cluster.dashboard.report import as_text, lines
 from django_cluster.dashboard.watcher import Watcher
-from django_cluster.errors import ClusterError
+from django_cluster.management.looking import LookingCommand, add_interval, add_name
 from django_cluster.management.watching import CONTROLS, open_eye, speaks_ascii_only
 
 NOT_INSTALLED = 3
@@ -26,40 +26,33 @@ SEEN_BY_PROGRAMS = ("clusters", "queues", "waiting", "ended", "failures", "sched
 SEEN_BY_PEOPLE = ("clusters", "queues", "failures")
 
 
-class Command(BaseCommand):
+class Command(LookingCommand):
     """Parses, loads the settings, hands over to the screen, or prints one table where there is none."""
 
-    requires_system_checks = ()  # whoever looks wants to see, whatever is wrong
     help = _("Shows clusters, workers, queues, tasks, failures and schedules; without a terminal, one plain table.")
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        add_name(parser)
+        add_interval(parser)
         add = parser.add_argument
-        add("-n", "--name", help=_("Cluster whose settings to use; one of ALT_CLUSTERS."))
         add("--once", "--run-once", action="store_true", dest="once", help=_("Print one plain table and end."))
         add("--json", action="store_true", help=_("Print everything once, as JSON."))
         add("--operate", action="store_true", help=_("Allow to retry, withdraw, pause and recycle."))
         add("--ascii", action="store_true", help=_("Draw with plain letters."))
-        add("--interval", type=interval, default=2.0, help=_("Seconds between two looks (%(default)s)."))
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            self._handle(options)
-        except ClusterError as error:
-            raise CommandError(str(error)) from error
-
-    def _handle(self, options: dict[str, Any]) -> None:
+    def look(self, options: dict[str, Any]) -> None:
         ascii_only = options["ascii"] or speaks_ascii_only()
         if options["json"]:
-            self.stdout.write(json.dumps(self._look(options["name"], SEEN_BY_PROGRAMS).as_json(), indent=2))
+            self.stdout.write(json.dumps(self._seen(options["name"], SEEN_BY_PROGRAMS).as_json(), indent=2))
         elif options["once"] or not (sys.stdin.isatty() and sys.stdout.isatty()):
             width = max(80, shutil.get_terminal_size((120, 24)).columns)
-            seen = self._look(options["name"], SEEN_BY_PEOPLE)
+            seen = self._seen(options["name"], SEEN_BY_PEOPLE)
             self.stdout.write(as_text(lines(seen, width, ascii_only=ascii_only)))
         else:
             self._show(options, ascii_only=ascii_only)
 
     @staticmethod
-    def _look(name: str | None, parts: tuple[str, ...]) -> Any:
+    def _seen(name: str | None, parts: tuple[str, ...]) -> Any:
         eye = open_eye(name)
         try:
             return eye.look(parts)
@@ -84,11 +77,3 @@ class Command(BaseCommand):
             pass
         finally:
             watcher.stop()
-
-
-def interval(text: str) -> float:
-    """Seconds; argparse turns the error into a sentence."""
-    seconds = float(text)
-    if not 0.5 <= seconds <= 3600:
-        raise ArgumentTypeError(_("Between half a second and an hour."))
-    return seconds

@@ -1,0 +1,100 @@
+"""The processes of a cluster."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from django_cluster.core.options import option
+from django_cluster.core.values import choice, flag, reporters, seconds, whole, whole_or_auto
+
+general = partial(option, "")
+crew = partial(option, "crew")
+
+CREW = (
+    crew(
+        "workers",
+        whole_or_auto(),
+        "Worker processes.",
+        default_words="`'auto'`: the CPUs that this process may use",
+        parity="Heeds CPU affinity and the limits of containers. 0 is refused; Django-Q took it as auto.",
+    ),
+    crew(
+        "timeout",
+        seconds(),
+        "Seconds that a task may run; None = no limit. First an exception in the task, then the end of its "
+        "worker; always recorded as a failure.",
+        default_words="`None`",
+        parity="A task that swallows the exception is killed, and recorded all the same.",
+    ),
+    crew("timeout_grace", seconds(zero=True), "Seconds between the two.", parity="New. Django-Q: 3."),
+    crew(
+        "shutdown_timeout",
+        seconds(zero=True),
+        "Seconds for which a stop waits for running tasks.",
+        parity="New. Django-Q waits without limit.",
+    ),
+    crew(
+        "recycle",
+        whole(0),
+        "Tasks after which a worker is replaced, roughly: workers do not leave all at once; 0 = never.",
+        parity="Django-Q recycled after exactly so many.",
+    ),
+    crew(
+        "max_rss",
+        whole(1),
+        "Kilobytes of resident memory above which a worker is replaced.",
+        default_words="`None`: no limit",
+        parity="Looks at the memory in use, not at its peak.",
+    ),
+    crew(
+        "max_rss_kill",
+        whole(1),
+        "Kilobytes of resident memory above which a worker is killed in the middle of its task.",
+        default_words="`None`: never",
+        parity="New.",
+    ),
+    crew(
+        "cpu_affinity",
+        whole(0),
+        "CPUs for each worker, dealt in turn; 0 = all.",
+        parity="Holds for replaced workers too, and needs no psutil on Linux.",
+    ),
+    crew("daemonize_workers", flag(), "False allows tasks to start child processes.", field="daemonize"),
+    crew(
+        "guard_cycle",
+        seconds(below=60),
+        "The longest sleep of the guard. Deaths are noticed at once.",
+        parity="May be long: neither deaths nor time limits wait for it.",
+    ),
+    crew(
+        "queue_limit",
+        whole(0),
+        "Jobs to hold in memory beyond those that workers have asked for.",
+        field="prefetch",
+        parity="Django-Q: the square of `workers`.",
+    ),
+    crew(
+        "start_method",
+        choice("fork", "forkserver", "spawn"),
+        "How processes are started.",
+        default_words="`fork` on Linux, `spawn` elsewhere",
+        parity="New. Django-Q always forks.",
+    ),
+    crew("boot_timeout", seconds(), "Seconds within which a new process must be ready.", parity="New."),
+    crew(
+        "heartbeat",
+        seconds(zero=True),
+        "Seconds between two signs of life: what a cluster writes of itself for `qmonitor`, `qinfo`, `qmemory` and "
+        "the admin, and reads of what operators want. 0 = never; then it is not seen and cannot be told anything.",
+        parity="New. Django-Q writes to the cache with each `guard_cycle`, for three seconds.",
+    ),
+    general(
+        "error_reporter",
+        reporters(),
+        "Services that hear of failures: names of entry points or dotted paths, and their keyword arguments.",
+        field="reporters",
+        default_words="none",
+        secret=True,
+        parity="Reporters also hear of workers that died. Names without a plugin are logged, not ignored.",
+    ),
+)
