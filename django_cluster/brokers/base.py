@@ -255,6 +255,9 @@ class Broker(ABC):
         """
         return None
 
+    def rest(self) -> None:  # noqa: B027  few adapters take more than they lend
+        """Nothing is wanted until the next ``lease``: what has come, and was not lent, goes back for others to take."""
+
     def info(self) -> str:
         """One line about the server, for people."""
         return self.title

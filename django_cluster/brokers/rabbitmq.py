@@ -18,17 +18,14 @@ import amqp
 
 from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueueSize, Waiting
 from django_cluster.brokers.rabbitmq_holding import FORGET, Arrived, Fate, Held, Holding, Verdict
+from django_cluster.brokers.rabbitmq_intake import Intake
 from django_cluster.brokers.rabbitmq_letters import SHORT_DELAY, Post, arrival, letter
 from django_cluster.brokers.rabbitmq_link import Link
 from django_cluster.brokers.rabbitmq_options import RabbitOptions
 from django_cluster.core.settings import BrokerSettings
 
-FEW = 4
-"""So many messages are fetched one by one; more of them as a stream."""
-WORTH_A_STREAM = 0.005
+WORTH_A_BELL = 0.005
 """Seconds: for a shorter wait the server is only asked."""
-STREAM = 0.05
-"""Seconds of silence after which a stream ends: others have been quicker."""
 
 ABLE = Capabilities(
     blocking=True,
@@ -48,7 +45,7 @@ class RabbitBroker(Broker):
 
     def __init__(self, settings: BrokerSettings) -> None:
         super().__init__(settings)
-        options = RabbitOptions.of(settings.options)
+        options = RabbitOptions.of(settings.options, settings.lease)
         self._name = f"django_cluster.{settings.name}.{settings.queue}"
         self._sender = Link(options, heartbeat=0, purpose="sends")
         self._holder = Link(options, heartbeat=options.heartbeat, purpose="holds")
@@ -56,8 +53,7 @@ class RabbitBroker(Broker):
         self._holding = Holding(settings.lease)
         self._letters: list[tuple[Held | Arrived, Fate]] = []
         self._acks: list[Arrived] = []
-        self._tag = ""
-        self._room = 0
+        self._intake = Intake(self._holder, self._name, self._arrive)
         self._listening = False
         self._expire_at = 0.0
         self._channel: Any = None
@@ -102,7 +98,7 @@ class RabbitBroker(Broker):
                 lent = [Delivery(each.receipt, each.message.payload, each.attempt) for each in self._lend(limit)]
                 if lent or time.monotonic() >= deadline:
                     break
-            if not self._listening:
+            if not self._listening and self._intake.is_bell:
                 self._stop_stream()
             return lent
 
@@ -113,73 +109,36 @@ class RabbitBroker(Broker):
         """A connection with the queue declared; a new one brings everything again that is not acknowledged."""
         channel = self._holder.channel
         if channel is not self._channel:
-            self._channel, self._tag = channel, ""
             self._acks.clear()
             self._letters.clear()
             self._holding.connection_lost()
             self._holder.declare(self._name, {})
             self._channel = self._holder.channel  # declaring may have cost the first one
+            self._intake.begin(self._channel)
 
     def _collect(self, limit: int, wait: float) -> None:
         """Get what is ready, and wait for it if there is nothing; some of what comes may have to wait here."""
-        holding = self._holding
+        holding, intake = self._holding, self._intake
         holding.promote(time.monotonic())
-        room = limit - len(holding.ready)
-        if room > 0:
+
+        def missing() -> int:
+            return limit - len(holding.ready)
+
+        if missing() > 0:
             patience = max(0.0, min(wait, holding.next_due() - time.monotonic()))
-            if self._tag:
-                self._hear(patience)
-            elif not self._pull(room) and not holding.ready and (self._listening or patience > WORTH_A_STREAM):
-                self._start_stream(room)
-                self._hear(patience)
+            if intake.streams:
+                intake.hear(patience)
+            if not intake.streams:
+                intake.pull(missing)
+                if not holding.ready and (self._listening or patience > WORTH_A_BELL):
+                    intake.ring()
+                    intake.hear(patience)
         holding.promote(time.monotonic())
         self._settle_arrivals()
 
-    def _pull(self, room: int) -> int:
-        """Ask for messages until there are none, or enough to lend; returns how many came."""
-        came = 0
-        while len(self._holding.ready) < room:
-            message = self._channel.basic_get(self._name)
-            if message is None:
-                break
-            came += 1
-            self._arrive(message)
-            left = min(int(message.delivery_info["message_count"]), room - len(self._holding.ready))
-            if left >= FEW:
-                came += self._pull_stream(left)
-        return came
-
-    def _pull_stream(self, wanted: int) -> int:
-        self._start_stream(wanted)
-        while self._room < wanted:
-            before = self._room
-            self._holder.drain(STREAM)
-            if self._room == before:
-                break
-        self._stop_stream()
-        return self._room
-
-    def _start_stream(self, wanted: int) -> None:
-        """The server sends so many, and no more, until the stream is stopped."""
-        self._channel.basic_qos(0, wanted, False)
-        self._room = 0
-        self._tag = str(self._channel.basic_consume(self._name, callback=self._arrive_in_stream))
-
     def _stop_stream(self) -> None:
-        if self._tag:
-            tag, self._tag = self._tag, ""
-            self._channel.basic_cancel(tag)
-            self._settle_arrivals()
-
-    def _hear(self, patience: float) -> None:
-        before = self._room
-        self._holder.drain(patience)
-        if self._room > before:
-            self._stop_stream()  # or it would bring what nobody here has asked for
-
-    def _arrive_in_stream(self, message: amqp.Message) -> None:
-        self._room += 1
-        self._arrive(message)
+        self._intake.stop()
+        self._settle_arrivals()
 
     def _arrive(self, message: amqp.Message) -> None:
         arrived = arrival(message)
@@ -200,7 +159,7 @@ class RabbitBroker(Broker):
         if self._acks:
             acks, self._acks = self._acks, []
             for message in acks:
-                self._channel.basic_ack(message.tag)
+                self._ack(message.tag)
 
     def _let_expire(self) -> None:
         """Nobody has renewed these: whoever was lent them is gone."""
@@ -224,8 +183,12 @@ class RabbitBroker(Broker):
 
     def _acknowledge(self, message_id: str, tag: int | None) -> None:
         if tag is not None:
-            self._channel.basic_ack(tag)
+            self._ack(tag)
         self._holding.forget(message_id)
+
+    def _ack(self, tag: int) -> None:
+        self._channel.basic_ack(tag)
+        self._intake.settled(tag)
 
     # ── the end of a delivery ────────────────────────────────────────────────────────────────────
 
@@ -274,7 +237,7 @@ class RabbitBroker(Broker):
     def tend(self) -> None:
         with self._holder.errors():
             if self._holder.is_open and self._channel is not None:
-                self._holder.drain(0.0)
+                self._intake.hear(0.0)
                 self._settle_arrivals()
                 self._holder.beat()
 
@@ -282,6 +245,17 @@ class RabbitBroker(Broker):
         """From now on the server tells us of what comes, also between two calls."""
         self._listening = True
         return self._holder.fileno() if self._holder.is_open else None
+
+    def rest(self) -> None:
+        """What is redelivered stays: somebody may claim it. A bell stays too: it brings one message and is gone, while
+        one that is stopped may have brought it half-way."""
+        if self._holder.is_open and self._channel is not None:
+            with self._holder.errors():
+                if not self._intake.is_bell:
+                    self._stop_stream()
+                unlent = [*self._holding.ready, *(m for m in self._holding.parked.values() if not m.redelivered)]
+                self._send_again([(each, Fate(False, each.earlier, each.not_before)) for each in unlent])
+                self._holding.ready.clear()
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────
 
@@ -326,12 +300,7 @@ class RabbitBroker(Broker):
 
     def close(self) -> None:
         """What has come and was not lent goes back as it was; what is lent, the server gives to others."""
-        if self._holder.is_open and self._channel is not None:
-            with self._holder.errors():
-                self._stop_stream()
-                unlent = [*self._holding.ready, *(m for m in self._holding.parked.values() if not m.redelivered)]
-                self._send_again([(each, Fate(False, each.earlier, each.not_before)) for each in unlent])
-                self._holding.ready.clear()
+        self.rest()
         self._holder.close()
         self._sender.close()
         self._channel = None

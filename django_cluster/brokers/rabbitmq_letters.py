@@ -17,8 +17,9 @@ SHORT_DELAY = 2.0
 """Seconds: a message that is due so soon waits where it has arrived, and not in a queue of delays."""
 DELAYS = tuple(1 << power for power in range(1, 17))
 """Seconds (up to 18 hours) for which the queues of delays keep a message; most delays pass through several."""
-PROBE_EVERY = 60.0
-"""Seconds between two looks whether others have made the queues of delays; RabbitMQ logs each look in vain."""
+PROBES = 1.0, 60.0
+"""Seconds until the second look whether others have made the queues of delays, and the most between two. Each look in
+vain doubles them, because RabbitMQ logs it."""
 
 Letter = tuple[int, amqp.Message]
 """Seconds of the queue of delays (0: the queue itself), and what is sent."""
@@ -32,6 +33,7 @@ class Post:
         self._quorum = quorum
         self._delays = False
         self._probe_at = 0.0
+        self._probe_after = PROBES[0]
 
     def send(self, link: Link, letters: Sequence[Letter]) -> None:
         """Returns when all are confirmed."""
@@ -44,8 +46,14 @@ class Post:
 
     def delayed(self, link: Link) -> int:
         """How many grow old."""
-        levels = DELAYS if self._has_delays(link) else ()
-        return sum(link.count(self._delay_queue(level)) or 0 for level in levels)
+        total = 0
+        for level in DELAYS if self._has_delays(link) else ():
+            count = link.count(self._delay_queue(level))
+            if count is None:  # somebody has deleted them
+                self._delays = False
+                break
+            total += count
+        return total
 
     def delete_delays(self, channel: Any, *links: Link) -> int:
         """The queues with all that is in them; returns how many messages that were."""
@@ -58,7 +66,8 @@ class Post:
 
     def _has_delays(self, link: Link) -> bool:
         if not self._delays and time.monotonic() >= self._probe_at:
-            self._probe_at = time.monotonic() + PROBE_EVERY
+            self._probe_at = time.monotonic() + self._probe_after
+            self._probe_after = min(2 * self._probe_after, PROBES[1])
             self._delays = link.count(self._delay_queue(DELAYS[-1])) is not None
         return self._delays
 

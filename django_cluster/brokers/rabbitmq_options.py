@@ -9,8 +9,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
-HEARTBEAT = 30
-"""Seconds; RabbitMQ gives a silent connection up after two of them, and lends to others what it held."""
+HEARTBEATS = 5, 30
+"""Seconds, the shortest and the longest that we choose. RabbitMQ gives a connection up that is silent for two or three
+of them, and lends to others what it held. Less than five, says RabbitMQ, takes a busy machine for a dead one."""
 
 ALIASES = {
     "exchange_name": "exchange",
@@ -40,7 +41,7 @@ class RabbitOptions:
 
     nodes: tuple[Mapping[str, Any], ...] = field(repr=False)
     """For each node the keywords of ``amqp.Connection``; they are tried in turn."""
-    heartbeat: int = HEARTBEAT
+    heartbeat: int = HEARTBEATS[1]
     exchange: str = ""
     """Messages go through this direct exchange; empty: through the server's default one."""
     prefetch: int = 500
@@ -48,8 +49,10 @@ class RabbitOptions:
     queue_type: str = "quorum"
 
     @classmethod
-    def of(cls, written: Mapping[str, Any]) -> RabbitOptions:
-        """Raises ``ImproperlyConfigured`` for what nobody would understand."""
+    def of(cls, written: Mapping[str, Any], lease: float = 60.0) -> RabbitOptions:
+        """``lease``: seconds; where no heartbeat is written, it follows the lease, so that a machine that falls silent
+        is given up about when its leases would end. Raises ``ImproperlyConfigured`` for what nobody would understand.
+        """
         options = {ALIASES.get(key, key): value for key, value in written.items()}
         if unknown := sorted(options.keys() - set(KEYS)):
             raise ImproperlyConfigured(f"rabbitmq: {', '.join(unknown)} is not known; known are {', '.join(KEYS)}.")
@@ -61,11 +64,17 @@ class RabbitOptions:
             raise ImproperlyConfigured("rabbitmq: queue_type is 'quorum' or 'classic'.")
         return cls(
             nodes=tuple(_keywords({**node, **options}) for node, _ in parsed),
-            heartbeat=_whole("heartbeat", merged.get("heartbeat", HEARTBEAT), least=0),
+            heartbeat=_whole("heartbeat", merged.get("heartbeat", heartbeat_for(lease)), least=0),
             exchange=str(merged.get("exchange") or ""),
             prefetch=_whole("prefetch", merged.get("prefetch", 500), least=1),
             queue_type=str(merged.get("queue_type", "quorum")),
         )
+
+
+def heartbeat_for(lease: float) -> int:
+    """Half a lease, where that makes sense."""
+    shortest, longest = HEARTBEATS
+    return round(max(shortest, min(longest, lease / 2)))
 
 
 def _of_url(url: str) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -251,6 +251,11 @@ class SeveralQueues(Broker):
             if not self._is_away(place):
                 self._try(place, member.tend, None)
 
+    def rest(self) -> None:
+        for place, member in enumerate(self.members):
+            if not self._is_away(place):
+                self._try(place, member.rest, None)
+
     # ── looking ──────────────────────────────────────────────────────────────────────────────────
 
     def peek(self, limit: int = 100) -> Sequence[Waiting]:

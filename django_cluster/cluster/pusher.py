@@ -229,11 +229,11 @@ class Pusher:
     def _fetch(self) -> None:
         room = min(self._capacity, self._bulk, self._portion.size)
         now = self._clock()
-        paused = self._obey_pauses()
-        if not room or (now < self._look_at and not self._wakes):
-            return
-        if paused:
+        if self._obey_pauses():
+            self._broker.rest()
             self._look_at = now + PAUSE
+            return
+        if not room or (now < self._look_at and not self._wakes):
             return
         calm = not self._undertaker.busy and not self._ledger.loans
         # One that settles for the monitor must hear it at once: it waits for the broker and for us together.
@@ -326,6 +326,7 @@ class Pusher:
                     os.kill(row.pid, signal.SIGKILL)
 
     def _give_back(self) -> None:
+        self._broker.rest()
         if self._undertaker.forsaken and (receipts := self._undertaker.give_back()):
             self._broker.release(receipts)
         if self._ledger.loans:

@@ -7,7 +7,7 @@ import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from signal import SIGKILL, SIGQUIT, SIGTERM, Signals
+from signal import SIGCONT, SIGKILL, SIGQUIT, SIGTERM, Signals
 from typing import Self
 
 import psutil
@@ -167,6 +167,7 @@ class RunningCluster:
         complaints = []
         if self.alive:
             self.remember_folders()
+            self._wake()
             self.signal(SIGQUIT)
             try:
                 self.process.wait(PATIENCE)
@@ -175,6 +176,12 @@ class RunningCluster:
         complaints += self._end_survivors()
         complaints += [f"{folder} was left behind" for folder in self.private_folders if folder.exists()]
         return complaints + self._uncaught_errors()
+
+    def _wake(self) -> None:
+        """A test that failed may have left them stopped, and who is stopped obeys nobody."""
+        for process in self.members():
+            with contextlib.suppress(psutil.Error):
+                process.send_signal(SIGCONT)
 
     def _end_survivors(self) -> list[str]:
         try:

@@ -65,6 +65,24 @@ def test_a_signal_to_the_whole_group_is_a_graceful_stop_too(make_project: MakePr
     assert project.broker().size().ready == 10
 
 
+@on_every_broker
+def test_what_comes_during_a_stop_is_left_to_others(make_project: MakeProject, broker: str) -> None:
+    project = make_project(broker)
+    stopping = project.start()
+    project.enqueue("tests.e2e.tasks.say_and_wait_for", str(project.trace), str(project.folder / "end"))
+    project.wait_for_traces(1)  # the other worker has nothing to do
+
+    stopping.signal(signal.SIGTERM)
+    stopping.wait_for_log(STOPPING)
+    ids = project.enqueue_many("tests.sample.tasks.add", [(1, 1)] * 3)
+    project.start()
+
+    assert [project.wait_for_row(task_id).attempt_count for task_id in ids] == [1, 1, 1]
+    assert stopping.alive
+    let_them_finish(project)
+    assert stopping.wait_for_exit() == ExitCode.GRACEFUL
+
+
 @pytest.mark.parametrize("method", ["forkserver", "spawn"])
 def test_a_signal_to_the_whole_group_is_graceful_however_processes_were_started(
     make_project: MakeProject, method: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from threading import Thread
 from typing import Any
 
 import amqp
@@ -108,6 +109,12 @@ def test_what_stands_beside_the_url_wins() -> None:
 def test_options_that_make_no_sense_are_named(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=words):
         opener("rabbitmq", **options)()
+
+
+@pytest.mark.parametrize(("lease", "heartbeat"), [(1, 5), (10, 5), (30, 15), (600, 30)])
+def test_the_heartbeat_follows_the_lease_where_that_makes_sense(lease: float, heartbeat: int) -> None:
+    assert RabbitOptions.of({}, lease).heartbeat == heartbeat
+    assert RabbitOptions.of({"heartbeat": 7}, lease).heartbeat == 7
 
 
 def test_secrets_are_not_shown(rabbitmq_server: RabbitServer) -> None:
@@ -282,6 +289,92 @@ def test_a_listening_broker_says_when_something_comes(broker: Broker, open_anoth
     sender.close()
 
 
+# -- what comes as a stream -----------------------------------------------------------------------
+
+
+def test_what_has_come_between_two_calls_does_not_keep_the_rest_away(broker: Broker, open_another: Opener) -> None:
+    broker.descriptor()
+    assert list(broker.lease(1)) == []  # a bell stands
+    sender = open_another()
+    sender.enqueue(messages("one", "two"))
+
+    def has_come() -> bool:
+        broker.tend()
+        return sender.size().ready < 2
+
+    eventually(has_come)
+
+    assert payloads(lease_all(broker, 2)) == ["one", "two"]
+    sender.close()
+
+
+def test_a_burst_that_is_still_coming_is_not_taken_for_lent(broker: Broker, open_another: Opener) -> None:
+    """A consumer that was cancelled in mid-stream would have its messages returned, as if they had been lent."""
+    broker.descriptor()
+    sender = open_another()
+    for _ in range(10):
+        assert list(broker.lease(100)) == []
+        burst = Thread(target=sender.enqueue, args=[messages(*[str(number) for number in range(200)])])
+
+        burst.start()
+        lent = lease_all(broker, 200)
+
+        burst.join()
+        assert [delivery.attempt for delivery in lent] == [1] * 200
+        broker.acknowledge(receipts(lent))
+    sender.close()
+
+
+def test_of_two_that_want_much_none_takes_what_the_other_has_for_lent(open_another: Opener) -> None:
+    sender = open_another()
+    sender.enqueue(messages(*[str(number) for number in range(2000)]))
+    lent: list[Delivery] = []
+
+    def work() -> None:
+        one = open_another(queue=sender.queue)
+        one.descriptor()
+        while len(lent) < 2000 and time.monotonic() < end:
+            found = one.lease(70)
+            lent.extend(found)
+            one.acknowledge(receipts(found))
+            one.tend()
+        one.rest()
+        one.close()
+
+    end = time.monotonic() + 30
+    threads = [Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(map(int, payloads(lent))) == list(range(2000))
+    assert {delivery.attempt for delivery in lent} == {1}
+    sender.purge()
+    sender.close()
+
+
+def test_a_broker_that_rests_leaves_what_comes_to_others(broker: Broker, open_another: Opener) -> None:
+    broker.descriptor()
+    assert list(broker.lease(10)) == []
+    other = open_another(lease=30)
+    other.enqueue(messages("one", "two", "three"))
+
+    def rests() -> bool:
+        broker.tend()
+        broker.rest()
+        return other.size().ready == 3
+
+    eventually(rests)
+
+    lent = lease_all(other, 3)
+    assert {(delivery.payload, delivery.attempt) for delivery in lent} == {("one", 1), ("two", 1), ("three", 1)}
+    other.acknowledge(receipts(lent))
+    broker.tend()
+    assert list(broker.lease(10)) == []
+    other.close()
+
+
 # -- delays ---------------------------------------------------------------------------------------
 
 
@@ -312,6 +405,18 @@ def test_a_message_that_comes_out_of_one_queue_of_delays_too_early_goes_into_the
     assert list(broker.lease(1, wait=0.5)) == []
 
     assert broker.size().delayed == 1
+
+
+def test_delays_that_another_process_has_made_are_seen_soon(broker: Broker, open_another: Opener) -> None:
+    other = open_another()
+    assert other.size().delayed == 0
+
+    broker.enqueue([Message("later", not_before=time.time() + 3600)])
+
+    eventually(lambda: other.size().delayed == 1)
+    broker.purge()
+    assert other.size().delayed == 0
+    other.close()
 
 
 # -- a server that goes away ----------------------------------------------------------------------
