@@ -41,16 +41,14 @@ def close_before_fork(*, pools: bool = False) -> None:
 
 def lay_aside() -> None:
     """In a new process: begin without connections, and leave those of the parent alone."""
-    inherited, inherited_caches = connections.all(initialized_only=True), caches.all(initialized_only=True)
-    if not (inherited or inherited_caches or _pools()):
-        return  # as in every cluster of its own; the rest would touch memory that is shared
+    inherited = connections.all(initialized_only=True)
     for connection in inherited:
         _unplug(connection.connection)
         del connections[connection.alias]
     for pool in _pools().values():
         for raw in getattr(pool, "_pool", ()):
             _unplug(raw)
-    _laid_aside.extend([inherited, dict(_pools()), inherited_caches])
+    _laid_aside.extend([inherited, dict(_pools()), caches.all(initialized_only=True)])
     _pools().clear()
     for alias in caches:
         with suppress(AttributeError):  # it was not made yet

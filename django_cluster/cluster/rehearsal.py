@@ -10,8 +10,6 @@ from __future__ import annotations
 import encodings.idna  # noqa: F401  whoever connects to a name needs it
 import logging
 import operator
-from collections.abc import Iterator
-from contextlib import contextmanager
 from zoneinfo import ZoneInfo
 
 from django.db import connections
@@ -35,22 +33,11 @@ logger = logging.getLogger("django_cluster")
 
 def rehearse(settings: Settings) -> None:
     """Raises nothing: what is wrong with the settings is said by the child that they concern."""
-    with _leaving_no_connection():
-        for part in (_open, _play, _compile, _look_up):
-            try:
-                part(settings)
-            except Exception:
-                logger.debug("A rehearsal failed; what it would have shared is made by each child.", exc_info=True)
-
-
-@contextmanager
-def _leaving_no_connection() -> Iterator[None]:
-    """What was made to write SQL, and never connected, goes again: no child has to lay it aside."""
-    before = connections.all(initialized_only=True)
-    yield
-    for connection in connections.all(initialized_only=True):
-        if connection not in before:
-            del connections[connection.alias]
+    for part in (_open, _play, _compile, _look_up):
+        try:
+            part(settings)
+        except Exception:
+            logger.debug("A rehearsal failed; what it would have shared is made by each child.", exc_info=True)
 
 
 def _open(settings: Settings) -> None:

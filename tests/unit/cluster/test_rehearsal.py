@@ -10,6 +10,7 @@ import pytest
 from django.db import connections
 
 from django_cluster.client import get_client
+from django_cluster.cluster.pulse import versions
 from django_cluster.cluster.rehearsal import rehearse
 from django_cluster.core.settings import BrokerSettings
 
@@ -29,15 +30,13 @@ def test_a_rehearsal_opens_no_connection() -> None:
     assert "django_cluster.stores.orm_writer" in sys.modules
 
 
-def test_a_rehearsal_leaves_nothing_that_children_would_have_to_lay_aside() -> None:
-    for each in connections.all(initialized_only=True):
-        if each.connection is None:
-            del connections[each.alias]
-    before = connections.all(initialized_only=True)
+def test_children_find_the_versions_and_the_adapter_of_what_waits() -> None:
+    versions.cache_clear()
 
     rehearse(get_client().settings)
 
-    assert connections.all(initialized_only=True) == before
+    assert versions.cache_info().currsize == 1
+    assert "django_cluster.brokers.orm" in sys.modules
 
 
 def test_a_rehearsal_that_fails_stops_nobody(caplog: pytest.LogCaptureFixture) -> None:
