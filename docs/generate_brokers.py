@@ -34,7 +34,8 @@ LAST = """\
 |---|---|
 | priorities | a task with a priority is refused with `NotSupported` when it is sent; a schedule says so in its row |
 | delays, when they are longer than the limit | the task waits in the database (queue `held:…`) until it is due |
-| a payload larger than the limit | refused with `PayloadTooLarge`, which says both sizes, when the task is sent |
+| a larger payload | refused with `PayloadTooLarge` when it is sent, or kept in the database (`claim_check`) |
+| messages that are kept for ever | work the queue off sooner, or the server deletes tasks |
 | looking, withdrawing | the admin shows numbers only; `qmove` moves what is delayed when it has become ready |
 | waking | the cluster looks every `poll` seconds |
 | all or none | an error in the middle of `async_bulk` may leave the first tasks sent; it says how many |
@@ -70,6 +71,7 @@ ROWS: Sequence[tuple[str, Cell]] = (
     ("priorities", lambda able: yes(able.priority)),
     ("delays", delays),
     ("largest payload, packed", payload),
+    ("forgets what waits", lambda able: "never" if able.max_age is None else f"after {able.max_age / 86_400:g} days"),
     ("wakes an idle cluster", lambda able: yes(able.blocking)),
     ("first come, first served", lambda able: yes(able.order)),
     ("what is given back goes first", lambda able: yes(able.front)),
@@ -84,6 +86,7 @@ ROWS: Sequence[tuple[str, Cell]] = (
 )
 
 DEPENDS = {
+    ("sqs", "forgets what waits"): "after 4 days, or up to 14 (`MessageRetentionPeriod`)",
     ("orm", "wakes an idle cluster"): "PostgreSQL, SQLite",
 }
 """Where it depends on the server, and a class cannot say it."""
