@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from django_cluster.errors import PayloadTooLarge
@@ -21,11 +23,15 @@ def wait_until_no_row_is_left() -> None:
     wait_until(lambda: not LargePayload.objects.exists(), because="the rows of large payloads should be deleted")
 
 
-def test_two_megabytes_go_through_sqs_and_leave_one_row(make_project: MakeProject) -> None:
-    project = make_project("sqs", claim_check=True, workers=1)
+@pytest.mark.parametrize("database", ["sqlite", "postgres", "mariadb"])
+def test_two_megabytes_go_through_sqs_and_leave_one_row(make_project: MakeProject, database: str) -> None:
+    project = make_project("sqs", database, claim_check=True, workers=1)
+    forgotten = LargePayload.objects.create(id="0" * 32, queue="tests", made=1, keep_until=2, payload="x")
     big = project.enqueue(tasks.echo, BIG)
     small = project.enqueue(tasks.echo, "small")
-    assert LargePayload.objects.count() == 1
+    kept = LargePayload.objects.exclude(pk=forgotten.pk).get()
+    assert kept.made / 1e6 == pytest.approx(time.time(), abs=60)
+    assert ((kept.keep_until or 0) - kept.made) / 86_400e6 == pytest.approx(15, abs=0.1)
 
     project.start()
 
@@ -35,7 +41,7 @@ def test_two_megabytes_go_through_sqs_and_leave_one_row(make_project: MakeProjec
     assert task.result == ((BIG,), {})
     assert project.wait_for_row(small).success
     wait_until_no_row_is_left()
-    assert project.broker().size().total == 0
+    wait_until(lambda: project.broker().size().total == 0, because="both should have been acknowledged")
 
 
 def test_without_it_they_are_refused(make_project: MakeProject) -> None:
