@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 
+from django_cluster.brokers import open_broker
+from django_cluster.brokers.base import Message
 from django_cluster.errors import PayloadTooLarge
 from django_cluster.models import LargePayload
 from django_cluster.tasks import requeue
@@ -104,6 +107,24 @@ def test_a_payload_that_is_gone_is_put_aside_under_the_name_of_its_task(make_pro
     assert (task.name, task.func, task.status) == ("lost", "tests.sample.tasks.echo", "rejected")
     assert "A ticket without its payload" in task.error_message
     check_that_it_lives(project)
+
+
+def test_a_second_ticket_changes_nothing_of_a_success(make_project: MakeProject) -> None:
+    project = make_project("redis", claim_check=1000, retry=1)
+    task_id = project.enqueue(tasks.echo, "x" * 5000)
+    bare = open_broker(replace(project.broker().settings, claim_check=False))
+    ticket = bare.peek()[0].payload
+    cluster = project.start()
+    project.wait_for_row(task_id)
+    wait_until_no_row_is_left()
+
+    bare.enqueue([Message(ticket)])
+
+    wait_until(lambda: bare.size().total == 0, 20, because="the second ticket should have been put aside")
+    assert "A message that cannot be read was put aside" in cluster.logs
+    (row,) = project.rows()
+    assert (row.id, row.status, row.args) == (task_id, "success", ("x" * 5000,))
+    bare.close()
 
 
 def test_a_cluster_without_it_gives_tickets_back_to_those_with_it(make_project: MakeProject) -> None:
