@@ -18,9 +18,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django_cluster import conf
 from django_cluster.brokers import broker_class, open_broker
 from django_cluster.core import problems
+from django_cluster.core.nearest import nearest
 from django_cluster.core.parity import differences, silent_choice
 from django_cluster.core.settings import BrokerSettings, Settings
 from django_cluster.errors import BrokerError, Problem
+from django_cluster.lifecycle.reporters import is_offered
+from django_cluster.reporters import SHIPPED
 
 TAG = "django_cluster"
 DIFFERENCES_TAG = "django_q"
@@ -81,6 +84,7 @@ def _problems(cluster: str | None) -> Iterator[Problem]:
     if settings is not None:
         yield from _unknown_aliases(settings)
         yield from _shared_name(settings)
+        yield from _absent_reporters(settings)
         for broker in dict.fromkeys([settings.broker.alias, *settings.brokers]):
             section = settings.brokers.get(broker, settings.broker)
             yield from _bad_class(section)
@@ -135,6 +139,15 @@ def _missing(
 
 def _known(aliases: Mapping[str, Any]) -> str:
     return f"Known: {', '.join(map(repr, aliases))}." if aliases else ""
+
+
+def _absent_reporters(settings: Settings) -> Iterator[Problem]:
+    for name in settings.reporters:
+        if not is_offered(name):
+            near = nearest(name, SHIPPED)
+            sentence = f"error_reporter names {name!r}, which no installed package offers."
+            hint = f"Did you mean {near!r}?" if near else ""
+            yield Problem(problems.ABSENT_REPORTER, "error_reporter", sentence, hint)
 
 
 def _bad_class(broker: BrokerSettings) -> Iterator[Problem]:

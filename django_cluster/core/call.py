@@ -84,7 +84,7 @@ def _unknown(name: str, known: frozenset[str]) -> str:
 
 
 def option_meant(message: str, kwargs: Mapping[str, Any]) -> str:
-    """A sentence about the option that was meant by a keyword which the function does not take; "" if none was.
+    """What to add about the option that was meant by a keyword which the function does not take; "" if none was.
 
     ``message``: of the ``TypeError``. ``kwargs``: with which the function was called.
     """
@@ -94,7 +94,7 @@ def option_meant(message: str, kwargs: Mapping[str, Any]) -> str:
     near = nearest(found[1], KEYWORDS | ONLY_IN_Q_OPTIONS, OTHER_WORDS)
     # One that is spelt right has reached the function because q_options is the place for it.
     place = ", which stands in q_options" if near in ONLY_IN_Q_OPTIONS or near == found[1] else ""
-    return f"Did you mean the option {near!r}{place}?" if near else ""
+    return f" (did you mean the option {near!r}{place}?)" if near else ""
 
 
 def build_options(given: Mapping[str, Any]) -> TaskOptions:

@@ -26,6 +26,7 @@ CACHE_SHARES_SERVER = "W007"
 OTHER_DEFAULT_BROKER = "W008"
 BOTH_INSTALLED = "W009"
 SERVER_CONCERN = "W010"
+ABSENT_REPORTER = "W011"
 
 MEANS_SOMETHING_ELSE = "I001"
 
@@ -82,6 +83,10 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     SERVER_CONCERN: (
         "The server of the broker is set up so that it may lose messages.",
         "The message says what. Only looked for by `manage.py check --deploy`, which asks the server.",
+    ),
+    ABSENT_REPORTER: (
+        "No installed package offers an error reporter of this name, so that its reports are missing.",
+        "Correct the name, or install the package that has it.",
     ),
     MEANS_SOMETHING_ELSE: (
         "The project knows Django-Q, and a key that it sets means something a little different here.",

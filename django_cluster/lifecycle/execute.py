@@ -149,7 +149,7 @@ class Executor:
         self._reporters.report(error, package, job.attempt, advice, status, job.receipt)
         failure = describe(error)
         if isinstance(error, TypeError) and (hint := option_meant(failure.message, package.kwargs)):
-            failure = failure._replace(message=f"{failure.message}. {hint}")
+            failure = failure._replace(message=f"{failure.message}{hint}")
         return Ending(status, sealed, failure=failure, error=error, advice=advice)
 
     def _outcome(self, job: Job, header: TaskHeader, ending: Ending, started_at: float) -> Outcome:

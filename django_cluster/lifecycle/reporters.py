@@ -196,6 +196,11 @@ def _loaded(name: str, reporter: Any) -> Loaded:
     return Loaded(name, call, False, only_final, flush)
 
 
+def is_offered(name: str) -> bool:
+    """Whether an installed package, or this one, has a reporter of this name. A dotted path is not looked up."""
+    return name in SHIPPED or "." in name or any(entry_points(group=each, name=name) for each in ENTRY_POINT_GROUPS)
+
+
 def _find(name: str) -> Any:
     """The class behind the name of an entry point, of one that we ship, or behind a dotted path."""
     paths = [point.value for group in ENTRY_POINT_GROUPS for point in entry_points(group=group, name=name)]

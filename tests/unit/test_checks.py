@@ -76,6 +76,14 @@ def test_unknown_aliases_are_errors(q_cluster: Any, expected: list[str]) -> None
     assert found(q_cluster) == expected
 
 
+def test_a_reporter_that_no_package_offers_is_named() -> None:
+    with override_settings(Q_CLUSTER={"error_reporter": {"sentri": {}, "sentry": {}, "shop.reports.Own": {}}}):
+        (said,) = validate_config()
+
+    assert (said.id, said.hint) == ("django_cluster.W011", "Did you mean 'sentry'?")
+    assert not said.is_serious()
+
+
 @pytest.mark.parametrize(
     ("path", "expected"),
     [

@@ -94,9 +94,9 @@ def test_an_unknown_option_is_named_with_the_one_that_it_resembles(given: Any, s
 @pytest.mark.parametrize(
     ("keyword", "advice"),
     [
-        ("grup", "Did you mean the option 'group'?"),
-        ("max_attempts", "Did you mean the option 'max_attempts', which stands in q_options?"),
-        ("countdown", "Did you mean the option 'delay', which stands in q_options?"),
+        ("grup", " (did you mean the option 'group'?)"),
+        ("max_attempts", " (did you mean the option 'max_attempts', which stands in q_options?)"),
+        ("countdown", " (did you mean the option 'delay', which stands in q_options?)"),
         ("weather", ""),
     ],
 )

@@ -532,7 +532,7 @@ def test_a_misspelt_option_is_named_in_the_failure() -> None:
     outcome = executor().run(job("tests.sample.tasks.fail", "no luck", grup="letters"))
 
     assert outcome.failure is not None
-    assert outcome.failure[1] == "fail() got an unexpected keyword argument 'grup'. Did you mean the option 'group'?"
+    assert outcome.failure[1] == "fail() got an unexpected keyword argument 'grup' (did you mean the option 'group'?)"
 
 
 # ── for callers in the same process ──────────────────────────────────────────────────────────────
