@@ -18,6 +18,7 @@ from django_cluster.core.due import CatchUp
 from django_cluster.lifecycle.declared import declare, register_task, registered_tasks
 from django_cluster.lifecycle.new_schedule import check, texts_of
 from django_cluster.models.schedule import Schedule
+from django_cluster.models.timing import MOMENTS
 
 __all__ = ["cron_task", "registered_tasks", "schedule", "task"]
 
@@ -76,8 +77,9 @@ def schedule(
     columns |= texts
 
     def declared(func: Func) -> Func:
-        _check(Schedule(func=defined_at(func), **columns), q_options)
-        declare(func, columns, name)
+        row = Schedule(func=defined_at(func), **columns)
+        _check(row, q_options)
+        declare(func, {**columns, **{moment: getattr(row, moment) for moment in MOMENTS & columns.keys()}}, name)
         return func
 
     return declared

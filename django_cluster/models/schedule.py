@@ -180,6 +180,7 @@ class Schedule(Timing, models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """As ever; a whole row is settled first: its first run, its anchor, and a clean slate after an error."""
+        self.keep_moments_as_the_project_does()
         if kwargs.get("update_fields") is None:
             self._settle()
         super().save(*args, **kwargs)
@@ -197,6 +198,7 @@ class Schedule(Timing, models.Model):
 
     def clean(self) -> None:
         """Refuse, field by field, what could never be fired. Whether the function exists, only a cluster knows."""
+        self.keep_moments_as_the_project_does()
         problems: dict[str, str] = {}
         for field, check in self._checks().items():
             try:

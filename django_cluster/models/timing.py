@@ -21,6 +21,10 @@ def type_choices() -> list[tuple[str, Any]]:
     return [(kind.code, _(kind.label)) for kind in recurrence.types()]
 
 
+MOMENTS = frozenset({"next_run", "anchor", "starts_at", "ends_at"})
+"""The columns that hold moments which people give."""
+
+
 class Timing:
     """The columns that say when, and what follows from them."""
 
@@ -34,6 +38,8 @@ class Timing:
     starts_at: Any
     ends_at: Any
 
+    _meta: ClassVar[Any]
+
     zone_of_the_project: ClassVar[Callable[[], tzinfo | None]] = staticmethod(timezone.get_default_timezone)
     """In which schedules without a zone of their own are reckoned; the app says so when Django starts."""
 
@@ -41,6 +47,22 @@ class Timing:
         """When it is due; raises ``ValueError`` for an unknown type."""
         anchor = self.anchor or self.next_run or timezone.now()
         return recurrence.recurrence(self.schedule_type, anchor=anchor, minutes=self.minutes, cron=self.cron)
+
+    def keep_moments_as_the_project_does(self) -> None:
+        """Let moments that were given be what the columns hold: aware with ``USE_TZ``, else naive.
+
+        Either is the same moment on the clock of Django's ``TIME_ZONE``; of a naive one, Django warns.
+        """
+        zones = timezone.is_aware(timezone.now())
+        for name in MOMENTS:
+            moment = self.__dict__.get(name)  # a column that was not loaded is left alone
+            if not isinstance(moment, datetime) or timezone.is_aware(moment) == zones:
+                continue
+            if zones:
+                moment = self._meta.get_field(name).get_prep_value(moment)
+            else:
+                moment = timezone.make_naive(moment, timezone.get_default_timezone())
+            setattr(self, name, moment)
 
     @property
     def window(self) -> Window:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from importlib import import_module, reload
 
 import pytest
+from django.utils import timezone
 
 from django_cluster.core.messages import TaskPackage
 from django_cluster.core.settings import ScheduleSettings
 from django_cluster.lifecycle import declared
 from django_cluster.lifecycle.schedules import Timetable
+from tests.moments import needs_time_zones, utc
 from tests.sample.tasks import nothing as archive
 from tests.sample.tasks import nothing as send_report
 
 pytestmark = pytest.mark.django_db
 
-TOMORROW = datetime.now(UTC) + timedelta(days=1)
+TOMORROW = timezone.now() + timedelta(days=1)
 
 
 class Cluster:
@@ -67,6 +69,7 @@ def test_a_schedule_that_is_made_by_code_runs_at_its_time() -> None:
     assert package.header.options.timeout == 120
 
 
+@needs_time_zones
 def test_a_schedule_chooses_for_itself() -> None:
     from django_cluster.models import Schedule
     from django_cluster.tasks import schedule
@@ -93,12 +96,13 @@ def test_a_schedule_chooses_for_itself() -> None:
     assert send_report is archive
 
 
+@needs_time_zones
 @pytest.mark.usefixtures("examples")
 def test_declared_schedules_have_their_rows_when_a_cluster_runs() -> None:
     from django_cluster.models import Schedule
 
     cluster = Cluster()
-    now = datetime(2026, 11, 20, 3, tzinfo=UTC)
+    now = utc(2026, 11, 20, 3)
 
     first = cluster.look(now)
 
@@ -106,10 +110,11 @@ def test_declared_schedules_have_their_rows_when_a_cluster_runs() -> None:
     words = {row.name: row.describe() for row in Schedule.objects.all()}
     assert words["tests.docs.scheduled_tasks.report"] == "at 05:00, on Monday to Friday (Europe/Amsterdam)"
     assert words["invoices"].startswith("every month on day 31 at 08:00")
-    (report,) = cluster.look(datetime(2026, 11, 20, 4, tzinfo=UTC))
+    (report,) = cluster.look(utc(2026, 11, 20, 4))
     assert report.header.func.endswith(".report")
 
 
+@needs_time_zones
 @pytest.mark.usefixtures("examples")
 def test_marked_functions_may_be_chosen() -> None:
     from django_cluster.decorators import registered_tasks

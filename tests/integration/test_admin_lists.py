@@ -22,6 +22,7 @@ from django_cluster.core.settings import ResultSettings
 from django_cluster.models import Failure, Success
 from django_cluster.stores.orm import OrmResults
 from django_cluster.testing.store_contract import make_failure, make_outcome
+from tests.moments import utc
 from tests.servers import MariaDBServer, PostgresServer
 
 ALIAS = "many rows"
@@ -82,7 +83,7 @@ QUESTIONS: dict[str, dict[str, str]] = {
     "a text that is nowhere": {"q": "nowhere"},
     "a qualified text that is nowhere": {"q": "func:nowhere worker:nobody"},
     "an error that is nowhere": {"q": "error:Nothing"},
-    "a span of time": {"stopped_at__gte": "2026-01-01 10:00:00+00:00", "stopped_at__lt": "2026-01-01 10:05:00+00:00"},
+    "a span of time": {"stopped_at__gte": str(utc(2026, 1, 1, 10)), "stopped_at__lt": str(utc(2026, 1, 1, 10, 5))},
     "a group in the filter": {"group": "group-77"},
     "a cluster in the filter": {"cluster": "nobody"},
     "a function in the filter": {"func": "app.tasks.nothing"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from threading import Barrier, Lock
 from typing import Any
 from uuid import uuid4
@@ -26,12 +26,12 @@ from django_cluster.lifecycle.schedules import BATCH
 from django_cluster.lifecycle.send import Sender
 from django_cluster.models import QueuedTask
 from django_cluster.models.schedule import Schedule
+from tests.moments import utc
 from tests.sample import tasks
 from tests.servers import MariaDBServer, PostgresServer
 
 ALIAS = "schedules of the test"
-NOW = datetime(2026, 11, 20, 12, 0, 30, tzinfo=UTC if settings.USE_TZ else None)
-"""On the clock of the project: ``TEST_USE_TZ=0`` runs all of this without time zones."""
+NOW = utc(2026, 11, 20, 12, 0, 30)
 ZONE = "Europe/Amsterdam" if settings.USE_TZ else None
 CLUSTERS = 4
 ROWS = 40

@@ -11,6 +11,7 @@ from django.test import override_settings
 
 from django_cluster.checks import validate_config
 from django_cluster.core.option_table import BY_KEY
+from tests.moments import needs_time_zones
 
 KEYS: dict[str, tuple[list[Any], str | None]] = {
     "name": (["shop"], "PREFIX"),
@@ -69,7 +70,11 @@ def test_a_documented_value_is_taken_as_it_is(key: str, value: Any) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value", "name"),
-    [(key, values[-1], name) for key, (values, name) in KEYS.items() if name and values[-1] is not None],
+    [
+        pytest.param(key, values[-1], name, marks=needs_time_zones if key == "time_zone" else ())
+        for key, (values, name) in KEYS.items()
+        if name and values[-1] is not None
+    ],
 )
 def test_conf_says_what_the_settings_say(key: str, value: Any, name: str) -> None:
     from django_q.conf import Conf

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from django_cluster import (
     async_bulk,
@@ -114,7 +115,7 @@ def test_a_task_goes_through_the_broker_it_names(settings: Any) -> None:
 
 def test_what_was_put_aside_goes_back_to_its_broker_with_its_priority(settings: Any) -> None:
     settings.Q_CLUSTER = {**settings.Q_CLUSTER, "brokers": {"audit": {"orm": "default"}}}
-    moment = datetime.now(UTC)
+    moment = timezone.now()
     moments = {"enqueued_at": moment, "started_at": moment, "stopped_at": moment}
     options = {"broker": "audit", "priority": 5}
     dead = Task.objects.create(

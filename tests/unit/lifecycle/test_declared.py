@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
+from django.test import override_settings
 
 from django_cluster.core.messages import TaskPackage
 from django_cluster.core.settings import ScheduleSettings
@@ -18,11 +18,11 @@ from django_cluster.lifecycle.declared_rows import FORGOTTEN, SIGN_OF_LIFE, Decl
 from django_cluster.lifecycle.new_schedule import build_schedule
 from django_cluster.lifecycle.schedules import Timetable
 from django_cluster.models.schedule import Schedule
+from tests.moments import AMSTERDAM, here, kept, needs_time_zones, utc
 from tests.sample import tasks
 
-NOW = datetime(2026, 11, 20, 12, 0, 30, tzinfo=UTC)
+NOW = utc(2026, 11, 20, 12, 0, 30)
 HOUR = timedelta(hours=1)
-AMSTERDAM = ZoneInfo("Europe/Amsterdam")
 ADD = "tests.sample.tasks.add"
 
 
@@ -77,7 +77,11 @@ def test_decorated_functions_are_registered_tasks() -> None:
         (lambda: cron_task(every=timedelta(0)), "whole number of minutes"),
         (lambda: cron_task("* * * * * *")(tasks.add), "five are needed"),
         (lambda: schedule(schedule_type="I")(tasks.add), "needs a number of minutes"),
-        (lambda: schedule(schedule_type="D", time_zone="Mars/Olympus")(tasks.add), "is not a time zone"),
+        pytest.param(
+            lambda: schedule(schedule_type="D", time_zone="Mars/Olympus")(tasks.add),
+            "is not a time zone",
+            marks=needs_time_zones,
+        ),
         (lambda: schedule(schedule_type="D", catch_up="sometimes")(tasks.add), "sometimes"),
         (lambda: schedule(schedule_type="D", starts_at=NOW, ends_at=NOW - HOUR)(tasks.add), "lies before the start"),
         (lambda: schedule(schedule_type="D", name="x" * 300)(tasks.add), "at most 255 characters"),
@@ -113,7 +117,26 @@ def test_a_declaration_gets_its_row_when_a_cluster_starts() -> None:
     assert (row.declared, row.is_declared, row.name) == (f"{ADD}:nightly", True, "nightly")
     assert (row.func, row.schedule_type, row.cron, row.catch_up) == (ADD, "C", "30 2 * * *", "skip")
     assert (row.args, row.kwargs) == ("1, 2", "x=3, q_options={'timeout': 9}")
-    assert row.next_run == datetime(2026, 11, 21, 2, 30, tzinfo=AMSTERDAM)
+    assert row.next_run == here(2026, 11, 21, 2, 30)
+
+
+@pytest.mark.parametrize("use_tz", [True, False])
+@pytest.mark.django_db
+def test_moments_of_a_declaration_are_those_of_the_project(
+    use_tz: bool, forget: Callable[[], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    with override_settings(USE_TZ=use_tz):
+        for name in ("first", "again"):
+            forget()
+            schedule(
+                schedule_type="D",
+                next_run=datetime(2020, 1, 1, 7, tzinfo=AMSTERDAM),
+                starts_at=datetime(2030, 1, 1, 12, tzinfo=UTC),
+            )(tasks.add)
+            start(kept(datetime(2026, 11, 20, 12, tzinfo=UTC)))
+            row = Schedule.objects.get()
+            assert row.next_run == kept(datetime(2030, 1, 2, 7, tzinfo=AMSTERDAM)), name
+    assert caplog.messages == []
 
 
 @pytest.mark.django_db
@@ -140,13 +163,13 @@ def test_a_row_that_another_cluster_makes_at_the_same_moment_is_enough() -> None
 
 @pytest.mark.django_db
 def test_runs_are_counted_from_the_moment_that_is_declared_and_missed_ones_are_not_made_up_for() -> None:
-    schedule(schedule_type="M", next_run=datetime(2020, 1, 31, 8, tzinfo=AMSTERDAM))(tasks.add)
+    schedule(schedule_type="M", next_run=here(2020, 1, 31, 8))(tasks.add)
 
     start()
 
     row = Schedule.objects.get()
-    assert row.next_run == datetime(2026, 11, 30, 8, tzinfo=AMSTERDAM)
-    assert row.upcoming(2)[1] == datetime(2026, 12, 31, 8, tzinfo=AMSTERDAM)
+    assert row.next_run == here(2026, 11, 30, 8)
+    assert row.upcoming(2)[1] == here(2026, 12, 31, 8)
 
 
 @pytest.mark.django_db
@@ -176,7 +199,7 @@ def test_a_changed_declaration_changes_its_row_and_an_unchanged_one_does_not() -
 
     after = Schedule.objects.get()
     assert (after.cron, after.hook) == ("0 6 * * *", "tests.sample.hooks.note")
-    assert after.next_run == datetime(2026, 11, 21, 6, tzinfo=AMSTERDAM)
+    assert after.next_run == here(2026, 11, 21, 6)
     assert (after.enabled, after.runs) == (False, 7)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.core.exceptions import ValidationError
 from django.test import override_settings
+from django.utils import timezone
 
 from django_cluster.core.due import CatchUp
 from django_cluster.core.messages import Outcome, TaskPackage
@@ -23,11 +24,12 @@ from django_cluster.lifecycle.schedules import HOLD, Timetable
 from django_cluster.models.schedule import Schedule
 from django_cluster.stores import open_results
 from django_cluster.testing.store_contract import make_outcome
+from tests.moments import kept, needs_time_zones, utc
 from tests.sample import tasks
 
 pytestmark = pytest.mark.django_db
 
-NOW = datetime(2026, 11, 20, 12, 0, 30, tzinfo=UTC)
+NOW = utc(2026, 11, 20, 12, 0, 30)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 KATHMANDU = ZoneInfo("Asia/Kathmandu")
@@ -114,7 +116,7 @@ def test_a_run_that_is_left_out_uses_up_no_count(timetable: Timetable, outbox: O
 
 
 def test_missed_cron_runs_are_made_up_for(timetable: Timetable, outbox: Outbox) -> None:
-    make_schedule(schedule_type="C", cron="0 * * * *", next_run=datetime(2026, 11, 20, 9, tzinfo=UTC))
+    make_schedule(schedule_type="C", cron="0 * * * *", next_run=utc(2026, 11, 20, 9))
 
     for _ in range(6):
         timetable.fire_due(NOW)
@@ -125,8 +127,9 @@ def test_missed_cron_runs_are_made_up_for(timetable: Timetable, outbox: Outbox) 
 # ── zones ────────────────────────────────────────────────────────────────────────────────────────
 
 
+@needs_time_zones
 def test_a_schedule_follows_the_clock_of_its_own_zone(timetable: Timetable, outbox: Outbox) -> None:
-    due = datetime(2026, 3, 28, 2, 30, tzinfo=ZoneInfo("America/New_York"))
+    due = kept(datetime(2026, 3, 28, 2, 30, tzinfo=ZoneInfo("America/New_York")))
     abroad = make_schedule(schedule_type="D", next_run=due, q_options={"time_zone": "America/New_York"})
     at_home = make_schedule(schedule_type="D", next_run=due)
 
@@ -138,6 +141,7 @@ def test_a_schedule_follows_the_clock_of_its_own_zone(timetable: Timetable, outb
     assert at_home.next_run == due + timedelta(hours=23)  # Amsterdam's clock is set forward in between
 
 
+@needs_time_zones
 def test_a_cron_expression_is_reckoned_in_the_zone_of_its_schedule() -> None:
     row = build_schedule(tasks.nothing, schedule_type="C", cron="45 0 * * *", q_options={"time_zone": "Asia/Kathmandu"})
 
@@ -145,6 +149,7 @@ def test_a_cron_expression_is_reckoned_in_the_zone_of_its_schedule() -> None:
     assert row.next_run.astimezone(KATHMANDU).strftime("%H:%M") == "00:45"
 
 
+@needs_time_zones
 def test_another_zone_means_another_first_run_of_a_cron_expression() -> None:
     row = build_schedule(tasks.nothing, schedule_type="C", cron="45 0 * * *")
 
@@ -155,6 +160,7 @@ def test_another_zone_means_another_first_run_of_a_cron_expression() -> None:
     assert row.next_run.astimezone(KATHMANDU).strftime("%H:%M") == "00:45"
 
 
+@needs_time_zones
 @pytest.mark.parametrize("name", ["Mars/Olympus", "../../etc/passwd", "europe", "/etc/localtime"])
 def test_a_zone_that_does_not_exist_is_refused(name: str) -> None:
     with pytest.raises(ValidationError, match="is not a time zone"):
@@ -167,6 +173,7 @@ def test_without_time_zones_a_schedule_cannot_have_one() -> None:
         make_schedule(next_run=None, q_options={"time_zone": "Asia/Kathmandu"})
 
 
+@needs_time_zones
 def test_a_row_whose_zone_is_gone_says_so_and_holds_up_nobody(timetable: Timetable, outbox: Outbox) -> None:
     broken = make_schedule()
     Schedule.objects.filter(pk=broken.pk).update(time_zone="Mars/Olympus")
@@ -194,10 +201,47 @@ def test_there_is_no_run_before_the_start_and_none_after_the_end(timetable: Time
     assert (row.next_run, row.repeats) == (None, -1)
 
 
+def ways_to_keep_moments() -> dict[str, Callable[[datetime], Schedule]]:
+    def changed(moment: datetime) -> Schedule:
+        row = build_schedule(tasks.nothing)
+        row.next_run = row.starts_at = moment
+        row.save(update_fields=["next_run", "starts_at"])
+        return row
+
+    return {
+        "schedule": lambda moment: build_schedule(
+            tasks.nothing, next_run=moment, q_options={"starts_at": moment, "ends_at": moment}
+        ),
+        "start alone": lambda moment: build_schedule(tasks.nothing, q_options={"starts_at": moment}),
+        "create": lambda moment: Schedule.objects.create(func="a.b", next_run=moment, starts_at=moment),
+        "save some": changed,
+    }
+
+
+@pytest.mark.parametrize("way", ways_to_keep_moments())
+def test_without_time_zones_an_aware_moment_is_kept_on_the_clock_of_the_project(way: str) -> None:
+    with override_settings(USE_TZ=False):
+        row = ways_to_keep_moments()[way](datetime(2030, 7, 1, 12, tzinfo=UTC))
+
+        assert row.starts_at == row.next_run == datetime(2030, 7, 1, 14)  # noqa: DTZ001
+        row.refresh_from_db()
+        assert row.starts_at == row.next_run == datetime(2030, 7, 1, 14)  # noqa: DTZ001
+
+
+@pytest.mark.parametrize("way", ways_to_keep_moments())
+def test_a_naive_moment_is_read_on_the_clock_of_the_project(way: str) -> None:
+    with override_settings(USE_TZ=True):
+        with pytest.warns(RuntimeWarning, match="received a naive datetime"):
+            row = ways_to_keep_moments()[way](datetime(2030, 7, 1, 14))  # noqa: DTZ001
+
+        row.refresh_from_db()
+        assert row.starts_at == row.next_run == datetime(2030, 7, 1, 12, tzinfo=UTC)
+
+
 def test_a_schedule_whose_end_is_moved_goes_on(timetable: Timetable, outbox: Outbox) -> None:
-    row = make_schedule(next_run=datetime.now(UTC) - 3 * HOUR, q_options={"ends_at": datetime.now(UTC) - 2 * HOUR})
-    timetable.fire_due(datetime.now(UTC))
-    timetable.fire_due(datetime.now(UTC))
+    row = make_schedule(next_run=timezone.now() - 3 * HOUR, q_options={"ends_at": timezone.now() - 2 * HOUR})
+    timetable.fire_due(timezone.now())
+    timetable.fire_due(timezone.now())
     row.refresh_from_db()
     ended = row.next_run
 
@@ -206,7 +250,7 @@ def test_a_schedule_whose_end_is_moved_goes_on(timetable: Timetable, outbox: Out
 
     assert ended is None
     assert row.next_run is not None
-    assert row.next_run > datetime.now(UTC)
+    assert row.next_run > timezone.now()
 
 
 def test_an_end_before_the_start_is_refused() -> None:
@@ -215,7 +259,7 @@ def test_an_end_before_the_start_is_refused() -> None:
 
 
 def test_without_a_next_run_the_first_one_is_at_the_start() -> None:
-    later = datetime.now(UTC) + DAY
+    later = timezone.now() + DAY
 
     assert make_schedule(next_run=None, q_options={"starts_at": later}).next_run == later
 

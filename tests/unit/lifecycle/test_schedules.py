@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
+from django.utils import timezone
 
 from django_cluster.core.due import CatchUp
 from django_cluster.core.messages import NO_TIMEOUT, TaskPackage
@@ -21,13 +22,13 @@ from django_cluster.lifecycle.firing import plan
 from django_cluster.lifecycle.new_schedule import build_schedule
 from django_cluster.lifecycle.schedules import HOLD, PARKED, Timetable
 from django_cluster.models.schedule import Schedule
+from tests.moments import AMSTERDAM, here, needs_time_zones, utc
 from tests.sample import tasks
 
 pytestmark = pytest.mark.django_db
 
-NOW = datetime(2026, 11, 20, 12, 0, 30, tzinfo=UTC)
+NOW = utc(2026, 11, 20, 12, 0, 30)
 HOUR = timedelta(hours=1)
-AMSTERDAM = ZoneInfo("Europe/Amsterdam")
 
 
 class Outbox:
@@ -159,19 +160,19 @@ def test_catching_up_fires_one_missed_run_at_a_look(outbox: Outbox) -> None:
 
 
 def test_without_catching_up_all_missed_runs_are_one(outbox: Outbox) -> None:
-    row = make_schedule(schedule_type="I", minutes=1, next_run=datetime(1990, 1, 1, tzinfo=UTC))
+    row = make_schedule(schedule_type="I", minutes=1, next_run=utc(1990, 1, 1))
     timetable = make_timetable(outbox, catch_up=CatchUp.ONCE)
 
     timetable.fire_due(NOW)
     timetable.fire_due(NOW)
 
     row.refresh_from_db()
-    assert row.next_run == datetime(2026, 11, 20, 12, 1, tzinfo=UTC)
+    assert row.next_run == utc(2026, 11, 20, 12, 1)
     assert len(outbox.packages) == 1
 
 
 def test_a_monthly_run_on_the_31st_returns_to_the_31st(timetable: Timetable) -> None:
-    row = make_schedule(schedule_type="M", next_run=datetime(2026, 1, 31, 8, tzinfo=AMSTERDAM))
+    row = make_schedule(schedule_type="M", next_run=here(2026, 1, 31, 8))
     days = []
 
     for _ in range(4):
@@ -183,8 +184,9 @@ def test_a_monthly_run_on_the_31st_returns_to_the_31st(timetable: Timetable) -> 
     assert days == ["01-31 08:00", "02-28 08:00", "03-31 08:00", "04-30 08:00"]
 
 
+@needs_time_zones
 def test_a_daily_run_of_half_past_two_survives_the_spring(timetable: Timetable) -> None:
-    row = make_schedule(schedule_type="D", next_run=datetime(2026, 3, 28, 2, 30, tzinfo=AMSTERDAM))
+    row = make_schedule(schedule_type="D", next_run=here(2026, 3, 28, 2, 30))
     times = []
 
     for _ in range(3):
@@ -438,12 +440,12 @@ def test_arguments_that_cannot_be_kept_are_refused_and_not_dropped() -> None:
 
 
 def test_a_schedule_without_a_date_is_due_now() -> None:
-    before = datetime.now(UTC)
+    before = timezone.now()
 
     row = build_schedule(tasks.add)
 
     assert row.next_run is not None
-    assert before <= row.next_run <= datetime.now(UTC)
+    assert before <= row.next_run <= timezone.now()
     assert row.anchor == row.next_run
 
 
@@ -458,6 +460,7 @@ def test_a_new_cron_schedule_starts_with_its_expression() -> None:
         assert row.next_run.astimezone(AMSTERDAM).strftime("%m-%d %H:%M") == "01-01 02:30"
 
 
+@needs_time_zones
 def test_a_new_cron_schedule_is_reckoned_in_the_zone_of_the_cluster() -> None:
     tokyo = ZoneInfo("Asia/Tokyo")
 
@@ -484,24 +487,24 @@ def test_another_expression_gives_another_next_run() -> None:
 
 
 def test_saving_another_field_keeps_the_31st() -> None:
-    row = make_schedule(schedule_type="M", next_run=datetime(2026, 1, 31, 8, tzinfo=AMSTERDAM))
+    row = make_schedule(schedule_type="M", next_run=here(2026, 1, 31, 8))
 
     row.next_run = row.calculate_next_run()
     row.name = "renamed"
     row.save()
 
-    assert row.next_run == datetime(2026, 2, 28, 8, tzinfo=AMSTERDAM)
-    assert row.calculate_next_run() == datetime(2026, 3, 31, 8, tzinfo=AMSTERDAM)
+    assert row.next_run == here(2026, 2, 28, 8)
+    assert row.calculate_next_run() == here(2026, 3, 31, 8)
 
 
 def test_moving_the_next_run_moves_all_that_follow() -> None:
-    row = make_schedule(schedule_type="M", next_run=datetime(2026, 1, 31, 8, tzinfo=AMSTERDAM))
+    row = make_schedule(schedule_type="M", next_run=here(2026, 1, 31, 8))
 
-    row.next_run = datetime(2026, 2, 15, 9, tzinfo=AMSTERDAM)
+    row.next_run = here(2026, 2, 15, 9)
     row.save()
 
-    assert row.calculate_next_run() == datetime(2026, 3, 15, 9, tzinfo=AMSTERDAM)
-    assert row.calculate_next_run(datetime(2026, 5, 3, tzinfo=AMSTERDAM)) == datetime(2026, 6, 3, tzinfo=AMSTERDAM)
+    assert row.calculate_next_run() == here(2026, 3, 15, 9)
+    assert row.calculate_next_run(here(2026, 5, 3)) == here(2026, 6, 3)
 
 
 def test_an_incomplete_row_can_be_saved_and_switched_off() -> None:
