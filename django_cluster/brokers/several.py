@@ -165,7 +165,12 @@ class SeveralQueues(Broker):
                 share = min(self._turns.share(place, places, room), limit - len(taken))
                 if share <= 0:
                     break
-                found = self._lease_from(place, share, wait)
+                try:
+                    found = self._lease_from(place, share, wait)
+                except BrokerError:
+                    if not taken:
+                        raise
+                    return taken  # it is lent to us; the next call will meet the same error
                 taken += found
                 if len(found) == share:
                     full.append(place)

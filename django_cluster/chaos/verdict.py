@@ -7,12 +7,10 @@ between the two beginnings takes with it what only it knew:
 
 - the worker that was running the task,
 - the worker that had run it, before the outcome was filed,
-- the sentinel of that worker (its whole crew goes with it, and its orphans explain what they did last),
-- the pusher that kept the lease alive. This one explains a repetition only after a time in which a lease can
-  have run out; any sooner, somebody has run the task for another reason.
+- the sentinel of that worker (its whole crew goes with it, and its orphans explain what they did last).
 
-Nothing else explains one: not a killed monitor or scheduler, and no pause of the server, because a pause is
-never longer than what a lease survives.
+Nothing else explains one: not a killed pusher, monitor or scheduler, whose successors know what they must, and no
+pause of the server, because a pause is never longer than what a lease survives.
 
 *Refused* is a call that raised ``BrokerError``. It is explained when the server was paused a moment before.
 """

@@ -79,12 +79,13 @@ class Channel:
         except OSError as error:
             raise LineDown from error
 
-    def receive(self) -> tuple[list[Message], bool]:
+    def receive(self, *, to_the_end: bool = False) -> tuple[list[Message], bool]:
         """The whole frames that have arrived, and whether the other end is still there.
 
+        ``to_the_end``: certainly so; otherwise the end is noticed when all that was said before has been taken.
         Half a frame at the end of a line is dropped whole. Raises ``Stranger``.
         """
-        alive = self._read()
+        alive = self._read(to_the_end)
         return list(self._frames()) if self._opened() else [], alive
 
     def _opened(self) -> bool:
@@ -98,16 +99,16 @@ class Channel:
         self._key = b""
         return True
 
-    def _read(self) -> bool:
+    def _read(self, to_the_end: bool) -> bool:
         taken = 0
         try:
-            while taken < MAX_READ_AT_ONCE:
+            while to_the_end or taken < MAX_READ_AT_ONCE:
                 data = self._sock.recv(READ_SIZE)
                 if not data:
                     return False
                 self._incoming += data
                 taken += len(data)
-                if len(data) < READ_SIZE:
+                if len(data) < READ_SIZE and not to_the_end:
                     return True
         except BlockingIOError:
             return True

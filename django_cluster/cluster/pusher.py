@@ -17,8 +17,8 @@ from typing import Any
 from django_cluster.brokers.base import Broker, Delivery
 from django_cluster.brokers.several import SeveralQueues
 from django_cluster.cluster.ledger import Borrower, Ledger, Loan
-from django_cluster.cluster.scoreboard import DONE, OBEYED, PAUSED, REVOKED, STATE, Scoreboard, State
-from django_cluster.cluster.seat import Orders, Seat
+from django_cluster.cluster.scoreboard import DONE, OBEYED, PAUSED, POST, REVOKED, STATE, Scoreboard, State
+from django_cluster.cluster.seat import Orders, Role, Seat, who_sits
 from django_cluster.cluster.settling import carry_out
 from django_cluster.cluster.undertaker import Undertaker
 from django_cluster.cluster.window import Portion
@@ -75,6 +75,8 @@ class Pusher:
         self._renew_at = 0.0  # at once: a predecessor may have died long ago
         self._look_at = 0.0
         self._tied = not broker.capabilities.receipts_travel
+        # Elsewhere, to renew what has been given back would put its next run off.
+        self._renews_what_is_done = not self._tied and broker.capabilities.fenced
         self._wakes = False  # whether a tied broker tells us when to look again; then looking costs nothing
         self.stopping = False
 
@@ -302,12 +304,20 @@ class Pusher:
         if now < self._renew_at and not calls:
             return
         kept = {*self._ledger.receipts(), *self._undertaker.receipts(), *self._board.running_receipts()}
+        if self._renews_what_is_done:
+            kept.update(receipt for row in self._silent_rows() for receipt in self._board.done_receipts(row))
         receipts = [receipt for receipt in kept if receipt]
         # A lost lease of a job that is done is no news: it was acknowledged, and we have not heard *filed* yet.
         if (receipts or calls) and (lost := self._ledger.drop(self._broker.renew(receipts))):
             logger.warning("The lease of %d waiting messages was lost; others will run them.", lost)
         # Only now: after an outage this comes first, or we would be lent again what still runs here.
         self._renew_at = now + self._lease / 3
+
+    def _silent_rows(self) -> list[int]:
+        """Of workers that have not called us: they are busy since before we came, and may hold what is not filed."""
+        known = {borrower.row for borrower in self._ledger.borrowers.values()}
+        rows = set(range(self._board.rows)) - known
+        return [row for row in rows if who_sits(self._board.get(row, POST))[0] is Role.WORKER]
 
     # ── stopping ─────────────────────────────────────────────────────────────────────────────────
 

@@ -18,12 +18,17 @@ from django_cluster.cluster.host import is_alive
 
 WORD = 8
 WORDS_PER_ROW = 16
-RECEIPT_SIZE = 1088
-"""Bytes kept for the receipt of the running job: enough for the longest that is known (SQS: 1024), and for what a
-claim check and several queues write in front of it."""
+KEPT, SHORT_SIZE = 1024, 64
+"""How many receipts a row keeps, that of the running job and those of the last that were done (a worker never holds
+more that nobody has filed), and the bytes for each. A longer one stands elsewhere:"""
+KEPT_LONG, RECEIPT_SIZE = 64, 1088
+"""The same for long ones: enough for the longest that is known (SQS: 1024), and for what a claim check and several
+queues write in front of it."""
+LONG_MARK = b"\1"
+"""Stands for a receipt that is long."""
 NOTE_SIZE = 640
 """Bytes kept for what people may know of the running task: its id, name and function."""
-ROW_SIZE = WORDS_PER_ROW * WORD + RECEIPT_SIZE + NOTE_SIZE
+ROW_SIZE = WORDS_PER_ROW * WORD + KEPT * SHORT_SIZE + KEPT_LONG * RECEIPT_SIZE + NOTE_SIZE
 
 
 class State(IntEnum):
@@ -130,7 +135,8 @@ class Scoreboard:
         words = memoryview(self._memory)[: (rows + 1) * WORDS_PER_ROW * WORD]
         self._ints, self._floats = words.cast("Q"), words.cast("d")
         self._receipts = (rows + 1) * WORDS_PER_ROW * WORD
-        self._notes = self._receipts + rows * RECEIPT_SIZE
+        self._long_receipts = self._receipts + rows * KEPT * SHORT_SIZE
+        self._notes = self._long_receipts + rows * KEPT_LONG * RECEIPT_SIZE
         self._cluster = rows * WORDS_PER_ROW
 
     @classmethod
@@ -178,10 +184,11 @@ class Scoreboard:
     def begin(self, row: int, number: int, started: float, deadline: float, receipt: str = "") -> None:
         """The child begins job ``number``. ``begun`` last: whoever sees it sees the rest."""
         base = row * WORDS_PER_ROW
-        text = receipt.encode("ascii", "replace")
-        if len(text) < RECEIPT_SIZE:
-            place = self._receipts + row * RECEIPT_SIZE
-            self._memory[place : place + len(text) + 1] = text + b"\0"
+        done, text = self._ints[base + DONE], receipt.encode("ascii", "replace")
+        if len(text) >= SHORT_SIZE:
+            text = self._write_long(row, done, text)
+        place = self._receipts + (row * KEPT + done % KEPT) * SHORT_SIZE
+        self._memory[place : place + len(text) + 1] = text + b"\0"
         self._floats[base + STARTED] = started
         self._floats[base + DEADLINE] = deadline
         self._ints[base + RUNNING] = number
@@ -210,9 +217,40 @@ class Scoreboard:
         number = self.get(row, RUNNING)
         if not number or self.get(row, EXIT) != STILL_RUNNING:
             return ""
-        place = self._receipts + row * RECEIPT_SIZE
-        text = self._memory[place : place + RECEIPT_SIZE].partition(b"\0")[0]
-        return text.decode("ascii") if self.get(row, RUNNING) == number else ""
+        receipt = self._receipt(row, self.get(row, DONE))
+        return receipt if self.get(row, RUNNING) == number else ""
+
+    def done_receipts(self, row: int) -> list[str]:
+        """What this child has done last, and perhaps still keeps because nobody has filed it, the oldest first."""
+        if self.get(row, EXIT) != STILL_RUNNING:
+            return []
+        done = self.get(row, DONE)
+        first = max(0, done - KEPT + 1)
+        receipts = [self._receipt(row, job) for job in range(first, done)]
+        written_over = self.get(row, DONE) - done  # since we began to read
+        return [receipt for receipt in receipts[written_over:] if receipt]
+
+    def _receipt(self, row: int, job: int) -> str:
+        """``job``: how many were done before it; one that was handed back has left its place to the next."""
+        text = self._text_at(self._receipts + (row * KEPT + job % KEPT) * SHORT_SIZE, SHORT_SIZE)
+        if text == LONG_MARK:
+            kept = job > self.get(row, DONE) - KEPT_LONG
+            text = self._text_at(self._place_of_long(row, job), RECEIPT_SIZE) if kept else b""
+        return text.decode("ascii", "replace")
+
+    def _write_long(self, row: int, job: int, text: bytes) -> bytes:
+        """Keep a long receipt; returns what stands for it."""
+        if len(text) >= RECEIPT_SIZE:
+            return b""
+        place = self._place_of_long(row, job)
+        self._memory[place : place + len(text) + 1] = text + b"\0"
+        return LONG_MARK
+
+    def _place_of_long(self, row: int, job: int) -> int:
+        return self._long_receipts + (row * KEPT_LONG + job % KEPT_LONG) * RECEIPT_SIZE
+
+    def _text_at(self, place: int, size: int) -> bytes:
+        return self._memory[place : place + size].partition(b"\0")[0]
 
     def others_alive(self, own_row: int) -> bool:
         """Whether any other process of this cluster still lives."""

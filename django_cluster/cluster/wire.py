@@ -83,11 +83,14 @@ class Line:
             if not selector.select(self._patience):
                 raise LineDown("the other end takes nothing")
 
-    def receive(self) -> list[Message]:
-        """What has arrived; closes the line when the other end is gone (see ``connected``)."""
+    def receive(self, *, to_the_end: bool = False) -> list[Message]:
+        """What has arrived; closes the line when the other end is gone (see ``connected``).
+
+        ``to_the_end``: as ``Channel.receive``.
+        """
         if self._channel is None:
             return []
-        messages, alive = self._channel.receive()
+        messages, alive = self._channel.receive(to_the_end=to_the_end)
         if not alive:
             self.close()
         return messages

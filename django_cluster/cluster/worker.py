@@ -36,6 +36,8 @@ STUCK, LATER = 5.0, 50
 MAX_OUTBOX = 64
 QUICK = 0.001
 """Seconds: outcomes may travel together only while tasks are as short as this."""
+LONG = 0.1
+"""Seconds of a task after which much may have happened; far less than any lease."""
 MEMORY_LOOK = 0.05
 """Seconds between two looks at our own memory, which costs as much as a tiny task."""
 
@@ -69,6 +71,7 @@ class Worker:
         self._looked_at_memory = 0.0
         self._quick: set[str] = set()
         self._leaving = False
+        self._was_busy = False
 
     # ── the loop ─────────────────────────────────────────────────────────────────────────────────
 
@@ -90,7 +93,7 @@ class Worker:
     def gone(self) -> bool:
         """Whether nothing is left to do here."""
         if self._orders.orphaned:
-            return not self._queue
+            return not (self._queue and self._jobs.connected)
         return self._leaving and not self._unfiled and not self._queue
 
     def tick(self) -> None:
@@ -98,7 +101,8 @@ class Worker:
         self._connect()
         self._listen()
         self._ask()
-        if self._queue and len(self._unfiled) < MAX_UNFILED:
+        # Without a pusher nobody keeps alive what is not begun; the next one asks whether it is still ours.
+        if self._queue and self._jobs.connected and len(self._unfiled) < MAX_UNFILED:
             self._run_some()
         else:
             self._flush()
@@ -123,8 +127,10 @@ class Worker:
         if not self._jobs.connected and self._jobs.connect():
             self._asked = 0
             held = [(o.number, o.receipt, o.attempt) for o in self._unfiled.values()]
-            # What is not begun goes back: its lease may have ended while nobody kept it.
-            waiting = [tuple(job) for job in self._queue]
+            # What is not begun goes back: its lease may have ended while nobody kept it. What the last pusher had
+            # taken back is not ours to give: another worker may have it.
+            revoked = self._board.get(seat.row, REVOKED)
+            waiting = [tuple(job) for job in self._queue if job.number > revoked]
             self._queue.clear()
             self._say_to_pusher("hello", seat.number, seat.row, waiting, held)
         if not self._reports.connected and self._reports.connect():
@@ -135,7 +141,9 @@ class Worker:
         for word, *values in self._reports.receive():
             if word == "filed":
                 self._filed(values[0])
-        for word, *values in self._jobs.receive():
+        # After a long task: the pusher may be dead behind what it has said, and what it has lent be lent to others.
+        to_the_end, self._was_busy = self._was_busy, False
+        for word, *values in self._jobs.receive(to_the_end=to_the_end):
             if word == "jobs":
                 jobs = [Job(*each) for each in values[0]]
                 self._asked = max(0, self._asked - len(jobs))
@@ -205,6 +213,8 @@ class Worker:
         self._unfiled[outcome.number] = outcome
         self._outbox.append(outcome)
         self._window.learn(now - began)
+        if now - began > LONG:
+            self._was_busy = True
         if now - began <= QUICK:
             self._quick.add(outcome.func)
         else:
@@ -252,6 +262,7 @@ class Worker:
         if time.time() - oldest.stopped_at > STUCK and self._board.get(self._seat.row, ORDER) != Order.LEAVE:
             self._leaving = False
             self._tasks_left = LATER
+            self._asked = 0  # the pusher has forgotten it when it heard that we leave
 
     def _leave(self) -> None:
         """Take no new jobs, give back what is not begun, and go when everything is filed."""

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from tests.conftest import wait_until
-from tests.e2e.brokers import on_every_broker
+from tests.e2e.brokers import on_both_brokers, on_every_broker
 from tests.e2e.conftest import MakeProject
 from tests.e2e.project import Project
 from tests.e2e.running_cluster import RunningCluster
@@ -134,6 +134,28 @@ def test_the_lease_of_a_running_task_outlives_a_killed_pusher(make_project: Make
     assert project.wait_for_row(task_id).success
     assert len(project.traces()) == 1
     wait_until(lambda: project.broker().size().total == 0, 5, "the message should have been acknowledged")
+
+
+@on_both_brokers
+@pytest.mark.parametrize("dies", [("pusher",), ("pusher", "monitor")], ids="-".join)
+def test_what_stands_around_a_long_task_runs_once_though_the_pusher_dies_under_it(
+    make_project: MakeProject, broker: str, dies: tuple[str, ...]
+) -> None:
+    """Outcomes that its worker still keeps, and tasks that wait behind it: nobody can ask the worker meanwhile."""
+    project = make_project(broker, workers=2, retry=4)
+    cluster = project.start()
+    path = str(project.trace)
+    calls = [(path, 0, str(number)) for number in range(400)]
+    calls[200] = (path, 9, "long")  # the same function: what was quick before may travel together with what follows
+
+    project.enqueue_many("tests.sample.tasks.touch_and_sleep", calls)
+    wait_until(lambda: "long" in project.traces(), 20, "the long task should have begun")
+    for role in dies:
+        cluster.kill(role)
+
+    project.wait_for_rows(400)
+    assert len(project.traces()) == len(set(project.traces())) == 400
+    wait_until(lambda: project.broker().size().total == 0, 5, "every message should have been acknowledged")
 
 
 @on_every_broker

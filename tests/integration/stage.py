@@ -55,8 +55,9 @@ class Stage:
         """A new life, as the sentinel prepares it."""
         self._seats += 1
         self._pipes[self._seats] = Pipe()
-        self.board.clear(self._seats, self._seats)
-        return Seat(role, 0, self._seats, self._seats, self.folder)
+        seat = Seat(role, 0, self._seats, self._seats, self.folder)
+        self.board.clear(seat.row, seat.number, seat.post)
+        return seat
 
     def orders(self, seat: Seat) -> Orders:
         return Orders(self._pipes[seat.number][1], self.board, seat.row)

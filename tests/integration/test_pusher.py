@@ -448,6 +448,34 @@ def test_a_new_pusher_keeps_what_runs_leased_though_its_worker_has_not_called(
     assert broker.lease(1) == []
 
 
+def test_a_new_pusher_keeps_what_a_busy_worker_has_done_leased_until_it_calls(
+    stage: Stage, open_pusher: OpenPusher, clock: Clock
+) -> None:
+    """The worker may keep the outcomes, or have sent them to a monitor that died."""
+    broker = PolledBroker(SETTINGS.broker, clock)
+    enqueue(broker, 1, 2, 3)
+    first, second, running = broker.lease(3)
+    busy = stage.seat(Role.WORKER)
+    for number, each in enumerate((first, second), 7):
+        stage.board.begin(busy.row, number, time.monotonic(), 0.0, each.receipt)
+        stage.board.finish(busy.row)
+    stage.board.begin(busy.row, 9, time.monotonic(), 0.0, running.receipt)
+    pusher = open_pusher(broker=broker, clock=clock)
+
+    for _ in range(10):
+        clock.advance(SETTINGS.broker.lease / 3 + 0.001)
+        pusher.tick()
+    assert broker.lease(3) == []
+
+    line = stage.line_to_pusher()
+    line.send(("hello", busy.number, busy.row, [], [(8, second.receipt, 1)]))
+    play(pusher.tick, until=lambda: pusher._ledger.borrowers)
+    for _ in range(10):
+        clock.advance(SETTINGS.broker.lease / 3 + 0.001)
+        pusher.tick()
+    assert len(broker.lease(3)) == 1  # what it has not spoken of is no business of ours
+
+
 def test_a_new_pusher_gives_what_a_worker_had_not_begun_to_whoever_asks(
     stage: Stage, open_pusher: OpenPusher, broker: PolledBroker
 ) -> None:

@@ -43,6 +43,15 @@ def take_a_while(*_: Any) -> None:
         pass
 
 
+last_words: list[Callable[[], Any]] = []
+
+
+def die_and_take_a_while(*_: Any) -> None:
+    for word in last_words:
+        word()
+    take_a_while()
+
+
 # ── the other roles ──────────────────────────────────────────────────────────────────────────────
 
 
@@ -265,9 +274,61 @@ def test_a_new_pusher_is_told_what_is_held_and_asked_again(
 
     ((_, seat, row, waiting, held),) = successor.ear.named("hello")
     assert (seat, row) == (worker._seat.number, worker._seat.row)
-    assert {each[0] for each in waiting} | {number for number, _, _ in held} == {1, 2, 3, 4}
-    assert {receipt for _, receipt, _ in held} >= {"receipt 1", "receipt 2"}
-    play(worker.tick, until=lambda: len(monitor.outcomes) == 4 and successor.wanted)
+    assert [each[0] for each in waiting] == [3, 4]
+    assert {receipt for _, receipt, _ in held} == {"receipt 1", "receipt 2"}
+    play(worker.tick, until=lambda: len(monitor.outcomes) == 2 and successor.wanted)
+
+
+def test_a_worker_whose_pusher_died_under_a_long_task_runs_nothing_more_before_the_next_has_looked(
+    stage: Stage, worker: Worker, pusher: FakeHub, monitor: FakeHub
+) -> None:
+    """The leases of what waits may have ended meanwhile: others may have run it."""
+    pusher.hand_out(job(1, f"{HERE}.take_a_while"), *jobs(2, 3))
+    play(worker.tick, until=lambda: len(worker._queue) == 2)
+    pusher.hub.close()
+
+    for _ in range(20):
+        worker.tick()
+    assert numbers_of(monitor.outcomes) == [1]
+
+    successor = FakeHub(stage.hub_of_pusher())
+    play(worker.tick, until=lambda: successor.ear.named("hello"))
+    ((_, _, _, waiting, _),) = successor.ear.named("hello")
+    assert [each[0] for each in waiting] == [2, 3]
+    worker.tick()
+    assert numbers_of(monitor.outcomes) == [1]
+
+
+def test_what_a_pusher_has_said_before_it_died_under_a_long_task_is_not_run_either(
+    stage: Stage, worker: Worker, pusher: FakeHub, monitor: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LONG", Window.PATIENCE)
+    pusher.hand_out(job(1, f"{HERE}.die_and_take_a_while"))
+    last_words[:] = [lambda: pusher.hand_out(*jobs(2, 3)), pusher.hub.close]
+
+    for _ in range(20):
+        worker.tick()
+    assert numbers_of(monitor.outcomes) == [1]
+
+    successor = FakeHub(stage.hub_of_pusher())
+    play(worker.tick, until=lambda: successor.ear.named("hello"))
+    ((_, _, _, waiting, _),) = successor.ear.named("hello")
+    assert [each[0] for each in waiting] == [2, 3]
+
+
+def test_what_the_last_pusher_had_taken_back_is_not_given_to_the_next(
+    stage: Stage, worker: Worker, pusher: FakeHub, monitor: FakeHub
+) -> None:
+    pusher.hand_out(job(1, f"{HERE}.take_a_while"), *jobs(2, 3, 4))
+    play(worker.tick, until=lambda: len(worker._queue) == 3)
+    pusher.hub.close()
+    stage.board.set(worker._seat.row, REVOKED, 3)
+
+    successor = FakeHub(stage.hub_of_pusher())
+    play(worker.tick, until=lambda: successor.ear.named("hello"))
+
+    ((_, _, _, waiting, _),) = successor.ear.named("hello")
+    assert [each[0] for each in waiting] == [4]
 
 
 # ── giving back ──────────────────────────────────────────────────────────────────────────────────
@@ -397,6 +458,21 @@ def test_a_worker_that_holds_too_much_memory_leaves_after_its_task(
     play(worker.tick, until=lambda: worker.gone)
 
     assert "max_rss" in caplog.text
+
+
+def test_a_worker_that_stays_because_nobody_files_asks_for_work_again(
+    pusher: FakeHub, monitor: FakeHub, open_worker: OpenWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STUCK", 0.0)
+    worker = open_worker(max_rss=1)
+    play(worker.tick, until=lambda: pusher.wanted and monitor.heard)
+    worker._window.size = 8
+    play(worker.tick, until=lambda: pusher.wanted == 8)
+
+    pusher.hand_out(job(1))
+    play(worker.tick, until=lambda: pusher.ear.named("leaving"))
+
+    play(worker.tick, until=lambda: pusher.ear.listen()[-1][:2] == ("ready", 1))
 
 
 def test_a_worker_holds_only_so_many_outcomes_that_nobody_files(

@@ -135,6 +135,24 @@ def test_an_outage_of_one_is_told() -> None:
         several.acknowledge([each.receipt for each in several.lease(2)])
 
 
+class Fading(MemoryBroker):
+    """The first queue is lent from, and then the server goes away."""
+
+    def lease(self, limit: int, wait: float = 0.0) -> Sequence[Delivery]:
+        if self.queue == "queue 1":
+            raise BrokerUnavailable("away")
+        return super().lease(limit, wait)
+
+
+def test_what_was_lent_before_an_outage_reaches_who_asked() -> None:
+    several = queues(1, 1, kind=Fading)
+    fill(several, 1)
+
+    assert places(several.lease(4)) == [0]
+    with pytest.raises(BrokerUnavailable):
+        several.lease(4)
+
+
 class Elsewhere(MemoryBroker):
     """On a server of its own, which may be away."""
 
