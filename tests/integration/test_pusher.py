@@ -11,7 +11,8 @@ import pytest
 
 from django_cluster.brokers.base import Delivery, Message
 from django_cluster.cluster import undertaker
-from django_cluster.cluster.pusher import PATIENCE_WITH_STRANGERS, Pusher
+from django_cluster.cluster.intake import PATIENCE_WITH_STRANGERS
+from django_cluster.cluster.pusher import Pusher
 from django_cluster.cluster.scoreboard import REVOKED, Cause
 from django_cluster.cluster.seat import Role, Seat
 from django_cluster.cluster.wire import Hub, Line

@@ -1,0 +1,120 @@
+"""Broker → loans: what is leased, when, and what becomes of a message that cannot be read."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from django_cluster.brokers.base import Broker, Delivery
+from django_cluster.brokers.several import SeveralQueues
+from django_cluster.cluster.ledger import Ledger, Loan
+from django_cluster.cluster.scoreboard import OBEYED, PAUSED, Scoreboard
+from django_cluster.cluster.undertaker import Undertaker
+from django_cluster.cluster.window import Portion
+from django_cluster.core.codec import Codec
+from django_cluster.core.settings import BrokerSettings
+from django_cluster.errors import BadSignature, PackageError, PayloadMissing
+from django_cluster.lifecycle.execute import rejected
+
+logger = logging.getLogger("django_cluster")
+
+BLOCK = 0.5
+"""Seconds for which the broker may hold us while nothing else is to be done."""
+PAUSED_NAP = 0.5
+"""Seconds between two looks whether a paused queue is to go on."""
+PATIENCE_WITH_STRANGERS = 3
+"""A message with a foreign signature is put aside when it is lent for the third time: it may be another's."""
+
+
+class Intake:
+    """Leases for one pusher, verifies, and adds to its ledger. Whatever is wrong with a message is said once."""
+
+    def __init__(
+        self,
+        seat: tuple[int, int],
+        board: Scoreboard,
+        broker: Broker,
+        codec: Codec,
+        ledger: Ledger,
+        undertaker: Undertaker,
+        sections: Sequence[BrokerSettings],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``seat``: number and row of the pusher. ``sections``: of the queues that ``broker`` stands for."""
+        self._seat, self._row = seat
+        self._board, self._broker, self._codec = board, broker, codec
+        self._ledger, self._undertaker, self._clock = ledger, undertaker, clock
+        self._lease, self._poll = min(each.lease for each in sections), min(each.poll for each in sections)
+        self._bulk = min(max(each.bulk for each in sections), broker.capabilities.bulk)
+        self._portion = Portion()
+        self._several = broker if isinstance(broker, SeveralQueues) else None
+        # One that settles for the monitor must hear it at once: it waits for the broker and for us together.
+        self._blocking = broker.capabilities.blocking and broker.capabilities.receipts_travel
+        self._look_at = 0.0
+        self.woken = False
+        """Whether the broker tells us when to look again; then looking costs nothing."""
+
+    def look_now(self) -> None:
+        """Somebody wants work: whatever was found last, look again."""
+        self._look_at = 0.0
+
+    @property
+    def next_look(self) -> float:
+        """The moment of the clock at which the broker is to be asked again."""
+        return self._clock() + self._poll if self.woken else self._look_at
+
+    def fetch(self, capacity: int) -> None:
+        """Lease what there is room for. Blocks for a moment if nothing else is to be done. Raises ``BrokerError``."""
+        room = min(capacity, self._bulk, self._portion.size)
+        now = self._clock()
+        if self._obey_pauses():
+            self._broker.rest()
+            self._look_at = now + PAUSED_NAP
+            return
+        if not room or (now < self._look_at and not self.woken):
+            return
+        blocking = self._blocking and not self._undertaker.busy and not self._ledger.loans
+        deliveries = self._broker.lease(room, min(BLOCK, self._lease / 6) if blocking else 0.0)
+        self._accept(deliveries)
+        if not deliveries and not blocking:
+            self._look_at = self._clock() + self._poll
+
+    def _obey_pauses(self) -> bool:
+        """Whether nothing at all is to be leased; of several queues, some may be paused."""
+        paused = self._board.cluster(PAUSED)
+        self._board.set(self._row, OBEYED, paused)
+        if self._several is None:
+            return bool(paused)
+        self._several.paused = paused
+        return paused == (1 << len(self._several.members)) - 1
+
+    def _accept(self, deliveries: Sequence[Delivery]) -> None:
+        self._portion.learn([delivery.payload for delivery in deliveries])
+        strange: list[tuple[str, PackageError]] = []
+        for delivery in deliveries:
+            try:
+                body = self._codec.verify(delivery.payload)
+            except PackageError as error:
+                if isinstance(error, BadSignature | PayloadMissing) and delivery.attempt < PATIENCE_WITH_STRANGERS:
+                    strange.append((delivery.receipt, error))
+                else:
+                    self._put_aside(delivery, error)
+            else:
+                self._ledger.loans.append(Loan(body, delivery.receipt, delivery.attempt))
+        if strange:
+            self._pass_on(strange)
+
+    def _pass_on(self, messages: Sequence[tuple[str, PackageError]]) -> None:
+        """Messages that are not ours go back for their owner to find. Each time counts, so that there is an end."""
+        self._broker.release([receipt for receipt, _ in messages], self._lease)
+        logger.warning(
+            "Messages that cannot be read here were given back for others: %d. %s", len(messages), messages[0][1]
+        )
+
+    def _put_aside(self, delivery: Delivery, error: PackageError) -> None:
+        logger.error("A message that cannot be read was put aside: %s", error)
+        receipt, attempt, payload = delivery.receipt, delivery.attempt, delivery.payload
+        body = error.body if isinstance(error, PayloadMissing) else None
+        aside = rejected(self._ledger.new_number(), receipt, attempt, payload, error, time.time(), "pusher", body)
+        self._undertaker.report("outcomes", self._seat, [aside])
