@@ -1,7 +1,8 @@
 """Runs everything that decides whether a change is good, in tox: style, layers, types, docs, chaos, and the tests.
 
-The tests run on the oldest and on a recent pair of Python and Django. Where one of these interpreters is
-missing, the nearest pair that can run takes its place, and this is said; with ``CI=true`` it is an error.
+The tests run on the oldest and on a recent pair of Python and Django, and in part once more without ``USE_TZ``. Where
+one of these interpreters is missing, the nearest pair that can run takes its place, and this is said; with ``CI=true``
+it is an error.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from functools import cache
+from glob import glob
 
 PAIRS = {(3, 11): "dj52", (3, 12): "dj60", (3, 13): "dj61", (3, 14): "dj61"}
 """The Django with which each Python is tested here; tox.ini knows more pairs."""
@@ -20,6 +22,11 @@ WANTED = [(3, 11), (3, 13)]
 CHECKS = ["lint", "types", "docs", "chaos"]
 AGAIN = ["--reruns", "1"]
 """In CI a failed test has a second chance: whole clusters race with the clock of a busy machine."""
+NAIVE = [
+    *("tests/unit", "--ignore=tests/unit/core", "tests/docs", "tests/integration/test_scheduler.py"),
+    *sorted(glob("tests/integration/test_admin*.py")),
+]
+"""What is run once more without ``USE_TZ``: whatever gives, keeps or shows a moment. The core knows no settings."""
 
 CLIENT_LIBRARIES = ["libmariadb", "mariadb", "mysqlclient"]
 """Names by which pkg-config may know what mysqlclient is compiled against."""
@@ -87,13 +94,14 @@ def environment(version: tuple[int, int]) -> str:
     return name
 
 
-def passes(name: str, arguments: list[str]) -> bool:
+def passes(name: str, arguments: list[str], **variables: str) -> bool:
     """Run one tox environment, and show nothing but what its commands say."""
-    print(f"\n=== {name} ===", flush=True)
+    told = "".join(f" {key}={value}" for key, value in variables.items())
+    print(f"\n=== {name}{told} ===", flush=True)
     known = [path for version in PAIRS if (path := interpreter(version))]
     command = [sys.executable, "-m", "tox", "-qq", "run", "-e", name, "--discover", *known]
     command += ["--", *arguments] if arguments else []
-    return subprocess.run(command, check=False).returncode == 0
+    return subprocess.run(command, check=False, env={**os.environ, **variables}).returncode == 0
 
 
 def main() -> int:
@@ -102,10 +110,13 @@ def main() -> int:
     # All of them run, whatever fails: one round shows every problem. The tests come last, so that their
     # closing line is the last word.
     failed = [name for name in CHECKS if not passes(name, [])]
+    again = AGAIN if os.environ.get("CI") else []
+    if not sys.argv[1:] and not passes(environments[-1], [*again, *NAIVE], TEST_USE_TZ="0"):
+        failed.append("without USE_TZ")
     for name in environments:
         if failed:
             print(f"\nFailed so far: {', '.join(failed)}", flush=True)
-        if not passes(name, [*(AGAIN if os.environ.get("CI") else []), *sys.argv[1:]]):
+        if not passes(name, [*again, *sys.argv[1:]]):
             failed.append(name)
     return 1 if failed else 0
 

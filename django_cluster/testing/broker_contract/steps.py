@@ -32,11 +32,14 @@ def receipts(deliveries: Sequence[Delivery]) -> list[str]:
 
 
 def lease_all(broker: Broker, count: int) -> list[Delivery]:
-    """Lend until there are so many; fails if they do not come."""
+    """Lend until there are so many; fails if nothing comes any more."""
     deliveries: list[Delivery] = []
     deadline = time.monotonic() + PATIENCE
     while len(deliveries) < count:
-        deliveries += broker.lease(count - len(deliveries), wait=0.2)
+        more = broker.lease(count - len(deliveries), wait=0.2)
+        deliveries += more
+        if more:
+            deadline = time.monotonic() + PATIENCE
         assert time.monotonic() < deadline, f"only {len(deliveries)} of {count} messages came"
     return deliveries
 
