@@ -12,11 +12,14 @@ import time
 from collections.abc import Sequence
 
 from django_cluster.brokers.base import Broker, Delivery, Message
-from django_cluster.brokers.limits import Postbox, chunks
+from django_cluster.brokers.limits import Postbox
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerRefused
 
 logger = logging.getLogger("django_cluster")
+
+PATIENCE = 4.0
+"""Seconds for copies, after which the rest is given back as it is: a cluster that stops has not much more time."""
 
 
 class CopyingBroker(Broker):
@@ -32,11 +35,24 @@ class CopyingBroker(Broker):
 
     def give_back(self, deliveries: Sequence[Delivery], delay: float = 0.0) -> None:
         """Copies go behind what waits; those with a delay that is too long for the server, to the waiting room."""
-        for some in chunks(deliveries, self.copies_at_once):
+        until = time.monotonic() + PATIENCE
+        for start in range(0, len(deliveries), self.copies_at_once):
+            if start and time.monotonic() > until:
+                self._give_back_as_they_are(deliveries[start:], delay)
+                return
+            some = deliveries[start : start + self.copies_at_once]
             self._copy(some, delay)
-            copied = [each.receipt for each in some if each.receipt in self._copied]
-            self.acknowledge(copied)
-            self._copied.difference_update(copied)
+            self._delete_copied(some)
+
+    def _delete_copied(self, deliveries: Sequence[Delivery]) -> None:
+        copied = [each.receipt for each in deliveries if each.receipt in self._copied]
+        self.acknowledge(copied)
+        self._copied.difference_update(copied)
+
+    def _give_back_as_they_are(self, deliveries: Sequence[Delivery], delay: float) -> None:
+        self._delete_copied(deliveries)
+        logger.warning("The broker is slow: giving back costs an attempt for %d messages.", len(deliveries))
+        self.release([each.receipt for each in deliveries], delay)
 
     def _copy(self, deliveries: Sequence[Delivery], delay: float) -> None:
         """Those of which the lease is still ours, and no copy is there yet."""

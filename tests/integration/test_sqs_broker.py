@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
@@ -337,6 +338,18 @@ def test_without_a_copy_a_message_is_given_back_as_it_is(
 
     assert [(each.payload, each.attempt) for each in lease_all(broker, 1)] == [("one", 2)]
     assert "not allowed to send" in caplog.text
+
+
+def test_where_copies_would_take_too_long_the_rest_is_given_back_as_it_is(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("django_cluster.brokers.copies.PATIENCE", 0.0)
+    broker.enqueue(messages(*map(str, range(25))))
+
+    broker.give_back(lease_all(broker, 25))
+
+    assert Counter(each.attempt for each in lease_all(broker, 25)) == {1: 10, 2: 15}
+    assert "costs an attempt for 15 messages" in caplog.text
 
 
 @pytest.mark.django_db
