@@ -43,17 +43,29 @@ class Link:
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._options = options
-        self._client: Any = None
-        self._pid = 0
+        self._clients: dict[int, Any] = {}
+        """By process: a forked child finds that of its parent here, and leaves it alone."""
         self._kept: deque[tuple[Any, float]] = deque()
 
     @property
     def client(self) -> Any:
         """A ``Redis``, or for a Cluster a ``RedisCluster``."""
-        if self._client is None or self._pid != os.getpid():
+        return self._clients.get(os.getpid()) or self._first_client()
+
+    def _first_client(self) -> Any:
+        """Several threads may come for it at once: one client is kept, and none is dropped that somebody has used.
+
+        A client that is dropped ends its connections, in the midst of whatever others do there.
+        """
+        pid = os.getpid()
+        for other in [each for each in self._clients if each != pid]:
+            self._clients.pop(other, None)
             self._kept.clear()
-            self._client, self._pid = self._build(), os.getpid()
-        return self._client
+        built = self._build()
+        client = self._clients.setdefault(pid, built)
+        if client is not built:
+            built.close()
+        return client
 
     def _build(self) -> Any:
         return build_client(self._options)
@@ -154,14 +166,14 @@ class Link:
         return str(self.client.info("server").get("redis_version", ""))
 
     def close(self) -> None:
-        if self._client is not None and self._pid == os.getpid():
-            self._hang_up()
+        if client := self._clients.get(os.getpid()):
+            self._hang_up(client)
         self._kept.clear()
-        self._client = None
+        self._clients.clear()
 
-    def _hang_up(self) -> None:
-        self._client.close()
-        self._client.connection_pool.disconnect()
+    def _hang_up(self, client: Any) -> None:
+        client.close()
+        client.connection_pool.disconnect()
 
 
 def _exchange(connection: Any, commands: Sequence[Sequence[Any]]) -> list[Any]:
@@ -215,8 +227,8 @@ class ClusterLink(Link):
     def version(self) -> str:
         return str(self.client.info("server", target_nodes=RedisCluster.RANDOM).get("redis_version", ""))
 
-    def _hang_up(self) -> None:
-        self._client.close()
+    def _hang_up(self, client: Any) -> None:
+        client.close()
 
 
 def open_link(options: Mapping[str, Any]) -> Link:

@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -15,8 +16,10 @@ import pytest
 from django.test import override_settings
 from redis import Redis
 
+from django_cluster.brokers import redis_link
 from django_cluster.brokers.base import Broker, Delivery, Message, QueueSize
 from django_cluster.brokers.redis import RedisBroker
+from django_cluster.brokers.redis_clients import build_client
 from django_cluster.brokers.redis_scripts import LEASE
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
@@ -488,6 +491,37 @@ def test_threads_do_not_share_a_connection(broker: Broker) -> None:
     assert sorted(payloads(lease_all(broker, 400))) == sorted(
         f"{name}:{number}" for name in range(4) for number in range(100)
     )
+
+
+def test_threads_that_open_a_broker_at_once_do_not_close_it_for_each_other(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = count(1)
+
+    def build(options: Any) -> Any:
+        time.sleep(0.05 * next(turns))  # the others come in the meantime, and each is ready at another moment
+        return build_client(options)
+
+    monkeypatch.setattr(redis_link, "build_client", build)
+    broker = opener("redis", url=redis_server.url)()
+    failed: list[BaseException] = []
+
+    def send() -> None:
+        try:
+            for _ in range(300):
+                broker.enqueue([Message("one")])
+        except Exception as error:  # noqa: BLE001  whatever it is
+            failed.append(error)
+
+    threads = [Thread(target=send) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+    assert failed == []
+    assert broker.purge() == 4 * 300
+    broker.close()
 
 
 def test_a_connection_that_the_server_has_closed_is_replaced(broker: Broker, console: Any) -> None:
