@@ -36,7 +36,7 @@ class Watcher(threading.Thread):
         self.snapshot = Snapshot(label=eye.label)
         self.detail: Detail | None = None
         self.said: deque[str] = deque(maxlen=1)
-        """What came of the last act; the screen takes it out."""
+        """What came of the last act, or why nothing can be seen; the screen takes it out."""
 
     def show(self, parts: tuple[str, ...]) -> None:
         """From now on, look at these; at once if they are others."""
@@ -69,7 +69,7 @@ class Watcher(threading.Thread):
         try:
             while not self._stopping:
                 self._wake.clear()
-                self._guarded(self._turn)
+                self._turn()
                 if not self._wake.wait(self._interval):
                     continue
                 time.sleep(SHORTEST)
@@ -81,18 +81,22 @@ class Watcher(threading.Thread):
         while self._wishes:
             wish = self._wishes.popleft()
             self._guarded(partial(self._do, wish) if isinstance(wish, Act) else partial(self._fetch, wish))
+        self._guarded(self._look, aloud=not self.said)  # what came of an act goes before
+
+    def _look(self) -> None:
         for connection in connections.all(initialized_only=True):
             close_if_stale(connection)
         self.snapshot = self._eye.look(self._parts, self.snapshot)
 
-    def _guarded(self, work: Callable[[], None]) -> None:
-        """Whatever goes wrong is shown, and tried again with the next turn."""
+    def _guarded(self, work: Callable[[], None], *, aloud: bool = True) -> None:
+        """Whatever goes wrong is shown, and said if ``aloud``; it is tried again with the next turn."""
         try:
             work()
         except Exception as error:  # noqa: BLE001  a dashboard outlives what it shows
             problem = str(error) or type(error).__name__
             self.snapshot = replace(self.snapshot, problems=(problem,))
-            self.said.append(problem)
+            if aloud:
+                self.said.append(problem)
 
     def _fetch(self, task_id: str) -> None:
         found = self._eye.detail(task_id)
