@@ -19,7 +19,7 @@ PAIRS = {(3, 11): "dj52", (3, 12): "dj60", (3, 13): "dj61", (3, 14): "dj61"}
 """The Django with which each Python is tested here; tox.ini knows more pairs."""
 
 WANTED = [(3, 11), (3, 13)]
-CHECKS = ["lint", "types", "docs", "chaos"]
+CHECKS = ["lint", "types", "docs"]
 AGAIN = ["--reruns", "1"]
 """In CI a failed test has a second chance: whole clusters race with the clock of a busy machine."""
 NAIVE = [
@@ -84,11 +84,15 @@ def chosen() -> list[tuple[int, int]]:
 
 
 def environment(version: tuple[int, int]) -> str:
-    """The name of the tox environment, with the MariaDB client where it can be compiled."""
-    name = "py{}{}-{}".format(*version, PAIRS[version])
+    """The name of the tox environment of this Python."""
+    return with_mariadb("py{}{}-{}".format(*version, PAIRS[version]), interpreter(version) or "")
+
+
+def with_mariadb(name: str, python: str) -> str:
+    """The tox environment that has the MariaDB client as well, where this interpreter can have it compiled."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     library = any(quiet("pkg-config", "--exists", name) for name in CLIENT_LIBRARIES)
-    if compiler and library and quiet(interpreter(version) or "", "-c", HEADERS):
+    if compiler and library and quiet(python, "-c", HEADERS):
         return f"{name}-mariadb"
     print(f"{name}: the MariaDB client cannot be compiled here; its tests are skipped.", flush=True)
     return name
@@ -109,7 +113,8 @@ def main() -> int:
     environments = [environment(version) for version in chosen()]
     # All of them run, whatever fails: one round shows every problem. The tests come last, so that their
     # closing line is the last word.
-    failed = [name for name in CHECKS if not passes(name, [])]
+    checks = [*CHECKS, with_mariadb("chaos", sys.executable)]
+    failed = [name for name in checks if not passes(name, [])]
     again = AGAIN if os.environ.get("CI") else []
     if not sys.argv[1:] and not passes(environments[-1], [*again, *NAIVE], TEST_USE_TZ="0"):
         failed.append("without USE_TZ")

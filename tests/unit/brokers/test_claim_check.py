@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from django_cluster.brokers import memory, open_broker
 from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message
@@ -109,15 +110,17 @@ def test_a_large_payload_is_a_row_and_the_broker_carries_a_ticket(broker: ClaimC
     assert [(each.payload, each.attempt) for each in broker.lease(5)] == [("small", 1), (LARGE, 3), ("x" * 150, 1)]
 
 
-def test_many_large_payloads_are_one_insert_and_one_select(broker: ClaimCheck, django_assert_num_queries: Any) -> None:
+def test_many_large_payloads_are_one_insert_and_one_select(broker: ClaimCheck) -> None:
     many = [f"{number} {LARGE}" for number in range(50)]
 
-    with django_assert_num_queries(1):
+    with CaptureQueriesContext(connection) as asked:
         broker.enqueue([Message(each) for each in many])
-    with django_assert_num_queries(1):
         deliveries = broker.lease(50)
 
     assert [each.payload for each in deliveries] == many
+    # Some versions of Django put the INSERT into a transaction.
+    verbs = [query["sql"].split()[0] for query in asked]
+    assert [verb for verb in verbs if verb not in ("BEGIN", "COMMIT")] == ["INSERT", "SELECT"]
 
 
 def test_small_payloads_ask_no_database(broker: ClaimCheck, django_assert_num_queries: Any) -> None:
