@@ -17,7 +17,7 @@ from django_cluster.brokers.base import Capabilities, Delivery, Message, QueueSi
 from django_cluster.brokers.copies import CopyingBroker
 from django_cluster.brokers.ironmq_holding import Holding
 from django_cluster.brokers.ironmq_link import IronOptions, Link, Lost
-from django_cluster.brokers.portions import portions
+from django_cluster.core.portions import portions
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerError
 

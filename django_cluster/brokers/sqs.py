@@ -14,8 +14,8 @@ from typing import Any
 
 from django_cluster.brokers.base import Capabilities, Delivery, Message, QueueSize, Waiting
 from django_cluster.brokers.copies import CopyingBroker
-from django_cluster.brokers.portions import portions
 from django_cluster.brokers.sqs_link import POLL_IN_ONE_CALL, Link, whole_seconds
+from django_cluster.core.portions import portions
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from django.db import IntegrityError, transaction
 
+from django_cluster.core.portions import portions
 from django_cluster.models import GroupMember
 from django_cluster.stores.orm_session import Session
 from django_cluster.stores.orm_sql import concerns_data, packet_limit, weight
@@ -28,7 +29,8 @@ def insert(session: Session, rows: Sequence[GroupMember]) -> dict[str, GroupMemb
     for row in rows:
         if limit is not None and weight((row.sealed_result,)) > limit:
             _reduce(row, f"The result is larger than the database takes (max_allowed_packet = {limit}).")
-    for portion in _portions(rows, min(BYTES_PER_STATEMENT, limit // 4) if limit else BYTES_PER_STATEMENT):
+    room = min(BYTES_PER_STATEMENT, limit // 4) if limit else BYTES_PER_STATEMENT
+    for portion in portions(rows, _size, most=ROWS_PER_STATEMENT, room=room):
         whole = _inserted(session, portion)
         taken.update((row.pk, row) for row in portion if whole or _insert_one(session, row))
     return taken
@@ -63,15 +65,5 @@ def _reduce(row: GroupMember, reason: str) -> None:
     row.sealed_result, row.success, row.error = None, False, reason
 
 
-def _portions(rows: Sequence[GroupMember], most: int) -> Iterator[list[GroupMember]]:
-    portion: list[GroupMember] = []
-    size = 0
-    for row in rows:
-        more = len(row.sealed_result or b"")
-        if portion and (len(portion) >= ROWS_PER_STATEMENT or size + more > most):
-            yield portion
-            portion, size = [], 0
-        portion.append(row)
-        size += more
-    if portion:
-        yield portion
+def _size(row: GroupMember) -> int:
+    return len(row.sealed_result or b"")

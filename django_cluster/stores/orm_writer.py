@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from django.db import Error, transaction
 
+from django_cluster.core.portions import portions
 from django_cluster.stores.orm_session import Session
 from django_cluster.stores.orm_sql import (
     ROWS_PER_STATEMENT,
@@ -84,19 +85,15 @@ class RowWriter:
             write_rows(connection, columns, packet)
 
     def _packets(self, rows: Sequence[Values]) -> Iterator[list[Values]]:
-        """The rows in as few statements as the server's limit allows."""
+        """The rows in as few statements as the server's limit allows. Raises ``ValueError`` for one that is over it."""
         if self._limit is None:
             self._limit = packet_limit(self._session.connection)
-        packet: list[Values] = []
-        size = 0
-        for row in rows:
-            more = weight(row)
-            if more > self._limit:
-                raise ValueError(f"{more} bytes are more than the server takes (max_allowed_packet = {self._limit}).")
-            if packet and size + more > self._limit:
-                yield packet
-                packet, size = [], 0
-            packet.append(row)
-            size += more
-        if packet:
-            yield packet
+        limit = self._limit
+
+        def size(row: Values) -> int:
+            found = weight(row)
+            if found > limit:
+                raise ValueError(f"{found} bytes are more than the server takes (max_allowed_packet = {limit}).")
+            return found
+
+        return portions(rows, size, most=ROWS_PER_STATEMENT, room=limit)

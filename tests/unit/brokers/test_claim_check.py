@@ -23,6 +23,7 @@ from django_cluster.errors import BrokerRefused, BrokerUnavailable, NotSupported
 from django_cluster.lifecycle.moving import Mover
 from django_cluster.models import LargePayload
 from django_cluster.models.clock import MICROSECONDS
+from django_cluster.testing.contracts import eventually
 from tests.e2e.project import working_on
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -157,7 +158,7 @@ def test_who_has_lost_the_lease_does_not_delete_the_row_of_who_has_it(broker: Cl
     late = open_broker(section(lease=0.001))
     broker.enqueue([Message(LARGE)])
     (stale,) = late.lease(1)
-    time.sleep(0.01)
+    eventually(lambda: broker.size().ready == 1)
     (current,) = broker.lease(1)
 
     late.acknowledge([stale.receipt])

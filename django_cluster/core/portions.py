@@ -1,4 +1,4 @@
-"""How a batch is parted where one call takes only so many messages, and only so many bytes."""
+"""How a batch is parted where one call, or one statement, takes only so many items and so many bytes."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from django_cluster.brokers.portions import portions
+from django_cluster.core.portions import portions
 
 
 @pytest.mark.parametrize(
