@@ -99,11 +99,11 @@ def with_mariadb(name: str, python: str) -> str:
 
 
 def passes(name: str, arguments: list[str], **variables: str) -> bool:
-    """Run one tox environment, and show nothing but what its commands say."""
+    """Run one tox environment, and show what its commands say, and what tox says where it cannot run them."""
     told = "".join(f" {key}={value}" for key, value in variables.items())
     print(f"\n=== {name}{told} ===", flush=True)
     known = [path for version in PAIRS if (path := interpreter(version))]
-    command = [sys.executable, "-m", "tox", "-qq", "run", "-e", name, "--discover", *known]
+    command = [sys.executable, "-m", "tox", "-q", "run", "-e", name, "--discover", *known]
     command += ["--", *arguments] if arguments else []
     return subprocess.run(command, check=False, env={**os.environ, **variables}).returncode == 0
 
