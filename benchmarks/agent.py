@@ -79,22 +79,27 @@ class Agent:
 
     def latencies(self, samples: int) -> list[float]:
         """Seconds from the call to the start of the task, for one task at a time."""
+        return [begun - called for called, _, begun in self.lone_tasks(samples)]
+
+    def lone_tasks(self, samples: int) -> list[tuple[float, float, float]]:
+        """Of one task at a time, the moments (monotonic) of the call, of its return, and of the start of the task."""
         until = time.monotonic() + LATENCY_SECONDS
-        found: list[float] = []
+        found: list[tuple[float, float, float]] = []
         while len(found) < samples and time.monotonic() < until:
-            found.append(self._latency())
+            found.append(self._lone_task())
             time.sleep(random.uniform(*PAUSES))  # noqa: S311  a pause, not a secret
         return found
 
-    def _latency(self) -> float:
+    def _lone_task(self) -> tuple[float, float, float]:
         before = self._marks.count
-        sent = time.monotonic()
+        called = time.monotonic()
         self._system.send("noop", (), 1)
+        returned = time.monotonic()
         while self._marks.count == before:
-            if time.monotonic() > sent + LATENCY_PATIENCE:
+            if time.monotonic() > called + LATENCY_PATIENCE:
                 raise TimeoutError("a lone task was not run")
             time.sleep(LOOK)
-        return self._marks.last() - sent
+        return called, returned, self._marks.last()
 
 
 def arguments_of(task: str) -> tuple[Any, ...]:

@@ -1,6 +1,7 @@
 """``make profile``: where the microseconds of a task's life go.
 
-First each step alone (``steps``), then the processes of a whole cluster at full speed, as /proc sees them.
+First each step alone (``steps``), then the processes of a whole cluster at full speed, as /proc sees them, and at last
+the way of a lone task through an idle cluster (``way``).
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from benchmarks.scenarios import BOOT, amount
 from benchmarks.servers import Servers
 from benchmarks.stage import Stage, install, set_up
 from benchmarks.systems.base import System
+from benchmarks.systems.django_cluster import DjangoCluster
 from benchmarks.timing import Step
 from benchmarks.venvs import Venv
+from benchmarks.way import Hop, Stamped, lone_way
 
 ROLES = ("pusher", "worker", "monitor", "scheduler", "sentinel")
 PATIENCE = 300.0
@@ -42,6 +45,9 @@ def main() -> None:
                 shares = whole_cluster(stage, amount(options.seconds, system.pace))
             say(draw_text(steps_grid(system, steps)) + "\n")
             say(draw_text(shares_grid(system, shares)) + "\n")
+            if isinstance(system, DjangoCluster):
+                with set_up(Stamped(system.broker), servers) as stage:
+                    say(draw_text(way_grid(system, lone_way(stage))) + "\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +112,12 @@ def shares_grid(system: System, shares: Mapping[str, Share]) -> Grid:
     rows.append(["together", number(sum(share.cpu_us for share in shares.values())), "", ""])
     note = "Microseconds of CPU for each task, the part of the time that the processes were at work, and their memory."
     return Grid(f"{system.name}: a whole cluster", note, ("process", "CPU µs", "at work", "PSS MB"), rows)
+
+
+def way_grid(system: System, hops: Sequence[Hop]) -> Grid:
+    rows = [[hop.what, number(hop.median), number(hop.p95)] for hop in hops]
+    note = "Microseconds; nothing else is to be done, so each process has to be woken."
+    return Grid(f"{system.name}: the way of a lone task", note, ("part of the way", "median", "95 %"), rows)
 
 
 if __name__ == "__main__":

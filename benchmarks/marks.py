@@ -19,14 +19,18 @@ MOMENT = struct.Struct("d")
 
 
 class Pen:
-    """The writing side; opens the file at the first mark, and keeps it open over forks."""
+    """The writing side; opens the file at the first mark, and keeps it open over forks.
 
-    def __init__(self) -> None:
+    ``suffix``: of a file beside the one that the tasks write to.
+    """
+
+    def __init__(self, suffix: str = "") -> None:
+        self._suffix = suffix
         self._file = -1
 
     def mark(self) -> None:
         if self._file < 0:
-            self._file = os.open(os.environ[VARIABLE], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+            self._file = os.open(os.environ[VARIABLE] + self._suffix, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         os.write(self._file, MOMENT.pack(time.monotonic()))
 
 
