@@ -89,7 +89,7 @@ def rest(stage: Stage, sizes: Sizes) -> Numbers:
     stage.wait_for_marks(LEAST, BOOT)
     ready = stage.marks.moments()[0] - began
     stage.agent.ask("wait_settled", LEAST, BOOT)
-    time.sleep(max(2.0, STATISTICS_DELAY))
+    time.sleep(STATISTICS_DELAY)
     numbers = idle(stage, sizes.idle_seconds)
     latencies = stage.agent.ask("latencies", sizes.latencies)
     shares = {f"latency_{percent}": percentile(latencies, percent) * 1000 for percent in (50, 95, 99)}

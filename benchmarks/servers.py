@@ -24,8 +24,9 @@ SQLITE_OPTIONS = {
 }
 """As everybody recommends for SQLite under Django; ``synchronous`` stays FULL."""
 
-STATISTICS_DELAY = 1.2
-"""Seconds until PostgreSQL's counters tell all that has happened."""
+STATISTICS_DELAY = 10.5
+"""Seconds until PostgreSQL's counters tell all that has happened: a process of the server that has nothing more to do
+tells its last second up to ten seconds later (``PGSTAT_IDLE_INTERVAL`` in its source)."""
 
 
 class BenchPostgres(PostgresServer):

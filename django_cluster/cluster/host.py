@@ -90,6 +90,15 @@ def pin(cpus: Iterable[int]) -> None:
             psutil.Process().cpu_affinity(chosen)
 
 
+def let_others_run() -> None:
+    """Give this processor to whoever waits for it, such as a process that we have just woken; then go on.
+
+    The kernel often puts it behind us, on the processor that we are about to leave anyway.
+    """
+    if hasattr(os, "sched_yield"):
+        os.sched_yield()
+
+
 def _find_prctl() -> Callable[..., Any] | None:
     if sys.platform.startswith("linux"):
         with suppress(OSError, AttributeError):

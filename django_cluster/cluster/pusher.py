@@ -17,6 +17,7 @@ from typing import Any
 
 from django_cluster.brokers.base import Broker, Delivery
 from django_cluster.brokers.several import SeveralQueues
+from django_cluster.cluster.host import let_others_run
 from django_cluster.cluster.intake import Intake
 from django_cluster.cluster.leases import Leases
 from django_cluster.cluster.ledger import Borrower, Ledger
@@ -192,6 +193,7 @@ class Pusher:
             return
         for borrower, jobs in self._ledger.deal():
             borrower.peer.send(("jobs", [tuple(job) for job in jobs]))
+        let_others_run()  # before we ask for more: a lone task would wait for that
 
     def _unblock(self) -> None:
         """Take back what waits behind a slow task while another worker has nothing to do."""

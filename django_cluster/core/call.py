@@ -99,6 +99,8 @@ def option_meant(message: str, kwargs: Mapping[str, Any]) -> str:
 
 def build_options(given: Mapping[str, Any]) -> TaskOptions:
     """Options as they were given → as they travel. Raises ``TypeError``, ``ValueError``."""
+    if not given:
+        return DEFAULT_OPTIONS
     for name in ELSEWHERE.keys() & given.keys():
         if given[name]:
             raise TypeError(f"The option {name!r} belongs to {ELSEWHERE[name]}.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import builtins
 import sys
 from collections.abc import Callable
-from functools import cache, partial, reduce
+from functools import cache, lru_cache, partial, reduce
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -59,6 +59,7 @@ def load(path: str) -> Callable[..., Any]:
     return func
 
 
+@lru_cache(1024)
 def _checked_path(path: str) -> str:
     if _is_dotted(path):
         if "." in path:
