@@ -63,8 +63,8 @@ bench-quick: ## The same in a quarter of an hour, once each, for a first look
 	@$(VENV)/bin/python -m benchmarks.run --size quick --repetitions 1
 bench-brokers: ## Every broker beside the floor of its server, in four minutes; the numbers go into the docs
 	@$(VENV)/bin/python -m benchmarks.brokers --docs
-profile: ## See where the microseconds of a task's life go
-	@$(VENV)/bin/python -m benchmarks.life
+profile: ## See where the microseconds of a task's life go; the numbers go into the docs
+	@$(VENV)/bin/python -m benchmarks.life --docs
 bench bench-main bench-quick bench-brokers profile: servers $(VENV)/bench
 
 .PHONY: docs
