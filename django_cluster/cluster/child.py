@@ -60,6 +60,8 @@ logger = logging.getLogger("django_cluster")
 
 ORPHAN_LIMIT = 10
 """Seconds that a child may live on when its sentinel is dead, to file and give back what it holds."""
+FAILED = 1
+"""The exit code of a child that an error has ended, as multiprocessing has it."""
 THREAD_LIMIT = 2
 """Seconds for threads that are still at work when their process has nothing more to do."""
 
@@ -76,17 +78,21 @@ def run_child(seat: Seat, settings: Settings, pipe: Connection, foreign: tuple[i
     lay_aside()
     orders = Orders(pipe, board, seat.row)
     announce(post_spawn, proc_name=seat.name)
-    MAINS[seat.role](seat, settings, board, orders)
+    try:
+        MAINS[seat.role](seat, settings, board, orders)
+    except BaseException:
+        _wait_for_threads_a_while(FAILED)
+        raise
     if orders.orphaned and (seat.role is Role.MONITOR or not board.others_alive(seat.row)):
         seat.folder.remove()  # the last one out; a monitor has waited for the pusher
     board.set(seat.row, STATE, State.LEAVING)
     connections.close_all()
-    _wait_for_threads_a_while()
+    _wait_for_threads_a_while(0)
 
 
-def _wait_for_threads_a_while() -> None:
+def _wait_for_threads_a_while(code: int) -> None:
     """The interpreter waits for every thread that a task has left behind; a seat cannot wait for ever."""
-    signal.signal(signal.SIGALRM, lambda _number, _frame: os._exit(0))
+    signal.signal(signal.SIGALRM, lambda _number, _frame: os._exit(code))
     signal.alarm(THREAD_LIMIT)
 
 

@@ -12,7 +12,7 @@ import secrets
 import signal
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import forkserver, resource_tracker
@@ -52,6 +52,8 @@ class Slot:
     refill_at: float = 0.0
     """Monotonic time before which an empty slot is not filled."""
     told_to_leave: bool = False
+    mute: bool = False
+    """It lives, and its descriptor says that it has ended: a task has closed everything."""
     retired: bool = False
     """It will not be filled again."""
 
@@ -126,7 +128,16 @@ class Crew:
 
     def sentinels(self) -> list[int]:
         """Descriptors that become readable when a child ends."""
-        return [slot.process.sentinel for slot in self.slots if slot.process is not None]
+        return [slot.process.sentinel for slot in self.slots if slot.process is not None and not slot.mute]
+
+    def heed(self, awake: Container[object]) -> None:
+        """Look no longer at the descriptor of a child that lives: it would stay readable, and the sentinel awake.
+
+        The end of such a child is told by SIGCHLD.
+        """
+        for slot in self.slots:
+            if slot.process is not None and slot.process.sentinel in awake:
+                slot.mute = slot.process.exitcode is None
 
     def examine(self, slot: Slot, now: float) -> Verdict:
         """What is to be done about a filled slot."""
@@ -170,7 +181,7 @@ class Crew:
             daemon=self.settings.crew.daemonize,
         )
         slot.seat, slot.pipe, slot.process = seat, writer, process
-        slot.started, slot.told_to_leave = time.monotonic(), False
+        slot.started, slot.told_to_leave, slot.mute = time.monotonic(), False, False
         process.start()
         reader.close()
 

@@ -105,6 +105,7 @@ class Sentinel:
         if self._parent in awake:
             self._parent = None
             self.stop()
+        self._crew.heed(awake)
         self._empty_ear()
 
     # ── guarding ─────────────────────────────────────────────────────────────────────────────────

@@ -55,6 +55,16 @@ def close_every_descriptor() -> None:
     os.closerange(3, 1024)
 
 
+def close_every_descriptor_and_wait_for(path: str, end: str) -> None:
+    close_every_descriptor()
+    say_and_wait_for(path, end)
+
+
+def leave_thread_behind_and_close_every_descriptor() -> None:
+    leave_thread_behind()
+    close_every_descriptor()
+
+
 def close_standard_streams() -> None:
     sys.stdout.close()
     sys.stderr.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
 import pytest
 
 from tests.conftest import wait_until
@@ -75,6 +76,35 @@ def test_a_task_that_closes_every_descriptor_costs_only_its_worker(make_project:
 
     assert project.wait_for_row(project.enqueue(f"{SAMPLE}.add", 1, 1)).result == 2
     project.wait_for_rows(2)
+
+
+def test_the_sentinel_sleeps_while_a_task_runs_that_has_closed_every_descriptor(
+    make_project: MakeProject, tmp_path: Path
+) -> None:
+    project = make_project(workers=1, guard_cycle=0.1)
+    cluster = project.start()
+    cluster.may_crash = True
+    end = tmp_path / "end"
+    task_id = project.enqueue(f"{WORSE}.close_every_descriptor_and_wait_for", str(project.trace), str(end))
+    project.wait_for_traces(1)
+    sentinel = psutil.Process(cluster.pid_of("sentinel"))
+    naps = sentinel.num_ctx_switches().voluntary
+    used = sum(sentinel.cpu_times()[:2])
+
+    wait_until(lambda: sentinel.num_ctx_switches().voluntary - naps >= 10, because="it looks ten times a second")
+
+    assert sum(sentinel.cpu_times()[:2]) - used < 0.3, "somebody who sleeps between two looks needs no time for them"
+    end.touch()
+    assert project.wait_for_row(task_id).status == "lost"
+
+
+def test_a_worker_that_an_error_ends_does_not_wait_for_a_thread_of_a_task(make_project: MakeProject) -> None:
+    project = make_project(workers=1)
+    project.start().may_crash = True
+
+    row = project.wait_for_row(project.enqueue(f"{WORSE}.leave_thread_behind_and_close_every_descriptor"))
+
+    assert (row.status, "exit code 1" in row.error_message) == ("lost", True)
 
 
 def test_a_task_that_closes_the_standard_streams_harms_nobody(make_project: MakeProject) -> None:
