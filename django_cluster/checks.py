@@ -88,6 +88,7 @@ def _problems(cluster: str | None) -> Iterator[Problem]:
         for broker in dict.fromkeys([settings.broker.alias, *settings.brokers]):
             section = settings.brokers.get(broker, settings.broker)
             yield from _bad_class(section)
+            yield from _misspelt_keywords(section)
             yield from _shared_database(section)
 
 
@@ -158,6 +159,18 @@ def _bad_class(broker: BrokerSettings) -> Iterator[Problem]:
         broker_class(broker.kind)
     except ImproperlyConfigured as error:
         yield Problem(problems.BAD_BROKER_CLASS, "broker_class", f"broker_class cannot be used: {error}")
+
+
+def _misspelt_keywords(broker: BrokerSettings) -> Iterator[Problem]:
+    """Of redis-py, as it is installed: each process of a cluster would die of them."""
+    if broker.kind != "redis":
+        return
+    with suppress(ImportError):  # a library that is missing is named by whoever needs it
+        from django_cluster.brokers.redis_clients import unknown_keywords
+
+        for name, near in unknown_keywords(broker.options).items():
+            sentence = f"redis has the keyword {name!r}, which redis-py does not know."
+            yield Problem(problems.UNKNOWN_KEY, "redis", sentence, f"Did you mean {near!r}?" if near else "")
 
 
 class Server(NamedTuple):

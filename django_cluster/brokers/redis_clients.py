@@ -6,6 +6,7 @@ What the user says about the connection wins; where he says nothing, every wait 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from inspect import signature
 from typing import Any
 
 from redis import ConnectionPool, Redis
@@ -16,6 +17,7 @@ from redis.connection import SSLConnection, parse_url
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
+from django_cluster.core.nearest import nearest
 from django_cluster.errors import BrokerRefused
 
 try:
@@ -72,6 +74,17 @@ def build_client(options: Mapping[str, Any]) -> Redis:
     if "sentinels" in options:
         return _of_sentinels(options["sentinels"], options["master"], {**of_url(url), **keywords})
     return Redis.from_url(url, **keywords) if url else Redis(**keywords)
+
+
+def unknown_keywords(options: Mapping[str, Any]) -> dict[str, str]:
+    """What redis-py would refuse of a dict that describes one server, each with the nearest name that it knows.
+
+    With a URL, and to the nodes of other shapes, keywords go by another way, on which more of them are known.
+    """
+    if options.keys() - {"kwargs"}:
+        return {}
+    known = list(signature(Redis).parameters)
+    return {name: nearest(name, known) for name in options.get("kwargs", {}) if name not in known}
 
 
 def build_cluster(options: Mapping[str, Any]) -> RedisCluster:

@@ -35,7 +35,7 @@ from django_cluster.cluster.pulse import Pulse
 from django_cluster.cluster.pusher import Pusher
 from django_cluster.cluster.scheduler import NowAndThen, Round, Scheduler
 from django_cluster.cluster.scoreboard import PID, STATE, Scoreboard, State
-from django_cluster.cluster.seat import Orders, Role, Seat
+from django_cluster.cluster.seat import Orders, Role, Seat, signature_of
 from django_cluster.cluster.settling import Settler
 from django_cluster.cluster.worker import Worker
 from django_cluster.core.codec import Codec
@@ -192,7 +192,7 @@ def prepare(broker: Broker) -> None:
 
 def worker_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orders) -> None:
     signing = settings.signing
-    name = f"{seat.name} ({os.uname().nodename}:{os.getpid()})"
+    name = signature_of(seat.role, seat.index, os.getpid())
     reporters = reporters_of(settings, name)
     executor = Executor(
         Codec(signing),

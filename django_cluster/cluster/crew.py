@@ -25,7 +25,7 @@ from django_cluster.cluster.entry import enter, preload
 from django_cluster.cluster.guard import YOUNG, Seen, Verdict, judge
 from django_cluster.cluster.host import oom_kills, resident_kilobytes, share_of_cpus, usable_cpus
 from django_cluster.cluster.scoreboard import CAUSE, ORDER, PEAK, RESTARTS, Cause, Order, Row, Scoreboard, State
-from django_cluster.cluster.seat import Folder, Role, Seat, make_private_folder
+from django_cluster.cluster.seat import Folder, Role, Seat, make_private_folder, name_of
 from django_cluster.core.settings import Settings
 
 logger = logging.getLogger("django_cluster")
@@ -59,7 +59,7 @@ class Slot:
 
     @property
     def name(self) -> str:
-        return f"{self.role} {self.index + 1}" if self.role is Role.WORKER else str(self.role)
+        return name_of(self.role, self.index)
 
     @property
     def empty(self) -> bool:

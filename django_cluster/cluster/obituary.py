@@ -12,11 +12,11 @@ from pathlib import Path
 
 from django_cluster.cluster.scoreboard import Cause, Row
 from django_cluster.core.codec import Codec
-from django_cluster.core.messages import Failure, Job, Outcome, OutcomeStatus
-from django_cluster.errors import PackageError
-from django_cluster.lifecycle.execute import rejected
+from django_cluster.core.messages import Advice, Failure, Job, Outcome, OutcomeStatus, path_of_class
+from django_cluster.errors import PackageError, TaskTimeout
+from django_cluster.lifecycle.execute import rejected, worth_another_run
 
-KINDS = {Cause.TIMEOUT: "TaskTimeout", Cause.MEMORY: "OutOfMemory", Cause.OUT_OF_MEMORY: "OutOfMemory"}
+KINDS = {Cause.TIMEOUT: path_of_class(TaskTimeout), Cause.MEMORY: "OutOfMemory", Cause.OUT_OF_MEMORY: "OutOfMemory"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,7 @@ def _obituary(job: Job, death: Death, codec: Codec, worker: str) -> Outcome:
         return rejected(job.number, job.receipt, job.attempt, codec.sign(job.body), error, now, worker)
     running = row is not None and row.running == job.number
     overdue = running and row is not None and row.cause is Cause.TIMEOUT
+    again = not overdue or worth_another_run(TaskTimeout(), header.options)
     return Outcome(
         number=job.number,
         receipt=job.receipt,
@@ -107,4 +108,5 @@ def _obituary(job: Job, death: Death, codec: Codec, worker: str) -> Outcome:
         arguments=codec.seal_arguments(job.body, arguments),
         failure=death.failure.plain,
         payload=codec.sign(job.body),
+        advice=(Advice.NONE if again else Advice.STOP).value,
     )

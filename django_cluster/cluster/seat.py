@@ -25,6 +25,16 @@ class Role(StrEnum):
     SCHEDULER = "scheduler"
 
 
+def name_of(role: Role, index: int) -> str:
+    """For people: workers are counted from 1."""
+    return f"{role} {index + 1}" if role is Role.WORKER else str(role)
+
+
+def signature_of(role: Role, index: int, pid: int) -> str:
+    """Who has done something, as it stands in rows and reports: the same whether it says so itself or died of it."""
+    return f"{name_of(role, index)} ({os.uname().nodename}:{pid})"
+
+
 ROLES = tuple(Role)
 POST_BITS = 4
 
@@ -104,7 +114,7 @@ class Seat:
 
     @property
     def name(self) -> str:
-        return f"{self.role} {self.index + 1}" if self.role is Role.WORKER else str(self.role)
+        return name_of(self.role, self.index)
 
     @property
     def post(self) -> int:

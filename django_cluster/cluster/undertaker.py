@@ -14,7 +14,7 @@ from django_cluster.cluster.host import is_alive
 from django_cluster.cluster.ledger import Borrower, Ledger
 from django_cluster.cluster.obituary import death_of, obituaries
 from django_cluster.cluster.scoreboard import Cause, Row, Scoreboard
-from django_cluster.cluster.seat import Orders, Seat
+from django_cluster.cluster.seat import Orders, Seat, signature_of, who_sits
 from django_cluster.cluster.wire import Line
 from django_cluster.core.codec import Codec
 from django_cluster.core.messages import Outcome
@@ -127,7 +127,7 @@ class Undertaker:
             free.append(row.running)
         self._ledger.take_back(borrower, free)
         if borrower.jobs:
-            worker = f"worker {row.pid}" if row is not None else "worker"
+            worker = signature_of(*who_sits(row.post), row.pid) if row is not None else "worker"
             jobs = list(borrower.jobs.values())
             self.report("obituary", borrower.seat, obituaries(jobs, death, self._codec, worker))
 

@@ -214,11 +214,12 @@ WORDS: dict[str, str] = {
 
 def log_failure(outcome: Outcome) -> None:
     kind, message, _ = outcome.failure or ("", "", "")
+    reason = f"{kind}: {message}" if message else kind
     what = WORDS.get(outcome.status, "failed")
     ending = "" if outcome.final else " It will be tried again."
     failures.error(
-        "Task %s [%s] %s in run %d: %s: %s.%s",
-        outcome.name, outcome.func, what, outcome.attempt, kind, message.removesuffix("."), ending,
+        "Task %s [%s] %s in run %d: %s.%s",
+        outcome.name, outcome.func, what, outcome.attempt, reason.removesuffix("."), ending,
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 from typing import Any, NamedTuple
@@ -48,10 +49,13 @@ def seconds_and_kilobytes(row: Task) -> tuple[float, int]:
 def test_a_crash_has_a_name(make_project: MakeProject, name: str) -> None:
     crash = CRASHES[name]
     project = make_project(workers=1, guard_cycle=0.1)
-    project.start()
+    worker = project.start().pid_of("worker")
 
     row = project.wait_for_row(project.enqueue(f"{ROUGH}.{crash.func}", *crash.args))
 
+    assert row.worker == f"worker 1 ({os.uname().nodename}:{worker})", (
+        "as it stands in the rows of tasks that ended well"
+    )
     assert (row.status, row.final, row.error_kind) == ("lost", True, crash.kind)
     assert crash.said in row.error_message
     assert crash.stack in row.error_traceback
@@ -79,7 +83,7 @@ def test_a_hard_time_out_has_a_name(make_project: MakeProject) -> None:
 
     row = project.wait_for_row(project.enqueue("tests.e2e.tasks.stay_in_c"))
 
-    assert (row.status, row.error_kind) == ("timeout", "TaskTimeout")
+    assert (row.status, row.error_kind) == ("timeout", "django_cluster.errors.TaskTimeout")
     assert "overran its time limit" in row.error_message
     run_time, memory = seconds_and_kilobytes(row)
     assert 0.7 <= run_time < 3

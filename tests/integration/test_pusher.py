@@ -276,7 +276,7 @@ def test_a_worker_killed_for_its_time_limit_is_reported_as_a_timeout(
     (outcome,) = outcomes(monitor, "obituary")
     assert outcome.status == "timeout"
     assert outcome.failure is not None
-    assert outcome.failure[0] == "TaskTimeout"
+    assert outcome.failure[0] == "django_cluster.errors.TaskTimeout"
 
 
 def test_an_idle_worker_dies_unnoticed(stage: Stage, reports: Hub, pusher: Pusher, broker: PolledBroker) -> None:

@@ -217,3 +217,22 @@ def test_both_apps_at_once_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(apps, "is_installed", lambda name: name == "django_q")
 
     assert ("W009", "Q_CLUSTER: django_q and django_cluster are both installed apps.") in explained({"orm": "default"})
+
+
+@pytest.mark.parametrize(
+    ("redis", "hints"),
+    [
+        ({"hots": "localhost"}, ["Did you mean 'host'?"]),
+        ({"host": "localhost", "zzzzzz": 1}, [None]),
+        ({"host": "localhost", "charset": "utf-8", "errors": "strict", "socket_timeout": 3, "ssl_ca_certs": "x"}, []),
+        ({"url": "redis://localhost", "kwargs": {"max_connections": 3}}, []),
+        ({"sentinels": ["localhost"], "master": "m", "sentinel_password": "x"}, []),
+        ({"nodes": ["localhost"], "read_from_replicas": True}, []),
+    ],
+    ids=str,
+)
+def test_a_keyword_that_redis_does_not_know_is_an_error(redis: Any, hints: list[str | None]) -> None:
+    with override_settings(Q_CLUSTER={"redis": redis}):
+        messages = validate_config()
+
+    assert [(message.id, message.hint) for message in messages] == [("django_cluster.E002", hint) for hint in hints]

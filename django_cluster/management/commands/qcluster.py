@@ -18,7 +18,7 @@ from django_cluster.cluster.inherited import close_before_fork
 from django_cluster.cluster.logs import show_logs
 from django_cluster.cluster.sentinel import Sentinel
 from django_cluster.conf import load_cluster
-from django_cluster.core.settings import Settings
+from django_cluster.core.settings import BrokerSettings, Settings
 from django_cluster.errors import InvalidSettings
 
 
@@ -40,6 +40,7 @@ class Command(BaseCommand):
             loaded = load_cluster(options["name"], options["broker"])
             for section in (loaded.broker, *(share.broker for share in loaded.shares)):
                 broker_class(section.kind)  # a library that is missing is said once, and not by each child
+                refuse_memory(section)
         except InvalidSettings:
             raise
         except (ValueError, ImproperlyConfigured) as error:
@@ -50,6 +51,15 @@ class Command(BaseCommand):
         # The sentinel forks: what is open here would be shared by every child.
         close_before_fork(pools=True)
         sys.exit(Sentinel(settings, stop_at_once if options["run_once"] else lambda: None).run())
+
+
+def refuse_memory(section: BrokerSettings) -> None:
+    """Nobody could put anything there, and the cluster would wait for ever, without a word."""
+    if section.kind == "memory":
+        raise CommandError(
+            f"The queue {section.queue} lives in the memory of the process that sends (broker 'memory'), for tests:"
+            " no cluster can work on it. Choose another broker."
+        )
 
 
 def stop_at_once() -> None:

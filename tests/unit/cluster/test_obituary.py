@@ -42,10 +42,8 @@ def row(**changes: Any) -> Row:
     return replace(dead, **changes)
 
 
-def job(number: int, *args: Any) -> Job:
-    header = TaskHeader(
-        id=f"{number:032x}", name=f"task {number}", func="a.b", enqueued_at=5.0, options=TaskOptions(group="letters")
-    )
+def job(number: int, *args: Any, options: TaskOptions = TaskOptions(group="letters")) -> Job:  # noqa: B008  frozen
+    header = TaskHeader(id=f"{number:032x}", name=f"task {number}", func="a.b", enqueued_at=5.0, options=options)
     body = CODEC.verify(CODEC.dumps(TaskPackage(header=header, args=args)))
     return Job(number, body, f"receipt {number}", 2)
 
@@ -61,7 +59,7 @@ def job(number: int, *args: Any) -> Job:
         (row(exit=-99), "WorkerLost", "signal 99 (unknown)"),
         (row(exit=3), "WorkerLost", "exit code 3"),
         (row(exit=0), "WorkerLost", "exit code 0"),
-        (row(exit=-9, cause=Cause.TIMEOUT), "TaskTimeout", "time limit"),
+        (row(exit=-9, cause=Cause.TIMEOUT), "django_cluster.errors.TaskTimeout", "time limit"),
         (row(exit=-9, cause=Cause.MEMORY), "OutOfMemory", "max_rss_kill"),
         (row(exit=-9, cause=Cause.OUT_OF_MEMORY), "OutOfMemory", "The machine ran out of memory"),
         (row(exit=-9, peak=1234), "WorkerLost", "up to 1234 kB"),
@@ -103,6 +101,30 @@ def test_the_job_that_ran_over_is_a_timeout_and_those_it_had_finished_before_are
     first, second = obituaries([job(1), job(2)], Death(dead), CODEC, "worker 1")
 
     assert (first.status, second.status) == (OutcomeStatus.LOST, OutcomeStatus.TIMEOUT)
+
+
+@pytest.mark.parametrize(
+    ("options", "advice"),
+    [
+        (TaskOptions(), ""),
+        (TaskOptions(retry_on=("ConnectionError",)), "stop"),
+        (TaskOptions(retry_on=("django_cluster.errors.TaskTimeout",)), ""),
+        (TaskOptions(no_retry_on=("django_cluster.errors.TaskTimeout",)), "stop"),
+    ],
+    ids=str,
+)
+def test_retry_on_holds_for_the_hard_limit_as_for_the_soft_one(options: TaskOptions, advice: str) -> None:
+    dead = row(running=1, begun=1, cause=Cause.TIMEOUT)
+
+    (outcome,) = obituaries([job(1, options=options)], Death(dead), CODEC, "worker 1")
+
+    assert outcome.advice == advice
+
+
+def test_what_a_worker_died_of_is_tried_again_whatever_retry_on_says() -> None:
+    (outcome,) = obituaries([job(1, options=TaskOptions(retry_on=("OSError",)))], Death(row(running=1)), CODEC, "w")
+
+    assert outcome.advice == ""
 
 
 def test_without_a_row_everything_is_lost() -> None:

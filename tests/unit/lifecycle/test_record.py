@@ -443,6 +443,12 @@ def test_a_failure_is_logged_with_its_reason_and_whether_it_will_be_tried_again(
     assert "task 2 [a.b] was put aside in run 1: ValueError: no luck." in second
 
 
+def test_a_failure_without_words_is_logged_by_its_name_alone(caplog: pytest.LogCaptureFixture) -> None:
+    tell([outcome("r", status="failure")._replace(failure=("KeyboardInterrupt", "", ""))], no_hook)
+
+    assert caplog.messages[0].endswith("failed in run 1: KeyboardInterrupt.")
+
+
 def test_a_success_is_not_worth_a_line(caplog: pytest.LogCaptureFixture) -> None:
     tell([outcome("r")], no_hook)
 

@@ -17,3 +17,9 @@ def test_a_library_that_is_missing_is_named_once_with_the_way_to_install_it(monk
     broker = override_settings(Q_CLUSTER={"rabbitmq": "amqp://localhost"})
     with broker, pytest.raises(CommandError, match=r"pip install django-cluster\[rabbitmq\]"):
         call_command("qcluster", skip_checks=True)
+
+
+def test_a_queue_in_memory_is_refused_because_nobody_could_send_to_it() -> None:
+    memory = override_settings(Q_CLUSTER={"broker": "memory", "name": "shop"})
+    with memory, pytest.raises(CommandError, match="The queue shop lives in the memory of the process that sends"):
+        call_command("qcluster", skip_checks=True)
