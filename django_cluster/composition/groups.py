@@ -118,6 +118,8 @@ class Group:
 
     def fetch(self, failures: bool = True, wait: int = 0) -> list[Task]:
         """The tasks that have ended, in the order of the calls; ``wait`` waits until all of them have."""
+        if not self.calls:
+            return []
         return in_order(fetch_group(self.id, failures, wait, count=len(self.calls)), self.ids)
 
     def length(self) -> int:

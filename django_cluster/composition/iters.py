@@ -89,8 +89,8 @@ class Iter:
         self.cached, self.sync, self.broker = cached, sync, broker
 
     def append(self, *args: Any) -> int:
-        """Add an item; returns how many there are. What was run before has to be run again."""
-        self.args = (*self.args, args if len(args) > 1 else args[0])
+        """Add a call with these arguments; returns how many there are. What was run before has to be run again."""
+        self.args = (*self.args, args)  # also of one argument, which may be a tuple itself
         self.started = False
         return self.length()
 

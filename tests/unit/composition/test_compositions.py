@@ -19,6 +19,7 @@ from django_cluster.models import GroupMember, Task, TaskGroup
 from django_cluster.tasks import count_group, delete_group, fetch_group, queue_size, resubmit, result_group
 from django_cluster.testing.drain import drain, enqueued
 from tests.sample import tasks
+from tests.sample.tasks import echo
 
 pytestmark = pytest.mark.django_db
 
@@ -306,6 +307,13 @@ def test_an_empty_group_succeeds_at_once(way: str) -> None:
     assert calls == ["then"]
 
 
+def test_an_empty_group_is_not_waited_for(way: str) -> None:
+    group = Group([])
+    group.run()
+
+    assert (group.result(wait=-1), group.fetch(wait=-1)) == ([], [])
+
+
 def test_a_group_without_anything_to_follow_is_just_sent(way: str) -> None:
     group = Group([note_nothing, "tests.sample.tasks.process_id"])
     group.run()
@@ -467,6 +475,18 @@ def test_an_iter_in_the_hand(way: str) -> None:
     assert numbers == [1, 2]
     squares.append(1, 2)
     assert squares.result() is None
+
+
+def test_what_is_appended_to_an_iter_is_what_its_function_is_called_with(way: str) -> None:
+    calls = Iter(echo)
+    calls.append()
+    calls.append((1, 2))
+    calls.append(3, 4)
+
+    calls.run()
+    work()
+
+    assert calls.result() == [((), {}), (((1, 2),), {}), ((3, 4), {})]
 
 
 def test_an_iter_without_a_function_says_so(way: str) -> None:
