@@ -9,6 +9,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
+from django_cluster.core.arguments import kwargs_from_text, kwargs_to_text
 from django_cluster.core.due import CatchUp
 from django_cluster.errors import ClusterError
 from django_cluster.lifecycle.firing import plan
@@ -22,6 +23,8 @@ COPIED = (
 )
 UNNAMED = ("func", "hook", "args", "kwargs", "schedule_type", "minutes", "cron", "cluster", "intended_date_kwarg")
 """What tells schedules without a name apart."""
+OPTIONS = frozenset({"ack_failure", "cached", "hook", "save", "sync", "task_name", "timeout"})
+"""Keywords that Django-Q's scheduler took for options of the task, and did not give to the function."""
 
 
 class Schedules:
@@ -36,7 +39,7 @@ class Schedules:
         left = Counter(_key(values) for values in Schedule.objects.using(self._database).values("name", *UNNAMED))
         for rows in batches(SourceSchedule, self._source):
             with transaction.atomic(using=self._database):
-                for row in rows:
+                for row in map(_with_options_apart, rows):
                     key = _key(row)
                     if left[key] > 0:
                         left[key] -= 1
@@ -71,6 +74,21 @@ class Schedules:
         except (ClusterError, ValueError, TypeError, ImportError, AssertionError, ArithmeticError) as error:
             return str(error) or type(error).__name__
         return ""
+
+
+def _with_options_apart(row: Row) -> Row:
+    """Options among the keywords go to ``q_options``: here every other keyword is the function's own."""
+    try:
+        kwargs = kwargs_from_text(row["kwargs"])
+        given = dict(kwargs.get("q_options") or {})
+    except (ValueError, TypeError):
+        return row  # the judgement of the whole row says why
+    apart = OPTIONS & kwargs.keys() - given.keys() - ({"hook"} if row["hook"] else set())
+    if not apart:
+        return row
+    own = {name: value for name, value in kwargs.items() if name not in apart}
+    options = {**given, **{name: kwargs[name] for name in sorted(apart)}}
+    return {**row, "kwargs": kwargs_to_text({**own, "q_options": options})}
 
 
 def _key(values: Row) -> tuple[Any, ...]:

@@ -64,6 +64,7 @@ def schedules() -> None:
     schedule("tests.sample.tasks.touch", os.environ.get("THEIR_TRACE", "/dev/null"), next_run=long_ago)
     schedule("tests.sample.tasks.add", 1, 2, name="daily", schedule_type=Schedule.DAILY, next_run=soon, repeats=7)
     schedule("tests.sample.tasks.echo", x="1", schedule_type=Schedule.CRON, cron="30 2 * * *", q_options={"timeout": 9})
+    schedule("tests.sample.tasks.echo", y=2, timeout=30, ack_failure=True, next_run=soon)
     Schedule.objects.create(func="<function broken at 0x7f>", name="broken", next_run=soon)
 
 

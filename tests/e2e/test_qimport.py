@@ -12,6 +12,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
+from django_cluster.core.arguments import kwargs_from_text
 from django_cluster.models import QueuedTask, Schedule, Task
 from django_cluster.moving.source import SourceMessage, SourceSchedule, SourceTask
 from tests.e2e.conftest import MakeProject
@@ -126,7 +127,7 @@ def test_schedules_come_as_they_are_and_run(make_project: MakeProject, database:
 
     said = qimport("--only", "schedules")
 
-    assert "Schedules: 4 taken over, 0 here already." in said
+    assert "Schedules: 5 taken over, 0 here already." in said
     daily, theirs = Schedule.objects.get(name="daily"), next(s for s in _values(SourceSchedule) if s["name"] == "daily")
     assert (daily.func, daily.args, daily.repeats, daily.next_run) == (
         "tests.sample.tasks.add",
@@ -136,6 +137,8 @@ def test_schedules_come_as_they_are_and_run(make_project: MakeProject, database:
     )
     cron = Schedule.objects.get(schedule_type="C")
     assert cron.next_run == next(s["next_run"] for s in _values(SourceSchedule) if s["schedule_type"] == "C")
+    frank = Schedule.objects.get(kwargs__contains="ack_failure")
+    assert kwargs_from_text(frank.kwargs) == {"y": 2, "q_options": {"ack_failure": True, "timeout": 30}}
     broken = Schedule.objects.get(name="broken")
     assert not broken.enabled
     assert "not a dotted path" in broken.last_error
@@ -156,11 +159,11 @@ def test_an_import_can_be_repeated_and_takes_nothing_twice(make_project: MakePro
 
     said = qimport()
 
-    assert "Schedules: 0 taken over, 4 here already." in said
+    assert "Schedules: 0 taken over, 5 here already." in said
     assert "Results: 0 taken over, 5 here already." in said
     assert "Queue: 0 taken over, 0 here already." in said
     assert QueuedTask.objects.count() == 0
-    assert Schedule.objects.count() == 4
+    assert Schedule.objects.count() == 5
     assert len(project.traces()) == 1
 
 
@@ -170,7 +173,7 @@ def test_a_dry_run_says_the_same_and_changes_nothing(make_project: MakeProject) 
 
     said = qimport("--dry-run")
 
-    assert "Schedules: 4 would be taken over" in said
+    assert "Schedules: 5 would be taken over" in said
     assert "Results: 5 would be taken over" in said
     assert "Queue: 5 would be taken over" in said
     counts = [Task.objects.count(), Schedule.objects.count(), QueuedTask.objects.count()]
@@ -238,7 +241,7 @@ def test_the_tables_of_an_older_version_have_fewer_columns(make_project: MakePro
     said = qimport("--only", "results,schedules")
 
     assert "Results: 5 taken over" in said
-    assert "Schedules: 4 taken over" in said
+    assert "Schedules: 5 taken over" in said
     assert {row.attempt_count for row in Task.objects.all()} == {1}
 
 
