@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from itertools import islice, pairwise
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 from hypothesis import given, settings
@@ -258,6 +258,47 @@ def test_a_daily_time_runs_exactly_once_on_every_day_of_a_year(anchor: datetime,
     assert on_time >= len(found) - 3
     days = [due.date() for due in found]
     assert len(days) - len(set(days)) <= 1  # Samoa skipped a whole day, and ran it with the next one
+
+
+PERIODS = {"D": ("days", 1), "W": ("days", 7), "BW": ("days", 14), "C": ("days", 1)} | {
+    code: ("months", count) for code, count in [("M", 1), ("BM", 2), ("Q", 3), ("Y", 12)]
+}
+
+
+def is_meant(day: date, first: date, code: str) -> bool:
+    """Whether there is a run on this day, said without any arithmetic of periods."""
+    unit, count = PERIODS[code]
+    if unit == "days":
+        return (day - first).days % count == 0
+    is_last = (day + timedelta(days=1)).day == 1
+    months = (day.year - first.year) * 12 + day.month - first.month
+    return months % count == 0 and (day.day == first.day or (is_last and first.day > day.day))
+
+
+def first_shown(wall: datetime, tz: ZoneInfo) -> datetime:
+    """When the clock first shows this time or, where it leaps over it, a later one: tried minute by minute."""
+    moment = wall.replace(tzinfo=tz).astimezone(UTC)
+    while moment.astimezone(tz).replace(tzinfo=None) != wall:
+        before = (moment - timedelta(minutes=1)).astimezone(tz).replace(tzinfo=None)
+        if before < wall < moment.astimezone(tz).replace(tzinfo=None):
+            return moment
+        moment -= timedelta(minutes=1)
+    return moment
+
+
+@settings(max_examples=60, deadline=None)
+@given(MOMENTS, st.sampled_from(sorted(available_timezones())).map(ZoneInfo), st.sampled_from(sorted(PERIODS)))
+def test_no_run_of_years_is_skipped_or_doubled_in_any_zone(anchor: datetime, tz: ZoneInfo, code: str) -> None:
+    wall = anchor.astimezone(tz).replace(tzinfo=None, fold=0)
+    anchor = wall.replace(tzinfo=tz).astimezone(UTC)  # of a time that is shown twice, the first
+    days = [wall.date() + timedelta(days=number) for number in range(3 * 366)]
+    meant = [first_shown(datetime.combine(day, wall.time()), tz) for day in days if is_meant(day, wall.date(), code)]
+    expected = sorted(set(meant))  # where a zone left a day out, two runs may be the same moment
+    schedule = rule(code, anchor, cron=f"{wall.minute} {wall.hour} * * *")
+
+    found = list(islice(runs(schedule, anchor - timedelta(minutes=1), tz), len(expected)))
+
+    assert found == expected
 
 
 CHANGES = st.sampled_from([(2026, 3, 7), (2026, 3, 28), (2026, 4, 4), (2026, 10, 3), (2026, 10, 24), (2026, 10, 31)])
