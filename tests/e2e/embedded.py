@@ -13,6 +13,7 @@ logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
 django.setup()
 
 from django_cluster.cluster.cluster import Cluster  # noqa: E402  Django comes first
+from django_cluster.compat.cluster import Cluster as ClusterOfDjangoQ  # noqa: E402
 from django_cluster.conf import load_settings  # noqa: E402
 from django_cluster.tasks import async_task, result  # noqa: E402
 
@@ -20,6 +21,9 @@ logger = logging.getLogger("embedded")
 
 
 def main(manner: str) -> None:
+    if manner == "as in Django-Q":
+        ask_as_in_django_q()
+        return
     cluster = Cluster(load_settings())
     cluster.start()
     logger.info("started")
@@ -28,6 +32,18 @@ def main(manner: str) -> None:
         logger.info("answer %s, exit code %s, running %s", answer, cluster.stop(), cluster.is_running)
     elif manner == "hanging":
         time.sleep(60)
+
+
+def ask_as_in_django_q() -> None:
+    cluster = ClusterOfDjangoQ()
+    cluster.start()
+    while not cluster.cluster_id or cluster.is_starting:  # until it has said so itself
+        time.sleep(0.05)
+    known = cluster.stat
+    logger.info("%s is %s, stopping %s", cluster.name, known.status, cluster.is_stopping)
+    logger.info("the same %s", (known.pid, known.host) == (cluster.pid, cluster.host))
+    cluster.stop()
+    logger.info("afterwards %s, stopped %s", cluster.stat.status, cluster.has_stopped)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 
 import psutil
@@ -102,6 +103,17 @@ def test_a_program_may_have_a_cluster_inside(make_project: MakeProject) -> None:
     assert program.wait_for_exit() == 0
     assert "answer 42, exit code 0, running False" in program.logs
     project.wait_for_rows(1)
+
+
+def test_a_cluster_inside_answers_what_django_qs_users_ask(make_project: MakeProject) -> None:
+    project = make_project()
+
+    program = project.launch("-m", "tests.e2e.embedded", "as in Django-Q")
+
+    assert program.wait_for_exit() == 0
+    assert re.search(r"\w+-\w+-\w+-\w+ is (Idle|Working), stopping False", program.logs)
+    assert "the same True" in program.logs
+    assert "afterwards Stopped, stopped True" in program.logs
 
 
 def test_a_program_that_ends_without_a_stop_leaves_nobody(make_project: MakeProject) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from argparse import ArgumentParser
 from datetime import UTC, date, datetime, timedelta
+from socket import gethostname
 from typing import Any
 
 import pytest
@@ -198,6 +199,8 @@ def test_a_cluster_is_made_without_arguments() -> None:
 
     assert (cluster.pid, cluster.is_running, cluster.has_stopped, cluster.sentinel) == (None, False, True, None)
     assert all(callable(getattr(cluster, verb)) for verb in ("start", "stop"))
+    assert (cluster.stat.status, cluster.cluster_id, cluster.name) == ("Stopped", "", "")
+    assert (cluster.is_starting, cluster.is_stopping, cluster.host) == (False, False, gethostname())
 
 
 def test_one_look_at_the_schedules_can_be_asked_for() -> None:
