@@ -22,6 +22,17 @@ def _model_admin() -> type[admin.ModelAdmin[Any]]:
     return admin.ModelAdmin
 
 
+def _select() -> type[forms.Select]:
+    """As does a choice that we put into a form ourselves."""
+    if apps.is_installed("unfold"):
+        from unfold.widgets import UnfoldAdminSelectWidget
+
+        return UnfoldAdminSelectWidget  # type: ignore[no-any-return]
+    return forms.Select
+
+
+Select = _select()
+
 if TYPE_CHECKING:  # these are generic for type checkers only
     from django_cluster.models import Schedule
 

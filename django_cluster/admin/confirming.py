@@ -9,6 +9,7 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import BaseModelAdmin
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
+from django.utils.translation import gettext
 
 ANSWER = "confirmed"
 """The field that a confirmed form brings along."""
@@ -35,7 +36,8 @@ def ask(
     fields += [(ACTION_CHECKBOX_NAME, value) for value in request.POST.getlist(ACTION_CHECKBOX_NAME)]
     context = {
         **admin.admin_site.each_context(request),
-        "title": question,
+        "title": gettext("Are you sure?"),
+        "question": question,
         "opts": admin.opts,
         "concerned": [str(each) for each in concerned[:NAMED]],
         "more": max(0, len(concerned) - NAMED),

@@ -11,6 +11,7 @@ from django.db import models
 from django.db.models.functions import Left
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
+from django.utils.text import Truncator
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -37,12 +38,16 @@ COURSE = ("attempt_count", "worker", "enqueued_at", "started_at", "stopped_at", 
 ENDED_COLUMNS = ("name", "group", "func", "cluster", "enqueued_at", "stopped_at", "time_taken")
 
 
+BEGINNING = 100
+"""Characters of an error that a list shows."""
+
+
 class EndedTaskList(ChangeList):
     """The list of ended tasks, without what only the page of one task shows."""
 
     def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> models.QuerySet[Any]:
         rows: models.QuerySet[Any] = super().get_queryset(request, *args, **kwargs)
-        rows = rows.defer(*NOT_IN_LISTS).annotate(error_beginning=Left("error_message", 100))
+        rows = rows.defer(*NOT_IN_LISTS).annotate(error_beginning=Left("error_message", BEGINNING + 1))
         return rows
 
 
@@ -155,7 +160,9 @@ class FailureAdmin(EndedTaskAdmin):
 
     @admin.display(description=_("error"))
     def error_beginning(self, task: Any) -> str:
-        return str(task.error_beginning)
+        """The class by its last name; whether it is cut can be seen."""
+        text = Truncator(task.error_beginning).chars(BEGINNING)
+        return ": ".join(part for part in (task.error_kind.rpartition(".")[2], text) if part)
 
     @admin.display(description=_("error"))
     def shown_message(self, task: Task) -> SafeString:

@@ -22,7 +22,7 @@ from django_cluster.client import get_client
 from django_cluster.conf import configured, load_settings
 from django_cluster.control import withdraw_from
 from django_cluster.core.codec import peek_header
-from django_cluster.core.messages import TaskHeader
+from django_cluster.core.messages import TaskHeader, TaskPackage
 from django_cluster.errors import BrokerError, PackageError
 
 SEEN = 500
@@ -89,6 +89,11 @@ def label(payload: str) -> TaskHeader | None:
         return peek_header(payload)
     except PackageError:
         return None
+
+
+def opened(payload: str) -> TaskPackage:
+    """With the arguments; raises ``PackageError`` before it opens what this project has not signed."""
+    return get_client().codec.loads(payload)
 
 
 class PeekingAdmin(ReadOnlyAdmin):

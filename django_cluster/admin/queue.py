@@ -1,6 +1,7 @@
 """What waits: the rows of the ORM broker as a list, and every other broker through a look into its queue.
 
-The labels are read without opening, or trusting, what the messages carry.
+In lists the labels are read without opening, or trusting, what the messages carry. The page of one task opens them,
+once their signature holds.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from django.utils.translation import gettext_lazy as _
 
 from django_cluster.admin.confirming import confirmed
 from django_cluster.admin.finding import LISTED, CappedPaginator, RecentValuesFilter
-from django_cluster.admin.peeking import PeekingAdmin, label
-from django_cluster.admin.showing import NOTHING, as_text, badge, moment, shown
+from django_cluster.admin.peeking import PeekingAdmin, label, opened
+from django_cluster.admin.showing import NOTHING, as_text, badge, moment, moment_text, shown
 from django_cluster.brokers import open_broker
 from django_cluster.conf import load_settings
 from django_cluster.control import withdraw_from
@@ -40,8 +41,8 @@ class QueuedTaskAdmin(PeekingAdmin):
     list_display = ("id", "shown_state", "queue", "task_name", "func", "group", "due_at", "attempts", "task_id")
     list_filter = ("leased", QueueFilter)
     fields = (
-        *("queue", "task_id", "task_name", "func", "group", "shown_options", "priority", "due_at", "shown_state"),
-        *("attempts", "shown_payload"),
+        *("queue", "shown_state", "task_id", "task_name", "func", "shown_args", "shown_kwargs", "group"),
+        *("shown_options", "priority", "shown_due", "attempts", "shown_payload"),
     )
     ordering = ("id",)
     sortable_by = ("id",)
@@ -108,6 +109,18 @@ class QueuedTaskAdmin(PeekingAdmin):
     @admin.display(description=_("due"), ordering="due")
     def due_at(self, queued: QueuedTask) -> datetime:
         return moment(queued.due / 1_000_000)
+
+    @admin.display(description=_("due"))
+    def shown_due(self, queued: QueuedTask) -> str:
+        return moment_text(self.due_at(queued))
+
+    @admin.display(description=_("arguments"))
+    def shown_args(self, queued: QueuedTask) -> SafeString:
+        return shown(lambda: opened(queued.payload).args)
+
+    @admin.display(description=_("keyword arguments"))
+    def shown_kwargs(self, queued: QueuedTask) -> SafeString:
+        return shown(lambda: opened(queued.payload).kwargs)
 
     @admin.display(description=_("state"))
     def shown_state(self, queued: QueuedTask) -> SafeString:

@@ -15,7 +15,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from django_cluster.admin.base import AnyScheduleForm
+from django_cluster.admin.base import AnyScheduleForm, Select
 from django_cluster.core.arguments import args_from_text, kwargs_from_text
 from django_cluster.core.dotted import load
 from django_cluster.errors import ClusterError, UnknownFunction
@@ -41,14 +41,19 @@ class ScheduleForm(AnyScheduleForm):
             *("name", "func", "args", "kwargs", "hook", "cluster", "intended_date_kwarg", "schedule_type", "minutes"),
             *("cron", "next_run", "repeats", "time_zone", "starts_at", "ends_at", "catch_up", "no_overlap", "enabled"),
         )
-        widgets = {"args": forms.Textarea(attrs={"rows": 2}), "kwargs": forms.Textarea(attrs={"rows": 2})}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        for name in {"args", "kwargs"} & self.fields.keys():  # who may only read has no fields
+            self.fields[name].widget.attrs["rows"] = 2
         if not self.any_function:
-            paths = [(path, path) for path in registered_tasks()]
-            self.fields["func"].widget = forms.Select(choices=[("", "---------"), *paths])
-            self.fields["hook"].widget = forms.Select(choices=[("", "---------"), *paths])
+            self._offer_registered_tasks()
+
+    def _offer_registered_tasks(self) -> None:
+        choices = [("", "---------"), *((path, path) for path in registered_tasks())]
+        for name in {"func", "hook"} & self.fields.keys():
+            self.fields[name].widget = Select(choices=choices)
+        if "func" in self.fields:
             self.fields["func"].help_text = _("You may schedule the tasks that are registered in the code")
 
     def clean_func(self) -> str:

@@ -10,6 +10,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from django_cluster.admin.showing import moment, moment_text
+from django_cluster.client import get_client
+from django_cluster.core.messages import TaskHeader, TaskPackage
 from django_cluster.models import Schedule, Task
 from django_cluster.models.sealed import row_seal
 from django_cluster.testing.store_contract import make_failure, make_outcome
@@ -157,6 +160,36 @@ def test_a_queued_task_is_known_by_its_label(admin_client: Client) -> None:
     for html in (listed, shown):
         for text in ("f" * 32, "the name", "tests.sample.tasks.add", "primes"):
             assert text in html
+
+
+def test_the_arguments_of_a_queued_task_are_shown_once_its_signature_holds(admin_client: Client) -> None:
+    header = TaskHeader(id="e" * 32, name="ours", func="tests.sample.tasks.add", enqueued_at=1.0)
+    ours = queue_one(get_client().codec.dumps(TaskPackage(header=header, args=(4401,), kwargs={"shop": "north"})))
+    theirs = queue_one()
+
+    shown = page(admin_client, "queuedtask_change", ours.pk)
+    assert "(4401,)" in shown
+    assert "{'shop': 'north'}" in shown
+    assert page(admin_client, "queuedtask_change", theirs.pk).count("This value can no longer be read.") == 2
+
+
+def test_when_a_queued_task_is_due_is_written_as_elsewhere(admin_client: Client) -> None:
+    queued = queue_one(due=1_700_000_000_000_000)
+
+    shown = page(admin_client, "queuedtask_change", queued.pk)
+    assert moment_text(moment(1_700_000_000)) in shown
+    assert "2023-11-14" not in shown
+
+
+def test_a_list_names_the_error_and_shows_that_it_is_cut(admin_client: Client) -> None:
+    save(
+        make_failure(name="short", failure=("shop.errors.NoStock", "no books", "")),
+        make_failure(name="long", failure=("ValueError", "x" * 200, "")),
+    )
+
+    listed = page(admin_client, "failure_changelist")
+    assert ">NoStock: no books<" in listed
+    assert f"ValueError: {'x' * 99}…<" in listed
 
 
 @pytest.mark.parametrize("payload", ["garbage", "dc1p:AAAA:AAAA", "dc1p:é:AAAA"])

@@ -54,6 +54,17 @@ def problems(client: Client, form: dict[str, str], url: str = "") -> dict[str, l
     return dict(response.context["adminform"].form.errors)
 
 
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize("rights", [("view_schedule",), ("view_schedule", "change_schedule")])
+def test_who_may_only_look_sees_a_schedule_of_any_function(rights: tuple[str, ...], client: Client) -> None:
+    schedule = made(func="tests.sample.tasks.echo", declared="tests.sample.tasks.echo")
+
+    shown = page(person(client, *rights), "schedule_change", schedule.pk)
+
+    assert "tests.sample.tasks.echo" in shown
+    assert "every day at" in shown
+
+
 # ── the list ─────────────────────────────────────────────────────────────────────────────────────
 
 

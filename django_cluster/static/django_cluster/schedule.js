@@ -6,7 +6,7 @@ window.addEventListener("load", () => {
     if (!list || !form) {
         return;
     }
-    const words = document.querySelector(".field-shown_rule .readonly");
+    const words = form.querySelector(".dc-words");
     let waiting = 0;
     let asked = 0;
 
