@@ -10,19 +10,31 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.skipif(find_spec("unfold") is None, reason="django-unfold is not installed")
 
-@pytest.mark.skipif(find_spec("unfold") is None, reason="django-unfold is not installed")
-def test_every_page_opens_where_unfold_is_installed(tmp_path: Path) -> None:
+
+def run(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
     environment = {
         **os.environ,
         "TEST_DATABASE": "sqlite",
-        "TEST_DATABASE_NAME": str(tmp_path / "unfold.sqlite3"),
+        "TEST_DATABASE_NAME": str(folder / "unfold.sqlite3"),
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
     }
+    command = [sys.executable, "-m", f"tests.browser.{program}"]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.browser.unfold_pages"], env=environment, capture_output=True, text=True
-    )
+
+def test_every_page_opens_where_unfold_is_installed(tmp_path: Path) -> None:
+    done = run("unfold_pages", tmp_path)
 
     assert done.returncode == 0, done.stderr
     assert done.stdout == "13 pages\n"
+
+
+@pytest.mark.server("chromium")
+def test_pages_can_be_used_where_unfold_is_installed(tmp_path: Path) -> None:
+    """Unfold takes away the looks that a browser gives to buttons, tables and fields, and draws no title."""
+    done = run("unfold_looks", tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "good\n"
