@@ -90,8 +90,9 @@ def surroundings(scene: Scene, canvas: Canvas) -> Surroundings:
     return Surroundings(
         tabs=len(TABS),
         rows=rows,
-        columns=len(table.columns) if table else 0,
+        columns=tuple(tables.widths(table.columns, canvas.width)) if table else (),
         page=max(1, canvas.body - 2),
+        end=max(0, len(_text(scene, canvas)) - (canvas.body - len(_banner(scene, canvas)))),
         operate=canvas.operate,
         paused=frozenset(pause.queue for pause in scene.snapshot.pauses),
     )
@@ -167,13 +168,18 @@ def _footer(scene: Scene, canvas: Canvas) -> Line:
 
 def _body(scene: Scene, canvas: Canvas, height: int) -> list[Line]:
     view = scene.view
-    if view.mode == "help":
-        return _from(help_lines(operate=canvas.operate), view.scroll, height)
-    if view.mode == "detail":
-        return _from(detail_lines(scene.detail, canvas.width), view.scroll, height)
+    if text := _text(scene, canvas):
+        return _from(text, view.scroll, height)
     if TABS[view.tab].table is None:
         return overview.lines(scene.snapshot, canvas.width, height, ascii_only=canvas.ascii_only)
     return _list(scene, canvas, height)
+
+
+def _text(scene: Scene, canvas: Canvas) -> list[Line]:
+    """What is read in place of a list: the help, or all about a task."""
+    if scene.view.mode == "help":
+        return help_lines(operate=canvas.operate)
+    return detail_lines(scene.detail, canvas.width) if scene.view.mode == "detail" else []
 
 
 def _from(drawn: Sequence[Line], first: int, height: int) -> list[Line]:
@@ -206,7 +212,7 @@ def help_lines(*, operate: bool) -> list[Line]:
 
 
 def detail_lines(detail: Detail | None, width: int) -> list[Line]:
-    """Facts, earlier runs, and the traceback; long lines are broken."""
+    """Facts, the traceback, and earlier runs; long lines are broken."""
     if detail is None:
         return [line(Span("Looking ...", "dim"))]
     drawn = [
@@ -214,12 +220,12 @@ def detail_lines(detail: Detail | None, width: int) -> list[Line]:
         for name, value in detail.facts
         for place, part in enumerate(_broken(value, width - 11))
     ]
-    if detail.attempts:
-        drawn += [line(), line(Span("Earlier runs", "title"))]
-        drawn += [line(Span(part)) for each in detail.attempts for part in _broken(each, width)]
     if detail.traceback:
         drawn += [line(), line(Span("Traceback", "title"))]
         drawn += [line(Span(part)) for each in detail.traceback.rstrip().splitlines() for part in _broken(each, width)]
+    if detail.attempts:
+        drawn += [line(), line(Span("Earlier runs", "title"))]
+        drawn += [line(Span(part)) for each in detail.attempts for part in _broken(each, width)]
     return drawn
 
 

@@ -57,9 +57,12 @@ class Surroundings:
     tabs: int
     rows: Sequence[Row] = ()
     """Those that match, in their order."""
-    columns: int = 0
+    columns: Sequence[int] = ()
+    """The places of the columns that fit on the screen."""
     page: int = 10
     """Rows that fit on the screen."""
+    end: int = 0
+    """Of a detail or the help: its first line when the last one is seen."""
     operate: bool = False
     paused: frozenset[str] = frozenset()
 
@@ -154,22 +157,24 @@ def _confirm(view: View, key: str) -> Answer:
 def _read(view: View, key: str, around: Surroundings) -> Answer:
     if key in ("q", "KEY_ESCAPE", "KEY_ENTER", "KEY_BACKSPACE", "?"):
         return replace(view, mode="list", scroll=0), None
-    if key in ("g", "KEY_HOME"):
-        return replace(view, scroll=0), None
-    if key in MOVES and key not in ("G", "KEY_END"):
-        return replace(view, scroll=max(0, MOVES[key](view.scroll, around))), None
+    if key in ("G", "KEY_END"):
+        return replace(view, scroll=around.end), None
+    if key in MOVES:
+        return replace(view, scroll=max(0, min(MOVES[key](view.scroll, around), around.end))), None
     return view, None
 
 
-def _sort(view: View, key: str, columns: int) -> View:
-    """``s`` and ``>``: by the next column; ``<``: by the one before; ``S``: the other way round."""
+def _sort(view: View, key: str, columns: Sequence[int]) -> View:
+    """``s`` and ``>``: by the next column that is seen; ``<``: by the one before; ``S``: the other way round."""
     if not columns:
         return view
     if key == "S":
-        return replace(view, descending=not view.descending)
+        hint = "Press s first, to choose a column." if view.sort is None else ""
+        return replace(view, descending=not view.descending, message=hint)
     step = -1 if key == "<" else 1
-    orders: list[int | None] = [None, *range(columns)]
-    return replace(view, sort=orders[(orders.index(view.sort) + step) % len(orders)])
+    orders: list[int | None] = [None, *columns]
+    now = orders.index(view.sort) if view.sort in orders else 0  # the screen may have become narrower
+    return replace(view, sort=orders[(now + step) % len(orders)])
 
 
 def _follow(view: View, around: Surroundings) -> View:

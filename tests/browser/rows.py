@@ -85,7 +85,7 @@ def _tasks() -> None:
     store.save([charge._replace(attempt=3, worker="worker 4", started_at=now - 100, stopped_at=now - 98)])
     others = {
         "timeout": ("TaskTimeout", "It ran for longer than 60 seconds"),
-        "lost": ("signal", "Its worker was killed by signal 9 (SIGKILL)"),
+        "lost": ("WorkerLost", "Its worker was killed by signal 9 (SIGKILL)"),
         "rejected": ("UnknownFunction", "shop.tasks.old cannot be found: the module shop.tasks has no old."),
         "discarded": ("Discard", "The customer has left"),
     }
@@ -107,7 +107,7 @@ def _tasks() -> None:
         status="dead",
         name="thumbnail 77",
         func="shop.tasks.resize_image",
-        failure=("signal", "Three workers died under it, the last by signal 9 (the kernel was out of memory)", ""),
+        failure=("OutOfMemory", "Three workers died under it, the last by signal 9 (the kernel was out of memory)", ""),
         payload=_message("thumbnail 77", "shop.tasks.resize_image", None),
         **at(700, 0.4, 2.2),
     )

@@ -55,7 +55,7 @@ def look(page: Page, admin: str, failure: str) -> None:
 
 def main() -> None:
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.browser.unfold_settings"
-    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"  # the browser's own loop is no reason to keep Django from its database
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"  # Playwright runs a loop
     django.setup()
 
     from django.contrib.auth.models import Permission, User

@@ -15,7 +15,7 @@ COLUMNS = (
     Column("PID", 7, right=True),
     Column("STATE", 8),
     Column("TASK"),
-    Column("TIME", 6, right=True),
+    Column("TIME", 11, right=True),
     Column("LIMIT", 6, least=90),
     Column("CPU%", 4, right=True),
     Column("MEM", 5, right=True),
@@ -51,11 +51,11 @@ def state_of(cluster: ClusterStatus) -> tuple[str, str]:
 def _cluster(cluster: ClusterStatus) -> Row:
     state, style = state_of(cluster)
     busy = sum(1 for worker in cluster.workers if worker.task)
-    said = f"{','.join(cluster.queues)} on {cluster.host}: {busy} of {len(cluster.workers)} busy"
-    if not cluster.alive:
-        said = f"{','.join(cluster.queues)} on {cluster.host}: silent for {duration(cluster.age)}"
-    elif cluster.restarts:
+    # What changes stands first: on a narrow screen the end is cut off.
+    said = f"{busy} of {len(cluster.workers)} busy" if cluster.alive else f"silent for {duration(cluster.age)}"
+    if cluster.alive and cluster.restarts:
         said += f", {cluster.restarts} restarts"
+    said += f": {','.join(cluster.queues)} on {cluster.host}"
     rss = sum(process.rss for process in cluster.processes)
     cpu = sum(process.cpu for process in cluster.processes)
     done = cluster.throughput.done + cluster.throughput.failed
@@ -72,6 +72,11 @@ def _cluster(cluster: ClusterStatus) -> Row:
     )  # fmt: skip
 
 
+def _time(elapsed: float, limit: float | None) -> str:
+    """Elapsed, and of how much: ``42s/1m30``."""
+    return f"{duration(elapsed)}/{duration(limit)}" if limit else duration(elapsed)
+
+
 def _process(cluster: ClusterStatus, process: ProcessStatus, now: float, ascii_only: bool, *, last: bool) -> Row:
     branch = ("`- " if last else "|- ") if ascii_only else ("└─ " if last else "├─ ")
     task, elapsed, share = process.task, 0.0, 0.0
@@ -86,7 +91,7 @@ def _process(cluster: ClusterStatus, process: ProcessStatus, now: float, ascii_o
             str(process.pid),
             process.state,
             f"{task.func} {task.name}" if task else "",
-            duration(elapsed) if task else "",
+            _time(elapsed, task.limit) if task else "",
             gauge(share, 6, ascii_only=ascii_only) if task and task.limit else "",
             f"{process.cpu:.0f}",
             megabytes(process.rss),

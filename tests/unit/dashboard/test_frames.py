@@ -139,7 +139,12 @@ def test_the_past_of_several_clusters_is_added_up() -> None:
 
 def test_the_last_page_of_a_long_text_stays_full() -> None:
     text = drawn(
-        scene(tab=4, mode="detail", detail=replace(DETAIL, traceback="\n".join(map(str, range(200)))), scroll=999)
+        scene(
+            tab=4,
+            mode="detail",
+            detail=replace(DETAIL, attempts=(), traceback="\n".join(map(str, range(200)))),
+            scroll=999,
+        )
     )
 
     assert text.splitlines()[-2].strip() == "199"

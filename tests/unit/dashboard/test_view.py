@@ -80,6 +80,41 @@ def test_rows_are_sorted_by_any_column_and_back() -> None:
     assert pressed("S", tab=TASKS)[0].descending
 
 
+def test_only_columns_that_are_seen_are_sorted_by() -> None:
+    def orders(width: int) -> list[int | None]:
+        view, seen = View(tab=TASKS), []
+        for _ in range(9):
+            around = surroundings(scene(tab=TASKS), Canvas(width=width))
+            view, _request = press(view, "s", around)
+            seen.append(view.sort)
+        return seen
+
+    assert orders(80)[:7] == [0, 2, 3, 4, 5, 7, None]
+    assert orders(120)[:9] == [0, 1, 2, 3, 4, 5, 6, 7, None]
+    assert pressed("s", tab=TASKS, sort=6)[0].sort == 0  # the screen was wider when this was chosen
+    assert "column" in pressed("S", tab=TASKS)[0].message
+
+
+def test_a_text_is_read_to_its_end_and_no_further() -> None:
+    canvas = Canvas(height=16)
+
+    def read(*keys: str) -> int:
+        view = View(mode="help")
+        for key in keys:
+            given = scene()
+            around = surroundings(type(given)(snapshot=SNAPSHOT, view=view, now=given.now), canvas)
+            view, _ = press(view, key, around)
+        return view.scroll
+
+    end = read("G")
+    assert end > 0
+    assert read("KEY_END") == end
+    assert read(*["j"] * 50) == end
+    assert read(*["j"] * 50, "k") == end - 1
+    assert read("KEY_PGDOWN", "KEY_PGDOWN", "KEY_PGDOWN", "KEY_PGUP") == max(0, end - (canvas.body - 2))
+    assert read("G", "g") == 0
+
+
 def test_a_row_that_is_not_followed_keeps_the_selection() -> None:
     view, _ = pressed("j", "f", tab=FAILURES)
 
@@ -138,8 +173,7 @@ def test_an_act_that_does_not_fit_the_row_is_explained(tab: int, keys: str) -> N
 
 def test_help_and_details_are_left_by_escape_and_q_does_not_quit_there() -> None:
     assert pressed("?", "q") == (View(), None)
-    assert pressed("?", "j", "j")[0].scroll == 2
-    assert pressed("?", "j", "k", "k")[0].scroll == 0
+    assert pressed("?", "j", "j")[0].scroll == 0  # all of it is on the screen
     assert pressed("j", "KEY_ENTER", "KEY_ESCAPE", tab=FAILURES)[0].mode == "list"
     assert pressed("q")[1] == Request("quit")
     assert pressed("r")[1] == Request("refresh")
