@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -50,11 +51,24 @@ GREYS = 16
 """Colours that a terminal must have to show one that is called *bright black*."""
 
 
+@contextmanager
+def _unseen(name: str) -> Iterator[None]:
+    """blessed, where it sees ``NO_COLOR``, no longer moves its cursor either, and every line would begin where the last
+    one ends. Which colours to use is known here."""
+    value = os.environ.pop(name, None)
+    try:
+        yield
+    finally:
+        if value is not None:
+            os.environ[name] = value
+
+
 class Screen:
     """Draws a watcher's snapshots until somebody quits."""
 
     def __init__(self, watcher: Watcher, *, ascii_only: bool, operate: bool, interval: float) -> None:
-        self._terminal = blessed.Terminal()
+        with _unseen("NO_COLOR"):
+            self._terminal = blessed.Terminal()
         self._watcher = watcher
         self._fixed: dict[str, Any] = {"ascii_only": ascii_only, "operate": operate, "interval": interval}
         self._styles = self._formatters(MONOCHROME if os.environ.get("NO_COLOR") else COLOURS)

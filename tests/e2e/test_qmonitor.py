@@ -225,8 +225,15 @@ def test_no_color_means_no_colour(make_project: MakeProject, environment: dict[s
     with monitor(project, **environment) as terminal:
         terminal.wait_for("No cluster has been heard of", "q quit")
         styles = {cell.fg for row in terminal.screen.buffer.values() for cell in row.values() if cell.data.strip()}
+        assert (styles != {"default"}) is coloured
 
-    assert (styles != {"default"}) is coloured
+        # Every line stands in its place all the same, and what is chosen can be seen.
+        assert terminal.lines[0].startswith(" qmonitor")
+        assert terminal.lines[-1].endswith("q quit")
+        terminal.press("3")
+        terminal.wait_for("READY", gone=["5 min ago"])
+        assert terminal.lines[2].startswith("QUEUE")
+        assert terminal.screen.buffer[0][1].reverse
 
 
 @pytest.mark.parametrize("how", [("--ascii",), ()])
