@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
 from django_cluster.core.messages import Outcome
@@ -67,6 +67,37 @@ def delete_in_portions(session: Session, rows: QuerySet[Task], *, patience: floa
         yield session.run(lambda ids=ids: saved_tasks(session.alias).filter(pk__in=ids).delete()[0], patience)  # type: ignore[misc]
 
 
+def newest_successes(database: str, per: str | None, key: str | None) -> QuerySet[Task]:
+    """Those for which ``save_limit`` counts: all, or those with this value of ``save_limit_per``."""
+    return saved_tasks(database).filter(ENDED_WELL, **({per: key} if per else {})).order_by("-stopped_at")
+
+
+def overfull(database: str, section: ResultSettings) -> dict[str | None, int]:
+    """How many successes each value of ``save_limit_per`` has beyond the limit; None stands for all rows.
+
+    Counts the whole table, and so is nothing for the monitor.
+    """
+    limit, per = section.save_limit, section.save_limit_per
+    if limit <= 0:
+        return {}
+    successes = saved_tasks(database).filter(ENDED_WELL).order_by()
+    if per is None:
+        counts = {None: successes.count()}
+    else:
+        counts = dict(successes.values_list(per).annotate(count=Count("pk")).filter(count__gt=limit))
+    return {key: count - limit for key, count in counts.items() if count > limit}
+
+
+def delete_beyond(session: Session, section: ResultSettings, key: str | None, *, patience: float = 0.0) -> int:
+    """Delete one portion of what lies beyond the limit; how many these were."""
+    beyond = newest_successes(session.alias, section.save_limit_per, key).values_list("pk", flat=True)
+    ids = session.read(lambda: list(beyond[section.save_limit : section.save_limit + PORTION]))
+    if ids:
+        mine = saved_tasks(session.alias).filter(pk__in=ids, success=True)
+        session.run(lambda: mine.delete(), patience)
+    return len(ids)
+
+
 class Pruner:
     """Remembers what has grown since the last time, and looks at nothing else."""
 
@@ -91,16 +122,7 @@ class Pruner:
             self._age_at = self._clock() + AGE_EVERY
 
     def _drop_beyond(self, key: str | None) -> int:
-        limit, per = self._section.save_limit, self._section.save_limit_per
-        if limit <= 0:
-            return 0
-        successes = saved_tasks(self._session.alias).filter(ENDED_WELL, **({per: key} if per else {}))
-        beyond = successes.order_by("-stopped_at").values_list("pk", flat=True)
-        ids = self._session.read(lambda: list(beyond[limit : limit + PORTION]))
-        if ids:
-            mine = saved_tasks(self._session.alias).filter(pk__in=ids, success=True)
-            self._session.run(lambda: mine.delete(), patience=0)
-        return len(ids)
+        return delete_beyond(self._session, self._section, key) if self._section.save_limit > 0 else 0
 
     def _drop_old(self, deadline: float) -> bool:
         """Whether nothing is left to be dropped."""

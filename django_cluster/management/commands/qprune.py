@@ -11,11 +11,13 @@ from django.utils.translation import gettext as _
 
 from django_cluster.brokers.large_payloads import LargePayloads
 from django_cluster.conf import load_settings
+from django_cluster.core.settings import ResultSettings
 from django_cluster.core.values import FAILED, KEPT_KINDS
 from django_cluster.errors import BrokerError, StoreUnavailable
 from django_cluster.models import Task
 from django_cluster.stores.orm_session import Session
-from django_cluster.stores.pruning import Rule, delete_in_portions, outdated, rules
+from django_cluster.stores.pruning import Rule, delete_beyond, delete_in_portions, outdated, overfull, rules
+from django_cluster.stores.rows import SUCCESS
 
 PATIENCE = 30.0
 """Seconds for which a portion waits for others who write at the same time."""
@@ -24,7 +26,7 @@ PATIENCE = 30.0
 class Command(BaseCommand):
     """Parses, and tells what was deleted."""
 
-    help = _("Deletes the rows of tasks that ended long ago; by default what the setting keep_days says.")
+    help = _("Deletes the rows of finished tasks that the settings save_limit and keep_days no longer keep.")
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--days", type=float, help=_("Delete what ended so many days ago, instead of the setting."))
@@ -37,8 +39,11 @@ class Command(BaseCommand):
         settings = load_settings().results
         database = settings.database or router.db_for_write(Task)
         try:
-            payloads = 0 if options["status"] else self._prune_payloads(dry_run=options["dry_run"])
-            for rule in self._rules(options["days"], options["status"], settings.keep_days, may_be_none=payloads > 0):
+            done = not options["status"] and self._prune_payloads(dry_run=options["dry_run"])
+            if options["days"] is None and SUCCESS in (options["status"] or [SUCCESS]) and settings.save_limit > 0:
+                done = True
+                self._prune_by_number(Session(database), settings, dry_run=options["dry_run"])
+            for rule in self._rules(options["days"], options["status"], settings.keep_days, may_be_none=done):
                 rows = outdated(database, rule)
                 count = (
                     rows.count()
@@ -51,15 +56,30 @@ class Command(BaseCommand):
         except (StoreUnavailable, BrokerError) as error:
             raise CommandError(str(error)) from error
 
-    def _prune_payloads(self, *, dry_run: bool) -> int:
-        """Those of the claim check of which no broker holds a ticket any more; tells only if there are any."""
+    def _prune_by_number(self, session: Session, settings: ResultSettings, *, dry_run: bool) -> None:
+        """Also of groups, names and functions of which no task has ended lately: the monitor looks at no others."""
+        count = 0
+        for key, many in overfull(session.alias, settings).items():
+            count += many if dry_run else self._drop(session, settings, key)
+        words = "would be deleted" if dry_run else "deleted"
+        each = f" of each {settings.save_limit_per}" if settings.save_limit_per else ""
+        self.stdout.write(f"{SUCCESS}: {count} beyond the newest {settings.save_limit}{each} {words}.")
+
+    def _drop(self, session: Session, settings: ResultSettings, key: str | None) -> int:
+        count = 0
+        while portion := delete_beyond(session, settings, key, patience=PATIENCE):
+            count += portion
+        return count
+
+    def _prune_payloads(self, *, dry_run: bool) -> bool:
+        """Those of the claim check of which no broker holds a ticket any more; whether there are any."""
         payloads = LargePayloads("")
         rows = payloads.outdated()
         count = payloads.count(rows) if dry_run else payloads.forget_in_portions(rows)
         if count:
             words = "would be deleted" if dry_run else "deleted"
             self.stdout.write(f"large payloads: {count} that no broker can ask for any more {words}.")
-        return count
+        return count > 0
 
     def _rules(self, days: float | None, kinds: list[str] | None, keep_days: Any, *, may_be_none: bool) -> list[Rule]:
         if days is not None and not days >= 0:
@@ -69,4 +89,4 @@ class Command(BaseCommand):
             if not found and not may_be_none:
                 raise CommandError(_("Nothing says for how long rows are kept: give --days, or set keep_days."))
             return found
-        return rules(dict.fromkeys(kinds or ("success", FAILED), days))
+        return rules(dict.fromkeys(kinds or (SUCCESS, FAILED), days))

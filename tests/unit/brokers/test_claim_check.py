@@ -355,7 +355,8 @@ def test_a_row_that_cannot_be_deleted_is_no_failure_of_the_acknowledgement(
     assert "stay in the database for a while" in caplog.text
 
 
-def test_qprune_deletes_what_no_broker_can_ask_for(broker: ClaimCheck, capsys: Any) -> None:
+def test_qprune_deletes_what_no_broker_can_ask_for(broker: ClaimCheck, settings: Any, capsys: Any) -> None:
+    settings.Q_CLUSTER = {**settings.Q_CLUSTER, "save_limit": 0}
     broker.enqueue([Message(LARGE)])
     age(4 * DAY)
     broker.enqueue([Message(LARGE + "new")])

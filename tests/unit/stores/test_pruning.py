@@ -140,9 +140,41 @@ def test_days_and_kinds_may_be_said(rows: None, settings: Any) -> None:
     assert before - left() == {"dead 10", "dead 40", "success 10", "success 40"}
 
 
+@pytest.mark.parametrize(
+    ("per", "kept", "said"),
+    [
+        (None, {"success 1", "success 2"}, "success: 5 beyond the newest 2 deleted."),
+        (
+            "func",
+            {"success 1", "success 2", "other 3", "other 4"},
+            "success: 3 beyond the newest 2 of each func deleted.",
+        ),
+    ],
+)
+def test_the_limit_by_number_holds_also_where_nothing_has_grown(
+    per: str | None, kept: set[str], said: str, settings: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    settings.Q_CLUSTER = {"save_limit": 2, "save_limit_per": per}
+    monkeypatch.setattr(pruning, "PORTION", 2)
+    for days in range(1, 5):
+        row(f"success {days}", days)
+    for days in range(3, 6):
+        row(f"other {days}", days)
+    Task.objects.filter(name__startswith="other").update(func="c.d")
+    row("failure 9", 9, "failure")
+
+    call_command("qprune", "--dry-run")
+    assert said.replace("deleted", "would be deleted") in capsys.readouterr().out
+    assert Task.objects.count() == 8
+
+    call_command("qprune")
+    assert said in capsys.readouterr().out
+    assert left() == kept | {"failure 9"}
+
+
 @pytest.mark.parametrize(("arguments", "words"), [([], "give --days"), (["--days", "-1"], "at least 0")])
 def test_what_makes_no_sense_is_told(arguments: list[str], words: str, settings: Any) -> None:
-    settings.Q_CLUSTER = {}
+    settings.Q_CLUSTER = {"save_limit": 0}
 
     with pytest.raises(CommandError, match=words):
         call_command("qprune", *arguments)
