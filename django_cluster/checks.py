@@ -30,6 +30,8 @@ DIFFERENCES_TAG = "django_q"
 
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
+PRIVATE_CACHES = (".LocMemCache", ".DummyCache")
+
 STAND_IN = "a secret for the time of the check"
 """Django has its own check for a missing ``SECRET_KEY``, and commands that need none must go on working."""
 
@@ -85,6 +87,7 @@ def _problems(cluster: str | None) -> Iterator[Problem]:
         yield from _unknown_aliases(settings)
         yield from _shared_name(settings)
         yield from _absent_reporters(settings)
+        yield from _private_cache(settings)
         for broker in dict.fromkeys([settings.broker.alias, *settings.brokers]):
             section = settings.brokers.get(broker, settings.broker)
             yield from _bad_class(section)
@@ -149,6 +152,17 @@ def _absent_reporters(settings: Settings) -> Iterator[Problem]:
             sentence = f"error_reporter names {name!r}, which no installed package offers."
             hint = f"Did you mean {near!r}?" if near else ""
             yield Problem(problems.ABSENT_REPORTER, "error_reporter", sentence, hint)
+
+
+def _private_cache(settings: Settings) -> Iterator[Problem]:
+    """Django's own default is one: the results would be gone without a word."""
+    alias = settings.results.cache
+    backend = str(conf.caches().get(alias, {}).get("BACKEND", ""))
+    if settings.results.cached and not settings.sync and backend.endswith(PRIVATE_CACHES):
+        sentence = (
+            f"cached is set, and the cache {alias!r} is a {backend.rpartition('.')[2]}, which no two processes share."
+        )
+        yield Problem(problems.PRIVATE_CACHE, "cache", sentence, "Let cache name one that they share.")
 
 
 def _bad_class(broker: BrokerSettings) -> Iterator[Problem]:

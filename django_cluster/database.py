@@ -38,11 +38,6 @@ def is_missing_table(error: BaseException) -> bool:
     return code in MISSING_TABLE or (isinstance(code, str) and code.startswith("no such table"))
 
 
-def first_line(error: Exception) -> str:
-    """What the database says, without the statement that PostgreSQL draws below it."""
-    return str(error).strip().partition("\n")[0]
-
-
 def has_lost(connection: BaseDatabaseWrapper, used: object) -> bool:
     """Whether ``used``, the connection to the server before an error, is gone; Django may have another already."""
     return used is not None and (connection.connection is not used or is_dead(connection))

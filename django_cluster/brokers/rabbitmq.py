@@ -18,10 +18,10 @@ import amqp
 
 from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueueSize, Waiting
 from django_cluster.brokers.rabbitmq_holding import FORGET, Arrived, Fate, Held, Holding, Verdict
-from django_cluster.brokers.rabbitmq_intake import Intake
 from django_cluster.brokers.rabbitmq_letters import SHORT_DELAY, Post, arrival, letter
 from django_cluster.brokers.rabbitmq_link import Link
 from django_cluster.brokers.rabbitmq_options import RabbitOptions
+from django_cluster.brokers.rabbitmq_tap import Tap
 from django_cluster.core.settings import BrokerSettings
 
 WORTH_A_BELL = 0.005
@@ -53,7 +53,7 @@ class RabbitBroker(Broker):
         self._holding = Holding(settings.lease)
         self._letters: list[tuple[Held | Arrived, Fate]] = []
         self._acks: list[Arrived] = []
-        self._intake = Intake(self._holder, self._name, self._arrive)
+        self._tap = Tap(self._holder, self._name, self._arrive)
         self._listening = False
         self._expire_at = 0.0
         self._channel: Any = None
@@ -98,7 +98,7 @@ class RabbitBroker(Broker):
                 lent = [Delivery(each.receipt, each.message.payload, each.attempt) for each in self._lend(limit)]
                 if lent or time.monotonic() >= deadline:
                     break
-            if not self._listening and self._intake.is_bell:
+            if not self._listening and self._tap.is_bell:
                 self._stop_stream()
             return lent
 
@@ -114,11 +114,11 @@ class RabbitBroker(Broker):
             self._holding.connection_lost()
             self._holder.declare(self._name, {})
             self._channel = self._holder.channel  # declaring may have cost the first one
-            self._intake.begin(self._channel)
+            self._tap.begin(self._channel)
 
     def _collect(self, limit: int, wait: float) -> None:
         """Get what is ready, and wait for it if there is nothing; some of what comes may have to wait here."""
-        holding, intake = self._holding, self._intake
+        holding, tap = self._holding, self._tap
         holding.promote(time.monotonic())
 
         def missing() -> int:
@@ -126,18 +126,18 @@ class RabbitBroker(Broker):
 
         if missing() > 0:
             patience = max(0.0, min(wait, holding.next_due() - time.monotonic()))
-            if intake.streams:
-                intake.hear(patience)
-            if not intake.streams:
-                intake.pull(missing)
+            if tap.streams:
+                tap.hear(patience)
+            if not tap.streams:
+                tap.pull(missing)
                 if not holding.ready and (self._listening or patience > WORTH_A_BELL):
-                    intake.ring()
-                    intake.hear(patience)
+                    tap.ring()
+                    tap.hear(patience)
         holding.promote(time.monotonic())
         self._settle_arrivals()
 
     def _stop_stream(self) -> None:
-        self._intake.stop()
+        self._tap.stop()
         self._settle_arrivals()
 
     def _arrive(self, message: amqp.Message) -> None:
@@ -188,7 +188,7 @@ class RabbitBroker(Broker):
 
     def _ack(self, tag: int) -> None:
         self._channel.basic_ack(tag)
-        self._intake.settled(tag)
+        self._tap.settled(tag)
 
     # ── the end of a delivery ────────────────────────────────────────────────────────────────────
 
@@ -237,7 +237,7 @@ class RabbitBroker(Broker):
     def tend(self) -> None:
         with self._holder.errors():
             if self._holder.is_open and self._channel is not None:
-                self._intake.hear(0.0)
+                self._tap.hear(0.0)
                 self._settle_arrivals()
                 self._holder.beat()
 
@@ -251,7 +251,7 @@ class RabbitBroker(Broker):
         one that is stopped may have brought it half-way."""
         if self._holder.is_open and self._channel is not None:
             with self._holder.errors():
-                if not self._intake.is_bell:
+                if not self._tap.is_bell:
                     self._stop_stream()
                 unlent = [*self._holding.ready, *(m for m in self._holding.parked.values() if not m.redelivered)]
                 self._send_again([(each, Fate(False, each.earlier, each.not_before)) for each in unlent])

@@ -228,12 +228,12 @@ class RedisBroker(Broker):
         ``again``: whether it is sent another time when the connection breaks, be it before or after it was carried out.
         """
         before = () if first is None else (first,)
-        named = (len(self._keys), *self._keys, *arguments)
+        key, named = self._keys[0], (len(self._keys), *self._keys, *arguments)
         try:
             try:
-                return self._link.call(*before, ("EVALSHA", script.sha, *named), again=again)[-1]
+                return self._link.call(*before, ("EVALSHA", script.sha, *named), key=key, again=again)[-1]
             except NoScriptError:
-                return self._link.call(("EVAL", script.text, *named), again=again)[-1]
+                return self._link.call(("EVAL", script.text, *named), key=key, again=again)[-1]
         except ANY_ERROR as error:
             raise self._link.meaning_of(error) from error
 

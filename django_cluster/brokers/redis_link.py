@@ -70,8 +70,11 @@ class Link:
     def _build(self) -> Any:
         return build_client(self._options)
 
-    def call(self, *commands: Sequence[Any], again: bool = True) -> list[Any]:
-        """What the server answers to these commands, sent in one go; the first error among the answers is raised."""
+    def call(self, *commands: Sequence[Any], key: str = "", again: bool = True) -> list[Any]:
+        """What the server answers to these commands, sent in one go; the first error among the answers is raised.
+
+        ``key``: what the last of them is about; it says on which node of a Cluster. One server needs no such word.
+        """
         answers = self.ask(*commands, again=again)
         for answer in answers:
             if isinstance(answer, errors.ResponseError):
@@ -200,16 +203,14 @@ class ClusterLink(Link):
     def _build(self) -> Any:
         return build_cluster(self._options)
 
-    def call(self, *commands: Sequence[Any], again: bool = True) -> list[Any]:
+    def call(self, *commands: Sequence[Any], key: str = "", again: bool = True) -> list[Any]:
         """One after the other: where a slot moves, each may have to be asked of another node."""
-        client, last = self.client, len(commands) - 1
-        return [
-            # What is asked of a node by its name is not asked of another when it fails.
-            client.execute_command(*command, target_nodes=client.get_node_from_key(command[3]))
-            if not again and place == last
-            else client.execute_command(*command)
-            for place, command in enumerate(commands)
-        ]
+        client = self.client
+        *before, last = commands
+        answers = [client.execute_command(*command) for command in before]
+        # What is asked of a node by its name is not asked of another when it fails.
+        where = {} if again else {"target_nodes": client.get_node_from_key(key)}
+        return [*answers, client.execute_command(*last, **where)]
 
     @property
     def nap(self) -> float:

@@ -310,6 +310,10 @@ class Crew:
             logger.warning("%s (%d) was killed: its task overran its time limit.", slot.name, row.pid)
         elif row.cause is Cause.MEMORY:
             logger.warning("%s (%d) was killed: its task held %d kB of memory.", slot.name, row.pid, row.peak)
+        elif row.cause is Cause.BOOT:
+            logger.error("%s (%d) was killed: it was not ready within boot_timeout.", slot.name, row.pid)
+        elif row.cause in (Cause.SHUTDOWN, Cause.STUCK):
+            logger.info("%s (%d) was ended with the cluster.", slot.name, row.pid)
         else:
             how = f"was killed by signal {-exitcode}" if exitcode < 0 else f"ended with exit code {exitcode}"
             logger.error("%s (%d) %s.", slot.name, row.pid, how)

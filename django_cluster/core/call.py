@@ -44,8 +44,10 @@ OTHER_WORDS = {
 UNEXPECTED = re.compile(r"got an unexpected keyword argument '(\w+)'")
 """How Python says that a function does not take a keyword."""
 
-ELSEWHERE = {"chain": "async_task() alone", "iter_count": "async_iter(), which sets it itself"}
-ELSEWHERE["iter_cached"] = ELSEWHERE["iter_count"]
+OF_ASYNC_ITER = frozenset({"iter_cached", "iter_count"})
+"""Known, so that nobody's function is given them, and offered to nobody."""
+
+ELSEWHERE = {"chain": "async_task() alone", **dict.fromkeys(OF_ASYNC_ITER, "async_iter(), which sets it itself")}
 MAX_NAME = 100
 PRIORITIES = range(-100, 101)
 
@@ -79,7 +81,7 @@ def given_options(given: Mapping[str, Any], more: frozenset[str] = frozenset()) 
 
 def _unknown(name: str, known: frozenset[str]) -> str:
     near = nearest(name, known, OTHER_WORDS)
-    advice = f" (did you mean {near!r}?)" if near else f"; known are {', '.join(sorted(known))}"
+    advice = f" (did you mean {near!r}?)" if near else f"; known are {', '.join(sorted(known - OF_ASYNC_ITER))}"
     return f"{name!r} is not an option{advice}"
 
 

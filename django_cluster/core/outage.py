@@ -51,5 +51,10 @@ class Outage:
 
 
 def _sentence(error: BaseException) -> str:
-    text = str(error).strip().partition("\n")[0] or type(error).__name__  # databases draw the statement below it
+    text = first_line(error) or type(error).__name__
     return text if text.endswith(".") else f"{text}."
+
+
+def first_line(error: BaseException) -> str:
+    """What a server says, without the statement that PostgreSQL draws below it."""
+    return str(error).strip().partition("\n")[0]

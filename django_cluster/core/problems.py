@@ -27,6 +27,7 @@ OTHER_DEFAULT_BROKER = "W008"
 BOTH_INSTALLED = "W009"
 SERVER_CONCERN = "W010"
 ABSENT_REPORTER = "W011"
+PRIVATE_CACHE = "W012"
 
 MEANS_SOMETHING_ELSE = "I001"
 
@@ -87,6 +88,10 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     ABSENT_REPORTER: (
         "No installed package offers an error reporter of this name, so that its reports are missing.",
         "Correct the name, or install the package that has it.",
+    ),
+    PRIVATE_CACHE: (
+        "`cached` is set, and the cache for results is one that each process has for itself, or that keeps nothing.",
+        "Let `cache` name a cache that all processes share: nobody else could read what a cluster writes there.",
     ),
     MEANS_SOMETHING_ELSE: (
         "The project knows Django-Q, and a key that it sets means something a little different here.",

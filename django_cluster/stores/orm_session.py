@@ -13,7 +13,8 @@ from typing import TypeVar
 from django.db import Error, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_cluster.database import PATIENCE, close_if_stale, first_line, has_lost, is_collision, is_missing_table, rest
+from django_cluster.core.outage import first_line
+from django_cluster.database import PATIENCE, close_if_stale, has_lost, is_collision, is_missing_table, rest
 from django_cluster.errors import StoreUnavailable
 from django_cluster.models import Task
 

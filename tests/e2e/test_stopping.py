@@ -130,6 +130,7 @@ def test_a_stop_at_once_gives_running_tasks_back_and_costs_no_attempt(
         send(second)
 
     assert cluster.wait_for_exit(within=8) == ExitCode.KILLED_TASKS
+    assert "ERROR" not in cluster.logs, "what was wanted is no error"
     assert project.count() == 0
     assert project.broker().size().ready == 1
     project.start()

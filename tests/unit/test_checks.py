@@ -129,6 +129,23 @@ def test_a_cache_in_the_redis_database_of_the_queue_is_a_warning(q_cluster: Any,
     assert found(q_cluster, CACHES={"default": LOCMEM, "fast": REDIS_CACHE}) == expected
 
 
+@pytest.mark.parametrize(
+    ("q_cluster", "expected"),
+    [
+        ({"cached": True}, ["W012"]),
+        ({"cached": 60, "cache": "none"}, ["W012"]),
+        ({"cached": True, "cache": "fast"}, []),
+        ({"cached": True, "sync": True}, []),
+        ({"cached": False}, []),
+    ],
+    ids=str,
+)
+def test_results_in_a_cache_that_no_two_processes_share_are_a_warning(q_cluster: Any, expected: list[str]) -> None:
+    none = {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}
+
+    assert found(q_cluster, CACHES={"default": LOCMEM, "fast": REDIS_CACHE, "none": none}) == expected
+
+
 def test_settings_of_any_shape_are_checked_without_a_crash() -> None:
     assert found(None) == ["E001"]
     assert found({"ALT_CLUSTERS": {1: {}, "a": 2}}) == ["E003"]

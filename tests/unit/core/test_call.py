@@ -91,6 +91,13 @@ def test_an_unknown_option_is_named_with_the_one_that_it_resembles(given: Any, s
         part({"q_options": given})
 
 
+def test_what_only_async_iter_sets_is_offered_to_nobody() -> None:
+    with pytest.raises(TypeError) as raised:
+        part({"q_options": {"weather": "fine"}})
+
+    assert "group, hook, max_attempts" in str(raised.value)
+
+
 @pytest.mark.parametrize(
     ("keyword", "advice"),
     [

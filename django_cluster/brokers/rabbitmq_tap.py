@@ -20,7 +20,7 @@ SILENCE = 0.05
 """Seconds without a message after which nobody waits for the rest of a stream: others may have been quicker."""
 
 
-class Intake:
+class Tap:
     """Hands each message that comes to ``take``. Errors of ``amqp`` pass through: the caller has a word for them."""
 
     def __init__(self, link: Link, queue: str, take: Callable[[amqp.Message], None]) -> None:
