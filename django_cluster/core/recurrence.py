@@ -167,11 +167,15 @@ class Cron(Recurrence):
     code = "C"
     label = "Cron"
 
+    @property
+    def expression(self) -> CronExpression:
+        return CronExpression((self.cron or "").strip())
+
     def check(self) -> None:
-        CronExpression(self.cron or "").check()
+        self.expression.check()
 
     def next_after(self, moment: datetime, tz: tzinfo | None) -> datetime | None:
-        return CronExpression(self.cron or "").next_after(moment, tz)
+        return self.expression.next_after(moment, tz)
 
     def through(self, moment: datetime, tz: tzinfo | None) -> Self:
         """The expression alone says when: nothing is counted from the anchor."""

@@ -179,6 +179,12 @@ def test_an_expression_that_cannot_come_true_is_refused_in_a_sentence(expression
         rule("C", local("2026-01-01 00:00"), cron=expression).check()
 
 
+@pytest.mark.parametrize("text", ["@daily", "0 0 * * *"])
+def test_blanks_around_an_expression_mean_nothing(text: str) -> None:
+    assert shown(rule("C", local("2026-01-01"), cron=f" {text}\n"), "2026-01-01 08:00", 1) == ["2026-01-02 00:00"]
+    rule("C", local("2026-01-01"), cron=f" {text}\n").check()
+
+
 def test_the_names_of_months_are_no_random_times() -> None:
     rule("C", local("2026-01-01 00:00"), cron="0 0 * mar-apr thu").check()
 
