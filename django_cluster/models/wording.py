@@ -88,7 +88,7 @@ _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct",
 
 
 def _cron(told: Told, _wall: datetime) -> str:
-    text = told.cron or ""
+    text = (told.cron or "").strip()
     fields = WORDS_OF_CRON.get(text, text).lower().split()
     try:
         CronExpression(text).check()
