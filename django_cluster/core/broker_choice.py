@@ -20,7 +20,7 @@ renamed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -179,23 +179,28 @@ def choose(
         return named[alias]
     keys = _mentioned(deciding) or list(SELECTORS)
     choices = {key: values[key] for key in keys if key in values}
-    wanted = values.get("broker")
-    if wanted is not None and wanted not in KINDS:
-        if wanted not in named:  # else an upper layer names it, and a lower one decides
-            known = [*KINDS, *named]
-            sentence = f"{path} is {wanted!r}, neither a kind nor a name in brokers{did_you_mean(wanted, known)}."
-            found.append(Problem(problems.BAD_VALUE, "broker", sentence, f"Known: {', '.join(known)}."))
-        elif _mentioned(deciding):
-            found.append(_two_brokers([*_mentioned(deciding), f"brokers[{wanted!r}]"]))
-        wanted = None
-    fitting = {key: each for key, each in choices.items() if wanted in (None, each.kind)}
+    kind = values.get("broker")
+    if kind is not None and kind not in KINDS:
+        found += _of_no_kind(kind, named, _mentioned(deciding), path)
+        kind = None
+    fitting = {key: each for key, each in choices.items() if kind in (None, each.kind)}
     if len(fitting) > 1:
         found.append(_two_brokers(list(fitting)))
     elif choices and not fitting and _mentioned(deciding):
-        sentence = f"broker is {wanted!r}, but {_listed(list(choices))} configured."
+        sentence = f"broker is {kind!r}, but {_listed(list(choices))} configured."
         found.append(Problem(problems.OTHER_BROKER, "broker", sentence))
-    choice = next(iter(fitting.values()), None) or with_defaults(wanted or "orm")
+    choice = next(iter(fitting.values()), None) or with_defaults(kind or "orm")
     return Choice(choice.kind, {**choice.options, **_companions(choice.kind, values)})
+
+
+def _of_no_kind(word: str, named: Mapping[str, Choice], mentioned: list[str], path: str) -> Iterator[Problem]:
+    """What is wrong with a ``broker`` that is not the name of a kind."""
+    if word not in named:
+        known = [*KINDS, *named]
+        sentence = f"{path} is {word!r}, neither a kind nor a name in brokers{did_you_mean(word, known)}."
+        yield Problem(problems.BAD_VALUE, "broker", sentence, f"Known: {', '.join(known)}.")
+    elif mentioned:  # an upper layer names it, and a lower one decides
+        yield _two_brokers([*mentioned, f"brokers[{word!r}]"])
 
 
 def _alias_in(deciding: Mapping[str, Any], named: Mapping[str, Choice]) -> str | None:
