@@ -20,6 +20,8 @@ class StandIn(ModuleType):
 
     def __getattr__(self, name: str) -> Any:
         names = MODULES[_relative(self.__name__)]
+        if (inner := _relative(f"{self.__name__}.{name}")) in MODULES:
+            return import_module(f"{ROOT}.{inner}")  # where the app is installed, Django has imported its modules
         if name not in names:
             raise AttributeError(
                 f"{self.__name__}.{name} has no counterpart in django_cluster: see 'Moving from Django-Q' in its docs."

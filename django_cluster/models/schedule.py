@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from keyword import iskeyword
@@ -31,6 +31,13 @@ LONGEST_HOLD = timedelta(minutes=10)
 
 class ScheduleQuerySet(models.QuerySet["Schedule"]):
     """The question that a scheduler asks."""
+
+    def bulk_create(self, objs: Iterable[Schedule], *args: Any, **kwargs: Any) -> list[Schedule]:
+        """As ever; each row is settled first, as ``save`` does it: without its first run it would never be due."""
+        rows = list(objs)
+        for row in rows:
+            row.settle()
+        return super().bulk_create(rows, *args, **kwargs)
 
     def coming(self, queue: str, *, site: bool, now: datetime, until: datetime, declared: Collection[str] = ()) -> Self:
         """What is due until then and belongs to this queue, the longest waiting first.
@@ -180,9 +187,10 @@ class Schedule(Timing, models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """As ever; a whole row is settled first: its first run, its anchor, and a clean slate after an error."""
-        self.keep_moments_as_the_project_does()
         if kwargs.get("update_fields") is None:
-            self._settle()
+            self.settle()
+        else:
+            self.keep_moments_as_the_project_does()
         super().save(*args, **kwargs)
         self._loaded = self._timing()
 
@@ -221,7 +229,9 @@ class Schedule(Timing, models.Model):
 
     # ── saving ───────────────────────────────────────────────────────────────────────────────────
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """Its first run, if it has none yet, its anchor, and a clean slate after an error."""
+        self.keep_moments_as_the_project_does()
         now = self._timing()
         before = self._loaded
         rewritten = before is not None and before != now and before[-1] == now[-1]

@@ -117,6 +117,7 @@ def test_a_whole_project_runs_without_changing_its_apps_or_imports() -> None:
         + "from django.core.management import call_command; call_command('migrate', verbosity=0)\n"
         + "from django_q.tasks import async_task, result\n"
         + "from django.apps import apps; assert apps.is_installed('django_cluster')\n"
+        + "import django_q; assert django_q.models.Schedule and django_q.brokers.redis_broker\n"
         + "print(result(async_task('math.gcd', 12, 18)))"
     )
 

@@ -449,6 +449,22 @@ def test_a_schedule_without_a_date_is_due_now() -> None:
     assert row.anchor == row.next_run
 
 
+def test_schedules_that_are_made_in_bulk_are_due_as_well() -> None:
+    Schedule.objects.bulk_create(
+        [
+            Schedule(func="a.b", schedule_type="D"),
+            Schedule(func="a.b", schedule_type="C", cron="30 2 * * *"),
+        ]
+    )
+
+    daily, cron = Schedule.objects.order_by("pk")
+    assert daily.next_run is not None
+    assert cron.next_run is not None
+    assert abs(daily.next_run - timezone.now()) < timedelta(seconds=10)
+    assert daily.anchor == daily.next_run
+    assert (cron.next_run.minute, cron.next_run > timezone.now()) == (30, True)
+
+
 def test_a_new_cron_schedule_starts_with_its_expression() -> None:
     rows = [
         build_schedule(tasks.add, schedule_type="C", cron="30 2 1 1 *"),
