@@ -33,7 +33,11 @@ KEYS = {
 
 
 def take_terminal() -> None:
-    """In the child: what is typed at its terminal reaches it as signals, too."""
+    """In the child: what is typed at its terminal reaches it as signals, too.
+
+    A shell that starts the tests in its background has them, and all that they start, ignore the interrupt.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
