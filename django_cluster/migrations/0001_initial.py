@@ -173,7 +173,7 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'Tasks',
                 'ordering': ['-stopped_at'],
                 'permissions': (('resubmit_task', 'Can run finished tasks again'), ('export_task', 'Can export finished tasks')),
-                'indexes': [models.Index(fields=['success', 'stopped_at'], name='django_cluster_task_ended'), models.Index(fields=['group', 'success', 'stopped_at'], name='django_cluster_task_group'), models.Index(fields=['name', 'stopped_at'], name='django_cluster_task_name')],
+                'indexes': [models.Index(fields=['success', 'stopped_at'], name='django_cluster_task_ended'), models.Index(fields=['group', 'success', 'stopped_at'], name='django_cluster_task_group'), models.Index(fields=['name', 'success', 'stopped_at'], name='django_cluster_task_name')],
             },
         ),
         migrations.CreateModel(

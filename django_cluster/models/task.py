@@ -45,7 +45,9 @@ class TaskQuerySet(models.QuerySet["Task"]):
             task = self.filter(pk=id_or_name).first()
             if task is not None:
                 return task
-        return self.filter(name=id_or_name).order_by("-stopped_at").first()
+        named = self.filter(name=id_or_name).order_by("-stopped_at")
+        newest = [task for each in (ENDED_WELL, ENDED_BADLY) if (task := named.filter(each).first()) is not None]
+        return max(newest, key=lambda task: task.stopped_at, default=None)  # two ends of an index, and no sorting
 
     def in_group(self, group_id: str, *, failures: bool) -> TaskQuerySet:
         """The tasks of a group, newest first; without ``failures`` only those that succeeded."""
@@ -115,7 +117,8 @@ class Task(models.Model):
         indexes = (
             models.Index(fields=["success", "stopped_at"], name="django_cluster_task_ended"),
             models.Index(fields=["group", "success", "stopped_at"], name="django_cluster_task_group"),
-            models.Index(fields=["name", "stopped_at"], name="django_cluster_task_name"),
+            # With "success", as the others: SQLite, without statistics, would else read all successes for one name.
+            models.Index(fields=["name", "success", "stopped_at"], name="django_cluster_task_name"),
         )
 
     def __str__(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -10,10 +11,11 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from django_cluster.admin.finding import QUESTIONS
 from django_cluster.admin.showing import moment, moment_text
 from django_cluster.client import get_client
 from django_cluster.core.messages import TaskHeader, TaskPackage
-from django_cluster.models import Schedule, Task
+from django_cluster.models import Failure, Schedule, Success, Task
 from django_cluster.models.sealed import row_seal
 from django_cluster.testing.store_contract import make_failure, make_outcome
 from tests.integration.admin_stage import Unfriendly, page, queue_one, save
@@ -198,3 +200,23 @@ def test_a_queued_task_without_a_label_breaks_no_page(payload: str, admin_client
 
     assert "*unreadable" in page(admin_client, "queuedtask_changelist")
     assert "*unreadable" in page(admin_client, "queuedtask_change", queued.pk)
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="the others keep statistics; see test_admin_lists")
+@pytest.mark.parametrize("model", [Success, Failure])
+@pytest.mark.parametrize("column", ["name", "group"])
+def test_sqlite_looks_for_a_name_in_the_index_of_names(column: str, model: type[Task]) -> None:
+    """Without statistics it takes an index with one known column for as good as any other with one."""
+    plan = QUESTIONS[column](model.objects.all(), "red").explain()
+
+    assert f"django_cluster_task_{column}" in plan
+
+
+@pytest.mark.parametrize("first", [make_outcome, make_failure])
+def test_of_tasks_with_one_name_the_newest_is_found_however_it_ended(first: Any) -> None:
+    second = make_failure if first is make_outcome else make_outcome
+    older, newer = first(name="twin", stopped_at=1_700_000_000.0), second(name="twin", stopped_at=1_700_000_100.0)
+    save(older, newer)
+
+    assert Task.objects.find("twin") == Task.objects.get(pk=newer.id)
+    assert Task.objects.find("nobody") is None
