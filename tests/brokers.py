@@ -1,10 +1,12 @@
-"""Brokers for tests: a queue of its own for each test, and databases that Django learns of while tests run."""
+"""Brokers for tests: a queue of its own for each test, databases that Django learns of meanwhile, certificates."""
 
 from __future__ import annotations
 
 import contextlib
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -60,3 +62,12 @@ def queue_on(server: PostgresServer | MariaDBServer, **changes: Any) -> Iterator
     with queue_database({**server.database(name), **changes}) as alias:
         yield alias
     server.drop_database(name)
+
+
+def certificate_for(name: str, folder: Path) -> tuple[Path, Path]:
+    """A key, and a certificate that it has signed for this name, such as ``DNS:rabbit.example.org``."""
+    key, certificate = folder / "key", folder / "certificate"
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=tests"]
+    make += ["-addext", f"subjectAltName={name}", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(make, check=True, capture_output=True)
+    return key, certificate

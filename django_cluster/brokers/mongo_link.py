@@ -15,9 +15,10 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
-from pymongo import MongoClient, errors
+from pymongo import MongoClient, ReadPreference, errors
 from pymongo.collection import Collection
 
+from django_cluster.core.masking import plain
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
 
 Document = dict[str, Any]
@@ -47,7 +48,7 @@ class Link:
     """One reused client; a forked child never touches that of its parent."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        self._keywords = with_defaults(options.get("kwargs", {}))
+        self._keywords = with_defaults(plain(options.get("kwargs", {})))
         self._database = options.get("database")
         self._client: MongoClient[Document] | None = None
         self._end: Callable[[], object] = lambda: None
@@ -58,14 +59,21 @@ class Link:
     def client(self) -> MongoClient[Document]:
         if self._client is None or self._pid != os.getpid():
             self.close()
-            self._client, self._pid = MongoClient(**self._keywords), os.getpid()
+            self._client, self._pid = self._build(), os.getpid()
             # A client that is merely dropped complains with a warning.
             self._end = weakref.finalize(self, _close, self._client, self._pid)
         return self._client
 
+    def _build(self) -> MongoClient[Document]:
+        try:
+            return MongoClient(**self._keywords)
+        except (TypeError, ValueError, OSError) as error:  # a port that is no number, a certificate that is not there
+            raise BrokerRefused(f"MongoDB at {self.address} cannot be used with these options: {error}") from error
+
     def collection(self, name: str) -> Collection[Document]:
+        """Read at the primary, whatever the URL prefers: what has been claimed is not yet elsewhere."""
         database = self.client[self._database] if self._database else self.client.get_default_database(DATABASE)
-        return database[name]
+        return database.get_collection(name, read_preference=ReadPreference.PRIMARY)
 
     @property
     def address(self) -> str:

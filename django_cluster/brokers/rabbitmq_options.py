@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
+
+from django_cluster.core.masking import plain
 
 HEARTBEATS = 5, 30
 """Seconds, the shortest and the longest that we choose. RabbitMQ gives a connection up that is silent for two or three
@@ -33,6 +36,20 @@ KEYS = (
     "prefetch",
     "queue_type",
 )
+
+SSL_KEYS = (
+    "ca_certs",
+    "cert_reqs",
+    "certfile",
+    "ciphers",
+    "context",
+    "keyfile",
+    "server_hostname",
+    "ssl_version",
+    "tls_maximum_version",
+    "tls_minimum_version",
+)
+"""Those that ``amqp`` hands to Python's ``ssl``, and that mean something to a client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +122,25 @@ def _of_url(url: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _keywords(node: Mapping[str, Any]) -> dict[str, Any]:
     """What ``amqp.Connection`` wants to hear of a node."""
-    ssl = node.get("ssl", False)
-    host, port = node.get("host", "localhost"), node.get("port") or (5671 if ssl else 5672)
+    said = node.get("ssl", False)
+    encrypted = bool(said) or isinstance(said, Mapping)
+    host, port = node.get("host", "localhost"), node.get("port") or (5671 if encrypted else 5672)
     return {
         "host": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
         "userid": node.get("userid", "guest"),
         "password": node.get("password", "guest"),
         "virtual_host": node.get("virtual_host", "/"),
-        "ssl": ssl,
+        "ssl": _tls(said, host) if encrypted else False,
     }
+
+
+def _tls(said: Any, host: str) -> dict[str, Any]:
+    """Without a name, ``amqp`` would be content with anybody's certificate, and a node could not choose its own."""
+    keywords = plain(said) if isinstance(said, Mapping) else {}
+    if unknown := sorted(map(str, keywords.keys() - set(SSL_KEYS))):
+        raise ImproperlyConfigured(f"rabbitmq: ssl knows no {', '.join(unknown)}; it knows {', '.join(SSL_KEYS)}.")
+    unchecked = "context" in keywords or keywords.get("cert_reqs") == ssl.CERT_NONE
+    return keywords if unchecked else {"server_hostname": host, **keywords}
 
 
 def _whole(name: str, value: Any, *, least: int) -> int:

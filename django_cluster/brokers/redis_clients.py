@@ -17,6 +17,7 @@ from redis.connection import SSLConnection, parse_url
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
+from django_cluster.core.masking import plain
 from django_cluster.core.nearest import nearest
 from django_cluster.errors import BrokerRefused
 
@@ -67,7 +68,7 @@ def build_client(options: Mapping[str, Any]) -> Redis:
     """
     if "cache" in options:
         return _like_cache(options["cache"])
-    url, said = options.get("url", ""), options.get("kwargs", {})
+    url, said = options.get("url", ""), plain(options.get("kwargs", {}))
     keywords = {**defaults(), **_name_of_library(url, said), **said, "decode_responses": False}
     if not url.startswith("unix:") and not keywords.get("unix_socket_path"):
         keywords.setdefault("socket_keepalive", True)
@@ -91,7 +92,7 @@ def build_cluster(options: Mapping[str, Any]) -> RedisCluster:
     """A client of all nodes of a Redis Cluster; asks one of them for the others at once."""
     # "retry" is another thing to this client: how often it looks for the right node.
     ours = {**defaults(), "retry": _retry(3), "socket_keepalive": True}
-    url, said = options.get("url", ""), options.get("kwargs", {})
+    url, said = options.get("url", ""), plain(options.get("kwargs", {}))
     keywords = {**of_url(url), **ours, **_name_of_library(url, said), **said, "decode_responses": False}
     keywords.pop("db", None)
     nodes = [ClusterNode(host, port) for host, port in options["nodes"]]  # type: ignore[no-untyped-call]

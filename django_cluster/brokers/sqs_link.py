@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import os
 import re
@@ -18,6 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NoConnection
 from django.core.exceptions import ImproperlyConfigured
 
+from django_cluster.core.masking import plain
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
 
@@ -26,6 +28,8 @@ LONGEST_POLL = 20
 POLL_IN_ONE_CALL = 4
 """Seconds that one call may wait there: a service that is silent for longer is away. What waits longer calls again."""
 LONGEST_QUEUE_NAME = 80
+CREDENTIALS = re.compile(r"//[^/\s]*@")
+"""Where a URL in the words of an error may hold a password."""
 
 SESSION_KEYS = frozenset(
     {
@@ -97,13 +101,18 @@ class SqsOptions:
         if unknown := sorted(options.keys() - SESSION_KEYS - CLIENT_KEYS - OWN_KEYS):
             known = ", ".join(sorted((SESSION_KEYS | CLIENT_KEYS | OWN_KEYS) - {"url"}))
             raise ImproperlyConfigured(f"sqs: {', '.join(unknown)} is not known; known are {known}.")
+        endpoint = options.get("endpoint_url")
+        if endpoint and not str(endpoint).startswith(("http://", "https://")):
+            raise ImproperlyConfigured("sqs: endpoint_url begins with http:// or https://.")
         return cls(
             session={key: value for key, value in options.items() if key in SESSION_KEYS},
             client={key: value for key, value in options.items() if key in CLIENT_KEYS},
             url_prefix=str(options.get("queue_url_prefix") or ""),
             name_pattern=str(options.get("queue_name") or ""),
             create=bool(options.get("create_queue", True)),
-            attributes={str(key): str(value) for key, value in dict(options.get("queue_attributes") or {}).items()},
+            attributes={
+                str(key): _attribute(each) for key, each in dict(options.get("queue_attributes") or {}).items()
+            },
             group=str(options.get("message_group_id") or "django_cluster"),
             poll=_poll(options.get("receive_message_wait_time_seconds", LONGEST_POLL)),
         )
@@ -135,6 +144,11 @@ def _of_url(url: str) -> dict[str, Any]:
     if found.get("create_queue") in ("0", "false"):
         found["create_queue"] = False
     return found
+
+
+def _attribute(value: Any) -> str:
+    """As SQS wants it: a policy may be written as a dict, and travels as JSON."""
+    return value if isinstance(value, str) else json.dumps(plain(value))
 
 
 def _poll(value: Any) -> int:
@@ -237,7 +251,8 @@ class Link:
             kind = BrokerUnavailable if is_passing(error) else BrokerRefused
             raise kind(f"SQS did not do what it was asked for the queue {self.address}: {error}") from error
         except (NoConnection, HTTPClientError, OSError) as error:
-            raise BrokerUnavailable(f"SQS cannot be reached for the queue {self.address}: {error}") from error
+            words = CREDENTIALS.sub("//", str(error))
+            raise BrokerUnavailable(f"SQS cannot be reached for the queue {self.address}: {words}") from error
         except BotoCoreError as error:
             raise BrokerRefused(f"SQS cannot be used for the queue {self.address}: {error}") from error
 

@@ -47,7 +47,7 @@ class MaskedMapping(Mapping[str, Any]):
     __slots__ = ("_items",)
 
     def __init__(self, items: Mapping[str, Any] | None = None) -> None:
-        self._items = {str(key): _frozen(value) for key, value in (items or {}).items()}
+        self._items = {key: _frozen(value) for key, value in (items or {}).items()}
 
     def __getitem__(self, key: str) -> Any:
         return self._items[key]
@@ -67,6 +67,13 @@ def _frozen(value: Any) -> Any:
     if isinstance(value, Mapping):
         return MaskedMapping(value)
     return tuple(_frozen(item) for item in value) if isinstance(value, (list, tuple)) else value
+
+
+def plain(value: Any) -> Any:
+    """The same in dicts and lists, for libraries that look at the type of what they are given."""
+    if isinstance(value, Mapping):
+        return {key: plain(each) for key, each in value.items()}
+    return [plain(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 def _shown(key: str, value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Iterator
 from threading import Thread
@@ -18,8 +19,9 @@ from django_cluster.brokers.rabbitmq_options import RabbitOptions
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
 from django_cluster.testing.contracts import Opener, eventually, lease_all, messages, payloads, receipts
-from tests.brokers import opener
+from tests.brokers import certificate_for, opener
 from tests.servers import RabbitServer, require
+from tests.servers.base import free_port
 
 
 @pytest.fixture
@@ -81,7 +83,13 @@ def test_a_url_names_the_node_the_user_and_the_virtual_host() -> None:
     options = RabbitOptions.of({"url": "amqps://me:se%2Fcret@rabbit/my%2Fplace?heartbeat=7"})
 
     assert options.nodes == (
-        {"host": "rabbit:5671", "userid": "me", "password": "se/cret", "virtual_host": "my/place", "ssl": True},
+        {
+            "host": "rabbit:5671",
+            "userid": "me",
+            "password": "se/cret",
+            "virtual_host": "my/place",
+            "ssl": {"server_hostname": "rabbit"},
+        },
     )
     assert options.heartbeat == 7
 
@@ -104,6 +112,7 @@ def test_what_stands_beside_the_url_wins() -> None:
         ({"heartbeat": -1}, "heartbeat is a whole number of at least 0"),
         ({"prefetch_count": 0}, "prefetch is a whole number of at least 1"),
         ({"queue_type": "stream"}, "queue_type is 'quorum' or 'classic'"),
+        ({"ssl": {"ca_cert": "x"}}, "ssl knows no ca_cert; it knows ca_certs"),
     ],
 )
 def test_options_that_make_no_sense_are_named(options: dict[str, Any], words: str) -> None:
@@ -132,6 +141,61 @@ def test_a_wrong_password_is_refused_and_not_waited_for(rabbitmq_server: RabbitS
 
     with pytest.raises(BrokerRefused, match=r"ACCESS_REFUSED|403"):
         broker.ping()
+
+
+@pytest.fixture(scope="module")
+def tls_server() -> Iterator[tuple[str, str]]:
+    """A server that encrypts and is called rabbit.example.org: its URL, and the file of its certificate."""
+    require("rabbitmq")
+    server, port = RabbitServer(), free_port()
+    try:
+        key, certificate = certificate_for("DNS:rabbit.example.org", server.folder)
+        for file in (key, certificate):
+            file.chmod(0o644)  # for the account that runs the server
+        files = {"cacertfile": certificate, "certfile": certificate, "keyfile": key}
+        server.lines = (
+            f"listeners.ssl.1 = 127.0.0.1:{port}",
+            *(f"ssl_options.{option} = {file}" for option, file in files.items()),
+        )
+        server.start()
+        yield f"amqps://guest:guest@127.0.0.1:{port}/", str(certificate)
+    finally:
+        server.stop()
+
+
+def test_tls_carries_messages_both_ways(tls_server: tuple[str, str]) -> None:
+    url, certificate = tls_server
+    broker = opener("rabbitmq", url=url, ssl={"ca_certs": certificate, "server_hostname": "rabbit.example.org"})()
+    large = ["x" * 300_000, "y" * 300_000, "z"]
+
+    broker.enqueue(messages(*large))
+    deliveries = lease_all(broker, 3)
+    assert payloads(deliveries) == large
+    assert list(broker.renew(receipts(deliveries))) == []
+    broker.acknowledge(receipts(deliveries))
+    assert broker.size().total == 0
+    broker.close()
+
+
+@pytest.mark.parametrize(
+    ("trusted", "words"), [(False, "self-signed certificate"), (True, "certificate is not valid for '127.0.0.1'")]
+)
+def test_a_certificate_of_an_unknown_signer_or_for_another_name_is_not_taken(
+    tls_server: tuple[str, str], trusted: bool, words: str
+) -> None:
+    """Else whoever has any good certificate could stand between us and the server, and be told the password."""
+    url, certificate = tls_server
+    broker = opener("rabbitmq", url=url, ssl={"ca_certs": certificate} if trusted else True)()
+
+    with pytest.raises(BrokerUnavailable, match=words):
+        broker.ping()
+
+
+def test_whoever_says_so_is_content_with_any_certificate(tls_server: tuple[str, str]) -> None:
+    broker = opener("rabbitmq", url=tls_server[0], ssl={"cert_reqs": ssl.CERT_NONE})()
+
+    broker.ping()
+    broker.close()
 
 
 def test_the_next_node_is_asked_when_one_is_away(rabbitmq_server: RabbitServer) -> None:

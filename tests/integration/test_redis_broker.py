@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -24,7 +23,7 @@ from django_cluster.brokers.redis_scripts import LEASE
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
 from django_cluster.testing.contracts import eventually, lease_all, payloads, receipts
-from tests.brokers import opener
+from tests.brokers import certificate_for, opener
 from tests.servers import RedisServer, require
 from tests.servers.base import free_port
 from tests.servers.tunnel import Tunnel
@@ -546,10 +545,7 @@ def test_an_acl_user_needs_only_the_keys_of_its_queues(own_server: RedisServer) 
 
 def test_tls_is_an_address(tmp_path: Path) -> None:
     require("redis")
-    key, certificate = tmp_path / "key", tmp_path / "certificate"
-    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-    make += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(make, check=True, capture_output=True)
+    key, certificate = certificate_for("IP:127.0.0.1", tmp_path)
     port = free_port()
     tls = ["--tls-port", str(port), "--tls-cert-file", str(certificate), "--tls-key-file", str(key)]
     server = RedisServer(*tls, "--tls-ca-cert-file", str(certificate), "--tls-auth-clients", "no").start()

@@ -16,11 +16,13 @@ from django_cluster.brokers.base import Broker, Message
 from django_cluster.brokers.limits import waiting_room
 from django_cluster.brokers.sqs import MAX_BYTES, SqsBroker
 from django_cluster.brokers.sqs_link import SqsOptions
+from django_cluster.core.masking import MaskedMapping
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
 from django_cluster.testing.contracts import lease_all, messages, payloads, receipts
 from tests.brokers import opener
 from tests.servers import SqsServer, require
+from tests.servers.base import free_port
 
 
 @pytest.fixture
@@ -143,6 +145,27 @@ def test_with_a_prefix_nobody_is_asked_for_the_url(sqs_server: SqsServer) -> Non
     broker.enqueue(messages("one"))  # the first call hears that there is no such queue, and creates it
 
     assert payloads(lease_all(broker, 1)) == ["one"]
+
+
+def test_attributes_may_be_written_as_python_has_them() -> None:
+    written = {"RedrivePolicy": {"maxReceiveCount": 9}, "ContentBasedDeduplication": True, "KmsMasterKeyId": "alias/x"}
+
+    assert SqsOptions.of(MaskedMapping({"queue_attributes": written})).attributes == {
+        "RedrivePolicy": '{"maxReceiveCount": 9}',
+        "ContentBasedDeduplication": "true",
+        "KmsMasterKeyId": "alias/x",
+    }
+
+
+def test_an_endpoint_is_a_url_and_its_password_is_not_shown() -> None:
+    with pytest.raises(ImproperlyConfigured, match="endpoint_url begins with http"):
+        opener("sqs", region_name="eu-west-1", endpoint_url="localhost:4566")()
+
+    keys = {"aws_access_key_id": "a", "aws_secret_access_key": "b"}
+    broker = opener("sqs", region_name="eu-west-1", endpoint_url=f"http://me:hush@127.0.0.1:{free_port()}", **keys)()
+    with pytest.raises(BrokerUnavailable) as caught:
+        broker.ping()
+    assert "hush" not in str(caught.value)
 
 
 def test_attributes_are_given_to_a_queue_that_is_created(sqs_server: SqsServer, console: Any) -> None:

@@ -16,7 +16,10 @@ exec rabbitmq-server
 
 
 class RabbitServer(Server):
-    """What was confirmed is on disk, so a kill forgets nothing."""
+    """What was confirmed is on disk, so a kill forgets nothing.
+
+    ``lines``, set before the start, are added to its configuration.
+    """
 
     name: ClassVar[str] = "rabbitmq"
     programs: ClassVar[tuple[str, ...]] = ("rabbitmq-server", "epmd")
@@ -28,6 +31,7 @@ class RabbitServer(Server):
 
     def __init__(self) -> None:
         super().__init__()
+        self.lines: tuple[str, ...] = ()
         self.port, self.dist_port, self.epmd_port = free_port(), free_port(), free_port()
 
     @property
@@ -39,6 +43,7 @@ class RabbitServer(Server):
             f"listeners.tcp.1 = 127.0.0.1:{self.port}\n"
             "log.console = true\nlog.console.level = warning\nlog.file = false\n"
             "disk_free_limit.absolute = 1MB\n"  # disks of test machines are small, and stopping would not help
+            + "".join(f"{line}\n" for line in self.lines)
         )
         (self.folder / "plugins").write_text("[].\n")
 

@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from django_cluster.core.masking import MaskedMapping
+from django_cluster.core.masking import MaskedMapping, plain
 
 
 def test_it_reads_like_the_dict_it_was_made_of() -> None:
@@ -46,3 +46,9 @@ def test_what_helps_and_harms_nobody_is_shown() -> None:
     shown = repr(MaskedMapping({"host": "h", "port": 1, "url": "redis://h", "password": None}))
 
     assert shown == "{'host': 'h', 'port': 1, 'url': 'redis://********', 'password': None}"
+
+
+def test_libraries_are_given_what_was_written() -> None:
+    written = {"socket_keepalive_options": {4: 60}, "tags": ["a", {"b": [1]}], "host": "h"}
+
+    assert plain(MaskedMapping(written)) == written
