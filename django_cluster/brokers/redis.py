@@ -215,7 +215,7 @@ class RedisBroker(Broker):
 
     def info(self) -> str:
         with self._link.errors():
-            return f"Redis {self._link.version()} at {self._link.address}"
+            return " ".join(filter(None, ("Redis", self._link.version(), "at", self._link.address)))
 
     def close(self) -> None:
         self._link.close()

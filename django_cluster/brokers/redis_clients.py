@@ -5,7 +5,7 @@ What the user says about the connection wins; where he says nothing, every wait 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from inspect import signature
 from typing import Any
 
@@ -57,8 +57,26 @@ def _name_of_library(url: str, said: Mapping[str, Any]) -> Mapping[str, Any]:
     return {} if "lib_" in url or "lib_name" in said or "lib_version" in said else LIBRARY
 
 
-def _retry(times: int) -> Retry:
-    return Retry(ExponentialBackoff(cap=0.2, base=0.02), times, supported_errors=(errors.ConnectionError,))
+def _retry(times: int, kind: type[Retry] = Retry) -> Retry:
+    return kind(ExponentialBackoff(cap=0.2, base=0.02), times, supported_errors=(errors.ConnectionError,))
+
+
+def _worth_another_try(kinds: Iterable[type[Exception]]) -> tuple[type[Exception], ...]:
+    """Not a node that stays silent, because nobody knows what it has done, nor one that says the Cluster is down."""
+    return tuple(each for each in kinds if not issubclass(each, (errors.TimeoutError, errors.ClusterDownError)))
+
+
+class PromptRetry(Retry):
+    """Transactions of a Cluster name further errors to it."""
+
+    def update_supported_errors(self, specified_errors: Iterable[type[Exception]]) -> None:
+        super().update_supported_errors(_worth_another_try(specified_errors))
+
+
+class PromptCluster(RedisCluster):
+    """redis-py's own would ask again and again, and take half a minute for it."""
+
+    ERRORS_ALLOW_RETRY = _worth_another_try(RedisCluster.ERRORS_ALLOW_RETRY)  # type: ignore[assignment]
 
 
 def build_client(options: Mapping[str, Any]) -> Redis:
@@ -74,7 +92,11 @@ def build_client(options: Mapping[str, Any]) -> Redis:
         keywords.setdefault("socket_keepalive", True)
     if "sentinels" in options:
         return _of_sentinels(options["sentinels"], options["master"], {**of_url(url), **keywords})
-    return Redis.from_url(url, **keywords) if url else Redis(**keywords)
+    client: Redis = Redis.from_url(url, **keywords) if url else Redis(**keywords)
+    pool = client.connection_pool
+    pool.connection_kwargs["decode_responses"] = False  # whatever the URL says
+    pool.connection_class(**pool.connection_kwargs)  # says now what it does not know; it connects later
+    return client
 
 
 def unknown_keywords(options: Mapping[str, Any]) -> dict[str, str]:
@@ -88,15 +110,15 @@ def unknown_keywords(options: Mapping[str, Any]) -> dict[str, str]:
     return {name: nearest(name, known) for name in options.get("kwargs", {}) if name not in known}
 
 
-def build_cluster(options: Mapping[str, Any]) -> RedisCluster:
+def build_cluster(options: Mapping[str, Any]) -> PromptCluster:
     """A client of all nodes of a Redis Cluster; asks one of them for the others at once."""
     # "retry" is another thing to this client: how often it looks for the right node.
-    ours = {**defaults(), "retry": _retry(3), "socket_keepalive": True}
+    ours = {**defaults(), "retry": _retry(3, PromptRetry), "socket_keepalive": True}
     url, said = options.get("url", ""), plain(options.get("kwargs", {}))
     keywords = {**of_url(url), **ours, **_name_of_library(url, said), **said, "decode_responses": False}
     keywords.pop("db", None)
     nodes = [ClusterNode(host, port) for host, port in options["nodes"]]  # type: ignore[no-untyped-call]
-    return RedisCluster(startup_nodes=nodes, **keywords)
+    return PromptCluster(startup_nodes=nodes, **keywords)
 
 
 def of_url(url: str) -> dict[str, Any]:

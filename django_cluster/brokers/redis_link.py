@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +33,19 @@ PASSING_ERRORS = (
 # AuthenticationError is a ConnectionError to redis-py; but a wrong password does not get better by waiting.
 LASTING_ERRORS = (errors.AuthenticationError, errors.AuthorizationError, errors.NoPermissionError)
 
+CLIENT = re.compile(r"<redis\.client\..*?>\)>\)> - ")
+"""A thousand characters for each Sentinel that knows no master, in front of the reason."""
+
 ANY_ERROR = (errors.RedisError, errors.RedisClusterException)
+
+
+@contextmanager
+def _known_options() -> Iterator[None]:
+    """Within the block, what redis-py cannot make anything of is named in the way of a broker."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise BrokerRefused(f"Redis cannot be used with these options: {error}") from error
 
 
 class Link:
@@ -68,7 +81,8 @@ class Link:
         return client
 
     def _build(self) -> Any:
-        return build_client(self._options)
+        with _known_options():
+            return build_client(self._options)
 
     def call(self, *commands: Sequence[Any], key: str = "", again: bool = True) -> list[Any]:
         """What the server answers to these commands, sent in one go; the first error among the answers is raised.
@@ -147,9 +161,10 @@ class Link:
         """The same for an error that is at hand: the block costs as much as an eighth of a command."""
         if isinstance(error, LASTING_ERRORS):
             return BrokerRefused(f"Redis at {self.address} does not let us in: {error}")
-        if isinstance(error, PASSING_ERRORS) or str(error).startswith(PASSING):
-            return BrokerUnavailable(f"Redis at {self.address} cannot be used now: {error}")
-        return BrokerRefused(f"Redis at {self.address} refused: {error}")
+        words = CLIENT.sub("", str(error))
+        if isinstance(error, PASSING_ERRORS) or words.startswith(PASSING):
+            return BrokerUnavailable(f"Redis at {self.address} cannot be used now: {words}")
+        return BrokerRefused(f"Redis at {self.address} refused: {words}")
 
     def ping(self) -> None:
         self.client.ping()
@@ -166,7 +181,14 @@ class Link:
         return said
 
     def version(self) -> str:
-        return str(self.client.info("server").get("redis_version", ""))
+        return self._version({})
+
+    def _version(self, where: Mapping[str, Any]) -> str:
+        """Nothing where we may not ask."""
+        try:
+            return str(self.client.info("server", **where).get("redis_version", ""))
+        except errors.NoPermissionError:
+            return ""
 
     def close(self) -> None:
         if client := self._clients.get(os.getpid()):
@@ -201,7 +223,8 @@ class ClusterLink(Link):
     clustered = True
 
     def _build(self) -> Any:
-        return build_cluster(self._options)
+        with _known_options():
+            return build_cluster(self._options)
 
     def call(self, *commands: Sequence[Any], key: str = "", again: bool = True) -> list[Any]:
         """One after the other: where a slot moves, each may have to be asked of another node."""
@@ -226,7 +249,7 @@ class ClusterLink(Link):
         return said
 
     def version(self) -> str:
-        return str(self.client.info("server", target_nodes=RedisCluster.RANDOM).get("redis_version", ""))
+        return self._version({"target_nodes": RedisCluster.RANDOM})
 
     def _hang_up(self, client: Any) -> None:
         client.close()

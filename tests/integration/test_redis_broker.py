@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -20,6 +21,7 @@ from django_cluster.brokers.base import Broker, Delivery, Message, QueueSize
 from django_cluster.brokers.redis import RedisBroker
 from django_cluster.brokers.redis_clients import build_client
 from django_cluster.brokers.redis_scripts import LEASE
+from django_cluster.core.masking import MaskedMapping
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
 from django_cluster.testing.contracts import eventually, lease_all, payloads, receipts
@@ -540,6 +542,28 @@ def test_an_acl_user_needs_only_the_keys_of_its_queues(own_server: RedisServer) 
     broker.enqueue([Message("one"), Message("two", priority=3)])
     assert payloads(lease_all(broker, 2)) == ["two", "one"]
     assert list(broker.concerns()) == []  # it may not ask, and says nothing
+    assert broker.info() == f"Redis at 127.0.0.1:{own_server.port}/0"
+    broker.close()
+
+
+@pytest.mark.parametrize(
+    ("query", "keywords"),
+    [("?foo=1", {}), ("?socket_timeout=long", {}), ("", {"foo": 1}), ("", {"socket_connect_timeout": 1, "db": "x"})],
+)
+def test_options_that_nobody_knows_are_refused(redis_server: RedisServer, query: str, keywords: dict[str, Any]) -> None:
+    broker = opener("redis", url=f"redis://127.0.0.1:{redis_server.port}{query}", kwargs=keywords)()
+
+    with pytest.raises(BrokerRefused):
+        broker.enqueue([Message("one")])
+
+
+def test_options_arrive_as_they_were_written_and_do_not_change_what_is_read(redis_server: RedisServer) -> None:
+    keywords = {"socket_keepalive": True, "socket_keepalive_options": {socket.TCP_KEEPCNT: 3}}
+    options = MaskedMapping({"url": f"{redis_server.url}?decode_responses=True", "kwargs": keywords})
+    broker = opener("redis")(options=options)
+
+    broker.enqueue([Message("one")])
+    assert payloads(lease_all(broker, 1)) == ["one"]
     broker.close()
 
 

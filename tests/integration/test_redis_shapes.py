@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from threading import Event, Thread
 from typing import Any
@@ -16,6 +17,7 @@ from django_cluster.testing.contracts import eventually, lease_all, messages, pa
 from tests.brokers import opener
 from tests.conftest import wait_until
 from tests.servers import RedisCluster, Sentinels, require
+from tests.servers.base import free_port
 
 Opener = Callable[..., Broker]
 
@@ -194,3 +196,51 @@ def test_a_script_that_meets_half_a_queue_does_not_run(redis_cluster: RedisClust
     assert broker.size().total == 2
     broker.purge()
     broker.close()
+
+
+@pytest.fixture
+def own_cluster() -> Iterator[RedisCluster]:
+    """A Cluster whose nodes may hang."""
+    require("redis")
+    cluster = RedisCluster()
+    try:
+        yield cluster.start()
+    finally:
+        cluster.stop()
+
+
+@pytest.mark.parametrize("count", [1, 50])
+def test_a_node_that_hangs_is_said_within_ten_seconds_and_is_not_sent_the_same_again(
+    own_cluster: RedisCluster, count: int
+) -> None:
+    broker = opener("redis", **in_shape({"url": own_cluster.url}))()
+    batch = [Message(f"{each}", priority=each) for each in range(count)]
+    broker.enqueue(batch)
+    slot = int(own_cluster.nodes[0].says("cluster", "keyslot", f"{{django_cluster:tests:{broker.queue}}}"))
+
+    node = own_cluster.owner(slot)
+    with node.paused():
+        started = time.monotonic()
+        with pytest.raises(BrokerUnavailable):
+            broker.enqueue(batch)
+        assert time.monotonic() - started < 12
+
+    def answers() -> bool:
+        try:
+            return broker.size().total >= 0
+        except BrokerUnavailable:
+            return False
+
+    wait_until(answers, because="the Cluster should be whole again")
+    assert broker.size().total <= 2 * count
+    broker.close()
+
+
+def test_sentinels_that_cannot_be_asked_are_named_with_the_reason_in_few_words() -> None:
+    places = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+    broker = opener("redis", **in_shape({"url": f"redis+sentinel://{','.join(places)}/orders"}))()
+
+    with pytest.raises(BrokerUnavailable, match="No master found for 'orders'") as caught:
+        broker.ping()
+    assert all(place in str(caught.value) for place in places)
+    assert len(str(caught.value)) < 300
