@@ -61,22 +61,23 @@ def _retry(times: int, kind: type[Retry] = Retry) -> Retry:
     return kind(ExponentialBackoff(cap=0.2, base=0.02), times, supported_errors=(errors.ConnectionError,))
 
 
-def _worth_another_try(kinds: Iterable[type[Exception]]) -> tuple[type[Exception], ...]:
-    """Not a node that stays silent, because nobody knows what it has done, nor one that says the Cluster is down."""
-    return tuple(each for each in kinds if not issubclass(each, (errors.TimeoutError, errors.ClusterDownError)))
+def _without(kinds: Iterable[type[Exception]], *unwanted: type[Exception]) -> tuple[type[Exception], ...]:
+    return tuple(each for each in kinds if not issubclass(each, unwanted))
 
 
 class PromptRetry(Retry):
-    """Transactions of a Cluster name further errors to it."""
+    """Transactions of a Cluster name time-outs to it as well; but after one nobody knows what the node has done."""
 
     def update_supported_errors(self, specified_errors: Iterable[type[Exception]]) -> None:
-        super().update_supported_errors(_worth_another_try(specified_errors))
+        super().update_supported_errors(_without(specified_errors, errors.TimeoutError))
 
 
 class PromptCluster(RedisCluster):
-    """redis-py's own would ask again and again, and take half a minute for it."""
+    """redis-py's own asks a silent node four times. For a Cluster that is down, our link knows how long to try."""
 
-    ERRORS_ALLOW_RETRY = _worth_another_try(RedisCluster.ERRORS_ALLOW_RETRY)  # type: ignore[assignment]
+    ERRORS_ALLOW_RETRY = _without(  # type: ignore[assignment]
+        RedisCluster.ERRORS_ALLOW_RETRY, errors.TimeoutError, errors.ClusterDownError
+    )
 
 
 def build_client(options: Mapping[str, Any]) -> Redis:

@@ -22,6 +22,9 @@ LONGEST_NAP = 5.0
 FRESH = 1.0
 """Seconds for which a connection is used again without a look whether the server has closed it."""
 
+MOVING = 0.5
+"""Seconds for which a Cluster is asked again that says it is down: while a slot moves, it may say so for a moment."""
+
 PASSING = ("BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "TRYAGAIN", "UNBLOCKED")
 """First words of a server that will be able again: still loading, failing over, full."""
 
@@ -228,12 +231,20 @@ class ClusterLink(Link):
 
     def call(self, *commands: Sequence[Any], key: str = "", again: bool = True) -> list[Any]:
         """One after the other: where a slot moves, each may have to be asked of another node."""
-        client = self.client
         *before, last = commands
-        answers = [client.execute_command(*command) for command in before]
-        # What is asked of a node by its name is not asked of another when it fails.
-        where = {} if again else {"target_nodes": client.get_node_from_key(key)}
-        return [*answers, client.execute_command(*last, **where)]
+        return [*(self._asked(command) for command in before), self._asked(last, "" if again else key)]
+
+    def _asked(self, command: Sequence[Any], key: str = "") -> Any:
+        """``key``: it is asked once, of the node that has it."""
+        client, until = self.client, time.monotonic() + MOVING
+        while True:
+            # What is asked of a node by its name is not asked of another when it fails.
+            where = {"target_nodes": client.get_node_from_key(key)} if key else {}
+            try:
+                return client.execute_command(*command, **where)
+            except errors.ClusterDownError:  # nothing was done
+                if time.monotonic() > until:
+                    raise
 
     @property
     def nap(self) -> float:
