@@ -161,7 +161,7 @@ def test_an_endpoint_is_a_url_and_its_password_is_not_shown() -> None:
     with pytest.raises(ImproperlyConfigured, match="endpoint_url begins with http"):
         opener("sqs", region_name="eu-west-1", endpoint_url="localhost:4566")()
 
-    keys = {"aws_access_key_id": "a", "aws_secret_access_key": "b"}
+    keys: dict[str, Any] = {"aws_access_key_id": "a", "aws_secret_access_key": "b"}
     broker = opener("sqs", region_name="eu-west-1", endpoint_url=f"http://me:hush@127.0.0.1:{free_port()}", **keys)()
     with pytest.raises(BrokerUnavailable) as caught:
         broker.ping()
