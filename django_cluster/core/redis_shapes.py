@@ -26,11 +26,14 @@ SCHEMES = frozenset({"redis+sentinel", "rediss+sentinel", "redis+cluster", "redi
 
 MASTER_KEYWORDS = ("master", "sentinel_master")
 CLUSTER_KEYWORDS = ("cluster", "nodes", "startup_nodes")
+NUMBERS = {"port": int, "db": int, "socket_timeout": float, "socket_connect_timeout": float}
+"""Keywords whose values redis-py turns into numbers when it connects, each time."""
 
 
 def in_shape(options: Mapping[str, Any]) -> dict[str, Any]:
     """``{"url": …, "kwargs": …}`` as it was written → its normal form; raises ``Unfit`` with the reason."""
     kwargs = dict(options.get("kwargs", {}))
+    _check_numbers(kwargs)
     found = _of_url(options.get("url", "")) | _of_keywords(kwargs)
     if "sentinels" in found and "nodes" in found:
         raise Unfit("names Sentinels and a Cluster; choose one.")
@@ -42,6 +45,14 @@ def in_shape(options: Mapping[str, Any]) -> dict[str, Any]:
         raise Unfit("asks for a database of a Redis Cluster, which has only number 0.")
     rest = {name: value for name, value in options.items() if name not in ("url", "kwargs")}
     return {**rest, **found, **({"kwargs": kwargs} if kwargs else {})}
+
+
+def _check_numbers(kwargs: Mapping[str, Any]) -> None:
+    for name, kind in NUMBERS.items():
+        try:
+            kind(kwargs.get(name) or 0)
+        except (TypeError, ValueError):
+            raise Unfit(f"has a {name} that is no number: {kwargs[name]!r}.") from None
 
 
 def _of_url(url: str) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def test_a_broker_class_must_be_a_broker(path: str, expected: list[str]) -> None
         ({"redis": {"unix_socket_path": "/run/redis.sock"}}, []),
         ({"redis": "unix:///run/redis.sock?db=2"}, []),
         ({"redis": "redis://[::1]:6380"}, []),
-        ({"redis": {"host": "localhost", "port": "odd"}}, []),
+        ({"redis": {"host": "localhost", "port": "odd"}}, ["E003"]),
     ],
 )
 def test_the_name_default_on_another_machine_is_a_warning(q_cluster: Any, expected: list[str]) -> None:

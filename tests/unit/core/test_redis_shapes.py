@@ -61,6 +61,8 @@ def test_every_way_of_writing_has_one_normal_form(written: dict[str, Any], meant
         ({"url": "redis+cluster://a", "kwargs": {"sentinels": ["b"], "master": "m"}}, "choose one"),
         ({"kwargs": {"sentinels": 7, "master": "m"}}, "a list"),
         ({"kwargs": {"nodes": [("a", "b", "c")]}}, "no 'host:port'"),
+        ({"kwargs": {"port": "x"}}, "a port that is no number: 'x'"),
+        ({"kwargs": {"host": "a", "socket_timeout": [5]}}, "a socket_timeout that is no number"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_with_its_reason(written: dict[str, Any], reason: str) -> None:
