@@ -67,6 +67,11 @@ profile: ## See where the microseconds of a task's life go; the numbers go into 
 	@$(VENV)/bin/python -m benchmarks.life --docs
 bench bench-main bench-quick bench-brokers profile: servers $(VENV)/bench
 
+.PHONY: messages
+messages: $(VENV)/runtime ## Bring the translations in step with the code, and compile them (needs gettext)
+	@cd django_cluster && $(abspath $(VENV))/bin/django-admin makemessages --all --add-location file -e py,html
+	@cd django_cluster && $(abspath $(VENV))/bin/django-admin compilemessages --verbosity 0
+
 .PHONY: docs
 docs: $(VENV)/tox ## Build the documentation into docs/_build/html
 	@$(TOX) docs

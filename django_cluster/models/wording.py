@@ -11,13 +11,20 @@ from django.utils.dates import MONTHS, WEEKDAYS
 from django.utils.formats import date_format
 from django.utils.text import get_text_list
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_noop, ngettext
 
 from django_cluster.core.cron import CronExpression
 from django_cluster.core.wall_clock import wall_of
 
 MOST_TIMES = 6
 """More times of the day than these are said by their fields."""
+
+LABELS = (
+    *(gettext_noop("Once"), gettext_noop("Minutes"), gettext_noop("Hourly"), gettext_noop("Daily")),
+    *(gettext_noop("Weekly"), gettext_noop("Biweekly"), gettext_noop("Monthly"), gettext_noop("Bimonthly")),
+    *(gettext_noop("Quarterly"), gettext_noop("Yearly"), gettext_noop("Cron")),
+)
+"""The types of schedules, for the catalogues: the core, where they are at home, knows no languages."""
 
 
 class Told(NamedTuple):
@@ -41,8 +48,15 @@ def in_words(told: Told, label: str) -> str:
 
 
 def _minutes(told: Told, _wall: datetime) -> str:
-    count = told.minutes or 0
+    return _every_minutes(told.minutes or 0)
+
+
+def _every_minutes(count: int) -> str:
     return ngettext("every minute", "every %(count)d minutes", count) % {"count": count}
+
+
+def _every_hours(count: int) -> str:
+    return ngettext("every hour", "every %(count)d hours", count) % {"count": count}
 
 
 def _monthly(pattern: str) -> Callable[[Told, datetime], str]:
@@ -106,11 +120,10 @@ def _clock(minute: str, hour: str) -> str:
         times = [f"{int(h):02}:{int(m):02}" for h, m in product(hour.split(","), minute.split(","))]
         if len(times) <= MOST_TIMES:
             return _("at %(times)s") % {"times": _list(times)}
-    minutes = _every(minute, _("every minute"), _("every %(step)s minutes"))
+    minutes = _every(minute, _every_minutes)
     if hour in ("*", "*/1"):
         return minutes or _("every hour at minute %(minutes)s") % {"minutes": minute}
-    hours = _every(hour, "", _("every %(step)s hours"))
-    if hours:
+    if hours := _every(hour, _every_hours):
         return f"{hours}, {minutes or _('at minute %(minutes)s') % {'minutes': minute}}"
     when = minutes or _("at minute %(minutes)s") % {"minutes": minute}
     return _("%(when)s of the hours %(hours)s") % {"when": when, "hours": hour}
@@ -127,11 +140,10 @@ def _months(month: str) -> str:
     return "" if month == "*" else _("in %(months)s") % {"months": _names(month, _MONTHS, _month)}
 
 
-def _every(text: str, one: str, many: str) -> str:
+def _every(text: str, words: Callable[[int], str]) -> str:
     """For ``*`` and ``*/5``; nothing for other fields."""
-    if text in ("*", "*/1"):
-        return one
-    return many % {"step": text[2:]} if text.startswith("*/") else ""
+    star, _slash, step = text.partition("/")
+    return words(int(step or 1)) if star == "*" else ""
 
 
 def _names(text: str, abbreviations: Sequence[str], name_of: Callable[[int], str]) -> str:

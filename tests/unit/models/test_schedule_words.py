@@ -116,3 +116,16 @@ def test_the_zone_of_a_schedule_means_nothing_without_time_zones() -> None:
 
         assert naive.describe() == "every day at 02:30"
         assert naive.upcoming(2)[1] == datetime(2026, 2, 1, 2, 30)  # noqa: DTZ001
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("de", "jede Minute, täglich"),
+        ("ru", "раз в 1 минуту, каждый день"),
+        ("zh-hans", "每 1 分钟, 每天"),
+    ],
+)
+def test_a_language_without_a_singular_says_the_number(language: str, words: str) -> None:
+    with translation.override(language):
+        assert schedule(schedule_type="C", cron="* * * * *").describe().startswith(words)
