@@ -121,6 +121,7 @@ def waiting(stage: Stage, sizes: Sizes) -> Numbers:
         wanted = behind + sample - (sent - stage.marks.count)
         stage.agent.ask("send_bulk", "noop", wanted)
         sent += wanted
+        stage.servers.tidy(stage.entry)
         numbers |= {f"{name}_{behind}": value for name, value in run_some(stage, sample).items()}
     return numbers
 
