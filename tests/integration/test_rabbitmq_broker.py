@@ -21,7 +21,7 @@ from django_cluster.errors import BrokerRefused, BrokerUnavailable
 from django_cluster.testing.contracts import Opener, eventually, lease_all, messages, payloads, receipts
 from tests.brokers import certificate_for, opener
 from tests.servers import RabbitServer, require
-from tests.servers.base import free_port
+from tests.servers.base import free_port, listens
 
 
 @pytest.fixture
@@ -158,6 +158,7 @@ def tls_server() -> Iterator[tuple[str, str]]:
             *(f"ssl_options.{option} = {file}" for option, file in files.items()),
         )
         server.start()
+        eventually(lambda: listens(port))  # it opens one listener after the other
         yield f"amqps://guest:guest@127.0.0.1:{port}/", str(certificate)
     finally:
         server.stop()
