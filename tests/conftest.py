@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from django.conf import settings
@@ -112,11 +112,12 @@ def redis_server() -> Iterator[RedisServer]:
     server.stop()
 
 
-@pytest.fixture(scope="session")
-def sentinels() -> Iterator[Sentinels]:
-    """A master and its replica under Sentinels; tests share them, so nobody may hurt them."""
+Family = TypeVar("Family", Sentinels, RedisCluster)
+
+
+def running(family: Family) -> Iterator[Family]:
+    """For a fixture: several Redis that belong together, for as long as somebody needs them."""
     require("redis")
-    family = Sentinels()
     try:
         yield family.start()
     finally:
@@ -124,14 +125,15 @@ def sentinels() -> Iterator[Sentinels]:
 
 
 @pytest.fixture(scope="session")
+def sentinels() -> Iterator[Sentinels]:
+    """A master and its replica under Sentinels; tests share them, so nobody may hurt them."""
+    yield from running(Sentinels())
+
+
+@pytest.fixture(scope="session")
 def redis_cluster() -> Iterator[RedisCluster]:
     """Three nodes of a Redis Cluster; slots may be moved."""
-    require("redis")
-    cluster = RedisCluster()
-    try:
-        yield cluster.start()
-    finally:
-        cluster.stop()
+    yield from running(RedisCluster())
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ SCHEMES = frozenset({"redis+sentinel", "rediss+sentinel", "redis+cluster", "redi
 MASTER_KEYWORDS = ("master", "sentinel_master")
 CLUSTER_KEYWORDS = ("cluster", "nodes", "startup_nodes")
 NUMBERS = {"port": int, "db": int, "socket_timeout": float, "socket_connect_timeout": float}
-"""Keywords whose values redis-py turns into numbers when it connects, each time."""
+"""Keywords that redis-py takes as they are, and stumbles over when it connects; a number may be written as text."""
 
 
 def in_shape(options: Mapping[str, Any]) -> dict[str, Any]:

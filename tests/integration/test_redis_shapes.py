@@ -15,8 +15,8 @@ from django_cluster.core.redis_shapes import in_shape
 from django_cluster.errors import BrokerUnavailable
 from django_cluster.testing.contracts import eventually, lease_all, messages, payloads, receipts
 from tests.brokers import opener
-from tests.conftest import wait_until
-from tests.servers import RedisCluster, Sentinels, require
+from tests.conftest import running, wait_until
+from tests.servers import RedisCluster, Sentinels
 from tests.servers.base import free_port
 
 Opener = Callable[..., Broker]
@@ -72,12 +72,7 @@ def take_until_all(broker: Broker, names: set[str]) -> list[str]:
 @pytest.fixture
 def family() -> Iterator[Sentinels]:
     """Sentinels of our own, whose master may die."""
-    require("redis")
-    family = Sentinels()
-    try:
-        yield family.start()
-    finally:
-        family.stop()
+    yield from running(Sentinels())
 
 
 def replicated(family: Sentinels) -> bool:
@@ -201,12 +196,7 @@ def test_a_script_that_meets_half_a_queue_does_not_run(redis_cluster: RedisClust
 @pytest.fixture
 def own_cluster() -> Iterator[RedisCluster]:
     """A Cluster whose nodes may hang."""
-    require("redis")
-    cluster = RedisCluster()
-    try:
-        yield cluster.start()
-    finally:
-        cluster.stop()
+    yield from running(RedisCluster())
 
 
 @pytest.mark.parametrize("count", [1, 50])
