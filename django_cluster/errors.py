@@ -18,6 +18,7 @@
     ├── TaskFailed               asked for with ``sync``: the task raised
     │   └── ItemsFailed          items of an iter failed, so that there is no list of results
     ├── NotFinished              the task has not ended yet
+    ├── ResultsPruned            results of a group are no longer kept, so that there is no whole answer
     ├── InvalidSettings          ``Q_CLUSTER`` holds values that make no sense, all of them listed
     └── CrashLoop                children died faster than they could be replaced
 
@@ -110,6 +111,10 @@ class ItemsFailed(TaskFailed):
 
 class NotFinished(ClusterError):
     """The task has not finished yet."""
+
+
+class ResultsPruned(ClusterError):
+    """Some results of the group are no longer kept."""
 
 
 class Problem(NamedTuple):

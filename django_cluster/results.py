@@ -83,7 +83,7 @@ def result_group(
 ) -> list[Any]:
     """What the tasks of a group returned, the newest first; with ``failures`` also the errors of the failed ones.
 
-    Waits as ``fetch_group`` does.
+    Waits and raises as ``fetch_group`` does.
     """
     return [task.result for task in fetch_group(group_id, failures, wait, count, cached)]
 
@@ -99,6 +99,8 @@ def fetch_group(
 
     ``wait`` (milliseconds) waits for the first of them, or with ``count`` until so many have ended, failed ones
     included; then what there is is returned. Without ``wait``, ``count`` waits as long as it takes, as in Django-Q.
+
+    Raises ``ResultsPruned`` when some of them are no longer kept: a part is never returned as the whole.
     """
     results = _place(cached)
     if wait is None:
@@ -107,12 +109,20 @@ def fetch_group(
     if count:
         wait_for(lambda: _true(results.count(group_id) >= count), wait)
     left = wait if wait < 0 else max(0, wait - int((time.monotonic() - began) * 1000))
-    found = wait_for(lambda: results.group(group_id, failures=failures) or UNFINISHED, 0 if count else left)
-    return [] if found is UNFINISHED else found
+    found: list[Task] = []
+
+    def look() -> bool | Unfinished:
+        found[:] = results.group(group_id, failures=failures)
+        results.ensure_whole(group_id, failures=failures)  # after the rows were read: they may go in between
+        return bool(found) or UNFINISHED
+
+    wait_for(look, 0 if count else left)
+    return found
 
 
 def count_group(group_id: str, failures: bool = False, cached: bool | None = None) -> int:
-    """How many tasks of a group have finished; with ``failures``, how many have failed."""
+    """How many tasks of a group have finished, those that are no longer kept included; with ``failures``, how many
+    have failed."""
     return _place(cached).count(group_id, failures=failures)
 
 

@@ -12,6 +12,7 @@ from django_cluster.composition.common import in_order, where
 from django_cluster.core.call import build_options
 from django_cluster.core.composing import Call, as_call, in_chain, linked
 from django_cluster.core.naming import new_task_id
+from django_cluster.errors import ResultsPruned
 from django_cluster.models import Task
 from django_cluster.results import count_group, delete_group, fetch_group
 from django_cluster.stores.base import UNFINISHED, Unfinished, wait_for
@@ -87,22 +88,33 @@ class Chain:
         return None if tasks is None else [task.result for task in tasks]
 
     def fetch(self, failures: bool = True, wait: int = -1) -> list[Task] | None:
-        """The tasks of the links that have ended, in their order; waits and returns as ``result``."""
+        """The tasks of the links that have ended, in their order; waits and returns as ``result``.
+
+        Raises ``ResultsPruned`` when the chain has ended and the results of some links were not kept (``save=False``),
+        or are no longer.
+        """
         if not self.started:
             return None
         tasks: list[Task] = []
+        missing = 0
 
         def look() -> bool | Unfinished:
+            nonlocal missing
             tasks[:] = in_order(fetch_group(self.group, wait=0, cached=where(self.cached)), self.ids)
-            return self._has_ended(tasks) or UNFINISHED
+            if self._has_ended([task.success for task in tasks if task.final]):
+                return True
+            # Nothing may ever be written of a link: what is noted of its place says that it has ended.
+            noted = get_client().results.groups.members(self.ids[0])
+            missing = len({member.task for member in noted} - {task.id for task in tasks})
+            return self._has_ended([member.success for member in noted]) or UNFINISHED
 
-        wait_for(look, wait)
+        if wait_for(look, wait) is not UNFINISHED and missing:
+            raise ResultsPruned(f"The results of {missing} of {len(self.ids)} links were not kept, or are deleted.")
         return [task for task in tasks if failures or task.success]
 
-    def _has_ended(self, tasks: Sequence[Task]) -> bool:
-        if self.stop_on_failure and any(task.final and not task.success for task in tasks):
-            return True
-        return sum(task.final for task in tasks) >= len(self.ids)
+    def _has_ended(self, ended: Sequence[bool]) -> bool:
+        """``ended``: whether each link that will not run again has succeeded."""
+        return len(ended) >= len(self.ids) or (self.stop_on_failure and not all(ended))
 
     def current(self) -> int | None:
         """How many links have ended; None until it is run."""

@@ -23,8 +23,9 @@ from django_cluster.core.composing import (
 )
 from django_cluster.core.messages import TaskPackage
 from django_cluster.core.naming import new_task_id
+from django_cluster.errors import ResultsPruned
 from django_cluster.models import Task
-from django_cluster.results import fetch_group
+from django_cluster.results import count_group, fetch_group
 
 
 def call(func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Call:
@@ -113,14 +114,25 @@ class Group:
         return Membership(self.id, position, Role.CALL)
 
     def result(self, failures: bool = False, wait: int = 0) -> list[Any]:
-        """What the calls returned, in their order; with ``failures`` also the errors of those that failed."""
+        """What the calls returned, in their order; with ``failures`` also the errors of those that failed.
+
+        Raises as ``fetch``.
+        """
         return [task.result for task in self.fetch(failures, wait)]
 
     def fetch(self, failures: bool = True, wait: int = 0) -> list[Task]:
-        """The tasks that have ended, in the order of the calls; ``wait`` waits until all of them have."""
+        """The tasks that have ended, in the order of the calls; ``wait`` waits until all of them have.
+
+        ``wait`` in milliseconds, negative = as long as it takes. Raises ``ResultsPruned`` when all have ended and the
+        results of some were not kept (``save=False``), or are no longer.
+        """
         if not self.calls:
             return []
-        return in_order(fetch_group(self.id, failures, wait, count=len(self.calls)), self.ids)
+        tasks = in_order(fetch_group(self.id, True, wait, count=len(self.calls)), self.ids)
+        missing = len(self.calls) - len(tasks)
+        if missing and count_group(self.id) >= len(self.calls):
+            raise ResultsPruned(f"The results of {missing} of {len(self.calls)} calls were not kept, or are deleted.")
+        return [task for task in tasks if failures or task.success]
 
     def length(self) -> int:
         return len(self.calls)

@@ -6,6 +6,7 @@ from django_cluster.models.group import GroupMember, TaskGroup
 from django_cluster.models.heartbeat import Heartbeat
 from django_cluster.models.instruction import Instruction
 from django_cluster.models.large_payload import LargePayload
+from django_cluster.models.pruned_group import PrunedGroup
 from django_cluster.models.queued_task import QueuedTask
 from django_cluster.models.schedule import Schedule
 from django_cluster.models.task import Failure, Success, Task
@@ -16,6 +17,7 @@ __all__ = [
     "Heartbeat",
     "Instruction",
     "LargePayload",
+    "PrunedGroup",
     "QueuedTask",
     "Schedule",
     "Success",

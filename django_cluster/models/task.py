@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_cluster.core.messages import OutcomeStatus, TaskOptions
 from django_cluster.errors import UnknownFormat
+from django_cluster.models.pruned_group import PrunedGroup, ensure_whole
 from django_cluster.models.sealed import row_seal
 
 STATUSES = (
@@ -55,13 +56,16 @@ class TaskQuerySet(models.QuerySet["Task"]):
         return tasks if failures else tasks.filter(ENDED_WELL)
 
     def count_group(self, group_id: str, *, failures: bool) -> int:
-        """How many of a group have ended, or with ``failures`` how many of them failed."""
+        """How many of a group have ended, or with ``failures`` how many of them failed; pruned ones included."""
         tasks = self.filter(group=group_id)
-        return (tasks.filter(ENDED_BADLY) if failures else tasks).count()
+        pruned = PrunedGroup.find(self.db, group_id)
+        gone = 0 if pruned is None else pruned.failed if failures else pruned.count
+        return (tasks.filter(ENDED_BADLY) if failures else tasks).count() + gone
 
     def forget_group(self, group_id: str, *, tasks: bool) -> int:
         """Take the label off the tasks of a group, or delete them too; returns how many there were."""
         members = self.filter(group=group_id)
+        PrunedGroup.objects.using(self.db).filter(pk=group_id).delete()
         if not tasks:
             return members.update(group=None)
         count = members.count()
@@ -199,7 +203,11 @@ class Task(models.Model):
 
     @staticmethod
     def get_result_group(group_id: str, failures: bool = False) -> list[Any]:
-        return [task.result for task in saved_tasks().in_group(group_id, failures=failures)]
+        """Raises ``ResultsPruned`` when some of them are no longer kept."""
+        rows = saved_tasks()
+        results = [task.result for task in rows.in_group(group_id, failures=failures)]
+        ensure_whole(rows.db, group_id, failures=failures)
+        return results
 
     @staticmethod
     def get_group_count(group_id: str, failures: bool = False) -> int:

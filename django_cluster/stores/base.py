@@ -79,6 +79,12 @@ class ResultStore(ABC):
     def count(self, group_id: str, *, failures: bool = False) -> int:
         """How many tasks of a group have ended, or with ``failures`` how many of them failed."""
 
+    def ensure_whole(self, group_id: str, *, failures: bool = True) -> None:  # noqa: B027  a store may keep everything
+        """Return if no result of this group has been pruned; without ``failures``, no success.
+
+        Raises ``ResultsPruned``, which says how many are gone.
+        """
+
     @abstractmethod
     def delete(self, task_id: str) -> bool:
         """Forget how a task ended; whether there was anything to forget."""

@@ -12,6 +12,7 @@ from django_cluster.core.messages import Outcome, OutcomeStatus
 from django_cluster.core.settings import ResultSettings
 from django_cluster.errors import StoreUnavailable
 from django_cluster.models import Schedule, Task
+from django_cluster.models.pruned_group import ensure_whole
 from django_cluster.models.task import TaskQuerySet, saved_tasks
 from django_cluster.stores.base import ResultStore
 from django_cluster.stores.orm_groups import GroupBook
@@ -156,6 +157,9 @@ class OrmResults(ResultStore):
 
     def count(self, group_id: str, *, failures: bool = False) -> int:
         return self._session.read(lambda: self._rows().count_group(group_id, failures=failures))
+
+    def ensure_whole(self, group_id: str, *, failures: bool = True) -> None:
+        self._session.read(lambda: ensure_whole(self.database, group_id, failures=failures))
 
     def delete(self, task_id: str) -> bool:
         return self._session.run(lambda: self._rows().filter(pk=task_id).delete()[0] > 0)

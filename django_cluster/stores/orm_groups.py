@@ -23,12 +23,15 @@ from django_cluster.core.messages import Outcome, TaskHeader
 from django_cluster.errors import StoreUnavailable
 from django_cluster.models import GroupMember, TaskGroup
 from django_cluster.stores.group_ends import End, Tally, add_to, debt, ends_of, next_of, row_of, tallies_of
+from django_cluster.stores.group_retention import forget_old
 from django_cluster.stores.orm_members import insert
 from django_cluster.stores.orm_session import Session
 
 logger = logging.getLogger("django_cluster")
 
 IDS_PER_QUESTION = 500
+ID_LENGTH = 32
+"""Characters of the id of a group."""
 TAKEN_OVER = timedelta(seconds=10)
 """After which whoever is given the same message again does what is owed."""
 OVERDUE = timedelta(seconds=30)
@@ -201,6 +204,7 @@ class GroupBook:
             return
         self._prune_at = time.monotonic() + PRUNE_EVERY
         self._session.run(self._prune, patience=0)
+        self._session.run(lambda: forget_old(self._session.alias), patience=0)
 
     def _prune(self) -> None:
         since = timezone.now() - KEEP
@@ -229,6 +233,14 @@ class GroupBook:
         except StoreUnavailable as error:
             logger.debug("Whether task %s had succeeded before could not be asked: %s", header.id, error)
             return False
+
+    def ended(self, group_id: str) -> int:
+        """How many calls of a group have ended for good; 0 for a label that is no group."""
+        if len(group_id) > ID_LENGTH:
+            return 0
+        return self._session.read(
+            lambda: self._groups().filter(pk=group_id).values_list("done", flat=True).first() or 0
+        )
 
     def members(self, of: str) -> list[GroupMember]:
         """Those that have ended, in their order; without what collects them."""

@@ -1,7 +1,8 @@
 """Which rows need not be kept any longer, and their deletion: in portions, and never for one task at a time.
 
 Two limits hold, and whichever forgets first does: ``save_limit`` counts successes, ``keep_days`` looks at the age of
-every kind of ending. A task that will be tried again is kept whatever its age.
+every kind of ending. A task that will be tried again is kept beyond its age, and the results of a group together
+(``group_retention.py``).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from django_cluster.core.settings import ResultSettings
 from django_cluster.core.values import FAILED
 from django_cluster.models import Task
 from django_cluster.models.task import ENDED_BADLY, ENDED_WELL, saved_tasks
+from django_cluster.stores.group_retention import at_work, delete_rows, needed
 from django_cluster.stores.orm_session import Session
 from django_cluster.stores.rows import SUCCESS, clean
 
@@ -28,6 +30,10 @@ SECONDS = 0.5
 """The monitor has other work: what one call does not drop, the next one will."""
 AGE_EVERY = 60.0
 """Seconds between two looks for rows that have grown too old."""
+POSTPONED_SECONDS = 60.0
+"""Seconds until a limit is looked at again that a group, still needed, is beyond."""
+MAX_RETRY_DAYS = 30.0
+"""Days beyond its age for which a row that says *will be tried again* is kept: its message may have been lost."""
 
 
 class Rule(NamedTuple):
@@ -57,14 +63,15 @@ def rules(keep_days: Mapping[str, float | None]) -> list[Rule]:
 def outdated(database: str, rule: Rule) -> QuerySet[Task]:
     """The rows that this rule forgets now."""
     before = timezone.now() - timedelta(days=rule.days)
-    rows: QuerySet[Task] = saved_tasks(database).filter(rule.condition, final=True, stopped_at__lt=before)
-    return rows.order_by()
+    ended = Q(final=True) | Q(stopped_at__lt=before - timedelta(days=MAX_RETRY_DAYS))
+    rows: QuerySet[Task] = saved_tasks(database).filter(rule.condition, ended, stopped_at__lt=before)
+    return rows.exclude(at_work(database)).order_by()
 
 
 def delete_in_portions(session: Session, rows: QuerySet[Task], *, patience: float = 0.0) -> Iterator[int]:
     """How many each portion had. Each is a transaction of its own, so nobody waits for long."""
     while ids := session.read(lambda: list(rows.values_list("pk", flat=True)[:PORTION])):
-        yield session.run(lambda ids=ids: saved_tasks(session.alias).filter(pk__in=ids).delete()[0], patience)  # type: ignore[misc]
+        yield delete_rows(session, ids, patience=patience)
 
 
 def newest_successes(database: str, per: str | None, key: str | None) -> QuerySet[Task]:
@@ -73,9 +80,9 @@ def newest_successes(database: str, per: str | None, key: str | None) -> QuerySe
 
 
 def overfull(database: str, section: ResultSettings) -> dict[str | None, int]:
-    """How many successes each value of ``save_limit_per`` has beyond the limit; None stands for all rows.
+    """How many successes each value of ``save_limit_per`` has beyond the limit, groups that are still needed left out.
 
-    Counts the whole table, and so is nothing for the monitor.
+    None stands for all rows. Counts the whole table, and so is nothing for the monitor.
     """
     limit, per = section.save_limit, section.save_limit_per
     if limit <= 0:
@@ -85,17 +92,39 @@ def overfull(database: str, section: ResultSettings) -> dict[str | None, int]:
         counts = {None: successes.count()}
     else:
         counts = dict(successes.values_list(per).annotate(count=Count("pk")).filter(count__gt=limit))
-    return {key: count - limit for key, count in counts.items() if count > limit}
+    found = {key: beyond_limit(database, section, key).count() for key, count in counts.items() if count > limit}
+    return {key: count for key, count in found.items() if count}
 
 
-def delete_beyond(session: Session, section: ResultSettings, key: str | None, *, patience: float = 0.0) -> int:
-    """Delete one portion of what lies beyond the limit; how many these were."""
-    beyond = newest_successes(session.alias, section.save_limit_per, key).values_list("pk", flat=True)
-    ids = session.read(lambda: list(beyond[section.save_limit : section.save_limit + PORTION]))
-    if ids:
-        mine = saved_tasks(session.alias).filter(pk__in=ids, success=True)
-        session.run(lambda: mine.delete(), patience)
-    return len(ids)
+def beyond_limit(database: str, section: ResultSettings, key: str | None) -> QuerySet[Task]:
+    """The successes that ``save_limit`` forgets now, the oldest first."""
+    per = section.save_limit_per
+    newest = newest_successes(database, per, key)
+    last_kept = list(newest.values_list("stopped_at", flat=True)[section.save_limit - 1 : section.save_limit])
+    if not last_kept:
+        return newest.none()
+    # A group that reaches into what is kept stays whole, unless the limit is meant for each group.
+    still = needed(database) if per == "group" else needed(database, last_kept[0])
+    return newest.filter(stopped_at__lt=last_kept[0]).exclude(still).order_by("stopped_at")
+
+
+class Portion(NamedTuple):
+    """What one deletion came to."""
+
+    count: int
+    postponed: bool = False
+    """Whether there are rows beyond the limit whose group is still needed."""
+
+
+def delete_beyond(session: Session, section: ResultSettings, key: str | None, *, patience: float = 0.0) -> Portion:
+    """Delete one portion of what lies beyond the limit."""
+    alias = session.alias
+    beyond = newest_successes(alias, section.save_limit_per, key).values_list("pk", "group")
+    found = session.read(lambda: list(beyond[section.save_limit : section.save_limit + PORTION]))
+    ids = [pk for pk, group in found if group is None]
+    if len(ids) < len(found):  # at the cost of some questions, which nobody pays who uses no groups
+        ids = session.read(lambda: list(beyond_limit(alias, section, key).values_list("pk", flat=True)[:PORTION]))
+    return Portion(delete_rows(session, ids, patience=patience), len(ids) < len(found))
 
 
 class Pruner:
@@ -103,7 +132,10 @@ class Pruner:
 
     def __init__(self, session: Session, section: ResultSettings, clock: Callable[[], float] = time.monotonic) -> None:
         self._session, self._section, self._clock = session, section, clock
-        self._grown: set[str | None] = set()
+        # A predecessor may have died before it came to what is counted over all rows.
+        self._grown: set[str | None] = set() if section.save_limit_per else {None}
+        self._postponed: set[str | None] = set()
+        self._postponed_until = 0.0
         self._rules = rules(section.keep_days or {})
         self._age_at = 0.0
 
@@ -114,15 +146,22 @@ class Pruner:
     def prune(self) -> None:
         """For half a second at most; raises ``StoreUnavailable``."""
         deadline = self._clock() + SECONDS
+        if self._postponed and self._clock() >= self._postponed_until:
+            self._grown |= self._postponed
+            self._postponed.clear()
         while self._grown and self._clock() < deadline:
-            key = next(iter(self._grown))
-            if self._drop_beyond(key) < PORTION:
-                self._grown.discard(key)
+            self._prune_key(next(iter(self._grown)))
         if self._rules and self._clock() >= self._age_at and self._drop_old(deadline):
             self._age_at = self._clock() + AGE_EVERY
 
-    def _drop_beyond(self, key: str | None) -> int:
-        return delete_beyond(self._session, self._section, key) if self._section.save_limit > 0 else 0
+    def _prune_key(self, key: str | None) -> None:
+        limited = self._section.save_limit > 0
+        portion = delete_beyond(self._session, self._section, key) if limited else Portion(0)
+        if portion.count < PORTION:
+            self._grown.discard(key)
+        if portion.postponed:
+            self._postponed_until = self._postponed_until if self._postponed else self._clock() + POSTPONED_SECONDS
+            self._postponed.add(key)
 
     def _drop_old(self, deadline: float) -> bool:
         """Whether nothing is left to be dropped."""

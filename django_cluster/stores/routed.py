@@ -68,7 +68,13 @@ class RoutedResults(ResultStore):
 
     def count(self, group_id: str, *, failures: bool = False) -> int:
         rows = self.rows.count(group_id, failures=failures)
-        return rows if failures else rows + len(self._cached_successes(group_id))
+        if failures:
+            return rows
+        # A success that is kept nowhere (``save=False``) has ended all the same.
+        return max(rows + len(self._cached_successes(group_id)), self.groups.ended(group_id))
+
+    def ensure_whole(self, group_id: str, *, failures: bool = True) -> None:
+        self.rows.ensure_whole(group_id, failures=failures)
 
     def delete(self, task_id: str) -> bool:
         row = self.rows.delete(task_id)

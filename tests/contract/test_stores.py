@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +18,8 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Model
 
 from django_cluster.core.settings import ResultSettings
-from django_cluster.models import QueuedTask, Schedule, Task
+from django_cluster.errors import ResultsPruned
+from django_cluster.models import QueuedTask, Schedule, Task, TaskGroup
 from django_cluster.models.task import saved_tasks
 from django_cluster.stores import open_results
 from django_cluster.stores.base import ResultStore
@@ -27,6 +29,7 @@ from django_cluster.testing.store_contract import ResultStoreContract, found, id
 from tests.servers import MariaDBServer, PostgresServer, RedisServer
 
 ALIAS = "results of the contract"
+YESTERDAY = time.time() - 24 * 3600.0
 KEEP_ALL = ResultSettings(save_limit=0, database=ALIAS)
 UseDatabase = Callable[[dict[str, Any]], None]
 
@@ -194,13 +197,103 @@ class RowsContract(ResultStoreContract):
     @pytest.mark.parametrize("per", ["group", "name", "func"])
     def test_the_limit_can_hold_for_each(self, per: str, open_store: Callable[..., OrmResults]) -> None:
         store = open_store(save_limit=2, save_limit_per=per)
-        kinds = [{"options": {"group": kind}, "name": kind, "func": kind} for kind in ("a", "b")]
-        store.save([make_outcome(**kind) for kind in kinds for _ in range(5)])
-        store.save([make_outcome(name="none", func="none") for _ in range(4)])
+        kinds = [{"options": {"group": kind if per == "group" else None}, "name": kind, "func": kind} for kind in "ab"]
+        store.save([make_outcome(**kind, stopped_at=YESTERDAY + n) for kind in kinds for n in range(5)])
+        store.save([make_outcome(name="none", func="none", stopped_at=YESTERDAY + n) for n in range(4)])
 
         store.prune()
 
         assert saved_tasks(ALIAS).count() == 6
+
+    def test_a_group_is_kept_whole_while_somebody_may_still_read_it(
+        self, open_store: Callable[..., OrmResults]
+    ) -> None:
+        store = open_store(save_limit=2)
+        store.save([make_outcome(options={"group": "g"}) for _ in range(6)])
+        store.save([make_outcome(stopped_at=time.time() - 60) for _ in range(3)])
+
+        store.prune()
+
+        assert (store.count("g"), len(store.group("g")), saved_tasks(ALIAS).count()) == (6, 6, 6)
+        store.ensure_whole("g")
+
+    def test_an_old_group_goes_as_a_whole_and_what_is_gone_is_known(
+        self, open_store: Callable[..., OrmResults]
+    ) -> None:
+        store = open_store(save_limit=2)
+        store.save([make_outcome(options={"group": "g"}, stopped_at=YESTERDAY + n) for n in range(6)])
+        store.save([make_failure(options={"group": "g"}, stopped_at=YESTERDAY)])
+        store.save([make_outcome() for _ in range(3)])
+
+        store.prune()
+
+        assert [task.success for task in store.group("g")] == [False]
+        assert (store.count("g"), store.count("g", failures=True)) == (7, 1)
+        with pytest.raises(ResultsPruned, match="6 results of the group 'g' are no longer kept"):
+            store.ensure_whole("g", failures=False)
+        store.delete_group("g")
+        store.ensure_whole("g")
+
+    def test_a_group_that_reaches_into_what_is_kept_stays_whole(self, open_store: Callable[..., OrmResults]) -> None:
+        store = open_store(save_limit=2)
+        store.save([make_outcome(options={"group": "g"}, stopped_at=YESTERDAY + n) for n in range(6)])
+        store.save([make_outcome(stopped_at=YESTERDAY - 1)])
+
+        store.prune()
+
+        assert (len(store.group("g")), saved_tasks(ALIAS).count()) == (6, 6)
+
+    @pytest.mark.parametrize(
+        ("state", "kept"),
+        [
+            ({"done": 6}, True),
+            ({"done": 7, "on_success": "sealed", "success_sent": True}, True),
+            ({"done": 7, "failed": 1, "on_failure": "sealed", "failure_sent": True}, True),
+            ({"done": 7, "on_failure": "sealed"}, False),
+            ({"done": 7}, False),
+        ],
+    )
+    def test_a_group_that_is_at_work_or_whose_callback_has_not_ended_is_kept(
+        self, state: dict[str, Any], kept: bool, open_store: Callable[..., OrmResults]
+    ) -> None:
+        store = open_store(save_limit=2, keep_days={"success": 0.1})
+        TaskGroup.objects.using(ALIAS).create(id="g", total=7, **state)
+        store.save([make_outcome(options={"group": "g"}, stopped_at=YESTERDAY + n) for n in range(6)])
+        store.save([make_outcome() for _ in range(3)])
+
+        store.prune()
+
+        assert len(store.group("g")) == (6 if kept else 0)
+        TaskGroup.objects.using(ALIAS).all().delete()
+        store.delete_group("g", tasks=True)
+
+    def test_a_result_that_is_too_old_is_known_to_be_gone(self, open_store: Callable[..., OrmResults]) -> None:
+        store = open_store(keep_days={"success": 0.1})
+        store.save([make_outcome(options={"group": "g"}, stopped_at=YESTERDAY), make_outcome(options={"group": "g"})])
+
+        store.prune()
+
+        assert store.count("g") == 2
+        with pytest.raises(ResultsPruned, match="1 results"):
+            store.ensure_whole("g")
+        store.delete_group("g")
+
+    def test_two_clusters_may_prune_one_group_at_once(self, open_store: Callable[..., OrmResults]) -> None:
+        open_store().save([make_outcome(options={"group": "g"}, stopped_at=YESTERDAY + n) for n in range(300)])
+        open_store().save([make_outcome() for _ in range(3)])
+
+        def prune(_: int) -> None:
+            try:
+                open_store(save_limit=2).prune()
+            finally:
+                connections[ALIAS].close()
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(prune, range(4)))
+        open_store(save_limit=2).prune()
+
+        assert (open_store().count("g"), len(open_store().group("g"))) == (300, 0)
+        open_store().delete_group("g")
 
     def test_two_monitors_can_save_the_same_tasks_at_once(self, open_store: Callable[..., OrmResults]) -> None:
         outcomes = [make_outcome() if n % 2 else make_failure(attempt=2) for n in range(100)]

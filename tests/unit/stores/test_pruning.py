@@ -49,7 +49,7 @@ def rows() -> None:
     for status in ("success", "failure", "timeout", "dead"):
         for days in (1, 10, 40):
             row(f"{status} {days}", days, status)
-    row("to be tried again", 40, "failure", final=False)
+    row("to be tried again", 33, "failure", final=False)
 
 
 @pytest.mark.parametrize(
@@ -69,6 +69,15 @@ def test_each_kind_is_kept_for_its_own_time(rows: None, keep_days: dict[str, flo
     pruner(keep_days).prune()
 
     assert before - left() == gone
+
+
+def test_a_row_whose_retry_has_never_come_is_not_kept_for_ever() -> None:
+    row("forgotten by its broker", 38, "failure", final=False)
+    row("to be tried again", 36, "failure", final=False)
+
+    pruner({"failed": 7}).prune()
+
+    assert left() == {"to be tried again"}
 
 
 def test_a_kind_that_is_kept_for_ever_has_no_rule() -> None:
