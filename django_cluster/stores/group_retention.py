@@ -61,7 +61,7 @@ def _delete_rows(database: str, ids: Sequence[str]) -> int:
     count = 0
     for group, success in sorted(rows.filter(group__isnull=False).values_list("group", "success").distinct()):
         gone = rows.filter(group=group, success=success).delete()[0]
-        if gone:
+        if gone and group is not None:
             PrunedGroup.add(database, group, count=gone, failed=0 if success else gone)
         count += gone
     return count + rows.filter(group__isnull=True).delete()[0]

@@ -111,7 +111,7 @@ def beyond_limit(database: str, section: ResultSettings, key: str | None) -> Que
 class Portion(NamedTuple):
     """What one deletion came to."""
 
-    count: int
+    deleted: int
     postponed: bool = False
     """Whether there are rows beyond the limit whose group is still needed."""
 
@@ -157,7 +157,7 @@ class Pruner:
     def _prune_key(self, key: str | None) -> None:
         limited = self._section.save_limit > 0
         portion = delete_beyond(self._session, self._section, key) if limited else Portion(0)
-        if portion.count < PORTION:
+        if portion.deleted < PORTION:
             self._grown.discard(key)
         if portion.postponed:
             self._postponed_until = self._postponed_until if self._postponed else self._clock() + POSTPONED_SECONDS

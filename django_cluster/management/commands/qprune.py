@@ -67,7 +67,7 @@ class Command(BaseCommand):
 
     def _drop(self, session: Session, settings: ResultSettings, key: str | None) -> int:
         count = 0
-        while portion := delete_beyond(session, settings, key, patience=PATIENCE).count:
+        while portion := delete_beyond(session, settings, key, patience=PATIENCE).deleted:
             count += portion
         return count
 
