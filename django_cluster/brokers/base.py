@@ -169,11 +169,19 @@ class Broker(ABC):
             )
 
     @abstractmethod
-    def lease(self, limit: int, wait: float = 0.0) -> Sequence[Delivery]:
+    def lease(self, limit: int, wait: float = 0.0, *, not_after: float = math.inf) -> Sequence[Delivery]:
         """Lend up to ``limit`` messages for ``settings.lease`` seconds, counting an attempt for each.
 
         Returns as soon as there is at least one; waits up to ``wait`` seconds while there is none.
         Messages whose lease has run out are lent again.
+
+        ``not_after``: moment of ``time.monotonic()`` in this process after which the claim must change nothing:
+        neither lease a message nor take back a lease that has run out. Until then, every lease that the caller holds
+        is certainly alive; later its own leases may have run out, and it must renew them before it claims again.
+        After a pause of the process, the network or the server, a claim would otherwise take back what still runs in
+        the caller's own cluster. An adapter checks it before each request (after each sleep, too) and returns nothing
+        when it has passed; where the server has a clock and conditions, the server also refuses a request that it
+        carries out later than that. A caller that holds no leases passes nothing.
         """
 
     def wait_with(self, others: Sequence[Broker], seconds: float) -> bool:

@@ -85,12 +85,12 @@ class ClaimCheck(Broker):
 
     # ── lending ──────────────────────────────────────────────────────────────────────────────────
 
-    def lease(self, limit: int, wait: float = 0.0) -> Sequence[Delivery]:
+    def lease(self, limit: int, wait: float = 0.0, *, not_after: float = math.inf) -> Sequence[Delivery]:
         """Raises ``BrokerUnavailable`` also while the database is away, and then borrows nothing in vain."""
         if self._away:
             self._payloads.ping()
             self._away = False
-        deliveries = self.inner.lease(limit, wait)
+        deliveries = self.inner.lease(limit, wait, not_after=not_after)
         rows = self._rows_of([each.payload for each in deliveries])
         if not rows:
             return deliveries

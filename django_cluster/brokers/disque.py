@@ -92,10 +92,10 @@ class DisqueBroker(Broker):
 
     # ── lending ──────────────────────────────────────────────────────────────────────────────────
 
-    def lease(self, limit: int, wait: float = 0.0) -> Sequence[Delivery]:
-        deadline = time.monotonic() + wait
+    def lease(self, limit: int, wait: float = 0.0, *, not_after: float = math.inf) -> Sequence[Delivery]:
+        deadline = min(time.monotonic() + wait, not_after)
         with self._link.errors():
-            while True:
+            while time.monotonic() < not_after:
                 left = min(deadline - time.monotonic(), self._link.nap)
                 patience = ["TIMEOUT", math.ceil(left * 1000)] if left > 0 else ["NOHANG"]
                 (jobs,) = self._link.call(
@@ -107,6 +107,7 @@ class DisqueBroker(Broker):
                     return [_delivery(job) for job in jobs]
                 if time.monotonic() >= deadline:
                     return []
+        return []
 
     def renew(self, receipts: Sequence[str]) -> Sequence[str]:
         """For as long as the sender has said in his ``retry``; refused in the second half of a job's life."""

@@ -96,11 +96,11 @@ class IronMQBroker(CopyingBroker):
 
     # ── lending ──────────────────────────────────────────────────────────────────────────────────
 
-    def lease(self, limit: int, wait: float = 0.0) -> Sequence[Delivery]:
+    def lease(self, limit: int, wait: float = 0.0, *, not_after: float = math.inf) -> Sequence[Delivery]:
         """A call for each hundred messages, until one is not filled."""
-        deadline = time.monotonic() + wait
+        deadline = min(time.monotonic() + wait, not_after)
         lent: list[Delivery] = []
-        while len(lent) < limit:
+        while len(lent) < limit and time.monotonic() < not_after:
             left = 0.0 if lent else deadline - time.monotonic()
             poll = min(int(left), POLL_IN_ONE_CALL)
             wanted = min(BATCH, limit - len(lent))

@@ -6,6 +6,7 @@ All brokers of one process that name the same queue share it, as they would shar
 from __future__ import annotations
 
 import heapq
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -109,15 +110,16 @@ class MemoryBroker(Broker):
                     queue.append(entry)
             queue.changed.notify_all()
 
-    def lease(self, limit: int, wait: float = 0.0) -> Sequence[Delivery]:
+    def lease(self, limit: int, wait: float = 0.0, *, not_after: float = math.inf) -> Sequence[Delivery]:
         queue, deadline = self._queue, time.monotonic() + wait
         with queue.changed:
-            while True:
+            while time.monotonic() < not_after:
                 deliveries = self._take(queue, limit)
-                left = deadline - time.monotonic()
+                left = min(deadline, not_after) - time.monotonic()
                 if deliveries or left <= 0:
                     return deliveries
                 queue.changed.wait(min(left, max(0.001, queue.next_due() - self._clock())))
+            return []
 
     def _take(self, queue: _Queue, limit: int) -> list[Delivery]:
         now = self._clock()

@@ -122,18 +122,19 @@ class MongoBroker(Broker):
 
     # ── lending ──────────────────────────────────────────────────────────────────────────────────
 
-    def lease(self, limit: int, wait: float = 0.0) -> Sequence[Delivery]:
+    def lease(self, limit: int, wait: float = 0.0, *, not_after: float = math.inf) -> Sequence[Delivery]:
         deadline = time.monotonic() + wait
-        while True:
+        while time.monotonic() < not_after:
             with self._link.errors():
                 deliveries, due = self._take(min(limit, PORTION))
-            left = deadline - time.monotonic()
+            left = min(deadline, not_after) - time.monotonic()
             if deliveries or left <= 0:
                 if deliveries:
                     self._pause = self.settings.poll
                 return deliveries
             time.sleep(max(0.001, min(left, self._pause, due)))
             self._pause = min(self._pause * IDLE_GROWTH, max(self.settings.poll, IDLE_SECONDS))
+        return []
 
     def _take(self, limit: int) -> tuple[list[Delivery], float]:
         """What is ready now; if nothing is, the seconds until something will be."""

@@ -81,19 +81,19 @@ class OrmBroker(Broker):
             portions = list(chunks(messages))
             self._session.run(insert, atomic=len(portions) > 1)
 
-    def lease(self, limit: int, wait: float = 0.0) -> Sequence[Delivery]:
+    def lease(self, limit: int, wait: float = 0.0, *, not_after: float = math.inf) -> Sequence[Delivery]:
         if wait <= 0 or not self._sleeper.armed:
             self._idle_until, self._unprompted = 0.0, False
         if wait <= 0:
-            return self._take(limit)
-        deadline = time.monotonic() + wait
-        deliveries = self._visit(limit)
+            return self._take(limit) if time.monotonic() < not_after else []
+        deadline = min(time.monotonic() + wait, not_after)
+        deliveries = self._visit(limit) if time.monotonic() < not_after else []
         while not deliveries and (left := deadline - time.monotonic()) > 0:
             if self._sleeper.sleep(max(0.001, min(left, self._idle_until - time.monotonic()))):
                 self._idle_until, self._unprompted = 0.0, False
                 if self._sleeper.told:  # then the claim need not be preceded by a look
                     self._busy, self._look_at = True, time.monotonic() + LOOK_INTERVAL
-            deliveries = self._visit(limit)
+            deliveries = self._visit(limit) if time.monotonic() < not_after else []
         return deliveries
 
     def wait_with(self, others: Sequence[Broker], seconds: float) -> bool:

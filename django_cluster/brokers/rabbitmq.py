@@ -8,6 +8,7 @@ then acknowledged. Killed in between, it is there twice, and lost never.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -87,8 +88,10 @@ class RabbitBroker(Broker):
 
     # ── lending ──────────────────────────────────────────────────────────────────────────────────
 
-    def lease(self, limit: int, wait: float = 0.0) -> Sequence[Delivery]:
-        deadline = time.monotonic() + wait
+    def lease(self, limit: int, wait: float = 0.0, *, not_after: float = math.inf) -> Sequence[Delivery]:
+        if time.monotonic() >= not_after:
+            return []
+        deadline = min(time.monotonic() + wait, not_after)
         limit = min(limit, self.capabilities.bulk)
         with self._holder.errors():
             self._open()

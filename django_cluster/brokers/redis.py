@@ -86,13 +86,14 @@ class RedisBroker(Broker):
         for portion in _portions(names):
             self._run(scripts.FORGET_ONCE, *portion)
 
-    def lease(self, limit: int, wait: float = 0.0) -> Sequence[Delivery]:
+    def lease(self, limit: int, wait: float = 0.0, *, not_after: float = math.inf) -> Sequence[Delivery]:
         deadline = time.monotonic() + wait
-        while True:
-            left = deadline - time.monotonic()
+        while (now := time.monotonic()) < not_after:
+            left = min(deadline, not_after) - now
             deliveries = self._take(min(limit, self.capabilities.bulk), left)
             if deliveries or deadline <= time.monotonic():
                 return deliveries
+        return []
 
     def _take(self, limit: int, wait: float) -> list[Delivery]:
         """What is ready, or will be within ``wait`` seconds.

@@ -9,6 +9,7 @@ lent and is still running here must be ours again before it lends anything more.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -134,29 +135,30 @@ class SeveralQueues(Broker):
 
     # ── lending ──────────────────────────────────────────────────────────────────────────────────
 
-    def lease(self, limit: int, wait: float = 0.0) -> Sequence[Delivery]:
+    def lease(self, limit: int, wait: float = 0.0, *, not_after: float = math.inf) -> Sequence[Delivery]:
         deadline = time.monotonic() + wait
-        while True:
-            deliveries = self._round(limit, AT_ONCE if wait > 0 else 0.0)
-            left = deadline - time.monotonic()
+        while time.monotonic() < not_after:
+            deliveries = self._round(limit, AT_ONCE if wait > 0 else 0.0, not_after)
+            left = min(deadline, not_after) - time.monotonic()
             if deliveries or left <= 0:
                 return deliveries
             self._sleep(left)
+        return []
 
-    def _round(self, limit: int, wait: float) -> list[Delivery]:
+    def _round(self, limit: int, wait: float, not_after: float) -> list[Delivery]:
         now = time.monotonic()
         willing = self._willing()
         likely = [place for place in willing if self._empty_until[place] <= now]
-        taken = self._take(likely, limit, wait)
+        taken = self._take(likely, limit, wait, not_after)
         if not taken and len(likely) < len(willing):
-            taken = self._take([place for place in willing if place not in likely], limit, wait)
+            taken = self._take([place for place in willing if place not in likely], limit, wait, not_after)
         return taken
 
     def _willing(self) -> list[int]:
         """Neither paused nor away."""
         return [n for n in range(len(self.members)) if not self.paused >> n & 1 and not self._is_away(n)]
 
-    def _take(self, places: Sequence[int], limit: int, wait: float) -> list[Delivery]:
+    def _take(self, places: Sequence[int], limit: int, wait: float, not_after: float) -> list[Delivery]:
         """Each its share, and what others have left to those that have more."""
         taken: list[Delivery] = []
         while places and len(taken) < limit:
@@ -166,7 +168,7 @@ class SeveralQueues(Broker):
                 if share <= 0:
                     break
                 try:
-                    found = self._lease_from(place, share, wait)
+                    found = self._lease_from(place, share, wait, not_after)
                 except BrokerError:
                     if not taken:
                         raise
@@ -177,12 +179,13 @@ class SeveralQueues(Broker):
             places = full
         return taken
 
-    def _lease_from(self, place: int, limit: int, wait: float) -> list[Delivery]:
+    def _lease_from(self, place: int, limit: int, wait: float, not_after: float) -> list[Delivery]:
         if self._is_away(place):  # since a moment ago
             return []
         member = self.members[place]
+        limit = min(limit, member.capabilities.bulk)
         nothing: Sequence[Delivery] = ()
-        found = self._try(place, lambda: member.lease(min(limit, member.capabilities.bulk), wait), nothing)
+        found = self._try(place, lambda: member.lease(limit, wait, not_after=not_after), nothing)
         if not found:
             self._turns.empty(place)
             self._empty_until[place] = time.monotonic() + EMPTY

@@ -6,6 +6,7 @@ there, so what is given back at no cost is a copy (``brokers.copies``); and its 
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 from collections.abc import Sequence
@@ -117,12 +118,12 @@ class SqsBroker(CopyingBroker):
 
     # ── lending ──────────────────────────────────────────────────────────────────────────────────
 
-    def lease(self, limit: int, wait: float = 0.0) -> Sequence[Delivery]:
+    def lease(self, limit: int, wait: float = 0.0, *, not_after: float = math.inf) -> Sequence[Delivery]:
         """A call for each ten messages, until one is not filled."""
         started = time.monotonic()
         deliveries: list[Delivery] = []
-        while len(deliveries) < limit:
-            left = started + wait - time.monotonic()
+        while len(deliveries) < limit and time.monotonic() < not_after:
+            left = min(started + wait, not_after) - time.monotonic()
             poll = (
                 0
                 if deliveries or left < WORTH_A_POLL

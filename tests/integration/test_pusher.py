@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -565,10 +566,10 @@ class Flaky(PolledBroker):
 
     away = True
 
-    def lease(self, limit: int, wait: float = 0.0) -> Sequence[Delivery]:
+    def lease(self, limit: int, wait: float = 0.0, *, not_after: float = math.inf) -> Sequence[Delivery]:
         if self.away:
             raise BrokerUnavailable("no server")
-        return super().lease(limit, wait)
+        return super().lease(limit, wait, not_after=not_after)
 
     def renew(self, receipts: Sequence[str]) -> Sequence[str]:
         if self.away:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
@@ -233,7 +234,7 @@ class MyBroker(Broker):
     def enqueue(self, messages: Sequence[Message]) -> None:
         show([message.payload for message in messages])
 
-    def lease(self, limit: int, wait: float = 0.0) -> Sequence[Delivery]:
+    def lease(self, limit: int, wait: float = 0.0, *, not_after: float = math.inf) -> Sequence[Delivery]:
         return [Delivery("receipt", "payload", 1)][:limit]
 
     def renew(self, receipts: Sequence[str]) -> Sequence[str]:

@@ -76,3 +76,25 @@ class Leases(Steps):
 
         assert list(broker.renew([*held, "nonsense"])) == [held[1], "nonsense"]
         assert list(broker.renew([])) == []
+
+    def test_a_claim_that_is_made_after_its_last_moment_leases_nothing(self, broker: Broker) -> None:
+        broker.enqueue(messages("one"))
+
+        started = time.monotonic()
+        assert list(broker.lease(1, wait=PATIENCE, not_after=started)) == []
+        assert list(broker.lease(1, not_after=started)) == []
+        assert time.monotonic() - started < PATIENCE
+        assert payloads(lease_all(broker, 1)) == ["one"]
+
+    def test_a_claim_ends_its_wait_at_its_last_moment(self, broker: Broker) -> None:
+        started = time.monotonic()
+
+        assert list(broker.lease(1, wait=PATIENCE, not_after=started + 0.3)) == []
+
+        assert time.monotonic() - started < PATIENCE
+
+    def test_a_claim_before_its_last_moment_leases_as_any_other(self, broker: Broker) -> None:
+        broker.enqueue(messages("one"))
+
+        later = time.monotonic() + PATIENCE
+        assert payloads(broker.lease(1, wait=PATIENCE, not_after=later)) == ["one"]

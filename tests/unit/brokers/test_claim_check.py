@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -324,9 +325,9 @@ def test_while_the_database_is_away_one_attempt_is_lost_at_most(broker: ClaimChe
     asked: list[int] = []
     lend = broker.inner.lease
 
-    def counted(limit: int, wait: float = 0.0) -> Sequence[Delivery]:
+    def counted(limit: int, wait: float = 0.0, *, not_after: float = math.inf) -> Sequence[Delivery]:
         asked.append(limit)
-        return lend(limit, wait)
+        return lend(limit, wait, not_after=not_after)
 
     broker.inner.lease = counted  # type: ignore[method-assign]  # and count
     with working_on({"ENGINE": "django.db.backends.sqlite3", "NAME": "/nowhere/db.sqlite3"}):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -138,10 +139,10 @@ def test_an_outage_of_one_is_told() -> None:
 class Fading(MemoryBroker):
     """The first queue is lent from, and then the server goes away."""
 
-    def lease(self, limit: int, wait: float = 0.0) -> Sequence[Delivery]:
+    def lease(self, limit: int, wait: float = 0.0, *, not_after: float = math.inf) -> Sequence[Delivery]:
         if self.queue == "queue 1":
             raise BrokerUnavailable("away")
-        return super().lease(limit, wait)
+        return super().lease(limit, wait, not_after=not_after)
 
 
 def test_what_was_lent_before_an_outage_reaches_who_asked() -> None:
@@ -164,9 +165,9 @@ class Elsewhere(MemoryBroker):
         if self.is_away:
             raise BrokerUnavailable("away")
 
-    def lease(self, limit: int, wait: float = 0.0) -> Sequence[Delivery]:
+    def lease(self, limit: int, wait: float = 0.0, *, not_after: float = math.inf) -> Sequence[Delivery]:
         self._answer()
-        return super().lease(limit, wait)
+        return super().lease(limit, wait, not_after=not_after)
 
     def renew(self, receipts: Sequence[str]) -> Sequence[str]:
         self._answer()
