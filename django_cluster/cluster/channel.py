@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import hmac
 import marshal
+import os
 import socket
 import struct
 from collections.abc import Iterator
@@ -48,12 +49,18 @@ class Channel:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ROOM)
         self._sock = sock
+        self._inode = os.fstat(sock.fileno()).st_ino
         self._key = key
         self._incoming = bytearray()
         self._outgoing = bytearray()
 
     def fileno(self) -> int:
         return self._sock.fileno()
+
+    @property
+    def replaced(self) -> bool:
+        """Whether somebody has put another file under our descriptor (``dup2``)."""
+        return is_replaced(self._sock.fileno(), self._inode)
 
     @property
     def sending(self) -> bool:
@@ -129,6 +136,14 @@ class Channel:
 
     def close(self) -> None:
         self._sock.close()
+
+
+def is_replaced(descriptor: int, inode: int) -> bool:
+    """Whether a descriptor stands for another file than when it was opened; a closed one does not."""
+    try:
+        return os.fstat(descriptor).st_ino != inode
+    except OSError:
+        return False
 
 
 def above_standard(sock: socket.socket) -> socket.socket:

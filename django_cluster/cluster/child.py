@@ -15,6 +15,7 @@ import signal
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for
 from typing import IO, Any
@@ -39,6 +40,7 @@ from django_cluster.cluster.seat import Orders, Role, Seat, signature_of
 from django_cluster.cluster.settling import Settler
 from django_cluster.cluster.worker import Worker
 from django_cluster.core.codec import Codec
+from django_cluster.core.liveness import install_reporter, report_progress
 from django_cluster.core.messages import Outcome
 from django_cluster.core.outage import Outage
 from django_cluster.core.sealing import Seal
@@ -48,7 +50,7 @@ from django_cluster.errors import BrokerError
 from django_cluster.lifecycle.announce import announce
 from django_cluster.lifecycle.execute import Executor
 from django_cluster.lifecycle.moving import Mover
-from django_cluster.lifecycle.record import Recorder, run_hook
+from django_cluster.lifecycle.record import HOOK_LIMIT, Recorder, run_hook
 from django_cluster.lifecycle.relay import Relay
 from django_cluster.lifecycle.reporters import Reporters
 from django_cluster.lifecycle.send import Router
@@ -62,6 +64,8 @@ ORPHAN_LIMIT = 10
 """Seconds that a child may live on when its sentinel is dead, to file and give back what it holds."""
 FAILED = 1
 """The exit code of a child that an error has ended, as multiprocessing has it."""
+LONGEST_PAUSE = 1.0
+"""Seconds of the scheduler's longest sleep: it gives a sign of life before each."""
 THREAD_LIMIT = 2
 """Seconds for threads that are still at work when their process has nothing more to do."""
 
@@ -77,6 +81,7 @@ def run_child(seat: Seat, settings: Settings, pipe: Connection, foreign: tuple[i
     pin(seat.cpus)
     lay_aside()
     orders = Orders(pipe, board, seat.row)
+    install_reporter(partial(board.tick, seat.row))
     announce(post_spawn, proc_name=seat.name)
     try:
         MAINS[seat.role](seat, settings, board, orders)
@@ -139,6 +144,7 @@ def monitor_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orde
     recorder = Recorder(results, settler, settings.delivery, relay, shares=settings.shares)
 
     def hook(outcome: Outcome) -> None:
+        report_progress(HOOK_LIMIT)
         run_hook(outcome, results.get)
 
     def look_after() -> None:
@@ -223,10 +229,11 @@ def scheduler_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Or
     rounds = rounds_of(settings)
     board.set(seat.row, STATE, State.IDLE)
     while not orders.leave:
+        board.tick(seat.row)
         pause = min(each.go(alone=len(rounds) == 1) for each in rounds)
         for connection in connections.all(initialized_only=True):
             close_if_stale(connection)  # not closed each time: connecting would be all that it does
-        wait_for([orders.fileno()], pause)
+        wait_for([orders.fileno()], min(pause, LONGEST_PAUSE))
 
 
 def rounds_of(settings: Settings) -> list[Round]:

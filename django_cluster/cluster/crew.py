@@ -22,7 +22,7 @@ from typing import Any
 
 from django_cluster.brokers import needs_waiting_room
 from django_cluster.cluster.entry import enter, preload
-from django_cluster.cluster.guard import YOUNG, Seen, Verdict, judge
+from django_cluster.cluster.guard import YOUNG, Seen, Verdict, judge, max_silence_of, silence_of
 from django_cluster.cluster.host import oom_kills, resident_kilobytes, share_of_cpus, usable_cpus
 from django_cluster.cluster.scoreboard import CAUSE, ORDER, PEAK, RESTARTS, Cause, Order, Row, Scoreboard, State
 from django_cluster.cluster.seat import Folder, Role, Seat, make_private_folder, name_of
@@ -84,6 +84,11 @@ class Crew:
         self._forks = self.settings.crew.start_method == "fork"
         self._cpus = usable_cpus()
         self._oom_kills = oom_kills()
+        self._lease = max(section.lease for section in self.settings.sections)
+        self.watched_since = 0.0
+        """Monotonic time since which the sentinel has looked at its children without a gap."""
+        self.stopping = False
+        """Whether the cluster stops; a child that hangs is then ended sooner."""
         self._seat_number = 0
         self._next_row = 0
 
@@ -143,10 +148,24 @@ class Crew:
         """What is to be done about a filled slot."""
         assert slot.process is not None
         crew, row = self.settings.crew, self.row_of(slot)
+        silence = silence_of(row, now, max(self.watched_since, slot.started))
         seen = Seen(
-            row, self._exit_of(slot), now - slot.started, slot.young_deaths, slot.failed_boots, self._weigh(slot, row)
+            row,
+            self._exit_of(slot),
+            now - slot.started,
+            slot.young_deaths,
+            slot.failed_boots,
+            self._weigh(slot, row),
+            silence,
         )
-        return judge(seen, now, grace=crew.timeout_grace, boot_timeout=crew.boot_timeout, max_rss=crew.max_rss_kill)
+        return judge(
+            seen,
+            now,
+            grace=crew.timeout_grace,
+            boot_timeout=crew.boot_timeout,
+            max_rss=crew.max_rss_kill,
+            max_silence=max_silence_of(self._lease, crew.unresponsive_timeout, stopping=self.stopping),
+        )
 
     def _weigh(self, slot: Slot, row: Row) -> int:
         """Resident kilobytes of a worker that runs a task; the peak is noted for its obituary."""
@@ -310,6 +329,12 @@ class Crew:
             logger.warning("%s (%d) was killed: its task overran its time limit.", slot.name, row.pid)
         elif row.cause is Cause.MEMORY:
             logger.warning("%s (%d) was killed: its task held %d kB of memory.", slot.name, row.pid, row.peak)
+        elif row.cause is Cause.UNRESPONSIVE:
+            logger.error(
+                "%s (pid %d) killed: unresponsive, no sign of life for %.0f s outside a task",
+                slot.name, row.pid, max(0.0, time.monotonic() - max(row.tick, self.watched_since, slot.started)),
+                extra={"event": "process_unresponsive"},
+            )  # fmt: skip
         elif row.cause is Cause.BOOT:
             logger.error("%s (%d) was killed: it was not ready within boot_timeout.", slot.name, row.pid)
         elif row.cause in (Cause.SHUTDOWN, Cause.STUCK):

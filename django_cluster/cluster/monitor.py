@@ -143,6 +143,7 @@ class Monitor:
 
     def tick(self) -> None:
         """One turn: hear everybody, file what there is, prune now and then."""
+        self._board.tick(self._seat.row)
         for heard in self._hub.poll(self._pause()):
             self._hear(heard)
         self._consider_obituaries()

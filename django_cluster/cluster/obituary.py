@@ -45,6 +45,8 @@ def _cause(row: Row, code: int) -> str:
         return "The task overran its time limit and did not stop; its worker was killed."
     if row.cause is Cause.MEMORY:
         return "The task held more memory than max_rss_kill allows; its worker was killed."
+    if row.cause is Cause.UNRESPONSIVE:
+        return "The worker gave no sign of life for too long, outside a task, and was killed."
     if row.cause is Cause.OUT_OF_MEMORY:
         return "The machine ran out of memory, and the kernel killed the worker (signal 9, SIGKILL)."
     if code < 0:

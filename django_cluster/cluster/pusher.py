@@ -27,6 +27,7 @@ from django_cluster.cluster.settling import carry_out
 from django_cluster.cluster.undertaker import Undertaker
 from django_cluster.cluster.wire import Heard, Hub, Peer
 from django_cluster.core.codec import Codec
+from django_cluster.core.liveness import report_progress
 from django_cluster.core.messages import Job
 from django_cluster.core.outage import Outage
 from django_cluster.core.settings import BrokerSettings, CrewSettings
@@ -104,6 +105,7 @@ class Pusher:
 
     def tick(self) -> None:
         """One turn: hear the workers, account for the dead, keep leases, hand out."""
+        self._board.tick(self._seat.row)
         if self._tied:
             descriptor = self._broker.descriptor()
             self._intake.woken = descriptor is not None or self._several is not None  # several have none in common
@@ -143,6 +145,7 @@ class Pusher:
             if self._tied:
                 self._broker.tend()
             self._leases.keep()
+            report_progress()  # the next step may wait for the broker for as long again
             if self.stopping:
                 self._give_back()
             else:

@@ -10,6 +10,7 @@ from datetime import datetime
 from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
 
+from django_cluster.core.liveness import report_progress
 from django_cluster.core.outage import Outage
 from django_cluster.core.settings import ScheduleSettings
 from django_cluster.errors import BrokerError
@@ -96,10 +97,16 @@ class Round:
         if started < self.due_at:
             return self.due_at - started
         try:
-            pause = min(errand() for errand in self.errands)
+            pause = min(_run_reporting(errand) for errand in self.errands)
             self.outage.over()
         except (DatabaseError, InterfaceError, BrokerError) as error:
             self.outage.failed(error, 0.0 if alone else time.monotonic() - started)
             pause = max(0.0, self.outage.retry_at - time.monotonic())
         self.due_at = time.monotonic() + pause
         return pause
+
+
+def _run_reporting(errand: Callable[[], float]) -> float:
+    """Each errand has the whole of the permitted silence to itself."""
+    report_progress()
+    return errand()

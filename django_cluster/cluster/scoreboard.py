@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import mmap
 import os
+import time
 from dataclasses import dataclass
 from enum import IntEnum
 
 from django_cluster.cluster.host import is_alive
 
 WORD = 8
-WORDS_PER_ROW = 16
+WORDS_PER_ROW = 24
 KEPT, SHORT_SIZE = 1024, 64
 """How many receipts a row keeps, that of the running job and those of the last that were done (a worker never holds
 more that nobody has filed), and the bytes for each. A longer one stands elsewhere:"""
@@ -73,10 +74,12 @@ class Cause(IntEnum):
     """Its task held more memory than ``max_rss_kill``."""
     OUT_OF_MEMORY = 6
     """The kernel's out-of-memory killer ended it (noted after the fact)."""
+    UNRESPONSIVE = 7
+    """It gave no sign of life for too long, outside a task."""
 
 
 # The words of a row. The first block is the child's, the second the sentinel's; then one of the pusher's, one more
-# of the sentinel's, and one of the monitor's.
+# of the sentinel's, one of the monitor's, and one more of the child's.
 PID, STATE, RUNNING, BEGUN, DONE, RSS = range(6)
 STARTED, DEADLINE = 6, 7  # read and written as floats: time.monotonic()
 SEAT, ORDER, CAUSE, EXIT, PEAK = 8, 9, 10, 11, 12
@@ -87,6 +90,8 @@ POST = 14
 """Which role sits there, and which of its kind."""
 RECYCLE = 15
 """The number of the seat that is to be given to a new life, when its holder has finished what it does."""
+TICK = 16  # a float: time.monotonic()
+"""When the child last gave a sign of life; in the future while it does something that may take longer."""
 
 # The words of the cluster's own row, behind those of the children. PAUSED is the monitor's, the others the sentinel's.
 PHASE, RESTARTS, SENTINEL, PAUSED = range(4)
@@ -122,6 +127,8 @@ class Row:
     revoked: int
     post: int
     recycle: int
+    tick: float = 0.0
+    """``time.monotonic()`` of the last sign of life."""
 
 
 class Scoreboard:
@@ -257,12 +264,17 @@ class Scoreboard:
         pids = {self.get(row, PID) for row in range(self.rows) if row != own_row}
         return any(pid and is_alive(pid) for pid in pids)
 
+    def tick(self, row: int, allowance: float = 0.0) -> None:
+        """The child lives and goes on; ``allowance``: seconds for which it may be silent beyond the usual limit."""
+        self._floats[row * WORDS_PER_ROW + TICK] = time.monotonic() + allowance
+
     def set_deadline(self, row: int, deadline: float) -> None:
         self._floats[row * WORDS_PER_ROW + DEADLINE] = deadline
 
     def finish(self, row: int, *, counted: bool = True) -> None:
         """The child has finished the job that ran; ``counted=False``: or has handed it back."""
         base = row * WORDS_PER_ROW
+        self._floats[base + TICK] = time.monotonic()  # first: from now on its silence counts
         self._ints[base + STATE] = State.IDLE
         self._ints[base + RUNNING] = 0
         self._floats[base + DEADLINE] = 0.0
@@ -289,6 +301,7 @@ class Scoreboard:
             revoked=words[REVOKED],
             post=words[POST],
             recycle=words[RECYCLE],
+            tick=self._floats[base + TICK],
         )
 
     def set_exit(self, row: int, code: int) -> None:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from django_cluster.cluster.channel import is_replaced
 from django_cluster.cluster.host import is_alive, shared_memory_folder
 from django_cluster.cluster.scoreboard import ORDER, Order, Scoreboard
 from django_cluster.cluster.wire import Address
@@ -128,12 +129,20 @@ class Orders:
     def __init__(self, pipe: Connection, board: Scoreboard, row: int) -> None:
         self._pipe = pipe
         os.set_blocking(pipe.fileno(), False)
+        self._inode = os.fstat(pipe.fileno()).st_ino
         self._board = board
         self._row = row
         self.orphaned = False
+        self.deaf = False
+        """Whether the pipe is left alone: a task has replaced it. The scoreboard still says what is wanted."""
 
     def fileno(self) -> int:
         return self._pipe.fileno()
+
+    @property
+    def replaced(self) -> bool:
+        """Whether a task has put another file under the descriptor of the pipe."""
+        return is_replaced(self._pipe.fileno(), self._inode)
 
     @property
     def leave(self) -> bool:
@@ -143,6 +152,8 @@ class Orders:
 
     def _look(self) -> None:
         """Not by ``Connection.poll``, which costs more than many a task, and this is asked again and again."""
+        if self.deaf:
+            return
         try:
             while os.read(self._pipe.fileno(), 64):
                 pass

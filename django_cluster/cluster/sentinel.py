@@ -34,6 +34,8 @@ CREW_SIGNALS: dict[int, Callable[[Crew], None]] = {
 NOTED = (*GRACEFUL, signal.SIGQUIT, signal.SIGCHLD, *CREW_SIGNALS)
 CLOSING_LIMIT = 10.0
 """Seconds for the pusher to give back, and again for the monitor to file, when the workers are gone."""
+SUSPENDED_SECONDS = 2.0
+"""Seconds that the loop may be late; after more, this process or the whole machine was suspended."""
 BOOT_LOOK = 0.02
 """Seconds between two looks at children that are starting."""
 
@@ -60,6 +62,7 @@ class Sentinel:
         self._crew = Crew(settings)
         self._phase = Phase.STARTING
         self._overdue_at = 0.0
+        self._looked_at = time.monotonic()
         self._signals: list[int] = []
         self._exit_code = ExitCode.GRACEFUL
         self._ear, self._mouth = socket.socketpair()
@@ -88,9 +91,16 @@ class Sentinel:
         self._wait()
         self._obey_signals()
         now = time.monotonic()
+        self._notice_gap(now)
         for slot in list(self._crew.slots):
             self._look_at(slot, now)
         self._advance(now)
+
+    def _notice_gap(self, now: float) -> None:
+        """After a pause of our own, the silence of others says nothing: everybody gets a fresh period."""
+        if now - self._looked_at > self._settings.crew.guard_cycle + SUSPENDED_SECONDS:
+            self._crew.watched_since = now
+        self._looked_at = now
 
     def _wait(self) -> None:
         now = time.monotonic()
@@ -194,6 +204,7 @@ class Sentinel:
             return
         logger.info("Cluster %s stops: running tasks may finish.", self._settings.name)
         self._enter(Phase.DRAINING)
+        self._crew.stopping = True
         self._overdue_at = time.monotonic() + self._settings.crew.shutdown_timeout
         self._crew.tell_to_leave(Role.SCHEDULER, Role.PUSHER, Role.WORKER)
 

@@ -11,17 +11,22 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import selectors
 import socket
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from django_cluster.cluster.channel import Channel, LineDown, Message, Stranger, above_standard
+from django_cluster.core.liveness import report_progress
 
 logger = logging.getLogger("django_cluster")
 
 BACKLOG = 512
+WRITE_LOOK = 1.0
+"""Seconds between two signs of life of a process that waits until it can send."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,11 @@ class Line:
     def connected(self) -> bool:
         return self._channel is not None
 
+    @property
+    def replaced(self) -> bool:
+        """Whether a task has put another file under the descriptor of this line."""
+        return self._channel is not None and self._channel.replaced
+
     def fileno(self) -> int:
         if self._channel is None:
             raise LineDown("not connected")
@@ -54,6 +64,7 @@ class Line:
         self.close()
         sock = above_standard(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
         try:
+            sock.setblocking(False)  # else it would wait for one that hangs and has many callers
             sock.connect(os.fspath(self._address.path))
             self._channel = Channel(sock)
             self._channel.show(self._address.key)
@@ -78,10 +89,14 @@ class Line:
             raise
 
     def _wait_until_writable(self, channel: Channel) -> None:
-        with selectors.DefaultSelector() as selector:
-            selector.register(channel, selectors.EVENT_WRITE)
-            if not selector.select(self._patience):
-                raise LineDown("the other end takes nothing")
+        """By ``poll``, which needs no descriptor of its own: a task may have used them up."""
+        poll, until = select.poll(), time.monotonic() + self._patience
+        poll.register(channel, select.POLLOUT)
+        while (left := until - time.monotonic()) > 0:
+            report_progress()  # it is the other end that hangs
+            if poll.poll(min(left, WRITE_LOOK) * 1000):
+                return
+        raise LineDown("the other end takes nothing")
 
     def receive(self, *, to_the_end: bool = False) -> list[Message]:
         """What has arrived; closes the line when the other end is gone (see ``connected``).

@@ -7,6 +7,7 @@ monitor says *filed*. It talks to no broker and writes no task row.
 from __future__ import annotations
 
 import logging
+import os
 import random
 import select
 import time
@@ -98,23 +99,46 @@ class Worker:
 
     def tick(self) -> None:
         """One turn: listen, ask, run what is here or wait."""
+        self._board.tick(self._seat.row)
         self._connect()
         self._listen()
         self._ask()
         # Without a pusher nobody keeps alive what is not begun; the next one asks whether it is still ours.
         if self._queue and self._jobs.connected and len(self._unfiled) < MAX_UNFILED:
             self._run_some()
+            self._check_descriptors()
         else:
             self._flush()
             if not self.gone:
                 self._consider_staying()
                 self._wait()
 
+    def _check_descriptors(self) -> None:
+        """A task may have put files of its own in the place of ours: call again on new lines, and leave.
+
+        What the outcomes were sent to may have been the file of the task; a new line is told everything again.
+        """
+        lines = [line for line in (self._jobs, self._reports) if line.replaced]
+        if self._orders.replaced:
+            self._orders.deaf = True
+        elif not lines:
+            return
+        if not self._leaving:
+            logger.error(
+                "%s (pid %d) restarts: a task has replaced its descriptors",
+                self._seat.name, os.getpid(), extra={"event": "worker_descriptors_replaced"},
+            )  # fmt: skip
+        for line in lines:
+            line.close()
+        self._leave()
+
     def _wait(self) -> None:
         lines = [line.fileno() for line in (self._jobs, self._reports) if line.connected]
         poll = select.poll()
-        for descriptor in (*lines, self._orders.fileno()):
+        for descriptor in lines:
             poll.register(descriptor, select.POLLIN)
+        if not self._orders.deaf:
+            poll.register(self._orders.fileno(), select.POLLIN)
         poll.poll((PAUSE if len(lines) == 2 else RECONNECT) * 1000)
         if self._orders.leave:
             self._leave()

@@ -119,6 +119,8 @@ class CrewSettings:
     shutdown_timeout: float = 25.0
     """Seconds for which a graceful stop waits for running tasks."""
     boot_timeout: float = 60.0
+    unresponsive_timeout: float | None = None
+    """Seconds without a sign of life, outside a task, after which a process is replaced; None follows the lease."""
     heartbeat: float = 2.0
     """Seconds between two signs of life; 0 = none, and nobody can be told anything."""
 

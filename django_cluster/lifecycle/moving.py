@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from django_cluster.brokers.base import Broker, Delivery, Message, Waiting
 from django_cluster.brokers.limits import Postbox
 from django_cluster.core.codec import peek_header
+from django_cluster.core.liveness import report_progress
 from django_cluster.errors import BrokerError, BrokerRefused, PackageError
 
 logger = logging.getLogger("django_cluster")
@@ -89,6 +90,7 @@ class Mover:
 
     def move_ready(self, limit: int = BATCH) -> int:
         """One batch, in the order of lending; returns how many the source has lent."""
+        report_progress()
         deliveries = self._source.lease(min(limit, self._batch))
         if not deliveries:
             return 0

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from django_cluster.brokers.base import Delivery
 from django_cluster.brokers.several import place_of
 from django_cluster.core.dotted import load
+from django_cluster.core.liveness import report_progress
 from django_cluster.core.messages import Advice, Outcome, OutcomeStatus
 from django_cluster.core.settings import DeliverySettings, QueueShare
 from django_cluster.errors import PackageError
@@ -125,6 +126,7 @@ class Recorder:
 
     def catch_up(self) -> None:
         """Send what somebody who died should have sent; called now and then. Raises as ``record``."""
+        report_progress()
         if self._relay is not None:
             self._results.save(self._relay.catch_up())
 
@@ -158,6 +160,7 @@ class Recorder:
 
     @staticmethod
     def _settle(broker: Settles, decided: Sequence[tuple[Outcome, Sequel]]) -> None:
+        report_progress()
         if done := [outcome.receipt for outcome, sequel in decided if sequel.final and outcome.receipt]:
             broker.acknowledge(done)
         again: dict[Sequel, list[Delivery]] = defaultdict(list)
@@ -165,6 +168,7 @@ class Recorder:
             if not sequel.final and outcome.receipt:
                 again[sequel].append(Delivery(outcome.receipt, outcome.payload or "", outcome.attempt))
         for sequel, deliveries in again.items():
+            report_progress()
             if sequel.counted:
                 broker.release([delivery.receipt for delivery in deliveries], sequel.delay or 0.0)
             else:
@@ -198,6 +202,7 @@ def tell(outcomes: Sequence[Outcome], hook: Callable[[Outcome], None], reporters
 
 def tell_receivers(outcome: Outcome) -> None:
     """A receiver that hangs or exits must not take the monitor with it either."""
+    report_progress(HOOK_LIMIT)
     try:
         with deadline(HOOK_LIMIT):
             announce(post_execute, task=outcome)

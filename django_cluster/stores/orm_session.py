@@ -13,6 +13,7 @@ from typing import TypeVar
 from django.db import Error, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_cluster.core.liveness import report_progress
 from django_cluster.core.outage import first_line
 from django_cluster.database import PATIENCE, close_if_stale, has_lost, is_collision, is_missing_table, rest
 from django_cluster.errors import StoreUnavailable
@@ -60,6 +61,7 @@ class Session:
         renewed = False
         while True:
             nested, used = self.connection.in_atomic_block, self.connection.connection
+            report_progress()
             try:
                 with self.transaction(patience):
                     return work()
@@ -76,6 +78,7 @@ class Session:
 
     def read(self, work: Callable[[], T]) -> T:
         """What ``work`` reads; when the connection had died, from a new one."""
+        report_progress()
         close_if_stale(self.connection)
         used, nested = self.connection.connection, self.connection.in_atomic_block
         with self.telling():

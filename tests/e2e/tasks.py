@@ -7,11 +7,14 @@ import itertools
 import multiprocessing
 import os
 import signal
+import socket
+import stat
 import subprocess
 import sys
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -132,3 +135,28 @@ def open_transaction_and_fail() -> NoReturn:
 def hold_for_a_moment(megabytes: int) -> int:
     """Use that much more memory, and give it back before the end."""
     return len(bytearray(os.urandom(1024) * 1024 * megabytes))
+
+
+def replace_descriptors(kind: str) -> None:
+    """Put other files in the place of all sockets and pipes of this process, its lines among them."""
+    if kind == "null":
+        new = os.open(os.devnull, os.O_RDWR)
+    else:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(kind == "blocking socket")
+        _kept.extend((ours, theirs))
+        new = ours.fileno()
+    own = {new, *(each.fileno() for each in _kept)}
+    for name in os.listdir("/proc/self/fd"):
+        number = int(name)
+        with suppress(OSError):
+            if number > 2 and number not in own and _is_line(number):
+                os.dup2(new, number)
+
+
+_kept: list[socket.socket] = []
+
+
+def _is_line(descriptor: int) -> bool:
+    mode = os.fstat(descriptor).st_mode
+    return stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode)

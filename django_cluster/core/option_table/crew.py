@@ -82,6 +82,14 @@ CREW = (
     ),
     crew("boot_timeout", seconds(), "Seconds within which a new process must be ready.", parity="New."),
     crew(
+        "unresponsive_timeout",
+        seconds(),
+        "Seconds without a sign of life, while it runs no task, after which a process is taken to hang, killed and "
+        "replaced. Not below the 15 seconds that a wait for a server may take.",
+        default_words="twice `retry` and 5 seconds, at least 30",
+        parity="New. Django-Q waits for ever.",
+    ),
+    crew(
         "heartbeat",
         seconds(zero=True),
         "Seconds between two signs of life: what a cluster writes of itself for `qmonitor`, `qinfo`, `qmemory` and "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,12 +14,16 @@ from django_cluster.cluster.guard import (
     KEEP,
     MAX_DELAY,
     MAX_DELAY_KILLED,
+    MAX_SILENCE_STOPPING,
+    MIN_SILENCE,
     YOUNG,
     Action,
     Seen,
     Verdict,
     delay_after,
     judge,
+    max_silence_of,
+    silence_of,
 )
 from django_cluster.cluster.scoreboard import Cause, Order, Row, State
 
@@ -25,6 +31,7 @@ NOW = 1000.0
 GRACE = 2.0
 BOOT = 60.0
 MAX_RSS = 100_000
+MAX_SILENCE = 30.0
 
 
 def seen(
@@ -37,6 +44,7 @@ def seen(
     young_deaths: int = 0,
     failed_boots: int = 0,
     rss: int = 0,
+    silence: float = 0.0,
 ) -> Seen:
     row = Row(
         seat=1,
@@ -56,11 +64,11 @@ def seen(
         post=0,
         recycle=0,
     )
-    return Seen(row, exit, age, young_deaths, failed_boots, rss)
+    return Seen(row, exit, age, young_deaths, failed_boots, rss, silence)
 
 
 def verdict(what: Seen, max_rss: int | None = MAX_RSS) -> Verdict:
-    return judge(what, NOW, grace=GRACE, boot_timeout=BOOT, max_rss=max_rss)
+    return judge(what, NOW, grace=GRACE, boot_timeout=BOOT, max_rss=max_rss, max_silence=MAX_SILENCE)
 
 
 @pytest.mark.parametrize(
@@ -83,6 +91,14 @@ def verdict(what: Seen, max_rss: int | None = MAX_RSS) -> Verdict:
         (seen(State.BUSY, rss=MAX_RSS + 1), Action.KILL, Cause.MEMORY),
         (seen(State.BUSY, rss=MAX_RSS + 1, deadline=1.0), Action.KILL, Cause.TIMEOUT),
         (seen(State.IDLE, rss=MAX_RSS + 1), Action.KEEP, Cause.NONE),
+        # Only outside a task, and after its start, does silence count.
+        (seen(State.IDLE, silence=MAX_SILENCE), Action.KEEP, Cause.NONE),
+        (seen(State.IDLE, silence=MAX_SILENCE + 0.001), Action.KILL, Cause.UNRESPONSIVE),
+        (seen(State.LEAVING, silence=MAX_SILENCE + 0.001), Action.KILL, Cause.UNRESPONSIVE),
+        (seen(State.BUSY, silence=9999), Action.KEEP, Cause.NONE),
+        (seen(State.BOOTING, silence=9999, age=BOOT), Action.KEEP, Cause.NONE),
+        (seen(State.IDLE, exit=-9, cause=Cause.UNRESPONSIVE, age=1.0, young_deaths=9), Action.REPLACE, Cause.NONE),
+        (seen(State.LEAVING, exit=0, silence=9999), Action.REPLACE, Cause.NONE),
         # Gone.
         (seen(State.LEAVING, exit=0), Action.REPLACE, Cause.NONE),
         (seen(State.LEAVING, exit=0, age=0.1, young_deaths=9), Action.REPLACE, Cause.NONE),
@@ -152,3 +168,34 @@ def test_the_living_are_kept_or_killed_and_the_dead_replaced_or_the_end(
     assert living == (exit is None)
     assert (found.cause is not Cause.NONE) == (found.action is Action.KILL)
     assert found == KEEP or found.action is not Action.KEEP
+
+
+@pytest.mark.parametrize(
+    ("lease", "chosen", "stopping", "limit"),
+    [
+        (2.0, None, False, MIN_SILENCE),
+        (60.0, None, False, 125.0),
+        (60.0, 7.0, False, 7.0),
+        (60.0, None, True, MAX_SILENCE_STOPPING),
+        (60.0, 7.0, True, 7.0),
+    ],
+)
+def test_the_permitted_silence_is_longer_than_any_single_wait_for_a_server(
+    lease: float, chosen: float | None, stopping: bool, limit: float
+) -> None:
+    assert max_silence_of(lease, chosen, stopping=stopping) == limit
+
+
+@pytest.mark.parametrize(
+    ("tick", "watched_since", "silence"),
+    [
+        (NOW - 5, 0.0, 5.0),
+        (0.0, NOW - 3, 3.0),  # it has not ticked yet, and was started three seconds ago
+        (NOW - 500, NOW - 1, 1.0),  # the machine was suspended
+        (NOW + 30, 0.0, 0.0),  # it has announced something that takes longer
+    ],
+)
+def test_silence_counts_while_the_sentinel_itself_was_awake(tick: float, watched_since: float, silence: float) -> None:
+    row = replace(seen().row, tick=tick)
+
+    assert silence_of(row, NOW, watched_since) == silence

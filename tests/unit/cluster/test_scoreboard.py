@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -193,3 +194,19 @@ def test_a_receipt_that_is_too_long_leaves_no_older_one_in_its_place(board: Scor
     board.begin(0, KEPT + 1, 1.0, 0.0, "x" * RECEIPT_SIZE)
 
     assert board.running_receipts() == []
+
+
+def test_a_child_that_has_finished_a_task_has_just_given_a_sign_of_life(board: Scoreboard) -> None:
+    """Its task may have taken hours, and from now on its silence counts."""
+    board.clear(1, seat=1)
+    board.begin(1, 1, 1.0, 0.0)
+
+    board.finish(1)
+
+    assert time.monotonic() - board.read(1).tick < 10
+
+
+def test_a_child_may_announce_that_it_will_be_silent(board: Scoreboard) -> None:
+    board.tick(1, allowance=100.0)
+
+    assert 90 < board.read(1).tick - time.monotonic() <= 100

@@ -68,6 +68,7 @@ GOOD = [
     ("queue_limit", 50, "crew.prefetch", 50),
     ("start_method", "spawn", "crew.start_method", "spawn"),
     ("boot_timeout", 10, "crew.boot_timeout", 10.0),
+    ("unresponsive_timeout", 20, "crew.unresponsive_timeout", 20.0),
     ("retry", 5, "broker.lease", 5.0),
     ("retry", 5, "delivery.retry_delay", 5.0),
     ("retry_delay", 0, "delivery.retry_delay", 0.0),
