@@ -21,10 +21,10 @@ from django_cluster.core.naming import new_task_id
 from django_cluster.errors import ClusterError
 from django_cluster.lifecycle.firing import is_busy, package_of
 from django_cluster.lifecycle.withdrawing import Withdrawer
-from django_cluster.models import Schedule, Task
+from django_cluster.models import Schedule
+from django_cluster.retries import retry
 from django_cluster.stores.instructions import InstructionStore, Pause
 from django_cluster.stores.status import ClusterStatus, StatusStore
-from django_cluster.tasks import requeue, resubmit
 
 __all__ = [
     "PERMISSIONS",
@@ -92,7 +92,8 @@ def withdraw(keys: Sequence[str], queue: str | None = None) -> int:
     """Take waiting messages out of a queue, named by the keys under which its broker shows them.
 
     Returns how many there were: what has been begun in the meantime stays. A schedule whose run was taken out need
-    not wait for it any longer. Raises ``BrokerRefused`` where the broker cannot do it.
+    not wait for it any longer, and a failed task whose retry was taken out is final. Raises ``BrokerRefused`` where
+    the broker cannot do it.
     """
     return withdraw_from(get_client(queue).broker, keys)
 
@@ -116,14 +117,6 @@ def purge(queue: str | None = None) -> int:
 def _withdrawer(broker: Broker) -> Withdrawer:
     settings = load_settings()
     return Withdrawer(broker, Codec(settings.signing), settings.results.database or router.db_for_write(Schedule))
-
-
-def retry(task: Task) -> str:
-    """Run a finished task again: its own message where that was kept, else as a new task; returns the id."""
-    if task.payload:
-        requeue(task)
-        return task.id
-    return resubmit(task)
 
 
 def run_now(schedule: Schedule) -> str:

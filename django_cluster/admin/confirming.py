@@ -28,6 +28,7 @@ def ask(
     question: str,
     concerned: Sequence[object],
     button: str,
+    warning: str = "",
     dangerous: bool = True,
     carried: Sequence[str] = ("action", "select_across", "index"),
 ) -> TemplateResponse:
@@ -38,6 +39,7 @@ def ask(
         **admin.admin_site.each_context(request),
         "title": gettext("Are you sure?"),
         "question": question,
+        "warning": warning,
         "opts": admin.opts,
         "concerned": [str(each) for each in concerned[:NAMED]],
         "more": max(0, len(concerned) - NAMED),

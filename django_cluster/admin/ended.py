@@ -10,9 +10,10 @@ from django.contrib.admin.views.main import ChangeList
 from django.db import models
 from django.db.models.functions import Left
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
-from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from django_cluster.admin.base import rows_of
@@ -27,14 +28,16 @@ from django_cluster.admin.finding import (
     find,
 )
 from django_cluster.admin.showing import WORDS, as_text, ending, seconds, shown, timeline
-from django_cluster.errors import ClusterError
 from django_cluster.models import Failure, Success, Task
 
 NOT_IN_LISTS = (
     *("sealed_arguments", "sealed_result", "error_message", "error_traceback", "attempts", "payload", "options"),
 )
 CALL = ("id", "name", "func", "shown_args", "shown_kwargs", "group", "cluster", "hook", "shown_options")
-COURSE = ("attempt_count", "worker", "enqueued_at", "started_at", "stopped_at", "time_taken", "run_time")
+COURSE = (
+    *("attempt_count", "shown_retried_as", "worker"),
+    *("enqueued_at", "started_at", "stopped_at", "time_taken", "run_time"),
+)
 ENDED_COLUMNS = ("name", "group", "func", "cluster", "enqueued_at", "stopped_at", "time_taken")
 
 
@@ -110,6 +113,17 @@ class EndedTaskAdmin(EndedActs):
     def shown_options(self, task: Task) -> SafeString:
         return shown(lambda: task.options) if task.options else as_text(None)
 
+    @admin.display(description=_("retried as"))
+    def shown_retried_as(self, task: Task) -> SafeString:
+        """The task that was sent instead; a link, as soon as that has ended."""
+        if not task.retried_as:
+            return as_text(None)
+        found = rows_of(Task.objects.all()).filter(pk=task.retried_as).values_list("success", flat=True).first()
+        if found is None:
+            return format_html("{}", task.retried_as)
+        page = f"{self.admin_site.name}:{self.opts.app_label}_{'success' if found else 'failure'}_change"
+        return format_html('<a href="{}">{}</a>', reverse(page, args=(task.retried_as,)), task.retried_as)
+
     @admin.display(description=_("what happened"))
     def shown_course(self, task: Task) -> SafeString:
         return timeline(task)
@@ -141,22 +155,6 @@ class FailureAdmin(EndedTaskAdmin):
         (_("Error"), {"fields": ("error_kind", "shown_message", "shown_traceback", "shown_payload")}),
         (_("Course"), {"fields": ("shown_course", *COURSE)}),
     )
-
-    def run_again(self, task: Task) -> None:
-        """The new run takes the place of the failure, as ever in Django-Q.
-
-        Sent first and deleted second: a kill between the two leaves one too many, and loses nothing. What was
-        put aside with its message goes back to its queue as it came, and keeps its row.
-        """
-        from django_cluster.tasks import requeue
-
-        if not task.final:
-            raise ClusterError(gettext("This task will be tried again by itself."))
-        if task.payload:
-            requeue(task)
-            return
-        super().run_again(task)
-        type(task).objects.using(task._state.db).filter(pk=task.pk).delete()
 
     @admin.display(description=_("error"))
     def error_beginning(self, task: Any) -> str:

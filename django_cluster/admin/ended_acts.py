@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -22,6 +23,8 @@ from django_cluster.admin.finding import LISTED
 from django_cluster.models import Task
 
 DELETED_AT_ONCE = 500
+SENT_AT_ONCE = 100
+"""Tasks that a request sends again by itself; more are sent by a task."""
 
 
 class EndedActs(ReadOnlyAdmin):
@@ -38,26 +41,51 @@ class EndedActs(ReadOnlyAdmin):
         return may(request, "export_task")
 
     @admin.action(description=_("Run the selected tasks again"), permissions=["resubmit"])
-    def resubmit(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
-        keys = list(queryset.values_list("pk", flat=True)[: ACT_AT_MOST + 1])
-        done = []
-        for task in _in_portions(queryset.model.objects.using(queryset.db).defer(None), keys[:ACT_AT_MOST]):
-            try:
-                self.run_again(task)
-                done.append(task)
-            except Exception as error:  # noqa: BLE001  in sync mode the task itself runs here
-                self.message_user(request, f"{task}: {error}", messages.ERROR)
-        if done:
-            self._note(request, done, CHANGE, "Run again.")
-            text = ngettext("%(count)d task was sent again.", "%(count)d tasks were sent again.", len(done))
-            self.message_user(request, text % {"count": len(done)}, messages.SUCCESS)
-        if len(keys) > ACT_AT_MOST:
+    def resubmit(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> TemplateResponse | None:
+        """After a question that says what is going to run; many of them by a task, which ends when the request has."""
+        chosen = list(queryset.only("pk", "name", "func")[: ACT_AT_MOST + 1])
+        tasks = chosen[:ACT_AT_MOST]
+        if not confirmed(request):
+            text = ngettext("Run %(count)d task again?", "Run %(count)d tasks again?", len(tasks))
+            return ask(
+                request,
+                self,
+                question=text % {"count": len(tasks)},
+                warning=gettext("Whatever these functions do, they will do once more."),
+                concerned=_functions(tasks),
+                button=gettext("Run again"),
+                dangerous=False,
+            )
+        self._note(request, tasks, CHANGE, "Run again.")
+        self._send_again(request, [task.pk for task in tasks], queryset.db)
+        if len(chosen) > ACT_AT_MOST:
             self.message_user(request, _rest_is_left(), messages.WARNING)
+        return None
 
-    def run_again(self, task: Task) -> None:
-        from django_cluster.tasks import resubmit  # the public face: it loads what a list does not need
+    def _send_again(self, request: HttpRequest, keys: list[str], database: str, *, again: bool = False) -> None:
+        # The public face: it loads what a list does not need.
+        from django_cluster.calls import async_task
+        from django_cluster.retries import retry_in_background, retry_many
 
-        resubmit(task, on_commit=False)
+        if len(keys) > SENT_AT_ONCE:
+            options = {"task_name": f"retry of {len(keys)} tasks", "on_commit": False}
+            async_task(retry_in_background, keys, database, q_options=options)
+            text = gettext("%(count)d tasks will be sent again by the next free worker.")
+            self.message_user(request, text % {"count": len(keys)}, messages.SUCCESS)
+            return
+        report = retry_many(keys, database, again=again)
+        for error in report.errors:
+            self.message_user(request, error, messages.ERROR)
+        if report.repeated:
+            text = ngettext(
+                "%(count)d task was left alone: it was retried before.",
+                "%(count)d tasks were left alone: they were retried before.",
+                report.repeated,
+            )
+            self.message_user(request, text % {"count": report.repeated}, messages.WARNING)
+        if report.sent:
+            text = ngettext("%(count)d task was sent again.", "%(count)d tasks were sent again.", report.sent)
+            self.message_user(request, text % {"count": report.sent}, messages.SUCCESS)
 
     @admin.action(description=_("Delete the selected tasks"), permissions=["delete"])
     def delete_selected(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> TemplateResponse | None:
@@ -108,9 +136,12 @@ class EndedActs(ReadOnlyAdmin):
         if task is None:
             raise Http404
         if confirmed(request):
-            self.resubmit(request, self.get_queryset(request).filter(pk=task.pk))
+            self._note(request, [task], CHANGE, "Run again.")
+            self._send_again(request, [task.pk], self.get_queryset(request).db, again=True)
             return HttpResponseRedirect(reverse(f"{self.admin_site.name}:{self._page_name('changelist')}"))
         question = gettext("Run this task again?")
+        if task.retried_as:
+            question += " " + gettext("It was retried before, as task %(id)s.") % {"id": task.retried_as}
         button = gettext("Run again")
         return ask(request, self, question=question, concerned=[f"{task}: {task.func}"], button=button, dangerous=False)
 
@@ -121,11 +152,9 @@ class EndedActs(ReadOnlyAdmin):
         return super().change_view(request, object_id, form_url, context)
 
 
-def _in_portions(rows: models.QuerySet[Any], keys: list[str], size: int = 100) -> Iterable[Any]:
-    """Whole rows, arguments included, without having all of them in memory."""
-    for start in range(0, len(keys), size):
-        found = rows.in_bulk(keys[start : start + size])
-        yield from (found[key] for key in keys[start : start + size] if key in found)
+def _functions(tasks: Iterable[Task]) -> list[str]:
+    """Which functions they call, and how often, the most frequent first."""
+    return [f"{func}: {count}" for func, count in Counter(task.func for task in tasks).most_common()]
 
 
 def _rest_is_left() -> str:

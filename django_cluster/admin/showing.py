@@ -92,9 +92,11 @@ def badge(status: str, text: object = None) -> SafeString:
 
 
 def ending(task: Task) -> SafeString:
-    """How the last run ended, and that it was not the last one."""
+    """How the last run ended, and what has followed it, or will."""
     word = badge(task.status)
-    return word if task.final else format_html("{} {}", word, badge("again", gettext("will be tried again")))
+    if not task.final:
+        return format_html("{} {}", word, badge("again", gettext("will be tried again")))
+    return format_html("{} {}", word, badge("again", gettext("retried"))) if task.retried_as else word
 
 
 # ── what happened to a task, one line for each run ───────────────────────────────────────────────

@@ -107,6 +107,14 @@ class Task(models.Model):
         _("options"), null=True, editable=False, help_text=_("Those that were given and have no column of their own.")
     )
 
+    retried_as = models.CharField(
+        _("retried as"),
+        max_length=32,
+        null=True,
+        editable=False,
+        help_text=_("The task that was sent instead."),
+    )
+
     objects = TaskQuerySet.as_manager()
 
     class Meta:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import time
 from typing import Any
 
 import pytest
@@ -14,11 +15,13 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from django_cluster import control
 from django_cluster.admin import export
 from django_cluster.client import get_client
-from django_cluster.core.messages import TaskOptions
+from django_cluster.core.messages import Outcome, TaskHeader, TaskOptions, TaskPackage
 from django_cluster.models import Failure, QueuedTask, Success, Task
 from django_cluster.models.sealed import row_seal
+from django_cluster.testing.drain import drain
 from django_cluster.testing.store_contract import make_failure, make_outcome
 from tests.integration.admin_stage import act, message, page, person, queue_one, save
 
@@ -33,46 +36,151 @@ def sent_options() -> list[TaskOptions]:
 # ── running again ────────────────────────────────────────────────────────────────────────────────
 
 
+def retry(client: Client, name: str, *ids: object) -> str:
+    """Choose the action and answer its question."""
+    return act(client, name, "resubmit", *ids, confirmed="yes")
+
+
 def test_selected_tasks_can_be_run_again(admin_client: Client) -> None:
     arguments = row_seal().seal(((1, 2), {}))
     failure, success = make_failure(arguments=arguments), make_outcome(arguments=arguments)
     save(failure, success)
 
-    act(admin_client, "failure", "resubmit", failure.id)
-    text = act(admin_client, "success", "resubmit", success.id)
+    retry(admin_client, "failure", failure.id)
+    text = retry(admin_client, "success", success.id)
 
     assert "1 task was sent again." in text
     assert QueuedTask.objects.count() == 2
-    assert not Failure.objects.exists()
     assert Success.objects.count() == 1
+
+
+def test_a_question_comes_first_and_says_what_would_run(admin_client: Client) -> None:
+    save(*(outcomes := [make_failure(func="shop.charge") for _ in range(3)] + [make_failure(func="shop.mail")]))
+
+    text = act(admin_client, "failure", "resubmit", *(outcome.id for outcome in outcomes))
+
+    assert "Run 4 tasks again?" in text
+    assert "shop.charge: 3" in text
+    assert "shop.mail: 1" in text
+    assert "they will do once more" in text
+    assert not QueuedTask.objects.exists()
+
+
+def test_the_old_row_stays_and_names_the_new_task(admin_client: Client) -> None:
+    save(failure := make_failure())
+
+    retry(admin_client, "failure", failure.id)
+    again = retry(admin_client, "failure", failure.id)
+
+    row = Failure.objects.get()
+    codec = get_client().codec
+    assert row.retried_as == codec.loads(QueuedTask.objects.get().payload).id
+    assert "it was retried before" in again
+    assert row.retried_as in page(admin_client, "failure_change", failure.id)
+    assert "retried" in page(admin_client, "failure_changelist")
+    save(make_outcome(id=row.retried_as))
+    link = reverse("admin:django_cluster_success_change", args=(row.retried_as,))
+    assert link in page(admin_client, "failure_change", failure.id)
+
+
+def test_a_hundred_tasks_are_few_statements(admin_client: Client) -> None:
+    save(*(make_failure() for _ in range(100)))
+
+    with CaptureQueriesContext(connection) as captured:
+        text = retry(admin_client, "failure", *Task.objects.values_list("pk", flat=True))
+
+    assert "100 tasks were sent again." in text
+    assert QueuedTask.objects.count() == 100
+    assert len(captured) < 60  # the page that follows included
+
+
+def test_many_tasks_are_sent_again_in_the_background(admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("django_cluster.admin.ended_acts.SENT_AT_ONCE", 3)
+    save(*(make_failure() for _ in range(5)))
+
+    text = retry(admin_client, "failure", *Task.objects.values_list("pk", flat=True))
+
+    assert "5 tasks will be sent again by the next free worker." in text
+    assert QueuedTask.objects.count() == 1
+    drain(raise_errors=False)
+    assert Failure.objects.exclude(retried_as=None).count() == 5
+    assert Success.objects.get(func__contains="retry_in_background").result["sent"] == 5
+    assert Task.objects.count() == 5 + 1 + 5
 
 
 def test_a_task_that_is_run_again_keeps_its_options(admin_client: Client) -> None:
     failure = make_failure(options={"group": "primes", "timeout": 7, "priority": 3, "retry_on": ["OSError"]})
     save(failure)
 
-    act(admin_client, "failure", "resubmit", failure.id)
+    retry(admin_client, "failure", failure.id)
 
     (options,) = sent_options()
     assert (options.group, options.timeout, options.priority, options.retry_on) == ("primes", 7, 3, ("OSError",))
 
 
-def test_a_task_that_will_be_tried_again_is_left_alone(admin_client: Client) -> None:
-    failure = make_failure(final=False)
-    save(failure)
+def signed(task_id: str, **options: Any) -> str:
+    """A message of ours."""
+    header = TaskHeader(
+        id=task_id, name="x", func="tests.sample.tasks.nothing", enqueued_at=1.0, options=TaskOptions(**options)
+    )
+    return get_client().codec.dumps(TaskPackage(header=header))
 
-    text = act(admin_client, "failure", "resubmit", failure.id)
 
-    assert "This task will be tried again by itself." in text
-    assert not QueuedTask.objects.exists()
-    assert Failure.objects.count() == 1
+def park(failure: Outcome, **changes: Any) -> QueuedTask:
+    """The retry of a failed task, as it waits in the queue."""
+    due = int((time.time() + 3600) * 1_000_000)
+    values = {"lane": QueuedTask.PARKED, "due": due, "attempts": 1, **changes}
+    return queue_one(signed(failure.id), **values)
+
+
+def test_a_task_whose_retry_waits_is_run_now_instead(admin_client: Client) -> None:
+    save(failure := make_failure(final=False))
+    waiting = park(failure)
+
+    assert "1 task was sent again." in retry(admin_client, "failure", failure.id)
+
+    assert QueuedTask.objects.get().pk != waiting.pk
+    assert Failure.objects.get().final
+
+
+def test_a_task_that_is_just_being_tried_again_is_left_alone(admin_client: Client) -> None:
+    save(failure := make_failure(final=False))
+    park(failure, leased=True)
+
+    text = retry(admin_client, "failure", failure.id)
+
+    assert "This task is being tried again at this moment" in text
+    assert QueuedTask.objects.count() == 1
+    assert not Failure.objects.get().final
+
+
+def test_a_task_whose_retry_was_lost_can_be_run_again(admin_client: Client) -> None:
+    save(failure := make_failure(final=False))
+
+    assert "1 task was sent again." in retry(admin_client, "failure", failure.id)
+
+    assert QueuedTask.objects.count() == 1
+    assert Failure.objects.get().final
+
+
+def test_a_failure_whose_retry_is_withdrawn_is_final_and_says_so(admin_client: Client) -> None:
+    save(failure := make_failure(final=False), other := make_failure(final=False))
+    park(failure)
+    park(other)
+
+    act(admin_client, "queuedtask", "withdraw", QueuedTask.objects.order_by("pk")[0].pk, confirmed="yes")
+
+    assert {row.pk: row.final for row in Failure.objects.all()} == {failure.id: True, other.id: False}
+    assert "taken out of the queue by an operator" in Failure.objects.get(pk=failure.id).error_message
+    control.purge()
+    assert Failure.objects.get(pk=other.id).final
 
 
 def test_a_task_with_unreadable_arguments_is_not_run_again(admin_client: Client) -> None:
     failure = make_failure(arguments=b"Pgarbage")
     save(failure)
 
-    act(admin_client, "failure", "resubmit", failure.id)
+    retry(admin_client, "failure", failure.id)
 
     assert not QueuedTask.objects.exists()
     assert Failure.objects.count() == 1
@@ -82,7 +190,7 @@ def test_what_was_put_aside_goes_back_to_its_queue_as_it_came(admin_client: Clie
     dead = make_failure(status="dead", payload=message())
     save(dead)
 
-    act(admin_client, "failure", "resubmit", dead.id)
+    retry(admin_client, "failure", dead.id)
 
     assert QueuedTask.objects.get().payload == dead.payload
     assert Failure.objects.get().attempt_count == 0
@@ -93,7 +201,7 @@ def test_in_sync_mode_a_task_that_fails_again_breaks_no_page(admin_client: Clien
     failure = make_failure(func="tests.sample.tasks.fail")
     save(failure)
 
-    assert "no luck" in act(admin_client, "failure", "resubmit", failure.id)
+    assert "no luck" in retry(admin_client, "failure", failure.id)
     assert Failure.objects.filter(pk=failure.id).exists()
 
 
@@ -101,7 +209,7 @@ def test_one_action_runs_only_so_many_tasks_again(admin_client: Client, monkeypa
     monkeypatch.setattr("django_cluster.admin.ended_acts.ACT_AT_MOST", 3)
     save(*(make_outcome() for _ in range(5)))
 
-    text = act(admin_client, "success", "resubmit", *Task.objects.values_list("pk", flat=True))
+    text = retry(admin_client, "success", *Task.objects.values_list("pk", flat=True))
 
     assert "3 tasks were sent again." in text
     assert "the rest was left alone" in text

@@ -1,0 +1,203 @@
+"""Sending finished tasks again: one, or many in few round trips; their old rows stay, and name the new runs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from django_cluster.brokers import needs_waiting_room
+from django_cluster.brokers.base import Broker, Message
+from django_cluster.brokers.limits import waiting_room
+from django_cluster.client import Client, get_client
+from django_cluster.core.call import build_packages
+from django_cluster.core.messages import TaskPackage
+from django_cluster.core.naming import task_name
+from django_cluster.errors import ClusterError
+from django_cluster.lifecycle.withdrawing import DEPTH, labels_of
+from django_cluster.models import Task
+from django_cluster.models.task import saved_tasks
+
+BATCH = 100
+"""Rows that are read and sent together."""
+FORGOTTEN = timedelta(days=1)
+"""After which a broker that cannot show its queue is taken to have lost the retry of a task."""
+
+
+def resubmit(task: Task, *, on_commit: bool | str | None = None) -> str:
+    """Send a finished task again, as a new one with every option that it had; returns the new id.
+
+    The row of the old one stays, and names the new one (``Task.retried_as``). A name that was given is kept, a moment
+    that it had to wait for (``delay``, ``eta``) is not. ``on_commit``: as the option of ``async_task``. Raises
+    ``PackageError`` when the arguments can no longer be read.
+    """
+    package = _package_of(task)
+    get_client(task.cluster).submit([package], on_commit=on_commit)
+    _note([(task, package.id)])
+    return package.id
+
+
+def requeue(task: Task) -> None:
+    """Give a task that was put aside back to its queue, as it came: the same message, the same id, no attempts yet.
+
+    Raises ``ValueError`` for a task whose message was not kept (see ``resubmit``).
+    """
+    if not task.payload:
+        raise ValueError(f"The message of task {task.id} was not kept; resubmit() sends a new one.")
+    with transaction.atomic(using=task._state.db):
+        _forget_attempts([task])
+        broker = get_client(task.cluster).broker_named(task.given_options.broker)
+        broker.enqueue([_message_of(task, broker)])
+
+
+def retry(task: Task) -> str:
+    """Run a finished task again: its own message where that was kept, else as a new task; returns the id.
+
+    Of a task that is to be tried again by itself, the waiting retry is taken out of the queue first. Raises
+    ``ClusterError`` when that retry runs, or the broker cannot say where it is, and as ``resubmit``.
+    """
+    if not task.final:
+        take_over_retries([task])
+    if task.payload:
+        requeue(task)
+        return task.id
+    return resubmit(task, on_commit=False)
+
+
+@dataclass(slots=True)
+class RetryReport:
+    """What became of many tasks that were to be sent again."""
+
+    sent: int = 0
+    repeated: int = 0
+    """Left alone, because they had been retried before."""
+    errors: list[str] = field(default_factory=list)
+    """Why others were not sent: a sentence each."""
+
+
+def retry_many(keys: Sequence[str], database: str | None = None, *, again: bool = False) -> RetryReport:
+    """Send the tasks of these ids again, a hundred in a round trip; the rows stay, and name the new runs.
+
+    Tasks that were retried before (unless ``again``), or whose rows are gone, are left alone. What fails is reported,
+    and stops no other.
+    """
+    report = RetryReport()
+    rows = saved_tasks(database)
+    for start in range(0, len(keys), BATCH):
+        found = rows.in_bulk(keys[start : start + BATCH])
+        tasks = [found[key] for key in keys[start : start + BATCH] if key in found]
+        fresh = [task for task in tasks if again or not task.retried_as]
+        report.repeated += len(tasks) - len(fresh)
+        _retry_batch(fresh, report)
+    return report
+
+
+def retry_in_background(keys: Sequence[str], database: str | None = None) -> dict[str, Any]:
+    """The task behind the admin's action on many rows: ``retry_many``, with a result that can be read."""
+    report = retry_many(keys, database)
+    return {"sent": report.sent, "retried before": report.repeated, "errors": report.errors[:BATCH]}
+
+
+def _retry_batch(tasks: Sequence[Task], report: RetryReport) -> None:
+    """Tasks of one queue go together; each of the rest by itself, so that its error is its own."""
+    together: dict[str | None, list[tuple[Task, TaskPackage]]] = defaultdict(list)
+    for task in tasks:
+        client = get_client(task.cluster)
+        alone = not task.final or task.payload or task.given_options.broker or client.settings.sync
+        try:
+            if alone:
+                retry(task)
+                report.sent += 1
+            else:
+                together[task.cluster].append((task, _package_of(task)))
+        except Exception as error:  # noqa: BLE001  in sync mode the task itself runs here
+            report.errors.append(f"{task}: {error}")
+    for queue, pairs in together.items():
+        _send_together(get_client(queue), pairs, report)
+
+
+def _send_together(client: Client, pairs: Sequence[tuple[Task, TaskPackage]], report: RetryReport) -> None:
+    try:
+        client.submit([package for _, package in pairs], on_commit=False)
+    except ClusterError as error:
+        report.errors += [f"{task}: {error}" for task, _ in pairs]
+        return
+    _note([(task, package.id) for task, package in pairs])
+    report.sent += len(pairs)
+
+
+def _package_of(task: Task) -> TaskPackage:
+    args, kwargs = _arguments_of(task)
+    options = replace(task.given_options, not_before=None, schedule=None)
+    name = task.name if task.name != task_name(task.id) else None
+    return build_packages(task.func, [args], kwargs, options, name)[0]
+
+
+def _arguments_of(task: Task) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Those of the row; a task that was put aside unopened has them in its message only."""
+    if task.sealed_arguments is None and task.payload:
+        package = get_client(task.cluster).codec.loads(task.payload)
+        return package.args, dict(package.kwargs)
+    return task.args, task.kwargs
+
+
+def _message_of(task: Task, broker: Broker) -> Message:
+    return Message(task.payload or "", task.given_options.priority if broker.capabilities.priority else 0)
+
+
+def _note(pairs: Sequence[tuple[Task, str]]) -> None:
+    """The new runs are known to the old rows; a task that is a row nowhere (from the cache) has nothing to note."""
+    for task, new_id in pairs:
+        task.retried_as = new_id
+    saved = [task for task, _ in pairs if task._state.db is not None]
+    if saved:
+        saved_tasks(saved[0]._state.db).bulk_update(saved, ["retried_as"])
+
+
+def _forget_attempts(tasks: Sequence[Task]) -> None:
+    keys = [task.pk for task in tasks]
+    saved_tasks(tasks[0]._state.db).filter(pk__in=keys, success=False).update(attempt_count=0)
+
+
+# ── tasks that are to be tried again by themselves ───────────────────────────────────────────────
+
+
+def take_over_retries(tasks: Sequence[Task]) -> None:
+    """Take the waiting retry of each task out of its queue, and call its row final: the caller sends a new run.
+
+    The broker is asked, not the row: its message may have been withdrawn or lost. Raises ``ClusterError`` when a retry
+    is leased at this moment, and when the broker cannot show its queue, unless the last run ended a day ago.
+    """
+    for task in tasks:
+        for broker in _queues_of(task):
+            if not broker.capabilities.peek:
+                if task.stopped_at > timezone.now() - FORGOTTEN:
+                    raise ClusterError("This task will be tried again by itself; its broker cannot say when.")
+                continue
+            keys = list(_waiting_keys(task, broker))
+            if keys and broker.withdraw(keys) < len(keys):
+                raise ClusterError("This task is being tried again at this moment.")
+        saved_tasks(task._state.db).filter(pk=task.pk, final=False).update(final=True)
+        task.final = True
+
+
+def _queues_of(task: Task) -> Iterator[Broker]:
+    broker = get_client(task.cluster).broker_named(task.given_options.broker)
+    yield broker
+    if needs_waiting_room(broker.settings):
+        yield waiting_room(broker.settings)
+
+
+def _waiting_keys(task: Task, broker: Broker) -> Iterator[str]:
+    codec = get_client(task.cluster).codec
+    for each, header in labels_of(broker.peek(DEPTH), codec):
+        if header.id != task.id:
+            continue
+        if each.leased or not broker.capabilities.withdraw:
+            raise ClusterError("This task is being tried again at this moment, or will be by itself.")
+        yield each.key
