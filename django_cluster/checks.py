@@ -21,6 +21,7 @@ from django_cluster.core import problems
 from django_cluster.core.nearest import nearest
 from django_cluster.core.parity import differences, silent_choice
 from django_cluster.core.settings import BrokerSettings, Settings
+from django_cluster.core.sqlite_options import is_shared_file, missing_options
 from django_cluster.errors import BrokerError, Problem
 from django_cluster.lifecycle.reporters import is_offered
 from django_cluster.reporters import SHIPPED
@@ -36,10 +37,27 @@ STAND_IN = "a secret for the time of the check"
 """Django has its own check for a missing ``SECRET_KEY``, and commands that need none must go on working."""
 
 
+SQLITE_HINT = (
+    'Set "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20}: while a cluster writes, what others write would'
+    ' sometimes fail with "database is locked".'
+)
+
+
 @register(TAG)
 def check_settings(app_configs: object = None, **_: object) -> list[CheckMessage]:
     """What ``manage.py check`` calls."""
     return validate_config()
+
+
+@register(TAG)
+def check_sqlite(app_configs: object = None, **_: object) -> list[CheckMessage]:
+    """What ``manage.py check`` says of SQLite databases on which web processes would fail where a cluster waits."""
+    found: list[CheckMessage] = []
+    for alias, database in conf.databases().items():
+        if is_shared_file(database) and (missing := missing_options(database)):
+            sentence = f"The database {alias!r} is SQLite, and its OPTIONS lack {' and '.join(map(repr, missing))}."
+            found.append(Warning(sentence, hint=SQLITE_HINT, id=f"{TAG}.{problems.SQLITE_LOCKS}"))
+    return found
 
 
 @register(DIFFERENCES_TAG, deploy=True)

@@ -29,6 +29,7 @@ from django_cluster.brokers.orm_dialects import (
 from django_cluster.brokers.orm_session import Session
 from django_cluster.brokers.orm_waiting import sleeper_for
 from django_cluster.core.settings import BrokerSettings
+from django_cluster.core.sqlite_options import chooses_journal
 from django_cluster.models.queued_task import QueuedTask
 
 LOOK_INTERVAL = 0.25
@@ -69,7 +70,8 @@ class OrmBroker(Broker):
 
     def prepare(self) -> None:
         """On SQLite: write ahead, so that readers and the writer do not block each other. The file remembers it."""
-        if connections[self.database].vendor == "sqlite":
+        connection = connections[self.database]
+        if connection.vendor == "sqlite" and not chooses_journal(connection.settings_dict):
             self._session.run(lambda cursor: cursor.execute("PRAGMA journal_mode=WAL"))
 
     def enqueue(self, messages: Sequence[Message]) -> None:

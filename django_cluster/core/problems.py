@@ -28,6 +28,7 @@ BOTH_INSTALLED = "W009"
 SERVER_CONCERN = "W010"
 ABSENT_REPORTER = "W011"
 PRIVATE_CACHE = "W012"
+SQLITE_LOCKS = "W013"
 
 MEANS_SOMETHING_ELSE = "I001"
 
@@ -92,6 +93,11 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     PRIVATE_CACHE: (
         "`cached` is set, and the cache for results is one that each process has for itself, or that keeps nothing.",
         "Let `cache` name a cache that all processes share: nobody else could read what a cluster writes there.",
+    ),
+    SQLITE_LOCKS: (
+        "An SQLite database of the project lacks the options with which its processes wait for each other.",
+        'Set `"OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20}`. A cluster sets both for its own processes;'
+        ' web processes and commands would sometimes be told "database is locked".',
     ),
     MEANS_SOMETHING_ELSE: (
         "The project knows Django-Q, and a key that it sets means something a little different here.",

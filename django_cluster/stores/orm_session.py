@@ -41,7 +41,7 @@ class Session:
             if outermost:
                 close_if_stale(connection)
             with transaction.atomic(using=self.alias):
-                if outermost and connection.vendor == "sqlite":
+                if outermost and connection.vendor == "sqlite" and not _begins_with_lock(connection):
                     _take_write_lock(connection, patience)
                 yield
 
@@ -88,6 +88,11 @@ class Session:
                 if nested or not has_lost(self.connection, used):
                     raise
             return work()
+
+
+def _begins_with_lock(connection: BaseDatabaseWrapper) -> bool:
+    """Whether a transaction on this SQLite connection takes the write lock by itself (see ``core.sqlite_options``)."""
+    return getattr(connection, "transaction_mode", None) in ("IMMEDIATE", "EXCLUSIVE")
 
 
 def _take_write_lock(connection: BaseDatabaseWrapper, patience: float) -> None:

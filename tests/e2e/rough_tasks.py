@@ -181,6 +181,27 @@ def fork_and_raise(path: str) -> None:
     os.waitpid(pid, 0)
 
 
+def update_or_create(name: str) -> None:
+    """What an ordinary task does, in a transaction of Django's: read first, then write."""
+    Group.objects.update_or_create(name=name, defaults={"name": name})
+
+
+def sqlite_options() -> dict[str, object]:
+    """How this worker's connection to SQLite is set up."""
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA busy_timeout")
+        (milliseconds,) = cursor.fetchone()
+        cursor.execute("PRAGMA journal_mode")
+        (journal,) = cursor.fetchone()
+    mode = getattr(connection, "transaction_mode", None)
+    return {"transaction_mode": mode, "timeout": milliseconds // 1000, "journal_mode": journal}
+
+
+def read_in_a_transaction(alias: str) -> int:
+    with transaction.atomic(using=alias):
+        return Group.objects.using(alias).count()
+
+
 def read_and_write(name: str, order: int) -> int:
     """Write after reading, in a transaction and outside of one."""
     with transaction.atomic():

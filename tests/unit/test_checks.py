@@ -9,7 +9,7 @@ from django.apps import apps
 from django.core.checks import run_checks
 from django.test import override_settings
 
-from django_cluster import checks
+from django_cluster import checks, conf
 from django_cluster.brokers.memory import MemoryBroker
 from django_cluster.checks import check_differences, validate_config
 
@@ -33,7 +33,41 @@ def test_default_settings_give_no_warning() -> None:
     assert found({}) == []
 
 
-def test_django_runs_the_checks() -> None:
+SQLITE = {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3"}
+WAITING = {"transaction_mode": "IMMEDIATE", "timeout": 20}
+
+
+@pytest.mark.parametrize(
+    ("database", "lacking"),
+    [
+        (SQLITE, ["'transaction_mode' and 'timeout'"]),
+        ({**SQLITE, "OPTIONS": {"timeout": 20}}, ["'transaction_mode'"]),
+        ({**SQLITE, "OPTIONS": {"transaction_mode": "IMMEDIATE"}}, ["'timeout'"]),
+        ({**SQLITE, "ENGINE": "django.contrib.gis.db.backends.spatialite"}, ["'transaction_mode' and 'timeout'"]),
+        ({**SQLITE, "OPTIONS": WAITING}, []),
+        ({**SQLITE, "OPTIONS": {"transaction_mode": "DEFERRED", "timeout": 5}}, []),  # somebody has thought of it
+        ({**SQLITE, "NAME": ":memory:"}, []),
+        ({**SQLITE, "NAME": "file:places.sqlite3?mode=ro"}, []),
+        ({"ENGINE": "django.db.backends.postgresql", "NAME": "site"}, []),
+    ],
+)
+def test_sqlite_without_the_options_that_let_its_processes_wait_is_a_warning(
+    database: dict[str, Any], lacking: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conf, "databases", lambda: {"default": database})
+
+    messages = checks.check_sqlite()
+
+    assert [message.id for message in messages] == ["django_cluster.W013"] * len(lacking)
+    for message, options in zip(messages, lacking, strict=True):
+        assert message.msg == f"The database 'default' is SQLite, and its OPTIONS lack {options}."
+        assert message.hint is not None
+        assert str(WAITING).replace("'", '"') in message.hint
+
+
+def test_django_runs_the_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conf, "databases", lambda: {"default": {**SQLITE, "OPTIONS": WAITING}})
+
     with override_settings(Q_CLUSTER={"workers": -1}):
         (message,) = run_checks(tags=["django_cluster"])
 
@@ -207,7 +241,8 @@ class Forgetful(MemoryBroker):
 
 
 @pytest.mark.django_db
-def test_before_a_deployment_every_broker_is_asked_once() -> None:
+def test_before_a_deployment_every_broker_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conf, "databases", lambda: {"default": {**SQLITE, "OPTIONS": WAITING}})
     forgetful = {"broker_class": f"{__name__}.Forgetful"}
     written = {"name": "shop", "brokers": {"default": forgetful, "other": forgetful, "sound": {"broker": "memory"}}}
     with override_settings(Q_CLUSTER=written):
