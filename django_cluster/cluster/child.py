@@ -38,6 +38,7 @@ from django_cluster.cluster.scheduler import NowAndThen, Round, Scheduler
 from django_cluster.cluster.scoreboard import PID, STATE, Scoreboard, State
 from django_cluster.cluster.seat import Orders, Role, Seat, signature_of
 from django_cluster.cluster.settling import Settler
+from django_cluster.cluster.sqlite_locks import wait_for_locks
 from django_cluster.cluster.worker import Worker
 from django_cluster.core.codec import Codec
 from django_cluster.core.liveness import install_reporter, report_progress
@@ -45,9 +46,11 @@ from django_cluster.core.messages import Outcome
 from django_cluster.core.outage import Outage
 from django_cluster.core.sealing import Seal
 from django_cluster.core.settings import BrokerSettings, Settings
+from django_cluster.core.sqlite_options import OWN_TIMEOUT, TASK_TIMEOUT
 from django_cluster.database import close_if_stale
 from django_cluster.errors import BrokerError
 from django_cluster.lifecycle.announce import announce
+from django_cluster.lifecycle.contexts import InitialContext
 from django_cluster.lifecycle.execute import Executor
 from django_cluster.lifecycle.moving import Mover
 from django_cluster.lifecycle.record import HOOK_LIMIT, Recorder, run_hook
@@ -80,6 +83,7 @@ def run_child(seat: Seat, settings: Settings, pipe: Connection, foreign: tuple[i
     set_title(f"qcluster {settings.name} {seat.name}")
     pin(seat.cpus)
     lay_aside()
+    wait_for_locks(TASK_TIMEOUT if seat.role is Role.WORKER else OWN_TIMEOUT)
     orders = Orders(pipe, board, seat.row)
     install_reporter(partial(board.tick, seat.row))
     announce(post_spawn, proc_name=seat.name)
@@ -208,8 +212,10 @@ def worker_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Order
         timeouts=[share.timeout for share in settings.shares],
         worker=name,
         has_succeeded=open_results(settings.results, settings.queue).groups.has_succeeded,
+        initial=InitialContext(),
     )
-    worker = Worker(seat, board, orders, executor, settings.crew, tidy=Hygiene())
+    hygiene = Hygiene()
+    worker = Worker(seat, board, orders, executor, settings.crew, tidy=hygiene, prepare=hygiene.prepare)
     os.register_at_fork(after_in_child=worker.hang_up)
     worker.run()
     reporters.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _signal as plain_signal  # what ``signal`` wraps: it says numbers, and makes no enum of each of them
+import math
 import os
 import signal
 from contextlib import suppress
@@ -28,6 +29,9 @@ class Hygiene:
     def __init__(self) -> None:
         self._pid = os.getpid()
         self._folder = os.getcwd()
+        self._umask = os.umask(0o077)
+        os.umask(self._umask)
+        self._close_at = math.inf
         self._handlers = [(int(each), plain_signal.getsignal(each) or plain_signal.SIG_DFL) for each in WATCHED]
         self._mask = plain_signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
@@ -39,7 +43,16 @@ class Hygiene:
         if _current_folder() != self._folder:
             with suppress(OSError):
                 os.chdir(self._folder)
-        tidy_connections()
+        os.umask(self._umask)
+        self._close_at = tidy_connections()
+
+    def prepare(self, now: float) -> None:
+        """Before a task, as before a request: close the connections that have become too old (``CONN_MAX_AGE``).
+
+        ``now`` is monotonic. Nothing is looked at before the first of them is.
+        """
+        if now >= self._close_at:
+            self._close_at = tidy_connections()
 
     def _tidy_signals(self) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -61,13 +74,23 @@ def _current_folder() -> str | None:
         return None
 
 
-def tidy_connections() -> None:
-    """No open transaction and no broken or outdated connection is left to the next task."""
+def tidy_connections() -> float:
+    """No open transaction and no broken or outdated connection is left to the next task.
+
+    Returns the monotonic time at which the first of those that stay open has to be closed; infinity = never.
+    """
+    first = math.inf
     for connection in connections.all(initialized_only=True):
         _end_transaction(connection)
         connection.close_if_unusable_or_obsolete()  # a task is to CONN_MAX_AGE what a request is
         if connection.queries_logged:
             connection.queries_log.clear()
+        if leave_tenant := getattr(connection, "set_schema_to_public", None):
+            with suppress(Exception):  # the wrapper of django-tenants remembers the tenant; the next task is its own
+                leave_tenant()
+        if connection.connection is not None and connection.close_at is not None:
+            first = min(first, connection.close_at)
+    return first
 
 
 def end_transactions() -> None:

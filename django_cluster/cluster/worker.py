@@ -44,7 +44,10 @@ MEMORY_LOOK = 0.05
 
 
 class Worker:
-    """Runs jobs. ``tidy`` is called after each: it leaves no connection or transaction to the next."""
+    """Runs jobs. ``prepare`` is called before each with the monotonic time, ``tidy`` after it.
+
+    They leave no transaction, and no connection that is too old, to the next.
+    """
 
     def __init__(
         self,
@@ -54,10 +57,11 @@ class Worker:
         executor: Executor,
         crew: CrewSettings,
         tidy: Callable[[], None],
+        prepare: Callable[[float], None] = lambda now: None,
     ) -> None:
         self._seat, self._board, self._orders = seat, board, orders
         self._executor = executor
-        self._tidy = tidy
+        self._prepare, self._tidy = prepare, tidy
         self._jobs = Line(seat.folder.jobs)
         self._reports = Line(seat.folder.reports)
         self._queue: deque[Job] = deque()
@@ -230,6 +234,7 @@ class Worker:
                 return
 
     def _run(self, job: Job, began: float) -> None:
+        self._prepare(began)
         outcome = self._executor.run(job, self._started)
         now = time.monotonic()
         self._tidy()  # ends a child that the task has forked, before it writes anything in our name

@@ -29,8 +29,9 @@ from django_cluster.core.messages import (
     path_of_class,
 )
 from django_cluster.core.sealing import Seal
-from django_cluster.errors import PackageError, Retry, Snooze, TaskTimeout, TaskWish
+from django_cluster.errors import NotSerializable, PackageError, Retry, Snooze, TaskTimeout, TaskWish
 from django_cluster.lifecycle.announce import announce
+from django_cluster.lifecycle.contexts import InitialContext
 from django_cluster.lifecycle.deadline import deadline
 from django_cluster.lifecycle.reporters import Reporters
 from django_cluster.signals import post_execute_in_worker, pre_execute
@@ -70,8 +71,11 @@ class Executor:
         worker: str,
         has_succeeded: Callable[[TaskHeader], bool] = lambda header: False,
         clock: Callable[[], float] = time.time,
+        initial: InitialContext | None = None,
     ) -> None:
         """``timeouts``: of each queue, where a cluster works on several.
+
+        ``initial``: the context in which every task starts; None = that of whoever calls ``run``.
 
         ``has_succeeded``: whether this member of a composition need not be run; asked of no other task.
         """
@@ -83,6 +87,7 @@ class Executor:
         self._worker = worker
         self._has_succeeded = has_succeeded
         self._clock = clock
+        self._initial = initial
 
     def limit_of(self, header: TaskHeader, receipt: str = "") -> float | None:
         """Seconds that the task may run; None = no limit. Of several queues, the receipt says from which it is."""
@@ -106,7 +111,8 @@ class Executor:
         limit = self.limit_of(header, job.receipt)
         if started is not None:
             started(header, limit)
-        ending = self._open_and_call(job, header, arguments, limit)
+        initial = self._initial or InitialContext()
+        ending = initial.run(self._open_and_call, job, header, arguments, limit)
         if ending.status is OutcomeStatus.REJECTED and ending.error is not None:
             return self._rejected(job, ending.error, started_at), ending.error
         return self._outcome(job, header, ending, started_at), ending.error
@@ -115,6 +121,8 @@ class Executor:
         """Everything that may run user code, unpickling and importing too, is inside the limit."""
         package: TaskPackage | None = None
         sealed = None
+        ending: Ending | None = None
+        called = False
         try:
             with NO_LIMIT if limit is None else deadline(limit):
                 if header.options.member and may_have_succeeded(header, job.attempt) and self._has_succeeded(header):
@@ -124,13 +132,19 @@ class Executor:
                     func = load(header.func)
                 except PackageError as error:
                     return Ending(OutcomeStatus.REJECTED, error=error)
-                ending = Ending(OutcomeStatus.SUCCESS, sealed, self._seal.seal(self._call(func, package)))
-        except TaskTimeout as error:
-            return self._failed(OutcomeStatus.TIMEOUT, sealed, error, package or TaskPackage(header=header), job)
-        except TaskWish as wish:
-            return granted(wish, sealed)
+                result = self._call(func, package)
+                called = True
+                ending = Ending(OutcomeStatus.SUCCESS, sealed, self._seal.seal(result))
         except BaseException as error:  # noqa: BLE001  SystemExit and its like are the task's failure, not ours
-            return self._failed(OutcomeStatus.FAILURE, sealed, error, package or TaskPackage(header=header), job)
+            if ending is not None:
+                return ending  # the limit has passed in the last moment: all is done
+            whole = package or TaskPackage(header=header)
+            if called:
+                return self._failed(OutcomeStatus.FAILURE, sealed, unkept(error), whole, job, Advice.STOP)
+            if isinstance(error, TaskWish):
+                return granted(error, sealed)
+            status = OutcomeStatus.TIMEOUT if isinstance(error, TaskTimeout) else OutcomeStatus.FAILURE
+            return self._failed(status, sealed, error, whole, job)
         return ending
 
     def _call(self, func: Callable[..., Any], package: TaskPackage) -> object:
@@ -143,9 +157,16 @@ class Executor:
                 announce(post_execute_in_worker, func=func, task=package)
 
     def _failed(
-        self, status: OutcomeStatus, sealed: bytes | None, error: BaseException, package: TaskPackage, job: Job
+        self,
+        status: OutcomeStatus,
+        sealed: bytes | None,
+        error: BaseException,
+        package: TaskPackage,
+        job: Job,
+        advice: Advice = Advice.NONE,
     ) -> Ending:
-        advice = Advice.NONE if worth_another_run(error, package.header.options) else Advice.STOP
+        if not worth_another_run(error, package.header.options):
+            advice = Advice.STOP
         self._reporters.report(error, package, job.attempt, advice, status, job.receipt)
         failure = describe(error)
         if isinstance(error, TypeError) and (hint := option_meant(failure.message, package.kwargs)):
@@ -178,6 +199,18 @@ class Executor:
         """Signed by us, and yet it can never be run here: put aside with its payload."""
         payload = self._codec.sign(job.body)
         return rejected(job.number, job.receipt, job.attempt, payload, error, started_at, self._worker, job.body)
+
+
+def unkept(error: BaseException) -> NotSerializable:
+    """The failure of a task that has returned, with a result that cannot be kept: final, because its work is done.
+
+    Another run would do the work again and return the same. Whatever stopped the writing of the result is the cause, be
+    it the time limit, or what the object's own methods raised.
+    """
+    reason = str(error) if isinstance(error, NotSerializable) else f"{type(error).__name__} while it was written."
+    failure = NotSerializable(f"The task has ended, but its result cannot be kept, and it is not run again. {reason}")
+    failure.__cause__ = error
+    return failure
 
 
 def granted(wish: TaskWish, sealed: bytes | None) -> Ending:

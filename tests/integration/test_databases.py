@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -191,6 +192,28 @@ def test_a_session_that_the_server_has_ended_costs_no_task(
 
     assert before[0] == after[0]
     assert before[1] != after[1]
+
+
+def test_a_connection_that_is_too_old_is_closed_before_a_task_as_before_a_request(
+    make_project: MakeProject, new_postgres: Callable[[], str], postgres_server: PostgresServer
+) -> None:
+    """Between two tasks nobody looks at it, and the server may have ended a session that has been idle for so long."""
+    entry = postgres_server.database(new_postgres())
+    project = make_project({"default": merged(entry, {"CONN_MAX_AGE": 2})}, workers=1)
+    project.start()
+    process, before = project.wait_for_row(project.enqueue(session)).result
+    used = time.monotonic()
+    project.forget_connection()
+
+    wait_until(lambda: time.monotonic() > used + 2.5, because="the connection should be too old")
+    with psycopg.connect(host=entry["HOST"], user=entry["USER"], dbname="postgres") as other:
+        (ended,) = other.execute("SELECT pg_terminate_backend(%s, 5000)", [before]).fetchone() or (False,)
+    task = project.wait_for_row(project.enqueue(session))
+
+    assert ended
+    assert task.success, task.error_message
+    assert task.result[0] == process
+    assert task.result[1] != before
 
 
 def test_a_task_that_leaves_autocommit_off_does_not_spoil_the_next(
