@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from django_cluster.chaos.journal import ACCEPTED, BEGUN
-from django_cluster.chaos.plan import Target
+from django_cluster.chaos.plan import Deed, Kind, Target
 
 # All moments are of time.monotonic(), which is one clock for all processes of a machine.
 
@@ -49,11 +49,17 @@ class Hit(NamedTuple):
     at: float
     target: Target
     pid: int = 0
-    """Who was killed; 0 where nobody was."""
+    """Which process; 0 where it was no single one."""
     sentinel: int = 0
     """Whose child that was; for a sentinel, itself."""
     seconds: float = 0.0
-    """How long the server was paused."""
+    """How long it lasted; for a clock, how far from the right time it was set."""
+    kind: Kind = Kind.KILL
+
+    @property
+    def deed(self) -> Deed:
+        """What was done to what sort of victim."""
+        return Deed(self.kind, self.target)
 
 
 class Look(NamedTuple):
@@ -93,6 +99,8 @@ class Evidence:
     left: Sequence[str] = ()
     """Processes and files that were still there when the cluster had ended."""
     messages_left: int = 0
+    not_applicable: Sequence[str] = ()
+    """What was asked for and cannot be done here, in sentences."""
     incidents: Sequence[str] = ()
     """What should not have happened and is no matter of counting, in sentences."""
     sentinels: Mapping[int, int] = field(init=False)

@@ -1,4 +1,4 @@
-"""Letting the broker's server hang for a while, by signals or by the user's own commands.
+"""Letting the broker's server or processes of the cluster hang for a while, by signals or by the user's own commands.
 
 A shell of its own does it from beginning to end: should the run be killed in the middle of a pause, the server
 still goes on.
@@ -6,8 +6,12 @@ still goes on.
 
 from __future__ import annotations
 
+import os
 import shlex
+import signal
 import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from django_cluster.chaos.processes import family_of, look
@@ -40,15 +44,28 @@ class Pausing:
 
     def hold(self, seconds: float) -> subprocess.Popen[bytes]:
         """Pause now and resume after so many seconds; returns at once, with the process that sees to it."""
-        pause, resume = self.pause_command, self.resume_command
         if self.pid is not None:
-            family = shlex.join(map(str, family_of(self.pid)))
-            pause, resume = f"kill -STOP {family}", f"kill -CONT {family}"
-        script = SCRIPT.format(pause=pause, seconds=seconds, resume=resume)
-        return subprocess.Popen(  # noqa: S603  the commands are the user's own
-            ["/bin/sh", "-c", script],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+            return freeze(family_of(self.pid), seconds)
+        return _hold(self.pause_command, self.resume_command, seconds)
+
+
+def freeze(pids: Sequence[int], seconds: float) -> subprocess.Popen[bytes]:
+    """SIGSTOP to these processes, and SIGCONT after so many seconds; returns at once.
+
+    The signals that stop are sent before the return, so that nobody does anything in between.
+    """
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+    return _hold(":", f"kill -CONT {shlex.join(map(str, pids))}", seconds)
+
+
+def _hold(pause: str, resume: str, seconds: float) -> subprocess.Popen[bytes]:
+    script = SCRIPT.format(pause=pause, seconds=seconds, resume=resume)
+    return subprocess.Popen(  # noqa: S603  the commands are the user's own
+        ["/bin/sh", "-c", script],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )

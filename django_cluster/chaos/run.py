@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import multiprocessing
-import subprocess
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from django.db import connections
+from django.db import connections, router
 
+from django_cluster.chaos.blows import Blows
+from django_cluster.chaos.clock import SteppedClock
 from django_cluster.chaos.evidence import Evidence, Hit, Look, Row, calls_from, executions_from, looks_from
 from django_cluster.chaos.journal import ACCEPTED, Reader, note, read
-from django_cluster.chaos.pausing import Pausing
-from django_cluster.chaos.plan import CREW, Fault, Target, draw
+from django_cluster.chaos.network import Network
+from django_cluster.chaos.plan import NETWORK, Kind, draw
 from django_cluster.chaos.sender import send
 from django_cluster.chaos.stage import Stage
 from django_cluster.chaos.victims import Victims
 from django_cluster.chaos.watch import watch
+from django_cluster.chaos.wishes import Wishes
 from django_cluster.client import Client
 from django_cluster.errors import ClusterError
-from django_cluster.models.task import saved_tasks
+from django_cluster.models.task import Task, saved_tasks
 
 LOOK = 0.1
 """Seconds between two looks at the sentinel while nothing else is to be done."""
@@ -33,126 +34,115 @@ SENDER_PATIENCE = 60.0
 """Seconds for the last calls of the sender to end."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
-    """What the user asks of a run."""
-
-    seconds: float = 60.0
-    rate: float = 50.0
-    """Tasks a second."""
-    every: float = 1.0
-    """Seconds from one fault to the next, on average."""
-    lease: float = 6.0
-    seed: int = 0
-    only: tuple[str, ...] = ()
-    """Targets to which the faults are confined; none: all that may be hit."""
-    sentinel: bool = False
-    """Whether the sentinel may be killed too."""
-    pausing: Pausing = field(default_factory=Pausing)
-    keep: bool = False
-    """Leave the rows and the folder for a look."""
-
-    @property
-    def longest_pause(self) -> float:
-        """What a lease survives with certainty, so that no pause explains a repetition."""
-        return self.lease / 3
-
-    def targets(self, *, scheduler: bool) -> set[Target]:
-        targets = set(CREW) if scheduler else set(CREW) - {Target.SCHEDULER}
-        if self.sentinel:
-            targets.add(Target.SENTINEL)
-        if self.pausing.possible:
-            targets.add(Target.SERVER)
-        return {target for target in targets if target in self.only} if self.only else targets
-
-
 class Run:
     """Holds the strings. This process opens no connection before the cluster has ended: it forks until then."""
 
     def __init__(self, stage: Stage, wishes: Wishes, say: Callable[[str], None] = lambda _: None) -> None:
         self._stage, self._wishes, self._say = stage, wishes, say
-        self._victims = Victims(stage)
+        self._clock = SteppedClock()
+        self._victims: Victims | None = None
+        self._blows: Blows | None = None
         self._context: Any = multiprocessing.get_context("fork")
         self._helpers: list[BaseProcess] = []
-        self._pause: subprocess.Popen[bytes] | None = None
         self._hits: list[Hit] = []
         self._looks: list[Look] = []
         self._incidents: list[str] = []
 
     def run(self) -> Evidence:
         """Raises ``ClusterError`` when the cluster does not start; cleans up whatever happens."""
-        self._check()
+        self._network = Network(self._stage, self._check(), self._wishes.seed)
         try:
-            self._victims.start()
-            began = time.monotonic()
-            sender = self._help(send, seed=self._wishes.seed, rate=self._wishes.rate, seconds=self._wishes.seconds)
-            watcher = self._help(watch)
-            self._under_fire(began)
-            self._settle(sender)
-            self._end(watcher)
-            self._victims.stop()
-            return self._evidence(began)
+            # Before there is a detour: who watches is to see what is, whatever happens on the way.
+            watcher = self._help(watch, self._stage)
+            with self._network.opened() as stage:
+                began, victims = self._rehearse(stage)
+                self._end(watcher)
+                victims.stop()
+            return self._evidence(began, victims)
         finally:
             self._clean_up()
 
-    def _check(self) -> None:
-        """Raises ``ClusterError`` if the queue or the table of results cannot be used."""
+    def _rehearse(self, stage: Stage) -> tuple[float, Victims]:
+        """When it began, and the cluster, still running, with nothing left to do."""
+        wishes = self._wishes
+        victims = self._victims = Victims(stage)
+        blows = self._blows = Blows(victims, wishes.pausing, self._network, self._clock)
+        with self._clock_in_use():
+            victims.start()
+            began = time.monotonic()
+            sender = self._help(send, stage, seed=wishes.seed, rate=wishes.rate, seconds=wishes.seconds)
+            self._under_fire(began, victims, blows)
+            blows.wait_until_over()
+            self._settle(sender, victims)
+        return began, victims
+
+    @contextmanager
+    def _clock_in_use(self) -> Iterator[None]:
+        """This process reads the clock that can be set, for the sake of the clusters that it forks."""
+        if Kind.CLOCK not in self._wishes.events:
+            yield
+            return
+        self._clock.install()
+        try:
+            yield
+        finally:
+            self._clock.remove()
+
+    def _check(self) -> set[str]:
+        """The databases in use. Raises ``ClusterError`` if the queue or the table of results cannot be used."""
         client = Client(self._stage.settings)
         client.broker.size()
         client.results.rows.count(self._stage.group)
         client.broker.close()
         connections.close_all()
+        places = (client.results.database or router.db_for_write(Task), getattr(client.broker, "database", None))
+        return {alias for alias in places if isinstance(alias, str)}
 
-    def _help(self, target: Callable[..., None], **wishes: Any) -> BaseProcess:
-        process: BaseProcess = self._context.Process(target=target, args=(self._stage,), kwargs=wishes, daemon=True)
+    def _help(self, target: Callable[..., None], stage: Stage, **wishes: Any) -> BaseProcess:
+        def with_the_right_time() -> None:
+            self._clock.remove()
+            target(stage, **wishes)
+
+        process: BaseProcess = self._context.Process(target=with_the_right_time, daemon=True)
         process.start()
         self._helpers.append(process)
         return process
 
     # ── faults ───────────────────────────────────────────────────────────────────────────────────
 
-    def _under_fire(self, began: float) -> None:
+    def _under_fire(self, began: float, victims: Victims, blows: Blows) -> None:
         """Fault after fault, as long as tasks are sent.
 
         A fault that had to wait for its victim delays those behind it, so that they do not fall on the newborn.
         """
         wishes, late = self._wishes, 0.0
-        targets = wishes.targets(scheduler=self._stage.settings.schedule.enabled)
-        for fault in draw(wishes.seed, wishes.seconds, wishes.every, targets, wishes.longest_pause):
+        deeds = wishes.deeds(scheduler=self._stage.settings.schedule.enabled, network=not self._network.obstacle)
+        for fault in draw(wishes.seed, wishes.seconds, wishes.every, deeds, wishes.spans()):
             if fault.at + late >= wishes.seconds:
                 break
-            self._wait_until(began + fault.at + late)
-            self._strike(fault)
+            self._wait_until(began + fault.at + late, victims)
+            if (hit := blows.deal(fault)) is not None:
+                self._hits.append(hit)
+                note(self._stage.hits, *hit)
             late = max(late, time.monotonic() - began - fault.at)
-        self._wait_until(began + wishes.seconds)
+        self._wait_until(began + wishes.seconds, victims)
 
-    def _wait_until(self, moment: float) -> None:
+    def _wait_until(self, moment: float, victims: Victims) -> None:
         while (left := moment - time.monotonic()) > 0:
-            self._victims.look_after()
+            victims.look_after()
             time.sleep(min(left, LOOK))
-
-    def _strike(self, fault: Fault) -> None:
-        hit = self._hold(fault) if fault.target is Target.SERVER else self._victims.kill(fault.target, fault.pick)
-        if hit is not None:
-            self._hits.append(hit)
-            note(self._stage.hits, *hit)
-
-    def _hold(self, fault: Fault) -> Hit:
-        if self._pause is not None:
-            self._pause.wait()
-        now = time.monotonic()
-        self._pause = self._wishes.pausing.hold(fault.seconds)
-        return Hit(now, Target.SERVER, seconds=fault.seconds)
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────
 
-    def _settle(self, sender: BaseProcess) -> None:
+    def _settle(self, sender: BaseProcess, victims: Victims) -> None:
         """Until every task that was accepted has its row and the queue is empty, or nothing has moved for a long time.
 
         The queue alone does not tell: not every broker counts what others hold.
         """
         sender.join(SENDER_PATIENCE)
-        if sender.exitcode != 0:
+        if sender.exitcode is None:
+            self._incidents.append(f"A call has not come back for {SENDER_PATIENCE:g} seconds.")
+        elif sender.exitcode != 0:
             self._incidents.append(f"The sender ended with {sender.exitcode}: a call raised what it should not.")
         self._say("The fire has ceased; waiting for what is still open.")
         accepted = sum(1 for word, *_ in read(self._stage.sent) if word == ACCEPTED)
@@ -166,7 +156,7 @@ class Run:
             last = self._looks[-1] if self._looks else None
             if last and last.at > over and last.done >= accepted and not last.waiting:
                 return
-            self._victims.look_after()
+            victims.look_after()
             time.sleep(LOOK)
         if self._looks and self._looks[-1].waiting:
             self._incidents.append(f"Nothing has moved for {stalled:g} seconds, and the queue is not empty.")
@@ -175,9 +165,9 @@ class Run:
         helper.terminate()
         helper.join()
 
-    def _evidence(self, began: float) -> Evidence:
+    def _evidence(self, began: float, victims: Victims) -> Evidence:
         stage, client = self._stage, Client(self._stage.settings)
-        left = self._victims.left_behind()
+        left = victims.left_behind()
         rows = saved_tasks(client.results.database).in_group(stage.group, failures=True)
         return Evidence(
             broker=f"{client.broker.title} ({client.broker.info()})",
@@ -187,22 +177,27 @@ class Run:
             lease=self._wishes.lease,
             calls=calls_from(read(stage.sent)),
             executions=executions_from(read(stage.runs)),
-            births=self._victims.births,
+            births=victims.births,
             hits=self._hits,
             looks=self._looks,
             rows=[Row(*row) for row in rows.order_by().values_list("pk", "success", "status")],
             left=left,
             messages_left=client.broker.size().total,
-            incidents=[*self._incidents, *self._victims.incidents],
+            not_applicable=self._not_applicable(),
+            incidents=[*self._incidents, *victims.incidents],
         )
+
+    def _not_applicable(self) -> list[str]:
+        return [self._network.obstacle] if self._network.obstacle and self._wishes.events & set(NETWORK) else []
 
     def _clean_up(self) -> None:
         """Nothing of the run stays in the queue, nor, unless it is to be kept, in the tables."""
         for helper in self._helpers:
             self._end(helper)
-        if self._pause is not None:
-            self._pause.wait()
-        self._victims.abandon()
+        if self._blows is not None:
+            self._blows.wait_until_over()
+        if self._victims is not None:
+            self._victims.abandon()
         client = Client(self._stage.settings)
         with suppress(ClusterError):
             client.broker.purge()

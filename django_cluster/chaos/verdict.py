@@ -9,10 +9,12 @@ between the two beginnings takes with it what only it knew:
 - the worker that had run it, before the outcome was filed,
 - the sentinel of that worker (its whole crew goes with it, and its orphans explain what they did last).
 
-Nothing else explains one: not a killed pusher, monitor or scheduler, whose successors know what they must, and no
-pause of the server, because a pause is never longer than what a lease survives.
+Nothing else explains one: not a killed pusher, monitor or scheduler, whose successors know what they must; and
+nothing under which nobody dies, be it a freeze for longer than a lease, a network that holds, forgets, loses or
+resets, or a clock that is wrong.
 
-*Refused* is a call that raised ``BrokerError``. It is explained when the server was paused a moment before.
+*Refused* is a call that raised ``BrokerError``. It is explained when the server was paused, or the network disturbed,
+a moment before.
 """
 
 from __future__ import annotations
@@ -25,12 +27,14 @@ from enum import StrEnum
 from itertools import pairwise
 
 from django_cluster.chaos.evidence import Call, Evidence, Execution, Hit
-from django_cluster.chaos.plan import Target
+from django_cluster.chaos.plan import OUTAGES, Deed, Kind, Target
 
 DYING = 0.05
 """Seconds from noting that we kill a process to its end, generously."""
+UNDER_WAY = 0.5
+"""Seconds in which a task may yet be seen to be settled that was so when an outage began."""
 AFTERMATH = 15.0
-"""Seconds after a pause in which a call may still be refused: the time-outs of the clients."""
+"""Seconds after such a time in which a call may still be refused: the time-outs of the clients."""
 
 
 class Reason(StrEnum):
@@ -70,6 +74,8 @@ class Verdict:
     slowest_task: float
     """Seconds from being enqueued to the end of its last run."""
     slowest_recovery: Recovery | None
+    recoveries: Mapping[Deed, Recovery]
+    """The slowest after each sort of fault."""
     findings: Sequence[str]
     """Every broken promise, in a sentence; none when all is well."""
 
@@ -84,7 +90,8 @@ def judge(evidence: Evidence) -> Verdict:
     repetitions = [
         (again, _reason(before, again, evidence)) for runs in by_task.values() for before, again in pairwise(runs)
     ]
-    in_vain = [call for call in evidence.calls if not call.accepted and not _was_paused(call, evidence.hits)]
+    in_vain = [call for call in evidence.calls if not call.accepted and not _was_disturbed(call, evidence.hits)]
+    recoveries = _recoveries(evidence)
     verdict = Verdict(
         enqueued=len(accepted),
         finished=sum(task in succeeded for task in accepted),
@@ -99,7 +106,8 @@ def judge(evidence: Evidence) -> Verdict:
         refused_for_nothing=in_vain,
         slowest_call=max((call.ended - call.began for call in evidence.calls), default=0.0),
         slowest_task=_slowest_task(evidence, by_task),
-        slowest_recovery=_slowest_recovery(evidence),
+        slowest_recovery=max(recoveries.values(), key=lambda recovery: recovery.seconds, default=None),
+        recoveries=recoveries,
         findings=(),
     )
     return replace(verdict, findings=[*_findings(verdict, evidence), *evidence.incidents])
@@ -114,7 +122,7 @@ def _by_task(executions: Sequence[Execution]) -> dict[str, list[Execution]]:
 
 def _reason(before: Execution, again: Execution, evidence: Evidence) -> Reason:
     sentinel = evidence.sentinels.get(before.pid)
-    earlier = [hit for hit in evidence.hits if hit.at < again.began]
+    earlier = [hit for hit in evidence.hits if hit.kind is Kind.KILL and hit.at < again.began]
     if any(hit.pid == before.pid and before.began <= hit.at + DYING for hit in earlier):
         return Reason.UNFILED if before.ended is not None else Reason.RUNNING
     if any(hit.target is Target.SENTINEL and hit.pid == sentinel for hit in earlier):
@@ -122,9 +130,11 @@ def _reason(before: Execution, again: Execution, evidence: Evidence) -> Reason:
     return Reason.NONE
 
 
-def _was_paused(call: Call, hits: Sequence[Hit]) -> bool:
+def _was_disturbed(call: Call, hits: Sequence[Hit]) -> bool:
     return any(
-        hit.target is Target.SERVER and hit.at <= call.ended and call.began <= hit.at + hit.seconds + AFTERMATH
+        hit.target in (Target.SERVER, Target.NETWORK)
+        and hit.at <= call.ended
+        and call.began <= hit.at + hit.seconds + AFTERMATH
         for hit in hits
     )
 
@@ -136,15 +146,17 @@ def _slowest_task(evidence: Evidence, by_task: Mapping[str, Sequence[Execution]]
     return max(times, default=0.0)
 
 
-def _slowest_recovery(evidence: Evidence) -> Recovery | None:
+def _recoveries(evidence: Evidence) -> dict[Deed, Recovery]:
     """A hit after which there was nothing left to settle says nothing."""
     moments = [look.at for before, look in pairwise(evidence.looks) if look.done > before.done]
-    recoveries = []
+    slowest: dict[Deed, Recovery] = {}
     for hit in evidence.hits:
-        place = bisect_right(moments, hit.at)
+        # What was under way when everything stops may still be filed, and is no recovery.
+        place = bisect_right(moments, hit.at + UNDER_WAY if hit.deed in OUTAGES else hit.at)
         if place < len(moments):
-            recoveries.append(Recovery(moments[place] - hit.at, hit))
-    return max(recoveries, key=lambda recovery: recovery.seconds, default=None)
+            recovery = Recovery(moments[place] - hit.at, hit)
+            slowest[hit.deed] = max(slowest.get(hit.deed, recovery), recovery, key=lambda each: each.seconds)
+    return slowest
 
 
 def _findings(verdict: Verdict, evidence: Evidence) -> Iterator[str]:
@@ -164,7 +176,8 @@ def _findings(verdict: Verdict, evidence: Evidence) -> Iterator[str]:
         yield f"{len(runs)} runs were repetitions although nobody had killed what held the task: {_some(runs)}."
     if verdict.refused_for_nothing:
         reasons = sorted({call.reason for call in verdict.refused_for_nothing})
-        yield f"{len(verdict.refused_for_nothing)} calls were refused although no server was paused: {_some(reasons)}"
+        count = len(verdict.refused_for_nothing)
+        yield f"{count} calls were refused although neither server nor network was disturbed: {_some(reasons)}"
     if evidence.messages_left:
         yield f"{evidence.messages_left} messages were left in the queue."
     if evidence.left:

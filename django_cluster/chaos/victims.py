@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -12,15 +13,18 @@ from typing import Any
 
 from django_cluster.chaos.evidence import Birth, Hit, births_from
 from django_cluster.chaos.journal import Reader, note
-from django_cluster.chaos.plan import Target
-from django_cluster.chaos.processes import children_of, is_alive, own_birth, private_folder_of
+from django_cluster.chaos.pausing import freeze
+from django_cluster.chaos.plan import Kind, Target
+from django_cluster.chaos.processes import children_of, family_of, is_alive, own_birth, private_folder_of
 from django_cluster.chaos.stage import Stage
 from django_cluster.cluster.cluster import Cluster
 from django_cluster.errors import ClusterError
 from django_cluster.signals import post_spawn
 
 MISSING = 10.0
-"""Seconds to wait for a victim that is being replaced."""
+"""Seconds to wait for a victim that is being replaced, not counting those in which nobody could replace it."""
+UNWILLING = 60.0
+"""Seconds in which a cluster that does not start, because its server is away, is started again, as by systemd."""
 LEFT_ALONE = 20.0
 """Seconds after the end in which every process has to be gone: an orphan may take some to file what it holds."""
 GLANCE = 0.01
@@ -35,6 +39,9 @@ class Victims:
         self._cluster = Cluster(stage.settings)
         self._folders: set[Path] = set()
         self._killed: set[int] = set()
+        self._frozen: list[subprocess.Popen[bytes]] = []
+        self._busy_until = 0.0
+        """When the last of those thaws on whom a replacement depends."""
         self.births: list[Birth] = []
         self.incidents: list[str] = []
 
@@ -50,6 +57,16 @@ class Victims:
         if folder is not None:
             self._folders.add(folder)
 
+    def _start_again(self) -> None:
+        """Like whoever supervises a cluster: it is started until it runs."""
+        until = time.monotonic() + UNWILLING
+        while True:
+            try:
+                return self._start()
+            except ClusterError:
+                if time.monotonic() > until:
+                    raise
+
     def _note_birth(self, proc_name: str, **_: Any) -> None:
         """In the new process: say who we are."""
         role = proc_name.partition(" ")[0]
@@ -60,7 +77,7 @@ class Victims:
         if self._cluster.is_running:
             return
         self.incidents.append(f"The sentinel ended by itself, with exit code {self._cluster.stop()}.")
-        self._start()
+        self._start_again()
 
     def stop(self) -> None:
         """Gracefully; the exit code must say so."""
@@ -75,14 +92,37 @@ class Victims:
         """SIGKILL one of those who are ``target``; None when there was none to be found."""
         if target is Target.SENTINEL:
             return self._kill_sentinel()
+        pid = self._find(target, pick)
+        return None if pid is None else self._kill(Hit(time.monotonic(), target, pid, self._cluster.pid or 0))
+
+    def freeze(self, target: Target, pick: float, seconds: float) -> Hit | None:
+        """SIGSTOP one of them, or the sentinel, or the whole cluster; SIGCONT after so many seconds."""
+        sentinel = self._cluster.pid or 0
+        alone = target in (Target.SENTINEL, Target.CLUSTER)
+        pid = sentinel if alone else self._find(target, pick)
+        if pid is None:
+            return None
+        now = time.monotonic()
+        self._frozen.append(freeze(family_of(pid) if target is Target.CLUSTER else [pid], seconds))
+        if alone:
+            self._busy_until = max(self._busy_until, now + seconds)
+        return Hit(now, target, pid, sentinel, seconds, Kind.FREEZE)
+
+    def thaw(self) -> None:
+        """Wait until all of them go on."""
+        for each in self._frozen:
+            each.wait()
+        self._frozen.clear()
+
+    def _find(self, target: Target, pick: float) -> int | None:
+        """One of those who are ``target``; waits for one that is being replaced."""
         sentinel, until = self._cluster.pid or 0, time.monotonic() + MISSING
         while not (candidates := self._living(target, sentinel)):
-            if time.monotonic() > until or not self._cluster.is_running:
+            if time.monotonic() > max(until, self._busy_until + MISSING) or not self._cluster.is_running:
                 self.incidents.append(f"There was no {target} for {MISSING:g} seconds.")
                 return None
             time.sleep(GLANCE)
-        pid = candidates[int(pick * len(candidates))]
-        return self._kill(Hit(time.monotonic(), target, pid, sentinel))
+        return candidates[int(pick * len(candidates))]
 
     def _living(self, target: Target, sentinel: int) -> list[int]:
         """Only a living child of our own sentinel is ever killed, whatever the register says; and each only once."""
@@ -104,7 +144,7 @@ class Victims:
         while self._cluster.is_running:
             time.sleep(GLANCE)
         self._cluster.stop()
-        self._start()
+        self._start_again()
         return hit
 
     def _hear_of_births(self) -> None:

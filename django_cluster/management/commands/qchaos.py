@@ -16,11 +16,12 @@ from django.utils.translation import gettext as _
 
 from django_cluster.chaos.evidence import Evidence
 from django_cluster.chaos.pausing import Pausing
-from django_cluster.chaos.plan import Target
+from django_cluster.chaos.plan import NETWORK, Kind, Target
 from django_cluster.chaos.report import as_json, as_text
-from django_cluster.chaos.run import Run, Wishes
+from django_cluster.chaos.run import Run
 from django_cluster.chaos.stage import Stage
 from django_cluster.chaos.verdict import judge
+from django_cluster.chaos.wishes import Wishes
 from django_cluster.conf import debugging, load_settings
 from django_cluster.core.settings import Settings
 from django_cluster.errors import ClusterError
@@ -36,6 +37,7 @@ DEBUG is off, so this may be a live site. qchaos starts a cluster of its own, wi
 No task and no schedule of yours is touched, but the load is real. Add --yes if that is what you want."""
 
 COULD_NOT_RUN = 2
+KINDS = ", ".join(Kind)
 
 
 class Command(BaseCommand):
@@ -54,6 +56,15 @@ class Command(BaseCommand):
         add("--every", type=float, default=default.every, help=_("Mean seconds between two faults (%(default)s)."))
         add("--lease", type=float, default=default.lease, help=_("Seconds of a lease, instead of retry (%(default)s)."))
         add("--seed", type=int, help=_("Repeat the plan of an earlier run."))
+        add(
+            "--events",
+            type=kinds,
+            metavar="KIND,...",
+            help=_("What to do: all, or some of {kinds}.").format(kinds=KINDS),
+        )
+        add("--freeze", action="store_true", help=_("Freeze processes, and the server, for longer than a lease."))
+        add("--network", action="store_true", help=_("Hold, forget and reset connections, and lose answers."))
+        add("--clock", action="store_true", help=_("Set the clock of the cluster to a wrong time now and then."))
         add("--only", nargs="+", default=(), choices=[*Target], help=_("Hit nobody but these."))
         add("--sentinel", action="store_true", help=_("Kill the sentinel too, and start another."))
         add("--pause-broker", type=int, metavar="PID", help=_("Pause this process and its children now and then."))
@@ -97,6 +108,20 @@ class Command(BaseCommand):
             raise
 
 
+def kinds(text: str) -> frozenset[Kind]:
+    """The kinds that are named; ``all`` means all of them. Raises ``ValueError`` for others."""
+    return frozenset(Kind) if text == "all" else frozenset(Kind(name) for name in text.replace(" ", "").split(","))
+
+
+def events_from(options: dict[str, Any]) -> frozenset[Kind]:
+    """What ``--events`` names, or kills; and what the switches add."""
+    events = options["events"] or frozenset({Kind.KILL})
+    for switch, more in (("freeze", {Kind.FREEZE}), ("network", set(NETWORK)), ("clock", {Kind.CLOCK})):
+        if options[switch]:
+            events |= more
+    return events
+
+
 def wishes_from(options: dict[str, Any]) -> Wishes:
     """Raises ``ClusterError`` for wishes that cannot be fulfilled."""
     numbers = {name: options[name] for name in ("seconds", "rate", "every", "lease")}
@@ -106,7 +131,8 @@ def wishes_from(options: dict[str, Any]) -> Wishes:
     pausing.check()
     seed = secrets.randbelow(1_000_000) if options["seed"] is None else options["seed"]
     switches = {name: options[name] for name in ("sentinel", "keep")}
-    return Wishes(seed=seed, pausing=pausing, only=tuple(options["only"]), **switches, **numbers)
+    confined = tuple(options["only"])
+    return Wishes(seed=seed, pausing=pausing, events=events_from(options), only=confined, **switches, **numbers)
 
 
 def insist(settings: Settings, wishes: Wishes, *, yes: bool) -> None:

@@ -6,32 +6,34 @@ from itertools import pairwise
 
 import pytest
 
-from django_cluster.chaos.plan import CREW, SHARES, Target, draw
+from django_cluster.chaos.plan import CREW, OUTAGES, SHARES, Deed, Kind, Span, Target, draw
 
-EVERYTHING = set(Target)
+EVERYTHING = set(SHARES)
+SERVER = Deed(Kind.FREEZE, Target.SERVER)
+SPANS = {SERVER: Span(0.5, 2.0)}
 
 
 def test_the_same_seed_draws_the_same_plan() -> None:
-    assert draw(7, 60, 1.0, EVERYTHING, 2.0) == draw(7, 60, 1.0, EVERYTHING, 2.0)
+    assert draw(7, 60, 1.0, EVERYTHING, SPANS) == draw(7, 60, 1.0, EVERYTHING, SPANS)
 
 
 def test_another_seed_draws_another_plan() -> None:
-    assert draw(7, 60, 1.0, EVERYTHING, 2.0) != draw(8, 60, 1.0, EVERYTHING, 2.0)
+    assert draw(7, 60, 1.0, EVERYTHING, SPANS) != draw(8, 60, 1.0, EVERYTHING, SPANS)
 
 
 def test_only_what_may_be_hit_is_hit() -> None:
-    plan = draw(7, 100, 0.5, CREW)
+    plan = draw(7, 100, 0.5, {Deed(Kind.KILL, target) for target in CREW})
 
-    assert {fault.target for fault in plan} == set(CREW)
+    assert {(fault.kind, fault.target) for fault in plan} == {(Kind.KILL, target) for target in CREW}
 
 
-def test_every_target_has_its_turn_in_every_round() -> None:
+def test_every_deed_has_its_turn_in_every_round() -> None:
     whole = sum(SHARES.values())
 
     plan = draw(7, 100, 1.0, EVERYTHING)
 
-    assert {fault.target for fault in plan[:whole]} == EVERYTHING
-    assert {fault.target for fault in plan[whole : 2 * whole]} == EVERYTHING
+    for turn in (plan[:whole], plan[whole : 2 * whole]):
+        assert {Deed(fault.kind, fault.target) for fault in turn} == EVERYTHING
 
 
 def test_faults_come_in_order_and_end_with_the_run() -> None:
@@ -43,19 +45,34 @@ def test_faults_come_in_order_and_end_with_the_run() -> None:
 
 
 def test_faults_come_as_often_as_was_asked() -> None:
-    plan = draw(7, 1000, 0.5, EVERYTHING)
+    plan = draw(7, 1000, 0.5, EVERYTHING - OUTAGES)
 
     assert len(plan) == pytest.approx(2000, rel=0.1)
 
 
-def test_only_the_server_is_paused_and_never_for_longer_than_allowed() -> None:
-    plan = draw(7, 300, 0.5, EVERYTHING, longest_pause=2.0)
+def test_what_has_a_span_lasts_as_long_as_that_allows_and_nothing_else_lasts() -> None:
+    plan = draw(7, 300, 0.5, EVERYTHING, SPANS)
 
     pauses = [fault.seconds for fault in plan if fault.target is Target.SERVER]
     assert pauses
-    assert all(0 < seconds <= 2.0 for seconds in pauses)
+    assert all(0.5 <= seconds <= 2.0 for seconds in pauses)
     assert not any(fault.seconds for fault in plan if fault.target is not Target.SERVER)
 
 
-def test_nothing_to_hit_is_an_empty_plan() -> None:
+def test_an_outage_begins_when_the_one_before_is_over() -> None:
+    plan = draw(7, 300, 0.5, EVERYTHING, dict.fromkeys(OUTAGES, Span(3.0, 5.0)))
+
+    outages = [fault for fault in plan if Deed(fault.kind, fault.target) in OUTAGES]
+    assert len(outages) > 10
+    assert all(before.at + before.seconds < after.at for before, after in pairwise(outages))
+
+
+def test_others_are_hit_in_the_middle_of_an_outage() -> None:
+    plan = draw(7, 300, 0.5, EVERYTHING, dict.fromkeys(OUTAGES, Span(3.0, 5.0)))
+
+    outages = [fault for fault in plan if Deed(fault.kind, fault.target) in OUTAGES]
+    assert any(one.at < fault.at < one.at + one.seconds for one in outages for fault in plan if fault.kind is Kind.KILL)
+
+
+def test_nothing_to_do_is_an_empty_plan() -> None:
     assert draw(7, 30, 0.5, ()) == ()

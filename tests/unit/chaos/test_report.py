@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from django_cluster.chaos.evidence import Call, Evidence, Execution, Hit, Look, Row
-from django_cluster.chaos.plan import Target
+from django_cluster.chaos.plan import Kind, Target
 from django_cluster.chaos.report import as_json, as_text
 from django_cluster.chaos.verdict import judge
 
@@ -16,7 +16,7 @@ def evidence(**changes: Any) -> Evidence:
         "calls": [Call("a", 100.0, 100.1, True)],
         "executions": [Execution("a", 12, 101.0, None), Execution("a", 13, 102.0, 103.0)],
         "rows": [Row("a", True, "success")],
-        "hits": [Hit(101.5, Target.WORKER, 12, 10), Hit(102.0, Target.SERVER, seconds=1.5)],
+        "hits": [Hit(101.5, Target.WORKER, 12, 10), Hit(102.0, Target.SERVER, seconds=1.5, kind=Kind.FREEZE)],
         "looks": [Look(100.0, 0, 1), Look(103.1, 1, 0)],
     }
     whole = {**plain, **changes}
@@ -59,6 +59,27 @@ def test_a_run_in_which_nobody_was_hurt_says_so() -> None:
     assert "Server paused" not in said
 
 
+def test_the_text_says_what_worse_days_brought_and_what_could_not_be_done() -> None:
+    hits = [
+        Hit(101.0, Target.PUSHER, 11, 10, 8.0, Kind.FREEZE),
+        Hit(101.2, Target.NETWORK, seconds=8.0, kind=Kind.HOLD),
+        Hit(101.3, Target.NETWORK, kind=Kind.RESET),
+        Hit(101.4, Target.CLUSTER, seconds=-90.0, kind=Kind.CLOCK),
+    ]
+
+    said = text(evidence(hits=hits, not_applicable=["There is no network."]))
+
+    for part in (
+        "1 pusher",
+        "held 1 ×, reset 1 ×",
+        "set 1 ×, from -90 to -90 s",
+        "freeze pusher 2.10 s",
+        "reset network 1.80 s",
+        "There is no network.",
+    ):
+        assert part in said
+
+
 def test_programs_get_the_same_figures() -> None:
     found = evidence()
 
@@ -69,8 +90,8 @@ def test_programs_get_the_same_figures() -> None:
     assert figures["repeated"] == {"running": 1, "unfiled": 0, "sentinel": 0, "none": 0}
     assert figures["slowest_recovery"] == 1.6
     assert figures["hits"] == [
-        {"at": 1.5, "target": "worker", "pid": 12},
-        {"at": 2.0, "target": "server", "seconds": 1.5},
+        {"at": 1.5, "kind": "kill", "target": "worker", "pid": 12},
+        {"at": 2.0, "kind": "freeze", "target": "server", "seconds": 1.5},
     ]
 
 

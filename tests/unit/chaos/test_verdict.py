@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from django_cluster.chaos.evidence import Birth, Call, Evidence, Execution, Hit, Look, Row
-from django_cluster.chaos.plan import Target
+from django_cluster.chaos.plan import NETWORK, Deed, Kind, Target
 from django_cluster.chaos.verdict import Reason, judge
 
 SENTINEL, PUSHER, WORKER, OTHER = 10, 11, 12, 13
@@ -140,15 +140,26 @@ def test_the_death_of_the_pusher_explains_no_repetition_because_its_successor_ke
     assert judge(evidence(executions=repeated(again=106.0), hits=hits)).repeated == {Reason.NONE: 1}
 
 
-def test_a_pause_of_the_server_explains_no_repetition() -> None:
-    hits = [Hit(101.5, Target.SERVER, seconds=2.0)]
+@pytest.mark.parametrize(
+    "hit",
+    [
+        Hit(101.5, Target.SERVER, seconds=20.0, kind=Kind.FREEZE),
+        Hit(101.5, Target.WORKER, WORKER, SENTINEL, 20.0, Kind.FREEZE),
+        Hit(101.5, Target.SENTINEL, SENTINEL, SENTINEL, 20.0, Kind.FREEZE),
+        Hit(101.5, Target.CLUSTER, SENTINEL, SENTINEL, 20.0, Kind.FREEZE),
+        Hit(101.5, Target.CLUSTER, seconds=90.0, kind=Kind.CLOCK),
+        *(Hit(101.5, Target.NETWORK, seconds=20.0, kind=kind) for kind in NETWORK),
+    ],
+    ids=lambda hit: str(hit.deed),
+)
+def test_what_kills_nobody_explains_no_repetition(hit: Hit) -> None:
+    assert judge(evidence(executions=repeated(), hits=[hit])).repeated == {Reason.NONE: 1}
 
-    assert judge(evidence(executions=repeated(), hits=hits)).repeated == {Reason.NONE: 1}
 
-
-def test_a_refused_call_is_explained_by_a_pause() -> None:
+@pytest.mark.parametrize("target", [Target.SERVER, Target.NETWORK])
+def test_a_refused_call_is_explained_by_what_was_done_to_server_or_network(target: Target) -> None:
     calls = [Call("a", 100.0, 100.1, True), Call("b", 100.5, 105.5, False, "It is silent.")]
-    hits = [Hit(100.2, Target.SERVER, seconds=1.0)]
+    hits = [Hit(100.2, target, seconds=1.0, kind=Kind.HOLD)]
 
     verdict = judge(evidence(calls=calls, hits=hits))
 
@@ -192,6 +203,26 @@ def test_recovery_is_the_time_from_a_hit_to_the_next_task_that_is_settled() -> N
     assert recovery is not None
     assert recovery.hit is hits[0]
     assert recovery.seconds == pytest.approx(2.0)
+
+
+def test_the_slowest_recovery_is_known_of_each_sort_of_fault() -> None:
+    hits = [Hit(at, target, 77, SENTINEL) for at, target in ((101.0, Target.MONITOR), (104.0, Target.WORKER))]
+    looks = [Look(100.5, 1, 5), Look(103.0, 2, 5), Look(104.2, 3, 4), Look(110.0, 4, 0)]
+    again = Hit(104.5, Target.MONITOR, 78, SENTINEL)
+
+    recoveries = judge(evidence(hits=[*hits, again], looks=looks)).recoveries
+
+    seconds = {deed.target: recovery.seconds for deed, recovery in recoveries.items()}
+    assert seconds == {Target.MONITOR: pytest.approx(5.5), Target.WORKER: pytest.approx(0.2)}
+
+
+def test_what_was_under_way_when_everything_stopped_is_no_recovery() -> None:
+    hits = [Hit(101.0, Target.CLUSTER, SENTINEL, SENTINEL, 8.0, Kind.FREEZE)]
+    looks = [Look(100.5, 1, 5), Look(101.1, 2, 5), Look(110.0, 3, 4)]
+
+    recoveries = judge(evidence(hits=hits, looks=looks)).recoveries
+
+    assert recoveries[Deed(Kind.FREEZE, Target.CLUSTER)].seconds == pytest.approx(9.0)
 
 
 def test_a_hit_after_which_nothing_was_left_to_settle_says_nothing_of_recovery() -> None:

@@ -1,0 +1,51 @@
+"""A wall clock that can be set wrong for one cluster: what its processes read, and nobody else.
+
+The monotonic clock runs on evenly, as it does when somebody sets the clock of a machine.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from datetime import datetime, timedelta, tzinfo
+from typing import Any
+
+from django.utils import timezone
+
+
+class SteppedClock:
+    """``time.time`` and Django's ``timezone.now`` plus an offset that all processes forked since share."""
+
+    def __init__(self) -> None:
+        self._offset: Any = multiprocessing.get_context("fork").RawValue("d", 0.0)
+        self._right = time.time
+
+    def step(self, seconds: float) -> None:
+        """From now on, every process that reads this clock is so many seconds ahead; negative: behind."""
+        self._offset.value = seconds
+
+    def install(self) -> None:
+        """This process and its later children read it."""
+        offset, right = self._offset, self._right
+        time.time = lambda: right() + offset.value
+        vars(timezone)["datetime"] = _shifted(offset)  # the name that timezone.now() asks
+
+    def remove(self) -> None:
+        """This process reads the right time again."""
+        time.time = self._right
+        vars(timezone)["datetime"] = datetime
+
+
+def _shifted(offset: Any) -> type[datetime]:
+    class Same(type):
+        def __instancecheck__(cls, instance: object) -> bool:
+            return isinstance(instance, datetime)
+
+    class Shifted(datetime, metaclass=Same):
+        """Makes plain values, so that nothing later can tell the difference."""
+
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + timedelta(seconds=offset.value)
+
+    return Shifted
