@@ -30,6 +30,8 @@ from django_cluster.brokers.orm_session import Session
 from django_cluster.brokers.orm_waiting import sleeper_for
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.core.sqlite_options import chooses_journal
+from django_cluster.errors import BrokerUnavailable
+from django_cluster.models.clock import ClockOffset
 from django_cluster.models.queued_task import QueuedTask
 
 LOOK_INTERVAL = 0.25
@@ -40,6 +42,13 @@ IDLE_GROWTH, IDLE_POLLS, IDLE_SECONDS = 1.25, 5, 1.0
 
 ID_DIGITS = 19
 """A key with more is none of ours, and more than the databases take for a number."""
+
+SLOW_ANSWER = 1.0
+"""Seconds after which an answer is late, unless a sixth of the lease is more: the server hung, or was away."""
+
+RENEWAL_GRACE = 6.0
+"""Seconds for which the leases of other clusters are not ended after the server was away: it was away for them too,
+and they try again to renew within five seconds."""
 
 NET = 5.0
 """Seconds after which a broker that is woken looks all the same: for rows of dead clusters, and of strangers."""
@@ -63,6 +72,9 @@ class OrmBroker(Broker):
         self._unprompted = False
         self._next_due: float | None = None
         self._pause = settings.poll
+        self._clock = ClockOffset()
+        self._not_after = math.inf
+        self._reap_at = 0.0
 
     @cached_property
     def _dialect(self) -> Dialect:
@@ -84,18 +96,26 @@ class OrmBroker(Broker):
             self._session.run(insert, atomic=len(portions) > 1)
 
     def lease(self, limit: int, wait: float = 0.0, *, not_after: float = math.inf) -> Sequence[Delivery]:
+        self._not_after = not_after
+        try:
+            return self._lease(limit, wait)
+        except BrokerUnavailable:
+            self._reap_at = math.inf  # until it has answered
+            raise
+
+    def _lease(self, limit: int, wait: float) -> Sequence[Delivery]:
         if wait <= 0 or not self._sleeper.armed:
             self._idle_until, self._unprompted = 0.0, False
         if wait <= 0:
-            return self._take(limit) if time.monotonic() < not_after else []
-        deadline = min(time.monotonic() + wait, not_after)
-        deliveries = self._visit(limit) if time.monotonic() < not_after else []
+            return self._take(limit)
+        deadline = min(time.monotonic() + wait, self._not_after)
+        deliveries = self._visit(limit)
         while not deliveries and (left := deadline - time.monotonic()) > 0:
             if self._sleeper.sleep(max(0.001, min(left, self._idle_until - time.monotonic()))):
                 self._idle_until, self._unprompted = 0.0, False
                 if self._sleeper.told:  # then the claim need not be preceded by a look
                     self._busy, self._look_at = True, time.monotonic() + LOOK_INTERVAL
-            deliveries = self._visit(limit) if time.monotonic() < not_after else []
+            deliveries = self._visit(limit)
         return deliveries
 
     def wait_with(self, others: Sequence[Broker], seconds: float) -> bool:
@@ -137,7 +157,9 @@ class OrmBroker(Broker):
 
     def _take(self, limit: int) -> list[Delivery]:
         """Lend what is ready now. A busy broker claims at once; an idle one looks first, which locks nothing."""
-        if not self._busy or time.monotonic() >= self._look_at:
+        if time.monotonic() >= self._not_after:
+            return []
+        if not self._busy or time.monotonic() >= self._look_at or not self._clock.known:
             self._busy = self._look()
         if not self._busy:
             return []
@@ -149,23 +171,43 @@ class OrmBroker(Broker):
         return deliveries
 
     def _claim(self, limit: int) -> list[Delivery]:
-        dialect, lease = self._dialect, self.settings.lease
-        rows = self._session.run(lambda cursor: dialect.claim(cursor, self.queue, limit, lease), atomic=self._two_steps)
-        return [Delivery(receipt_of(row), row.payload, row.attempts) for row in rows]
+        asked = time.monotonic()
+        if asked >= self._not_after:
+            return []
+        # It may be carried out much later: by a server that hung, or when this process was stopped before it sent.
+        dialect, lease, latest = self._dialect, self.settings.lease, self._clock.latest(self._not_after)
+        rows = self._session.run(
+            lambda cursor: dialect.claim(cursor, self.queue, limit, lease, latest), atomic=self._two_steps
+        )
+        deliveries = [Delivery(receipt_of(row), row.payload, row.attempts) for row in rows]
+        if deliveries and time.monotonic() - asked > lease / 3:  # others may have leased it since
+            lost = set(self.renew([delivery.receipt for delivery in deliveries]))
+            return [delivery for delivery in deliveries if delivery.receipt not in lost]
+        return deliveries
 
     def _look(self) -> bool:
         """Whether something is ready, now that everything due has been made so."""
-        dialect = self._dialect
-        ready, self._next_due = self._session.run(lambda cursor: dialect.look(cursor, self.queue))
-        self._look_at = time.monotonic() + LOOK_INTERVAL
+        dialect, asked = self._dialect, time.monotonic()
+        ready, self._next_due, now = self._session.run(lambda cursor: dialect.look(cursor, self.queue))
+        answered = time.monotonic()
+        self._clock.learn(asked, answered, now)
+        self._look_at = answered + LOOK_INTERVAL
+        if self._reap_at == math.inf or answered - asked > max(SLOW_ANSWER, self.settings.lease / 6):
+            self._reap_at = answered + RENEWAL_GRACE
         if self._next_due is None or self._next_due > 0:
             return ready
-        promoted = self._session.run(lambda cursor: dialect.promote(cursor, self.queue), atomic=self._two_steps)
+        promoted = self._promote(lapsed=answered >= self._reap_at)
         # None made ready: others are at it, and may leave some to us.
         self._next_due = None if promoted else self.settings.poll
         if promoted >= PROMOTIONS:
             self._look_at = 0.0
         return ready or promoted > 0
+
+    def _promote(self, *, lapsed: bool) -> int:
+        dialect, latest = self._dialect, self._clock.latest(self._not_after)
+        return self._session.run(
+            lambda cursor: dialect.promote(cursor, self.queue, latest, lapsed=lapsed), atomic=self._two_steps
+        )
 
     @property
     def _two_steps(self) -> bool:
@@ -174,7 +216,9 @@ class OrmBroker(Broker):
     def renew(self, receipts: Sequence[str]) -> Sequence[str]:
         if not receipts:
             return []
-        renewed = self._change("UPDATE {table} SET due = {now} + %s", receipts, int(self.settings.lease * SECOND))
+        # What was made ready meanwhile, and leased by no other, is taken back.
+        place = f"lane = {PARKED}, due = {{now}} + %s, leased = TRUE"
+        renewed = self._change(f"UPDATE {{table}} SET {place}", receipts, int(self.settings.lease * SECOND))
         if renewed == len(receipts):
             return []
         held, params = self._dialect.held(receipts)
@@ -189,10 +233,12 @@ class OrmBroker(Broker):
         place = f"lane = {PARKED}, due = {{now}} + %s" if delay > 0 else "lane = -priority, due = {now} - %s"
         moment = int(delay * SECOND) if delay > 0 else FRONT
         refund = "" if begun else ", attempts = attempts - 1"
-        self._change(f"UPDATE {{table}} SET {place}, leased = FALSE{refund}", receipts, moment, announce=True)
+        # Another number, so that the receipt is worth nothing from here on.
+        ended = "leased = FALSE, lease_number = lease_number + 1"
+        self._change(f"UPDATE {{table}} SET {place}, {ended}{refund}", receipts, moment, announce=True)
 
     def _change(self, statement: str, receipts: Sequence[str], *params: int, announce: bool = False) -> int:
-        """Do this to the rows that are lent under these receipts; returns how many there were, unless announced."""
+        """Do this to the rows that were leased last under these receipts; returns how many, unless announced."""
         if not receipts:
             return 0
         held, held_params = self._dialect.held(receipts)

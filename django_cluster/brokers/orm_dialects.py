@@ -21,7 +21,7 @@ from django.db.backends.utils import CursorWrapper
 
 from django_cluster.brokers.base import Message
 from django_cluster.core.arrays import number_array, text_array
-from django_cluster.models.clock import NOW
+from django_cluster.models.clock import NO_END, NOW
 from django_cluster.models.large_payload import LargePayload
 from django_cluster.models.queued_task import QueuedTask
 
@@ -53,6 +53,16 @@ class Claimed(NamedTuple):
     payload: str
 
 
+class Look(NamedTuple):
+    """What a look at the queue has found."""
+
+    ready: bool
+    next_due: float | None
+    """Seconds until the next parked row is due; None = there is none."""
+    now: int
+    """What the database's clock showed, in microseconds since 1970."""
+
+
 class Dialect:
     """What all families share. Column names need no quotes in any of them."""
 
@@ -79,24 +89,28 @@ class Dialect:
         """The statement that also wakes those who sleep at the queue, where the database can."""
         return statement
 
-    def look(self, cursor: CursorWrapper, queue: str) -> tuple[bool, float | None]:
-        """Whether a row is ready, and in how many seconds the next parked one is due; takes no lock."""
+    def look(self, cursor: CursorWrapper, queue: str) -> Look:
+        """See what is ready and what the clock shows; takes no lock."""
         rows = f"FROM {self.table} WHERE queue = %s AND lane"
         cursor.execute(
             f"SELECT (SELECT 1 {rows} < {PARKED} ORDER BY {ORDER} LIMIT 1),"
-            f" (SELECT due {rows} = {PARKED} ORDER BY {ORDER} LIMIT 1) - {self.now}",
+            f" (SELECT due {rows} = {PARKED} ORDER BY {ORDER} LIMIT 1), {self.now}",
             [queue, queue],
         )
-        ready, microseconds = cursor.fetchone()
-        return ready is not None, None if microseconds is None else microseconds / SECOND
+        ready, due, now = cursor.fetchone()
+        return Look(ready is not None, None if due is None else (due - now) / SECOND, int(now))
 
-    def claim(self, cursor: CursorWrapper, queue: str, limit: int, lease: float) -> list[Claimed]:
-        """Lend up to ``limit`` ready rows, in their order."""
+    def claim(self, cursor: CursorWrapper, queue: str, limit: int, lease: float, latest: int = NO_END) -> list[Claimed]:
+        """Lend up to ``limit`` ready rows, in their order; none if the database's clock is past ``latest``."""
         raise NotImplementedError
 
-    def promote(self, cursor: CursorWrapper, queue: str) -> int:
-        """Make ready what is due; rows whose lease has ended go to the front. Returns how many."""
-        cursor.execute(f"{self.promotion} WHERE id IN ({self.overdue})", [queue])
+    def promote(self, cursor: CursorWrapper, queue: str, latest: int = NO_END, *, lapsed: bool = True) -> int:
+        """Make ready what is due; rows whose lease has ended go to the front. Returns how many.
+
+        None if the database's clock is past ``latest``; without ``lapsed``, only rows that were never leased or
+        were given back.
+        """
+        cursor.execute(f"{self.promotion} WHERE id IN ({self.overdue(lapsed)})", [queue, latest])
         return int(cursor.rowcount)
 
     @property
@@ -107,35 +121,41 @@ class Dialect:
             f" due = CASE WHEN leased THEN due - {FRONT} ELSE due END, leased = FALSE"
         )
 
-    @property
-    def overdue(self) -> str:
-        return (
-            f"SELECT id FROM {self.table} WHERE queue = %s AND lane = {PARKED} AND due <= {self.now}"
-            f" ORDER BY {ORDER} LIMIT {PROMOTIONS}"
-        )
+    def overdue(self, lapsed: bool) -> str:
+        """The rows to promote; its parameters are the queue and the latest moment."""
+        return f"{self._overdue(lapsed)} ORDER BY {ORDER} LIMIT {PROMOTIONS}"
+
+    def _overdue(self, lapsed: bool) -> str:
+        which = "" if lapsed else " AND NOT leased"
+        moment = f"due <= {self.now} AND {self.now} <= %s"
+        return f"SELECT id FROM {self.table} WHERE queue = %s AND lane = {PARKED} AND {moment}{which}"
 
     def held(self, receipts: Sequence[str]) -> tuple[str, list[Any]]:
-        """The condition that holds for the rows that are lent under exactly these receipts."""
+        """The condition that holds for the rows that were leased last under exactly these receipts.
+
+        A lease that has ended still counts, until the row is leased again: what was promoted meanwhile keeps its
+        number, and what was given back does not.
+        """
         numbers = [parsed for receipt in receipts if (parsed := parse_receipt(receipt)) is not None]
         ids = ", ".join(str(id) for id, _ in numbers) or "NULL"
         pairs = self.pairs.format(", ".join(f"({id}, {number})" for id, number in numbers) or "(0, 0)")
-        return f"leased AND id IN ({ids}) AND (id, lease_number) IN {pairs}", []
+        return f"id IN ({ids}) AND (id, lease_number) IN {pairs}", []
 
 
 class SQLite(Dialect):
     now = NOW["sqlite"]
     pairs = "(VALUES {})"
 
-    def claim(self, cursor: CursorWrapper, queue: str, limit: int, lease: float) -> list[Claimed]:
+    def claim(self, cursor: CursorWrapper, queue: str, limit: int, lease: float, latest: int = NO_END) -> list[Claimed]:
         # RETURNING knows neither an order nor the row as it was: the place in the order travels in "due",
         # as microseconds on top of the end of the lease, which does no harm there.
         cursor.execute(
             f"UPDATE {self.table} SET lane = {PARKED}, due = {self.now} + %s + picked.place, leased = TRUE,"
             " lease_number = lease_number + 1, attempts = attempts + 1"
             f" FROM (SELECT id, row_number() OVER (ORDER BY {ORDER}) AS place FROM (SELECT {ORDER} FROM {self.table}"
-            f" WHERE queue = %s AND lane < {PARKED} ORDER BY {ORDER} LIMIT %s)) AS picked"
+            f" WHERE queue = %s AND lane < {PARKED} AND {self.now} <= %s ORDER BY {ORDER} LIMIT %s)) AS picked"
             f" WHERE {self.table}.id = picked.id RETURNING due, id, lease_number, attempts, payload",
-            [int(lease * SECOND), queue, limit],
+            [int(lease * SECOND), queue, latest, limit],
         )
         return [Claimed(*row[1:]) for row in sorted(cursor.fetchall())]
 
@@ -165,37 +185,33 @@ class PostgreSQL(Dialect):
         # Heard at the commit, and once for any number of statements of one transaction.
         return f"WITH done AS ({statement}) SELECT pg_notify('{channel_of(queue)}', '')"
 
-    def claim(self, cursor: CursorWrapper, queue: str, limit: int, lease: float) -> list[Claimed]:
+    def claim(self, cursor: CursorWrapper, queue: str, limit: int, lease: float, latest: int = NO_END) -> list[Claimed]:
         # The statistics of a queue are always old, and may say that it is empty. A limit that the planner cannot
         # see keeps it from sorting a million rows that it takes for three; an array of ids, from joining them.
         cursor.execute(
             f"WITH picked AS (SELECT {ORDER} FROM {self.table} WHERE queue = %s AND lane < {PARKED}"
-            f" ORDER BY {ORDER} LIMIT (SELECT %s) FOR UPDATE SKIP LOCKED),"
+            f" AND {self.now} <= %s ORDER BY {ORDER} LIMIT (SELECT %s) FOR UPDATE SKIP LOCKED),"
             f" taken AS (UPDATE {self.table} SET lane = {PARKED}, due = {self.now} + %s, leased = TRUE,"
             " lease_number = lease_number + 1, attempts = attempts + 1 WHERE id = ANY(ARRAY(SELECT id FROM picked))"
             " RETURNING id, lease_number, attempts, payload)"
             f" SELECT id, lease_number, attempts, payload FROM taken JOIN picked USING (id) ORDER BY {ORDER}",
-            [queue, limit, int(lease * SECOND)],
+            [queue, latest, limit, int(lease * SECOND)],
         )
         return [Claimed(*row) for row in cursor.fetchall()]
 
-    @property
-    def overdue(self) -> str:
-        return (
-            f"SELECT id FROM {self.table} WHERE queue = %s AND lane = {PARKED} AND due <= {self.now}"
-            f" ORDER BY {ORDER} LIMIT (SELECT {PROMOTIONS}) FOR UPDATE SKIP LOCKED"
-        )
+    def overdue(self, lapsed: bool) -> str:
+        return f"{self._overdue(lapsed)} ORDER BY {ORDER} LIMIT (SELECT {PROMOTIONS}) FOR UPDATE SKIP LOCKED"
 
-    def promote(self, cursor: CursorWrapper, queue: str) -> int:
-        overdue = f"WITH overdue AS ({self.overdue})"
-        cursor.execute(f"{overdue} {self.promotion} WHERE id = ANY(ARRAY(SELECT id FROM overdue))", [queue])
+    def promote(self, cursor: CursorWrapper, queue: str, latest: int = NO_END, *, lapsed: bool = True) -> int:
+        overdue = f"WITH overdue AS ({self.overdue(lapsed)})"
+        cursor.execute(f"{overdue} {self.promotion} WHERE id = ANY(ARRAY(SELECT id FROM overdue))", [queue, latest])
         return int(cursor.rowcount)
 
     def held(self, receipts: Sequence[str]) -> tuple[str, list[Any]]:
         numbers = [parsed for receipt in receipts if (parsed := parse_receipt(receipt)) is not None]
         ids = number_array([id for id, _ in numbers])
         pairs = "SELECT * FROM unnest(%s::bigint[], %s::bigint[])"
-        condition = f"leased AND id = ANY(%s::bigint[]) AND (id, lease_number) IN ({pairs})"
+        condition = f"id = ANY(%s::bigint[]) AND (id, lease_number) IN ({pairs})"
         return condition, [ids, ids, number_array([number for _, number in numbers])]
 
 
@@ -209,11 +225,11 @@ class MySQL(Dialect):
         """Old servers cannot skip; their clusters wait for each other."""
         return "FOR UPDATE SKIP LOCKED" if self.connection.features.has_select_for_update_skip_locked else "FOR UPDATE"
 
-    def claim(self, cursor: CursorWrapper, queue: str, limit: int, lease: float) -> list[Claimed]:
+    def claim(self, cursor: CursorWrapper, queue: str, limit: int, lease: float, latest: int = NO_END) -> list[Claimed]:
         cursor.execute(
             f"SELECT id, lease_number + 1, attempts + 1, payload FROM {self.table} FORCE INDEX ({INDEX})"
-            f" WHERE queue = %s AND lane < {PARKED} ORDER BY {ORDER} LIMIT %s {self.lock}",
-            [queue, limit],
+            f" WHERE queue = %s AND lane < {PARKED} AND {self.now} <= %s ORDER BY {ORDER} LIMIT %s {self.lock}",
+            [queue, latest, limit],
         )
         claimed = [Claimed(*row) for row in cursor.fetchall()]
         if claimed:
@@ -224,8 +240,8 @@ class MySQL(Dialect):
             )
         return claimed
 
-    def promote(self, cursor: CursorWrapper, queue: str) -> int:
-        cursor.execute(f"{self.overdue} {self.lock}", [queue])
+    def promote(self, cursor: CursorWrapper, queue: str, latest: int = NO_END, *, lapsed: bool = True) -> int:
+        cursor.execute(f"{self.overdue(lapsed)} {self.lock}", [queue, latest])
         rows = cursor.fetchall()
         if rows:
             cursor.execute(f"{self.promotion} WHERE id IN ({_ids(rows)})")

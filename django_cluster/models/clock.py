@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -17,6 +18,45 @@ NOW = {
 
 MICROSECONDS = 1_000_000
 """Of a second."""
+
+
+NO_END = 1 << 62
+"""A moment that no clock reaches, in microseconds."""
+
+
+class ClockOffset:
+    """How far the clock of a server is ahead of the monotonic clock of this process, learned from its answers.
+
+    An answer says what the server's clock showed at some moment between the question and the answer, so it bounds the
+    offset from both sides.
+    """
+
+    def __init__(self) -> None:
+        self._bounds: tuple[float, float] | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether there has been an answer."""
+        return self._bounds is not None
+
+    def learn(self, asked: float, answered: float, told: int) -> None:
+        """``asked`` and ``answered`` are seconds of the monotonic clock, ``told`` are microseconds since 1970."""
+        self._bounds = told / MICROSECONDS - answered, told / MICROSECONDS - asked
+
+    def latest(self, moment: float) -> int:
+        """The reading of the server's clock that it does not pass before ``moment`` of the monotonic clock.
+
+        Microseconds since 1970. A moment that is infinitely far away is ``NO_END``; where nothing was learned, no
+        reading will do, and it is 0.
+        """
+        if math.isinf(moment):
+            return NO_END
+        return 0 if self._bounds is None else int((moment + self._bounds[0]) * MICROSECONDS)
+
+    def reading(self, moment: float) -> float:
+        """What the server's clock shows at ``moment`` of the monotonic clock, in seconds since 1970; it is learned."""
+        assert self._bounds is not None
+        return moment + sum(self._bounds) / 2
 
 
 class DatabaseClock(Func):

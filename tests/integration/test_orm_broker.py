@@ -8,13 +8,13 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Timer
+from threading import Event, Timer
 from typing import Any
 
 import pytest
 from django.db import connections, transaction
 
-from django_cluster.brokers import orm_session
+from django_cluster.brokers import orm, orm_session
 from django_cluster.brokers.base import Broker, Message
 from django_cluster.brokers.orm_dialects import PROMOTIONS, dialect_of
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
@@ -355,3 +355,114 @@ def test_a_busy_broker_sees_what_has_become_due_meanwhile(alias: str) -> None:
     eventually(lease_one)
 
     assert len(came) < 1000
+
+
+# -- leases that have ended, and claims that come late ---------------------------------------------
+
+
+def make_ready_again(broker: Broker) -> None:
+    """Return when the leases of the broker have ended, and what it leased is ready for others."""
+    eventually(lambda: list(broker.lease(0)) == [] and broker.peek()[0].due is None)
+
+
+def test_what_nobody_has_leased_since_is_renewed_after_its_lease_has_ended(alias: str) -> None:
+    broker = open_orm(alias, lease=0.4)
+    broker.enqueue([Message("one")])
+    held = receipts(broker.lease(1))
+    make_ready_again(broker)
+
+    patient = open_orm(alias, queue=broker.queue, lease=60)
+    assert list(patient.renew(held)) == []
+
+    assert list(broker.lease(1)) == []
+    assert [(each.leased, each.attempts) for each in broker.peek()] == [(True, 1)]
+
+
+def test_what_nobody_has_leased_since_is_acknowledged_after_its_lease_has_ended(alias: str) -> None:
+    broker = open_orm(alias, lease=0.4)
+    broker.enqueue([Message("one")])
+    held = receipts(broker.lease(1))
+    make_ready_again(broker)
+
+    broker.acknowledge(held)
+
+    assert broker.size().total == 0
+
+
+def test_what_was_given_back_is_not_acknowledged(alias: str) -> None:
+    broker = open_orm(alias)
+    broker.enqueue([Message("one")])
+    held = receipts(broker.lease(1))
+    broker.release(held)
+
+    broker.acknowledge(held)
+
+    assert list(broker.renew(held)) == held
+    assert broker.size().ready == 1
+
+
+def test_a_claim_does_nothing_after_the_moment_that_it_names(alias: str) -> None:
+    broker = open_orm(alias)
+    broker.enqueue([Message("one")])
+
+    assert list(broker.lease(1, not_after=time.monotonic())) == []
+    assert payloads(broker.lease(1, not_after=time.monotonic() + 60)) == ["one"]
+
+
+@pytest.mark.parametrize("kind", ["postgres", "mariadb"])
+def test_a_claim_that_a_frozen_server_carries_out_late_takes_nothing(kind: str, request: pytest.FixtureRequest) -> None:
+    alias, server = request.getfixturevalue(kind), request.getfixturevalue(f"{kind}_server")
+    broker = open_orm(alias, lease=1.0)
+    broker.enqueue([Message("runs")])
+    held = receipts(broker.lease(1))
+    open_orm(alias, queue=broker.queue).enqueue([Message("waits")] * 3)
+    connected, frozen = Event(), Event()
+
+    def claim() -> list[str]:
+        late = open_orm(alias, queue=broker.queue)
+        late.lease(0)
+        connected.set()
+        frozen.wait(10)
+        taken = payloads(late.lease(10, not_after=time.monotonic() + 0.5))
+        late.close()
+        return taken
+
+    with ThreadPoolExecutor(1) as pool:
+        claimed = pool.submit(claim)
+        connected.wait(10)
+        with server.paused():
+            frozen.set()
+            time.sleep(1.5)  # the lease of what runs ends meanwhile
+        assert claimed.result(20) == []
+
+    assert list(broker.renew(held)) == []
+
+
+def test_after_a_server_was_frozen_other_clusters_renew_first(
+    postgres: str, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(orm, "SLOW_ANSWER", 0.5)
+    broker = open_orm(postgres, lease=1.0)
+    broker.enqueue([Message("runs")])
+    held = receipts(broker.lease(1))
+    idle = Event()
+
+    def take() -> list[str]:
+        other = open_orm(postgres, queue=broker.queue, lease=1.0)
+        other.lease(1)
+        idle.set()
+        taken = payloads(other.lease(1, wait=4.0))
+        other.close()
+        return taken
+
+    with ThreadPoolExecutor(1) as pool:
+        taken = pool.submit(take)
+        idle.wait(10)
+        with postgres_server.paused():
+            time.sleep(2.5)
+        time.sleep(0.5)  # a renewal that comes a little later than the server
+        end = time.monotonic() + 4.0
+        while time.monotonic() < end:
+            assert list(broker.renew(held)) == []
+            time.sleep(0.1)
+        assert taken.result(20) == []
