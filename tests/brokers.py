@@ -15,7 +15,7 @@ from django.db import connections
 from django_cluster.brokers import open_broker
 from django_cluster.brokers.base import Broker
 from django_cluster.core.settings import BrokerSettings
-from django_cluster.models import QueuedTask
+from django_cluster.models import AcknowledgedMessages, QueuedTask
 from django_cluster.testing.contracts import Opener
 from tests.servers import MariaDBServer, PostgresServer
 
@@ -51,6 +51,7 @@ def queue_database(entry: dict[str, Any]) -> Iterator[str]:
     with known_database(entry) as alias:
         with connections[alias].schema_editor() as editor:
             editor.create_model(QueuedTask)
+            editor.create_model(AcknowledgedMessages)
         yield alias
 
 

@@ -22,10 +22,10 @@ from django_cluster.brokers.orm_dialects import (
     PROMOTIONS,
     SECOND,
     Dialect,
-    chunks,
     dialect_of,
     receipt_of,
 )
+from django_cluster.brokers.orm_sending import Sending
 from django_cluster.brokers.orm_session import Session
 from django_cluster.brokers.orm_waiting import sleeper_for
 from django_cluster.core.settings import BrokerSettings
@@ -41,7 +41,7 @@ IDLE_GROWTH, IDLE_POLLS, IDLE_SECONDS = 1.25, 5, 1.0
 """The pause between two looks grows by a factor while nothing comes, up to so many ``poll`` and so many seconds."""
 
 ID_DIGITS = 19
-"""A key with more is none of ours, and more than the databases take for a number."""
+"""A key with more is none of ours."""
 
 SLOW_ANSWER = 1.0
 """Seconds after which an answer is late, unless a sixth of the lease is more: the server hung, or was away."""
@@ -49,6 +49,9 @@ SLOW_ANSWER = 1.0
 RENEWAL_GRACE = 6.0
 """Seconds for which the leases of other clusters are not ended after the server was away: it was away for them too,
 and they try again to renew within five seconds."""
+
+FORGET_EVERY = 60.0
+"""Seconds between two looks for notes of acknowledged messages that are too old."""
 
 NET = 5.0
 """Seconds after which a broker that is woken looks all the same: for rows of dead clusters, and of strangers."""
@@ -65,6 +68,7 @@ class OrmBroker(Broker):
         super().__init__(settings)
         self.database = settings.options.get("alias") or router.db_for_write(QueuedTask)
         self._session = Session(self.database)
+        self._sending = Sending(self._session, self.queue)
         self._sleeper = sleeper_for(self._session, self.queue)
         self.capabilities = replace(type(self).capabilities, blocking=self._sleeper.blocking)
         self._busy = False
@@ -75,6 +79,7 @@ class OrmBroker(Broker):
         self._clock = ClockOffset()
         self._not_after = math.inf
         self._reap_at = 0.0
+        self._forget_at = time.monotonic() + FORGET_EVERY
 
     @cached_property
     def _dialect(self) -> Dialect:
@@ -87,13 +92,15 @@ class OrmBroker(Broker):
             self._session.run(lambda cursor: cursor.execute("PRAGMA journal_mode=WAL"))
 
     def enqueue(self, messages: Sequence[Message]) -> None:
-        def insert(cursor: CursorWrapper) -> None:
-            for portion in portions:
-                self._dialect.insert(cursor, self.queue, portion)
-
         if messages:
-            portions = list(chunks(messages))
-            self._session.run(insert, atomic=len(portions) > 1)
+            self._sending.send(messages)
+
+    def enqueue_once(self, messages: Sequence[Message], names: Sequence[str]) -> None:
+        if messages:
+            self._sending.send_once(messages, names)
+
+    def forget_once(self, names: Sequence[str]) -> None:
+        self._sending.forget(names)
 
     def lease(self, limit: int, wait: float = 0.0, *, not_after: float = math.inf) -> Sequence[Delivery]:
         self._not_after = not_after
@@ -194,6 +201,9 @@ class OrmBroker(Broker):
         self._look_at = answered + LOOK_INTERVAL
         if self._reap_at == math.inf or answered - asked > max(SLOW_ANSWER, self.settings.lease / 6):
             self._reap_at = answered + RENEWAL_GRACE
+        if answered >= self._forget_at and dialect.loses_answers:
+            self._forget_at = answered + FORGET_EVERY
+            self._session.run(dialect.forget_acknowledged)
         if self._next_due is None or self._next_due > 0:
             return ready
         promoted = self._promote(lapsed=answered >= self._reap_at)
@@ -227,7 +237,9 @@ class OrmBroker(Broker):
         return [receipt for receipt in receipts if receipt not in ours]
 
     def acknowledge(self, receipts: Sequence[str]) -> None:
-        self._change("DELETE FROM {table}", receipts)
+        if receipts:
+            dialect = self._dialect
+            self._session.run(lambda cursor: dialect.acknowledge(cursor, receipts), atomic=self._two_steps)
 
     def release(self, receipts: Sequence[str], delay: float = 0.0, *, begun: bool = True) -> None:
         place = f"lane = {PARKED}, due = {{now}} + %s" if delay > 0 else "lane = -priority, due = {now} - %s"
@@ -262,7 +274,7 @@ class OrmBroker(Broker):
 
     def withdraw(self, keys: Sequence[str]) -> int:
         dialect = self._dialect
-        ids = ", ".join(key for key in keys if key.isdecimal() and len(key) < ID_DIGITS) or "NULL"
+        ids = ", ".join(key for key in keys if key.isdecimal() and len(key) <= ID_DIGITS) or "NULL"
         waits = f"NOT leased OR due <= {dialect.now}"
         query = f"DELETE FROM {dialect.table} WHERE queue = %s AND id IN ({ids}) AND ({waits})"
 

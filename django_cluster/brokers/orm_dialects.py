@@ -21,6 +21,7 @@ from django.db.backends.utils import CursorWrapper
 
 from django_cluster.brokers.base import Message
 from django_cluster.core.arrays import number_array, text_array
+from django_cluster.models.acknowledged import AcknowledgedMessages
 from django_cluster.models.clock import NO_END, NOW
 from django_cluster.models.large_payload import LargePayload
 from django_cluster.models.queued_task import QueuedTask
@@ -37,6 +38,13 @@ CHUNK_ROWS, CHUNK_CHARACTERS = 1000, 4_000_000
 PROMOTIONS = 1000
 """The most rows that one look makes ready."""
 
+FEW_KEYS = 10
+"""Keys that the database itself looks for among the notes; more are looked for here."""
+
+ACKNOWLEDGED_SECONDS = 300.0
+"""For which a message is known after its acknowledgement, to a sender that has missed the answer."""
+
+COLUMNS = "queue, lane, due, priority, lease_number, leased, attempts, payload"
 ORDER = "lane, due, id"
 INDEX = QueuedTask._meta.indexes[0].name
 
@@ -69,21 +77,67 @@ class Dialect:
     now: ClassVar[str]
     pairs: ClassVar[str] = "({})"
     """How a list of pairs is written behind IN."""
+    known: ClassVar[str] = " ON CONFLICT (id) DO NOTHING"
+    """Behind an INSERT that leaves out the rows whose key is taken."""
+    loses_answers: ClassVar[bool] = True
+    """Whether a statement may be carried out without its sender ever hearing of it."""
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.connection = connection
         self.table = connection.ops.quote_name(QueuedTask._meta.db_table)
+        self.acknowledged_table = connection.ops.quote_name(AcknowledgedMessages._meta.db_table)
 
-    def insert(self, cursor: CursorWrapper, queue: str, messages: Sequence[Message]) -> None:
-        """One statement, so that all of the messages are kept or none."""
+    def insert(
+        self,
+        cursor: CursorWrapper,
+        queue: str,
+        messages: Sequence[Message],
+        keys: Sequence[int] = (),
+        *,
+        known: bool = False,
+    ) -> None:
+        """One statement, so that all of the messages are kept or none.
+
+        ``keys``: the primary keys of all messages, or none, and the database makes them. ``known``: messages whose
+        key is in the table are left out.
+        """
         rows: list[str] = []
         params: list[str | int] = []
-        for message in messages:
+        for place, message in enumerate(messages):
             due = delayed_until(message)
-            rows.append(f"(%s, %s, {self.now if due is None else due}, %s, 0, FALSE, {message.attempts}, %s)")
+            key = f"{keys[place]}, " if keys else ""
+            # Keys that are known before do not ascend: the order of the messages is in the moments.
+            moment = str(due) if due is not None else f"{self.now} + {place}" if known else self.now
+            rows.append(f"({key}%s, %s, {moment}, %s, 0, FALSE, {message.attempts}, %s)")
             params += [queue, -message.priority if due is None else PARKED, message.priority, message.payload]
-        columns = "queue, lane, due, priority, lease_number, leased, attempts, payload"
-        cursor.execute(self.announced(f"INSERT INTO {self.table} ({columns}) VALUES {', '.join(rows)}", queue), params)
+        columns = f"{'id, ' if keys else ''}{COLUMNS}"
+        statement = f"INSERT INTO {self.table} ({columns}) VALUES {', '.join(rows)}{self.known if known else ''}"
+        cursor.execute(self.announced(statement, queue), params)
+
+    def payload_of(self, cursor: CursorWrapper, key: int) -> str | None:
+        """What the message of this key carries; None if it is not in the table."""
+        cursor.execute(f"SELECT payload FROM {self.table} WHERE id = %s", [key])
+        row = cursor.fetchone()
+        return row[0] if row else None
+
+    def acknowledge(self, cursor: CursorWrapper, receipts: Sequence[str]) -> None:
+        """Delete the rows that were leased last under these receipts."""
+        held, params = self.held(receipts)
+        cursor.execute(f"DELETE FROM {self.table} WHERE {held}", params)
+
+    def acknowledged(self, cursor: CursorWrapper, keys: Sequence[int], seconds: float) -> set[int]:
+        """Which of the messages of these keys were acknowledged in the last ``seconds``."""
+        few = [f"%,{key},%" for key in keys] if len(keys) <= FEW_KEYS else []
+        which = f" AND ({' OR '.join(['noted LIKE %s'] * len(few))})" if few else ""
+        since = f"acknowledged >= {self.now} - %s"
+        query = f"SELECT noted FROM {self.acknowledged_table} WHERE {since}{which}"
+        cursor.execute(query, [int(seconds * SECOND), *few])
+        return {int(key) for (noted,) in cursor.fetchall() for key in noted.strip(",").split(",")}.intersection(keys)
+
+    def forget_acknowledged(self, cursor: CursorWrapper) -> None:
+        """Delete the notes that no sender will ask for."""
+        query = f"DELETE FROM {self.acknowledged_table} WHERE acknowledged < {self.now} - %s"
+        cursor.execute(query, [int(ACKNOWLEDGED_SECONDS * SECOND)])
 
     def announced(self, statement: str, queue: str) -> str:
         """The statement that also wakes those who sleep at the queue, where the database can."""
@@ -145,6 +199,7 @@ class Dialect:
 class SQLite(Dialect):
     now = NOW["sqlite"]
     pairs = "(VALUES {})"
+    loses_answers = False
 
     def claim(self, cursor: CursorWrapper, queue: str, limit: int, lease: float, latest: int = NO_END) -> list[Claimed]:
         # RETURNING knows neither an order nor the row as it was: the place in the order travels in "due",
@@ -163,17 +218,26 @@ class SQLite(Dialect):
 class PostgreSQL(Dialect):
     now = NOW["postgresql"]
 
-    def insert(self, cursor: CursorWrapper, queue: str, messages: Sequence[Message]) -> None:
-        if len(messages) == 1:
-            return super().insert(cursor, queue, messages)
+    def insert(
+        self,
+        cursor: CursorWrapper,
+        queue: str,
+        messages: Sequence[Message],
+        keys: Sequence[int] = (),
+        *,
+        known: bool = False,
+    ) -> None:
+        if len(messages) == 1 or not keys or known:
+            return super().insert(cursor, queue, messages, keys, known=known)
         statement = (
-            f"INSERT INTO {self.table} (queue, lane, due, priority, lease_number, leased, attempts, payload)"
-            f" SELECT %s::varchar, CASE WHEN due IS NULL THEN -priority ELSE {PARKED} END,"
+            f"INSERT INTO {self.table} (id, {COLUMNS})"
+            f" SELECT id, %s::varchar, CASE WHEN due IS NULL THEN -priority ELSE {PARKED} END,"
             f" COALESCE(due, {self.now}), priority, 0, FALSE, attempts, payload"
-            " FROM unnest(%s::smallint[], %s::bigint[], %s::integer[], %s::text[]) WITH ORDINALITY"
-            " AS given(priority, due, attempts, payload, place) ORDER BY place"
+            " FROM unnest(%s::bigint[], %s::smallint[], %s::bigint[], %s::integer[], %s::text[])"
+            f" AS given(id, priority, due, attempts, payload) ORDER BY id"
         )
         columns = (
+            number_array(keys),
             number_array([message.priority for message in messages]),
             text_array([None if (due := delayed_until(message)) is None else str(due) for message in messages]),
             number_array([message.attempts for message in messages]),
@@ -184,6 +248,15 @@ class PostgreSQL(Dialect):
     def announced(self, statement: str, queue: str) -> str:
         # Heard at the commit, and once for any number of statements of one transaction.
         return f"WITH done AS ({statement}) SELECT pg_notify('{channel_of(queue)}', '')"
+
+    def acknowledge(self, cursor: CursorWrapper, receipts: Sequence[str]) -> None:
+        held, params = self.held(receipts)
+        cursor.execute(
+            f"WITH gone AS (DELETE FROM {self.table} WHERE {held} RETURNING id)"
+            f" INSERT INTO {self.acknowledged_table} (acknowledged, noted)"
+            f" SELECT {self.now}, ',' || string_agg(id::text, ',') || ',' FROM gone HAVING COUNT(*) > 0",
+            params,
+        )
 
     def claim(self, cursor: CursorWrapper, queue: str, limit: int, lease: float, latest: int = NO_END) -> list[Claimed]:
         # The statistics of a queue are always old, and may say that it is empty. A limit that the planner cannot
@@ -219,6 +292,7 @@ class MySQL(Dialect):
     """MySQL and MariaDB. Two statements, so their caller opens a transaction."""
 
     now = NOW["mysql"]
+    known = " ON DUPLICATE KEY UPDATE id = id"
 
     @cached_property
     def lock(self) -> str:
@@ -239,6 +313,13 @@ class MySQL(Dialect):
                 [int(lease * SECOND)],
             )
         return claimed
+
+    def acknowledge(self, cursor: CursorWrapper, receipts: Sequence[str]) -> None:
+        super().acknowledge(cursor, receipts)
+        if cursor.rowcount:
+            keys = ",".join(str(parsed[0]) for receipt in receipts if (parsed := parse_receipt(receipt)))
+            note = f"INSERT INTO {self.acknowledged_table} (acknowledged, noted) VALUES ({self.now}, %s)"
+            cursor.execute(note, [f",{keys},"])
 
     def promote(self, cursor: CursorWrapper, queue: str, latest: int = NO_END, *, lapsed: bool = True) -> int:
         cursor.execute(f"{self.overdue(lapsed)} {self.lock}", [queue, latest])

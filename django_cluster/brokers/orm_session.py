@@ -26,6 +26,9 @@ from django_cluster.errors import BrokerError, BrokerRefused, BrokerUnavailable
 
 T = TypeVar("T")
 
+MOST_RENEWALS = 3
+"""How often a broken connection is replaced for work that knows whether it has been done."""
+
 
 class Session:
     """The connection of one alias, in this thread."""
@@ -33,25 +36,37 @@ class Session:
     def __init__(self, alias: str) -> None:
         self.alias = alias
 
-    def run(self, work: Callable[[CursorWrapper], T], *, atomic: bool = False) -> T:
-        """What ``work`` returns for a cursor. ``atomic`` says that it is several statements."""
+    def run(
+        self,
+        work: Callable[[CursorWrapper], T],
+        *,
+        atomic: bool = False,
+        again: Callable[[CursorWrapper], T] | None = None,
+    ) -> T:
+        """What ``work`` returns for a cursor. ``atomic`` says that it is several statements.
+
+        ``again`` is called instead when the work may have been done already: the connection has broken, and the
+        answer may be lost. Without it, the work has to be harmless when it is done twice.
+        """
         deadline = time.monotonic() + PATIENCE
-        renewed = False
+        renewals = MOST_RENEWALS if again else 1
         while True:
             connection = connections[self.alias]
             close_if_stale(connection)
             nested, used = connection.in_atomic_block, connection.connection
             try:
+                connection.ensure_connection()
+                used = used or connection.connection
                 return self._once(connection, work, atomic and not nested)
             except Error as error:
                 if nested:
                     raise self._told(error) from error
                 if is_collision(error) and time.monotonic() < deadline:
                     rest()
-                elif not renewed and has_lost(connection, used):
-                    # The server may have closed it long ago; a reply can be lost too, and then the work is
-                    # done twice: a message sent twice is what "at least once" allows, one never sent is not.
-                    renewed = True
+                elif renewals and has_lost(connection, used):
+                    # The server may have closed it long ago; an answer can be lost, too.
+                    renewals -= 1
+                    work = again or work
                     connection.close()
                 else:
                     raise self._told(error) from error

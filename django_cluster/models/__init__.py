@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django_cluster.models.acknowledged import AcknowledgedMessages
 from django_cluster.models.group import GroupMember, TaskGroup
 from django_cluster.models.heartbeat import Heartbeat
 from django_cluster.models.instruction import Instruction
@@ -12,6 +13,7 @@ from django_cluster.models.schedule import Schedule
 from django_cluster.models.task import Failure, Success, Task
 
 __all__ = [
+    "AcknowledgedMessages",
     "Failure",
     "GroupMember",
     "Heartbeat",

@@ -65,8 +65,16 @@ class GroupBook:
     def open(self, group_id: str, total: int, on_success: str, on_failure: str) -> None:
         """Before the first member is sent, in the caller's transaction. Raises ``ValueError`` if it is there."""
 
+        group = TaskGroup(id=group_id, total=total, on_success=on_success, on_failure=on_failure)
+        tried = False
+
         def create() -> None:
-            group = TaskGroup(id=group_id, total=total, on_success=on_success, on_failure=on_failure)
+            nonlocal tried
+            # When the answer was lost, it is there: as this very call has written it.
+            ours = self._groups().filter(pk=group_id, total=total, on_success=on_success, on_failure=on_failure)
+            if tried and ours.exists():
+                return
+            tried = True
             group.save(using=self._session.alias, force_insert=True)
 
         try:

@@ -24,7 +24,7 @@ from django_cluster.errors import BrokerUnavailable, NotSerializable
 from django_cluster.lifecycle.new_schedule import build_schedule
 from django_cluster.lifecycle.schedules import BATCH
 from django_cluster.lifecycle.send import Sender
-from django_cluster.models import QueuedTask
+from django_cluster.models import AcknowledgedMessages, QueuedTask
 from django_cluster.models.schedule import Schedule
 from tests.moments import utc
 from tests.sample import tasks
@@ -77,6 +77,7 @@ def database(request: pytest.FixtureRequest, django_db_blocker: Any) -> Iterator
         with connections[ALIAS].schema_editor() as editor:
             editor.create_model(Schedule)
             editor.create_model(QueuedTask)
+            editor.create_model(AcknowledgedMessages)
         yield ALIAS
         connections[ALIAS].close()
     del connections[ALIAS]

@@ -10,14 +10,15 @@ from typing import Self
 
 
 class Tunnel:
-    """Passes on what clients say to ``port`` of this machine, and what is answered, until an answer is to be lost.
+    """Passes on what clients say to a port of this machine, or a unix socket (``target``), and what is answered, until
+    an answer is to be lost.
 
     Only answers to what contains ``word`` are lost, and not those to a greeting.
     """
 
-    def __init__(self, port: int, word: bytes) -> None:
-        self._target = port
-        self._word = word
+    def __init__(self, target: int | str, word: bytes) -> None:
+        self._target = target
+        self.word = word
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
@@ -54,9 +55,17 @@ class Tunnel:
     def deliver(self) -> None:
         """Let the server hear what was delayed; returns when it has answered, which nobody hears."""
         while self._late:
-            with socket.create_connection(("127.0.0.1", self._target)) as server:
+            with self._call() as server:
                 server.sendall(self._late.pop(0))
                 server.recv(1 << 16)
+
+    def _call(self) -> socket.socket:
+        """The server."""
+        if isinstance(self._target, int):
+            return socket.create_connection(("127.0.0.1", self._target))
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(self._target)
+        return server
 
     def _run(self) -> None:
         while True:
@@ -70,7 +79,7 @@ class Tunnel:
 
     def _accept(self) -> None:
         client, _ = self._listener.accept()
-        server = socket.create_connection(("127.0.0.1", self._target))
+        server = self._call()
         self._asked[server] = b""
         for end, other in ((client, server), (server, client)):
             self._ends[end] = other
@@ -80,13 +89,13 @@ class Tunnel:
         data = b""
         with suppress(OSError):
             data = end.recv(1 << 16)
-        if end not in self._asked and self.to_delay and self._word in data:
+        if end not in self._asked and self.to_delay and self.word in data:
             self.to_delay -= 1
             self._late.append(data)
             data = b""
         elif end not in self._asked:
             self._asked[self._ends[end]] = data
-        elif self.to_lose and self._word in self._asked[end]:
+        elif self.to_lose and self.word in self._asked[end]:
             self.to_lose -= 1
             self.lost += 1
             data = b""
