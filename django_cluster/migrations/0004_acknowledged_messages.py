@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('django_cluster', '0002_pruned_group'),
+        ('django_cluster', '0003_retried_as'),
     ]
 
     operations = [
