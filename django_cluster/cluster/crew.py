@@ -8,10 +8,8 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-import secrets
 import signal
 import time
-import uuid
 from collections.abc import Container, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,9 +21,17 @@ from typing import Any
 from django_cluster.brokers import needs_waiting_room
 from django_cluster.cluster.entry import enter, preload
 from django_cluster.cluster.guard import YOUNG, Seen, Verdict, judge, max_silence_of, silence_of
-from django_cluster.cluster.host import oom_kills, resident_kilobytes, share_of_cpus, usable_cpus
-from django_cluster.cluster.scoreboard import CAUSE, ORDER, PEAK, RESTARTS, Cause, Order, Row, Scoreboard, State
-from django_cluster.cluster.seat import Folder, Role, Seat, make_private_folder, name_of
+from django_cluster.cluster.host import (
+    adopts_orphans,
+    oom_kills,
+    reap_adopted,
+    resident_kilobytes,
+    share_of_cpus,
+    usable_cpus,
+)
+from django_cluster.cluster.private_folder import PrivateFolder
+from django_cluster.cluster.scoreboard import CAUSE, ORDER, PEAK, RESTARTS, Cause, Order, Row, State
+from django_cluster.cluster.seat import Role, Seat, name_of
 from django_cluster.core.settings import Settings
 
 logger = logging.getLogger("django_cluster")
@@ -91,14 +97,17 @@ class Crew:
         """Whether the cluster stops; a child that hangs is then ended sooner."""
         self._seat_number = 0
         self._next_row = 0
+        self._adopts = adopts_orphans()
+        self._private: PrivateFolder | None = None
+        self._folder_lost = False
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────
 
     def launch(self) -> None:
-        """Make the private folder and fill every slot."""
+        """Make the private folder and fill every slot. Raises ``ClusterError`` where there is no room for it."""
         rows = len(self.slots) + SPARE_ROWS
-        self.folder = Folder(make_private_folder(), secrets.token_bytes(32), rows, str(uuid.uuid4()))
-        self.board = Scoreboard.create(self.folder.board_path, rows)
+        self._private = PrivateFolder(rows)
+        self.folder, self.board = self._private.folder, self._private.board
         self.board.launch(os.getpid(), time.time())
         if self._forks:
             preload(self.settings)
@@ -114,8 +123,36 @@ class Crew:
                 self._kill(slot)
                 slot.process.join()
                 self._empty(slot)
-        self.board.close()
-        self.folder.remove()
+        if self._private is not None:
+            self._private.close()
+
+    def keep_folder(self) -> None:
+        """Make the private folder again when somebody has removed it: the next child needs it."""
+        if self._private is None or not self._private.is_lost():
+            return
+        try:
+            self._private.restore()
+        except OSError as error:
+            if not self._folder_lost:
+                logger.critical(
+                    "Private folder %s removed by another program and not restored: %s", self.folder.path, error,
+                    extra={"event": "private_folder_lost"},
+                )  # fmt: skip
+            self._folder_lost = True
+        else:
+            self._folder_lost = False
+            logger.warning(
+                "Private folder %s restored: another program had removed it", self.folder.path,
+                extra={"event": "private_folder_restored"},
+            )  # fmt: skip
+
+    def reap_adopted(self) -> None:
+        """What the tasks' programs have left behind becomes our child when we are the first process of a container."""
+        if self._adopts:
+            own = [process.pid for process in multiprocessing.active_children()]
+            for helper in (forkserver._forkserver, resource_tracker._resource_tracker):
+                own += [getattr(helper, name, None) for name in ("_forkserver_pid", "_pid")]
+            reap_adopted(own)
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────
 
@@ -227,7 +264,8 @@ class Crew:
         """
         if not self._forks:
             return ()
-        return (own_writer.fileno(), *(slot.pipe.fileno() for slot in self.slots if slot.pipe is not None))
+        board = () if self.board.descriptor is None else (self.board.descriptor,)
+        return (*board, own_writer.fileno(), *(slot.pipe.fileno() for slot in self.slots if slot.pipe is not None))
 
     def count_restart(self) -> None:
         self.restarts += 1

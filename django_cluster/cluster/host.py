@@ -7,14 +7,18 @@ functions that do their best and never raise.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from contextlib import suppress
 from typing import Any
 
 PR_SET_PDEATHSIG = 1
+PR_GET_CHILD_SUBREAPER = 37
+MAX_REAPED = 1000
+"""Adopted children that are reaped in one turn."""
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE_KILOBYTES = os.sysconf("SC_PAGE_SIZE") // 1024
 
@@ -121,6 +125,47 @@ def shared_memory_folder() -> str | None:
     """Where a small shared file never touches a disk; None = the usual temporary folder."""
     folder = "/dev/shm"  # noqa: S108  the kernel's own place for it; we make a private folder inside
     return folder if os.access(folder, os.W_OK | os.X_OK) else None
+
+
+def claim_space(descriptor: int, size: int) -> None:
+    """Make a file ``size`` bytes long and have every block of it; raises ``OSError`` where there is no room."""
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+        return
+    except AttributeError:  # macOS
+        pass
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+    zeros, written = bytes(1 << 16), 0
+    while written < size:
+        written += os.pwrite(descriptor, zeros[: size - written], written)
+
+
+def adopts_orphans() -> bool:
+    """Whether orphans among our descendants become our children: as PID 1 of a container, or as a subreaper."""
+    if os.getpid() == 1:
+        return True
+    if _prctl is None:
+        return False
+    answer = ctypes.c_int(0)
+    return _prctl(PR_GET_CHILD_SUBREAPER, ctypes.byref(answer), 0, 0, 0) == 0 and bool(answer.value)
+
+
+def reap_adopted(own: Container[int | None]) -> int:
+    """Let the kernel forget children that have ended and are not in ``own``; returns how many there were.
+
+    The exit code of one that somebody here has started is his to ask for: when such a one is first, the rest waits.
+    """
+    reaped = 0
+    with suppress(ChildProcessError):
+        while reaped < MAX_REAPED:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if ended is None or ended.si_pid in own:
+                break
+            os.waitpid(ended.si_pid, os.WNOHANG)
+            reaped += 1
+    return reaped
 
 
 def is_alive(pid: int) -> bool:

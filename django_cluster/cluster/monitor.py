@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,6 +72,10 @@ class Attendance:
             if not self.is_here(oldest):  # else only its line had broken
                 self._seen.pop(oldest, None)
 
+    def of(self, seats: Collection[int]) -> list[Peer]:
+        """The lines of these."""
+        return [peer for peer, seat in self._present.items() if seat in seats]
+
     def is_here(self, seat: int) -> bool:
         return seat in self._present.values()
 
@@ -115,6 +119,7 @@ class Monitor:
         self._lanes = [Lane(Outage("The result store or the broker", clock)) for _ in range(number)]
         self._obituaries: list[tuple[Peer, int, list[Outcome], bool]] = []
         self._leaving: list[Peer] = []
+        self._attend_at = 0.0
         self._prune_at, self._prune_anyway_at = clock() + PRUNE_EVERY, clock() + PRUNE_ANYWAY
         self._unpruned = True  # whoever was here before may have left something undone
 
@@ -146,6 +151,7 @@ class Monitor:
         self._board.tick(self._seat.row)
         for heard in self._hub.poll(self._pause()):
             self._hear(heard)
+        self._attend()
         self._consider_obituaries()
         for lane in self._lanes:
             if lane.pending and lane.outage.due:
@@ -175,6 +181,14 @@ class Monitor:
                 self._obituaries.append((heard.peer, values[0], _outcomes(values[1]), False))
         if heard.ended:
             self._attendance.leave(heard.peer)
+
+    def _attend(self) -> None:
+        """End the lines of those whose end the sentinel has seen: what their tasks have started may keep them open."""
+        if not self._obituaries and self._clock() < self._attend_at:
+            return
+        self._attend_at = self._clock() + PAUSE
+        for peer in self._attendance.of(self._board.ended_seats()):
+            self._hear(self._hub.finish(peer))
 
     def _note(self, peer: Peer, outcomes: Sequence[Any]) -> None:
         for outcome in _outcomes(outcomes):

@@ -112,6 +112,8 @@ class Pusher:
             self._hub.wake_for(descriptor)
         for heard in self._hub.poll(self._pause()):
             self._hear(heard)
+        for borrower in [b for b in self._ledger.borrowers.values() if self._board.has_ended(b.row, b.seat)]:
+            self._hear(self._hub.finish(borrower.peer))  # what its tasks have started may keep its line open
         self._undertaker.work()
         if self._orders.leave and not self.stopping:
             self._stop()

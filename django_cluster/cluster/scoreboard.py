@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from enum import IntEnum
 
-from django_cluster.cluster.host import is_alive
+from django_cluster.cluster.host import claim_space, is_alive
 
 WORD = 8
 WORDS_PER_ROW = 24
@@ -137,6 +137,8 @@ class Scoreboard:
     def __init__(self, path: str | os.PathLike[str], rows: int) -> None:
         self.path = path
         self.rows = rows
+        self.descriptor: int | None = None
+        """Of the file, in the process that has made it: the file can be reached by it even if its name is gone."""
         with open(path, "r+b", buffering=0) as file:
             self._memory = mmap.mmap(file.fileno(), (rows + 1) * ROW_SIZE)
         words = memoryview(self._memory)[: (rows + 1) * WORDS_PER_ROW * WORD]
@@ -148,15 +150,28 @@ class Scoreboard:
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], rows: int) -> Scoreboard:
+        """Raises ``OSError`` where there is no room for the whole of it.
+
+        A file with holes would be taken as well, and whoever wrote into a hole of a full disk would die of SIGBUS.
+        """
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        os.ftruncate(descriptor, (rows + 1) * ROW_SIZE)
-        os.close(descriptor)
-        return cls(path, rows)
+        try:
+            claim_space(descriptor, (rows + 1) * ROW_SIZE)
+            board = cls(path, rows)
+        except BaseException:
+            os.close(descriptor)
+            os.unlink(path)
+            raise
+        board.descriptor = descriptor
+        return board
 
     def close(self) -> None:
         self._ints.release()
         self._floats.release()
         self._memory.close()
+        if self.descriptor is not None:
+            os.close(self.descriptor)
+            self.descriptor = None
 
     def get(self, row: int, word: int) -> int:
         return self._ints[row * WORDS_PER_ROW + word]
@@ -258,6 +273,14 @@ class Scoreboard:
 
     def _text_at(self, place: int, size: int) -> bytes:
         return self._memory[place : place + size].partition(b"\0")[0]
+
+    def has_ended(self, row: int, seat: int) -> bool:
+        """Whether the sentinel has seen the end of this life."""
+        return self.get(row, SEAT) != seat or self.get(row, EXIT) != STILL_RUNNING
+
+    def ended_seats(self) -> frozenset[int]:
+        """The numbers of all lives of which the sentinel has seen the end, as far as their rows still stand."""
+        return frozenset(self.get(row, SEAT) for row in range(self.rows) if self.get(row, EXIT) != STILL_RUNNING)
 
     def others_alive(self, own_row: int) -> bool:
         """Whether any other process of this cluster still lives."""

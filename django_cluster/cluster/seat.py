@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from django_cluster.cluster.channel import is_replaced
-from django_cluster.cluster.host import is_alive, shared_memory_folder
 from django_cluster.cluster.scoreboard import ORDER, Order, Scoreboard
 from django_cluster.cluster.wire import Address
 
@@ -79,23 +76,6 @@ class Folder:
 
     def open_board(self) -> Scoreboard:
         return Scoreboard(self.board_path, self.rows)
-
-
-PREFIX = "qcluster"
-
-
-def make_private_folder() -> Path:
-    """A folder that only this user can enter, named after the process that makes it.
-
-    What dead sentinels of this user have left behind is swept away first: that happens only where no child
-    was alive to do it.
-    """
-    place = Path(shared_memory_folder() or tempfile.gettempdir())
-    for old in place.glob(f"{PREFIX}-*-*"):
-        with suppress(OSError, ValueError):
-            if old.stat().st_uid == os.getuid() and not is_alive(int(old.name.split("-")[1])):
-                shutil.rmtree(old, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"{PREFIX}-{os.getpid()}-", dir=place))
 
 
 @dataclass(frozen=True, slots=True)

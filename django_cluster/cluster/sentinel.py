@@ -22,6 +22,7 @@ from django_cluster.cluster.host import set_title
 from django_cluster.cluster.scoreboard import PHASE, Cause, Phase, State
 from django_cluster.cluster.seat import Role
 from django_cluster.core.settings import Settings
+from django_cluster.errors import ClusterError
 
 logger = logging.getLogger("django_cluster")
 
@@ -44,6 +45,7 @@ class ExitCode:
     """What ``qcluster`` says to who started it."""
 
     GRACEFUL = 0
+    CANNOT_START = 1
     CRASH_LOOP = 3
     KILLED_TASKS = 4
     """The stop was ordered or overdue, and running tasks were cut off (they will run again)."""
@@ -69,10 +71,14 @@ class Sentinel:
 
     def run(self) -> int:
         """Blocks until the cluster has stopped; call it in the main thread."""
-        with handling(self._note, self._mouth):
+        with self._ear, self._mouth, handling(self._note, self._mouth):
             set_title(f"qcluster {self._settings.name} sentinel")
             try:
-                self._crew.launch()
+                try:
+                    self._crew.launch()
+                except ClusterError as error:
+                    logger.critical("Cluster %s cannot start: %s", self._settings.name, error)
+                    return ExitCode.CANNOT_START
                 logger.info(
                     "Cluster %s starts: queue %s, %d workers, sentinel %d.",
                     self._settings.name, ", ".join(self._settings.queues), self._settings.crew.workers, os.getpid(),
@@ -81,8 +87,6 @@ class Sentinel:
                     self.tick()
             finally:
                 self._crew.disband()
-        self._ear.close()
-        self._mouth.close()
         logger.info("Cluster %s has stopped.", self._settings.name)
         return self._exit_code
 
@@ -92,8 +96,10 @@ class Sentinel:
         self._obey_signals()
         now = time.monotonic()
         self._notice_gap(now)
+        self._crew.keep_folder()
         for slot in list(self._crew.slots):
             self._look_at(slot, now)
+        self._crew.reap_adopted()
         self._advance(now)
 
     def _notice_gap(self, now: float) -> None:

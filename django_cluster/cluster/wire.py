@@ -25,6 +25,8 @@ from django_cluster.core.liveness import report_progress
 logger = logging.getLogger("django_cluster")
 
 BACKLOG = 512
+ADDRESS_LOOK = 1.0
+"""Seconds between two looks whether a hub can still be reached."""
 WRITE_LOOK = 1.0
 """Seconds between two signs of life of a process that waits until it can send."""
 
@@ -143,6 +145,8 @@ class Hub:
 
     def __init__(self, address: Address) -> None:
         self._key = address.key
+        self._path = address.path
+        self._look_at = 0.0
         self._selector = selectors.DefaultSelector()
         self._socket = self._listen(address.path)
         self._selector.register(self._socket, selectors.EVENT_READ, None)
@@ -155,9 +159,13 @@ class Hub:
         fresh = f"{os.fspath(path)}.{os.getpid()}"
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.setblocking(False)
-        sock.bind(fresh)
-        sock.listen(BACKLOG)
-        os.rename(fresh, path)
+        try:
+            sock.bind(fresh)
+            sock.listen(BACKLOG)
+            os.rename(fresh, path)
+        except OSError:
+            sock.close()
+            raise
         return sock
 
     def also_wake_for(self, descriptor: int) -> None:
@@ -175,6 +183,9 @@ class Hub:
     def poll(self, timeout: float) -> list[Heard]:
         """Wait up to ``timeout`` seconds for anything; then everything that is there."""
         heard = []
+        if time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + ADDRESS_LOOK
+            self._stay_reachable()
         for peer in self.peers:
             self._watch(peer)
         for key, events in self._selector.select(timeout):
@@ -187,6 +198,27 @@ class Hub:
                 if events & selectors.EVENT_READ and (news := self._hear(key.data)):
                     heard.append(news)
         return heard
+
+    def _stay_reachable(self) -> None:
+        """Listen anew when our address is gone: somebody has removed the folder, and the sentinel made it again."""
+        if os.path.exists(self._path):
+            return
+        with suppress(OSError):  # there is no folder yet
+            fresh = self._listen(self._path)
+            self._selector.unregister(self._socket)
+            self._socket.close()
+            self._socket = fresh
+            self._selector.register(fresh, selectors.EVENT_READ, None)
+
+    def finish(self, peer: Peer) -> Heard:
+        """Read a line to its end and close it: its owner is dead, although a copy of that end may be open elsewhere."""
+        try:
+            messages, _ = peer.channel.receive(to_the_end=True)
+        except Stranger:
+            messages = []
+        if peer in self.peers:
+            self._drop(peer)
+        return Heard(peer, messages, True)
 
     def _watch(self, peer: Peer) -> None:
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if peer.channel.sending else 0)

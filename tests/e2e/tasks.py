@@ -84,6 +84,31 @@ def fork_and_die(path: str) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def leave_programs_and_wait(path: str, number: int) -> None:
+    """Leave programs behind that have inherited every descriptor of the worker, and hang."""
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            os.set_inheritable(int(name), True)
+    for _ in range(number):
+        _programs.append(subprocess.Popen(["sleep", "60"], close_fds=False))
+        touch(path, str(_programs[-1].pid))
+    time.sleep(60)
+
+
+def leave_orphan() -> None:
+    """Start a program that starts another one and ends: that one then belongs to nobody."""
+    subprocess.run(["sh", "-c", "sleep 0.1 & true"], check=True)
+
+
+def fill(path: str) -> int:
+    """Write a file until there is no room; returns its size."""
+    size = 0
+    with suppress(OSError), open(path, "wb", buffering=0) as file:
+        while True:
+            size += file.write(bytes(1 << 12))
+    return size
+
+
 def run_child() -> int | None:
     """Have a child process do something."""
     child = multiprocessing.get_context("fork").Process(target=len, args=("abc",))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -154,3 +156,26 @@ def test_a_forked_child_that_comes_back_from_the_task_changes_nothing(make_proje
     assert row.status == "timeout"
     assert len(project.traces()) == 2
     assert project.wait_for_row(project.enqueue(f"{SAMPLE}.add", 1, 1)).result == 2
+
+
+def test_a_dead_worker_is_noticed_while_programs_hold_everything_that_it_had_open(make_project: MakeProject) -> None:
+    """Fifty programs that a task has left behind keep its worker's lines open; the sentinel knows that it is dead."""
+    project = make_project(workers=2)
+    cluster = project.start()
+    task_id = project.enqueue(f"{WORSE}.leave_programs_and_wait", str(project.trace), 50)
+    programs = [int(pid) for pid in project.wait_for_traces(50)]
+    worker = psutil.Process(programs[0]).ppid()
+
+    os.kill(worker, signal.SIGKILL)
+
+    try:
+        row = project.wait_for_row(task_id, within=15, because="the sentinel has written how it ended")
+        assert row.status == "lost"
+        assert "signal 9" in row.error_message
+        assert all(psutil.pid_exists(program) for program in programs)
+        assert project.wait_for_row(project.enqueue(f"{SAMPLE}.add", 1, 1)).result == 2
+        cluster.signal(signal.SIGTERM)
+        wait_until(lambda: not cluster.alive, within=8, because="their lines must not keep the monitor either")
+    finally:
+        for program in programs:
+            os.kill(program, signal.SIGKILL)

@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from django_cluster.cluster.host import (
+    claim_space,
     pin,
+    reap_adopted,
     resident_kilobytes,
     set_title,
     share_of_cpus,
@@ -90,3 +92,29 @@ def test_the_folder_for_shared_memory_is_one() -> None:
     folder = shared_memory_folder()
 
     assert folder is None or Path(folder).is_dir()
+
+
+def test_the_space_of_a_file_is_claimed_whole(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with path.open("wb") as file:
+        claim_space(file.fileno(), 100_000)
+
+    assert path.stat().st_size == 100_000
+    assert path.stat().st_blocks * 512 >= 100_000
+
+
+def test_only_children_that_nobody_has_started_are_reaped() -> None:
+    """In a process of its own, whose every child is seen."""
+    program = """
+import os, subprocess, sys, time
+from django_cluster.cluster.host import reap_adopted
+own = subprocess.Popen([sys.executable, "-c", "raise SystemExit(7)"])
+os.waitid(os.P_PID, own.pid, os.WEXITED | os.WNOWAIT)
+assert reap_adopted([own.pid]) == 0
+assert own.wait() == 7
+adopted = os.fork() or os._exit(0)
+os.waitid(os.P_PID, adopted, os.WEXITED | os.WNOWAIT)
+assert reap_adopted([]) == 1
+assert reap_adopted([]) == 0
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
