@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from django_cluster.cluster.host import (
     claim_space,
     pin,
-    reap_adopted,
     resident_kilobytes,
     set_title,
     share_of_cpus,
