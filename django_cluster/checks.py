@@ -17,6 +17,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from django_cluster import conf
 from django_cluster.brokers import broker_class, open_broker
+from django_cluster.brokers.option_keys import UnknownOption
 from django_cluster.core import problems
 from django_cluster.core.nearest import nearest
 from django_cluster.core.parity import differences, silent_choice
@@ -110,6 +111,7 @@ def _problems(cluster: str | None) -> Iterator[Problem]:
             section = settings.brokers.get(broker, settings.broker)
             yield from _bad_class(section)
             yield from _misspelt_keywords(section)
+            yield from _unusable_options(section)
             yield from _shared_database(section)
 
 
@@ -203,6 +205,24 @@ def _misspelt_keywords(broker: BrokerSettings) -> Iterator[Problem]:
         for name, near in unknown_keywords(broker.options).items():
             sentence = f"redis has the keyword {name!r}, which redis-py does not know."
             yield Problem(problems.UNKNOWN_KEY, "redis", sentence, f"Did you mean {near!r}?" if near else "")
+
+
+def _unusable_options(broker: BrokerSettings) -> Iterator[Problem]:
+    """Keys and values inside the options of a broker with which no process could open it. Connects to nothing."""
+    if broker.kind in ("orm", "memory", "redis") or "." in broker.kind:
+        return
+    try:
+        broker_class(broker.kind)
+    except ImproperlyConfigured:
+        return  # a library that is missing is named by whoever needs it
+    place = f"brokers[{broker.alias!r}]." if broker.alias else ""
+    key = {"disque": "disque_nodes"}.get(broker.kind, broker.kind)
+    try:
+        open_broker(broker)
+    except UnknownOption as error:
+        yield Problem(problems.UNKNOWN_KEY, key, place + str(error))
+    except ImproperlyConfigured as error:
+        yield Problem(problems.BAD_VALUE, key, place + str(error))
 
 
 class Server(NamedTuple):

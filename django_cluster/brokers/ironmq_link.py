@@ -16,6 +16,7 @@ from urllib.parse import quote
 import urllib3
 from django.core.exceptions import ImproperlyConfigured
 
+from django_cluster.brokers.option_keys import refuse_unknown
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
 
 HOST = "mq-aws-us-east-1-1.iron.io"
@@ -47,8 +48,7 @@ class IronOptions:
     @classmethod
     def of(cls, written: Mapping[str, Any]) -> IronOptions:
         """Raises ``ImproperlyConfigured`` for what is missing, and for what nobody would understand."""
-        if unknown := sorted(written.keys() - set(KEYS)):
-            raise ImproperlyConfigured(f"iron_mq: {', '.join(unknown)} is not known; known are {', '.join(KEYS)}.")
+        refuse_unknown("iron_mq", written, KEYS)
         said = {key: value for key, value in written.items() if value is not None}
         said = {**_of_environment(), **_of_file(said.get("config_file")), **said}
         if missing := [key for key in ("project_id", "token") if not said.get(key)]:

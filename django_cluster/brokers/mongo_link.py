@@ -15,9 +15,10 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
-from pymongo import MongoClient, ReadPreference, errors
+from pymongo import MongoClient, ReadPreference, common, errors
 from pymongo.collection import Collection
 
+from django_cluster.brokers.option_keys import refuse_unknown
 from django_cluster.core.masking import plain
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
 
@@ -41,6 +42,9 @@ DEFAULTS: Mapping[str, Any] = {
 }
 
 
+KNOWN = frozenset({"host", "port", *common.VALIDATORS})
+"""Keywords of the client, and options of its URLs, in small letters: capitals mean nothing there."""
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -48,7 +52,10 @@ class Link:
     """One reused client; a forked child never touches that of its parent."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        self._keywords = with_defaults(plain(options.get("kwargs", {})))
+        written = plain(options.get("kwargs", {}))
+        refuse_unknown("mongo", [key for key in written if key.lower() not in KNOWN], KNOWN)
+        refuse_unknown("mongo", [key for key in options_of_urls(written) if key not in KNOWN], KNOWN, " in the URL")
+        self._keywords = with_defaults(written)
         self._database = options.get("database")
         self._client: MongoClient[Document] | None = None
         self._end: Callable[[], object] = lambda: None
@@ -129,10 +136,18 @@ def hosts(keywords: Mapping[str, Any]) -> Sequence[str]:
     return [given] if isinstance(given, str) else list(given)
 
 
+def options_of_urls(keywords: Mapping[str, Any]) -> set[str]:
+    """The names of the options, in small letters, that stand behind the ``?`` of the client's URLs."""
+    return {
+        name.lower()
+        for host in hosts(keywords)
+        for name, _ in parse_qsl(str(host).partition("?")[2], keep_blank_values=True)
+    }
+
+
 def with_defaults(keywords: Mapping[str, Any]) -> dict[str, Any]:
     """The client's keywords, with ours where neither a keyword nor the URL says anything."""
     said = {name.lower() for name in keywords}
-    for host in hosts(keywords):
-        said.update(name.lower() for name, _ in parse_qsl(host.partition("?")[2], keep_blank_values=True))
+    said.update(options_of_urls(keywords))
     ours = {name: value for name, value in DEFAULTS.items() if name.lower() not in said}
     return {**ours, **keywords}

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+from django_cluster.brokers.option_keys import refuse_unknown
 from django_cluster.core.masking import plain
 
 HEARTBEATS = 5, 30
@@ -71,8 +72,7 @@ class RabbitOptions:
         is given up about when its leases would end. Raises ``ImproperlyConfigured`` for what nobody would understand.
         """
         options = {ALIASES.get(key, key): value for key, value in written.items()}
-        if unknown := sorted(options.keys() - set(KEYS)):
-            raise ImproperlyConfigured(f"rabbitmq: {', '.join(unknown)} is not known; known are {', '.join(KEYS)}.")
+        refuse_unknown("rabbitmq", options, KEYS)
         urls = options.pop("url", None) or ["amqp://"]
         urls = [urls] if isinstance(urls, str) else list(urls)
         parsed = [_of_url(url) for url in urls]
@@ -115,8 +115,7 @@ def _of_url(url: str) -> tuple[dict[str, Any], dict[str, Any]]:
     if len(parts.path) > 1:
         node["virtual_host"] = unquote(parts.path[1:])
     more = {ALIASES.get(key, key): value for key, value in parse_qsl(parts.query)}
-    if unknown := sorted(more.keys() - set(KEYS)):
-        raise ImproperlyConfigured(f"rabbitmq: {', '.join(unknown)} in the URL is not known.")
+    refuse_unknown("rabbitmq", more, KEYS, " in the URL")
     return node, more
 
 
@@ -137,8 +136,7 @@ def _keywords(node: Mapping[str, Any]) -> dict[str, Any]:
 def _tls(said: Any, host: str) -> dict[str, Any]:
     """Without a name, ``amqp`` would be content with anybody's certificate, and a node could not choose its own."""
     keywords = plain(said) if isinstance(said, Mapping) else {}
-    if unknown := sorted(map(str, keywords.keys() - set(SSL_KEYS))):
-        raise ImproperlyConfigured(f"rabbitmq: ssl knows no {', '.join(unknown)}; it knows {', '.join(SSL_KEYS)}.")
+    refuse_unknown("rabbitmq: ssl", keywords, SSL_KEYS)
     unchecked = "context" in keywords or keywords.get("cert_reqs") == ssl.CERT_NONE
     return keywords if unchecked else {"server_hostname": host, **keywords}
 

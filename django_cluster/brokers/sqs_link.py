@@ -19,6 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NoConnection
 from django.core.exceptions import ImproperlyConfigured
 
+from django_cluster.brokers.option_keys import refuse_unknown
 from django_cluster.core.masking import plain
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
@@ -55,6 +56,27 @@ OWN_KEYS = frozenset(
         "receive_message_wait_time_seconds",
     }
 )
+
+KEYS = (SESSION_KEYS | CLIENT_KEYS | OWN_KEYS) - {"url"}
+
+QUEUE_ATTRIBUTES = (
+    "ContentBasedDeduplication",
+    "DeduplicationScope",
+    "DelaySeconds",
+    "FifoQueue",
+    "FifoThroughputLimit",
+    "KmsDataKeyReusePeriodSeconds",
+    "KmsMasterKeyId",
+    "MaximumMessageSize",
+    "MessageRetentionPeriod",
+    "Policy",
+    "ReceiveMessageWaitTimeSeconds",
+    "RedriveAllowPolicy",
+    "RedrivePolicy",
+    "SqsManagedSseEnabled",
+    "VisibilityTimeout",
+)
+"""What SQS takes for a queue that is created."""
 
 PASSING_CODES = (
     "InternalError",
@@ -98,9 +120,8 @@ class SqsOptions:
         region = options.pop("aws_region", None)
         if region is not None:
             options.setdefault("region_name", region)
-        if unknown := sorted(options.keys() - SESSION_KEYS - CLIENT_KEYS - OWN_KEYS):
-            known = ", ".join(sorted((SESSION_KEYS | CLIENT_KEYS | OWN_KEYS) - {"url"}))
-            raise ImproperlyConfigured(f"sqs: {', '.join(unknown)} is not known; known are {known}.")
+        refuse_unknown("sqs", options, KEYS)
+        refuse_unknown("sqs: queue_attributes", dict(options.get("queue_attributes") or {}), QUEUE_ATTRIBUTES)
         endpoint = options.get("endpoint_url")
         if endpoint and not str(endpoint).startswith(("http://", "https://")):
             raise ImproperlyConfigured("sqs: endpoint_url begins with http:// or https://.")

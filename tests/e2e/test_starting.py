@@ -75,6 +75,20 @@ def test_bad_settings_are_refused_all_at_once(make_project: MakeProject) -> None
     assert "Traceback" not in cluster.logs
 
 
+@pytest.mark.parametrize("more", [[], ["--skip-checks"]], ids=["checked", "unchecked"])
+def test_a_misspelt_option_of_the_broker_is_one_sentence_and_no_loop(
+    make_project: MakeProject, more: list[str]
+) -> None:
+    project = make_project()
+
+    cluster = project.launch("-m", "django", "qcluster", *more, orm=None, sqs={"regon": "eu"})
+
+    assert cluster.wait_for_exit() not in (0, ExitCode.CRASH_LOOP)
+    assert "regon is not known (did you mean 'aws_region'?)" in cluster.logs
+    assert "starts" not in cluster.logs
+    assert len(cluster.logs.splitlines()) < 10
+
+
 def test_a_named_cluster_works_on_its_own_queue(make_project: MakeProject) -> None:
     project = make_project(ALT_CLUSTERS={"slow": {"workers": 1}})
     cluster = project.start("-n", "slow")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from pymongo import ReadPreference, WriteConcern
 
 from django_cluster.brokers.base import Message
@@ -70,7 +71,6 @@ def test_a_write_counts_when_the_majority_has_it_and_what_is_claimed_is_read_at_
     "kwargs",
     [
         {"port": "many"},
-        {"foo": 1},
         {"socketTimeoutMS": "long"},
         {"username": "me", "password": "hush", "authMechanism": "none"},
         {"tls": True, "tlsCAFile": "/nowhere.pem"},
@@ -84,6 +84,12 @@ def test_options_that_make_no_sense_are_refused_and_secrets_not_shown(kwargs: di
         broker.enqueue([Message("one")])
     assert "hush" not in str(caught.value)
     assert "sh:1@h" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kwargs", [{"foo": 1}, {"host": "mongodb://h/?foo=1"}])
+def test_an_unknown_option_is_named(kwargs: dict[str, Any]) -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"mongo: foo.* is not known"):
+        broker_with(**kwargs)
 
 
 def test_a_server_that_is_away_is_said_in_five_seconds_and_without_the_password() -> None:

@@ -112,7 +112,7 @@ def test_what_stands_beside_the_url_wins() -> None:
         ({"heartbeat": -1}, "heartbeat is a whole number of at least 0"),
         ({"prefetch_count": 0}, "prefetch is a whole number of at least 1"),
         ({"queue_type": "stream"}, "queue_type is 'quorum' or 'classic'"),
-        ({"ssl": {"ca_cert": "x"}}, "ssl knows no ca_cert; it knows ca_certs"),
+        ({"ssl": {"ca_cert": "x"}}, "ssl: ca_cert is not known .did you mean .ca_certs"),
     ],
 )
 def test_options_that_make_no_sense_are_named(options: dict[str, Any], words: str) -> None:

@@ -91,6 +91,59 @@ def test_alternative_clusters_are_checked_too_and_nothing_is_said_twice() -> Non
     assert found(written) == ["E003"] * 3
 
 
+@pytest.mark.parametrize(
+    ("written", "key", "near"),
+    [
+        ({"sqs": {"regon": "eu"}}, "regon", "aws_region"),
+        ({"sqs": {"queue_attributes": {"VisibiltyTimeout": 60}}}, "VisibiltyTimeout", "VisibilityTimeout"),
+        ({"iron_mq": {"project_id": "p", "tokn": "t"}}, "tokn", "token"),
+        ({"rabbitmq": {"hostt": "h"}}, "hostt", "host"),
+        ({"rabbitmq": "amqp://h/?heartbeet=5"}, "heartbeet in the URL", "heartbeat"),
+        ({"rabbitmq": {"ssl": {"ca_cert": "f"}}}, "ca_cert", "ca_certs"),
+        ({"mongo": {"hots": "h"}}, "hots", "host"),
+        ({"mongo": {"serverSelectionTimoutMS": 5}}, "serverSelectionTimoutMS", "serverselectiontimeoutms"),
+        ({"mongo": "mongodb://h/?replicaSett=r"}, "replicasett in the URL", "replicaset"),
+        ({"brokers": {"eu": {"sqs": {"regon": "eu"}}}, "orm": "default"}, "regon", "aws_region"),
+        ({"orm": "default", "ALT_CLUSTERS": {"mail": {"sqs": {"regon": "eu"}}}}, "regon", "aws_region"),
+    ],
+)
+def test_a_misspelt_key_inside_the_options_of_a_broker_is_named_with_the_nearest(
+    written: dict[str, Any], key: str, near: str
+) -> None:
+    with override_settings(Q_CLUSTER=written):
+        messages = [message for message in validate_config() if message.is_serious()]
+
+    assert [message.id for message in messages] == ["django_cluster.E002"]
+    assert f"{key} is not known (did you mean {near!r}?)" in messages[0].msg
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"sqs": {"endpoint_url": "here"}},
+        {"iron_mq": {"host": "h"}},
+        {"rabbitmq": {"queue_type": "stream"}},
+        {"disque_nodes": ["h:seven"]},
+    ],
+)
+def test_options_with_which_no_process_could_open_the_broker_are_an_error(written: dict[str, Any]) -> None:
+    assert found(written) == ["E003"]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"sqs": {"aws_region": "eu-west-1", "queue_attributes": {"VisibilityTimeout": 60}}},
+        {"iron_mq": {"project_id": "p", "token": "t"}},
+        {"rabbitmq": "amqp://guest:guest@h:5672/?heartbeat=5"},
+        {"mongo": {"host": "mongodb://h/?replicaSet=r", "serverSelectionTimeoutMS": 5, "tz_aware": True}},
+        {"disque_nodes": ["h:7711"]},
+    ],
+)
+def test_options_that_are_known_give_no_warning(written: dict[str, Any]) -> None:
+    assert found(written) == []
+
+
 def test_a_missing_secret_key_is_left_to_djangos_own_check() -> None:
     assert found({}, SECRET_KEY="") == []
 

@@ -13,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
 
-from django_cluster.brokers import broker_class
+from django_cluster.brokers import open_broker
 from django_cluster.cluster.inherited import close_before_fork
 from django_cluster.cluster.logs import show_logs
 from django_cluster.cluster.sentinel import Sentinel
@@ -39,8 +39,9 @@ class Command(BaseCommand):
         try:
             loaded = load_cluster(options["name"], options["broker"])
             for section in (loaded.broker, *(share.broker for share in loaded.shares)):
-                broker_class(section.kind)  # a library that is missing is said once, and not by each child
                 refuse_memory(section)
+                # Connects to nothing; a missing library or an unknown option is said once, and not by each child.
+                open_broker(section)
         except InvalidSettings:
             raise
         except (ValueError, ImproperlyConfigured) as error:
