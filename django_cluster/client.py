@@ -200,7 +200,7 @@ class Client:
         worker = f"sync ({os.getpid()})"
         return Executor(
             self.codec,
-            Seal(signing.secret, signing.fallbacks, signing.serializer),
+            Seal(signing.secret, signing.fallbacks, signing.serializer, settings.results.max_result_size),
             Reporters(settings.reporters, queue=settings.queue, worker=worker),
             timeout=settings.crew.timeout,
             worker=worker,

@@ -15,6 +15,7 @@
     │   ├── UnknownFormat        signed, but written by a version that we do not know
     │   └── UnknownFunction      no function can be found by this dotted path
     ├── NotSerializable          arguments or a result that the serializer cannot carry
+    │   └── ValueTooLarge        they are larger than the settings allow
     ├── TaskFailed               asked for with ``sync``: the task raised
     │   └── ItemsFailed          items of an iter failed, so that there is no list of results
     ├── NotFinished              the task has not ended yet
@@ -99,6 +100,10 @@ class UnknownFunction(PackageError, ValueError):
 
 class NotSerializable(ClusterError):
     """A value cannot be carried by the configured serializer."""
+
+
+class ValueTooLarge(NotSerializable):
+    """Arguments or a result are larger than ``max_payload_size`` or ``max_result_size``; the message has both sizes."""
 
 
 class TaskFailed(ClusterError):

@@ -15,12 +15,14 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from django_cluster.admin.base import AnyScheduleForm, Select
+from django_cluster.admin.showing import showable
 from django_cluster.core.arguments import args_from_text, kwargs_from_text
 from django_cluster.core.dotted import load
 from django_cluster.errors import ClusterError, UnknownFunction
 from django_cluster.lifecycle.declared import registered_tasks
 from django_cluster.lifecycle.firing import options_of
 from django_cluster.models import Schedule
+from django_cluster.models.timing import MOMENTS
 
 HARMLESS_OPTIONS = frozenset(
     {"ack_failure", "cached", "cluster", "delay", "group", "max_attempts", "no_retry_on", "priority", "retry_delay"}
@@ -43,6 +45,8 @@ class ScheduleForm(AnyScheduleForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        for name in MOMENTS & self.initial.keys():
+            self.initial[name] = showable(self.initial[name])
         for name in {"args", "kwargs"} & self.fields.keys():  # who may only read has no fields
             self.fields[name].widget.attrs["rows"] = 2
         if not self.any_function:

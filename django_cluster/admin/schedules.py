@@ -19,9 +19,10 @@ from django.utils.translation import gettext_lazy as _
 from django_cluster import control
 from django_cluster.admin.base import ACT_AT_MOST, AnyScheduleForm, ClusterAdmin, may, rows_of
 from django_cluster.admin.schedule_form import ScheduleForm
-from django_cluster.admin.showing import NOTHING, as_text, badge, moment_text
+from django_cluster.admin.showing import NOTHING, as_text, badge, moment_text, showable
 from django_cluster.lifecycle.declared import registered_tasks
 from django_cluster.models import Schedule, Task
+from django_cluster.models.timing import MOMENTS
 
 SHOWN_RUNS = 5
 WHEN = ("schedule_type", "minutes", "cron", "next_run", "repeats")
@@ -31,7 +32,7 @@ WHEN = ("schedule_type", "minutes", "cron", "next_run", "repeats")
 class ScheduleAdmin(ClusterAdmin):
     form = ScheduleForm
     list_display = (
-        *("id", "name", "shown_state", "shown_rule", "next_run", "func", "last_success", "last_task", "repeats"),
+        *("id", "name", "shown_state", "shown_rule", "shown_next_run", "func", "last_success", "last_task", "repeats"),
         "cluster",
     )
     list_display_links = ("id", "name")
@@ -67,6 +68,14 @@ class ScheduleAdmin(ClusterAdmin):
         rows: models.QuerySet[Any] = rows_of(super().get_queryset(request))
         rows = rows.annotate(last_success=models.Subquery(last.values("success")[:1]))
         return rows
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """Who may only read is shown the moments of the row by Django itself."""
+        row = super().get_object(request, object_id, from_field)
+        if row is not None and not self.has_change_permission(request, row):
+            for name in MOMENTS:
+                setattr(row, name, showable(getattr(row, name)))
+        return row
 
     # ── changing ─────────────────────────────────────────────────────────────────────────────────
 
@@ -111,7 +120,7 @@ class ScheduleAdmin(ClusterAdmin):
         try:
             if row.next_run is None:
                 row.start_with_the_expression()
-        except (ValueError, ImportError) as error:
+        except (ValueError, ImportError, OverflowError) as error:
             return JsonResponse({"words": "", "runs": [], "problem": str(error)})
         runs = [moment_text(run) for run in row.upcoming(SHOWN_RUNS)]
         return JsonResponse({"words": row.describe(), "runs": runs, "problem": ""})
@@ -163,6 +172,11 @@ class ScheduleAdmin(ClusterAdmin):
     def shown_rule(self, schedule: Schedule) -> SafeString:
         """Marked, so that the script of the form finds it in whatever a theme puts around it."""
         return format_html('<span class="dc-words">{}</span>', schedule.describe() if schedule.pk else NOTHING)
+
+    @admin.display(description=_("next run"), ordering="next_run")
+    def shown_next_run(self, schedule: Schedule) -> str:
+        """By our own hand: Django fails for the whole list where one moment has no place in the reader's calendar."""
+        return moment_text(schedule.next_run) if schedule.next_run else NOTHING
 
     @admin.display(description=_("next runs"))
     def shown_runs(self, schedule: Schedule) -> SafeString:

@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from django_cluster.core.headers import LAST_MOMENT
 from django_cluster.core.messages import OutcomeStatus
 from django_cluster.errors import PackageError
 from django_cluster.models import Task
@@ -71,19 +72,37 @@ def seconds(value: float) -> str:
 
 
 def moment(unix_time: float) -> datetime:
-    """For Django's own formatting: aware where its clock is."""
+    """For Django's own formatting: aware where its clock is. A number that no calendar has is shown as its end."""
+    unix_time = min(max(unix_time, 0.0), LAST_MOMENT) if unix_time == unix_time else 0.0  # NaN is not itself
     value = datetime.fromtimestamp(unix_time, timezone.get_default_timezone())
     return value if timezone.is_aware(timezone.now()) else value.replace(tzinfo=None)
 
 
+def local(value: datetime) -> datetime:
+    """In the time of the reader, as far as there is one."""
+    value = showable(value)
+    return timezone.localtime(value) if timezone.is_aware(value) else value
+
+
+def showable(value: Any) -> Any:
+    """A moment that Django can show to this reader: where his zone's calendar has no place for it, what UTC shows."""
+    if not isinstance(value, datetime) or timezone.is_naive(value):
+        return value
+    try:
+        timezone.localtime(value)
+    except (OverflowError, ValueError):
+        return value.replace(tzinfo=None)
+    return value
+
+
 def moment_text(value: datetime) -> str:
     """As the admin writes a moment elsewhere."""
-    return str(localize(timezone.localtime(value) if timezone.is_aware(value) else value))
+    return str(localize(local(value)))
 
 
 def exact(value: datetime) -> str:
     """A moment with its seconds, in the time of the reader."""
-    return f"{timezone.localtime(value) if timezone.is_aware(value) else value:%Y-%m-%d %H:%M:%S}"
+    return f"{local(value):%Y-%m-%d %H:%M:%S}"
 
 
 def badge(status: str, text: object = None) -> SafeString:

@@ -16,6 +16,9 @@ from typing import NamedTuple
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerRefused, PayloadTooLarge
 
+MOST_ATTEMPTS = 1_000_000_000
+"""The largest number of attempts that a message can bring along; with those of the server it fits into 31 bits."""
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -39,6 +42,18 @@ class Delivery(NamedTuple):
     payload: str
     attempt: int
     """How often the message has been lent, this time included (given-back, unbegun leases do not count)."""
+
+
+def attempts_from(value: object) -> int:
+    """A number of attempts as a message carries it (a number, or digits), where anybody may have written anything.
+
+    0 for what is no number; never negative, and never more than every database can keep.
+    """
+    if isinstance(value, str | bytes):
+        value = int(value) if value.isdigit() and value.isascii() and len(value) <= len(str(MOST_ATTEMPTS)) else 0
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+        return 0
+    return int(min(max(value, 0), MOST_ATTEMPTS))
 
 
 class Waiting(NamedTuple):

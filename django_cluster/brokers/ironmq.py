@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from django_cluster.brokers.base import Capabilities, Delivery, Message, QueueSize, Waiting
+from django_cluster.brokers.base import Capabilities, Delivery, Message, QueueSize, Waiting, attempts_from
 from django_cluster.brokers.copies import CopyingBroker
 from django_cluster.brokers.ironmq_holding import Holding
 from django_cluster.brokers.ironmq_link import IronOptions, Link, Lost
@@ -131,8 +131,8 @@ class IronMQBroker(CopyingBroker):
             if held is None:
                 self._delete(new)
             elif held.receipt == new:
-                payload, earlier = _opened(message.get("body", ""))
-                lent.append(Delivery(new, payload, earlier + int(message.get("reserved_count", 1))))
+                payload, earlier = _opened(str(message.get("body", "")))
+                lent.append(Delivery(new, payload, earlier + attempts_from(message.get("reserved_count", 1))))
         return lent
 
     def _until(self, now: float) -> float:

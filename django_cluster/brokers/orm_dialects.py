@@ -19,7 +19,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
-from django_cluster.brokers.base import Message
+from django_cluster.brokers.base import MOST_ATTEMPTS, Message
 from django_cluster.core.arrays import number_array, text_array
 from django_cluster.models.acknowledged import AcknowledgedMessages
 from django_cluster.models.clock import NO_END, NOW
@@ -206,13 +206,17 @@ class SQLite(Dialect):
         # as microseconds on top of the end of the lease, which does no harm there.
         cursor.execute(
             f"UPDATE {self.table} SET lane = {PARKED}, due = {self.now} + %s + picked.place, leased = TRUE,"
-            " lease_number = lease_number + 1, attempts = attempts + 1"
+            f" lease_number = lease_number + 1, attempts = MIN(attempts, {MOST_ATTEMPTS}) + 1"
             f" FROM (SELECT id, row_number() OVER (ORDER BY {ORDER}) AS place FROM (SELECT {ORDER} FROM {self.table}"
             f" WHERE queue = %s AND lane < {PARKED} AND {self.now} <= %s ORDER BY {ORDER} LIMIT %s)) AS picked"
             f" WHERE {self.table}.id = picked.id RETURNING due, id, lease_number, attempts, payload",
             [int(lease * SECOND), queue, latest, limit],
         )
         return [Claimed(*row[1:]) for row in sorted(cursor.fetchall())]
+
+
+MORE = f"LEAST(attempts, {MOST_ATTEMPTS}) + 1"
+"""One attempt more; a row whose number could not be raised any more would stop the claims of all others."""
 
 
 class PostgreSQL(Dialect):
@@ -265,7 +269,7 @@ class PostgreSQL(Dialect):
             f"WITH picked AS (SELECT {ORDER} FROM {self.table} WHERE queue = %s AND lane < {PARKED}"
             f" AND {self.now} <= %s ORDER BY {ORDER} LIMIT (SELECT %s) FOR UPDATE SKIP LOCKED),"
             f" taken AS (UPDATE {self.table} SET lane = {PARKED}, due = {self.now} + %s, leased = TRUE,"
-            " lease_number = lease_number + 1, attempts = attempts + 1 WHERE id = ANY(ARRAY(SELECT id FROM picked))"
+            f" lease_number = lease_number + 1, attempts = {MORE} WHERE id = ANY(ARRAY(SELECT id FROM picked))"
             " RETURNING id, lease_number, attempts, payload)"
             f" SELECT id, lease_number, attempts, payload FROM taken JOIN picked USING (id) ORDER BY {ORDER}",
             [queue, latest, limit, int(lease * SECOND)],
@@ -301,7 +305,7 @@ class MySQL(Dialect):
 
     def claim(self, cursor: CursorWrapper, queue: str, limit: int, lease: float, latest: int = NO_END) -> list[Claimed]:
         cursor.execute(
-            f"SELECT id, lease_number + 1, attempts + 1, payload FROM {self.table} FORCE INDEX ({INDEX})"
+            f"SELECT id, lease_number + 1, {MORE}, payload FROM {self.table} FORCE INDEX ({INDEX})"
             f" WHERE queue = %s AND lane < {PARKED} AND {self.now} <= %s ORDER BY {ORDER} LIMIT %s {self.lock}",
             [queue, latest, limit],
         )
@@ -309,7 +313,7 @@ class MySQL(Dialect):
         if claimed:
             cursor.execute(
                 f"UPDATE {self.table} SET lane = {PARKED}, due = {self.now} + %s, leased = TRUE,"
-                f" lease_number = lease_number + 1, attempts = attempts + 1 WHERE id IN ({_ids(claimed)})",
+                f" lease_number = lease_number + 1, attempts = {MORE} WHERE id IN ({_ids(claimed)})",
                 [int(lease * SECOND)],
             )
         return claimed

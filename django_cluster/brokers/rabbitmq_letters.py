@@ -12,6 +12,7 @@ import amqp
 
 from django_cluster.brokers.rabbitmq_holding import MESSAGE_ID, Arrived
 from django_cluster.brokers.rabbitmq_link import Link
+from django_cluster.core.headers import LAST_MOMENT
 
 SHORT_DELAY = 2.0
 """Seconds: a message that is due so soon waits where it has arrived, and not in a queue of delays."""
@@ -124,4 +125,4 @@ def _count(value: Any) -> int:
 
 
 def _moment(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) and value == value else 0.0
+    return float(value) if isinstance(value, int | float) and 0 <= value <= LAST_MOMENT else 0.0

@@ -206,7 +206,7 @@ def worker_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Order
     reporters = reporters_of(settings, name)
     executor = Executor(
         Codec(signing),
-        Seal(signing.secret, signing.fallbacks, signing.serializer),
+        Seal(signing.secret, signing.fallbacks, signing.serializer, settings.results.max_result_size),
         reporters,
         timeout=settings.crew.timeout,
         timeouts=[share.timeout for share in settings.shares],

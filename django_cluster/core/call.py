@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django_cluster.core.dotted import dotted_path
+from django_cluster.core.headers import LAST_MOMENT, MOST_RUNS, MOST_SECONDS, PRIORITIES
 from django_cluster.core.messages import (
     DEFAULT_OPTIONS,
     NO_TIMEOUT,
@@ -19,6 +20,7 @@ from django_cluster.core.messages import (
 )
 from django_cluster.core.naming import new_task_id, task_name
 from django_cluster.core.nearest import nearest
+from django_cluster.core.texts import checked
 
 KEYWORDS = frozenset({
     "ack_failure", "broker", "cached", "chain", "cluster", "group", "hook", "iter_cached", "iter_count", "save",
@@ -49,7 +51,6 @@ OF_ASYNC_ITER = frozenset({"iter_cached", "iter_count"})
 
 ELSEWHERE = {"chain": "async_task() alone", **dict.fromkeys(OF_ASYNC_ITER, "async_iter(), which sets it itself")}
 MAX_NAME = 100
-PRIORITIES = range(-100, 101)
 
 
 def part(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -111,6 +112,8 @@ def build_options(given: Mapping[str, Any]) -> TaskOptions:
         values["not_before"] = time.time() + values.pop("delay")
     if "eta" in values:
         values["not_before"] = values.pop("eta")
+    if values.get("not_before", 0.0) > LAST_MOMENT:
+        raise ValueError("A task cannot wait until after the year 9999.")
     return TaskOptions(**values) if values else DEFAULT_OPTIONS
 
 
@@ -129,7 +132,7 @@ def build_packages(
 ) -> list[TaskPackage]:
     """One package for each tuple of arguments; the function is looked at once, the clock too."""
     path, now = dotted_path(func), time.time()
-    if name is not None and len(name) > MAX_NAME:
+    if name is not None and len(checked(name, "The task name")) > MAX_NAME:
         raise ValueError(f"A task name has at most {MAX_NAME} characters; this one has {len(name)}.")
     packages = []
     for args in calls:
@@ -142,11 +145,11 @@ def build_packages(
 def seconds(value: float | timedelta) -> float:
     """A duration in seconds; raises ``TypeError`` for anything that is none."""
     if isinstance(value, timedelta):
-        return value.total_seconds()
+        value = value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"A duration is a number of seconds or a timedelta, not {value!r}.")
-    if value != value or value in (float("inf"), float("-inf")):
-        raise ValueError("A duration is a finite number of seconds.")
+    if not -MOST_SECONDS <= value <= MOST_SECONDS:  # NaN is not, either
+        raise ValueError(f"A duration is a finite number of seconds, at most {MOST_SECONDS}.")
     return float(value)
 
 
@@ -167,7 +170,7 @@ def _moment(value: datetime | float) -> float:
 
 
 def _short_text(value: object) -> str:
-    text = str(value)
+    text = checked(str(value), "The name of a group, cluster or broker")
     if len(text) > MAX_NAME:
         raise ValueError(
             f"The name of a group, cluster or broker has at most {MAX_NAME} characters; this one has {len(text)}."
@@ -181,12 +184,12 @@ def _alias(value: object) -> str | None:
 
 
 def _cached(value: bool | int) -> bool | int:
-    return value if isinstance(value, bool) else int(value)
+    return value if isinstance(value, bool) else int(seconds(value))
 
 
 def _attempts(value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(f"max_attempts is a number of runs, 0 for no limit, not {value!r}.")
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST_RUNS:
+        raise ValueError(f"max_attempts is a number of runs from 1 to {MOST_RUNS}, or 0 for no limit, not {value!r}.")
     return value
 
 
@@ -204,7 +207,7 @@ def _exceptions(value: Any) -> tuple[str, ...]:
 
 def _exception_path(kind: Any) -> str:
     if isinstance(kind, str) and kind:
-        return kind.removeprefix("builtins.")
+        return checked(kind, "The path of an exception").removeprefix("builtins.")
     if isinstance(kind, type) and issubclass(kind, BaseException):
         return path_of_class(kind)
     raise TypeError(f"An exception class or its dotted path is expected, not {kind!r}.")

@@ -7,6 +7,10 @@ Layout, version 1 (ASCII)::
     flags   "p" or "j" (arguments are a pickle, or JSON), then "z" if the body is compressed by zlib
     body    JSON header, "\\n", arguments: the pickle or JSON of [args, kwargs]; empty if there are none
 
+In memory a *body* is one byte, which says how arguments are written, and the body of the layout: ``p`` or ``j``, and
+``P`` or ``J`` while it is still compressed. What verifies it (the pusher) does not decompress it; what runs it does,
+and takes no more memory for it than ``max_payload_size``.
+
 The header is JSON so that everyone may read the label without unpickling a thing, and so that a later
 version may add names to it. The signing key is derived from the secret and the cluster's name.
 
@@ -15,7 +19,6 @@ Whatever text comes in, nothing but ``PackageError`` comes out.
 
 from __future__ import annotations
 
-import json
 import zlib
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
@@ -23,7 +26,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from django_cluster.core.messages import DEFAULT_OPTIONS, TaskHeader, TaskOptions, TaskPackage
+from django_cluster.core.headers import HEADER_VERSION as HEADER_VERSION
+from django_cluster.core.headers import read_header, shown_header, write_header
+from django_cluster.core.messages import DEFAULT_OPTIONS, TaskHeader, TaskPackage
 from django_cluster.core.sealing import (
     Seal,
     derive_key,
@@ -37,18 +42,18 @@ from django_cluster.core.sealing import (
 from django_cluster.core.settings import SigningSettings
 from django_cluster.core.tickets import BEGINNING as TICKET
 from django_cluster.core.tickets import Ticket, read_ticket, write_ticket
-from django_cluster.errors import BadSignature, PackageError, PayloadMissing, UnknownFormat
+from django_cluster.errors import BadSignature, PackageError, PayloadMissing, UnknownFormat, ValueTooLarge
 
 VERSION = "dc1"
-HEADER_VERSION = 1
 PEEK_LIMIT = 1 << 20
 LONGEST_LABEL = 2000
 """Bytes of a label in a ticket."""
 
-_KINDS = {f"{VERSION}{kind}{z}": (kind.encode(), bool(z)) for kind in "pj" for z in ("", "z")}
+CHUNK = 1 << 14
+"""Bytes that are decompressed at a time while the end of a header is looked for."""
 
-_encode_header = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
-_decode_header = json.JSONDecoder().raw_decode
+_KINDS = {f"{VERSION}p": b"p", f"{VERSION}pz": b"P", f"{VERSION}j": b"j", f"{VERSION}jz": b"J"}
+COMPRESSED = (b"P", b"J")
 
 
 class Codec:
@@ -60,17 +65,26 @@ class Codec:
         self._seal = Seal(signing.secret, signing.fallbacks, signing.serializer)
         self._json = signing.serializer == "json"
         self._threshold = signing.compress_threshold if signing.compress else None
+        self._limit = signing.max_payload_size
 
     # ── sending ──────────────────────────────────────────────────────────────────────────────────
 
     def dumps(self, package: TaskPackage) -> str:
-        """The signed text of a package; raises ``NotSerializable``."""
-        return self.sign(b"j" + self._body(package) if self._json else b"p" + self._body(package))
+        """The signed text of a package; raises ``NotSerializable``, and ``ValueTooLarge`` for one above the limit."""
+        body = b"j" + self._body(package) if self._json else b"p" + self._body(package)
+        if len(body) > self._limit:
+            raise ValueTooLarge(
+                f"The task has {len(body)} bytes when it is packed, and max_payload_size is {self._limit}:"
+                " pass a reference to large data instead of the data."
+            )
+        return self.sign(body)
 
     def sign(self, body: bytes) -> str:
         """Signed text of a body as ``verify`` returns it: its first byte says how arguments are written."""
         flags, data = body[:1], body[1:]
-        if self._threshold is not None and len(data) > self._threshold:
+        if flags in COMPRESSED:
+            flags = flags.lower() + b"z"
+        elif self._threshold is not None and len(data) > self._threshold:
             flags, data = flags + b"z", zlib.compress(data)
         signed = VERSION.encode() + flags + b":" + b2a_base64(data, newline=False)
         return (signed + b":" + b2a_base64(sign(self._keys[0], signed), newline=False)).decode("ascii")
@@ -87,13 +101,13 @@ class Codec:
     # ── receiving ────────────────────────────────────────────────────────────────────────────────
 
     def verify(self, text: str) -> bytes:
-        """The body of a text that carries our signature, still closed.
+        """The body of a text that carries our signature, still closed, and compressed if it came so.
 
         Raises ``BadSignature`` for a foreign or changed text, ``UnknownFormat`` for what is no package, and
         ``PayloadMissing`` for a ticket: a broker with a claim check would have given us what it stands for.
         """
         try:
-            kind, squeezed, data, signature = _split(text)
+            kind, data, signature = _split(text)
         except UnknownFormat:
             if text.startswith(TICKET):
                 raise self._stranded(text) from None
@@ -107,15 +121,19 @@ class Codec:
             raise UnknownFormat(f"The package is damaged: {error}") from error
         if not authentic:
             raise BadSignature
-        return kind + (_decompressed(body) if squeezed else body)
+        return kind + body
 
     def _stranded(self, text: str) -> PackageError:
         ticket = self.read_ticket(text)
         return BadSignature() if ticket is None else PayloadMissing(_bare(ticket.label))
 
     def label(self, body: bytes) -> tuple[TaskHeader, bytes]:
-        """The header of a *verified* body, and the arguments, still closed."""
-        header, newline, arguments = body[1:].partition(b"\n")
+        """The header of a *verified* body, and the arguments, still closed.
+
+        Raises ``UnknownFormat`` for what is larger than ``max_payload_size`` when it is decompressed.
+        """
+        data = _decompressed(body[1:], self._limit) if body[:1] in COMPRESSED else body[1:]
+        header, newline, arguments = data.partition(b"\n")
         if not newline:
             raise UnknownFormat("The package has no header.")
         return read_header(header), arguments
@@ -127,7 +145,7 @@ class Codec:
         """
         if not arguments:
             return TaskPackage(header=header), None
-        pickles = body[:1] == b"p"
+        pickles = body[:1] in b"pP"
         if pickles and self._json:
             raise UnknownFormat("The arguments are a pickle, and serializer = 'json' forbids reading it.")
         args, kwargs = _pair(read_pickle(arguments) if pickles else read_json(arguments))
@@ -137,7 +155,7 @@ class Codec:
         """The arguments of a *verified* body as a row keeps them; nothing is opened."""
         if not arguments:
             return None
-        return self._seal.seal_pickle(arguments) if body[:1] == b"p" else b"J" + arguments
+        return self._seal.seal_pickle(arguments) if body[:1] in b"pP" else b"J" + arguments
 
     def relabel(self, text: str, change: Callable[[TaskHeader], TaskHeader]) -> tuple[str, TaskHeader]:
         """A signed text with another label, and that label; the arguments stay closed.
@@ -147,7 +165,7 @@ class Codec:
         body = self.verify(text)
         header, arguments = self.label(body)
         header = change(header)
-        return self.sign(body[:1] + write_header(header) + b"\n" + arguments), header
+        return self.sign(body[:1].lower() + write_header(header) + b"\n" + arguments), header
 
     # ── tickets ──────────────────────────────────────────────────────────────────────────────────
 
@@ -169,48 +187,9 @@ class Codec:
         return self.open(body, *self.label(body))[0]
 
 
-def write_header(header: TaskHeader) -> bytes:
-    """JSON, put together by hand: the encoder writes a text at once, and takes four times as long over a dict."""
-    write, options = _encode_header, header.options.to_wire()
-    tail = f',"options":{write(options)}' if options else ""
-    label = f'"id":{write(header.id)},"name":{write(header.name)},"func":{write(header.func)}'
-    return f'{{"v":{HEADER_VERSION},{label},"at":{header.enqueued_at!r}{tail}}}'.encode("ascii")
-
-
-def read_header(text: bytes) -> TaskHeader:
-    """Raises ``UnknownFormat``; names that a later version added are ignored."""
-    wire = _read_wire(text)
-    try:
-        if wire["v"] != HEADER_VERSION:
-            raise UnknownFormat(f"The package has version {wire['v']!r}; this code reads {HEADER_VERSION}.")
-        id, name, func = wire["id"], wire["name"], wire["func"]
-        if not (isinstance(id, str) and isinstance(name, str) and isinstance(func, str)):
-            raise UnknownFormat("The header of the package cannot be read: text expected.")
-        return TaskHeader(
-            id=id,
-            name=name,
-            func=func,
-            enqueued_at=float(wire["at"]),
-            options=_options(wire["options"]) if "options" in wire else DEFAULT_OPTIONS,
-        )
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise UnknownFormat(f"The header of the package cannot be read: {error!r}") from error
-
-
-def _read_wire(text: bytes) -> Any:
-    """What ``write_header`` has written, which is ASCII: ``json.loads`` would first look for the encoding."""
-    try:
-        wire, end = _decode_header(text.decode("ascii"))
-    except (ValueError, RecursionError) as error:
-        raise UnknownFormat(f"The header of the package cannot be read: {error}") from error
-    if end != len(text):
-        raise UnknownFormat("The header of the package cannot be read: there is more behind it.")
-    return wire
-
-
 def header_of(body: bytes) -> TaskHeader:
-    """The label of a verified body; opens no argument."""
-    return read_header(body[1:].partition(b"\n")[0])
+    """The label of a verified body; opens no argument, and decompresses none."""
+    return read_header(_first_line(body))
 
 
 def _short_label(header: TaskHeader) -> bytes:
@@ -225,30 +204,59 @@ def _bare(label: bytes) -> bytes | None:
 
 
 def peek_header(text: str) -> TaskHeader:
-    """The label of a signed text *without* verifying it: for people to look at, never to act upon."""
-    kind, squeezed, data, _signature = _split(text)
+    """The label of a signed text *without* verifying it: for people to look at, never to act upon.
+
+    Its texts can be shown: they are short, and lone surrogates are replaced. Raises ``UnknownFormat``.
+    """
+    kind, data, _signature = _split(text)
     try:
         body = a2b_base64(data, strict_mode=True)
     except (Base64Error, ValueError) as error:
         raise UnknownFormat(f"The package is damaged: {error}") from error
-    return header_of(kind + (_decompressed(body, PEEK_LIMIT) if squeezed else body))
+    return shown_header(read_header(_first_line(kind + body, PEEK_LIMIT)))
 
 
-def _split(text: str) -> tuple[bytes, bool, str, str]:
-    """(kind of arguments, is it compressed?, body as it came, signature as it came) of a signed text."""
+def _split(text: str) -> tuple[bytes, str, str]:
+    """(the first byte of the body, its rest as it came, the signature as it came) of a signed text."""
     head, _, rest = text.partition(":")
     data, colon, signature = rest.rpartition(":")
     if not colon or head not in _KINDS:
         raise UnknownFormat("This is not a task package, or one of a later version.")
-    return *_KINDS[head], data, signature
+    return _KINDS[head], data, signature
 
 
-def _decompressed(data: bytes, limit: int = 0) -> bytes:
-    """``limit`` (bytes, 0 = none) keeps unverified data from growing without bound."""
+def _first_line(body: bytes, limit: int = 0) -> bytes:
+    """The header of a body, as it is written; no more is decompressed than that.
+
+    ``limit`` (bytes, 0 = none) keeps unverified data from growing without bound.
+    """
+    if body[:1] not in COMPRESSED:
+        return body[1:].partition(b"\n")[0]
+    stream = zlib.decompressobj()
+    found, data = b"", body[1:]
     try:
-        return zlib.decompressobj().decompress(data, limit)
+        while data and b"\n" not in found:
+            if limit and len(found) > limit:
+                raise UnknownFormat(f"The header of the package has more than {limit} bytes.")
+            found += stream.decompress(data, CHUNK)
+            data = stream.unconsumed_tail
     except zlib.error as error:
         raise UnknownFormat(f"The package is damaged: {error}") from error
+    return found.partition(b"\n")[0]
+
+
+def _decompressed(data: bytes, limit: int) -> bytes:
+    """No more memory is taken than ``limit`` bytes and a little; more than that is an ``UnknownFormat``."""
+    try:
+        found = zlib.decompressobj().decompress(data, limit + 1)
+    except zlib.error as error:
+        raise UnknownFormat(f"The package is damaged: {error}") from error
+    if len(found) > limit:
+        raise UnknownFormat(
+            f"The package has {len(data)} bytes and more than {limit} when it is decompressed, which is what"
+            " max_payload_size allows."
+        )
+    return found
 
 
 def _pair(value: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -257,14 +265,3 @@ def _pair(value: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         return tuple(args), dict(kwargs)
     except (TypeError, ValueError) as error:
         raise UnknownFormat("The arguments of the package are not (args, kwargs).") from error
-
-
-def _options(wire: Any) -> TaskOptions:
-    """Those who act on these numbers reckon with them, and must not fall over a text."""
-    options = TaskOptions.from_wire(wire)
-    for number in (options.timeout, options.max_attempts, options.retry_delay, options.priority, options.not_before):
-        if number is not None and not isinstance(number, int | float):
-            raise UnknownFormat(f"The header of the package cannot be read: a number expected, not {number!r}.")
-    if options.member is not None and [type(each) for each in options.member[:3]] != [str, int, str]:
-        raise UnknownFormat("The header of the package cannot be read: it names no place in a composition.")
-    return options

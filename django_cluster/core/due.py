@@ -11,7 +11,7 @@ from datetime import datetime, timedelta, tzinfo
 from enum import StrEnum
 from typing import NamedTuple
 
-from django_cluster.core.recurrence import RESOLUTION, Recurrence
+from django_cluster.core.recurrence import Recurrence, just_before
 
 LATE = timedelta(minutes=1)
 """A run that is later than this was missed; a cluster that is merely busy, or just replaced, misses none."""
@@ -56,7 +56,7 @@ def first_run(rule: Recurrence, not_before: datetime, tz: tzinfo | None, window:
     """The first occurrence at this moment or later; None if there is none."""
     if window.start is not None:
         not_before = max(not_before, window.start)
-    return window.clip(rule.next_after(not_before - RESOLUTION, tz))
+    return window.clip(rule.next_after(just_before(not_before), tz))
 
 
 def look(

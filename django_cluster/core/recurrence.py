@@ -18,6 +18,14 @@ from django_cluster.core.cron import CronExpression
 from django_cluster.core.wall_clock import first_moment_of, wall_of
 
 RESOLUTION = timedelta(microseconds=1)
+LAST_YEARS = 9900
+MIDDLE_AGES = 1000
+"""A year: what leaves the calendar before it does so at its beginning (year 1), else at its end (year 9999)."""
+
+
+def just_before(moment: datetime) -> datetime:
+    """The moment before this one; the first moment of the calendar has none."""
+    return max(moment, datetime.min.replace(tzinfo=moment.tzinfo) + RESOLUTION) - RESOLUTION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +49,7 @@ class Recurrence(ABC):
 
     def includes(self, moment: datetime, tz: tzinfo | None) -> bool:
         """Whether this very moment is an occurrence."""
-        return self.next_after(moment - RESOLUTION, tz) == moment
+        return self.next_after(just_before(moment), tz) == moment
 
     def through(self, moment: datetime, tz: tzinfo | None) -> Self:
         """This rule, counted from ``moment`` if that is not one of its occurrences."""
@@ -65,7 +73,10 @@ class _Elapsed(Recurrence):
 
     def next_after(self, moment: datetime, tz: tzinfo | None) -> datetime | None:
         anchor, since = (each if tz is None else each.astimezone(UTC) for each in (self.anchor, moment))
-        return anchor + ((since - anchor) // self.period + 1) * self.period
+        try:
+            return anchor + ((since - anchor) // self.period + 1) * self.period
+        except OverflowError:
+            return None
 
 
 class Minutes(_Elapsed):
@@ -98,12 +109,29 @@ class _OnTheWall(Recurrence):
         """About how many occurrences lie between; may be wrong by one."""
 
     def next_after(self, moment: datetime, tz: tzinfo | None) -> datetime | None:
-        anchor = wall_of(self.anchor, tz)
-        # One back for the estimate, and one for a clock that was changed in between.
-        number = self.slots_between(anchor, wall_of(moment, tz)) - 2
-        while (due := first_moment_of(self.slot(anchor, number), tz)) <= moment:
+        try:
+            anchor = wall_of(self.anchor, tz)
+            # One back for the estimate, and one for a clock that was changed in between.
+            number = self.slots_between(anchor, wall_of(moment, tz)) - 2
+        except OverflowError:
+            refuse_the_beginning(moment)
+            return None
+        while True:
+            try:
+                due = first_moment_of(self.slot(anchor, number), tz)
+            except (OverflowError, ValueError):  # of ``timedelta``, and of ``replace``
+                if moment.year > MIDDLE_AGES:
+                    return None
+            else:
+                if due > moment:
+                    return due
             number += 1
-        return due
+
+
+def refuse_the_beginning(moment: datetime) -> None:
+    """Raise ``ValueError`` for a moment at the beginning of the calendar; after its end, there are simply no more."""
+    if moment.year <= MIDDLE_AGES:
+        raise ValueError("The schedule begins before the first day that the calendar of its time zone has.")
 
 
 class Daily(_OnTheWall):
@@ -175,7 +203,15 @@ class Cron(Recurrence):
         self.expression.check()
 
     def next_after(self, moment: datetime, tz: tzinfo | None) -> datetime | None:
-        return self.expression.next_after(moment, tz)
+        try:
+            return self.expression.next_after(moment, tz)
+        except OverflowError:
+            refuse_the_beginning(moment)
+            return None
+        except ValueError:
+            if moment.year < LAST_YEARS:
+                raise
+            return None  # croniter has looked for it until the end of the calendar
 
     def through(self, moment: datetime, tz: tzinfo | None) -> Self:
         """The expression alone says when: nothing is counted from the anchor."""

@@ -14,13 +14,15 @@ from __future__ import annotations
 import hmac
 import json
 import pickle
+import sys
 from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
 
-from django_cluster.errors import BadSignature, NotSerializable, UnknownFormat
+from django_cluster.errors import BadSignature, NotSerializable, UnknownFormat, ValueTooLarge
 
 DIGEST_SIZE = 32
+NO_LIMIT = sys.maxsize
 VALUE_SALT = "django_cluster.value"
 """One salt for all rows: a web process of another cluster must be able to read them."""
 
@@ -66,17 +68,25 @@ def jsoned(value: object, called: str = "The value") -> bytes:
 class Seal:
     """Seals and opens values with one secret; opens those of older secrets as well."""
 
-    def __init__(self, secret: str, fallbacks: Sequence[str] = (), serializer: str = "pickle") -> None:
+    def __init__(
+        self, secret: str, fallbacks: Sequence[str] = (), serializer: str = "pickle", max_size: int = NO_LIMIT
+    ) -> None:
+        """``max_size``: bytes of the largest value that is sealed (``max_result_size``)."""
+        self._max_size = max_size
         self._keys = tuple(derive_key(each, VALUE_SALT) for each in (secret, *fallbacks))
         self._json = serializer == "json"
 
     def seal(self, value: object) -> bytes | None:
-        """Raises ``NotSerializable``."""
+        """Raises ``NotSerializable``, and ``ValueTooLarge`` for a value above the limit."""
         if value is None:
             return None
-        if self._json:
-            return b"J" + jsoned(value)
-        return self.seal_pickle(pickled(value))
+        data = jsoned(value) if self._json else pickled(value)
+        if len(data) > self._max_size:
+            raise ValueTooLarge(
+                f"The result has {len(data)} bytes, and max_result_size is {self._max_size}:"
+                " store large data elsewhere, and return a reference to it."
+            )
+        return b"J" + data if self._json else self.seal_pickle(data)
 
     def seal_pickle(self, data: bytes) -> bytes:
         """Seal what has been pickled already."""

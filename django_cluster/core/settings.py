@@ -49,6 +49,8 @@ class SigningSettings:
     compress: bool = False
     compress_threshold: int = 1024
     """Bytes; smaller packages are never compressed."""
+    max_payload_size: int = 64 << 20
+    """Bytes of the largest package, its header and arguments, before it is compressed and signed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +67,8 @@ class ResultSettings:
     cache: str = "default"
     database: str | None = None
     """Alias; None asks the database router."""
+    max_result_size: int = 64 << 20
+    """Bytes of the largest result, as it is kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

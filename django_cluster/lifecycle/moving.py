@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 from django_cluster.brokers.base import Broker, Delivery, Message, Waiting
 from django_cluster.brokers.limits import Postbox
 from django_cluster.core.codec import peek_header
+from django_cluster.core.headers import LAST_MOMENT, PRIORITIES
 from django_cluster.core.liveness import report_progress
-from django_cluster.errors import BrokerError, BrokerRefused, PackageError
+from django_cluster.errors import BrokerRefused, BrokerUnavailable, PackageError
 
 logger = logging.getLogger("django_cluster")
 
@@ -28,7 +29,6 @@ LATER = 60.0
 """Seconds for which what was refused is left alone."""
 SOON = 10.0
 """Seconds. What is due sooner is not copied but waited for: it might be lent while it is being withdrawn."""
-LARGEST_PRIORITY = 100
 
 
 @dataclass(slots=True)
@@ -96,7 +96,7 @@ class Mover:
             return 0
         try:
             taken = self._taken([(delivery.receipt, self._message(delivery)) for delivery in deliveries])
-        except BrokerError:
+        except Exception:
             self._source.give_back(deliveries)
             raise
         self._source.acknowledge(taken)
@@ -110,17 +110,38 @@ class Mover:
 
     def _taken(self, messages: Sequence[tuple[str, Message]]) -> list[str]:
         """The names of those that the target has taken."""
-        fitting = []
+        fitting: list[tuple[str, Message]] = []
+        odd: list[tuple[str, Message]] = []
         for name, message in messages:
             try:
                 self._postbox.check([message])
             except BrokerRefused as error:
-                self._refused.add(name)
-                self.moved.refused.append(str(error))
+                self._refuse(name, error)
             else:
-                fitting.append((name, message))
-        self._postbox.put([message for _, message in fitting])
-        return [name for name, _ in fitting]
+                (fitting if is_plain(message) else odd).append((name, message))
+        return self._put(fitting) + [name for each in odd for name in self._put([each])]
+
+    def _put(self, messages: Sequence[tuple[str, Message]]) -> list[str]:
+        """The names of those that the target has taken. One that it cannot take is no matter of the others."""
+        if not messages:
+            return []
+        try:
+            self._postbox.put([message for _, message in messages])
+        except BrokerUnavailable:
+            raise
+        except Exception as error:  # whatever a library says of a value
+            if len(messages) == 1:
+                self._refuse(messages[0][0], error)
+                return []
+            if not self._target.capabilities.atomic:
+                raise  # some of them may have been taken
+            middle = len(messages) // 2
+            return self._put(messages[:middle]) + self._put(messages[middle:])
+        return [name for name, _ in messages]
+
+    def _refuse(self, name: str, error: Exception) -> None:
+        self._refused.add(name)
+        self.moved.refused.append(str(error) or type(error).__name__)
 
     def _give_back(self, delay: float = 0.0) -> None:
         if self._stuck:
@@ -148,16 +169,27 @@ class Mover:
         return not waiting.leased and waiting.due is not None and waiting.due > self._clock() + SOON
 
     def _copy(self, waiting: Waiting) -> Message:
-        return Message(waiting.payload, self._priority(waiting.priority), waiting.due, waiting.attempts)
+        due = None if waiting.due is None else min(waiting.due, LAST_MOMENT)
+        return Message(waiting.payload, self._priority(waiting.priority), due, waiting.attempts)
 
     def _priority(self, wish: int) -> int:
-        return wish if self._target.capabilities.priority else 0
+        if not self._target.capabilities.priority:
+            return 0
+        return max(PRIORITIES.start, min(PRIORITIES.stop - 1, wish))
+
+
+def is_plain(message: Message) -> bool:
+    """Whether it looks like what we have sent ourselves: every server takes such text."""
+    return message.payload.isascii() and message.payload.isprintable()
 
 
 def priority_of(payload: str) -> int:
-    """As the label says, unverified: whoever can write into a queue could also have put it in front."""
+    """As the label says, unverified: whoever can write into a queue could also have put it in front.
+
+    0 for a label that cannot be read: the message is moved as it is, and whoever is lent it puts it aside.
+    """
     try:
         priority = peek_header(payload).options.priority
     except PackageError:
         return 0
-    return max(-LARGEST_PRIORITY, min(LARGEST_PRIORITY, int(priority)))
+    return max(PRIORITIES.start, min(PRIORITIES.stop - 1, priority))

@@ -9,6 +9,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from django_cluster.core.codec import peek_header
+from django_cluster.core.headers import LAST_MOMENT
 from django_cluster.errors import PackageError
 
 
@@ -50,7 +51,11 @@ class QueuedTask(models.Model):
     @property
     def lock(self) -> datetime | None:
         """Until when nobody is lent it: it is lent already, or not due yet. None: it is ready."""
-        return datetime.fromtimestamp(self.due / 1_000_000, UTC) if self.lane == self.PARKED else None
+        return (
+            datetime.fromtimestamp(min(max(self.due / 1_000_000, 0.0), LAST_MOMENT), UTC)
+            if self.lane == self.PARKED
+            else None
+        )
 
     @property
     def task(self) -> dict[str, Any]:

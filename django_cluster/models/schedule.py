@@ -18,6 +18,7 @@ from django_cluster.core import recurrence
 from django_cluster.core.arguments import args_from_text, kwargs_from_text
 from django_cluster.core.dotted import dotted_path
 from django_cluster.core.due import CatchUp, Window, first_run
+from django_cluster.core.texts import checked
 from django_cluster.errors import UnknownFunction
 from django_cluster.models.task import Task
 from django_cluster.models.timing import Timing, check_zone, type_choices
@@ -211,7 +212,7 @@ class Schedule(Timing, models.Model):
         for field, check in self._checks().items():
             try:
                 check()
-            except (ValueError, ImportError, UnknownFunction) as error:
+            except (ValueError, ImportError, OverflowError, UnknownFunction) as error:
                 problems[field] = str(error)
         if problems:
             raise ValidationError(problems)
@@ -249,7 +250,7 @@ class Schedule(Timing, models.Model):
     def _resume(self) -> None:
         """Its end has been moved, or its rule: it goes on with what comes next, if there is anything."""
         now = timezone.now()
-        with suppress(ValueError, ImportError):
+        with suppress(ValueError, ImportError, OverflowError):
             self.next_run = first_run(self.rule(), now, self.zone(now), self.window)
 
     def _settled_anchor(self) -> datetime | None:
@@ -259,7 +260,7 @@ class Schedule(Timing, models.Model):
             rule = self.rule()
             rule.check()
             return rule.through(self.next_run, self.zone(self.next_run)).anchor
-        except (ValueError, ImportError):
+        except (ValueError, ImportError, OverflowError):
             return self.next_run  # incomplete: it may be saved so, and the scheduler will say what is missing
 
     def _timing(self) -> tuple[Any, ...]:
@@ -277,6 +278,7 @@ class Schedule(Timing, models.Model):
             "intended_date_kwarg": lambda: _check_name(self.intended_date_kwarg),
             "time_zone": lambda: check_zone(self.time_zone),
             "ends_at": lambda: _check_window(self.window),
+            "name": lambda: checked(self.name, "The name") if self.name else None,
         }
 
 

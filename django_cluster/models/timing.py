@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from django_cluster.core import recurrence
@@ -58,11 +59,7 @@ class Timing:
             moment = self.__dict__.get(name)  # a column that was not loaded is left alone
             if not isinstance(moment, datetime) or timezone.is_aware(moment) == zones:
                 continue
-            if zones:
-                moment = self._meta.get_field(name).get_prep_value(moment)
-            else:
-                moment = timezone.make_naive(moment, timezone.get_default_timezone())
-            setattr(self, name, moment)
+            setattr(self, name, self._meta.get_field(name).get_prep_value(moment) if zones else naive(moment))
 
     @property
     def window(self) -> Window:
@@ -121,7 +118,11 @@ class Timing:
         except ValueError as error:
             return str(error)
         label = dict(type_choices()).get(self.schedule_type, self.schedule_type)
-        return in_words(Told(self.schedule_type, moment, zone, self.minutes, self.cron), label)
+        try:
+            return in_words(Told(self.schedule_type, moment, zone, self.minutes, self.cron), label)
+        except (OverflowError, ValueError):
+            # Its time lies beyond the calendar of its zone.
+            return f"{gettext('This value cannot be shown:')} {moment.isoformat(' ', 'minutes')} ({zone})"
 
     def start_with_the_expression(self, tz: tzinfo | None = None) -> None:
         """Let the first run be the one that the rule names next; the one of a cron expression, as a rule."""
@@ -129,6 +130,14 @@ class Timing:
         self.anchor = None
         self.rule().check()
         self.next_run = first_run(self.rule(), now + recurrence.RESOLUTION, self.zone(now, tz), self.window)
+
+
+def naive(moment: datetime) -> datetime:
+    """What the clock of Django's ``TIME_ZONE`` shows; at either end of the calendar, what the clock of UTC does."""
+    try:
+        return timezone.make_naive(moment, timezone.get_default_timezone())
+    except OverflowError:
+        return timezone.make_naive(moment, UTC)
 
 
 def check_zone(name: str | None) -> None:

@@ -22,8 +22,8 @@ from django_cluster.core.composing import (
     succeeded,
 )
 from django_cluster.core.messages import Outcome
+from django_cluster.core.texts import clean
 from django_cluster.models import GroupMember
-from django_cluster.stores.rows import clean
 
 logger = logging.getLogger("django_cluster")
 

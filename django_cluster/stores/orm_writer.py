@@ -60,7 +60,9 @@ class RowWriter:
         if reason is None:
             return
         logger.error("The record of task %s was reduced, because it could not be saved: %s", each.outcome.id, reason)
-        self._insert([Folded(reduced(each.outcome, reason))], FULL)
+        reason = self._refused([Folded(reduced(each.outcome, reason))], FULL)
+        if reason is not None:  # its message is settled all the same: a value must not stop the records of others
+            logger.error("The end of task %s is not recorded, because it cannot be saved: %s", each.outcome.id, reason)
 
     def _refused(self, portion: Sequence[Folded], shape: Shape) -> Exception | None:
         """Why the database will not take these rows; None when it has taken them."""

@@ -17,12 +17,13 @@ from django.utils import timezone
 
 from django_cluster.core.messages import Outcome
 from django_cluster.core.settings import ResultSettings
+from django_cluster.core.texts import clean
 from django_cluster.core.values import FAILED
 from django_cluster.models import Task
 from django_cluster.models.task import ENDED_BADLY, ENDED_WELL, saved_tasks
 from django_cluster.stores.group_retention import at_work, delete_rows, needed
 from django_cluster.stores.orm_session import Session
-from django_cluster.stores.rows import SUCCESS, clean
+from django_cluster.stores.rows import SUCCESS
 
 PORTION = 500
 """Rows that one statement deletes."""

@@ -8,8 +8,10 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, NamedTuple
 
+from django_cluster.core.headers import MOST_RUNS
 from django_cluster.core.messages import Outcome, OutcomeStatus
 from django_cluster.core.settings import ResultSettings
+from django_cluster.core.texts import clean as clean
 
 SUCCESS = OutcomeStatus.SUCCESS.value
 
@@ -119,18 +121,6 @@ def with_history(folded: Folded, earlier: Earlier | None) -> Folded:
 # ── the values themselves ────────────────────────────────────────────────────────────────────────
 
 
-def clean(text: str | None, limit: int | None = None) -> str | None:
-    """Cut to the column, and free of what PostgreSQL refuses: NUL and lone surrogates."""
-    if not text:
-        return text
-    if limit is not None and len(text) > limit:
-        text = text[:limit]
-    if text.isascii():
-        return text.replace("\0", "\N{REPLACEMENT CHARACTER}") if "\0" in text else text
-    text = text.encode("utf-8", "replace").decode("utf-8")
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
-
-
 def first_success_values(folded: Folded, moment: Moment, cluster: str | None) -> Values:
     """The row of a success at the first attempt (``FIRST_SUCCESS``): the way of nearly every task."""
     outcome = folded.outcome
@@ -160,7 +150,7 @@ def all_values(folded: Folded, moment: Moment, cluster: str | None) -> Values:
         outcome.status,
         outcome.status == SUCCESS,
         outcome.final,
-        outcome.attempt,
+        min(max(outcome.attempt, 0), MOST_RUNS),
         clean(kind, 255),
         clean(message),
         clean(traceback),

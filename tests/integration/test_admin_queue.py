@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from typing import Any
 from uuid import uuid4
 
@@ -12,7 +14,8 @@ from django.urls import reverse
 from django_cluster.brokers import memory
 from django_cluster.brokers.base import Broker, Message
 from django_cluster.client import get_client
-from tests.integration.admin_stage import message, page, person
+from django_cluster.models import QueuedTask
+from tests.integration.admin_stage import message, page, person, queue_one
 from tests.servers import RedisServer
 
 pytestmark = pytest.mark.django_db
@@ -114,3 +117,32 @@ def test_a_server_that_is_away_is_a_sentence(settings: Any, admin_client: Client
     settings.Q_CLUSTER = {"name": "away", "redis": {"unix_socket_path": "/nowhere/redis.sock"}}
 
     assert "The broker does not answer:" in page(admin_client, "queuedtask_changelist")
+
+
+# ── what nobody could show ───────────────────────────────────────────────────────────────────────
+
+HALF = json.loads('"\\ud83d"')
+
+
+@pytest.mark.parametrize("where", ["name", "group", "hook", "cluster"])
+def test_a_label_that_cannot_be_encoded_breaks_no_page(where: str, broker: Broker, admin_client: Client) -> None:
+    nasty = message(**{where: f"x{HALF}y"})
+    assert "\\ud83d" in base64.b64decode(nasty.split(":")[1]).decode()
+    broker.enqueue([Message(nasty), Message(message("an ordinary one"))])
+
+    text = page(admin_client, "queuedtask_changelist")
+
+    assert "an ordinary one" in text
+    assert text.count("tests.sample.tasks.add") == 2
+
+
+@pytest.mark.parametrize("where", ["name", "group", "hook", "cluster"])
+def test_a_row_whose_label_cannot_be_encoded_breaks_no_page(where: str, admin_client: Client) -> None:
+    row = queue_one(message(**{where: f"x{HALF}y"}))
+    queue_one(message("an ordinary one"), due=9_000_000_000_000_000_000, lane=QueuedTask.PARKED)
+    queue_one("dc1p:garbage", due=-9_000_000_000_000_000_000)
+
+    text = page(admin_client, "queuedtask_changelist")
+
+    assert "an ordinary one" in text
+    assert "x?y" in page(admin_client, "queuedtask_change", row.pk)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import Any
 
 import pytest
@@ -14,7 +15,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from django_cluster.client import get_client
+from django_cluster.core.settings import ScheduleSettings
 from django_cluster.lifecycle import declared
+from django_cluster.lifecycle.schedules import Timetable
 from django_cluster.models import QueuedTask, Schedule
 from django_cluster.testing.store_contract import make_failure
 from tests.integration.admin_stage import act, page, person, save
@@ -308,3 +311,70 @@ def test_each_act_has_a_permission_of_its_own(action: str, permission: str, clie
     User.objects.all().delete()
     person(client, "view_schedule", permission)
     assert f'value="{action}"' in page(client, "schedule_changelist")
+
+
+# ── moments at the ends of the calendar ──────────────────────────────────────────────────────────
+
+ENDS = [
+    datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC),
+    datetime(9999, 12, 31, 11, 0, tzinfo=UTC),
+    datetime(1, 1, 1, tzinfo=UTC),
+    datetime(1, 1, 1, 12, 30, tzinfo=UTC),
+]
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize("reader", ["UTC", "Pacific/Kiritimati", "Etc/GMT+12"])
+def test_a_moment_at_the_end_of_the_calendar_breaks_no_page(reader: str, admin_client: Client) -> None:
+    zones = ["Pacific/Kiritimati", "Etc/GMT+12", "Europe/Berlin", ""]
+    kinds = [code for code, _ in Schedule.TYPE]
+    rows = [
+        Schedule(name="n", func="tests.sample.tasks.add", schedule_type=kind, minutes=7, cron="0 3 * * *")
+        for kind in kinds
+        for _ in zones
+        for _ in ENDS
+    ]
+    for row, (_, zone, moment) in zip(rows, product(kinds, zones, ENDS), strict=True):
+        row.time_zone, row.next_run, row.anchor = zone, moment, moment
+        row.starts_at = moment if moment.year > 1 else None
+    Schedule.objects.bulk_create(rows)
+    several = [row for row in Schedule.objects.all() if row.schedule_type in (Schedule.ONCE, Schedule.DAILY)]
+
+    with timezone.override(reader):
+        listed = admin_client.get(reverse("admin:django_cluster_schedule_changelist"), {"all": ""})
+        pages = [admin_client.get(reverse("admin:django_cluster_schedule_change", args=[row.pk])) for row in several]
+
+    assert {response.status_code for response in (listed, *pages)} == {200}
+    assert "This value cannot be shown: 9999-12-31 23:59+00:00 (Pacific/Kiritimati)" in listed.content.decode()
+
+
+@pytest.mark.usefixtures("registered")
+def test_who_may_only_look_sees_a_moment_at_the_end_of_the_calendar(client: Client) -> None:
+    row = made(next_run=ENDS[0], schedule_type=Schedule.ONCE, time_zone="Pacific/Kiritimati")
+
+    with timezone.override("Pacific/Kiritimati"):
+        text = page(person(client, "view_schedule"), "schedule_change", row.pk)
+
+    assert "9999" in text
+
+
+@pytest.mark.parametrize("kind", [code for code, _ in Schedule.TYPE])
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Etc/GMT+12", ""])
+def test_the_scheduler_does_not_die_of_the_first_or_last_day_of_the_calendar(kind: str, zone: str) -> None:
+    sent: list[Any] = []
+    look = Timetable(ScheduleSettings(), queue="default", site=True, send=sent.extend, broker_database=None)
+    rows = [
+        Schedule(name="n", func="a.b", schedule_type=kind, minutes=7, cron="0 3 * * *", next_run=moment, anchor=moment)
+        for moment in ENDS
+    ]
+    for row in rows:
+        row.time_zone = zone
+    Schedule.objects.bulk_create(rows)
+    ordinary = made(next_run=timezone.now() - timedelta(seconds=5))
+
+    look.fire_due(timezone.now())
+
+    assert ordinary.name in [package.header.options.group for package in sent]
+    for row in Schedule.objects.all():
+        row.upcoming()
+        row.describe()

@@ -10,9 +10,10 @@ from uuid import uuid4
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from django.core.exceptions import ImproperlyConfigured
 
-from django_cluster.brokers.base import Broker, Message
+from django_cluster.brokers.base import MOST_ATTEMPTS, Broker, Message
 from django_cluster.brokers.limits import waiting_room
 from django_cluster.brokers.sqs import MAX_BYTES, SqsBroker
 from django_cluster.brokers.sqs_link import SqsOptions
@@ -447,3 +448,29 @@ def test_without_long_polls_a_broker_asks_again_and_again(sqs_server: SqsServer)
     assert list(broker.lease(1, wait=0.2)) == []
     broker.enqueue(messages("one"))
     assert payloads(broker.lease(1, wait=5)) == ["one"]
+
+
+# -- what others have put there -------------------------------------------------------------------
+
+NASTY_ATTEMPTS = ["3000000000", "-5", "1e40", "9" * 30, "²", "٣", "", "x", "1.5", "NaN", "0x10", "1_000"]
+
+
+@pytest.mark.parametrize("value", NASTY_ATTEMPTS)
+@pytest.mark.parametrize("kind", ["Number", "String", "Binary"])
+def test_whatever_stands_in_the_attribute_of_the_attempts_the_message_is_lent(
+    kind: str, value: str, broker: Broker, console: Any
+) -> None:
+    given = {"BinaryValue": value.encode() or b" "} if kind == "Binary" else {"StringValue": value or " "}
+    broker.prepare()
+    url = console.get_queue_url(QueueName=f"tests-{broker.queue}")["QueueUrl"]
+    try:
+        console.send_message(
+            QueueUrl=url, MessageBody="garbage", MessageAttributes={"attempts": {"DataType": kind, **given}}
+        )
+    except ClientError:
+        return  # what the service refuses, nobody can be lent
+
+    (lent,) = lease_all(broker, 1)
+
+    assert lent.payload == "garbage"
+    assert 1 <= lent.attempt <= MOST_ATTEMPTS + 1

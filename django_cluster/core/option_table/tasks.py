@@ -33,6 +33,13 @@ SIGNING = (
     ),
     signing("compress", compression(), "Compress packages (zlib).", parity="Only packages over `compress_threshold`."),
     signing("compress_threshold", whole(0), "Bytes; smaller packages are never compressed.", parity="New."),
+    signing(
+        "max_payload_size",
+        whole(1),
+        "Bytes of the largest task, its arguments and options, before it is compressed. A larger one is refused when"
+        " it is sent, and put aside as rejected where it arrives.",
+        parity="New.",
+    ),
 )
 
 DELIVERY = (
@@ -109,6 +116,12 @@ RESULTS = (
         "The database of `DATABASES` for tasks and schedules.",
         field="database",
         default_words="what the database router says",
+        parity="New.",
+    ),
+    results(
+        "max_result_size",
+        whole(1),
+        "Bytes of the largest result of a task, as it is kept. A task that returns more fails, and is not tried again.",
         parity="New.",
     ),
 )

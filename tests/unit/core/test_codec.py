@@ -6,6 +6,7 @@ import base64
 import json
 import pickle
 import random
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,7 +22,7 @@ from django_cluster.core.codec import HEADER_VERSION, Codec, header_of, peek_hea
 from django_cluster.core.messages import TaskHeader, TaskOptions, TaskPackage
 from django_cluster.core.sealing import Seal, derive_key, sign
 from django_cluster.core.settings import SigningSettings
-from django_cluster.errors import BadSignature, NotSerializable, PackageError, UnknownFormat
+from django_cluster.errors import BadSignature, NotSerializable, PackageError, UnknownFormat, ValueTooLarge
 
 SIGNING = SigningSettings(secret="a secret", salt="tests")
 CODEC = Codec(SIGNING)
@@ -384,3 +385,70 @@ def test_json_refuses_a_pickle_even_under_our_own_signature(tmp_path: Path) -> N
 def test_an_old_style_signed_pickle_is_an_unknown_format() -> None:
     with pytest.raises(UnknownFormat):
         CODEC.verify("gASVEAAAAAAAAACMBW1vb24=:1tXyZQ:8m1lF5dQ")
+
+
+# ── sizes ────────────────────────────────────────────────────────────────────────────────────────
+
+SMALL = replace(SIGNING, max_payload_size=10_000, compress=True, compress_threshold=0)
+MEBIBYTE = 1 << 20
+
+
+def bomb(size: int, flags: str = "pz") -> str:
+    """Signed with our key: a few kilobytes that unpack to ``size`` bytes of arguments."""
+    squeezer = zlib.compressobj(9)
+    label = b'{"v":1,"id":"x","name":"a bomb","func":"f.g","at":1.0}\n'
+    parts = [squeezer.compress(label)] + [squeezer.compress(bytes(MEBIBYTE)) for _ in range(size // MEBIBYTE)]
+    return signed(b"".join([*parts, squeezer.flush()]), flags)
+
+
+def test_what_is_larger_than_allowed_is_refused_at_the_call_and_both_sizes_are_said() -> None:
+    codec = Codec(SMALL)
+
+    with pytest.raises(ValueTooLarge, match=r"has 200\d\d\d bytes .* max_payload_size is 10000"):
+        codec.dumps(package(b"0" * 200_000))
+
+    assert codec.loads(codec.dumps(package(b"0" * 9000))).args == (b"0" * 9000,)
+
+
+@pytest.mark.parametrize("flags", ["pz", "jz"])
+def test_what_unpacks_to_gigabytes_takes_no_memory_where_it_is_verified_and_little_where_it_is_opened(
+    flags: str,
+) -> None:
+    codec, text = Codec(replace(SIGNING, max_payload_size=4 * MEBIBYTE)), bomb(300 * MEBIBYTE, flags)
+    tracemalloc.start()
+    try:
+        body = codec.verify(text)
+        name = header_of(body).name
+        verifying = tracemalloc.get_traced_memory()[1]
+        with pytest.raises(UnknownFormat, match=r"has \d+ bytes and more than 4194304 when it is decompressed"):
+            codec.label(body)
+        opening = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert (name, peek_header(text).name) == ("a bomb", "a bomb")
+    assert codec.sign(body) == text
+    assert verifying < 3 * MEBIBYTE
+    assert opening < 15 * MEBIBYTE
+
+
+def test_a_compressed_package_stays_compressed_until_it_is_opened() -> None:
+    sent = package("x" * 100_000, key=[1])
+    text = SQUEEZING.dumps(sent)
+    body = SQUEEZING.verify(text)
+
+    assert len(body) < 2000
+    assert SQUEEZING.sign(body) == text
+    assert CODEC.sign(body) == text
+    assert SQUEEZING.open(body, *SQUEEZING.label(body))[0] == sent
+    relabelled, header = CODEC.relabel(text, lambda header: replace(header, name="another"))
+    assert CODEC.loads(relabelled).args == sent.args
+    assert header.name == header_of(CODEC.verify(relabelled)).name == "another"
+
+
+def test_a_compressed_header_without_an_end_is_looked_at_no_further_than_allowed() -> None:
+    squeezer = zlib.compressobj(9)
+    data = b"".join([squeezer.compress(b"[" * MEBIBYTE) for _ in range(50)] + [squeezer.flush()])
+
+    with pytest.raises(UnknownFormat, match="more than 1048576 bytes"):
+        peek_header(signed(data, "pz"))

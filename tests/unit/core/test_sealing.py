@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from django_cluster.core.sealing import DIGEST_SIZE, Seal, derive_key, jsoned, pickled, sign
-from django_cluster.errors import BadSignature, NotSerializable, PackageError, UnknownFormat
+from django_cluster.errors import BadSignature, NotSerializable, PackageError, UnknownFormat, ValueTooLarge
 
 SEAL = Seal("a secret")
 JSON_SEAL = Seal("a secret", serializer="json")
@@ -170,3 +170,12 @@ def test_a_value_that_contains_itself_is_refused() -> None:
 def test_a_salt_makes_another_key() -> None:
     assert derive_key("secret", "package:one") != derive_key("secret", "package:two")
     assert derive_key("one", "salt") != derive_key("two", "salt")
+
+
+@pytest.mark.parametrize("serializer", ["pickle", "json"])
+def test_a_value_above_the_limit_is_not_sealed_and_both_sizes_are_said(serializer: str) -> None:
+    seal = Seal("a secret", serializer=serializer, max_size=1000)
+
+    assert seal.open(seal.seal("x" * 900)) == "x" * 900
+    with pytest.raises(ValueTooLarge, match=r"The result has 50\d\d bytes, and max_result_size is 1000"):
+        seal.seal("x" * 5000)

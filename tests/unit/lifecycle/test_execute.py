@@ -585,3 +585,19 @@ def test_under_json_a_result_that_would_change_is_a_failure() -> None:
     outcome = Executor(codec, json_seal, Reporters({}), timeout=None, worker="w").run(Job(1, body, "r", 1))
 
     assert failure_of(outcome)[0].endswith("NotSerializable")
+
+
+# ── sizes ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_result_above_the_limit_is_a_failure_that_no_other_run_repeats() -> None:
+    seal = Seal(SIGNING.secret, max_size=1000)
+    small = Executor(CODEC, seal, Reporters({}), timeout=None, worker="worker 1")
+
+    outcome = small.run(job("builtins.bytes", 5000, options=TaskOptions(retry_on=("Exception",))))
+
+    kind, message, _ = failure_of(outcome)
+    assert (outcome.status, outcome.advice, outcome.result) == (FAILURE, Advice.STOP, None)
+    assert kind == "django_cluster.errors.NotSerializable"
+    assert "The result has 50" in message
+    assert "max_result_size is 1000" in message

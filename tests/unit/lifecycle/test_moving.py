@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -187,6 +188,52 @@ def test_a_target_without_priorities_gets_none(source: MemoryBroker) -> None:
     Mover(source, target).run()
 
     assert target.peek()[0].priority == 0
+
+
+NASTY_LABELS = ["NaN", "Infinity", "-Infinity", "1e999", "true", '"7"', "[7]", "7.5", "1" * 400, "1" * 5000, "null"]
+
+
+def with_label(options: str) -> str:
+    """Signed by nobody; the options stand there as they are given."""
+    label = '{"v":1,"id":"x","name":"n","func":"a.b","at":1.0,"options":' + options + "}"
+    return f"dc1p:{base64.b64encode(label.encode() + bytes([10])).decode()}:AAAA"
+
+
+@pytest.mark.parametrize("value", NASTY_LABELS, ids=lambda value: value[:9])
+@pytest.mark.parametrize("option", ["priority", "timeout", "not_before", "member"])
+def test_a_label_that_nobody_has_signed_holds_up_no_other(
+    option: str, value: str, source: MemoryBroker, target: MemoryBroker
+) -> None:
+    nasty = with_label(f'{{"{option}":{value}}}')
+    source.enqueue([Message(packed(1)), Message(nasty), Message(packed(2, priority=5), priority=5)])
+
+    moved = Mover(source, target).run()
+
+    assert (moved.ready, moved.refused) == (3, [])
+    assert sorted(payloads(target)) == sorted([packed(1), nasty, packed(2, priority=5)])
+    assert source.size().total == 0
+
+
+class Fastidious(MemoryBroker):
+    """Its library fails for a value that it does not like."""
+
+    def enqueue(self, messages: Sequence[Message]) -> None:
+        if any("\0" in each.payload or each.payload == "boo" for each in messages):
+            raise ValueError("A string literal cannot contain NUL (0x00) characters.")
+        super().enqueue(messages)
+
+
+@pytest.mark.parametrize("nasty", ["\0", "a\0b", "boo"])
+def test_a_message_that_the_target_cannot_take_stays_and_the_others_move(nasty: str, source: MemoryBroker) -> None:
+    target = queue("fastidious", Fastidious)
+    source.enqueue([Message(text) for text in ("1", "2", nasty, "3", "4")])
+
+    moved = Mover(source, target).run()
+
+    assert (moved.ready, len(moved.refused)) == (4, 1)
+    assert "NUL" in moved.refused[0]
+    assert payloads(target) == ["1", "2", "3", "4"]
+    assert [(each.payload, each.attempts, each.leased) for each in source.peek()] == [(nasty, 0, False)]
 
 
 def test_a_label_that_lies_about_its_priority_goes_no_further_than_allowed() -> None:

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from django_cluster.core.settings import ResultSettings
+from django_cluster.core.texts import clean
 from django_cluster.stores.rows import (
     MAX_ATTEMPTS_KEPT,
     Earlier,
     Folded,
     attempt_of,
-    clean,
     fold,
     leaves_row,
     lifetime_in_cache,

@@ -1,0 +1,164 @@
+"""The header of a package ↔ JSON, and which values may stand in it.
+
+Everybody reads headers: pushers, workers, the mover of messages, pages of people; and some of them nobody has
+signed. So a header is either understood, each value of its kind and within bounds, or it is ``UnknownFormat``.
+"""
+
+from __future__ import annotations
+
+import json
+import reprlib
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+from django_cluster.core.messages import DEFAULT_OPTIONS, TaskHeader, TaskOptions
+from django_cluster.core.texts import clean
+from django_cluster.errors import UnknownFormat
+
+HEADER_VERSION = 1
+
+MOST_SECONDS = 1 << 38
+"""Beyond this, no number of seconds is a duration or a moment (the year 9999 is about 2.5e11)."""
+MOST_RUNS = (1 << 31) - 1
+"""The largest number of runs that every database can keep."""
+LAST_MOMENT = 253_402_128_000.0
+"""Unix time shortly before the end of the year 9999: a moment that every zone's calendar has."""
+LARGEST_KEY = (1 << 63) - 1
+PRIORITIES = range(-100, 101)
+"""Priorities that a task may ask for."""
+
+SHOWN = {"id": 100, "name": 100, "func": 256}
+"""Characters that are shown of a header that nobody has verified."""
+
+
+def _refuse_constant(name: str) -> None:
+    """``NaN`` and ``Infinity`` are no JSON, and nothing can be calculated with them."""
+    raise ValueError(f"{name} is not a number.")
+
+
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+_decode = json.JSONDecoder(parse_constant=_refuse_constant).raw_decode
+
+
+def write_header(header: TaskHeader) -> bytes:
+    """JSON, put together by hand: the encoder writes a text at once, and takes four times as long over a dict."""
+    write, options = _encode, header.options.to_wire()
+    tail = f',"options":{write(options)}' if options else ""
+    label = f'"id":{write(header.id)},"name":{write(header.name)},"func":{write(header.func)}'
+    return f'{{"v":{HEADER_VERSION},{label},"at":{header.enqueued_at!r}{tail}}}'.encode("ascii")
+
+
+def read_header(text: bytes) -> TaskHeader:
+    """Raises ``UnknownFormat``; names that a later version added are ignored."""
+    wire = _read_wire(text)
+    try:
+        if wire["v"] != HEADER_VERSION:
+            raise UnknownFormat(f"The package has version {reprlib.repr(wire['v'])}; this code reads {HEADER_VERSION}.")
+        id, name, func, at = wire["id"], wire["name"], wire["func"], wire["at"]
+        if not (isinstance(id, str) and isinstance(name, str) and isinstance(func, str)):
+            raise UnknownFormat("The header of the package cannot be read: text expected.")
+        if not (is_seconds(at) and 0 <= at <= LAST_MOMENT):
+            raise UnknownFormat(f"The header of the package cannot be read: {reprlib.repr(at)} is not a moment.")
+        options = _read_options(wire["options"]) if "options" in wire else DEFAULT_OPTIONS
+        return TaskHeader(id=id, name=name, func=func, enqueued_at=float(at), options=options)
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise UnknownFormat(f"The header of the package cannot be read: {reprlib.repr(error)}") from error
+
+
+def shown_header(header: TaskHeader) -> TaskHeader:
+    """A header that nobody has verified, made fit for pages: short texts that can be encoded."""
+    texts: dict[str, Any] = {name: clean(getattr(header, name), size) or "" for name, size in SHOWN.items()}
+    options = header.options
+    dirty: dict[str, Any] = {
+        field.name: clean(value)
+        for field in fields(options)
+        if isinstance(value := getattr(options, field.name), str) and clean(value) != value
+    }
+    return replace(header, **texts, options=replace(options, **dirty) if dirty else options)
+
+
+def _read_wire(text: bytes) -> Any:
+    """What ``write_header`` has written, which is ASCII: ``json.loads`` would first look for the encoding."""
+    try:
+        wire, end = _decode(text.decode("ascii"))
+    except (ValueError, RecursionError) as error:
+        raise UnknownFormat(f"The header of the package cannot be read: {reprlib.repr(error)}") from error
+    if end != len(text):
+        raise UnknownFormat("The header of the package cannot be read: there is more behind it.")
+    return wire
+
+
+def _read_options(wire: Mapping[str, Any]) -> TaskOptions:
+    for name, value in wire.items():
+        fits = _FITS.get(name)
+        if fits is not None and value is not None and not fits(value):
+            raise UnknownFormat(
+                f"The header of the package cannot be read: the option {name!r} cannot be {reprlib.repr(value)}."
+            )
+    return TaskOptions.from_wire({name: value for name, value in wire.items() if value is not None})
+
+
+# ── which values an option may have ──────────────────────────────────────────────────────────────
+
+
+def is_seconds(value: object) -> bool:
+    """Whether it is a finite number that can be a duration or a moment; True and False are none."""
+    return (type(value) is float or type(value) is int) and -MOST_SECONDS <= value <= MOST_SECONDS
+
+
+def _is_text(value: object) -> bool:
+    return type(value) is str
+
+
+def _is_flag(value: object) -> bool:
+    return type(value) is bool
+
+
+def _is_flag_or_seconds(value: object) -> bool:
+    return type(value) is bool or (type(value) is int and is_seconds(value))
+
+
+def _is_number_of_runs(value: object) -> bool:
+    return type(value) is int and 0 <= value <= MOST_RUNS
+
+
+def _is_whole(value: object) -> bool:
+    return type(value) is int and -MOST_RUNS <= value <= MOST_RUNS
+
+
+def _is_key(value: object) -> bool:
+    return type(value) is int and 0 <= value <= LARGEST_KEY
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(type(each) is str for each in value)
+
+
+def _is_place(value: object) -> bool:
+    """``core.composing.Membership``: group, index, role, and perhaps a flag."""
+    if not isinstance(value, list | tuple) or not 3 <= len(value) <= 4:
+        return False
+    group, index, role, *more = value
+    return type(group) is str and _is_number_of_runs(index) and type(role) is str and all(map(_is_flag, more))
+
+
+_FITS: Mapping[str, Callable[[object], bool]] = {
+    "hook": _is_text,
+    "group": _is_text,
+    "save": _is_flag,
+    "cached": _is_flag_or_seconds,
+    "ack_failure": _is_flag,
+    "timeout": is_seconds,
+    "max_attempts": _is_number_of_runs,
+    "retry_delay": is_seconds,
+    "retry_on": _are_texts,
+    "no_retry_on": _are_texts,
+    "priority": _is_whole,
+    "not_before": is_seconds,
+    "cluster": _is_text,
+    "broker": _is_text,
+    "schedule": _is_key,
+    "member": _is_place,
+    "chain": _are_texts,
+}
