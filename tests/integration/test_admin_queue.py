@@ -124,9 +124,14 @@ def test_a_server_that_is_away_is_a_sentence(settings: Any, admin_client: Client
 HALF = json.loads('"\\ud83d"')
 
 
+def with_half_a_pair(where: str) -> str:
+    options: dict[str, Any] = {where: f"x{HALF}y"}
+    return message(**options)
+
+
 @pytest.mark.parametrize("where", ["name", "group", "hook", "cluster"])
 def test_a_label_that_cannot_be_encoded_breaks_no_page(where: str, broker: Broker, admin_client: Client) -> None:
-    nasty = message(**{where: f"x{HALF}y"})
+    nasty = with_half_a_pair(where)
     assert "\\ud83d" in base64.b64decode(nasty.split(":")[1]).decode()
     broker.enqueue([Message(nasty), Message(message("an ordinary one"))])
 
@@ -138,7 +143,7 @@ def test_a_label_that_cannot_be_encoded_breaks_no_page(where: str, broker: Broke
 
 @pytest.mark.parametrize("where", ["name", "group", "hook", "cluster"])
 def test_a_row_whose_label_cannot_be_encoded_breaks_no_page(where: str, admin_client: Client) -> None:
-    row = queue_one(message(**{where: f"x{HALF}y"}))
+    row = queue_one(with_half_a_pair(where))
     queue_one(message("an ordinary one"), due=9_000_000_000_000_000_000, lane=QueuedTask.PARKED)
     queue_one("dc1p:garbage", due=-9_000_000_000_000_000_000)
 
