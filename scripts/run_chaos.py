@@ -1,7 +1,7 @@
-"""Runs ``manage.py qchaos`` on each broker, with servers of its own; arguments go to qchaos.
+"""Runs ``manage.py qchaos`` on each broker, with servers of its own, several at once; arguments go to qchaos.
 
-``--places redis,sqs`` chooses among them. A server that this machine lacks is passed over, or is an error where
-``REQUIRE_SERVERS`` names it.
+``--places redis,sqs`` chooses among them, and ``--at-once 1`` runs them one after the other. A server that this
+machine lacks is passed over, or is an error where ``REQUIRE_SERVERS`` names it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,8 @@ from tests import servers  # noqa: E402  found by the line above
 
 TAIL = 60
 """Lines of a log."""
+AT_ONCE = 3 * (os.cpu_count() or 1)
+"""Places at the same time: a cluster whose processes are killed waits more than it computes."""
 DEFAULTS = ("--yes", "--sentinel", "--seconds", "20")
 
 
@@ -91,33 +94,43 @@ def environment(name: str, server: Any, folder: Path) -> dict[str, str]:
     }
 
 
-def manage(variables: dict[str, str], *arguments: str) -> bool:
+def manage(variables: dict[str, str], report: Path, *arguments: str) -> bool:
+    """Whether the command succeeds; what it says is added to the report."""
     command = [sys.executable, "-m", "django", *arguments]
-    return subprocess.run(command, check=False, cwd=ROOT, env=variables).returncode == 0
+    with report.open("ab") as file:
+        done = subprocess.run(command, check=False, cwd=ROOT, env=variables, stdout=file, stderr=subprocess.STDOUT)
+    return done.returncode == 0
 
 
 def passes(name: str, arguments: list[str]) -> bool:
-    """Whether every promise was kept there. If not, what happened there stays for a look."""
-    print(f"\n--- {name} ---", flush=True)
+    """Whether every promise was kept there. If not, what happened there stays for a look.
+
+    What was said is printed at the end, in one piece: others are at work beside it.
+    """
     folder = Path(tempfile.mkdtemp(prefix="dc-"))
-    with running(PLACES[name]) as server:
-        variables = environment(name, server, folder)
-        # Where several processes serve, none of them is the one to be paused.
-        pid = server.process.pid if isinstance(server, servers.Server) and server.process else None
-        pause = ["--pause-broker", str(pid)] if pid else []
-        migrated = manage(variables, "migrate", "--verbosity", "0")
-        kept = migrated and manage(variables, "qchaos", *DEFAULTS, *pause, *arguments)
+    report = folder / "report"
+    kept = False
+    try:
+        with running(PLACES[name]) as server:
+            variables = environment(name, server, folder)
+            # Where several processes serve, none of them is the one to be paused.
+            pid = server.process.pid if isinstance(server, servers.Server) and server.process else None
+            pause = ["--pause-broker", str(pid)] if pid else []
+            migrated = manage(variables, report, "migrate", "--verbosity", "0")
+            kept = migrated and manage(variables, report, "qchaos", *DEFAULTS, *pause, *arguments)
+    finally:
+        # On a machine that judges changes nobody can look into a folder later.
+        logs = [] if kept else [*folder.glob("qchaos-*/log")]
+        ends = [line for log in logs for line in ("", f"The end of {log}:", *last_lines(log))]
+        with suppress(FileNotFoundError):
+            print("\n".join(["", f"--- {name} ---", report.read_text(errors="replace"), *ends]), flush=True)
     if kept:
         shutil.rmtree(folder)
-    else:
-        show_logs(folder)
     return kept
 
 
-def show_logs(folder: Path) -> None:
-    """On a machine that judges changes nobody can look into a folder later."""
-    for log in folder.glob("qchaos-*/log"):
-        print(f"\nThe end of {log}:", *log.read_text(errors="replace").splitlines()[-TAIL:], sep="\n", flush=True)
+def last_lines(log: Path) -> list[str]:
+    return log.read_text(errors="replace").splitlines()[-TAIL:]
 
 
 def possible(names: list[str]) -> list[str]:
@@ -139,13 +152,15 @@ def possible(names: list[str]) -> list[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--places", type=lambda text: text.split(","), default=list(PLACES))
+    parser.add_argument("--at-once", type=int, default=AT_ONCE)
     options, arguments = parser.parse_known_args()
     if unknown := set(options.places) - set(PLACES):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(PLACES)}")
-    # All of them run, whatever fails. In CI a place has a second chance, and both of its reports are printed.
-    chances = 2 if os.environ.get("CI") else 1
     places = possible(options.places)
-    failed = [name for name in places if not any(passes(name, arguments) for _ in range(chances))]
+    # All of them run, whatever fails.
+    with ThreadPoolExecutor(options.at_once) as threads:
+        kept = list(threads.map(lambda name: passes(name, arguments), places))
+    failed = [name for name, well in zip(places, kept, strict=True) if not well]
     if failed:
         print(f"\nBroken on {', '.join(failed)}.", flush=True)
     return 1 if failed else 0
