@@ -7,6 +7,8 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	$$python -c '$(SUPPORTED)' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
 TOX := $(VENV)/bin/tox -q run -e
+# Made once, and again when a file changes that says what is in it.
+CHECK := $(VENV)/bin/tox -q run --skip-pkg-install -e check --
 
 .PHONY: help
 help: ## Show this list
@@ -18,31 +20,31 @@ demo: $(VENV)/runtime ## See a cluster at work: a census of the Python library o
 	$(VENV)/bin/python manage.py migrate --verbosity 0
 	$(VENV)/bin/python manage.py census
 
-.PHONY: test
-test: servers $(VENV)/tox ## Run everything that CI runs: lint, types, docs, chaos, and all tests on two pairs of Python and Django
-	@$(VENV)/bin/python scripts/run_tests.py
-
 .PHONY: check
-check: lint types unit ## Run the quick checks: lint, types, unit tests
+check: $(VENV)/check ## Run the quick checks: lint, types, unit tests
+	@$(CHECK) lint types unit
 
-.PHONY: format
-format: $(VENV)/tox ## Bring the code into shape
-	@$(TOX) format
+.PHONY: test test-all
+test: ## Run what CI runs: lint, types, docs, chaos, all tests, and those that depend on versions on a second Python and Django
+	@$(VENV)/bin/python scripts/run_tests.py
+test-all: ## Run everything everywhere, as before a release
+	@$(VENV)/bin/python scripts/run_tests.py --everywhere
+test test-all: servers $(VENV)/tox
 
-.PHONY: lint
-lint: $(VENV)/tox ## Check the style, and that every import points down
-	@$(TOX) lint
+.PHONY: lint types unit docs format
+lint: ## Check the style, and that every import points down
+types: ## Check the types
+unit: ## Run the unit tests: no server, no process of a cluster, few examples of each property
+docs: ## Build the documentation into docs/_build/html
+format: ## Bring the code into shape
+lint types unit docs format: $(VENV)/check
+	@$(CHECK) $@
 
-.PHONY: types
-types: $(VENV)/tox ## Check the types
-	@$(TOX) types
-
-.PHONY: unit contract integration e2e
-unit: ## Run the unit tests: no server, no process, seconds in total
+.PHONY: contract integration e2e
 contract: ## Run the suites that every adapter has to pass
 integration: ## Run the tests of one part with the real thing
 e2e: ## Run the tests of whole clusters
-unit contract integration e2e: $(VENV)/tox
+contract integration e2e: $(VENV)/tox
 	@$(TOX) py -- tests/$@
 
 .PHONY: chaos
@@ -71,10 +73,6 @@ bench bench-main bench-quick bench-brokers profile: servers $(VENV)/bench
 messages: $(VENV)/runtime ## Bring the translations in step with the code, and compile them (needs gettext)
 	@cd django_cluster && $(abspath $(VENV))/bin/django-admin makemessages --all --add-location file -e py,html
 	@cd django_cluster && $(abspath $(VENV))/bin/django-admin compilemessages --verbosity 0
-
-.PHONY: docs
-docs: $(VENV)/tox ## Build the documentation into docs/_build/html
-	@$(TOX) docs
 
 .PHONY: install
 install: $(VENV)/runtime ## Make .venv with all that development needs
@@ -107,4 +105,8 @@ $(VENV)/bench: pyproject.toml $(VENV)/runtime
 
 $(VENV)/tox: | $(VENV)/bin/python
 	$(VENV)/bin/python -m pip install --quiet tox
+	@touch $@
+
+$(VENV)/check: setup.cfg pyproject.toml tox.ini $(VENV)/tox
+	$(TOX) check --notest
 	@touch $@

@@ -1,8 +1,9 @@
 """Runs everything that decides whether a change is good, in tox: style, layers, types, docs, chaos, and the tests.
 
-The tests run on the oldest and on a recent pair of Python and Django, and in part once more without ``USE_TZ``. Where
-one of these interpreters is missing, the nearest pair that can run takes its place, and this is said; with ``CI=true``
-it is an error.
+All tests run on the oldest pair of Python and Django that is supported, those that depend on versions on a recent pair
+too, and in part once more without ``USE_TZ``. Where one of these interpreters is missing, the nearest pair that can run
+takes its place, and this is said; with ``CI=true`` it is an error. ``--everywhere`` runs all tests on both pairs and on
+every broker; other arguments go to pytest.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ import re
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from glob import glob
 
@@ -20,13 +24,25 @@ PAIRS = {(3, 11): "dj52", (3, 12): "dj60", (3, 13): "dj61", (3, 14): "dj61"}
 
 WANTED = [(3, 11), (3, 13)]
 CHECKS = ["lint", "types", "docs"]
-AGAIN = ["--reruns", "1"]
-"""In CI a failed test has a second chance: whole clusters race with the clock of a busy machine."""
+WORKERS = min(6, (os.cpu_count() or 1) * 3 // 2 + 1)
+"""More than cores: a test of a whole cluster waits for a third of its time."""
 NAIVE = [
     *("tests/unit", "--ignore=tests/unit/core", "tests/docs", "tests/integration/test_scheduler.py"),
     *sorted(glob("tests/integration/test_admin*.py")),
 ]
 """What is run once more without ``USE_TZ``: whatever gives, keeps or shows a moment. The core knows no settings."""
+
+OF_VERSIONS = [
+    *("tests/unit", "tests/docs", "tests/parity", "tests/browser"),
+    *("tests/contract/test_stores.py", "tests/contract/test_status_stores.py", "tests/contract/test_brokers.py"),
+    *sorted(glob("tests/integration/test_admin*.py") + glob("tests/integration/test_orm*.py")),
+    *(f"tests/integration/test_{name}.py" for name in ("databases", "transactions", "storage", "scheduler")),
+    *(f"tests/integration/test_{name}.py" for name in ("pusher", "worker", "monitor", "wire")),
+    *(f"tests/e2e/test_{name}.py" for name in ("starting", "stopping", "who_dies", "timeouts", "misbehaving_tasks")),
+    *(f"tests/e2e/test_{name}.py" for name in ("replacement", "schedules", "compositions", "wishes", "rows")),
+]
+"""What is run on the second pair: all that Python or Django could make differ. There one broker stands for all of them:
+what is in between is the same code, and their client libraries are the same."""
 
 CLIENT_LIBRARIES = ["libmariadb", "mariadb", "mysqlclient"]
 """Names by which pkg-config may know what mysqlclient is compiled against."""
@@ -98,32 +114,88 @@ def with_mariadb(name: str, python: str) -> str:
     return name
 
 
-def passes(name: str, arguments: list[str], **variables: str) -> bool:
-    """Run one tox environment, and show what its commands say, and what tox says where it cannot run them."""
-    told = "".join(f" {key}={value}" for key, value in variables.items())
-    print(f"\n=== {name}{told} ===", flush=True)
+def tox(*arguments: str, capture: bool, variables: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run tox; what its commands say, and what it says where it cannot run them, is shown or kept."""
     known = [path for version in PAIRS if (path := interpreter(version))]
-    command = [sys.executable, "-m", "tox", "-q", "run", "-e", name, "--discover", *known]
-    command += ["--", *arguments] if arguments else []
-    return subprocess.run(command, check=False, env={**os.environ, **variables}).returncode == 0
+    options = ["--discover", *known]
+    return subprocess.run(
+        [sys.executable, "-m", "tox", "-q", arguments[0], *options, *arguments[1:]],
+        check=False,
+        text=True,
+        env={**os.environ, **variables},
+        stdout=subprocess.PIPE if capture else None,
+        stderr=subprocess.STDOUT if capture else None,
+    )
+
+
+class Report:
+    """What has failed, and how long each part took."""
+
+    def __init__(self) -> None:
+        self.failed: list[str] = []
+        self.took: dict[str, float] = {}
+
+    def run(self, title: str, *arguments: str, capture: bool = False, variables: Mapping[str, str] = {}) -> bool:
+        """Run a part in tox, and note what came of it."""
+        if not capture:
+            print(f"\n=== {title} ===", flush=True)
+        begun = time.monotonic()
+        done = tox(*arguments, capture=capture, variables=variables)
+        self.took[title] = time.monotonic() - begun
+        if capture:
+            print(f"\n=== {title} ===\n{done.stdout}", flush=True)
+        if done.returncode != 0:
+            self.failed.append(title)
+        return done.returncode == 0
+
+    def show(self) -> None:
+        times = ", ".join(f"{title} {seconds:.0f} s" for title, seconds in self.took.items())
+        print(f"\n{times}\n" + (f"Failed: {', '.join(self.failed)}" if self.failed else "All passed."), flush=True)
+
+
+def run_checks(report: Report, environment: str) -> None:
+    """Checks, chaos, and what has to be compiled, beside each other: each of them waits for something now and then."""
+    installed = "--skip-pkg-install"
+    with ThreadPoolExecutor() as threads:
+        threads.submit(report.run, "checks", "run", installed, "-e", "check", "--", *CHECKS, capture=True)
+        threads.submit(
+            report.run, "chaos", "exec", "-e", environment, "--", "python", "scripts/run_chaos.py", capture=True
+        )
+        if shutil.which("go"):
+            build = ("python", "-m", "tests.servers.mongo")
+            threads.submit(report.run, "FerretDB", "exec", "-e", environment, "--", *build, capture=True)
+
+
+def run_all_tests(report: Report, environments: list[str], arguments: list[str], *, everywhere: bool) -> None:
+    """The quick ones first. The whole comes last, so that its closing line is the last word of pytest."""
+
+    def run(title: str, environment: str, *chosen: str, **variables: str) -> None:
+        whole = (f"--numprocesses={WORKERS}", *chosen, *arguments)
+        report.run(title, "run", "--skip-pkg-install", "-e", environment, "--", *whole, variables=variables)
+
+    usual = [] if everywhere else ["-m", "not before_release"]
+    first, *others = environments
+    if not arguments:
+        run(f"{environments[-1]} without USE_TZ", environments[-1], *NAIVE, TEST_USE_TZ="0")
+    for name in others:
+        run(name, name, *([] if everywhere or arguments else [*OF_VERSIONS, "--only-brokers=orm"]), *usual)
+    run(first, first, *usual)
 
 
 def main() -> int:
     uncover_pyenv()
+    arguments = [word for word in sys.argv[1:] if word != "--everywhere"]
+    everywhere = arguments != sys.argv[1:]
     environments = [environment(version) for version in chosen()]
-    # All of them run, whatever fails: one round shows every problem. The tests come last, so that their
-    # closing line is the last word.
-    checks = [*CHECKS, with_mariadb("chaos", sys.executable)]
-    failed = [name for name in checks if not passes(name, [])]
-    again = AGAIN if os.environ.get("CI") else []
-    if not sys.argv[1:] and not passes(environments[-1], [*again, *NAIVE], TEST_USE_TZ="0"):
-        failed.append("without USE_TZ")
-    for name in environments:
-        if failed:
-            print(f"\nFailed so far: {', '.join(failed)}", flush=True)
-        if not passes(name, [*again, *sys.argv[1:]]):
-            failed.append(name)
-    return 1 if failed else 0
+    report = Report()
+    if not report.run("environments", "run", "-e", ",".join(["check", *environments]), "--notest"):
+        return 1
+    # All of them run, whatever fails: one round shows every problem.
+    if not arguments:
+        run_checks(report, environments[0])
+    run_all_tests(report, environments, arguments, everywhere=everywhere)
+    report.show()
+    return 1 if report.failed else 0
 
 
 if __name__ == "__main__":

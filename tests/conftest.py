@@ -34,7 +34,28 @@ from tests.servers import (
 
 # How long an example takes says more of what else the machine does than of the code.
 hypothesis_settings.register_profile("patient", deadline=None)
+# For "make unit" and "make check", which people wait for; "make test" tries all examples.
+hypothesis_settings.register_profile("quick", deadline=None, max_examples=10)
 hypothesis_settings.load_profile("patient")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--only-brokers", metavar="NAMES", help="of tests with a parameter 'broker', run those of these brokers alone"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What ``--only-brokers=orm,redis`` leaves out."""
+    if not (wanted := config.getoption("--only-brokers")):
+        return
+    kept: list[pytest.Item] = []
+    others: list[pytest.Item] = []
+    for item in items:
+        broker = getattr(getattr(item, "callspec", None), "params", {}).get("broker")
+        (kept if broker is None or broker in wanted.split(",") else others).append(item)
+    config.hook.pytest_deselected(items=others)
+    items[:] = kept
 
 
 def make_settings(**changes: Any) -> Settings:
@@ -57,12 +78,18 @@ def make_settings(**changes: Any) -> Settings:
 
 
 def wait_until(condition: Callable[[], object], within: float = 5, because: str = "") -> None:
-    """Return as soon as the condition holds; fail with the reason if it does not hold in time."""
-    deadline = time.monotonic() + within
+    """Return as soon as the condition holds; fail with the reason if it does not hold in time.
+
+    Most of the time is left to what is waited for: a dear condition is asked less often.
+    """
+    begun = time.monotonic()
+    deadline = begun + within
     while not condition():
-        if time.monotonic() > deadline:
+        now = time.monotonic()
+        if now > deadline:
             pytest.fail(f"not within {within:g} seconds: {because or condition}")
-        time.sleep(0.01)
+        time.sleep(min(0.2, max(0.01, 4 * (now - begun))))
+        begun = time.monotonic()
 
 
 @dataclass

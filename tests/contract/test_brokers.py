@@ -213,6 +213,7 @@ class MongoContract(BrokerContract, UnreachableContract):
         return opener("mongo", kwargs={"host": url})()
 
 
+@pytest.mark.timeout(900)  # the first who needs the server compiles it
 class TestMongoBrokerOnFerretDB(MongoContract):
     many = 300  # it changes a document by reading the whole collection
 

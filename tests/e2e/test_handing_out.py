@@ -7,7 +7,7 @@ from signal import SIGCONT, SIGSTOP
 from django.db import transaction
 
 from tests.conftest import wait_until
-from tests.e2e.brokers import on_every_broker
+from tests.e2e.brokers import on_every_broker, on_every_broker_always
 from tests.e2e.conftest import MakeProject
 from tests.e2e.project import Project
 
@@ -35,7 +35,7 @@ def test_quick_tasks_do_not_wait_behind_a_slow_one(make_project: MakeProject, br
     assert project.wait_for_row(slow).success
 
 
-@on_every_broker
+@on_every_broker_always
 def test_tasks_that_were_handed_out_behind_a_slow_one_are_taken_back(make_project: MakeProject, broker: str) -> None:
     project = make_project(broker)
     end = project.folder / "end"
@@ -83,7 +83,7 @@ def test_two_clusters_share_the_work_and_no_task_runs_twice(make_project: MakePr
     assert workers & set(second.pids("worker"))
 
 
-@on_every_broker
+@on_every_broker_always
 def test_a_task_longer_than_the_lease_runs_once(make_project: MakeProject, broker: str) -> None:
     project = make_project(broker, retry=0.6)
     project.start()
@@ -95,7 +95,7 @@ def test_a_task_longer_than_the_lease_runs_once(make_project: MakeProject, broke
     assert len(project.traces()) == 4
 
 
-@on_every_broker
+@on_every_broker_always
 def test_a_paused_cluster_does_not_overwrite_what_another_has_recorded(make_project: MakeProject, broker: str) -> None:
     project = make_project(broker, retry=1)
     end = project.trace.with_name("end")

@@ -10,14 +10,14 @@ from django_cluster.core.messages import TaskHeader, TaskPackage
 from django_cluster.core.settings import SigningSettings
 from django_cluster.models import Task
 from tests.conftest import wait_until
-from tests.e2e.brokers import on_every_broker
+from tests.e2e.brokers import on_every_broker, on_every_broker_always
 from tests.e2e.conftest import MakeProject
 from tests.e2e.running_cluster import RunningCluster
 
 GARBAGE = ["", "no package", "1p:::", "a:b:c", "\x00\x01", "1p:" + "A" * 10_000 + ":AAAA"]
 
 
-@on_every_broker
+@on_every_broker_always
 def test_garbage_is_put_aside_and_the_rest_flows(make_project: MakeProject, broker: str) -> None:
     project = make_project(broker, retry=1)
     project.broker().enqueue([Message(text) for text in GARBAGE if "\x00" not in text])

@@ -10,7 +10,7 @@ import pytest
 from django_cluster.cluster.sentinel import ExitCode
 from django_cluster.testing.contracts import lease_all
 from tests.conftest import wait_until
-from tests.e2e.brokers import on_every_broker
+from tests.e2e.brokers import on_every_broker, on_every_broker_always
 from tests.e2e.conftest import MakeProject
 from tests.e2e.project import Project
 from tests.e2e.running_cluster import RunningCluster
@@ -138,7 +138,7 @@ def test_a_stop_at_once_gives_running_tasks_back_and_costs_no_attempt(
     assert (row.status, row.result, row.attempt_count) == ("success", 2, 1)
 
 
-@on_every_broker
+@on_every_broker_always
 def test_a_task_that_does_not_end_in_time_is_given_back(make_project: MakeProject, broker: str) -> None:
     project = make_project(broker, shutdown_timeout=0.5)
     cluster = project.start()

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from tests.conftest import wait_until
-from tests.e2e.brokers import on_both_brokers, on_every_broker
+from tests.e2e.brokers import on_both_brokers, on_every_broker, on_every_broker_always
 from tests.e2e.conftest import MakeProject
 from tests.e2e.project import Project
 from tests.e2e.running_cluster import RunningCluster
@@ -91,7 +91,7 @@ def test_a_task_that_kills_its_workers_is_put_aside(make_project: MakeProject) -
     wait_until(lambda: project.broker().size().total == 0, because="it should have left the queue")
 
 
-@on_every_broker
+@on_every_broker_always
 def test_workers_killed_under_load_lose_no_task(make_project: MakeProject, broker: str) -> None:
     project = make_project(broker, **FORGIVING)
     cluster = project.start()
@@ -122,7 +122,7 @@ def test_a_killed_pusher_loses_no_task(make_project: MakeProject, broker: str) -
     assert cluster.pids("worker") == workers
 
 
-@on_every_broker
+@on_every_broker_always
 def test_the_lease_of_a_running_task_outlives_a_killed_pusher(make_project: MakeProject, broker: str) -> None:
     project = make_project(broker, workers=1, retry=1)
     cluster = project.start()
@@ -206,7 +206,7 @@ def test_a_killed_scheduler_loses_no_schedule(make_project: MakeProject) -> None
     assert len(project.traces()) == 1
 
 
-@on_every_broker
+@on_every_broker_always
 def test_nobody_survives_a_killed_sentinel_and_no_task_is_lost(make_project: MakeProject, broker: str) -> None:
     project = make_project(broker, **FORGIVING)
     cluster = project.start()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import wait_until
-from tests.e2e.brokers import on_every_broker
+from tests.e2e.brokers import on_every_broker, on_every_broker_always
 from tests.e2e.conftest import MakeProject
 from tests.e2e.deadly_brokers import FOLDER, POINT, SQS
 from tests.e2e.project import Project
@@ -72,7 +72,7 @@ def test_wishes_for_another_run_end_with_max_attempts(make_project: MakeProject)
     check_that_the_queue_is_empty(project)
 
 
-@on_every_broker
+@on_every_broker_always
 def test_a_snoozed_task_is_run_later_and_has_used_no_attempt(make_project: MakeProject, broker: str) -> None:
     project = make_project(broker, max_attempts=1)
     project.start()

@@ -6,6 +6,7 @@ the contract is tried against it, too.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -84,11 +85,18 @@ def built() -> Path:
 
 
 def build(go: str) -> None:
-    """Compile it, unless that was done before. Two who do it at once do no harm: the file appears whole."""
+    """Compile it, unless that was done before. Who comes while another does it waits for that one."""
     program = built()
-    if program.exists():
-        return
     program.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = program.with_name(f"{program.name}.{os.getpid()}")
-    subprocess.run([go, "build", "-o", str(unfinished), "."], check=True, cwd=SOURCE, stdout=sys.stderr)
-    shutil.move(unfinished, program)
+    with program.with_name(f"{program.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if program.exists():
+            return
+        unfinished = program.with_name(f"{program.name}.{os.getpid()}")
+        subprocess.run([go, "build", "-o", str(unfinished), "."], check=True, cwd=SOURCE, stdout=sys.stderr)
+        shutil.move(unfinished, program)
+
+
+if __name__ == "__main__":
+    if go := FerretServer.find("go"):
+        build(go)

@@ -13,6 +13,7 @@ from django_cluster.cluster.channel import Channel
 from django_cluster.cluster.ledger import Borrower, Ledger, Loan
 from django_cluster.cluster.wire import Peer
 from django_cluster.core.messages import Job
+from tests.examples import examples
 
 
 def borrower(ledger: Ledger, wanted: int = 0, seat: int = 1) -> Borrower:
@@ -233,4 +234,4 @@ class Books(RuleBasedStateMachine):
 
 
 TestBooks = Books.TestCase
-TestBooks.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+TestBooks.settings = settings(max_examples=examples(100), stateful_step_count=30, deadline=None)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from django_cluster.core.due import LATE, CatchUp, Window, look
 from django_cluster.core.recurrence import BUILT_IN, Recurrence, recurrence
+from tests.examples import examples
 
 ZONES: Sequence[tzinfo | None] = [
     None,  # USE_TZ = False
@@ -78,7 +79,7 @@ def simulate(
     return fired
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(stories())
 def test_catching_up_fires_every_run_once_and_in_its_order(
     story: tuple[Recurrence, tzinfo | None, list[datetime]],
@@ -90,7 +91,7 @@ def test_catching_up_fires_every_run_once_and_in_its_order(
     assert fired == occurrences(rule, tz, max(looks))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(stories())
 def test_catching_up_once_fires_once_at_a_look_that_finds_something_due(
     story: tuple[Recurrence, tzinfo | None, list[datetime]],
@@ -109,7 +110,7 @@ def test_catching_up_once_fires_once_at_a_look_that_finds_something_due(
     assert fired == expected
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(stories())
 def test_skipping_fires_what_is_seen_in_time_and_nothing_else(
     story: tuple[Recurrence, tzinfo | None, list[datetime]],
@@ -130,7 +131,7 @@ def first_at(looks: Sequence[datetime], due: datetime) -> datetime:
     return next(now for now in looks if now >= due)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(stories(), st.integers(0, 30), st.integers(0, 60))
 def test_runs_outside_the_window_are_none(
     story: tuple[Recurrence, tzinfo | None, list[datetime]], start: int, length: int

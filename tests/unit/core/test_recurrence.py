@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from django_cluster.core import cron
 from django_cluster.core.recurrence import BUILT_IN, Daily, Recurrence, recurrence, register, types
+from tests.examples import examples
 
 AMSTERDAM = ZoneInfo("Europe/Amsterdam")
 ZONES = [
@@ -229,7 +230,7 @@ CRONS = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     st.sampled_from([kind.code for kind in BUILT_IN if kind.code != "O"]),
     MOMENTS,
@@ -252,7 +253,7 @@ def test_runs_are_the_same_whether_one_steps_through_them_or_asks_in_between(
         assert schedule.includes(later, tz)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(MOMENTS, st.sampled_from(ZONES).map(ZoneInfo), st.sampled_from(["D", "C"]))
 def test_a_daily_time_runs_exactly_once_on_every_day_of_a_year(anchor: datetime, tz: ZoneInfo, code: str) -> None:
     wall = anchor.astimezone(tz).replace(tzinfo=None)
@@ -292,7 +293,7 @@ def first_shown(wall: datetime, tz: ZoneInfo) -> datetime:
     return moment
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(MOMENTS, st.sampled_from(sorted(available_timezones())).map(ZoneInfo), st.sampled_from(sorted(PERIODS)))
 def test_no_run_of_years_is_skipped_or_doubled_in_any_zone(anchor: datetime, tz: ZoneInfo, code: str) -> None:
     wall = anchor.astimezone(tz).replace(tzinfo=None, fold=0)
@@ -310,7 +311,7 @@ def test_no_run_of_years_is_skipped_or_doubled_in_any_zone(anchor: datetime, tz:
 CHANGES = st.sampled_from([(2026, 3, 7), (2026, 3, 28), (2026, 4, 4), (2026, 10, 3), (2026, 10, 24), (2026, 10, 31)])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(CHANGES, st.integers(0, 24 * 60), st.sampled_from(ZONES).map(ZoneInfo))
 def test_an_expression_for_every_quarter_misses_and_doubles_nothing_around_a_change(
     day: tuple[int, int, int], minute: int, tz: ZoneInfo

@@ -1,0 +1,53 @@
+"""Runs the quick checks beside each other, and says how long each took: ``python scripts/check.py lint types``.
+
+A check that runs alone speaks as it goes; of several, each one's words come in one piece when it has ended.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+CHECKS = {
+    "lint": [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["lint-imports", "--no-cache"]],
+    "types": [["mypy"]],
+    "docs": [["sphinx-build", "-n", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html"]],
+    "unit": [["pytest", "-q", "tests/unit", "--hypothesis-profile=quick"]],
+    "format": [["ruff", "check", "--fix", "."], ["ruff", "format", "."]],
+}
+WORKERS = ["--numprocesses=logical", "--maxprocesses=4", "--dist=worksteal"]
+
+
+def run(name: str, arguments: list[str], *, alone: bool) -> tuple[bool, str]:
+    """Whether every command of this check succeeds, and what they said unless it was shown already."""
+    begun, said, well = time.monotonic(), [], True
+    for command in CHECKS[name]:
+        whole = [*command, *(WORKERS if name == "unit" else []), *arguments]
+        done = subprocess.run(
+            whole, check=False, text=True, stdout=None if alone else subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        well &= done.returncode == 0
+        said.append(done.stdout or "")
+    words = "passed" if well else "FAILED"
+    return well, f"{''.join(said)}--- {name}: {words} in {time.monotonic() - begun:.0f} s ---"
+
+
+def main() -> int:
+    names = [name for name in sys.argv[1:] if name in CHECKS]
+    arguments = [word for word in sys.argv[1:] if word not in CHECKS]
+    if not names or (arguments and len(names) > 1):
+        sys.exit(f"usage: check.py [{'|'.join(CHECKS)}]..., or one of them and its arguments")
+    well = True
+    with ThreadPoolExecutor(len(names)) as threads:
+        running = [threads.submit(run, name, arguments, alone=len(names) == 1) for name in names]
+        for each in as_completed(running):
+            passed, words = each.result()
+            well &= passed
+            print(words, flush=True)
+    return 0 if well else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
