@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Brings the servers that the tests start: installs them on Debian as root, and elsewhere says what is missing.
+# Brings the servers that the tests start: installs them on Debian as root, after saying so, and elsewhere says what is
+# missing. INSTALL_SERVERS=no installs nothing; a test whose server is missing is skipped.
 set -euo pipefail
 
 packages=(redis-server postgresql pgbouncer mariadb-server rabbitmq-server chromium libmariadb-dev pkg-config gcc libc6-dev)
@@ -23,7 +24,7 @@ name_what_is_missing() {
     echo "On Debian and Ubuntu they come with: sudo apt-get install ${packages[*]}"
 }
 
-if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then
+if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ] || [ "${INSTALL_SERVERS:-yes}" = no ]; then
     name_what_is_missing
     exit 0
 fi
@@ -34,6 +35,13 @@ for package in "${packages[@]}"; do
 done
 [ ${#wanted[@]} -eq 0 ] && exit 0
 
+echo "As root, this installs with apt-get what the tests start: ${wanted[*]}"
+echo "None of it is started now. To refuse: INSTALL_SERVERS=no make test"
+if [ -t 0 ]; then
+    echo "It begins in 10 seconds; Return begins at once, and Ctrl-C ends it."
+    read -r -t 10 _ || true
+fi
+
 # The tests start servers of their own. This file asks the packages not to start theirs (invoke-rc.d(8)).
 policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then
@@ -42,7 +50,6 @@ if [ ! -e "$policy" ]; then
     chmod +x "$policy"
 fi
 
-echo "Installing ${wanted[*]}"
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
 apt-get install -qq --yes --no-install-recommends "${wanted[@]}" >/dev/null
