@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from django_cluster.chaos.journal import ACCEPTED, BEGUN
+from django_cluster.chaos.journal import ACCEPTED, BEGUN, CALLED
 from django_cluster.chaos.plan import Deed, Kind, Target
 
 # All moments are of time.monotonic(), which is one clock for all processes of a machine.
@@ -111,9 +111,11 @@ class Evidence:
 
 
 def calls_from(lines: Iterable[Sequence[str]]) -> list[Call]:
+    """Those that have ended."""
     return [
-        Call(task, float(began), float(ended), word == ACCEPTED, " ".join(reason))
-        for word, task, began, ended, *reason in lines
+        Call(task, float(began), float(reason[0]), word == ACCEPTED, " ".join(reason[1:]))
+        for word, task, began, *reason in lines
+        if word != CALLED
     ]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 BEGUN, ENDED = "begun", "ended"
 """What tasks note of themselves."""
-ACCEPTED, REFUSED = "accepted", "refused"
+CALLED, ACCEPTED, REFUSED = "called", "accepted", "refused"
 """What the sender notes of its calls."""
 
 

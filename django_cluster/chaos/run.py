@@ -18,6 +18,7 @@ from django_cluster.chaos.journal import ACCEPTED, Reader, note, read
 from django_cluster.chaos.network import Network
 from django_cluster.chaos.plan import NETWORK, Kind, draw
 from django_cluster.chaos.sender import send
+from django_cluster.chaos.sending import Sending
 from django_cluster.chaos.stage import Stage
 from django_cluster.chaos.victims import Victims
 from django_cluster.chaos.watch import watch
@@ -30,8 +31,6 @@ LOOK = 0.1
 """Seconds between two looks at the sentinel while nothing else is to be done."""
 STALLED = 30.0
 """Seconds, beyond three leases, without any progress, after which what is open counts as lost."""
-SENDER_PATIENCE = 60.0
-"""Seconds for the last calls of the sender to end."""
 
 
 class Run:
@@ -42,6 +41,7 @@ class Run:
         self._clock = SteppedClock()
         self._victims: Victims | None = None
         self._blows: Blows | None = None
+        self._sending: Sending | None = None
         self._context: Any = multiprocessing.get_context("fork")
         self._helpers: list[BaseProcess] = []
         self._hits: list[Hit] = []
@@ -70,11 +70,14 @@ class Run:
         with self._clock_in_use():
             victims.start()
             began = time.monotonic()
-            sender = self._help(send, stage, seed=wishes.seed, rate=wishes.rate, seconds=wishes.seconds)
-            self._under_fire(began, victims, blows)
+            sending = self._sending = Sending(stage, lambda seconds: self._send(stage, seconds), wishes.seconds)
+            self._under_fire(began, blows)
             blows.wait_until_over()
-            self._settle(sender, victims)
+            self._settle(sending, victims)
         return began, victims
+
+    def _send(self, stage: Stage, seconds: float) -> BaseProcess:
+        return self._help(send, stage, seed=self._wishes.seed, rate=self._wishes.rate, seconds=seconds)
 
     @contextmanager
     def _clock_in_use(self) -> Iterator[None]:
@@ -110,7 +113,7 @@ class Run:
 
     # ── faults ───────────────────────────────────────────────────────────────────────────────────
 
-    def _under_fire(self, began: float, victims: Victims, blows: Blows) -> None:
+    def _under_fire(self, began: float, blows: Blows) -> None:
         """Fault after fault, as long as tasks are sent.
 
         A fault that had to wait for its victim delays those behind it, so that they do not fall on the newborn.
@@ -120,30 +123,29 @@ class Run:
         for fault in draw(wishes.seed, wishes.seconds, wishes.every, deeds, wishes.spans()):
             if fault.at + late >= wishes.seconds:
                 break
-            self._wait_until(began + fault.at + late, victims)
+            self._wait_until(began + fault.at + late)
             if (hit := blows.deal(fault)) is not None:
                 self._hits.append(hit)
                 note(self._stage.hits, *hit)
             late = max(late, time.monotonic() - began - fault.at)
-        self._wait_until(began + wishes.seconds, victims)
+        self._wait_until(began + wishes.seconds)
 
-    def _wait_until(self, moment: float, victims: Victims) -> None:
+    def _wait_until(self, moment: float) -> None:
         while (left := moment - time.monotonic()) > 0:
-            victims.look_after()
+            for each in (self._victims, self._sending):
+                if each is not None:
+                    each.look_after()
             time.sleep(min(left, LOOK))
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────
 
-    def _settle(self, sender: BaseProcess, victims: Victims) -> None:
+    def _settle(self, sending: Sending, victims: Victims) -> None:
         """Until every task that was accepted has its row and the queue is empty, or nothing has moved for a long time.
 
         The queue alone does not tell: not every broker counts what others hold.
         """
-        sender.join(SENDER_PATIENCE)
-        if sender.exitcode is None:
-            self._incidents.append(f"A call has not come back for {SENDER_PATIENCE:g} seconds.")
-        elif sender.exitcode != 0:
-            self._incidents.append(f"The sender ended with {sender.exitcode}: a call raised what it should not.")
+        sending.finish(LOOK)
+        self._incidents += sending.incidents
         self._say("The fire has ceased; waiting for what is still open.")
         accepted = sum(1 for word, *_ in read(self._stage.sent) if word == ACCEPTED)
         stalled, reader = self._wishes.lease * 3 + STALLED, Reader(self._stage.settled)

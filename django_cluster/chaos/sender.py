@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from django.db import connections
 
-from django_cluster.chaos.journal import ACCEPTED, REFUSED, note
+from django_cluster.chaos.journal import ACCEPTED, CALLED, REFUSED, note
 from django_cluster.chaos.stage import Stage
 from django_cluster.chaos.workload import durations, work
 from django_cluster.client import Client
@@ -34,6 +34,7 @@ def send(stage: Stage, *, seed: int, rate: float, seconds: float) -> None:
             break
         package = build(stage, next(lengths))
         began = time.monotonic()
+        note(stage.sent, CALLED, package.id, began)
         try:
             client.submit([package])
         except BrokerError as error:

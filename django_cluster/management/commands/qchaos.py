@@ -9,6 +9,7 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -72,6 +73,7 @@ class Command(BaseCommand):
         add("--resume-command", default="", help=_("Shell command that lets it go on."))
         add("--keep", action="store_true", help=_("Keep the rows, and the folder with the log."))
         add("--json", action="store_true", help=_("Print the figures as JSON."))
+        add("--figures", metavar="FILE", type=Path, help=_("Write the figures as JSON to this file, too."))
         add("--yes", action="store_true", help=_("Run although DEBUG is off."))
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -85,6 +87,8 @@ class Command(BaseCommand):
             raise CommandError(str(error), returncode=COULD_NOT_RUN) from error
         verdict = judge(evidence)
         self.stdout.write(json.dumps(as_json(evidence, verdict)) if options["json"] else as_text(evidence, verdict))
+        if options["figures"]:
+            options["figures"].write_text(json.dumps(as_json(evidence, verdict)))
         if wishes.keep or verdict.findings:
             self.stderr.write(f"The log and the journals are in {stage.folder}.")
         else:
