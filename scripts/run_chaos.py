@@ -61,6 +61,16 @@ PLACES = {
     "rabbitmq": Place(servers.RabbitServer, q_cluster_of(rabbitmq=lambda server: server.url), "rabbitmq"),
     "sqs": Place(servers.SqsServer, q_cluster_of(sqs=lambda server: server.options), "sqs"),
     "mongo": Place(servers.NxServer, q_cluster_of(mongo=lambda server: server.url), "nx-27017"),
+    "ironmq": Place(servers.IronServer, q_cluster_of(iron_mq=lambda server: server.options), "ironmq"),
+    "disque": Place(
+        servers.DisqueServer,
+        q_cluster_of(
+            disque_nodes=lambda server: server.settings["disque_nodes"],
+            disque_auth=lambda server: server.settings["disque_auth"],
+        ),
+        "disque",
+    ),
+    "ferretdb": Place(servers.FerretServer, q_cluster_of(mongo=lambda server: server.url), "ferretdb"),
 }
 
 
