@@ -16,6 +16,7 @@ import signal
 import socket
 import struct
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
@@ -185,8 +186,10 @@ class _Line:
 
     def reset(self) -> None:
         for end in (self.client, self.server):
-            if end is not None and (raw := end.get_extra_info("socket")) is not None and raw.family != socket.AF_UNIX:
-                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
+            raw = end.get_extra_info("socket") if end is not None else None
+            if raw is not None and raw.family != socket.AF_UNIX:
+                with suppress(OSError):  # it has just ended by itself
+                    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
         self._end(abort=True)
 
     def close(self) -> None:
