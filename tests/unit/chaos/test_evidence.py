@@ -34,6 +34,12 @@ def test_a_refused_call_keeps_its_reason() -> None:
     assert calls_from(lines) == [Call("a", 0.1, 0.2, True), Call("b", 0.3, 5.3, False, "Nobody is there.")]
 
 
+def test_a_call_is_one_when_it_has_ended() -> None:
+    lines = [["called", "a", "0.1"], ["accepted", "a", "0.1", "0.2"], ["called", "b", "0.3"]]
+
+    assert calls_from(lines) == [Call("a", 0.1, 0.2, True)]
+
+
 def test_looks_and_births_are_read() -> None:
     assert looks_from([["1.5", "3", "4"]]) == [Look(1.5, 3, 4)]
     assert births_from([["12", "10", "999", "worker"]]) == [Birth(12, 10, "999", Target.WORKER)]
