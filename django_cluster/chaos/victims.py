@@ -18,6 +18,7 @@ from django_cluster.chaos.plan import Kind, Target
 from django_cluster.chaos.processes import children_of, family_of, is_alive, own_birth, private_folder_of
 from django_cluster.chaos.stage import Stage
 from django_cluster.cluster.cluster import Cluster
+from django_cluster.cluster.private_folder import sweep
 from django_cluster.errors import ClusterError
 from django_cluster.signals import post_spawn
 
@@ -38,6 +39,7 @@ class Victims:
         self._register = Reader(stage.births)
         self._cluster = Cluster(stage.settings)
         self._folders: set[Path] = set()
+        self._forsaken: set[Path] = set()
         self._killed: set[int] = set()
         self._frozen: list[subprocess.Popen[bytes]] = []
         self._busy_until = 0.0
@@ -140,6 +142,8 @@ class Victims:
 
     def _kill_sentinel(self) -> Hit | None:
         pid = self._cluster.pid or 0
+        if (folder := private_folder_of(pid)) is not None:
+            self._forsaken.add(folder)
         hit = self._kill(Hit(time.monotonic(), Target.SENTINEL, pid, pid))
         while self._cluster.is_running:
             time.sleep(GLANCE)
@@ -161,6 +165,9 @@ class Victims:
         for survivor in living:
             with suppress(ProcessLookupError):
                 os.kill(survivor.pid, signal.SIGKILL)
+        # What a killed sentinel has left goes when the next cluster starts, and its last orphan has ended: so now.
+        for place in {folder.parent for folder in self._forsaken}:
+            sweep(place)
         folders = sorted(folder for folder in self._folders if folder.exists())
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
