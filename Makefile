@@ -52,6 +52,10 @@ SECONDS ?= 20
 chaos: $(VENV)/tox ## Kill clusters on each broker for SECONDS=20, and check the books
 	@$(TOX) chaos -- --seconds $(SECONDS)
 
+.PHONY: worse-days
+worse-days: servers $(VENV)/bench ## Freeze, hold, forget, lose, reset, step clocks and kill on each broker for SECONDS=20; one table
+	@$(VENV)/bin/python scripts/run_worse_days.py --seconds $(SECONDS)
+
 .PHONY: coverage
 coverage: $(VENV)/tox ## Run all tests and show which lines none of them reaches
 	@$(TOX) coverage

@@ -108,6 +108,29 @@ def test_nothing_is_lost_on_a_server_of_messages_when_everybody_is_killed(
 
 
 @pytest.mark.slow
+def test_nothing_is_lost_on_redis_on_worse_days(make_project: MakeProject, redis_server: RedisServer) -> None:
+    events = ("--events", "lose,reset,clock")
+
+    said = qchaos(make_project(broker="redis"), *QUICK, *events, "--yes", "--json", "--seed", "9")
+
+    figures = said.figures
+    assert figures["enqueued"] == figures["finished"] > 0
+    assert figures["lost"] == figures["rows"]["doubled"] == 0
+    assert {hit["kind"] for hit in figures["hits"]} >= {"reset", "clock"}
+    assert figures["not_applicable"] == []
+
+
+@pytest.mark.slow
+def test_nothing_is_lost_on_sqlite_when_processes_are_frozen_and_there_is_no_network(make_project: MakeProject) -> None:
+    said = qchaos(make_project(), *QUICK, "--freeze", "--network", "--yes", "--json", "--seed", EARLY)
+
+    figures = said.figures
+    assert figures["enqueued"] == figures["finished"] == 120
+    assert {hit["kind"] for hit in figures["hits"]} == {"freeze", "kill"}
+    assert "no network" in figures["not_applicable"][0]
+
+
+@pytest.mark.slow
 def test_a_broker_that_forgets_is_found_out(make_project: MakeProject) -> None:
     broker = "tests.e2e.careless_brokers.ForgetfulBroker"
 
