@@ -14,7 +14,7 @@ from django.db import connections, router
 from django_cluster.chaos.blows import Blows
 from django_cluster.chaos.clock import SteppedClock
 from django_cluster.chaos.evidence import Evidence, Hit, Look, Row, calls_from, executions_from, looks_from
-from django_cluster.chaos.journal import ACCEPTED, Reader, note, read
+from django_cluster.chaos.journal import ACCEPTED, ENDED, Reader, note, read
 from django_cluster.chaos.network import Network
 from django_cluster.chaos.plan import NETWORK, Kind, draw
 from django_cluster.chaos.sender import send
@@ -147,16 +147,18 @@ class Run:
         sending.finish(LOOK)
         self._incidents += sending.incidents
         self._say("The fire has ceased; waiting for what is still open.")
-        accepted = sum(1 for word, *_ in read(self._stage.sent) if word == ACCEPTED)
+        # A refused call may have been heard: what has run must have its row as well, or it stands for another's here.
+        owed, runs = {task for word, task, *_ in read(self._stage.sent) if word == ACCEPTED}, Reader(self._stage.runs)
         stalled, reader = self._wishes.lease * 3 + STALLED, Reader(self._stage.settled)
         over, moved, best = time.monotonic(), time.monotonic(), -1
         while time.monotonic() - moved < stalled:
+            owed |= {task for word, task, *_ in runs.news() if word == ENDED}
             for look in looks_from(reader.news()):
                 self._looks.append(look)
                 if look.done > best:
                     best, moved = look.done, time.monotonic()
             last = self._looks[-1] if self._looks else None
-            if last and last.at > over and last.done >= accepted and not last.waiting:
+            if last and last.at > over and last.done >= len(owed) and not last.waiting:
                 return
             victims.look_after()
             time.sleep(LOOK)
