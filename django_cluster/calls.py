@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from django_cluster.client import get_client
+from django_cluster.conf import known_queues
 from django_cluster.core.call import build_options, build_packages, part
 from django_cluster.core.composing import GroupPlan, in_chain, linked
 from django_cluster.core.messages import TaskPackage
+from django_cluster.core.nearest import nearest
+
+logger = logging.getLogger("django_cluster")
 
 
 def async_task(func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> str:
@@ -49,6 +55,7 @@ def send(
     ``chain``: one after the other. ``group``: what is to be known of the group that they are.
     """
     if packages:
+        warn_of_unknown_queue(given.get("cluster"))
         client = get_client(given.get("cluster"))
         client.submit(
             [client.chained(packages)] if chain else packages,
@@ -58,3 +65,17 @@ def send(
             on_commit=given.get("on_commit"),
         )
     return [package.id for package in packages]
+
+
+@cache
+def warn_of_unknown_queue(name: str | None) -> None:
+    """Log, once in a process, that the settings do not name this queue: perhaps no cluster works on it."""
+    known = known_queues() if name else []
+    if name and name not in known:
+        near = nearest(name, known)
+        meant = f" Did you mean {near!r}?" if near else ""
+        logger.warning(
+            "Sending to queue %r, which Q_CLUSTER does not name (name, ALT_CLUSTERS).%s"
+            " Its tasks wait until a cluster is started with qcluster -n %s.",
+            name, meant, name, extra={"event": "unknown_queue"},
+        )  # fmt: skip

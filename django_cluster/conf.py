@@ -99,11 +99,16 @@ def _through(settings: Settings, broker: str) -> Settings:
     return replace(settings, broker=replace(settings.brokers[broker], queue=settings.queue))
 
 
-def _shares(names: Sequence[str]) -> list[Share]:
+def known_queues() -> list[str]:
+    """The queues that the settings name: the one of the namespace, and those of ``ALT_CLUSTERS``."""
     written = configured()
     alternatives = written.get("ALT_CLUSTERS") if isinstance(written, Mapping) else None
     others = [name for name in alternatives if isinstance(name, str)] if isinstance(alternatives, Mapping) else []
-    return read_shares(names, list(dict.fromkeys([_load(None).queue, *others])))
+    return list(dict.fromkeys([_load(None).queue, *others]))
+
+
+def _shares(names: Sequence[str]) -> list[Share]:
+    return read_shares(names, known_queues())
 
 
 def _first_of(name: str) -> str | None:

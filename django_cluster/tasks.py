@@ -10,7 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django_cluster.brokers.base import Broker
-from django_cluster.calls import async_bulk, async_task
+from django_cluster.calls import async_bulk, async_task, warn_of_unknown_queue
 from django_cluster.client import get_client
 from django_cluster.composition import AsyncTask, Chain, Group, Iter, async_chain, async_iter, call
 from django_cluster.lifecycle.new_schedule import build_schedule
@@ -75,6 +75,7 @@ def schedule(func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Sched
     Raises ``IntegrityError`` for a used name, ``ValidationError`` for what could never run, ``NotSerializable`` for
     arguments that text cannot hold faithfully, ``UnknownFunction``.
     """
+    warn_of_unknown_queue(kwargs.get("cluster"))
     settings = get_client(kwargs.get("cluster")).settings
     zone = settings.schedule.time_zone
     places = {"q_zone": ZoneInfo(zone) if zone else None, "q_database": settings.results.database}

@@ -25,6 +25,8 @@ from django_cluster.admin.finding import (
     FunctionFilter,
     GroupFilter,
     RecentValuesFilter,
+    ScopeFilter,
+    SearchScope,
     find,
 )
 from django_cluster.admin.showing import WORDS, as_text, ending, seconds, shown, timeline
@@ -82,7 +84,8 @@ class EndedTaskAdmin(EndedActs):
     def get_search_results(
         self, request: HttpRequest, queryset: models.QuerySet[Any], search_term: str
     ) -> tuple[models.QuerySet[Any], bool]:
-        return (find(queryset, search_term) if search_term.strip() else queryset), False
+        scope = SearchScope.of(request)
+        return (find(queryset, search_term, scope) if search_term.strip() else queryset), False
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         return super().changelist_view(request, {**(extra_context or {}), "search_hint": HELP})
@@ -132,7 +135,7 @@ class EndedTaskAdmin(EndedActs):
 @admin.register(Success)
 class SuccessAdmin(EndedTaskAdmin):
     list_display = ENDED_COLUMNS
-    list_filter = ("stopped_at", ClusterFilter, FunctionFilter, GroupFilter)
+    list_filter = ("stopped_at", ClusterFilter, FunctionFilter, GroupFilter, ScopeFilter)
     fieldsets = (
         (None, {"fields": (*CALL, "shown_result")}),
         (_("Course"), {"fields": ("shown_course", *COURSE)}),
@@ -149,7 +152,7 @@ class FailureAdmin(EndedTaskAdmin):
         *("name", "shown_status", "error_beginning", "func", "attempt_count", "stopped_at", "group", "cluster"),
         *("enqueued_at", "time_taken"),
     )
-    list_filter = (StatusFilter, "stopped_at", ClusterFilter, FunctionFilter, GroupFilter)
+    list_filter = (StatusFilter, "stopped_at", ClusterFilter, FunctionFilter, GroupFilter, ScopeFilter)
     fieldsets = (
         (None, {"fields": ("shown_status", *CALL)}),
         (_("Error"), {"fields": ("error_kind", "shown_message", "shown_traceback", "shown_payload")}),

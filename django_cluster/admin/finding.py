@@ -1,13 +1,14 @@
 """How a list of a million rows opens at once: no count of the table, no search through all of it.
 
-What an index can answer (the id, a name, a group, a span of time) is asked of the whole table. Everything else is
-looked for in the newest ``LOOKED_AT`` rows, and the page says so.
+What an index can answer (the id, a name, a group, a function, a span of time) is asked of the whole table. Everything
+else is looked for in the newest ``LOOKED_AT`` rows; the page says so where there are more, and offers to search all. An
+export always searches all.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
@@ -31,8 +32,8 @@ LOOKS_LIKE_AN_ID = re.compile(r"[0-9a-fA-F]{32}").fullmatch
 QUALIFIED = re.compile(r'(id|name|group|func|cluster|worker|error):("[^"]*"|\S+)').fullmatch
 
 HELP = _(
-    "An id, a name or a group finds its tasks however old they are; any other text is looked for in the newest "
-    "100,000. More exactly: id: name: group: func: cluster: worker: error:"
+    "An id, a name, a group or a function finds its tasks however old they are; any other text is looked for in the "
+    "newest 100,000, unless you choose all rows. More exactly: id: name: group: func: cluster: worker: error:"
 )
 
 
@@ -60,61 +61,107 @@ class CappedPaginator(AnyPaginator):
         return self._counted > LISTED
 
 
-def newest(rows: Rows) -> Rows:
-    """Those of ``rows`` among which may be looked without an index."""
-    beyond = rows.order_by("-stopped_at").values_list("stopped_at", flat=True)[LOOKED_AT : LOOKED_AT + 1]
-    moment = next(iter(beyond), None)
-    return rows if moment is None else rows.filter(stopped_at__gt=moment)
+class SearchScope:
+    """In which rows one request looks for what no index knows, and whether that has left rows out."""
 
+    def __init__(self, *, everything: bool = False) -> None:
+        self._everything = everything
+        self.limited = False
+
+    @classmethod
+    def of(cls, request: HttpRequest) -> SearchScope:
+        """The one of this request, which its search, its filters and its page share."""
+        scope: SearchScope | None = getattr(request, "search_scope", None)
+        if scope is None:
+            exports = request.POST.get("action", "").startswith("export")
+            scope = cls(everything=exports or request.GET.get(ScopeFilter.parameter_name) == ScopeFilter.ALL)
+            request.search_scope = scope  # type: ignore[attr-defined]
+        return scope
+
+    def rows(self, rows: Rows) -> Rows:
+        """Those of ``rows`` among which may be looked without an index."""
+        if self._everything:
+            return rows
+        beyond = rows.order_by("-stopped_at").values_list("stopped_at", flat=True)[LOOKED_AT : LOOKED_AT + 1]
+        moment = next(iter(beyond), None)
+        if moment is None:
+            return rows
+        self.limited = True
+        return rows.filter(stopped_at__gt=moment)
+
+
+class ScopeFilter(admin.SimpleListFilter):
+    """Offers to search all rows, in which a question without an index may take a while."""
+
+    ALL = "all"
+    title, parameter_name = _("searched"), "rows"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
+        return [(self.ALL, _("all rows"))]
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        newest, everything = super().choices(changelist)
+        yield {**newest, "display": _("the newest 100,000")}
+        yield everything
+
+    def queryset(self, request: HttpRequest, queryset: Rows) -> Rows:
+        return queryset
+
+
+Question = Callable[[Rows, str, SearchScope], Rows]
 
 # ── the search field ─────────────────────────────────────────────────────────────────────────────
 
 
-def find(rows: Rows, text: str) -> Rows:
+def find(rows: Rows, text: str, scope: SearchScope) -> Rows:
     """What the search field means: qualified words, and the rest as one text."""
     plain: list[str] = []
     for word in smart_split(text):
         if qualified := QUALIFIED(word):
-            rows = QUESTIONS[qualified[1]](rows, _unquoted(qualified[2]))
+            rows = QUESTIONS[qualified[1]](rows, _unquoted(qualified[2]), scope)
         else:
             plain.append(_unquoted(word))
-    return _anything(rows, " ".join(plain)) if plain else rows
+    return _anything(rows, " ".join(plain), scope) if plain else rows
 
 
 def _unquoted(word: str) -> str:
     return unescape_string_literal(word) if len(word) > 1 and word[0] == word[-1] and word[0] in "\"'" else word
 
 
-def _anything(rows: Rows, text: str) -> Rows:
-    """Exactly what an index finds, or else what the newest rows have."""
+def _anything(rows: Rows, text: str, scope: SearchScope) -> Rows:
+    """Exactly what an index finds, or else the rows of the scope that have the text in their names or their error."""
     if LOOKS_LIKE_AN_ID(text):
         return rows.filter(pk=text.lower())
-    for field in ("name", "group"):
+    for field in ("name", "group", "func"):
         exact = rows.filter(**{field: text})
         if exact.order_by().exists():
             return exact
-    has = Q(name__icontains=text) | Q(func__icontains=text) | Q(group__icontains=text)
-    return newest(rows).filter(has)
+    return _containing("name", "func", "group")(rows, text, scope)
 
 
-def _in_newest(*fields: str) -> Callable[[Rows, str], Rows]:
-    def ask(rows: Rows, value: str) -> Rows:
+def _func(rows: Rows, value: str, scope: SearchScope) -> Rows:
+    exact = rows.filter(func=value)
+    return exact if exact.order_by().exists() else _containing("func")(rows, value, scope)
+
+
+def _containing(*fields: str) -> Question:
+    def ask(rows: Rows, value: str, scope: SearchScope) -> Rows:
         has = Q()
         for field in fields:
             has |= Q(**{f"{field}__icontains": value})
-        return newest(rows).filter(has)
+        return scope.rows(rows).filter(has)
 
     return ask
 
 
-QUESTIONS: Mapping[str, Callable[[Rows, str], Rows]] = {
-    "id": lambda rows, value: rows.filter(pk=value.lower()),
-    "name": lambda rows, value: rows.filter(name=value),
-    "group": lambda rows, value: rows.filter(group=value),
-    "cluster": lambda rows, value: newest(rows).filter(cluster=value),
-    "func": _in_newest("func"),
-    "worker": _in_newest("worker"),
-    "error": _in_newest("error_kind", "error_message"),
+QUESTIONS: Mapping[str, Question] = {
+    "id": lambda rows, value, _: rows.filter(pk=value.lower()),
+    "name": lambda rows, value, _: rows.filter(name=value),
+    "group": lambda rows, value, _: rows.filter(group=value),
+    "cluster": lambda rows, value, scope: scope.rows(rows).filter(cluster=value),
+    "func": _func,
+    "worker": _containing("worker"),
+    "error": _containing("error_kind", "error_message"),
 }
 
 
@@ -135,7 +182,7 @@ class RecentValuesFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: Rows) -> Rows:
         if not self.value():
             return queryset
-        rows = queryset if self.indexed else newest(queryset)
+        rows = queryset if self.indexed else SearchScope.of(request).rows(queryset)
         return rows.filter(**{str(self.parameter_name): self.value()})
 
     def word(self, value: str) -> Any:
@@ -152,4 +199,4 @@ class ClusterFilter(RecentValuesFilter):
 
 
 class FunctionFilter(RecentValuesFilter):
-    title, parameter_name = _("function"), "func"
+    title, parameter_name, indexed = _("function"), "func", True

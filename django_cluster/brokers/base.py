@@ -18,6 +18,8 @@ from django_cluster.errors import BrokerRefused, PayloadTooLarge
 
 MOST_ATTEMPTS = 1_000_000_000
 """The largest number of attempts that a message can bring along; with those of the server it fits into 31 bits."""
+MAX_QUEUE_NAMES = 100
+"""The most queues that ``Broker.queue_names`` lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +257,11 @@ class Broker(ABC):
     @abstractmethod
     def size(self) -> QueueSize:
         """How many messages there are."""
+
+    def queue_names(self) -> Sequence[str]:
+        """The queues of this namespace that have messages on this server, this one included, as far as it can list
+        them; at most ``MAX_QUEUE_NAMES``."""
+        return ()
 
     @abstractmethod
     def purge(self) -> int:

@@ -210,6 +210,9 @@ class ClaimCheck(Broker):
     def size(self) -> QueueSize:
         return self.inner.size()
 
+    def queue_names(self) -> Sequence[str]:
+        return self.inner.queue_names()
+
     # ── the server ───────────────────────────────────────────────────────────────────────────────
 
     def prepare(self) -> None:

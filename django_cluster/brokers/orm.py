@@ -14,7 +14,15 @@ from typing import Any
 from django.db import connections, router
 from django.db.backends.utils import CursorWrapper
 
-from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueueSize, Waiting
+from django_cluster.brokers.base import (
+    MAX_QUEUE_NAMES,
+    Broker,
+    Capabilities,
+    Delivery,
+    Message,
+    QueueSize,
+    Waiting,
+)
 from django_cluster.brokers.orm_dialects import (
     FRONT,
     ORDER,
@@ -39,6 +47,9 @@ LOOK_INTERVAL = 0.25
 
 IDLE_GROWTH, IDLE_POLLS, IDLE_SECONDS = 1.25, 5, 1.0
 """The pause between two looks grows by a factor while nothing comes, up to so many ``poll`` and so many seconds."""
+
+HELD = "held:"
+"""How the names of delay queues begin (``brokers.limits.room_name``)."""
 
 ID_DIGITS = 19
 """A key with more is none of ours."""
@@ -292,6 +303,14 @@ class OrmBroker(Broker):
         )
         counts: dict[int, int] = dict(self._rows(query, [self.queue]))
         return QueueSize(ready=counts.get(0, 0), delayed=counts.get(1, 0), leased=counts.get(2, 0))
+
+    def queue_names(self) -> Sequence[str]:
+        """From one name to the next through the index: the same cost however many messages there are."""
+        names: list[str] = []
+        query = f"SELECT MIN(queue) FROM {self._dialect.table} WHERE queue > %s"
+        while len(names) < MAX_QUEUE_NAMES and (name := self._rows(query, [names[-1] if names else ""])[0][0]):
+            names.append(name)
+        return [name for name in names if not name.startswith(HELD)]
 
     def purge(self) -> int:
         def delete(cursor: CursorWrapper) -> int:

@@ -15,7 +15,15 @@ from redis.exceptions import ConnectionError as ConnectionBroken
 from redis.exceptions import NoScriptError
 
 from django_cluster.brokers import redis_scripts as scripts
-from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueueSize, Waiting
+from django_cluster.brokers.base import (
+    MAX_QUEUE_NAMES,
+    Broker,
+    Capabilities,
+    Delivery,
+    Message,
+    QueueSize,
+    Waiting,
+)
 from django_cluster.brokers.redis_link import ANY_ERROR, open_link
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerUnavailable
@@ -25,6 +33,9 @@ CHUNK_MESSAGES, CHUNK_CHARACTERS = 1000, 4_000_000
 
 REMEMBERED = 7 * 24 * 3600
 """Seconds for which the name of a message is kept that was to be taken once, unless it is forgotten before."""
+
+SCANS = 20
+"""Calls that look for the names of queues; each reads about a thousand keys."""
 
 UNANSWERED = 64
 """Claims without an answer that are remembered; what a later one has lent comes back when its lease ends."""
@@ -203,6 +214,19 @@ class RedisBroker(Broker):
         ready, delayed, leased = self._run(scripts.SIZE)
         return QueueSize(ready=ready, delayed=delayed, leased=leased)
 
+    def queue_names(self) -> Sequence[str]:
+        """From the names of the keys: as many of them as ``SCANS`` calls read. A Redis Cluster lists none."""
+        before, after = f"{{django_cluster:{self.settings.name}:", "}"
+        names, cursor = {self.queue: None}, 0
+        for _ in range(0 if self._link.clustered else SCANS):
+            with self._link.errors():
+                cursor, keys = self._link.client.scan(cursor, match=f"{_literal(before)}*", count=1000)
+            parts = (key.decode("utf-8", "replace").removeprefix(before).partition(after) for key in keys)
+            names.update(dict.fromkeys(name for name, end, _ in parts if end))
+            if not cursor or len(names) >= MAX_QUEUE_NAMES:
+                break
+        return list(names)[:MAX_QUEUE_NAMES]
+
     def purge(self) -> int:
         return int(self._run(scripts.PURGE))
 
@@ -313,6 +337,11 @@ def _pairs(flat: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
 def _waiting(entry: bytes, due: float | None, *, leased: bool = False) -> Waiting:
     priority, attempts, payload = parse_entry(entry)
     return Waiting(payload, priority, attempts + leased, None if due is None else due / 1000, leased, _key(entry))
+
+
+def _literal(text: str) -> str:
+    """For a pattern of Redis, in which some characters mean something."""
+    return re.sub(r"([*?\[\]\\])", r"\\\1", text)
 
 
 def _key(entry: bytes) -> str:

@@ -41,6 +41,8 @@ FEW = 0.02
 """Seconds of sleep while an obituary waits for its exit code, or the monitor for us."""
 SLOW = 0.1
 """Seconds after which jobs that wait behind a running one are taken back for an idle worker."""
+LIMIT_LOOK_SECONDS = 0.005
+"""Seconds between two looks for room while ``queue_limit`` is reached."""
 STORE_FENCE = 0.001
 """Seconds until a word written by another processor has certainly become visible (it takes well below that)."""
 
@@ -61,7 +63,7 @@ class Pusher:
         self._seat, self._board, self._orders = seat, board, orders
         self._broker, self._codec, self._clock = broker, codec, clock
         sections = [each.settings for each in broker.members] if isinstance(broker, SeveralQueues) else settings[:1]
-        self._prefetch = settings[1].prefetch
+        self._queue_limit = settings[1].prefetch
         self._several = broker if isinstance(broker, SeveralQueues) else None
         self._hub = Hub(seat.folder.jobs)
         self._hub.also_wake_for(orders.fileno())
@@ -132,14 +134,29 @@ class Pusher:
         until = [now + PAUSE, max(self._leases.due_at, self._outage.retry_at)]
         if self._capacity and not self.stopping:
             until.append(max(self._intake.next_look, self._outage.retry_at))
+        elif self._queue_limit and self._ledger.wanted and not self.stopping:
+            until.append(now + LIMIT_LOOK_SECONDS)  # no worker tells us when it begins a job
         if self._ledger.loans and self._ledger.wanted:
             until.append(self._outage.retry_at)
         return max(0.0, min(until) - now)
 
     @property
     def _capacity(self) -> int:
-        """How many more messages there is room for."""
-        return max(0, self._ledger.wanted + self._prefetch - len(self._ledger.loans))
+        """How many more messages there is room for: what workers have asked for, and no more than ``queue_limit``
+        beyond what they run."""
+        limit, ledger = self._queue_limit, self._ledger
+        asked = ledger.wanted + limit - len(ledger.loans)
+        if limit and asked > 0:
+            asked = min(asked, limit + len(ledger.borrowers) - self._unfinished())
+        return max(0, asked)
+
+    def _unfinished(self) -> int:
+        """Jobs in this cluster that wait or run; those that are done, and not recorded yet, do not count."""
+        count = len(self._ledger.loans)
+        for borrower in self._ledger.borrowers.values():
+            row = self._board.read(borrower.row)
+            count += len(borrower.waiting(row.begun)) + (row.state is State.BUSY)
+        return count
 
     def _with_broker(self) -> None:
         """Everything that needs the broker; when it is away, everything waits."""

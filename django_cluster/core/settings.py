@@ -118,7 +118,7 @@ class CrewSettings:
     daemonize: bool = True
     guard_cycle: float = 0.5
     prefetch: int = 0
-    """Jobs that the pusher may hold beyond what workers have asked for (``queue_limit``)."""
+    """The most jobs that a cluster holds beyond those that run; 0 = what workers ask for (``queue_limit``)."""
     start_method: str = "fork"
     shutdown_timeout: float = 25.0
     """Seconds for which a graceful stop waits for running tasks."""

@@ -13,10 +13,12 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import router
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from django_cluster.brokers.base import Broker, Waiting
+from django_cluster.brokers.base import MAX_QUEUE_NAMES, Broker, Waiting
 from django_cluster.core.messages import TaskHeader
+from django_cluster.dashboard.row_search import condition
 from django_cluster.dashboard.snapshot import Detail, QueueView, ScheduleView, Snapshot, TaskView, Totals
 from django_cluster.errors import ClusterError, PackageError
 from django_cluster.models import Schedule, Task
@@ -48,7 +50,7 @@ class Eye:
 
     label: str
     queues: Sequence[str]
-    """Those of the settings; the clusters add theirs."""
+    """Those of the settings; clusters, pauses, schedules and brokers add theirs."""
     open_broker: Callable[[str], Broker]
     """The broker of a queue."""
     read_label: Callable[[str], TaskHeader]
@@ -57,15 +59,20 @@ class Eye:
     """Alias of the rows; None asks the router."""
     clock: Callable[[], float] = time.time
     _brokers: dict[str, Broker] = field(default_factory=dict)
+    _wanted: Q | None = None
 
     def __post_init__(self) -> None:
         self.database = self.database or router.db_for_write(Task)
         self._session = Session(self.database)
         self._statuses, self._instructions = StatusStore(self.database), InstructionStore(self.database)
 
-    def look(self, parts: Iterable[str] = PARTS, before: Snapshot | None = None) -> Snapshot:
-        """A snapshot in which these parts are new."""
+    def look(self, parts: Iterable[str] = PARTS, before: Snapshot | None = None, query: str = "") -> Snapshot:
+        """A snapshot in which these parts are new.
+
+        ``query``: what the screen is filtered by; rows that match are looked for among the newest ``COUNTED``.
+        """
         before = before or Snapshot(label=self.label)
+        self._wanted = condition(query)
         seen: dict[str, Any] = {"taken_at": self.clock(), "label": self.label}
         problems: list[str] = []
         looks = dict(before.looks)
@@ -91,9 +98,21 @@ class Eye:
         return {"clusters": tuple(self._statuses.all(dead=True)), "pauses": tuple(self._instructions.paused())}
 
     def _queues(self, known: Snapshot) -> dict[str, Any]:
-        """One question a queue. A broker that is away hides its own queues only."""
-        names = dict.fromkeys([*self.queues, *(queue for each in known.alive for queue in each.queues)])
-        return {"queues": tuple(self._queue(name) for name in names)}
+        """One question a queue, and three to learn which there are. A broker that is away hides its own queues only."""
+        names = dict.fromkeys(self.queues)
+        names |= dict.fromkeys(queue for each in known.clusters for queue in each.queues)  # of lost ones, too
+        names |= dict.fromkeys(pause.queue for pause in known.pauses)
+        names |= dict.fromkeys(self._scheduled())
+        for queue in self.queues:
+            with suppress(*TROUBLE):  # said by the question about the queue itself
+                names |= dict.fromkeys(self._broker(queue).queue_names())
+        return {"queues": tuple(self._queue(name) for name in list(names)[:MAX_QUEUE_NAMES])}
+
+    def _scheduled(self) -> list[str]:
+        """Queues that schedules send to."""
+        rows = Schedule.objects.using(self.database).exclude(cluster=None).order_by()
+        names = rows.values_list("cluster", flat=True).distinct()[:MAX_QUEUE_NAMES]
+        return self._session.read(lambda: [name for name in names if name])
 
     def _queue(self, name: str) -> QueueView:
         kind = ""
@@ -143,8 +162,17 @@ class Eye:
         return {"failures": self._newest(success=False)}
 
     def _newest(self, **conditions: Any) -> tuple[TaskView, ...]:
-        rows = saved_tasks(self.database).filter(**conditions).order_by("-stopped_at").values_list(*COLUMNS)[:MANY]
-        return tuple(_ended(row) for row in self._session.read(lambda: list(rows)))
+        rows = saved_tasks(self.database).filter(**conditions).order_by("-stopped_at")
+        found = self._session.read(lambda: list(rows.values_list(*COLUMNS)[:MANY]))
+        if self._wanted is not None and len(found) == MANY:
+            found += self._session.read(lambda: self._matching(rows))
+        return tuple(_ended(row) for row in dict.fromkeys(found))
+
+    def _matching(self, rows: QuerySet[Task]) -> list[tuple[Any, ...]]:
+        """The newest rows that match what is wanted; two queries, of which neither reads further than ``COUNTED``."""
+        beyond = list(rows.values_list("stopped_at", flat=True)[COUNTED : COUNTED + 1])
+        near = rows.filter(stopped_at__gt=beyond[0]) if beyond else rows
+        return list(near.filter(self._wanted).values_list(*COLUMNS)[:MANY])
 
     def _schedules(self, _: Snapshot) -> dict[str, Any]:
         rows = Schedule.objects.using(self.database).order_by("next_run", "pk")[:MANY]

@@ -112,7 +112,7 @@ class Screen:
         return replace(view, message=self._watcher.said.pop())
 
     def _pass_on(self, view: View, request: Request | None) -> None:
-        self._watcher.show(TABS[view.tab].parts)
+        self._watcher.show(TABS[view.tab].parts, view.query)
         if request is None:
             return
         if request.kind == "detail":

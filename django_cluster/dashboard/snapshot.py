@@ -125,6 +125,8 @@ class Snapshot:
         document = asdict(self)
         for cluster, entry in zip(self.clusters, document["clusters"], strict=True):
             entry["alive"] = cluster.alive
+        for queue, entry in zip(self.queues, document["queues"], strict=True):
+            entry["clusters"] = sum(queue.name in cluster.queues for cluster in self.alive)
         return document
 
 

@@ -32,16 +32,16 @@ class Watcher(threading.Thread):
         self._eye, self._interval, self._controls = eye, interval, controls
         self._wishes: deque[Act | str] = deque()
         self._wake, self._stopping = threading.Event(), False
-        self._parts: tuple[str, ...] = ("clusters",)
+        self._shown: tuple[tuple[str, ...], str] = (("clusters",), "")
         self.snapshot = Snapshot(label=eye.label)
         self.detail: Detail | None = None
         self.said: deque[str] = deque(maxlen=1)
         """What came of the last act, or why nothing can be seen; the screen takes it out."""
 
-    def show(self, parts: tuple[str, ...]) -> None:
-        """From now on, look at these; at once if they are others."""
-        if parts != self._parts:
-            self._parts = parts
+    def show(self, parts: tuple[str, ...], query: str = "") -> None:
+        """From now on, look at these, for what matches the query; immediately if they are others."""
+        if (parts, query) != self._shown:
+            self._shown = (parts, query)
             self._wake.set()
 
     def refresh(self) -> None:
@@ -86,7 +86,8 @@ class Watcher(threading.Thread):
     def _look(self) -> None:
         for connection in connections.all(initialized_only=True):
             close_if_stale(connection)
-        self.snapshot = self._eye.look(self._parts, self.snapshot)
+        parts, query = self._shown
+        self.snapshot = self._eye.look(parts, self.snapshot, query)
 
     def _guarded(self, work: Callable[[], None], *, aloud: bool = True) -> None:
         """Whatever goes wrong is shown, and said if ``aloud``; it is tried again with the next turn."""

@@ -9,7 +9,7 @@ from typing import Any
 from django_cluster import control
 from django_cluster.brokers import open_broker
 from django_cluster.brokers.base import Broker
-from django_cluster.conf import load_settings
+from django_cluster.conf import known_queues, load_settings
 from django_cluster.core.codec import Codec
 from django_cluster.core.messages import TaskHeader
 from django_cluster.dashboard.eye import Eye
@@ -20,7 +20,7 @@ BY_TERMINAL = "qmonitor"
 
 
 def open_eye(cluster: str | None = None) -> Eye:
-    """Sees what the settings of this cluster lead to."""
+    """Sees what the settings of this cluster lead to; without a name, of all queues that the settings name."""
     settings = load_settings(cluster)
     codec = Codec(settings.signing)
 
@@ -32,7 +32,7 @@ def open_eye(cluster: str | None = None) -> Eye:
 
     return Eye(
         label=settings.name,
-        queues=(settings.queue,),
+        queues=(settings.queue,) if cluster else tuple(known_queues()),
         open_broker=broker_of,
         read_label=read_label,
         database=settings.results.database,

@@ -131,6 +131,7 @@ class Task(models.Model):
             models.Index(fields=["group", "success", "stopped_at"], name="django_cluster_task_group"),
             # With "success", as the others: SQLite, without statistics, would else read all successes for one name.
             models.Index(fields=["name", "success", "stopped_at"], name="django_cluster_task_name"),
+            models.Index(fields=["func", "success", "stopped_at"], name="django_cluster_task_func"),
         )
 
     def __str__(self) -> str:

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from django_cluster.admin import finding
-from django_cluster.admin.finding import QUESTIONS
+from django_cluster.admin.finding import QUESTIONS, SearchScope
 from django_cluster.admin.showing import moment, moment_text
 from django_cluster.client import get_client
 from django_cluster.core.messages import TaskHeader, TaskPackage
@@ -220,7 +220,7 @@ def test_a_queued_task_without_a_label_breaks_no_page(payload: str, admin_client
 @pytest.mark.parametrize("column", ["name", "group"])
 def test_sqlite_looks_for_a_name_in_the_index_of_names(column: str, model: type[Task]) -> None:
     """Without statistics it takes an index with one known column for as good as any other with one."""
-    plan = QUESTIONS[column](model.objects.all(), "red").explain()
+    plan = QUESTIONS[column](model.objects.all(), "red", SearchScope()).explain()
 
     assert f"django_cluster_task_{column}" in plan
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,12 +15,17 @@ from django.utils import timezone
 
 from django_cluster.brokers.base import Broker, Message
 from django_cluster.brokers.memory import MemoryBroker
+from django_cluster.brokers.orm import OrmBroker
 from django_cluster.core.codec import Codec
 from django_cluster.dashboard.eye import PARTS, Eye
 from django_cluster.dashboard.figures import figures_of
+from django_cluster.dashboard.panels import failures
+from django_cluster.dashboard.panels.queues import state_of
+from django_cluster.dashboard.tables import chosen
 from django_cluster.errors import BrokerUnavailable
-from django_cluster.models import Schedule, Task
+from django_cluster.models import Heartbeat, Schedule, Task
 from django_cluster.models.sealed import row_seal
+from django_cluster.stores.instructions import InstructionStore
 from django_cluster.stores.status import StatusStore
 from tests.conftest import make_settings
 from tests.integration.stage import package
@@ -28,7 +34,7 @@ from tests.unit.stores.test_status import STATUS
 SETTINGS = make_settings()
 CODEC = Codec(SETTINGS.signing)
 MOST_QUERIES = {
-    "clusters": 2, "queues": 0, "waiting": 0, "ended": 1, "failures": 1, "schedules": 1, "totals": 3,
+    "clusters": 2, "queues": 1, "waiting": 0, "ended": 1, "failures": 1, "schedules": 1, "totals": 3,
 }  # fmt: skip
 """For each part; those of the broker come from the memory broker here."""
 
@@ -166,3 +172,41 @@ def test_the_figures_count_the_last_day_only() -> None:
     assert figures.average_time == pytest.approx(3)
     assert figures.average_run == pytest.approx(2)
     assert figures.tasks_per_hour == pytest.approx(5 / 24)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("query", ["status:timeout", "stat:time*t", "old shop.a*", "error:deadline", "group:primes"])
+def test_a_filter_finds_rows_behind_hundreds_of_newer_ones(query: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("django_cluster.dashboard.eye.MANY", 5)
+    make_task(99, name="old", status="timeout", success=False, group="primes", error_message="deadline")
+    for number in range(10):
+        make_task(number, status="failure", success=False)
+    eye = make_eye()
+
+    unfiltered = eye.look(["failures"])
+    filtered = eye.look(["failures"], None, query)
+
+    assert "old" not in {task.name for task in unfiltered.failures}
+    rows = chosen(failures.table(filtered), query, None, descending=False)
+    assert [row.more["name"] for row in rows] == ["old"]
+
+
+@pytest.mark.django_db
+def test_queues_are_seen_that_no_cluster_works_on() -> None:
+    Schedule.objects.create(func="shop.add", cluster="scheduled")
+    InstructionStore().pause("paused")
+    StatusStore().publish(replace(STATUS, queues=("of a lost cluster",)))
+    Heartbeat.objects.update(beat=0)
+    orm = replace(SETTINGS.broker, kind="orm")
+    brokers = {name: OrmBroker(replace(orm, queue=name)) for name in ("tests", "solw", "held:x:y")}
+    for full in brokers.values():
+        full.enqueue([Message("x")])
+    eye = make_eye(lambda name: brokers.get(name) or OrmBroker(replace(orm, queue=name)))
+
+    seen = eye.look(["clusters", "queues"])
+
+    assert [queue.name for queue in seen.queues] == ["tests", "of a lost cluster", "paused", "scheduled", "solw"]
+    states = {queue.name: state_of(seen, queue) for queue in seen.queues}
+    assert states["solw"] == ("no cluster", "bad")
+    assert states["scheduled"] == ("no cluster", "dim")
+    assert {queue["clusters"] for queue in seen.as_json()["queues"]} == {0}

@@ -139,6 +139,30 @@ def test_jobs_are_handed_out_evenly(stage: Stage, pusher: Pusher, broker: Polled
     assert [len(worker.jobs) for worker in workers] == [10] * 4
 
 
+def test_a_limited_cluster_holds_no_more_than_that_beyond_what_runs(
+    stage: Stage, reports: Hub, open_pusher: OpenPusher, broker: PolledBroker
+) -> None:
+    pusher = open_pusher(prefetch=1)
+    enqueue(broker, *range(20))
+    workers = [FakeWorker(stage), FakeWorker(stage)]
+
+    for worker in workers:
+        worker.ask(256)  # as a worker does that has seen quick tasks
+    play(pusher.tick, until=lambda: broker.size().leased == 3)
+    for _ in range(5):
+        pusher.tick()
+    assert broker.size().leased == 3
+
+    jobs = [job for worker in workers for job in worker.jobs]
+    ran = next(worker for worker in workers if len(worker.jobs) == 2)
+    ran.begin(ran.jobs[1])  # so the first of them is done
+    play(pusher.tick, until=lambda: broker.size().leased == 4)
+    for _ in range(5):
+        pusher.tick()
+
+    assert (len(jobs), broker.size().leased) == (3, 4)
+
+
 def test_beyond_what_was_asked_only_the_prefetch_is_leased(
     stage: Stage, reports: Hub, open_pusher: OpenPusher, broker: PolledBroker
 ) -> None:
@@ -377,14 +401,14 @@ def test_leases_are_kept_alive_while_a_job_runs_or_waits(
     pusher = open_pusher(prefetch=1, broker=broker, clock=clock)
     enqueue(broker, 1, 2, 3)
     worker = FakeWorker(stage)
-    worker.ask(2)
-    play(pusher.tick, until=lambda: len(worker.jobs) == 2 and broker.size().leased == 3)
+    worker.ask(1)
+    play(pusher.tick, until=lambda: len(worker.jobs) == 1 and broker.size().leased == 2)
 
     for _ in range(20):
         clock.advance(SETTINGS.broker.lease / 3 + 0.001)
         pusher.tick()
 
-    assert broker.size().leased == 3
+    assert broker.size().leased == 2
     assert {waiting.attempts for waiting in broker.peek()} == {1}
 
 
@@ -627,7 +651,7 @@ def test_after_an_outage_longer_than_the_lease_what_still_runs_is_not_lent_again
 def test_a_stop_gives_back_what_was_not_begun_without_an_attempt(
     stage: Stage, reports: Hub, open_pusher: OpenPusher, broker: PolledBroker
 ) -> None:
-    pusher = open_pusher(prefetch=2)
+    pusher = open_pusher(prefetch=4)
     enqueue(broker, 1, 2, 3, 4, 5, 6)
     worker = FakeWorker(stage)
     worker.ask(3)

@@ -69,7 +69,8 @@ CREW = (
     crew(
         "queue_limit",
         whole(0),
-        "Jobs to hold in memory beyond those that workers have asked for.",
+        "The most tasks that one cluster holds in memory beyond those that run; 0 = as many as make about 20 ms of work"
+        " for each worker.",
         field="prefetch",
         parity="Django-Q: the square of `workers`.",
     ),
