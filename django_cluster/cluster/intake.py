@@ -10,11 +10,13 @@ from django_cluster.brokers.base import Broker, Delivery
 from django_cluster.brokers.several import SeveralQueues
 from django_cluster.cluster.ledger import Ledger, Loan
 from django_cluster.cluster.scoreboard import OBEYED, PAUSED, Scoreboard
+from django_cluster.cluster.strangers import BYTES_A_DAY, LOOK_AGAIN, MESSAGES_A_DAY, Allowance, shortened
+from django_cluster.cluster.suspects import Suspects
 from django_cluster.cluster.undertaker import Undertaker
 from django_cluster.cluster.window import Portion
 from django_cluster.core.codec import Codec
 from django_cluster.core.settings import BrokerSettings
-from django_cluster.errors import BadSignature, PackageError, PayloadMissing
+from django_cluster.errors import BadSignature, PackageError, PayloadMissing, UnknownFormat
 from django_cluster.lifecycle.execute import rejected
 
 logger = logging.getLogger("django_cluster")
@@ -23,6 +25,11 @@ BLOCK = 0.5
 """Seconds for which the broker may hold us while nothing else is to be done."""
 PAUSED_NAP = 0.5
 """Seconds between two looks whether a paused queue is to go on."""
+PATIENCE_WITH_KILLERS = 2
+"""A message is put aside unopened when so many pushers are known to have died of it. Where the broker counts attempts,
+one more has died before, of a message that came for the first time."""
+CAREFUL_LEASES = 2
+"""For how many leases, after a pusher has died of a message, one message is leased at a time."""
 PATIENCE_WITH_STRANGERS = 3
 """A message with a foreign signature is put aside when it is lent for the third time: it may be another's."""
 
@@ -38,10 +45,12 @@ class Intake:
         codec: Codec,
         ledger: Ledger,
         undertaker: Undertaker,
+        suspects: Suspects,
         sections: Sequence[BrokerSettings],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``seat``: number and row of the pusher. ``sections``: of the queues that ``broker`` stands for."""
+        self._suspects, self._allowance = suspects, Allowance(clock)
         self._seat, self._row = seat
         self._board, self._broker, self._codec = board, broker, codec
         self._ledger, self._undertaker, self._clock = ledger, undertaker, clock
@@ -51,6 +60,11 @@ class Intake:
         self._several = broker if isinstance(broker, SeveralQueues) else None
         # One that settles for the monitor must hear it at once: it waits for the broker and for us together.
         self._blocking = broker.capabilities.blocking and broker.capabilities.receipts_travel
+        counts = broker.capabilities.counts_attempts
+        self._unknown_until = 1 if counts else 0
+        """A message with more attempts than this may have killed somebody."""
+        self._deaths = PATIENCE_WITH_KILLERS if counts else PATIENCE_WITH_KILLERS + 1
+        self._careful_until = clock() + CAREFUL_LEASES * self._lease if suspects.predecessor_died else 0.0
         self._look_at = 0.0
         self.woken = False
         """Whether the broker tells us when to look again; then looking costs nothing."""
@@ -68,6 +82,8 @@ class Intake:
         """Lease what there is room for. Blocks for a moment if nothing else is to be done. Raises ``BrokerError``."""
         room = min(capacity, self._bulk, self._portion.size)
         now = self._clock()
+        if now < self._careful_until:
+            room = min(room, 1)  # one message kills; the others need not lose an attempt with it
         if self._obey_pauses():
             self._broker.rest()
             self._look_at = now + PAUSED_NAP
@@ -92,18 +108,44 @@ class Intake:
     def _accept(self, deliveries: Sequence[Delivery]) -> None:
         self._portion.learn([delivery.payload for delivery in deliveries])
         strange: list[tuple[str, PackageError]] = []
+        left: list[str] = []
         for delivery in deliveries:
             try:
-                body = self._codec.verify(delivery.payload)
+                again = delivery.attempt > self._unknown_until
+                body = self._looked_at(delivery.payload) if again else self._codec.verify(delivery.payload)
             except PackageError as error:
                 if isinstance(error, BadSignature | PayloadMissing) and delivery.attempt < PATIENCE_WITH_STRANGERS:
                     strange.append((delivery.receipt, error))
-                else:
+                elif isinstance(error, PayloadMissing) or self._allowance.takes(delivery.payload):
                     self._put_aside(delivery, error)
+                else:
+                    left.append(delivery.receipt)
             else:
                 self._ledger.loans.append(Loan(body, delivery.receipt, delivery.attempt))
         if strange:
             self._pass_on(strange)
+        if left:
+            self._leave(left)
+
+    def _looked_at(self, payload: str) -> bytes:
+        """The body of a message that was leased before, and may have killed whoever looked at it."""
+        if (deaths := self._suspects.deaths(payload)) >= self._deaths:
+            deaths += self._unknown_until
+            raise UnknownFormat(f"The message was not opened: {deaths} pushers have died while they looked at it.")
+        self._suspects.begin(payload)
+        try:
+            return self._codec.verify(payload)
+        finally:
+            self._suspects.end()
+
+    def _leave(self, receipts: Sequence[str]) -> None:
+        """More than a day's rows of what cannot be read: the rest stays in the queue for a while."""
+        self._broker.release(receipts, LOOK_AGAIN)
+        logger.error(
+            "%d messages that cannot be read were left in the queue for an hour: %d of them, or %d MiB, were put aside"
+            " within a day, and more is not kept as rows.",
+            len(receipts), MESSAGES_A_DAY, BYTES_A_DAY >> 20,
+        )  # fmt: skip
 
     def _pass_on(self, messages: Sequence[tuple[str, PackageError]]) -> None:
         """Messages that are not ours go back for their owner to find. Each time counts, so that there is an end."""
@@ -114,7 +156,7 @@ class Intake:
 
     def _put_aside(self, delivery: Delivery, error: PackageError) -> None:
         logger.error("A message that cannot be read was put aside: %s", error)
-        receipt, attempt, payload = delivery.receipt, delivery.attempt, delivery.payload
+        receipt, attempt, payload = delivery.receipt, delivery.attempt, shortened(delivery.payload)
         body = error.body if isinstance(error, PayloadMissing) else None
         aside = rejected(self._ledger.new_number(), receipt, attempt, payload, error, time.time(), "pusher", body)
         self._undertaker.report("outcomes", self._seat, [aside])

@@ -24,6 +24,7 @@ from django_cluster.cluster.ledger import Borrower, Ledger
 from django_cluster.cluster.scoreboard import DONE, REVOKED, STATE, Scoreboard, State
 from django_cluster.cluster.seat import Orders, Seat
 from django_cluster.cluster.settling import carry_out
+from django_cluster.cluster.suspects import Suspects
 from django_cluster.cluster.undertaker import Undertaker
 from django_cluster.cluster.wire import Heard, Hub, Peer
 from django_cluster.core.codec import Codec
@@ -73,9 +74,11 @@ class Pusher:
         self._leases = Leases(
             board, broker, self._ledger, self._undertaker, min(each.lease for each in sections), clock
         )
+        self._suspects = Suspects(seat.folder.path)
         self._intake = Intake(
-            (seat.number, seat.row), board, broker, codec, self._ledger, self._undertaker, sections, clock
-        )
+            (seat.number, seat.row), board, broker, codec,
+            self._ledger, self._undertaker, self._suspects, sections, clock,
+        )  # fmt: skip
         self._tied = not broker.capabilities.receipts_travel
         self.stopping = False
 
@@ -92,6 +95,7 @@ class Pusher:
     def close(self) -> None:
         self._undertaker.close()
         self._hub.close()
+        self._suspects.close()
         if self._tied:
             with suppress(BrokerError):
                 self._broker.close()

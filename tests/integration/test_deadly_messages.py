@@ -1,0 +1,172 @@
+"""A message that kills whoever looks at it: pushers die of it in processes of their own, and their successors learn."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from django_cluster.brokers.base import Delivery, Message
+from django_cluster.cluster import strangers
+from django_cluster.cluster.pusher import Pusher
+from django_cluster.cluster.seat import Role
+from django_cluster.core.codec import Codec
+from django_cluster.core.messages import Outcome, OutcomeStatus
+from tests.integration.stage import CODEC, SETTINGS, PolledBroker, Stage, ids_of, package
+from tests.integration.stage import stage as stage
+
+DEADLY = 666
+Told = tuple[list[Outcome], list[int], int]
+"""What a pusher that lived has reported, which tasks it holds, and how many it leased at a time."""
+
+
+class DeadlyCodec(Codec):
+    """Ends its process when it looks at the task of this number, as a fault in C would, or a lack of memory."""
+
+    def verify(self, text: str) -> bytes:
+        body = super().verify(text)
+        if b"%032x" % DEADLY in body:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return body
+
+
+class Lending(PolledBroker):
+    """Lends what it is told, and remembers how much was asked for."""
+
+    deliveries: Sequence[Delivery] = ()
+    asked = 0
+
+    def lease(self, limit: int, *args: Any, **more: Any) -> Sequence[Delivery]:
+        self.asked = max(self.asked, limit)
+        some, self.deliveries = self.deliveries[:limit], self.deliveries[limit:]
+        return some
+
+
+def live(stage: Stage, attempt: int, numbers: Sequence[int], kind: type[Lending] = Lending) -> Told | None:
+    """One life of a pusher, to which these tasks are lent for the ``attempt``-th time; None if it was killed."""
+    texts = [CODEC.dumps(package(number)) for number in numbers]
+
+    def report() -> Told:
+        seat = stage.seat(Role.PUSHER)
+        broker = kind(SETTINGS.broker)
+        broker.deliveries = [Delivery(str(place), text, attempt) for place, text in enumerate(texts)]
+        codec = DeadlyCodec(SETTINGS.signing)
+        pusher = Pusher(seat, stage.board, stage.orders(seat), broker, codec, (SETTINGS.broker, SETTINGS.crew))
+        outcomes: list[Outcome] = []
+        pusher._undertaker.report = lambda word, seat, some: outcomes.extend(some)  # type: ignore[method-assign]
+        while broker.deliveries:
+            pusher._intake.look_now()
+            pusher._intake.fetch(100)
+        return outcomes, ids_of([(0, loan.body) for loan in pusher._ledger.loans]), broker.asked
+
+    return in_a_process_of_its_own(report)
+
+
+def in_a_process_of_its_own(report: Callable[[], Told]) -> Told | None:
+    read, write = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            os.write(write, zlib.compress(pickle.dumps(report())))
+        finally:
+            os._exit(0)
+    os.close(write)
+    with os.fdopen(read, "rb") as end:
+        told = end.read()
+    _, status = os.waitpid(pid, 0)
+    if os.WIFSIGNALED(status):
+        assert os.WTERMSIG(status) == signal.SIGKILL
+        return None
+    found: Told = pickle.loads(zlib.decompress(told))
+    return found
+
+
+def test_a_message_that_has_killed_three_pushers_is_put_aside_and_the_others_flow(stage: Stage) -> None:
+    numbers = [1, 2, DEADLY, 3]
+
+    assert [live(stage, attempt, numbers) for attempt in (1, 2, 3)] == [None, None, None]
+    told = live(stage, 4, numbers)
+
+    assert told is not None
+    (aside,), held, at_a_time = told
+    assert aside.status == OutcomeStatus.REJECTED
+    assert aside.failure is not None
+    assert "3 pushers have died" in aside.failure[1]
+    assert aside.payload == CODEC.dumps(package(DEADLY))
+    assert held == [1, 2, 3]
+    assert at_a_time == 1
+
+
+class Uncounting(Lending):
+    """A broker that cannot say how often it has lent a message."""
+
+    capabilities = replace(Lending.capabilities, counts_attempts=False)
+
+
+def test_where_attempts_are_not_counted_three_deaths_are_noted(stage: Stage) -> None:
+    assert [live(stage, 1, [DEADLY], Uncounting) for _ in range(3)] == [None, None, None]
+
+    told = live(stage, 1, [1, DEADLY], Uncounting)
+
+    assert told is not None
+    assert [outcome.status for outcome in told[0]] == [OutcomeStatus.REJECTED]
+    assert told[1] == [1]
+
+
+def test_after_a_death_one_message_is_leased_at_a_time(stage: Stage) -> None:
+    assert live(stage, 2, [DEADLY]) is None
+
+    told = live(stage, 2, [1, 2, 3])
+
+    assert told is not None
+    assert (told[1], told[2]) == ([1, 2, 3], 1)
+
+
+def test_a_pusher_that_dies_for_another_reason_makes_no_message_suspect(stage: Stage) -> None:
+    for attempt in (1, 2, 3, 4, 5):
+        told = live(stage, attempt, [1, 2])
+        assert told is not None
+        assert (told[0], told[1]) == ([], [1, 2])
+
+
+# ── what nobody has signed ───────────────────────────────────────────────────────────────────────
+
+
+def garbage(stage: Stage, texts: Sequence[str], attempt: int = 3) -> tuple[list[Outcome], PolledBroker]:
+    """What a pusher reports of these texts, and the queue as it leaves it."""
+    seat = stage.seat(Role.PUSHER)
+    broker = PolledBroker(SETTINGS.broker)
+    broker.enqueue([Message(text, attempts=attempt - 1) for text in texts])
+    pusher = Pusher(seat, stage.board, stage.orders(seat), broker, CODEC, (SETTINGS.broker, SETTINGS.crew))
+    outcomes: list[Outcome] = []
+    pusher._undertaker.report = lambda word, seat, some: outcomes.extend(some)  # type: ignore[method-assign]
+    for _ in range(5):
+        pusher._intake.look_now()
+        pusher._intake.fetch(len(texts))
+    pusher.close()
+    return outcomes, broker
+
+
+def test_of_a_flood_of_garbage_a_day_keeps_so_much_and_the_rest_stays_in_the_queue(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(strangers, "MESSAGES_A_DAY", 3)
+
+    outcomes, broker = garbage(stage, [f"garbage {number}" for number in range(10)])
+
+    assert len({outcome.id for outcome in outcomes}) == len(outcomes) == 3
+    assert broker.size().delayed == 7
+    assert "7 messages that cannot be read were left in the queue for an hour" in caplog.text
+
+
+def test_of_large_garbage_the_beginning_is_kept(stage: Stage) -> None:
+    outcomes, _ = garbage(stage, ["x" * (strangers.LARGEST_KEPT + 1), "y" * 5000])
+
+    assert [len(outcome.payload or "") < 2000 for outcome in outcomes] == [True, False]
+    assert "1048577 characters" in (outcomes[0].payload or "")
