@@ -59,7 +59,7 @@ def live(stage: Stage, attempt: int, numbers: Sequence[int], kind: type[Lending]
         codec = DeadlyCodec(SETTINGS.signing)
         pusher = Pusher(seat, stage.board, stage.orders(seat), broker, codec, (SETTINGS.broker, SETTINGS.crew))
         outcomes: list[Outcome] = []
-        pusher._undertaker.report = lambda word, seat, some: outcomes.extend(some)  # type: ignore[method-assign]
+        pusher._undertaker.report = lambda word, seat, some: outcomes.extend(some)  # type: ignore[method-assign,assignment]
         while broker.deliveries:
             pusher._intake.look_now()
             pusher._intake.fetch(100)
@@ -145,7 +145,7 @@ def garbage(stage: Stage, texts: Sequence[str], attempt: int = 3) -> tuple[list[
     broker.enqueue([Message(text, attempts=attempt - 1) for text in texts])
     pusher = Pusher(seat, stage.board, stage.orders(seat), broker, CODEC, (SETTINGS.broker, SETTINGS.crew))
     outcomes: list[Outcome] = []
-    pusher._undertaker.report = lambda word, seat, some: outcomes.extend(some)  # type: ignore[method-assign]
+    pusher._undertaker.report = lambda word, seat, some: outcomes.extend(some)  # type: ignore[method-assign,assignment]
     for _ in range(5):
         pusher._intake.look_now()
         pusher._intake.fetch(len(texts))
