@@ -155,15 +155,16 @@ class Report:
 
 def run_checks(report: Report, environment: str) -> None:
     """Checks, chaos, and what has to be compiled, beside each other: each of them waits for something now and then."""
-    installed = "--skip-pkg-install"
-    with ThreadPoolExecutor() as threads:
-        threads.submit(report.run, "checks", "run", installed, "-e", "check", "--", *CHECKS, capture=True)
-        threads.submit(
-            report.run, "chaos", "exec", "-e", environment, "--", "python", "scripts/run_chaos.py", capture=True
-        )
-        if shutil.which("go"):
-            build = ("python", "-m", "tests.servers.mongo")
-            threads.submit(report.run, "FerretDB", "exec", "-e", environment, "--", *build, capture=True)
+    inside = ("exec", "-e", environment, "--", "python")
+    parts = {
+        "checks": ("run", "--skip-pkg-install", "-e", "check", "--", *CHECKS),
+        "chaos": (*inside, "scripts/run_chaos.py"),
+        "FerretDB": (*inside, "-m", "tests.servers.mongo"),
+    }
+    with ThreadPoolExecutor(len(parts)) as threads:
+        running = [threads.submit(report.run, title, *part, capture=True) for title, part in parts.items()]
+        for each in running:
+            each.result()
 
 
 def run_all_tests(report: Report, environments: list[str], arguments: list[str], *, everywhere: bool) -> None:
