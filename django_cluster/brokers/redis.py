@@ -24,6 +24,7 @@ from django_cluster.brokers.base import (
     QueueSize,
     Waiting,
 )
+from django_cluster.brokers.redis_calls import Senders, ServerClock
 from django_cluster.brokers.redis_link import ANY_ERROR, open_link
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerUnavailable
@@ -36,6 +37,9 @@ REMEMBERED = 7 * 24 * 3600
 
 SCANS = 20
 """Calls that look for the names of queues; each reads about a thousand keys."""
+
+REPEATABLE = 120
+"""Seconds for which the server knows the last call of each sender: longer than any call is repeated."""
 
 UNANSWERED = 64
 """Claims without an answer that are remembered; what a later one has lent comes back when its lease ends."""
@@ -62,14 +66,20 @@ class RedisBroker(Broker):
         """Claims that the server may have carried out, although its answer has not come: prefix and limit."""
         self._due_at = -math.inf
         """Monotonic moment before which nothing becomes ready without ringing the bell."""
+        self._senders = Senders()
+        self._clock = ServerClock()
 
     def enqueue(self, messages: Sequence[Message]) -> None:
         calls = list(enqueue_calls(messages))
-        if len(calls) == 1:
-            self._run(scripts.ENQUEUE, *calls[0])
-        elif calls:
-            with self._link.errors():
-                self._together(calls)
+        sender = self._senders.take()
+        try:
+            if len(calls) == 1:
+                self._run(scripts.ENQUEUE, sender.name, sender.next_number(), REPEATABLE, *calls[0])
+            elif calls:
+                with self._link.errors():
+                    self._together([[sender.name, str(sender.next_number()), str(REPEATABLE), *call] for call in calls])
+        finally:
+            self._senders.give_back(sender)
 
     def _together(self, calls: Sequence[Sequence[str]]) -> None:
         """All of the calls, or none: the server takes them as one transaction."""
@@ -101,12 +111,12 @@ class RedisBroker(Broker):
         deadline = time.monotonic() + wait
         while (now := time.monotonic()) < not_after:
             left = min(deadline, not_after) - now
-            deliveries = self._take(min(limit, self.capabilities.bulk), left)
-            if deliveries or deadline <= time.monotonic():
+            deliveries = self._take(min(limit, self.capabilities.bulk), left, not_after)
+            if deliveries or deadline <= time.monotonic() or self._clock.overtook(not_after):
                 return deliveries
         return []
 
-    def _take(self, limit: int, wait: float) -> list[Delivery]:
+    def _take(self, limit: int, wait: float, not_after: float) -> list[Delivery]:
         """What is ready, or will be within ``wait`` seconds.
 
         Where it is known when the next message is due, the wait for the bell and the claim are one request:
@@ -116,32 +126,45 @@ class RedisBroker(Broker):
         nap = min(wait, self._due_at - time.monotonic(), self._link.nap) if wait > 0 else 0.0
         if self._unanswered:
             self._undo_unanswered()
+        if not_after < math.inf and not self._clock.known:
+            self._claim(limit, 0.0, -math.inf)  # it leases nothing, and says what time it is there
+        if self._clock.overtook(not_after):
+            return []
         try:
-            deliveries, due = self._claim(limit, nap)
+            deliveries, due = self._claim(limit, nap, not_after)
         except BrokerUnavailable as error:
             if not isinstance(error.__cause__, ConnectionBroken):
                 raise
             # Perhaps nothing is broken but this connection. Then what it did not bring us is to be had again at once.
             self._undo_unanswered()
-            deliveries, due = self._claim(limit, 0.0)
+            deliveries, due = self._claim(limit, 0.0, not_after)
         if deliveries:
             self._due_at = -math.inf  # nobody knows; the next claim asks at once
         else:
             self._due_at = math.inf if due < 0 else time.monotonic() + due / 1000
         return deliveries
 
-    def _claim(self, limit: int, nap: float) -> tuple[list[Delivery], int]:
+    def _claim(self, limit: int, nap: float, not_after: float) -> tuple[list[Delivery], int]:
         """What is lent, and in how many milliseconds something is due (-1 = nothing).
+
+        A claim that is sent, or that the server carries out, after the moment ``not_after`` leases nothing.
 
         Each claim has names of its own for its receipts, and none is sent twice. What was sent before a connection
         broke, or while the server hung, may be carried out much later: it must not write over what is lent by then.
         """
+        if time.monotonic() >= not_after > -math.inf:
+            return [], 0
         prefix = self._new_prefix()
         if len(self._unanswered) < UNANSWERED:
             self._unanswered[prefix] = limit
-        claim = scripts.LEASE, prefix, limit, _milliseconds(self.settings.lease)
-        entries, due = self._run(*claim, first=self._nap(nap) if nap > 0 else None, again=False)
+        claim = scripts.LEASE, prefix, limit, _milliseconds(self.settings.lease), self._clock.there(not_after)
+        moment, *answer = self._run(*claim, first=self._nap(nap) if nap > 0 else None, again=False)
         self._unanswered.pop(prefix, None)
+        if not answer:
+            self._clock.refused(moment, not_after)
+            return [], 0
+        self._clock.heard(moment)
+        entries, due = answer
         deliveries = []
         for place, entry in enumerate(entries):
             _, attempts, payload = parse_entry(entry)
@@ -188,7 +211,9 @@ class RedisBroker(Broker):
     def renew(self, receipts: Sequence[str]) -> Sequence[str]:
         lost: list[str] = []
         for portion in _portions(receipts):
-            lost += map(_text, self._run(scripts.RENEW, _milliseconds(self.settings.lease), *portion))
+            moment, gone = self._run(scripts.RENEW, _milliseconds(self.settings.lease), *portion)
+            self._clock.renewed(moment)
+            lost += map(_text, gone)
         return lost
 
     def acknowledge(self, receipts: Sequence[str]) -> None:

@@ -10,9 +10,12 @@ The keys of a queue share one hash slot. An *entry* is ``<priority>:<attempts>:<
     {queue}:bell               LIST   one element while something is ready and nobody was told
     {queue}:number             STRING tells equal delayed entries apart
     {queue}:once:<name>        STRING a message of this name was taken; a sender may come again with it
+    {queue}:sender:<name>      STRING number of the last call of this sender; a repeated call changes nothing
+    {queue}:attended           STRING when clusters were last here, and the end of a pause; see ``take_back_ended``
 
-Moments are milliseconds of the server's clock. A script that may meet a full server begins with the writes
-that a full server refuses: either it fails before it has changed anything, or it runs to its end.
+Moments are milliseconds of the server's clock. A script that adds messages begins with the writes that a full server
+refuses: either it fails before it has changed anything, or it runs to its end. The others work on a full server, too:
+they pass ``may_run_when_full`` first.
 Anything in a list that is not an entry is lent as it is; the codec refuses it.
 """
 
@@ -61,6 +64,13 @@ local function ring()
   if redis.call('EXISTS', bell) == 0 then redis.call('RPUSH', bell, 1) end
 end
 
+-- A server over its limit of memory refuses a script at its first write, if that could take memory, and lets a script
+-- go on that has written before. This write changes nothing and takes nothing. (From version 7 on, a flag says the same;
+-- older ones do not read a script that has it.)
+local function may_run_when_full()
+  redis.call('DEL', base .. ':none')
+end
+
 -- End these leases; pass what was lent to give_back(priority, entry), the last one first.
 local function take_back(receipts, begun, give_back)
   if #receipts == 0 then return end
@@ -74,20 +84,49 @@ local function take_back(receipts, begun, give_back)
   redis.call('HDEL', leased, unpack(receipts))
   redis.call('ZREM', leases, unpack(receipts))
 end
+
+-- When clusters were last here; until when leases are spared, and those of them that ended after which moment.
+local function attendance()
+  local _, _, last, spared_until, since = string.find(redis.call('GET', base .. ':attended') or '', '(%d+) (%d+) (%d+)')
+  return tonumber(last), tonumber(spared_until) or 0, tonumber(since) or 0
+end
+
+-- Clusters come at least three times in a lease. If for half of one none has come, or the clock says so, then the server
+-- stood still, was away, or jumped: all of them must have the time to renew what they hold, before any of it is taken
+-- back. Leases that had ended before have no holder, and are not spared.
+local function attend(moment, lease)
+  local last, spared_until, since = attendance()
+  if last and moment - last > lease / 2 then spared_until, since = moment + math.floor(lease / 2), last end
+  if not last or moment < last or moment - last > lease / 16 then
+    redis.call('SET', base .. ':attended', string.format('%.0f %.0f %.0f', moment, spared_until, since))
+  end
+  return spared_until, since
+end
+
+local function take_back_ended(moment, spared_until, since, limit)
+  if moment < spared_until then moment = math.min(moment, since) end
+  local ended = redis.call('ZRANGEBYSCORE', leases, '-inf', moment, 'LIMIT', 0, limit)
+  take_back(ended, 1, function(priority, entry) push('LPUSH', priority, entry) end)
+end
 """
 
 # The one script that is called for every single task: what it does not need would be half of its cost.
 ENQUEUE = Script(
     """
--- ARGV: a priority and entries, or '' and pairs of a moment and an entry
+-- ARGV: name of the sender, number of its call, seconds for which it is remembered,
+--       a priority and entries, or '' and pairs of a moment and an entry
 local base, call = KEYS[1], redis.call
-if ARGV[1] == '' then
-  for i = 2, #ARGV, 2 do
+local sender, number = base .. ':sender:' .. ARGV[1], tonumber(ARGV[2])
+local last = call('GET', sender)
+if last and tonumber(last) >= number then return end -- it was carried out, and the answer was lost
+call('SET', sender, ARGV[2], 'EX', ARGV[3])
+if ARGV[4] == '' then
+  for i = 5, #ARGV, 2 do
     local number = call('INCR', base .. ':number')
     call('ZADD', base .. ':delayed', ARGV[i], string.format('%016d:', number) .. ARGV[i + 1])
   end
-elseif call('RPUSH', base .. ':ready:' .. ARGV[1], unpack(ARGV, 2)) == #ARGV - 1 then
-  call('ZADD', base .. ':bands', -ARGV[1], ARGV[1])
+elseif call('RPUSH', base .. ':ready:' .. ARGV[4], unpack(ARGV, 5)) == #ARGV - 4 then
+  call('ZADD', base .. ':bands', -ARGV[4], ARGV[4])
 end
 if call('EXISTS', base .. ':bell') == 0 then call('RPUSH', base .. ':bell', 1) end
 """,
@@ -106,16 +145,24 @@ ring()
 
 FORGET_ONCE = Script("""
 -- ARGV: names
+may_run_when_full()
 for i = 1, #ARGV do redis.call('UNLINK', base .. ':once:' .. ARGV[i]) end
 """)
 
 LEASE = Script("""
--- ARGV: the beginning of the receipts, limit, length of the lease
--- returns the entries, and in how many milliseconds something is due (-1 = nothing)
+-- ARGV: the beginning of the receipts, limit, length of the lease, the last moment of the claim ('' = any)
+-- returns the moment, the entries (nil: it is too late), and in how many milliseconds something is due (-1 = nothing)
+may_run_when_full()
 local moment, limit = now(), tonumber(ARGV[2])
+local spared_until, since = attend(moment, tonumber(ARGV[3]))
 
-local ended = redis.call('ZRANGEBYSCORE', leases, '-inf', moment, 'LIMIT', 0, 100)
-take_back(ended, 1, function(priority, entry) push('LPUSH', priority, entry) end)
+-- Whoever claims so late may have lost its own leases: it must renew them first.
+if ARGV[4] ~= '' and moment > tonumber(ARGV[4]) then
+  if redis.call('EXISTS', bands) == 1 then ring() end -- it may have been woken, and takes nothing
+  return {moment}
+end
+
+take_back_ended(moment, spared_until, since, 100)
 
 local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', moment, 'LIMIT', 0, 500)
 for _, member in ipairs(due) do
@@ -145,20 +192,23 @@ while #taken < limit do
 end
 
 if redis.call('EXISTS', bands) == 1 then ring() else redis.call('DEL', bell) end
-if #taken > 0 then return {taken, -1} end
+if #taken > 0 then return {moment, taken, -1} end
 
 local nearest = -1
 for _, key in ipairs({delayed, leases}) do
-  local first = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2]
+  local first = tonumber(redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2])
+  if first and key == leases and first > since then first = math.max(first, spared_until) end
   if first and (nearest < 0 or first - moment < nearest) then nearest = math.max(0, first - moment) end
 end
-return {taken, nearest}
+return {moment, taken, nearest}
 """)
 
 RENEW = Script("""
--- ARGV: length of the lease, receipts; returns the receipts that are gone
-local ends, lost = {}, {}
-local moment = now() + ARGV[1]
+-- ARGV: length of the lease, receipts; returns the moment, and the receipts that are gone
+may_run_when_full()
+local ends, lost, called = {}, {}, now()
+attend(called, tonumber(ARGV[1]))
+local moment = called + ARGV[1]
 for i = 2, #ARGV do
   if redis.call('ZSCORE', leases, ARGV[i]) then
     ends[#ends + 1], ends[#ends + 2] = moment, ARGV[i]
@@ -167,7 +217,7 @@ for i = 2, #ARGV do
   end
 end
 if #ends > 0 then redis.call('ZADD', leases, unpack(ends)) end
-return lost
+return {called, lost}
 """)
 
 ACKNOWLEDGE = Script("""
@@ -178,6 +228,7 @@ redis.call('ZREM', leases, unpack(ARGV))
 
 RELEASE = Script("""
 -- ARGV: delay, 1 if the runs had begun and 0 if not, receipts
+may_run_when_full()
 local wait, receipts = tonumber(ARGV[1]), {unpack(ARGV, 3)}
 local due = now() + wait
 take_back(receipts, tonumber(ARGV[2]), function(priority, entry)
@@ -218,9 +269,16 @@ local function meant(entry)
   return true
 end
 
--- What dead clusters have left behind waits as well.
+-- What dead clusters have left behind waits as well. Leases that are not meant stay as they are: after a pause of the
+-- server, their holders may still renew them.
+may_run_when_full()
 local ended = redis.call('ZRANGEBYSCORE', leases, '-inf', now(), 'LIMIT', 0, 1000)
-take_back(ended, 1, function(priority, entry) push('LPUSH', priority, entry) end)
+for _, receipt in ipairs(ended) do
+  if meant(redis.call('HGET', leased, receipt) or '') then
+    redis.call('HDEL', leased, receipt)
+    redis.call('ZREM', leases, receipt)
+  end
+end
 
 local function portions(command, key, visit)
   local start = 0
@@ -264,6 +322,6 @@ for _, priority in ipairs(redis.call('ZRANGE', bands, 0, -1)) do
   count = count + redis.call('LLEN', band)
   redis.call('UNLINK', band)
 end
-redis.call('UNLINK', bands, delayed, leases, leased, bell)
+redis.call('UNLINK', bands, delayed, leases, leased, bell, base .. ':attended')
 return count
 """)
