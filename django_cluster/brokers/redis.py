@@ -77,7 +77,8 @@ class RedisBroker(Broker):
                 self._run(scripts.ENQUEUE, sender.name, sender.next_number(), REPEATABLE, *calls[0])
             elif calls:
                 with self._link.errors():
-                    self._together([[sender.name, str(sender.next_number()), str(REPEATABLE), *call] for call in calls])
+                    together = [[sender.name, str(sender.next_number()), str(REPEATABLE), *call] for call in calls]
+                    self._link.persist(lambda: self._together(together))
         finally:
             self._senders.give_back(sender)
 
@@ -162,7 +163,7 @@ class RedisBroker(Broker):
         self._unanswered.pop(prefix, None)
         if not answer:
             self._clock.refused(moment, not_after)
-            return [], 0
+            return [], -1
         self._clock.heard(moment)
         entries, due = answer
         deliveries = []

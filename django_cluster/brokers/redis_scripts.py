@@ -65,7 +65,7 @@ local function ring()
 end
 
 -- A server over its limit of memory refuses a script at its first write, if that could take memory, and lets a script
--- go on that has written before. This write changes nothing and takes nothing. (From version 7 on, a flag says the same;
+-- go on that has written before. This write changes nothing and takes nothing. (From version 7 on a flag says the same;
 -- older ones do not read a script that has it.)
 local function may_run_when_full()
   redis.call('DEL', base .. ':none')
@@ -91,9 +91,9 @@ local function attendance()
   return tonumber(last), tonumber(spared_until) or 0, tonumber(since) or 0
 end
 
--- Clusters come at least three times in a lease. If for half of one none has come, or the clock says so, then the server
--- stood still, was away, or jumped: all of them must have the time to renew what they hold, before any of it is taken
--- back. Leases that had ended before have no holder, and are not spared.
+-- Clusters come at least three times in a lease. If for half of one none has come, then the server stood still or was
+-- away, or its clock was set: all must have the time to renew what they hold, before any of it is taken back. Leases
+-- that had ended before have no holder, and are not spared.
 local function attend(moment, lease)
   local last, spared_until, since = attendance()
   if last and moment - last > lease / 2 then spared_until, since = moment + math.floor(lease / 2), last end

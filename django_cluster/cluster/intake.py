@@ -78,8 +78,12 @@ class Intake:
         """The moment of the clock at which the broker is to be asked again."""
         return self._clock() + self._poll if self.woken else self._look_at
 
-    def fetch(self, capacity: int) -> None:
-        """Lease what there is room for. Blocks for a moment if nothing else is to be done. Raises ``BrokerError``."""
+    def fetch(self, capacity: int, not_after: float) -> bool:
+        """Lease what there is room for, up to the moment ``not_after`` of the clock (see ``Broker.lease``).
+
+        Blocks for a moment if nothing else is to be done. Returns whether the claim was turned away because it would
+        have come too late: leases have to be renewed first. Raises ``BrokerError``.
+        """
         room = min(capacity, self._bulk, self._portion.size)
         now = self._clock()
         if now < self._careful_until:
@@ -87,14 +91,20 @@ class Intake:
         if self._obey_pauses():
             self._broker.rest()
             self._look_at = now + PAUSED_NAP
-            return
+            return False
         if not room or (now < self._look_at and not self.woken):
-            return
+            return False
         blocking = self._blocking and not self._undertaker.busy and not self._ledger.loans
-        deliveries = self._broker.lease(room, min(BLOCK, self._lease / 6) if blocking else 0.0)
+        wait = min(BLOCK, self._lease / 6) if blocking else 0.0
+        deliveries = self._broker.lease(room, wait, not_after=not_after)
         self._accept(deliveries)
-        if not deliveries and not blocking:
-            self._look_at = self._clock() + self._poll
+        if deliveries:
+            return False
+        took = self._clock() - now
+        turned_away = blocking and took < wait / 2
+        if not blocking or turned_away:
+            self._look_at = now + took + self._poll
+        return turned_away
 
     def _obey_pauses(self) -> bool:
         """Whether nothing at all is to be leased; of several queues, some may be paused."""

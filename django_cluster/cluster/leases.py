@@ -3,17 +3,73 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from typing import NamedTuple
 
 from django_cluster.brokers.base import Broker
 from django_cluster.brokers.several import SeveralQueues
-from django_cluster.cluster.ledger import Ledger
-from django_cluster.cluster.scoreboard import POST, Scoreboard
+from django_cluster.cluster.ledger import Borrower, Ledger
+from django_cluster.cluster.scoreboard import BEGUN, POST, Scoreboard
 from django_cluster.cluster.seat import Role, who_sits
 from django_cluster.cluster.undertaker import Undertaker
+from django_cluster.core.messages import Job
 
 logger = logging.getLogger("django_cluster")
+
+RENEWALS = 3
+"""How often a lease is renewed in its length."""
+MARGIN = 0.1
+"""Part of a lease before its end in which nothing is claimed or handed out any more without a renewal."""
+
+
+def last_moment(renewed_at: float, lease: float) -> float:
+    """The moment up to which everything is certainly leased that was renewed, or leased, at ``renewed_at`` or later.
+
+    ``renewed_at``: the moment before the renewal was sent. ``lease``: seconds.
+    """
+    return renewed_at + lease * (1 - MARGIN)
+
+
+class Loss(NamedTuple):
+    """What a renewal has found to be gone."""
+
+    held: int
+    """How many leases were renewed, or should have been."""
+    running: int
+    """How many of the lost ones belong to tasks that still run here."""
+    waiting: int
+    """How many of the lost ones belong to messages of which no run has begun."""
+    in_time: bool
+    """Whether the renewal came before any of these leases could have ended."""
+
+
+def report_of(loss: Loss) -> tuple[int, str] | None:
+    """The level and the text with which a loss is logged; None where there is nothing to say.
+
+    A lease that was renewed in time cannot have ended: if it is gone, the broker has forgotten it, or somebody has
+    purged the queue. After a pause of this cluster, others may have taken over what it held.
+    """
+    gone = loss.running + loss.waiting
+    if not gone:
+        return None
+    what = f"{loss.running} running tasks and {loss.waiting} waiting messages"
+    if not loss.in_time:
+        text = (
+            f"Leases lost: those of {what} ended before they could be renewed, and others have taken the messages over."
+        )
+        return logging.WARNING, text
+    if gone == loss.held and loss.running:
+        return logging.ERROR, (
+            f"Leases lost: the broker has forgotten all {gone} leases of this cluster at once ({what}). What waited in"
+            " the queue may be gone as well: was the server flushed, restored or restarted without its data, or the"
+            " queue purged?"
+        )
+    return (
+        logging.WARNING,
+        f"Leases lost: the broker no longer knows those of {what}, although they were renewed in time.",
+    )
 
 
 class Leases:
@@ -29,12 +85,27 @@ class Leases:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._board, self._broker, self._ledger, self._undertaker = board, broker, ledger, undertaker
-        self._period, self._clock = seconds / 3, clock
+        self._seconds, self._clock = seconds, clock
         self._several = broker if isinstance(broker, SeveralQueues) else None
         # Elsewhere, to renew what has been given back would put its next run off.
         self._renews_what_is_done = broker.capabilities.receipts_travel and broker.capabilities.fenced
         self.due_at = 0.0
         """The moment of the clock of the next renewal. At once: a predecessor may have died long ago."""
+        self._renewed_at = -math.inf
+        self.lost: Collection[str] = ()
+        """Receipts that the last renewal has found to be gone, and whose messages wait here: nobody may begin them."""
+
+    @property
+    def certain_until(self) -> float:
+        """The moment of the clock up to which all that this cluster holds is certainly leased to it.
+
+        Later, a claim could take back what runs here, and what waits here may be another's: a renewal comes first.
+        """
+        return last_moment(self._renewed_at, self._seconds)
+
+    @property
+    def overdue(self) -> bool:
+        return self._clock() >= self.certain_until
 
     def renew_now(self) -> None:
         """Before anything else is done: somebody has come who may hold what has nearly ended."""
@@ -47,11 +118,28 @@ class Leases:
         if now < self.due_at and not calls:
             return
         receipts = self._held()
-        # A lost lease of a job that is done is no news: it was acknowledged, and we have not heard *filed* yet.
-        if (receipts or calls) and (lost := self._ledger.drop(self._broker.renew(receipts))):
-            logger.warning("The lease of %d waiting messages was lost; others will run them.", lost)
+        lost = set(self._broker.renew(receipts)) if receipts or calls else set[str]()
+        if lost:
+            self._account_for(lost, len(receipts), in_time=now < self._renewed_at + self._seconds)
+        else:
+            self.lost = ()
         # Only now: after an outage this comes first, or we would be lent again what still runs here.
-        self.due_at = now + self._period
+        self._renewed_at, self.due_at = now, now + self._seconds / RENEWALS
+
+    def _account_for(self, lost: set[str], held: int, *, in_time: bool) -> None:
+        """A lost lease of a job that is done is no news: it was acknowledged, and we have not heard *filed* yet.
+
+        A worker clears its row before it reports, so what its row still names was not acknowledged when we asked.
+        """
+        running = lost.intersection(self._board.running_receipts())
+        dropped = self._ledger.drop(lost)
+        unbegun = {job.receipt for borrower in self._ledger.borrowers.values() for job in self._waiting_with(borrower)}
+        self.lost = lost & unbegun
+        if report := report_of(Loss(held, len(running), dropped + len(self.lost), in_time)):
+            logger.log(*report, extra={"event": "leases_lost"})
+
+    def _waiting_with(self, borrower: Borrower) -> list[Job]:
+        return borrower.waiting(self._board.get(borrower.row, BEGUN))
 
     def _held(self) -> list[str]:
         held = {*self._ledger.receipts(), *self._undertaker.receipts(), *self._board.running_receipts()}

@@ -172,12 +172,15 @@ class Pusher:
             if self.stopping:
                 self._give_back()
             else:
+                self._recall_lost()
                 self._unblock()
                 self._hand_out()
-                self._intake.fetch(self._capacity)
+                if self._intake.fetch(self._capacity, self._leases.certain_until):
+                    self._leases.renew_now()
                 self._hand_out()
         except BrokerError as error:
             self._outage.failed(error)
+            self._leases.renew_now()  # as soon as it answers, before anything is claimed
         else:
             self._outage.over()
 
@@ -214,8 +217,18 @@ class Pusher:
         elif word == "leaving":
             borrower.wanted = 0
 
+    def _recall_lost(self) -> None:
+        """Take back from the workers what others have taken over, and forget it. What they return later goes, too."""
+        if not self._leases.lost:
+            return
+        for borrower in self._ledger.borrowers.values():
+            if any(job.receipt in self._leases.lost for job in borrower.jobs.values()):
+                self._revoke(borrower)
+        self._ledger.drop(self._leases.lost)
+
     def _hand_out(self) -> None:
-        if not self._ledger.loans:
+        """Not what may be another's by now, because this process, or its claim, has slept for long."""
+        if not self._ledger.loans or self._leases.overdue:
             return
         for borrower, jobs in self._ledger.deal():
             borrower.peer.send(("jobs", [tuple(job) for job in jobs]))

@@ -10,17 +10,23 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
 from redis import Redis
 
+from django_cluster.brokers.base import Message
+from django_cluster.brokers.redis import RedisBroker
+from django_cluster.errors import BrokerUnavailable
 from tests.conftest import wait_until
 from tests.e2e.conftest import MakeProject
 from tests.e2e.project import Project
 from tests.e2e.running_cluster import RunningCluster
 from tests.servers import MariaDBServer, PostgresServer, RedisServer, Server, require
+from tests.servers.tunnel import Tunnel
 
 Fault = Callable[[Any], AbstractContextManager[None]]
 
@@ -167,13 +173,136 @@ def check_that_it_goes_on_by_itself(project: Project, fault: Callable[[], Abstra
     assert members(cluster) == before
 
 
-@pytest.mark.parametrize("fault", [refusing, full], ids=["refusing", "full"])
-def test_a_redis_that_refuses_under_load_costs_nothing(
-    make_project: MakeProject, redis_server: RedisServer, fault: Fault
-) -> None:
+def test_a_redis_that_refuses_under_load_costs_nothing(make_project: MakeProject, redis_server: RedisServer) -> None:
     project = make_project("redis", retry=LEASE)
 
-    check_that_it_goes_on_by_itself(project, lambda: fault(redis_server))
+    check_that_it_goes_on_by_itself(project, lambda: refusing(redis_server))
+
+
+def test_a_full_redis_refuses_what_is_sent_and_drains(make_project: MakeProject, redis_server: RedisServer) -> None:
+    project = make_project("redis", retry=LEASE)
+    cluster = project.start()
+    ids = put_under_load(project)
+
+    with full(redis_server):
+        with pytest.raises(BrokerUnavailable, match="memory"):
+            project.enqueue("tests.sample.tasks.touch", str(project.trace))
+        check_that_nothing_was_lost_or_run_twice(project, ids)
+
+    assert not complaints(cluster)
+
+
+def test_a_redis_that_stands_still_for_longer_than_a_lease_costs_nothing(
+    make_project: MakeProject, redis_server: RedisServer
+) -> None:
+    project = make_project("redis", retry=LEASE)
+    cluster = project.start()
+    ids = put_under_load(project)
+
+    with redis_server.paused():
+        cluster.wait_for_log("The broker cannot be used")
+
+    check_that_nothing_was_lost_or_run_twice(project, ids)
+    assert "Leases lost" not in cluster.logs
+
+
+def test_a_network_that_holds_everything_for_longer_than_a_lease_and_delivers_it_costs_nothing(
+    make_project: MakeProject, redis_server: RedisServer
+) -> None:
+    with Tunnel(redis_server.port, b"-") as tunnel:
+        project = make_project("by tunnel", retry=LEASE, redis=f"redis://127.0.0.1:{tunnel.port}/0")
+        cluster = project.start()
+        ids = put_under_load(project)
+
+        tunnel.hold()
+        wait_until_as_late_as(time.monotonic() + 2 * LEASE)
+        tunnel.let_go()
+
+        check_that_nothing_was_lost_or_run_twice(project, ids)
+        assert "Leases lost" not in cluster.logs
+        cluster.stop()
+
+
+def test_connections_that_the_network_has_forgotten_are_left_within_seconds(
+    make_project: MakeProject, redis_server: RedisServer
+) -> None:
+    with Tunnel(redis_server.port, b"-") as tunnel:
+        project = make_project("by tunnel", retry=LEASE, redis=f"redis://127.0.0.1:{tunnel.port}/0")
+        cluster = project.start()
+        ids = put_under_load(project)
+
+        tunnel.forget()
+
+        check_that_nothing_was_lost_or_run_twice(project, ids)
+        cluster.stop()
+
+
+def test_an_old_redis_that_keeps_its_connections_is_left_within_seconds(make_project: MakeProject) -> None:
+    """A fail-over behind one address: the old server is now a replica of the new one, and hangs up on nobody."""
+    old = RedisServer().start()
+    new = RedisServer("--replicaof", "127.0.0.1", str(old.port)).start()
+    with Tunnel(old.port, b"-") as tunnel:
+        project = make_project("by tunnel", retry=LEASE, redis=f"redis://127.0.0.1:{tunnel.port}/0")
+        cluster = project.start()
+        ids = put_under_load(project)
+        sender = RedisBroker(replace(project.broker().settings, queue="of a sender"))
+        sender.ping()
+        wait_until(lambda: "master_link_status:up" in new.says("info", "replication"), 30)
+
+        old.says("client", "pause", "60000", "write")
+        wait_until(lambda: offset_of(new, "slave_repl_offset") >= offset_of(old, "master_repl_offset"), 10)
+        new.says("replicaof", "no", "one")
+        tunnel.retarget(new.port)
+        old.says("replicaof", "127.0.0.1", str(new.port))
+        old.says("client", "unpause")
+
+        sender.enqueue([Message("what a sender sends at once")])
+        check_that_nothing_was_lost_or_run_twice(project, ids)
+        cluster.stop()
+    for server in (new, old):
+        server.stop()
+
+
+def offset_of(server: RedisServer, name: str) -> int:
+    lines = dict(line.split(":", 1) for line in server.says("info", "replication").splitlines() if ":" in line)
+    return int(lines[name])
+
+
+def test_a_pusher_that_was_stopped_for_longer_than_a_lease_renews_before_it_claims(
+    make_project: MakeProject, redis_server: RedisServer
+) -> None:
+    project = make_project("redis", retry=LEASE)
+    cluster = project.start()
+    end = project.folder / "end"
+    first = project.enqueue("tests.e2e.tasks.say_and_wait_for", str(project.trace), str(end))
+    project.wait_for_traces(1)
+
+    pusher = psutil.Process(cluster.pid_of("pusher"))
+    pusher.suspend()
+    second = project.enqueue("tests.sample.tasks.touch", str(project.trace))
+    wait_until_as_late_as(time.monotonic() + 1.5 * LEASE)
+    pusher.resume()
+    project.wait_for_row(second)
+    end.touch()
+
+    assert project.wait_for_row(first).attempt_count == 1
+    assert len(project.traces()) == 2
+    assert "Leases lost" not in cluster.logs
+
+
+def test_a_redis_that_forgets_everything_is_an_error_in_the_log(
+    make_project: MakeProject, redis_server: RedisServer
+) -> None:
+    project = make_project("redis", retry=LEASE)
+    cluster = project.start()
+    end = project.folder / "end"
+    project.enqueue("tests.e2e.tasks.say_and_wait_for", str(project.trace), str(end))
+    project.wait_for_traces(1)
+
+    redis_server.flush()
+
+    cluster.wait_for_log("Leases lost: the broker has forgotten all 1 leases of this cluster at once")
+    end.touch()
 
 
 def test_a_slow_redis_is_no_outage(make_project: MakeProject, redis_server: RedisServer) -> None:

@@ -433,7 +433,7 @@ def test_waiting_messages_whose_lease_was_lost_are_not_handed_out(
         pusher.tick()
 
     assert worker.jobs == []
-    assert "2 waiting messages was lost" in caplog.text
+    assert "0 running tasks and 2 waiting messages" in caplog.text
 
 
 def test_a_new_pusher_goes_on_renewing_what_the_workers_say_they_hold(

@@ -289,10 +289,8 @@ def test_a_full_server_is_unavailable_and_loses_nothing(own_server: RedisServer)
     held = receipts(broker.lease(1))
 
     console.config_set("maxmemory", 1)
-    with pytest.raises(BrokerUnavailable):
+    with pytest.raises(BrokerUnavailable, match="maxmemory"):
         broker.enqueue([Message("three")])
-    with pytest.raises(BrokerUnavailable):
-        broker.lease(1)
     broker.acknowledge(held)
     console.config_set("maxmemory", 0)
 

@@ -1,4 +1,4 @@
-"""A way to a server on which an answer can be lost: the server has done what it was asked, and nobody hears of it."""
+"""A way to a server that has faults: answers are lost, connections are held or forgotten, or lead to the old server."""
 
 from __future__ import annotations
 
@@ -35,6 +35,10 @@ class Tunnel:
         self.to_delay = 0
         """How many of the next questions will not arrive before ``deliver``, each together with its connection."""
         self._late: list[bytes] = []
+        self._forgotten: set[socket.socket] = set()
+        self._holding = False
+        self._held: list[tuple[socket.socket, bytes]] = []
+        """What has come while everything was held, with the end it came from; no bytes: it was closed."""
 
     @property
     def port(self) -> int:
@@ -67,11 +71,36 @@ class Tunnel:
         server.connect(self._target)
         return server
 
+    def retarget(self, port: int) -> None:
+        """From now on, new connections lead to another port; the open ones stay where they are."""
+        self._target = port
+
+    def forget(self) -> None:
+        """The network forgets every open connection: no byte passes any more, and nobody is told. New ones work."""
+        self._forgotten = set(self._ends)
+
+    def hold(self) -> None:
+        """Nothing passes, in either direction, until ``let_go``; then all of it does, in its order."""
+        self._holding = True
+
+    def let_go(self) -> None:
+        self._holding = False
+        self._ringer.sendall(b"!")
+
+    def _flush(self) -> None:
+        held, self._held = self._held, []
+        for end, data in held:
+            if end in self._ends:
+                self._send(end, data)
+
     def _run(self) -> None:
         while True:
             for key, _ in self._selector.select():
                 if key.fileobj is self._bell:
-                    return
+                    if not self._bell.recv(64):
+                        return
+                    self._flush()
+                    continue
                 if key.fileobj is self._listener:
                     self._accept()
                 elif isinstance(key.fileobj, socket.socket) and key.fileobj in self._ends:
@@ -89,6 +118,13 @@ class Tunnel:
         data = b""
         with suppress(OSError):
             data = end.recv(1 << 16)
+        if data and end in self._forgotten:
+            return
+        if self._holding:
+            self._held.append((end, data))
+            if not data:
+                self._selector.unregister(end)
+            return
         if end not in self._asked and self.to_delay and self.word in data:
             self.to_delay -= 1
             self._late.append(data)
@@ -99,6 +135,10 @@ class Tunnel:
             self.to_lose -= 1
             self.lost += 1
             data = b""
+        self._send(end, data)
+
+    def _send(self, end: socket.socket, data: bytes) -> None:
+        """To the other end; no bytes: hang up."""
         if not data:
             self._hang_up(end)
             return
@@ -107,7 +147,8 @@ class Tunnel:
 
     def _hang_up(self, end: socket.socket) -> None:
         for each in (end, self._ends[end]):
-            self._selector.unregister(each)
+            with suppress(KeyError):  # it was closed while everything was held
+                self._selector.unregister(each)
             del self._ends[each]
             self._asked.pop(each, None)
             each.close()

@@ -1,0 +1,36 @@
+"""When a renewal is overdue, and what is said of leases that a renewal has found to be gone."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from django_cluster.cluster.leases import RENEWALS, Loss, last_moment, report_of
+
+
+def test_what_was_renewed_is_certain_for_longer_than_until_the_next_renewal_and_for_less_than_a_lease() -> None:
+    assert 100.0 + 60.0 / RENEWALS < last_moment(100.0, 60.0) < 160.0
+
+
+@pytest.mark.parametrize(
+    ("loss", "level", "words"),
+    [
+        (Loss(held=4, running=4, waiting=0, in_time=True), logging.ERROR, "forgotten all 4 leases"),
+        (Loss(held=5, running=4, waiting=1, in_time=True), logging.ERROR, "4 running tasks and 1 waiting messages"),
+        (Loss(held=5, running=1, waiting=0, in_time=True), logging.WARNING, "no longer knows"),
+        (Loss(held=2, running=0, waiting=2, in_time=True), logging.WARNING, "no longer knows"),
+        (Loss(held=4, running=4, waiting=0, in_time=False), logging.WARNING, "others have taken the messages over"),
+    ],
+)
+def test_what_is_said_of_lost_leases(loss: Loss, level: int, words: str) -> None:
+    report = report_of(loss)
+
+    assert report is not None
+    assert report[0] == level
+    assert report[1].startswith("Leases lost: ")
+    assert words in report[1]
+
+
+def test_nothing_is_said_where_only_what_is_done_was_lost() -> None:
+    assert report_of(Loss(held=9, running=0, waiting=0, in_time=True)) is None
