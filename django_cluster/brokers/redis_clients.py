@@ -5,6 +5,7 @@ What the user says about the connection wins; where he says nothing, every wait 
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable, Mapping
 from inspect import signature
 from typing import Any
@@ -13,7 +14,7 @@ from redis import ConnectionPool, Redis
 from redis import exceptions as errors
 from redis.backoff import ExponentialBackoff
 from redis.cluster import ClusterNode, RedisCluster
-from redis.connection import SSLConnection, parse_url
+from redis.connection import SSLConnection, UnixDomainSocketConnection, parse_url
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
@@ -50,6 +51,14 @@ def defaults() -> dict[str, Any]:
         "socket_read_size": READ_SIZE,
         "retry": _retry(2),
     }
+
+
+def keepalive() -> dict[str, Any]:
+    """What the kernel is told of a TCP connection: one that the network has forgotten ends, also where the user lets
+    calls wait without a limit."""
+    said = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 25_000}
+    known = {getattr(socket, name): value for name, value in said.items() if hasattr(socket, name)}
+    return {"socket_keepalive": True, "socket_keepalive_options": known}
 
 
 def _name_of_library(url: str, said: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -90,7 +99,7 @@ def build_client(options: Mapping[str, Any]) -> Redis:
     url, said = options.get("url", ""), plain(options.get("kwargs", {}))
     keywords = {**defaults(), **_name_of_library(url, said), **said, "decode_responses": False}
     if not url.startswith("unix:") and not keywords.get("unix_socket_path"):
-        keywords.setdefault("socket_keepalive", True)
+        keywords = {**keepalive(), **keywords}
     if "sentinels" in options:
         return _of_sentinels(options["sentinels"], options["master"], {**of_url(url), **keywords})
     client: Redis = Redis.from_url(url, **keywords) if url else Redis(**keywords)
@@ -114,7 +123,7 @@ def unknown_keywords(options: Mapping[str, Any]) -> dict[str, str]:
 def build_cluster(options: Mapping[str, Any]) -> PromptCluster:
     """A client of all nodes of a Redis Cluster; asks one of them for the others at once."""
     # "retry" is another thing to this client: how often it looks for the right node.
-    ours = {**defaults(), "retry": _retry(3, PromptRetry), "socket_keepalive": True}
+    ours = {**defaults(), "retry": _retry(3, PromptRetry), **keepalive()}
     url, said = options.get("url", ""), plain(options.get("kwargs", {}))
     keywords = {**of_url(url), **ours, **_name_of_library(url, said), **said, "decode_responses": False}
     keywords.pop("db", None)
@@ -162,5 +171,6 @@ def _like_cache(alias: str) -> Redis:
     if type(pool).__name__ not in ("ConnectionPool", "BlockingConnectionPool"):
         return Redis(connection_pool=pool)  # it knows more than an address, a sentinel's pool for example
     said = pool.connection_kwargs
-    keywords = {**defaults(), **_name_of_library("", said), **said, "decode_responses": False}
+    tcp = {} if issubclass(pool.connection_class, UnixDomainSocketConnection) else keepalive()
+    keywords = {**defaults(), **tcp, **_name_of_library("", said), **said, "decode_responses": False}
     return Redis(connection_pool=ConnectionPool(connection_class=pool.connection_class, **keywords))

@@ -6,15 +6,17 @@ import os
 import re
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
 
 from redis import exceptions as errors
 from redis.cluster import RedisCluster
 
 from django_cluster.brokers.redis_clients import build_client, build_cluster, defaults
 from django_cluster.errors import BrokerError, BrokerRefused, BrokerUnavailable
+
+Result = TypeVar("Result")
 
 LONGEST_NAP = 5.0
 """Seconds for which one blocking call may sleep where no time-out of the socket limits it."""
@@ -25,8 +27,19 @@ FRESH = 1.0
 MOVING = 0.5
 """Seconds for which a Cluster is asked again that says it is down: while a slot moves, it may say so for a moment."""
 
-PASSING = ("BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "TRYAGAIN", "UNBLOCKED")
-"""First words of a server that will be able again: still loading, failing over, full."""
+PASSING = re.compile(
+    r"(?:^|-)(BUSY|CLUSTERDOWN|LOADING|MASTERDOWN|MISCONF|NOREPLICAS|OOM|READONLY|TRYAGAIN|UNBLOCKED)\b"
+)
+"""First words of a server that will be able again: still loading, failing over, full. Servers before version 7 put the
+words of what a script has met behind a dash, in the midst of a sentence."""
+
+NOT_THE_SERVER = re.compile(
+    r"(?:^|-)(CLUSTERDOWN|LOADING|MASTERDOWN|NOREPLICAS|READONLY|UNBLOCKED)\b|max number of clients reached"
+)
+"""What a server says that has done nothing, and is perhaps no longer the one to ask: another has taken its place behind
+the same address, and the old one keeps its connections open."""
+
+NOT_THE_SERVER_ERRORS = (errors.ReadOnlyError, errors.BusyLoadingError, errors.ClusterDownError)
 
 PASSING_ERRORS = (
     *(errors.ConnectionError, errors.TimeoutError, errors.ReadOnlyError, errors.OutOfMemoryError),
@@ -40,6 +53,15 @@ CLIENT = re.compile(r"<redis\.client\..*?>\)>\)> - ")
 """A thousand characters for each Sentinel that knows no master, in front of the reason."""
 
 ANY_ERROR = (errors.RedisError, errors.RedisClusterException)
+
+
+def is_not_the_server(error: Exception) -> bool:
+    """Whether the answer says that another server may have to be asked, on a new connection; nothing was done."""
+    return isinstance(error, NOT_THE_SERVER_ERRORS) or NOT_THE_SERVER.search(str(error)) is not None
+
+
+class WrongServer(errors.ConnectionError):
+    """A server has answered that it cannot do what a primary does; the same is tried again on a new connection."""
 
 
 @contextmanager
@@ -113,9 +135,11 @@ class Link:
                 answers = connection.retry.call_with_retry(
                     lambda: _exchange(connection, commands), lambda _error: connection.disconnect()
                 )
-        except BaseException:
+        except BaseException as error:
             connection.disconnect()  # an answer that comes late would be taken for that to the next question
             pool.release(connection)
+            if isinstance(error, (errors.ConnectionError, errors.TimeoutError)):
+                self.forsake()  # the others go to the same server, or by the same way
             raise
         self._keep(pool, connection)
         return answers
@@ -136,6 +160,25 @@ class Link:
             pool.release(connection)
         else:
             self._kept.append((connection, time.monotonic()))
+
+    def forsake(self) -> None:
+        """Close the connections that nobody uses at the moment: the next call finds out anew where the server is."""
+        with suppress(TypeError):  # an old or foreign pool cannot tell them from those in use
+            pool = self.client.connection_pool
+            while self._kept:
+                with suppress(IndexError):
+                    pool.release(self._kept.pop()[0])
+            pool.disconnect(inuse_connections=False)
+
+    def persist(self, act: Callable[[], Result]) -> Result:
+        """Do this, and once more on a new connection where the old one led to a server that is no longer the one."""
+        try:
+            return act()
+        except ANY_ERROR as error:
+            if not is_not_the_server(error):
+                raise
+            self.forsake()
+            return act()
 
     @property
     def nap(self) -> float:
@@ -165,7 +208,9 @@ class Link:
         if isinstance(error, LASTING_ERRORS):
             return BrokerRefused(f"Redis at {self.address} does not let us in: {error}")
         words = CLIENT.sub("", str(error))
-        if isinstance(error, PASSING_ERRORS) or words.startswith(PASSING):
+        if isinstance(error, errors.TimeoutError) or is_not_the_server(error):
+            self.forsake()
+        if isinstance(error, PASSING_ERRORS) or PASSING.search(words):
             return BrokerUnavailable(f"Redis at {self.address} cannot be used now: {words}")
         return BrokerRefused(f"Redis at {self.address} refused: {words}")
 
@@ -210,7 +255,11 @@ def _exchange(connection: Any, commands: Sequence[Sequence[Any]]) -> list[Any]:
         connection.send_packed_command(connection.pack_command(*commands[0]))
     else:
         connection.send_packed_command(connection.pack_commands(commands))
-    return [_answer(connection) for _ in commands]
+    answers = [_answer(connection) for _ in commands]
+    for answer in answers:
+        if isinstance(answer, errors.ResponseError) and is_not_the_server(answer):
+            raise WrongServer(str(answer)) from answer
+    return answers
 
 
 def _answer(connection: Any) -> Any:
@@ -242,9 +291,21 @@ class ClusterLink(Link):
             where = {"target_nodes": client.get_node_from_key(key)} if key else {}
             try:
                 return client.execute_command(*command, **where)
-            except errors.ClusterDownError:  # nothing was done
-                if time.monotonic() > until:
+            except errors.ResponseError as error:
+                if not is_not_the_server(error) or time.monotonic() > until:
                     raise
+                if not isinstance(error, errors.ClusterDownError):
+                    self.forsake()
+
+    def forsake(self) -> None:
+        """The same for each node; and the Cluster is asked anew who has which slots."""
+        client = self.client
+        for node in client.get_nodes():
+            if node.redis_connection is not None:
+                with suppress(TypeError):
+                    node.redis_connection.connection_pool.disconnect(inuse_connections=False)
+        with suppress(*ANY_ERROR):  # nobody answers: the next call says so
+            client.nodes_manager.initialize()
 
     @property
     def nap(self) -> float:
