@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -78,7 +79,7 @@ class Intake:
         """The moment of the clock at which the broker is to be asked again."""
         return self._clock() + self._poll if self.woken else self._look_at
 
-    def fetch(self, capacity: int, not_after: float) -> bool:
+    def fetch(self, capacity: int, not_after: float = math.inf) -> bool:
         """Lease what there is room for, up to the moment ``not_after`` of the clock (see ``Broker.lease``).
 
         Blocks for a moment if nothing else is to be done. Returns whether the claim was turned away because it would
