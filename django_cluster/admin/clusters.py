@@ -66,6 +66,7 @@ class ClusterPart:
     status: ClusterStatus
     state: SafeString
     started: datetime
+    last_seen: datetime
     versions: str
     lines: Sequence[ProcessLine]
 
@@ -74,15 +75,17 @@ def part(status: ClusterStatus) -> ClusterPart:
     if status.alive:
         state = badge(status.state, STATES.get(status.state, status.state))
     else:
-        silent = gettext("silent for %(time)s") % {"time": seconds(round(status.age))}
-        state = badge("stale", silent)
+        lost = gettext("lost %(time)s ago") % {"time": seconds(round(status.age))}
+        state = badge("stale", lost)
     versions = ", ".join(f"{name} {number}" for name, number in status.versions.items())
-    lines = [line(process, status) for process in status.processes]
-    return ClusterPart(status, state, moment(status.started_at), versions, lines)
+    # Of one that is lost, what its workers ran when it was last heard of.
+    lines = [line(process, status) for process in (status.processes if status.alive else status.running)]
+    last_seen = moment(status.published_at)
+    return ClusterPart(status, state, moment(status.started_at), last_seen, versions, lines)
 
 
 def line(process: ProcessStatus, status: ClusterStatus) -> ProcessLine:
-    now = status.published_at + status.age
+    now = status.published_at + (status.age if status.alive else 0.0)
     works = process.role == "worker"
     return ProcessLine(
         name=process.name,

@@ -134,7 +134,7 @@ class Monitor:
                 self._pulse.beat(self._pending)
         self._board.set(self._seat.row, STATE, State.LEAVING)
         if self._pulse is not None:
-            self._pulse.stop()
+            self._pulse.stop(lost=self._orders.orphaned)
         self._hub.close()
 
     @property

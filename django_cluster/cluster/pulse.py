@@ -10,6 +10,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 
 import django
@@ -35,7 +36,7 @@ from django_cluster.core.outage import Outage
 from django_cluster.core.settings import Settings
 from django_cluster.errors import StoreUnavailable
 from django_cluster.stores.instructions import InstructionStore
-from django_cluster.stores.status import ClusterStatus, ProcessStatus, RunningTask, StatusStore
+from django_cluster.stores.status import LOST, ClusterStatus, ProcessStatus, RunningTask, StatusStore
 
 PRUNE_EVERY = 600.0
 """Seconds between two looks for clusters that have been silent for long."""
@@ -89,10 +90,16 @@ class Pulse:
         else:
             self._outage.over()
 
-    def stop(self) -> None:
-        """The last thing to be said."""
+    def stop(self, *, lost: bool = False) -> None:
+        """The last thing to be said. ``lost``: the sentinel was killed; what ran then stays to be seen for a day.
+
+        Nobody has written how the workers ended that were killed with it, so that their rows still say what they ran.
+        """
         try:
-            self._statuses.remove(self._id)
+            if lost:
+                self._statuses.publish(replace(self.status(), state=LOST))
+            else:
+                self._statuses.remove(self._id)
         except StoreUnavailable as error:
             self._outage.failed(error)
 

@@ -15,9 +15,44 @@ from django_cluster.dashboard.tables import Column, Row, Table
 from django_cluster.dashboard.text import megabytes
 from django_cluster.models.task import saved_tasks
 from django_cluster.stores.orm_session import Session
-from django_cluster.stores.status import ClusterStatus
+from django_cluster.stores.status import ClusterStatus, RunningTask
 
 DAY = 86400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LostCluster:
+    """A cluster that has ended without a graceful stop."""
+
+    id: str
+    name: str
+    host: str
+    pid: int
+    lost_at: float
+    """Unix time of its last sign of life, by the clock of its host."""
+    age: float
+    """Seconds since then, by the clock of the database."""
+    queues: tuple[str, ...]
+    running: tuple[RunningTask, ...]
+    """What its workers ran then."""
+
+
+def lost_clusters(snapshot: Snapshot) -> tuple[LostCluster, ...]:
+    """Those of a snapshot, the last one first."""
+    lost = sorted((each for each in snapshot.clusters if not each.alive), key=lambda each: each.age)
+    return tuple(
+        LostCluster(
+            id=each.id,
+            name=each.name,
+            host=each.host,
+            pid=each.pid,
+            lost_at=each.published_at,
+            age=each.age,
+            queues=each.queues,
+            running=tuple(worker.task for worker in each.running if worker.task is not None),
+        )
+        for each in lost
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +60,8 @@ class Figures:
     """What Django-Q's ``qinfo`` says, and where it comes from."""
 
     clusters: int
+    lost: tuple[LostCluster, ...]
+    """Clusters that ended within the last 24 hours without a graceful stop, the last one first."""
     workers: int
     restarts: int
     queued: int
@@ -62,6 +99,7 @@ def figures_of(snapshot: Snapshot, database: str) -> Figures:
     queues = snapshot.queues
     return Figures(
         clusters=len(snapshot.alive),
+        lost=lost_clusters(snapshot),
         workers=sum(len(cluster.workers) for cluster in snapshot.alive),
         restarts=sum(cluster.restarts for cluster in snapshot.alive),
         queued=sum(queue.ready for queue in queues),

@@ -114,6 +114,8 @@ def _title(scene: Scene, canvas: Canvas) -> Line:
     snapshot = scene.snapshot
     workers = len(list(snapshot.workers()))
     left = f" qmonitor  {snapshot.label}  {_number(len(snapshot.alive), 'cluster')}, {_number(workers, 'worker')}"
+    if lost := len(snapshot.clusters) - len(snapshot.alive):
+        left += f", {lost} lost"
     clock = time.strftime("%H:%M:%S", time.localtime(scene.now))
     right = f"{'operate  ' if canvas.operate else ''}{clock} "
     gap = max(1, canvas.width - cells(left) - len(right))

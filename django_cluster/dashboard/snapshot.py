@@ -125,6 +125,7 @@ class Snapshot:
         document = asdict(self)
         for cluster, entry in zip(self.clusters, document["clusters"], strict=True):
             entry["alive"] = cluster.alive
+            entry["lost_at"] = cluster.lost_at
         for queue, entry in zip(self.queues, document["queues"], strict=True):
             entry["clusters"] = sum(queue.name in cluster.queues for cluster in self.alive)
         return document

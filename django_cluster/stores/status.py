@@ -17,8 +17,10 @@ from django_cluster.models import Heartbeat, Instruction
 from django_cluster.models.clock import MICROSECONDS, DatabaseClock
 from django_cluster.stores.orm_session import Session
 
-FORGET_AFTER = 3600.0
-"""Seconds for which a cluster that has died without a word is still shown."""
+FORGET_AFTER = 86400.0
+"""Seconds for which a lost cluster is still shown: one that has died without a graceful stop."""
+LOST = "lost"
+"""The state of a cluster whose sentinel was killed, as its own monitor has seen."""
 
 T = TypeVar("T")
 
@@ -107,7 +109,7 @@ class ClusterStatus:
     pid: int
     """Of the sentinel."""
     state: str
-    """``starting``, ``running``, ``stopping``."""
+    """``starting``, ``running``, ``stopping``, or ``lost``: its sentinel was killed."""
     started_at: float
     """Unix time, by the clock of its host, as all moments here."""
     published_at: float
@@ -140,7 +142,17 @@ class ClusterStatus:
 
     @property
     def alive(self) -> bool:
-        return self.age <= self.patience
+        return self.state != LOST and self.age <= self.patience
+
+    @property
+    def lost_at(self) -> float | None:
+        """Unix time of the last sign of life of a lost cluster, by the clock of its host; None while it lives."""
+        return None if self.alive else self.published_at
+
+    @property
+    def running(self) -> tuple[ProcessStatus, ...]:
+        """The workers that run a task, or that ran one when the cluster was lost."""
+        return tuple(worker for worker in self.workers if worker.task is not None)
 
     @property
     def workers(self) -> tuple[ProcessStatus, ...]:
@@ -201,7 +213,7 @@ class StatusStore:
             self._rows().create(id=status.id, beat=DatabaseClock(), document=document, **values)
 
     def all(self, *, dead: bool = False) -> list[ClusterStatus]:
-        """The living clusters by name, host and start; with ``dead`` also those that fell silent within an hour."""
+        """The living clusters by name, host and start; with ``dead`` also those that were lost within a day."""
         found = self._session.read(lambda: list(self._aged(self._rows())))
         statuses = [status for status in found if dead or status.alive]
         return sorted(statuses, key=lambda status: (status.name, status.queues, status.host, status.started_at))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import signal
 import time
 
 import pytest
+from django.core.management import call_command
 
 from django_cluster import control
 from django_cluster.errors import ClusterError
@@ -94,6 +97,40 @@ def test_a_cluster_that_stops_is_gone_and_one_that_dies_is_remembered_as_dead(ma
     wait_until(lambda: not control.clusters(), 20, "a dead cluster should not count as living")
     assert [each.id for each in control.clusters(dead=True)] == [second.id]
     project.start()  # sweeps away what the dead have left behind
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["the sentinel", "the whole group"])
+def test_a_killed_cluster_is_shown_as_lost_with_what_ran(make_project: MakeProject, whole: bool) -> None:
+    project = make_project(**QUICK, retry=600)
+    cluster = project.start()
+    known = the_cluster(project)
+    task_id = project.enqueue("tests.sample.tasks.touch_and_sleep", str(project.trace), 60)
+    wait_until(lambda: the_cluster(project).running, 20, "it should say what runs")
+
+    if whole:
+        cluster.signal_group(signal.SIGKILL)
+    else:
+        cluster.signal(signal.SIGKILL)
+    cluster.process.wait()
+    cluster.wait_until_nobody_is_left()
+
+    wait_until(lambda: not control.clusters(), 20, "it should not count as living")
+    (lost,) = control.clusters(dead=True)
+    assert (lost.id, lost.host, lost.pid, lost.alive) == (known.id, known.host, cluster.pid, False)
+    assert [worker.task.id for worker in lost.running if worker.task] == [task_id]
+    assert lost.lost_at is not None
+    assert abs(lost.lost_at - time.time()) < 60
+    figures = json.loads(said_by("qinfo", "--json"))
+    assert [(each["id"], each["running"][0]["id"]) for each in figures["lost"]] == [(lost.id, task_id)]
+    assert f"Lost: {project.name} ({lost.host}:{lost.pid}" in said_by("qinfo")
+    assert task_id in said_by("qinfo")
+    project.start()  # sweeps away what the dead have left behind
+
+
+def said_by(command: str, *arguments: str) -> str:
+    output = io.StringIO()
+    call_command(command, *arguments, stdout=output)
+    return output.getvalue()
 
 
 @pytest.mark.parametrize("broker", ["orm", "redis"])

@@ -72,7 +72,7 @@ def test_a_cluster_that_fell_silent_is_pointed_out(admin_client: Client) -> None
     text = page(admin_client, "heartbeat_changelist")
 
     assert "dc-stale" in text
-    assert "silent for 1 min" in text
+    assert "lost 1 min 00 s ago" in text
     assert "recycle" not in text
 
 

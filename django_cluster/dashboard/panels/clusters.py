@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from django_cluster.dashboard.charts import gauge
 from django_cluster.dashboard.snapshot import Snapshot
@@ -37,6 +38,14 @@ def _rows(snapshot: Snapshot, ascii_only: bool) -> Iterator[Row]:
             shown = [process for process in cluster.processes if process.role != "sentinel"]
             for place, process in enumerate(shown):
                 yield _process(cluster, process, snapshot.taken_at, ascii_only, last=place == len(shown) - 1)
+        else:
+            for place, worker in enumerate(cluster.running):
+                row = _process(
+                    cluster, worker, cluster.published_at, ascii_only, last=place == len(cluster.running) - 1
+                )
+                # It is gone: nobody can replace it, and what it used then says nothing now.
+                cells = (*row.cells[:2], "lost", *row.cells[3:])
+                yield replace(row, key=f"lost:{cluster.id}:{worker.seat}", cells=cells, style="dim", styles={})
 
 
 def state_of(cluster: ClusterStatus) -> tuple[str, str]:
@@ -52,10 +61,12 @@ def _cluster(cluster: ClusterStatus) -> Row:
     state, style = state_of(cluster)
     busy = sum(1 for worker in cluster.workers if worker.task)
     # What changes stands first: on a narrow screen the end is cut off.
-    said = f"{busy} of {len(cluster.workers)} busy" if cluster.alive else f"silent for {duration(cluster.age)}"
+    said = f"{busy} of {len(cluster.workers)} busy"
     if cluster.alive and cluster.restarts:
         said += f", {cluster.restarts} restarts"
     said += f": {','.join(cluster.queues)} on {cluster.host}"
+    if not cluster.alive:
+        said = f"{duration(cluster.age)} ago on {cluster.host}: {','.join(cluster.queues)}"
     rss = sum(process.rss for process in cluster.processes)
     cpu = sum(process.cpu for process in cluster.processes)
     done = cluster.throughput.done + cluster.throughput.failed

@@ -11,7 +11,8 @@ from django.utils.translation import gettext as _
 
 from django_cluster import control
 from django_cluster.conf import explain_settings
-from django_cluster.dashboard.figures import Figures, figures_of
+from django_cluster.dashboard.figures import Figures, LostCluster, figures_of
+from django_cluster.dashboard.text import duration
 from django_cluster.management.looking import LookingCommand, add_name
 from django_cluster.management.watching import open_eye
 
@@ -75,4 +76,14 @@ def as_text(figures: Figures) -> str:
             ("Average run", f"{figures.average_run:.3f}s"),
         ],
     ]
-    return "\n".join("   ".join(f"{name:<13}{value!s:>10}" for name, value in row) for row in rows)
+    lines = ["   ".join(f"{name:<13}{value!s:>10}" for name, value in row) for row in rows]
+    return "\n".join([*lines, *map(lost_line, figures.lost)])
+
+
+def lost_line(cluster: LostCluster) -> str:
+    """When it was lost, where, and what it ran."""
+    ran = ", ".join(f"{task.func} {task.name} [{task.id}]" for task in cluster.running) or "nothing"
+    return (
+        f"Lost: {cluster.name} ({cluster.host}:{cluster.pid}, queue {', '.join(cluster.queues)}), "
+        f"{duration(cluster.age)} ago; it ran: {ran}"
+    )

@@ -121,7 +121,7 @@ def test_a_task_near_its_time_limit_is_marked() -> None:
         (row,) = [
             each
             for each in frame(scene(tab=1, place=99, snapshot=replace(SNAPSHOT, taken_at=NOW - 55 + elapsed)), Canvas())
-            if "worker 1" in plain(each)
+            if "worker 1" in plain(each) and "busy" in plain(each)
         ]
         return row[2 * TIME].style
 
