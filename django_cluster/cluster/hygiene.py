@@ -28,7 +28,7 @@ class Hygiene:
 
     def __init__(self) -> None:
         self._pid = os.getpid()
-        self._folder = os.getcwd()
+        self._folder = _current_folder()
         self._umask = os.umask(0o077)
         os.umask(self._umask)
         self._close_at = math.inf
@@ -40,7 +40,7 @@ class Hygiene:
         if os.getpid() != self._pid:
             os._exit(0)  # a child that the task forked and forgot has come here in our place
         self._tidy_signals()
-        if _current_folder() != self._folder:
+        if self._folder is not None and _current_folder() != self._folder:
             with suppress(OSError):
                 os.chdir(self._folder)
         os.umask(self._umask)

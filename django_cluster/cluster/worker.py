@@ -14,13 +14,14 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from django_cluster.cluster.capacity import Capacity
 from django_cluster.cluster.channel import LineDown
 from django_cluster.cluster.host import resident_kilobytes
 from django_cluster.cluster.scoreboard import ORDER, REVOKED, RSS, STATE, Order, Scoreboard, State
 from django_cluster.cluster.seat import Orders, Seat
 from django_cluster.cluster.window import Window
 from django_cluster.cluster.wire import Line
-from django_cluster.core.messages import Job, Outcome, TaskHeader
+from django_cluster.core.messages import Job, Outcome, OutcomeStatus, TaskHeader
 from django_cluster.core.settings import CrewSettings
 from django_cluster.lifecycle.execute import Executor
 
@@ -35,6 +36,8 @@ MAX_UNFILED = 1024
 STUCK, LATER = 5.0, 50
 """Seconds that an outcome waits to be filed, after which a worker that should be replaced runs so many tasks more."""
 MAX_OUTBOX = 64
+NOTHING = 0.0001
+"""Seconds: a task that is as short as this, and succeeds, has hardly left anything behind."""
 QUICK = 0.001
 """Seconds: outcomes may travel together only while tasks are as short as this."""
 LONG = 0.1
@@ -75,6 +78,8 @@ class Worker:
         self._max_rss = crew.max_rss
         self._looked_at_memory = 0.0
         self._quick: set[str] = set()
+        self._capacity = Capacity(orders.fileno())
+        self._wrecked = False
         self._leaving = False
         self._was_busy = False
 
@@ -134,6 +139,7 @@ class Worker:
             )  # fmt: skip
         for line in lines:
             line.close()
+        self._wrecked = True
         self._leave()
 
     def _wait(self) -> None:
@@ -250,7 +256,24 @@ class Worker:
             self._quick.discard(outcome.func)
         if len(self._outbox) >= MAX_OUTBOX or not self._queue or now - began > QUICK:
             self._flush()
+        failed = outcome.status != OutcomeStatus.SUCCESS
+        if failed or now - began > NOTHING:
+            self._consider_leaving(failed or now - self._looked_at_memory >= MEMORY_LOOK, failed=failed)
         self._age(now)
+
+    def _consider_leaving(self, thorough: bool, *, failed: bool) -> None:
+        """A task may have used up what every other one needs: then this process must not be given any more."""
+        if thorough:
+            missing = self._capacity.shortage(failed=failed)
+        else:
+            missing = "file descriptors" if self._capacity.lacks_descriptors() else ""
+        if missing and not self._wrecked:
+            self._wrecked = True
+            logger.warning(
+                "%s (pid %d) restarts: a task has left no %s to others",
+                self._seat.name, os.getpid(), missing, extra={"event": "worker_exhausted"},
+            )  # fmt: skip
+            self._leave()
 
     def _started(self, header: TaskHeader, limit: float | None) -> None:
         """Called by the executor when it knows the task: its deadline, and whether outcomes may wait for it."""
@@ -285,7 +308,7 @@ class Worker:
 
     def _consider_staying(self) -> None:
         """Nobody takes our place before all is filed. Where a server is away that takes long: work on meanwhile."""
-        if not self._leaving or not self._unfiled or self._orders.leave:
+        if not self._leaving or self._wrecked or not self._unfiled or self._orders.leave:
             return
         oldest = next(iter(self._unfiled.values()))
         if time.time() - oldest.stopped_at > STUCK and self._board.get(self._seat.row, ORDER) != Order.LEAVE:

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -126,11 +126,20 @@ class Project:
         """Start ``qcluster`` and wait until it is running. ``changes`` are settings of this cluster alone."""
         return self.launch(*QCLUSTER, *arguments, environment=environment, **changes).wait_ready()
 
-    def launch(self, *arguments: str, environment: Mapping[str, str] | None = None, **changes: Any) -> RunningCluster:
-        """Start a Python program with the settings of the project, and wait for nothing."""
+    def launch(
+        self,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        prefix: Sequence[str] = (),
+        **changes: Any,
+    ) -> RunningCluster:
+        """Start a Python program with the settings of the project, and wait for nothing.
+
+        ``prefix``: a command that makes its surroundings, and then becomes it.
+        """
         whole = {**self.environment(**changes), **(environment or {})}
         log = self.folder / f"log-{len(self.clusters) + 1}"
-        cluster = RunningCluster([sys.executable, *arguments], whole, log, self.name)
+        cluster = RunningCluster([*prefix, sys.executable, *arguments], whole, log, self.name)
         self.clusters.append(cluster)
         return cluster
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import mmap
 import multiprocessing
 import os
 import signal
@@ -107,6 +108,32 @@ def fill(path: str) -> int:
         while True:
             size += file.write(bytes(1 << 12))
     return size
+
+
+def keep_every(kind: str) -> None:
+    """Use up what the process may have of something, and keep it."""
+    with suppress(OSError, RuntimeError):
+        while True:
+            if kind == "file descriptors":
+                _used_up.append(os.open(os.devnull, os.O_RDONLY))
+            else:
+                _used_up.append(mmap.mmap(-1, 4 << 20))
+
+
+def need(kind: str) -> None:
+    """What fails in a process that has none of it left."""
+    if kind == "file descriptors":
+        for each in [os.open(os.devnull, os.O_RDONLY) for _ in range(3)]:
+            os.close(each)
+    else:
+        mmap.mmap(-1, 8 << 20).close()
+
+
+_used_up: list[object] = []
+
+
+def remove_working_folder() -> None:
+    os.rmdir(os.getcwd())
 
 
 def run_child() -> int | None:

@@ -9,8 +9,8 @@ import functools
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Sequence
+from typing import Any
 
 import psutil
 import pytest
@@ -40,23 +40,19 @@ def refusal(*command: str) -> str:
     return "" if done.returncode == 0 else done.stderr.strip() or "unshare failed"
 
 
-def launch(project: Project, *prefix: str, **changes: object) -> RunningCluster:
+def launch(project: Project, *prefix: str, **changes: Any) -> RunningCluster:
     """``qcluster`` behind a command that makes its surroundings."""
-    log = project.folder / f"log-{len(project.clusters) + 1}"
-    command = [*prefix, sys.executable, *QCLUSTER]
-    cluster = RunningCluster(command, project.environment(**changes), log, project.name)
-    project.clusters.append(cluster)
-    return cluster
+    return project.launch(*QCLUSTER, prefix=prefix, **changes)
 
 
-def launch_with_mounts(project: Project, mounts: str, **changes: object) -> RunningCluster:
+def launch_with_mounts(project: Project, mounts: str, **changes: Any) -> RunningCluster:
     if reason := refusal("unshare", "--mount"):
         pytest.skip(f"no mount namespace can be made here: {reason}")
     prefix: Sequence[str] = ("unshare", "--mount", "sh", "-c", f'{mounts} && exec "$@"', "sh")
     return launch(project, *prefix, **changes)
 
 
-def launch_as_first_process(project: Project, **changes: object) -> RunningCluster:
+def launch_as_first_process(project: Project, **changes: Any) -> RunningCluster:
     if reason := refusal(*FIRST_PROCESS):
         pytest.skip(f"no namespace of processes can be made here: {reason}")
     return launch(project, *FIRST_PROCESS, **changes).wait_ready()

@@ -12,6 +12,8 @@ import pytest
 
 from tests.conftest import wait_until
 from tests.e2e.conftest import MakeProject
+from tests.e2e.project import QCLUSTER
+from tests.e2e.running_cluster import ROOT
 
 SAMPLE = "tests.sample.tasks"
 WORSE = "tests.e2e.tasks"
@@ -179,3 +181,31 @@ def test_a_dead_worker_is_noticed_while_programs_hold_everything_that_it_had_ope
     finally:
         for program in programs:
             os.kill(program, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("kind", "limit"), [("file descriptors", "ulimit -n 64"), ("memory", "ulimit -v 2000000")], ids=lambda word: word
+)
+def test_a_worker_whose_task_has_used_up_everything_leaves_the_others_to_its_successor(
+    make_project: MakeProject, kind: str, limit: str
+) -> None:
+    project = make_project(workers=1, recycle=0)
+    prefix = ("sh", "-c", f'{limit} && exec "$@"', "sh")
+    cluster = project.launch(*QCLUSTER, prefix=prefix).wait_ready()
+
+    greedy = project.enqueue(f"{WORSE}.keep_every", kind)
+    ids = project.enqueue_many(f"{WORSE}.need", [(kind,)] * 80)
+
+    assert {row.id for row in project.wait_for_rows(81) if row.success} == {greedy, *ids}
+    cluster.wait_for_log(f"a task has left no {kind} to others")
+
+
+def test_a_cluster_whose_working_folder_is_removed_goes_on(make_project: MakeProject) -> None:
+    project = make_project(workers=1, recycle=2)
+    prefix = ("sh", "-c", 'mkdir "$TMPDIR/here" && cd "$TMPDIR/here" && exec "$@"', "sh")
+    project.launch(*QCLUSTER, prefix=prefix, environment={"PYTHONPATH": str(ROOT)}).wait_ready()
+
+    project.wait_for_row(project.enqueue(f"{WORSE}.remove_working_folder"))
+    ids = project.enqueue_many(f"{SAMPLE}.add", [(n, n) for n in range(10)])
+
+    assert {row.id for row in project.wait_for_rows(11) if row.success} >= set(ids)
