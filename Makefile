@@ -53,8 +53,8 @@ chaos: $(VENV)/tox ## Kill clusters on each broker for SECONDS=20, and check the
 	@$(TOX) chaos -- --seconds $(SECONDS)
 
 .PHONY: worse-days
-worse-days: servers $(VENV)/bench ## Freeze, hold, forget, lose, reset, step clocks and kill on each broker for SECONDS=20; one table
-	@$(VENV)/bin/python scripts/run_worse_days.py --seconds $(SECONDS)
+worse-days: servers $(VENV)/bench ## Freeze, hold, forget, lose, reset, step clocks and kill on each broker for SECONDS=20; DOCS=1: into the docs
+	@$(VENV)/bin/python scripts/run_worse_days.py --seconds $(SECONDS) $(if $(DOCS),--docs)
 
 .PHONY: coverage
 coverage: $(VENV)/tox ## Run all tests and show which lines none of them reaches

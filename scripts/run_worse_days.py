@@ -1,7 +1,7 @@
 """Runs ``qchaos`` with all of its events on every broker and database, a few places at a time, and prints one table.
 
 ``--seconds 600 --seed 7 --at-once 3 --places redis,sqs``; other arguments go to qchaos. What each run has said, and
-its figures, are kept in ``--folder``.
+its figures, are kept in ``--folder``. ``--docs`` puts the table into the page about delivery.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ sys.path.insert(0, str(ROOT))
 
 from scripts.chaos_table import recoveries_of, table_of  # noqa: E402  found by the line above
 
+PAGE = ROOT / "docs" / "explanation" / "delivery.md"
+BEGIN, END = "<!-- worse days: begin -->", "<!-- worse days: end -->"
+"""Between them the page has what was measured last."""
 PLACES = "redis,postgres,mariadb,sqlite,rabbitmq,sqs,ferretdb,mongo,ironmq,disque"
 AT_ONCE = 3
 """Places at the same time: a clock that jumps and a server that hangs leave a processor idle, and load is no event."""
@@ -44,6 +47,13 @@ def findings(figures: dict[str, Any]) -> str:
     return "\n  ".join(figures["findings"]) or "every promise was kept"
 
 
+def write_docs(measured: str) -> None:
+    """Put it into the page, in the place of what is there."""
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(f"{before}{BEGIN}\n\n{measured}\n\n{END}{after}")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--places", type=lambda text: text.split(","), default=PLACES.split(","))
@@ -51,6 +61,7 @@ def main() -> int:
     parser.add_argument("--seed", default="7")
     parser.add_argument("--at-once", type=int, default=AT_ONCE)
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--docs", action="store_true")
     options, arguments = parser.parse_known_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="worse-days-"))
     folder.mkdir(parents=True, exist_ok=True)
@@ -58,7 +69,10 @@ def main() -> int:
     with ThreadPoolExecutor(options.at_once) as threads:
         done = threads.map(lambda each: run(each, folder, options.seconds, options.seed, arguments), options.places)
         figures = dict(zip(options.places, done, strict=True))
-    print("", table_of(figures), "", recoveries_of(figures), "", f"What each has said is in {folder}.", sep="\n")
+    measured = "\n".join([table_of(figures), "", "Seconds of the slowest recovery:", "", recoveries_of(figures)])
+    print("", measured, "", f"What each has said is in {folder}.", sep="\n")
+    if options.docs:
+        write_docs(measured)
     return 0 if all(each is not None and each["ok"] for each in figures.values()) else 1
 
 
