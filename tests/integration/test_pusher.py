@@ -399,7 +399,7 @@ def test_leases_are_kept_alive_while_a_job_runs_or_waits(
 ) -> None:
     broker = PolledBroker(SETTINGS.broker, clock)
     pusher = open_pusher(prefetch=1, broker=broker, clock=clock)
-    enqueue(broker, 1, 2, 3)
+    enqueue(broker, 1, 2)
     worker = FakeWorker(stage)
     worker.ask(1)
     play(pusher.tick, until=lambda: len(worker.jobs) == 1 and broker.size().leased == 2)
