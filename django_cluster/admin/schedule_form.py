@@ -31,6 +31,10 @@ HARMLESS_OPTIONS = frozenset(
 """Options that name no code."""
 
 
+MOVING = frozenset({"next_run", "repeats"})
+"""Fields of the form that a scheduler changes while it is open."""
+
+
 class ScheduleForm(AnyScheduleForm):
     """``any_function`` is set by the page, from the permissions of the user."""
 
@@ -47,10 +51,19 @@ class ScheduleForm(AnyScheduleForm):
         super().__init__(*args, **kwargs)
         for name in MOMENTS & self.initial.keys():
             self.initial[name] = showable(self.initial[name])
+        for name in MOVING & self.fields.keys():
+            self._remember_what_was_shown(name)
         for name in {"args", "kwargs"} & self.fields.keys():  # who may only read has no fields
             self.fields[name].widget.attrs["rows"] = 2
         if not self.any_function:
             self._offer_registered_tasks()
+
+    def _remember_what_was_shown(self, name: str) -> None:
+        """A scheduler changes this meanwhile: the form tells whether the person has changed what it showed."""
+        shown_before = f"initial-{self.add_prefix(name)}"
+        self.fields[name].show_hidden_initial = not self.is_bound or any(
+            key.startswith(shown_before) for key in self.data
+        )
 
     def _offer_registered_tasks(self) -> None:
         choices = [("", "---------"), *((path, path) for path in registered_tasks())]
@@ -79,6 +92,9 @@ class ScheduleForm(AnyScheduleForm):
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or self.cleaned_data
+        if self.instance.pk:
+            for name in (MOVING & data.keys()).difference(self.changed_data):
+                data[name] = getattr(self.instance, name)
         try:
             args, kwargs = args_from_text(data.get("args")), kwargs_from_text(data.get("kwargs"))
         except (ClusterError, ValueError):

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from keyword import iskeyword
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 from django.core.exceptions import ValidationError
@@ -25,6 +26,11 @@ from django_cluster.models.timing import Timing, check_zone, type_choices
 
 TIMING = ("schedule_type", "cron", "time_zone", "starts_at", "ends_at", "next_run")
 
+
+WRITTEN_BY_SCHEDULERS = frozenset(
+    {"next_run", "repeats", "task", "runs", "anchor", "busy_since", "held_until", "last_error", "declared_at"}
+)
+"""Columns that a scheduler changes at any moment. What an instance knows of them may be stale when it is saved."""
 
 LONGEST_HOLD = timedelta(minutes=10)
 """No cluster holds a row for so long: if one seems to, the clock was set back, and nobody holds it."""
@@ -170,6 +176,7 @@ class Schedule(Timing, models.Model):
     objects: ClassVar[models.Manager[Schedule]] = ScheduleQuerySet.as_manager()
 
     _loaded: tuple[Any, ...] | None = None
+    _read: Mapping[str, Any] = MappingProxyType({})
 
     class Meta:
         app_label = "django_cluster"
@@ -187,23 +194,39 @@ class Schedule(Timing, models.Model):
         return self.name or self.func
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """As ever; a whole row is settled first: its first run, its anchor, and a clean slate after an error."""
+        """As ever; a whole row is settled first: its first run, its anchor, and a clean slate after an error.
+
+        What a scheduler may have written since the row was read is left alone, unless it was changed here.
+        """
         if kwargs.get("update_fields") is None:
             self.settle()
         else:
             self.keep_moments_as_the_project_does()
         super().save(*args, **kwargs)
-        self._loaded = self._timing()
+        self._remember()
+
+    def _do_update(
+        self, base_qs: Any, using: Any, pk_val: Any, values: Any, update_fields: Any, *more: Any, **others: Any
+    ) -> Any:
+        """Of a whole row, without the columns of the schedulers that are as they were read.
+
+        Here, and not by ``update_fields``: where the row is gone, Django inserts all of it.
+        """
+        if update_fields is None and using == self._state.db and self._read.get("id") == pk_val:
+            read, here = self._read, self.__dict__
+            same = {name for name in WRITTEN_BY_SCHEDULERS if name in read and read[name] == here.get(name)}
+            values = [each for each in values if each[0].attname not in same]
+        return super()._do_update(base_qs, using, pk_val, values, update_fields, *more, **others)
 
     @classmethod
     def from_db(cls, *args: Any, **kwargs: Any) -> Self:
         schedule = super().from_db(*args, **kwargs)
-        schedule._loaded = schedule._timing()
+        schedule._remember()
         return schedule
 
     def refresh_from_db(self, *args: Any, **kwargs: Any) -> None:
         super().refresh_from_db(*args, **kwargs)
-        self._loaded = self._timing()
+        self._remember()
 
     def clean(self) -> None:
         """Refuse, field by field, what could never be fired. Whether the function exists, only a cluster knows."""
@@ -262,6 +285,12 @@ class Schedule(Timing, models.Model):
             return rule.through(self.next_run, self.zone(self.next_run)).anchor
         except (ValueError, ImportError, OverflowError):
             return self.next_run  # incomplete: it may be saved so, and the scheduler will say what is missing
+
+    def _remember(self) -> None:
+        """The row as it is now in the database."""
+        self._loaded = self._timing()
+        here = self.__dict__
+        self._read = {name: here[name] for name in ("id", *WRITTEN_BY_SCHEDULERS) if name in here}
 
     def _timing(self) -> tuple[Any, ...]:
         """What the next run depends on; a field that was not loaded is None."""

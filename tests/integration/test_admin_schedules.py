@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 import sys
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -19,6 +21,7 @@ from django_cluster.core.settings import ScheduleSettings
 from django_cluster.lifecycle import declared
 from django_cluster.lifecycle.schedules import Timetable
 from django_cluster.models import QueuedTask, Schedule
+from django_cluster.models.schedule import WRITTEN_BY_SCHEDULERS
 from django_cluster.testing.store_contract import make_failure
 from tests.integration.admin_stage import act, page, person, save
 from tests.sample import tasks
@@ -378,3 +381,98 @@ def test_the_scheduler_does_not_die_of_the_first_or_last_day_of_the_calendar(kin
     for row in Schedule.objects.all():
         row.upcoming()
         row.describe()
+
+
+# ── forms and instances that are older than what the scheduler has written ───────────────────────
+
+
+def fire(row: Schedule) -> None:
+    """As a scheduler does it, which knows nothing of this instance."""
+    look = Timetable(ScheduleSettings(), queue="default", site=True, send=lambda packages: None)
+    assert look.fire_due(timezone.now()).fired == 1
+
+
+def posted(client: Client, row: Schedule, **changes: str) -> dict[str, str]:
+    """The form of this row as a browser would send it now, with these fields changed."""
+    response = client.get(reverse(CHANGE, args=[row.pk]))
+    found: dict[str, str] = {}
+    for bound in response.context["adminform"].form:
+        for tag in re.findall(r"<(?:input|textarea)[^>]*>", str(bound)):
+            name, value = re.search(r'name="([^"]*)"', tag), re.search(r'value="([^"]*)"', tag)
+            if name and ('type="checkbox"' not in tag or "checked" in tag):
+                found[name[1]] = html.unescape(value[1]) if value else ""
+    return found | {"args": row.args or "", "schedule_type": row.schedule_type, **changes}
+
+
+CHANGE = "admin:django_cluster_schedule_change"
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_form_that_is_older_than_the_last_firing_does_not_take_it_back(admin_client: Client) -> None:
+    row = made(next_run=timezone.now() - timedelta(seconds=30), repeats=5)
+    form = posted(admin_client, row, name="another name")
+    fire(row)
+    fired = Schedule.objects.get()
+
+    assert problems(admin_client, form, reverse(CHANGE, args=[row.pk])) == {}
+
+    saved = Schedule.objects.get()
+    assert saved.name == "another name"
+    assert (fired.repeats, fired.runs) == (4, 1)
+    for name in WRITTEN_BY_SCHEDULERS:
+        assert getattr(saved, name) == getattr(fired, name), name
+
+
+@pytest.mark.usefixtures("registered")
+def test_what_a_person_has_changed_in_such_a_form_is_saved(admin_client: Client) -> None:
+    row = made(next_run=timezone.now() - timedelta(seconds=30), repeats=5)
+    form = posted(admin_client, row, repeats="9", next_run_0="2040-01-02", next_run_1="03:04:05")
+    fire(row)
+
+    assert problems(admin_client, form, reverse(CHANGE, args=[row.pk])) == {}
+
+    saved = Schedule.objects.get()
+    assert (saved.repeats, saved.runs) == (9, 1)
+    assert timezone.localtime(saved.next_run).strftime("%Y-%m-%d %H:%M:%S") == "2040-01-02 03:04:05"
+
+
+@pytest.mark.parametrize("change", [{"name": "new"}, {"enabled": False}, {"args": "3, 4"}, {}])
+def test_an_instance_that_is_older_than_the_last_firing_does_not_take_it_back(change: dict[str, Any]) -> None:
+    made(next_run=timezone.now() - timedelta(seconds=30), repeats=5)
+    stale = Schedule.objects.get()
+    fire(stale)
+    fired = Schedule.objects.get()
+    for name, value in change.items():
+        setattr(stale, name, value)
+
+    stale.save()
+
+    saved = Schedule.objects.get()
+    assert {name: getattr(saved, name) for name in change} == change
+    for name in WRITTEN_BY_SCHEDULERS:
+        assert getattr(saved, name) == getattr(fired, name), name
+
+
+def test_an_instance_that_was_changed_writes_what_was_changed() -> None:
+    made(next_run=timezone.now() - timedelta(seconds=30), repeats=5)
+    stale = Schedule.objects.get()
+    fire(stale)
+    later = timezone.now() + timedelta(days=9)
+    stale.next_run, stale.repeats = later, 7
+
+    stale.save()
+
+    saved = Schedule.objects.get()
+    assert (saved.next_run, saved.repeats, saved.runs) == (later, 7, 1)
+
+
+def test_saving_a_row_that_is_gone_makes_it_again_and_a_copy_is_a_whole_row() -> None:
+    row = Schedule.objects.get(pk=made(repeats=5).pk)
+    copy = Schedule.objects.get(pk=row.pk)
+    Schedule.objects.all().delete()
+
+    row.save()
+    copy.pk = None
+    copy.save()
+
+    assert [each.repeats for each in Schedule.objects.all()] == [5, 5]
