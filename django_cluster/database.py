@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import random
 import time
+from datetime import UTC, datetime
 
-from django.db import DatabaseError
+from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils import timezone
+
+from django_cluster.models.clock import NOW, READ_ONLY, ClockOffset
+from django_cluster.models.schedule import Schedule
+from django_cluster.silence import bounded
+
+CLOCK_SECONDS = 5.0
+"""For which the clock of a server is reckoned from its last answer."""
 
 PATIENCE = 20.0
 """Seconds for which work is tried again while others hold the locks that it needs."""
@@ -16,6 +25,10 @@ PAUSE = 0.01, 0.05
 
 COLLISIONS = frozenset({"40001", "40P01", "55P03", 1020, 1205, 1213})
 """What PostgreSQL (text) and MariaDB (numbers) call a deadlock, a lost race, or a lock that was not to be had."""
+
+WRONG_SERVER = frozenset({"25006", "57P01", "57P02", "57P03", "53300", 1040, 1290, 1792, 1836})
+"""What a server says that is there and of no use: read-only, because another one writes now; starting, stopping, or out
+of connections."""
 
 MISSING_TABLE = frozenset({"42P01", 1146})
 
@@ -38,8 +51,33 @@ def is_missing_table(error: BaseException) -> bool:
     return code in MISSING_TABLE or (isinstance(code, str) and code.startswith("no such table"))
 
 
-def has_lost(connection: BaseDatabaseWrapper, used: object) -> bool:
-    """Whether ``used``, the connection to the server before an error, is gone; Django may have another already."""
+def is_wrong_server(error: BaseException | None) -> bool:
+    """Whether this error, or what it comes from, says that another connection may lead to a better server."""
+    while error is not None:
+        if _code(error) in WRONG_SERVER:
+            return True
+        error = error.__cause__
+    return False
+
+
+def leave_wrong_server(error: BaseException | None) -> None:
+    """Close the connections of this thread that no transaction uses, if one of them has led to a wrong server.
+
+    A proxy or a name leads to another server after a fail-over, but keeps the old sockets open.
+    """
+    if is_wrong_server(error):
+        for connection in connections.all(initialized_only=True):
+            if not connection.in_atomic_block:
+                connection.close()
+
+
+def has_lost(connection: BaseDatabaseWrapper, used: object, error: BaseException | None = None) -> bool:
+    """Whether ``used``, the connection to the server before ``error``, is gone; Django may have another already.
+
+    One to a wrong server is closed, and then it is gone.
+    """
+    if is_wrong_server(error):
+        connection.close()
     return used is not None and (connection.connection is not used or is_dead(connection))
 
 
@@ -47,11 +85,49 @@ def is_dead(connection: BaseDatabaseWrapper) -> bool:
     """Whether the connection has to be opened anew; one that is dead is closed."""
     if connection.connection is None:
         return True
-    if connection.is_usable():
+    with bounded(connection):
+        usable = connection.is_usable()
+    if usable:
         connection.errors_occurred = False
         return False
     connection.close()
     return True
+
+
+class ServerClock:
+    """The clock of a database, so that hosts whose clocks differ agree on what is due.
+
+    Asks the server every few seconds and counts by the monotonic clock in between. With the question, it finds out
+    whether an old connection leads to a server that takes no writes any more. Called, it returns the moment like
+    ``timezone.now()``: aware, or naive without ``USE_TZ``. Raises the errors of the database.
+    """
+
+    def __init__(self, alias: str) -> None:
+        self._alias = alias
+        self._offset = ClockOffset()
+        self._ask_at = 0.0
+
+    def __call__(self) -> datetime:
+        connection = connections[self._alias]
+        if connection.vendor not in NOW:
+            return timezone.now()
+        if time.monotonic() >= self._ask_at:
+            self._ask(connection)
+        seconds = self._offset.reading(time.monotonic())
+        return datetime.fromtimestamp(seconds, UTC if timezone.is_aware(timezone.now()) else None)
+
+    def _ask(self, connection: BaseDatabaseWrapper) -> None:
+        asked = time.monotonic()
+        with bounded(connection), connection.cursor() as cursor:
+            cursor.execute(f"SELECT {NOW[connection.vendor]}, {READ_ONLY[connection.vendor]}")
+            now, read_only = cursor.fetchone()
+            answered = time.monotonic()
+            if read_only:
+                # A write that changes nothing: an error, unless this account may write all the same.
+                table = connection.ops.quote_name(Schedule._meta.db_table)
+                cursor.execute(f"UPDATE {table} SET runs = runs WHERE id = 0")  # noqa: S608  our own table
+        self._offset.learn(asked, answered, int(now))
+        self._ask_at = answered + CLOCK_SECONDS
 
 
 def close_if_stale(connection: BaseDatabaseWrapper) -> None:

@@ -206,7 +206,12 @@ class OrmBroker(Broker):
     def _look(self) -> bool:
         """Whether something is ready, now that everything due has been made so."""
         dialect, asked = self._dialect, time.monotonic()
-        ready, self._next_due, now = self._session.run(lambda cursor: dialect.look(cursor, self.queue))
+        look = self._session.run(lambda cursor: dialect.look(cursor, self.queue))
+        if look.read_only:
+            # Which server may write, the next connection shows: this one is closed if it cannot.
+            self._session.run(dialect.write_nothing)
+            look = self._session.run(lambda cursor: dialect.look(cursor, self.queue))
+        ready, self._next_due, now = look.ready, look.next_due, look.now
         answered = time.monotonic()
         self._clock.learn(asked, answered, now)
         self._look_at = answered + LOOK_INTERVAL

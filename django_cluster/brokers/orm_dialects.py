@@ -22,7 +22,7 @@ from django.db.backends.utils import CursorWrapper
 from django_cluster.brokers.base import MOST_ATTEMPTS, Message
 from django_cluster.core.arrays import number_array, text_array
 from django_cluster.models.acknowledged import AcknowledgedMessages
-from django_cluster.models.clock import NO_END, NOW
+from django_cluster.models.clock import NO_END, NOW, READ_ONLY
 from django_cluster.models.large_payload import LargePayload
 from django_cluster.models.queued_task import QueuedTask
 
@@ -69,6 +69,8 @@ class Look(NamedTuple):
     """Seconds until the next parked row is due; None = there is none."""
     now: int
     """What the database's clock showed, in microseconds since 1970."""
+    read_only: bool = False
+    """Whether the server calls itself read-only; some accounts may write all the same."""
 
 
 class Dialect:
@@ -145,14 +147,22 @@ class Dialect:
 
     def look(self, cursor: CursorWrapper, queue: str) -> Look:
         """See what is ready and what the clock shows; takes no lock."""
-        rows = f"FROM {self.table} WHERE queue = %s AND lane"
+        rows, server = (
+            f"FROM {self.table} WHERE queue = %s AND lane",
+            f"{self.now}, {READ_ONLY[self.connection.vendor]}",
+        )
         cursor.execute(
             f"SELECT (SELECT 1 {rows} < {PARKED} ORDER BY {ORDER} LIMIT 1),"
-            f" (SELECT due {rows} = {PARKED} ORDER BY {ORDER} LIMIT 1), {self.now}",
+            f" (SELECT due {rows} = {PARKED} ORDER BY {ORDER} LIMIT 1), {server}",
             [queue, queue],
         )
-        ready, due, now = cursor.fetchone()
-        return Look(ready is not None, None if due is None else (due - now) / SECOND, int(now))
+        ready, due, now, read_only = cursor.fetchone()
+        seconds = None if due is None else (due - now) / SECOND
+        return Look(ready is not None, seconds, int(now), read_only=bool(read_only))
+
+    def write_nothing(self, cursor: CursorWrapper) -> None:
+        """A write that changes no row: an error where nothing can be written."""
+        cursor.execute(f"DELETE FROM {self.acknowledged_table} WHERE id = 0")
 
     def claim(self, cursor: CursorWrapper, queue: str, limit: int, lease: float, latest: int = NO_END) -> list[Claimed]:
         """Lend up to ``limit`` ready rows, in their order; none if the database's clock is past ``latest``."""

@@ -23,6 +23,7 @@ from django.db.backends.utils import CursorWrapper
 
 from django_cluster.database import PATIENCE, close_if_stale, has_lost, is_collision, is_missing_table, rest
 from django_cluster.errors import BrokerError, BrokerRefused, BrokerUnavailable
+from django_cluster.silence import bounded
 
 T = TypeVar("T")
 
@@ -52,18 +53,20 @@ class Session:
         renewals = MOST_RENEWALS if again else 1
         while True:
             connection = connections[self.alias]
-            close_if_stale(connection)
-            nested, used = connection.in_atomic_block, connection.connection
+            nested, used = connection.in_atomic_block, None
             try:
-                connection.ensure_connection()
-                used = used or connection.connection
-                return self._once(connection, work, atomic and not nested)
+                with bounded(connection):
+                    close_if_stale(connection)
+                    used = connection.connection
+                    connection.ensure_connection()
+                    used = used or connection.connection
+                    return self._once(connection, work, atomic and not nested)
             except Error as error:
                 if nested:
                     raise self._told(error) from error
                 if is_collision(error) and time.monotonic() < deadline:
                     rest()
-                elif renewals and has_lost(connection, used):
+                elif has_lost(connection, used, error) and renewals:
                     # The server may have closed it long ago; an answer can be lost, too.
                     renewals -= 1
                     work = again or work

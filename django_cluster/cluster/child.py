@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for
 from typing import IO, Any
 
-from django.db import connections
+from django.db import connections, router
 
 from django_cluster.brokers import open_broker, open_brokers
 from django_cluster.brokers.base import Broker
@@ -47,7 +47,7 @@ from django_cluster.core.outage import Outage
 from django_cluster.core.sealing import Seal
 from django_cluster.core.settings import BrokerSettings, Settings
 from django_cluster.core.sqlite_options import OWN_TIMEOUT, TASK_TIMEOUT
-from django_cluster.database import close_if_stale
+from django_cluster.database import ServerClock, close_if_stale
 from django_cluster.errors import BrokerError
 from django_cluster.lifecycle.announce import announce
 from django_cluster.lifecycle.contexts import InitialContext
@@ -57,7 +57,9 @@ from django_cluster.lifecycle.record import HOOK_LIMIT, Recorder, run_hook
 from django_cluster.lifecycle.relay import Relay
 from django_cluster.lifecycle.reporters import Reporters
 from django_cluster.lifecycle.send import Router
+from django_cluster.models.schedule import Schedule
 from django_cluster.signals import post_spawn
+from django_cluster.silence import limit_of, limit_waits
 from django_cluster.stores import open_results
 from django_cluster.stores.routed import RoutedResults
 
@@ -140,6 +142,7 @@ def _orphaned(_number: int, _frame: object) -> None:
 
 
 def monitor_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orders) -> None:
+    limit_waits(limit_of(max(section.lease for section in settings.sections)))
     # Of several queues, each outcome says from which it came; of one, the rows are told here.
     results = open_results(settings.results, None if settings.shares else settings.queue)
     broker = open_brokers(settings)
@@ -187,6 +190,7 @@ def relay_of(settings: Settings, results: RoutedResults, broker: Broker, cluster
 
 
 def pusher_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orders) -> None:
+    limit_waits(limit_of(max(section.lease for section in settings.sections)))
     broker, codec = open_brokers(settings), Codec(settings.signing)
     prepare(broker)
     Pusher(seat, board, orders, broker, codec, (settings.broker, settings.crew)).run()
@@ -232,6 +236,7 @@ def reporters_of(settings: Settings, worker: str) -> Reporters:
 
 
 def scheduler_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orders) -> None:
+    limit_waits(limit_of(max(section.lease for section in settings.sections)))
     rounds = rounds_of(settings)
     board.set(seat.row, STATE, State.IDLE)
     while not orders.leave:
@@ -254,14 +259,16 @@ def errands_of(section: BrokerSettings, settings: Settings) -> Iterator[Callable
     """What a scheduler does for one queue; each returns the seconds until it is to be done again."""
     broker = open_broker(section)
     if settings.schedule.enabled:
-        router = Router(Codec(settings.signing), broker, settings.brokers, homes=settings.homes)
+        sender = Router(Codec(settings.signing), broker, settings.brokers, homes=settings.homes)
+        database = settings.results.database or router.db_for_write(Schedule)
         yield Scheduler(
             settings.schedule,
+            clock=ServerClock(database),
             queue=section.queue,
             site=section.queue == settings.name,
-            send=router.send_once,
-            sent=router.forget,
-            database=settings.results.database,
+            send=sender.send_once,
+            sent=sender.forget,
+            database=database,
             broker_database=broker.database,
         ).tick
     yield held_of(broker, settings.schedule.interval)

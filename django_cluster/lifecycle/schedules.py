@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from django.db import router
+from django.db import connections, router
 
 from django_cluster.core.messages import TaskPackage
 from django_cluster.core.settings import ScheduleSettings
@@ -30,6 +30,7 @@ from django_cluster.lifecycle.claims import Claims
 from django_cluster.lifecycle.declared_rows import DeclaredRows
 from django_cluster.lifecycle.firing import Firing, plan
 from django_cluster.models.schedule import Schedule
+from django_cluster.silence import bounded
 
 Send = Callable[[Sequence[TaskPackage]], None]
 
@@ -85,6 +86,10 @@ class Timetable:
 
         After ``BrokerUnavailable`` or an error of the database, a later look does the rest.
         """
+        with bounded(connections[self._claims.alias]):
+            return self._fire_due(now)
+
+    def _fire_due(self, now: datetime) -> Pass:
         self._declared.keep(now)
         soon = now + timedelta(seconds=self._settings.interval)
         coming = self._claims.rows().coming(

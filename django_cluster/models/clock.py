@@ -16,6 +16,13 @@ NOW = {
 }
 """Microseconds since 1970, by vendor; the moment stands still during a statement."""
 
+READ_ONLY = {
+    "sqlite": "0",
+    "postgresql": "CASE current_setting('transaction_read_only') WHEN 'on' THEN 1 ELSE 0 END",
+    "mysql": "CASE WHEN CAST(@@global.read_only AS CHAR) IN ('0', 'OFF') THEN 0 ELSE 1 END",
+}
+"""1 if the server takes no writes, by vendor: after a fail-over, an old connection may lead to one."""
+
 MICROSECONDS = 1_000_000
 """Of a second."""
 

@@ -15,9 +15,18 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_cluster.core.liveness import report_progress
 from django_cluster.core.outage import first_line
-from django_cluster.database import PATIENCE, close_if_stale, has_lost, is_collision, is_missing_table, rest
+from django_cluster.database import (
+    PATIENCE,
+    close_if_stale,
+    has_lost,
+    is_collision,
+    is_missing_table,
+    is_wrong_server,
+    rest,
+)
 from django_cluster.errors import StoreUnavailable
 from django_cluster.models import Task
+from django_cluster.silence import bounded
 
 T = TypeVar("T")
 
@@ -37,13 +46,18 @@ class Session:
         """All or nothing; a savepoint where a transaction is open. Raises ``StoreUnavailable``."""
         connection = self.connection
         outermost = not connection.in_atomic_block
-        with self.telling():
+        with self.telling(), bounded(connection):
             if outermost:
                 close_if_stale(connection)
-            with transaction.atomic(using=self.alias):
-                if outermost and connection.vendor == "sqlite" and not _begins_with_lock(connection):
-                    _take_write_lock(connection, patience)
-                yield
+            try:
+                with transaction.atomic(using=self.alias):
+                    if outermost and connection.vendor == "sqlite" and not _begins_with_lock(connection):
+                        _take_write_lock(connection, patience)
+                    yield
+            except Exception as error:
+                if outermost and is_wrong_server(error):
+                    connection.close()
+                raise
 
     @contextmanager
     def telling(self) -> Iterator[None]:
@@ -70,7 +84,7 @@ class Session:
                     raise
                 if is_collision(error.__cause__) and time.monotonic() < deadline:
                     rest()
-                elif not renewed and has_lost(self.connection, used):
+                elif not renewed and has_lost(self.connection, used, error):
                     # The server may have closed it long ago. To save again is harmless.
                     renewed = True
                 else:
@@ -81,11 +95,11 @@ class Session:
         report_progress()
         close_if_stale(self.connection)
         used, nested = self.connection.connection, self.connection.in_atomic_block
-        with self.telling():
+        with self.telling(), bounded(self.connection):
             try:
                 return work()
-            except Error:
-                if nested or not has_lost(self.connection, used):
+            except Error as error:
+                if nested or not has_lost(self.connection, used, error):
                     raise
             return work()
 

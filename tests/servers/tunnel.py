@@ -56,6 +56,10 @@ class Tunnel:
             end.close()
         self._selector.close()
 
+    def lead_to(self, target: int | str) -> None:
+        """New connections go to another server; those of now stay where they are."""
+        self._target = target
+
     def deliver(self) -> None:
         """Let the server hear what was delayed; returns when it has answered, which nobody hears."""
         while self._late:

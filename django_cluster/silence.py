@@ -1,0 +1,162 @@
+"""An end to every wait for a database that has fallen silent: in a cluster's own processes, not in its workers.
+
+A network can forget a connection without a word to either end, and a server can hang; whoever waits for an answer
+there waits forever. TCP keep-alives notice the first and not the second, and not all drivers have a time-out. So a
+thread watches how long the process has waited, and shuts the socket down; the waiting code then sees a broken
+connection, which it knows how to replace.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+logger = logging.getLogger("django_cluster")
+
+SHORTEST_LIMIT = 15.0
+"""Seconds for which an answer is waited for at least, however short the lease is."""
+LEASES = 1.5
+"""Leases for which it is waited for otherwise: less than the time after which a silent process is replaced."""
+CONNECT_SECONDS = 10
+"""Seconds that a new connection may take."""
+KEEPALIVES = 3
+"""Keep-alive packets without an answer after which a connection is dead."""
+
+
+class Wait(NamedTuple):
+    """What is waited for now."""
+
+    connection: BaseDatabaseWrapper | None = None
+    until: float = 0.0
+    """Monotonic."""
+    raw: Any = None
+    """The connection of the driver."""
+    descriptor: int = -1
+    """Its socket, looked up in its own thread: not all drivers answer another one."""
+
+
+def limit_of(lease: float) -> float:
+    """Seconds for which a cluster with leases of this length waits for an answer."""
+    return max(SHORTEST_LIMIT, LEASES * lease)
+
+
+class WaitLimit:
+    """Watches the waits of the thread that has made it, for ``seconds`` each."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._owner = threading.get_ident()
+        self._lock = threading.Lock()
+        self._wait = Wait()
+        threading.Thread(target=self._watch, name="silence", daemon=True).start()
+
+    @contextmanager
+    def within(self, connection: BaseDatabaseWrapper) -> Iterator[None]:
+        """What is waited for in the block ends in time; each statement begins the time anew."""
+        if threading.get_ident() != self._owner:
+            yield
+            return
+        if self._step not in connection.execute_wrappers:
+            connection.execute_wrappers.append(self._step)
+        outer = self._wait.connection
+        self._begin(connection)
+        try:
+            yield
+        finally:
+            self._begin(outer)
+
+    def _begin(self, connection: BaseDatabaseWrapper | None) -> None:
+        raw = None if connection is None else connection.connection
+        with self._lock:
+            self._wait = Wait(connection, time.monotonic() + self.seconds, raw, descriptor_of(raw))
+
+    def _step(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        if self._wait.connection is context["connection"] and threading.get_ident() == self._owner:
+            self._begin(context["connection"])
+        return execute(sql, params, many, context)
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(min(1.0, self.seconds / 4))
+            if self._wait.connection is not None and time.monotonic() >= self._wait.until:
+                self._end_wait()
+
+    def _end_wait(self) -> None:
+        with self._lock:  # so that nothing else is waited for while the socket is shut down
+            connection, until, raw, descriptor = self._wait
+            if connection is None or connection.connection is not raw or descriptor < 0 or time.monotonic() < until:
+                return
+            self._wait = self._wait._replace(until=time.monotonic() + self.seconds)
+            shut_down(descriptor)
+        logger.warning(
+            "The database %r has not answered for %.0f seconds; its connection is closed.",
+            connection.alias, self.seconds,
+        )  # fmt: skip
+
+
+def descriptor_of(raw: Any) -> int:
+    """The socket of a driver's connection; -1 if it has none that is open."""
+    try:
+        return int(raw.fileno())
+    except Exception:  # noqa: BLE001  each driver has errors of its own for a connection that is closed
+        return -1
+
+
+def shut_down(descriptor: int) -> None:
+    """End the conversation on a socket: whoever waits there hears that it has ended."""
+    with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as duplicate:
+        duplicate.shutdown(socket.SHUT_RDWR)
+
+
+_limit: WaitLimit | None = None
+
+
+def limit_waits(seconds: float) -> None:
+    """From now on, no wait of this thread in a ``bounded`` block is longer; call it before a connection is opened."""
+    global _limit
+    for connection in connections.all():
+        add_time_outs(connection, seconds)
+    _limit = WaitLimit(seconds)
+
+
+@contextmanager
+def bounded(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """No wait for this connection is endless in the block, where ``limit_waits`` was called."""
+    if _limit is None or connection.vendor == "sqlite":
+        yield
+    else:
+        with _limit.within(connection):
+            yield
+
+
+def add_time_outs(connection: BaseDatabaseWrapper, seconds: float) -> None:
+    """The time-outs that the driver itself has, each only where the project's ``OPTIONS`` say nothing about it."""
+    driver = getattr(getattr(connection, "Database", None), "__name__", "")
+    options = connection.settings_dict.get("OPTIONS") or {}
+    connection.settings_dict["OPTIONS"] = {**time_outs(driver, seconds), **options}
+
+
+def time_outs(driver: str, seconds: float) -> dict[str, Any]:
+    """The options of a driver, by the name of its module."""
+    if driver in ("psycopg", "psycopg2"):
+        return {
+            "connect_timeout": CONNECT_SECONDS,
+            "keepalives_idle": max(1, int(seconds / 2)),
+            "keepalives_interval": max(1, int(seconds / 2 / KEEPALIVES)),
+            "keepalives_count": KEEPALIVES,
+            "tcp_user_timeout": int(seconds * 1000),
+        }
+    if driver in ("MySQLdb", "pymysql"):
+        # Later than the watching thread, which says so; for waits that it cannot see.
+        whole = int(seconds) + 5
+        return {"connect_timeout": CONNECT_SECONDS, "read_timeout": whole, "write_timeout": whole}
+    return {}
