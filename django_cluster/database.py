@@ -60,15 +60,17 @@ def is_wrong_server(error: BaseException | None) -> bool:
     return False
 
 
-def leave_wrong_server(error: BaseException | None) -> None:
-    """Close the connections of this thread that no transaction uses, if one of them has led to a wrong server.
+def leave_after(error: BaseException | None) -> None:
+    """Close the connections of this thread that no transaction uses: those that are broken, and after the words of a
+    wrong server all.
 
     A proxy or a name leads to another server after a fail-over, but keeps the old sockets open.
     """
-    if is_wrong_server(error):
-        for connection in connections.all(initialized_only=True):
-            if not connection.in_atomic_block:
-                connection.close()
+    wrong = is_wrong_server(error)
+    for connection in connections.all(initialized_only=True):
+        close_if_stale(connection)
+        if wrong and not connection.in_atomic_block:
+            connection.close()
 
 
 def has_lost(connection: BaseDatabaseWrapper, used: object, error: BaseException | None = None) -> bool:

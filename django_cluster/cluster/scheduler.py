@@ -13,7 +13,7 @@ from django.utils import timezone
 from django_cluster.core.liveness import report_progress
 from django_cluster.core.outage import Outage
 from django_cluster.core.settings import ScheduleSettings
-from django_cluster.database import leave_wrong_server
+from django_cluster.database import leave_after
 from django_cluster.errors import BrokerError
 from django_cluster.lifecycle.schedules import Send, Timetable
 
@@ -101,7 +101,7 @@ class Round:
             pause = min(_run_reporting(errand) for errand in self.errands)
             self.outage.over()
         except (DatabaseError, InterfaceError, BrokerError) as error:
-            leave_wrong_server(error)
+            leave_after(error)
             self.outage.failed(error, 0.0 if alone else time.monotonic() - started)
             pause = max(0.0, self.outage.retry_at - time.monotonic())
         self.due_at = time.monotonic() + pause
