@@ -8,6 +8,7 @@ into ``BrokerUnavailable`` (try again later) or ``BrokerRefused`` (do not); nobo
 from __future__ import annotations
 
 import math
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -200,6 +201,15 @@ class Broker(ABC):
         when it has passed; where the server has a clock and conditions, the server also refuses a request that it
         carries out later than that. A caller that holds no leases passes nothing.
         """
+
+    def came_late(self, asked: float, not_after: float) -> bool:
+        """Whether what a claim has leased must be given back, because its answer has taken too long.
+
+        ``asked``, ``not_after``: moments of ``time.monotonic()``. Half a lease (at least a second) after the claim was
+        sent, the lease may end before its first renewal; after ``not_after``, the caller must not be leased anything.
+        """
+        now = time.monotonic()
+        return now >= not_after or now - asked > max(self.settings.lease / 2, 1.0)
 
     def wait_with(self, others: Sequence[Broker], seconds: float) -> bool:
         """Sleep until this queue or one of the others may have something to lend, for so long at most.

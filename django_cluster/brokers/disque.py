@@ -95,16 +95,20 @@ class DisqueBroker(Broker):
     def lease(self, limit: int, wait: float = 0.0, *, not_after: float = math.inf) -> Sequence[Delivery]:
         deadline = min(time.monotonic() + wait, not_after)
         with self._link.errors():
-            while time.monotonic() < not_after:
+            while (asked := time.monotonic()) < not_after:
                 left = min(deadline - time.monotonic(), self._link.nap)
                 patience = ["TIMEOUT", math.ceil(left * 1000)] if left > 0 else ["NOHANG"]
                 (jobs,) = self._link.call(
                     ["GETJOB", *patience, "COUNT", limit, "WITHCOUNTERS", "FROM", self._key],
                 )
                 if jobs:
+                    lent = [_delivery(job) for job in jobs]
+                    if self.came_late(asked + max(0.0, left), not_after):
+                        self.give_back(lent)
+                        return []
                     # An answer may be an error: half of its life is over. It is lent nevertheless, once.
                     self._link.ask(*(["WORKING", job[1]] for job in jobs))
-                    return [_delivery(job) for job in jobs]
+                    return lent
                 if time.monotonic() >= deadline:
                     return []
         return []
@@ -117,8 +121,10 @@ class DisqueBroker(Broker):
         renewed = {receipt for receipt, answer in zip(held, answers, strict=True) if isinstance(answer, int)}
         return [receipt for receipt in receipts if receipt not in renewed]
 
-    def _jobs(self, receipts: Sequence[str]) -> dict[str, Mapping[str, Any] | None]:
+    def _jobs(self, receipts: Sequence[str], *, or_ended: bool = False) -> dict[str, Mapping[str, Any] | None]:
         """What the node knows of the jobs that are still lent so; None for one of which it knows nothing.
+
+        ``or_ended``: also those whose lease has ended, and that wait in the queue for the next.
 
         Disque can do nothing under a condition: between this look and the deed there remains a moment.
         """
@@ -131,7 +137,7 @@ class DisqueBroker(Broker):
             if isinstance(answer, ResponseError):
                 raise answer
             job = _fields(answer) if answer else None
-            if job is None or _is_lent(job, _lease(receipt)):
+            if job is None or _is_lent(job, _lease(receipt)) or (or_ended and _has_ended(job, _lease(receipt))):
                 found[receipt] = job
         return found
 
@@ -140,7 +146,7 @@ class DisqueBroker(Broker):
     def acknowledge(self, receipts: Sequence[str]) -> None:
         """Of a job that is not here, others hear: the node passes it on."""
         with self._link.errors():
-            self._acknowledge([_lease(receipt).id for receipt in self._jobs(receipts)])
+            self._acknowledge([_lease(receipt).id for receipt in self._jobs(receipts, or_ended=True)])
 
     def _acknowledge(self, ids: Sequence[str]) -> None:
         for start in range(0, len(ids), SCAN):
@@ -236,6 +242,11 @@ def _fields(answer: Sequence[Any]) -> dict[str, Any]:
 
 def _is_lent(job: Mapping[str, Any], lease: Lease) -> bool:
     return job["state"] == b"active" and (job["additional-deliveries"], job["nacks"]) == lease[1:]
+
+
+def _has_ended(job: Mapping[str, Any], lease: Lease) -> bool:
+    """Whether the lease has run out, and nobody was leased the job since; released jobs look the same."""
+    return job["state"] == b"queued" and (job["additional-deliveries"] - 1, job["nacks"]) == lease[1:]
 
 
 def _waiting(job: Mapping[str, Any]) -> Waiting:

@@ -15,7 +15,7 @@ from typing import Any
 
 from django_cluster.brokers.base import Capabilities, Delivery, Message, QueueSize, Waiting, attempts_from
 from django_cluster.brokers.copies import CopyingBroker
-from django_cluster.brokers.ironmq_holding import Holding
+from django_cluster.brokers.ironmq_holding import Held, Holding
 from django_cluster.brokers.ironmq_link import IronOptions, Link, Lost
 from django_cluster.core.portions import portions
 from django_cluster.core.settings import BrokerSettings
@@ -104,8 +104,14 @@ class IronMQBroker(CopyingBroker):
             left = 0.0 if lent else deadline - time.monotonic()
             poll = min(int(left), POLL_IN_ONE_CALL)
             wanted = min(BATCH, limit - len(lent))
+            asked = time.monotonic()
             came = self._reserve(wanted, poll)
-            lent += self._accept(came)
+            new = self._accept(came)
+            if new and self.came_late(asked + poll, not_after):
+                self.release([each.receipt for each in new if each.attempt > 1])  # it may still run in our own cluster
+                self.give_back([each for each in new if each.attempt <= 1])
+                break
+            lent += new
             if len(came) < wanted and (lent or time.monotonic() >= deadline):
                 break
             if not came and not poll:
@@ -127,12 +133,13 @@ class IronMQBroker(CopyingBroker):
         for message in came:
             id, reservation = str(message["id"]), str(message["reservation_id"])
             new = f"{id}:{reservation}"
-            held = self._holding.came(id, reservation, self._until(now), now)
+            count = attempts_from(message.get("reserved_count", 1))
+            held = self._holding.came(id, reservation, self._until(now), now, count)
             if held is None:
                 self._delete(new)
             elif held.receipt == new:
                 payload, earlier = _opened(str(message.get("body", "")))
-                lent.append(Delivery(new, payload, earlier + attempts_from(message.get("reserved_count", 1))))
+                lent.append(Delivery(new, payload, earlier + count))
         return lent
 
     def _until(self, now: float) -> float:
@@ -152,8 +159,8 @@ class IronMQBroker(CopyingBroker):
         try:
             answer = self._link.about(message, "POST", "/touch", body)
         except Lost as lost:
-            # A predecessor may have prolonged it, and not told us how it is called now.
-            if held is None and not lost.gone and self._is_there(message):
+            # It has ended, or it was prolonged and the answer with its new name was lost, with a predecessor perhaps.
+            if not lost.gone and self._is_unleased(message, held):
                 self._holding.claim(receipt)
                 return True
             self._holding.end(receipt)
@@ -161,12 +168,13 @@ class IronMQBroker(CopyingBroker):
         self._holding.hold(receipt, str(answer.get("reservation_id", body["reservation_id"])), self._until(now))
         return True
 
-    def _is_there(self, message: str) -> bool:
+    def _is_unleased(self, message: str, held: Held | None) -> bool:
+        """Whether the message is there and was not leased since; of a predecessor's, only the former is known."""
         try:
-            self._link.about(message, "GET")
+            found = self._link.about(message, "GET")
         except Lost:
             return False
-        return True
+        return held is None or found.get("message", found).get("reserved_count") == held.count
 
     # ── the end of a delivery ────────────────────────────────────────────────────────────────────
 
@@ -191,7 +199,7 @@ class IronMQBroker(CopyingBroker):
         try:
             self._link.about(message, "DELETE", body={"reservation_id": self._holding.reservation(receipt)})
         except Lost as lost:
-            if held is None and not lost.gone:
+            if not lost.gone and (held is None or self._is_unleased(message, held)):
                 self._holding.done(receipt)
         self._holding.end(receipt)
 

@@ -22,6 +22,8 @@ class Held:
     reservation: str
     until: float
     """Monotonic; before IronMQ's own end of it."""
+    count: int = 0
+    """How often IronMQ had leased it, this time included; 0 where it did not say."""
 
 
 @dataclass(slots=True)
@@ -31,11 +33,11 @@ class Holding:
     _claims: OrderedDict[str, str] = field(default_factory=OrderedDict)
     """Message → the receipt under which somebody here still works on it, as a predecessor has lent it."""
     _done: OrderedDict[str, None] = field(default_factory=OrderedDict)
-    """Messages whose work is done, and that could not be deleted: their reservation was a predecessor's."""
+    """Messages whose work is done, and that could not be deleted: their reservation has ended or has another name."""
     _ended: OrderedDict[str, None] = field(default_factory=OrderedDict)
     """Receipts that mean nothing any more."""
 
-    def came(self, message: str, reservation: str, until: float, now: float) -> Held | None:
+    def came(self, message: str, reservation: str, until: float, now: float, count: int = 0) -> Held | None:
         """A message was reserved: lend it under the receipt of what is returned, if its receipt is a new one.
 
         None: it is done, delete it.
@@ -46,7 +48,7 @@ class Holding:
         claim = self._claims.pop(message, None)
         if held is not None and held.until > now:
             claim = held.receipt
-        self.held[message] = found = Held(claim or f"{message}:{reservation}", reservation, until)
+        self.held[message] = found = Held(claim or f"{message}:{reservation}", reservation, until, count)
         return found
 
     def find(self, receipt: str) -> tuple[str, Held | None] | None:
@@ -60,10 +62,14 @@ class Holding:
         return named[1], held
 
     def claim(self, receipt: str) -> None:
+        """Its reservation is not known (any more); when the message comes again, it is held under this receipt."""
+        self.held.pop(_named(receipt)[0], None)
         _remember(self._claims, _named(receipt)[0], receipt)
 
     def hold(self, receipt: str, reservation: str, until: float) -> None:
-        self.held[_named(receipt)[0]] = Held(receipt, reservation, until)
+        message = _named(receipt)[0]
+        before = self.held.get(message)
+        self.held[message] = Held(receipt, reservation, until, before.count if before else 0)
 
     def end(self, receipt: str) -> None:
         """It was acknowledged or given back, or it is lost."""

@@ -2,7 +2,8 @@
 
 A document says what can be lent by ``parked``: the ready ones (False) are in the order of ``rank`` (the priority,
 turned round), ``turn`` (-1: given back, before the others) and ``place``; the parked ones wait for ``due``, being lent
-or delayed. Moments are numbers of the server's clock, in seconds.
+or delayed. Moments are numbers of the server's clock, in seconds. One whose lease has ended is ready again and keeps
+the token of that lease until the next one begins: until then, its receipt renews and acknowledges it as before.
 
 MongoDB has no statement that changes many documents and returns them. So a batch is claimed in three steps: look
 at what is first, mark what of it is still ready with a token of ours, and read what bears the token.
@@ -37,7 +38,7 @@ MAX_PAYLOAD = 16_000_000
 
 FRONT, IN_LINE = -1, 0
 UNLENT = ""
-"""The token of a document that nobody has."""
+"""The token of a document that was not leased since it was sent or released."""
 MICROSECONDS = 1_000_000
 
 LOOK_INTERVAL = 0.25
@@ -124,9 +125,12 @@ class MongoBroker(Broker):
 
     def lease(self, limit: int, wait: float = 0.0, *, not_after: float = math.inf) -> Sequence[Delivery]:
         deadline = time.monotonic() + wait
-        while time.monotonic() < not_after:
+        while (asked := time.monotonic()) < not_after:
             with self._link.errors():
                 deliveries, due = self._take(min(limit, PORTION))
+            if deliveries and self.came_late(asked, not_after):
+                self.give_back(deliveries)
+                return []
             left = min(deadline, not_after) - time.monotonic()
             if deliveries or left <= 0:
                 if deliveries:
@@ -173,7 +177,7 @@ class MongoBroker(Broker):
         due = [each["_id"] for each in soonest if each["due"] <= now]
         if due:
             ended = {"_id": {"$in": due}, "parked": True, "due": {"$lte": now}}
-            ready = {"parked": False, "lease": UNLENT}
+            ready = {"parked": False}
             self._messages.update_many({**ended, "lease": {"$ne": UNLENT}}, {"$set": {**ready, "turn": FRONT}})
             self._messages.update_many({**ended, "lease": UNLENT}, {"$set": ready})
             return 0.0
@@ -186,7 +190,7 @@ class MongoBroker(Broker):
         if not held:
             return list(receipts)
         with self._link.errors():
-            change = {"$set": {"due": self._link.now() + self.settings.lease}}
+            change = {"$set": {"parked": True, "due": self._link.now() + self.settings.lease}}
             steps = [UpdateMany(filter, change) for filter in map(self._ours, held.items())]
             renewed = self._messages.bulk_write(steps, ordered=False).matched_count
             if renewed == len(set(receipts)):
@@ -219,7 +223,7 @@ class MongoBroker(Broker):
             self._messages.bulk_write(steps, ordered=False)
 
     def _ours(self, held: tuple[str, Sequence[ObjectId]]) -> Document:
-        """The documents of one lease that are still lent under it."""
+        """The documents of one lease that were not leased again since, be it that it has ended."""
         token, ids = held
         return {"_id": {"$in": list(ids)}, "lease": token}
 
@@ -281,7 +285,7 @@ def _waiting(document: Document) -> Waiting:
         -document["rank"],
         document["attempts"],
         due=document["due"] if document["parked"] else None,
-        leased=document["lease"] != UNLENT,
+        leased=document["parked"] and document["lease"] != UNLENT,
         key=str(document["_id"]),
     )
 

@@ -75,6 +75,17 @@ class RabbitBroker(Broker):
             letters = [letter(each.payload, each.attempts, each.not_before or 0.0) for each in messages]
             self._post.send(self._sender, letters)
 
+    def enqueue_once(self, messages: Sequence[Message], names: Sequence[str]) -> None:
+        """RabbitMQ keeps what is sent again. The cluster that has been lent the first of one name drops the second."""
+        if not messages:
+            return
+        with self._sending():
+            letters = [
+                letter(each.payload, each.attempts, each.not_before or 0.0, name=f"{self._name}:{name}")
+                for each, name in zip(messages, names, strict=True)
+            ]
+            self._post.send(self._sender, letters)
+
     @contextmanager
     def _sending(self) -> Iterator[None]:
         """A connection that was ended while nobody looked is replaced now: later nobody would know what was kept."""
@@ -93,9 +104,10 @@ class RabbitBroker(Broker):
             return []
         deadline = min(time.monotonic() + wait, not_after)
         limit = min(limit, self.capabilities.bulk)
+        lent: list[Delivery] = []
         with self._holder.errors():
             self._open()
-            while True:
+            while time.monotonic() < not_after:  # later, what has expired may be the caller's own
                 self._let_expire()
                 self._collect(limit, min(deadline - time.monotonic(), self.settings.lease / 4))
                 lent = [Delivery(each.receipt, each.message.payload, each.attempt) for each in self._lend(limit)]
@@ -146,7 +158,7 @@ class RabbitBroker(Broker):
     def _arrive(self, message: amqp.Message) -> None:
         arrived = arrival(message)
         verdict, fate = self._holding.arrive(arrived, time.monotonic(), time.time())
-        if verdict is Verdict.FORGET:
+        if verdict in (Verdict.FORGET, Verdict.DROP):
             self._acks.append(arrived)
         elif verdict is Verdict.SEND_AGAIN and fate is not None:
             self._letters.append((arrived, fate))
@@ -177,7 +189,7 @@ class RabbitBroker(Broker):
             return
         messages = [each.message if isinstance(each, Held) else each for each, _ in letters]
         copies = [
-            letter(message.payload, fate.earlier, fate.not_before)
+            letter(message.payload, fate.earlier, fate.not_before, name=f"{message.id}:{fate.earlier}")
             for message, (_, fate) in zip(messages, letters, strict=True)
         ]
         self._post.send(self._holder, copies)

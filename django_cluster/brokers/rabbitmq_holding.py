@@ -33,6 +33,8 @@ class Arrived:
     not_before: float
     tag: int
     redelivered: bool = False
+    named: bool = False
+    """Its sender may have sent it twice, under this id."""
 
 
 @dataclass(slots=True, eq=False)
@@ -66,6 +68,8 @@ class Verdict(Enum):
     """It is held, or waits for its time."""
     FORGET = auto()
     """It is done, or a copy of what is held: acknowledge it."""
+    DROP = auto()
+    """Another of its id waits here: acknowledge this one, and no more."""
     SEND_AGAIN = auto()
 
 
@@ -106,6 +110,8 @@ class Holding:
         if receipt := self._claims.pop(message.id, None):
             self._hold(message, receipt, now)
             return Verdict.KEEP, None
+        if message.id in self.parked or (message.named and any(each.id == message.id for each in self.ready)):
+            return Verdict.DROP, None
         unlent = message.id in self._unlent
         self._unlent.discard(message.id)
         wait = max(self.lease if message.redelivered and not unlent else 0.0, message.not_before - clock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 import uuid
@@ -87,13 +88,24 @@ class Post:
         return arguments
 
 
-def letter(payload: str, earlier: int, not_before: float) -> Letter:
-    """A message under a name of its own, with the attempts behind it and the moment before which it waits."""
+def letter(payload: str, earlier: int, not_before: float, *, name: str = "") -> Letter:
+    """A message with the attempts behind it and the moment before which it waits.
+
+    ``name``: what it is a copy of, or the name of what is sent only once. Two messages of one name have one id, by
+    which the second is known where the first has come; without a name, a message has an id of its own.
+    """
     headers: dict[str, Any] = {"attempts": earlier}
+    if name:
+        headers["named"] = True
     if not_before > 0:
         headers["not_before"] = float(not_before)
-    message = amqp.Message(payload, message_id=uuid.uuid4().hex, delivery_mode=2, application_headers=headers)
+    message = amqp.Message(payload, message_id=id_of(name), delivery_mode=2, application_headers=headers)
     return level_of(not_before - time.time()), message
+
+
+def id_of(name: str) -> str:
+    """32 hexadecimal digits, for one name always the same; random ones without a name."""
+    return hashlib.sha256(name.encode()).hexdigest()[:32] if name else uuid.uuid4().hex
 
 
 def level_of(seconds: float) -> int:
@@ -117,6 +129,7 @@ def arrival(message: amqp.Message) -> Arrived:
         not_before=_moment(headers.get("not_before")),
         tag=info["delivery_tag"],
         redelivered=bool(info["redelivered"]),
+        named=bool(headers.get("named")),
     )
 
 

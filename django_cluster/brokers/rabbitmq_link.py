@@ -23,6 +23,7 @@ from django_cluster.errors import BrokerRefused, BrokerUnavailable
 ANSWER = 5.0
 """Seconds within which the server has to answer, or counts as away."""
 CONNECT = 3.0
+IN_DOUBT = "What was being sent may have been kept nevertheless."
 MANY_RETURNS = 1_000_000
 """How often a quorum queue gives a message out again before it drops it. Attempts are for us to limit."""
 
@@ -80,8 +81,7 @@ class Link:
                 self._open(self._options.nodes[self._node])
                 return
             except (errors.AMQPError, OSError):
-                self.drop()
-                self._node = (self._node + 1) % len(self._options.nodes)
+                self.leave()
                 if attempt + 1 == len(self._options.nodes):
                     raise
 
@@ -118,6 +118,12 @@ class Link:
             self._end()
         self._connection = self._channel = None
         self._declared.clear()
+        self._unconfirmed.clear()
+
+    def leave(self) -> None:
+        """Forget the connection and go to the next node: one that answers no longer may still take connections."""
+        self.drop()
+        self._node = (self._node + 1) % len(self._options.nodes)
 
     def close(self) -> None:
         """In the orderly way; what was not settled goes back to the queue."""
@@ -142,11 +148,13 @@ class Link:
         try:
             yield
         except (errors.AMQPError, OSError) as error:
-            self.drop()
+            address, in_doubt = self.address, bool(self._unconfirmed)
+            self.leave()
             if isinstance(error, LASTING_ERRORS) and TIMED_OUT not in str(error):
-                raise BrokerRefused(f"RabbitMQ at {self.address} refused: {error}") from error
-            what = "it did not answer in time" if isinstance(error, socket.timeout) else error
-            raise BrokerUnavailable(f"RabbitMQ at {self.address} cannot be used now: {what}") from error
+                raise BrokerRefused(f"RabbitMQ at {address} refused: {error}") from error
+            doubt = f" {IN_DOUBT}" if in_doubt else ""
+            what = "it did not answer in time." if isinstance(error, socket.timeout) else error
+            raise BrokerUnavailable(f"RabbitMQ at {address} cannot be used now: {what}{doubt}") from error
 
     # ── queues ───────────────────────────────────────────────────────────────────────────────────
 
@@ -191,7 +199,9 @@ class Link:
         while self._unconfirmed:
             self._connection.drain_events(timeout=ANSWER)
         if self._refused:
-            raise BrokerUnavailable(f"RabbitMQ at {self.address} did not keep {self._refused} messages.")
+            address, refused = self.address, self._refused
+            self.leave()
+            raise BrokerUnavailable(f"RabbitMQ at {address} did not keep {refused} messages.")
         if self._returned:
             queue = self._returned[0]
             self.forget_queue(queue)

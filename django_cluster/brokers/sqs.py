@@ -124,13 +124,16 @@ class SqsBroker(CopyingBroker):
         deliveries: list[Delivery] = []
         while len(deliveries) < limit and time.monotonic() < not_after:
             left = min(started + wait, not_after) - time.monotonic()
-            poll = (
-                0
-                if deliveries or left < WORTH_A_POLL
-                else min(whole_seconds(left), self._link.options.poll, POLL_IN_ONE_CALL)
-            )
+            # The service may answer until its poll ends, whatever becomes of us meanwhile.
+            until_then = math.floor(max(0.0, min(not_after - time.monotonic(), POLL_IN_ONE_CALL)))
+            longest = min(self._link.options.poll, until_then)
+            poll = 0 if deliveries or left < WORTH_A_POLL else min(whole_seconds(left), longest)
             wanted = min(BATCH, limit - len(deliveries))
+            asked = time.monotonic()
             came = self._receive(wanted, poll)
+            if came and self.came_late(asked + poll, not_after):
+                self._give_back_late(came)
+                break
             deliveries += came
             if came:
                 if len(came) < wanted or time.monotonic() - started > max(FILLING, wait):
@@ -151,6 +154,11 @@ class SqsBroker(CopyingBroker):
             MessageAttributeNames=[ATTEMPTS],
         )
         return [_delivery(message) for message in answer.get("Messages", [])]
+
+    def _give_back_late(self, came: Sequence[Delivery]) -> None:
+        """What was leased before may still run in the caller's cluster, under an older receipt: no copy of it."""
+        self.release([each.receipt for each in came if each.attempt > 1])
+        self.give_back([each for each in came if each.attempt <= 1])
 
     def renew(self, receipts: Sequence[str]) -> Sequence[str]:
         """SQS allows twelve hours in all; what is held longer is lent to others, and counts as lost."""
