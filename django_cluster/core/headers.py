@@ -135,12 +135,18 @@ def _are_texts(value: object) -> bool:
     return isinstance(value, list | tuple) and all(type(each) is str for each in value)
 
 
+FIRST_POSITION, MOST_POSITIONS = -3, 2**31 - 1
+"""Of a member in its composition (``core.composing``)."""
+
+
 def _is_place(value: object) -> bool:
     """``core.composing.Membership``: group, index, role, and perhaps a flag."""
     if not isinstance(value, list | tuple) or not 3 <= len(value) <= 4:
         return False
     group, index, role, *more = value
-    return type(group) is str and _is_number_of_runs(index) and type(role) is str and all(map(_is_flag, more))
+    # What follows a group, or collects an iter, has a place before those of the calls: from -3.
+    fits = type(index) is int and FIRST_POSITION <= index <= MOST_POSITIONS
+    return type(group) is str and fits and type(role) is str and all(map(_is_flag, more))
 
 
 _FITS: Mapping[str, Callable[[object], bool]] = {
