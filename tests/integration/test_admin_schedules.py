@@ -10,6 +10,7 @@ from itertools import product
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.test import Client
@@ -348,7 +349,8 @@ def test_a_moment_at_the_end_of_the_calendar_breaks_no_page(reader: str, admin_c
         pages = [admin_client.get(reverse("admin:django_cluster_schedule_change", args=[row.pk])) for row in several]
 
     assert {response.status_code for response in (listed, *pages)} == {200}
-    assert "This value cannot be shown: 9999-12-31 23:59+00:00 (Pacific/Kiritimati)" in listed.content.decode()
+    if settings.USE_TZ:  # on one naive clock every moment can be shown
+        assert "This value cannot be shown: 9999-12-31 23:59+00:00 (Pacific/Kiritimati)" in listed.content.decode()
 
 
 @pytest.mark.usefixtures("registered")
@@ -433,7 +435,9 @@ def test_what_a_person_has_changed_in_such_a_form_is_saved(admin_client: Client)
 
     saved = Schedule.objects.get()
     assert (saved.repeats, saved.runs) == (9, 1)
-    assert timezone.localtime(saved.next_run).strftime("%Y-%m-%d %H:%M:%S") == "2040-01-02 03:04:05"
+    assert saved.next_run is not None
+    local = timezone.localtime(saved.next_run) if timezone.is_aware(saved.next_run) else saved.next_run
+    assert local.strftime("%Y-%m-%d %H:%M:%S") == "2040-01-02 03:04:05"
 
 
 @pytest.mark.parametrize("change", [{"name": "new"}, {"enabled": False}, {"args": "3, 4"}, {}])

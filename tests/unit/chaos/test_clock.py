@@ -39,7 +39,8 @@ def test_what_it_says_are_plain_values(clock: SteppedClock) -> None:
     clock.step(60.0)
 
     assert type(timezone.now()) is datetime
-    assert timezone.localtime(timezone.now() + timedelta(1)) > timezone.now()
+    later = timezone.now() + timedelta(1)
+    assert (timezone.localtime(later) if timezone.is_aware(later) else later) > timezone.now()
 
 
 def test_the_monotonic_clock_runs_on(clock: SteppedClock) -> None:
