@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -16,9 +17,10 @@ from django_cluster.brokers.base import Broker, Message
 from django_cluster.brokers.limits import waiting_room
 from django_cluster.client import Client, get_client
 from django_cluster.core.call import build_packages
+from django_cluster.core.headers import read_header, write_header
 from django_cluster.core.messages import TaskPackage
 from django_cluster.core.naming import task_name
-from django_cluster.errors import ClusterError
+from django_cluster.errors import ClusterError, NotSerializable, NotSupported, PackageError, PayloadTooLarge
 from django_cluster.lifecycle.withdrawing import DEPTH, labels_of
 from django_cluster.models import Task
 from django_cluster.models.task import saved_tasks
@@ -27,6 +29,8 @@ BATCH = 100
 """Rows that are read and sent together."""
 FORGOTTEN = timedelta(days=1)
 """After which a broker that cannot show its queue is taken to have lost the retry of a task."""
+UNSENDABLE = (PackageError, NotSerializable, NotSupported, PayloadTooLarge)
+"""What is wrong with a package itself, said before anything is sent."""
 
 
 def resubmit(task: Task, *, on_commit: bool | str | None = None) -> str:
@@ -37,9 +41,20 @@ def resubmit(task: Task, *, on_commit: bool | str | None = None) -> str:
     ``PackageError`` when the arguments can no longer be read.
     """
     package = _package_of(task)
-    get_client(task.cluster).submit([package], on_commit=on_commit)
-    _note([(task, package.id)])
+    _send(task, package, on_commit=on_commit)
     return package.id
+
+
+def _send(task: Task, package: TaskPackage, *, on_commit: bool | str | None) -> None:
+    """To the broker that it named. In sync mode it runs here: the old row names it then, too, when it fails."""
+    client = get_client(task.cluster)
+    try:
+        client.submit([package], broker=package.header.options.broker, on_commit=on_commit)
+    except Exception:
+        if client.settings.sync and client.results.get(package.id) is not None:
+            _note([(task, package.id)])
+        raise
+    _note([(task, package.id)])
 
 
 def requeue(task: Task) -> None:
@@ -61,12 +76,25 @@ def retry(task: Task) -> str:
     Of a task that is to be tried again by itself, the waiting retry is taken out of the queue first. Raises
     ``ClusterError`` when that retry runs, or the broker cannot say where it is, and as ``resubmit``.
     """
-    if not task.final:
-        take_over_retries([task])
-    if task.payload:
-        requeue(task)
-        return task.id
-    return resubmit(task, on_commit=False)
+    package = None if task.payload else _package_of(task)  # what cannot be sent leaves the waiting retry where it is
+    with _all_or_nothing(task):
+        if not task.final:
+            take_over_retries([task])
+        if package is None:
+            requeue(task)
+            return task.id
+        _send(task, package, on_commit=False)
+    return package.id
+
+
+def _all_or_nothing(task: Task) -> AbstractContextManager[None]:
+    """Where the queue is in the database of the row, a retry that cannot be replaced is not taken out of it."""
+    client = get_client(task.cluster)
+    database = task._state.db
+    if task.final or client.settings.sync or database is None:
+        return nullcontext()
+    together = client.broker_named(task.given_options.broker).database == database
+    return transaction.atomic(using=database) if together else nullcontext()
 
 
 @dataclass(slots=True)
@@ -88,13 +116,19 @@ def retry_many(keys: Sequence[str], database: str | None = None, *, again: bool 
     """
     report = RetryReport()
     rows = saved_tasks(database)
-    for start in range(0, len(keys), BATCH):
-        found = rows.in_bulk(keys[start : start + BATCH])
-        tasks = [found[key] for key in keys[start : start + BATCH] if key in found]
-        fresh = [task for task in tasks if again or not task.retried_as]
+    wanted = list(dict.fromkeys(keys))
+    for start in range(0, len(wanted), BATCH):
+        found = rows.in_bulk(wanted[start : start + BATCH])
+        tasks = [found[key] for key in wanted[start : start + BATCH] if key in found]
+        fresh = [task for task in tasks if again or not _was_retried(task)]
         report.repeated += len(tasks) - len(fresh)
         _retry_batch(fresh, report)
     return report
+
+
+def _was_retried(task: Task) -> bool:
+    """As another task, or by its own message, which has not come to a run since (``requeue``)."""
+    return bool(task.retried_as or (task.payload and task.attempt_count == 0))
 
 
 def retry_in_background(keys: Sequence[str], database: str | None = None) -> dict[str, Any]:
@@ -107,10 +141,9 @@ def _retry_batch(tasks: Sequence[Task], report: RetryReport) -> None:
     """Tasks of one queue go together; each of the rest by itself, so that its error is its own."""
     together: dict[str | None, list[tuple[Task, TaskPackage]]] = defaultdict(list)
     for task in tasks:
-        client = get_client(task.cluster)
-        alone = not task.final or task.payload or task.given_options.broker or client.settings.sync
         try:
-            if alone:
+            sync = get_client(task.cluster).settings.sync
+            if not task.final or task.payload or task.given_options.broker or sync:
                 retry(task)
                 report.sent += 1
             else:
@@ -124,6 +157,13 @@ def _retry_batch(tasks: Sequence[Task], report: RetryReport) -> None:
 def _send_together(client: Client, pairs: Sequence[tuple[Task, TaskPackage]], report: RetryReport) -> None:
     try:
         client.submit([package for _, package in pairs], on_commit=False)
+    except UNSENDABLE as error:
+        if len(pairs) > 1:  # nothing was sent: alone, each shows whether it is the one
+            for pair in pairs:
+                _send_together(client, [pair], report)
+        else:
+            report.errors.append(f"{pairs[0][0]}: {error}")
+        return
     except ClusterError as error:
         report.errors += [f"{task}: {error}" for task, _ in pairs]
         return
@@ -135,7 +175,9 @@ def _package_of(task: Task) -> TaskPackage:
     args, kwargs = _arguments_of(task)
     options = replace(task.given_options, not_before=None, schedule=None)
     name = task.name if task.name != task_name(task.id) else None
-    return build_packages(task.func, [args], kwargs, options, name)[0]
+    package = build_packages(task.func, [args], kwargs, options, name)[0]
+    read_header(write_header(package.header))  # the options of a row may have been changed since they were checked
+    return package
 
 
 def _arguments_of(task: Task) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -20,6 +20,7 @@ from django_cluster.admin.base import ACT_AT_MOST, ReadOnlyAdmin, may
 from django_cluster.admin.confirming import ask, confirmed
 from django_cluster.admin.export import download
 from django_cluster.admin.finding import LISTED
+from django_cluster.errors import ClusterError
 from django_cluster.models import Task
 
 DELETED_AT_ONCE = 500
@@ -69,7 +70,11 @@ class EndedActs(ReadOnlyAdmin):
 
         if len(keys) > SENT_AT_ONCE:
             options = {"task_name": f"retry of {len(keys)} tasks", "on_commit": False}
-            async_task(retry_in_background, keys, database, q_options=options)
+            try:
+                async_task(retry_in_background, keys, database, q_options=options)
+            except ClusterError as refused:
+                self.message_user(request, str(refused), messages.ERROR)
+                return
             text = gettext("%(count)d tasks will be sent again by the next free worker.")
             self.message_user(request, text % {"count": len(keys)}, messages.SUCCESS)
             return
