@@ -100,8 +100,10 @@ class Chain:
 
         def look() -> bool | Unfinished:
             nonlocal missing
-            tasks[:] = in_order(fetch_group(self.group, wait=0, cached=where(self.cached)), self.ids)
+            found = in_order(fetch_group(self.group, wait=0, cached=where(self.cached)), self.ids)
+            tasks[:] = [task for task in found if task is not None]
             if self._has_ended([task.success for task in tasks if task.final]):
+                missing = _gaps(found)
                 return True
             # Nothing may ever be written of a link: what is noted of its place says that it has ended.
             noted = get_client().results.groups.members(self.ids[0])
@@ -122,3 +124,9 @@ class Chain:
 
     def length(self) -> int:
         return len(self.calls)
+
+
+def _gaps(found: Sequence[Task | None]) -> int:
+    """How many links before the last that is there are not: they have ended, and were not kept."""
+    last = max((place for place, task in enumerate(found) if task is not None), default=0)
+    return found[:last].count(None)

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from django_cluster.client import get_client
 from django_cluster.models import Task
 
+MOST_REPAIRS = 100
+"""How often a task is followed that was run again and again."""
 
-def in_order(tasks: Iterable[Task], ids: Sequence[str]) -> list[Task]:
-    """Those with these ids, in the order of the ids."""
+
+def in_order(tasks: Iterable[Task], ids: Sequence[str]) -> list[Task | None]:
+    """For each id its task; of one that was run again, the newest run; None where there is none."""
     known = {task.id: task for task in tasks}
-    return [known[task_id] for task_id in ids if task_id in known]
+    found = {task_id: known.get(task_id) for task_id in ids}
+    if len(known) > sum(task is not None for task in found.values()):  # others are there: perhaps in place of ours
+        place = {task_id: task_id for task_id, task in found.items() if task is None}
+        for _ in range(MOST_REPAIRS):
+            newer = get_client().results.rows.retried(list(place)) if place else {}
+            place = {new: place[old] for old, new in newer.items()}
+            found |= {mine: known[new] for new, mine in place.items() if new in known}
+            if not place:
+                break
+    return [found[task_id] for task_id in ids]
 
 
 def where(cached: bool | int | None) -> bool | None:

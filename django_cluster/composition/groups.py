@@ -128,7 +128,8 @@ class Group:
         """
         if not self.calls:
             return []
-        tasks = in_order(fetch_group(self.id, True, wait, count=len(self.calls)), self.ids)
+        found = in_order(fetch_group(self.id, True, wait, count=len(self.calls)), self.ids)
+        tasks = [task for task in found if task is not None]
         missing = len(self.calls) - len(tasks)
         if missing and count_group(self.id) >= len(self.calls):
             raise ResultsPruned(f"The results of {missing} of {len(self.calls)} calls were not kept, or are deleted.")

@@ -53,14 +53,26 @@ class TaskQuerySet(models.QuerySet["Task"]):
     def in_group(self, group_id: str, *, failures: bool) -> TaskQuerySet:
         """The tasks of a group, newest first; without ``failures`` only those that succeeded."""
         tasks = self.filter(group=group_id)
-        return tasks if failures else tasks.filter(ENDED_WELL)
+        if failures:
+            return tasks.exclude(self._replaced())
+        return tasks.filter(ENDED_WELL).exclude(self._replaced(success__in=[True]))
 
     def count_group(self, group_id: str, *, failures: bool) -> int:
-        """How many of a group have ended, or with ``failures`` how many of them failed; pruned ones included."""
+        """How many of a group have ended, or with ``failures`` how many of them failed; pruned ones included.
+
+        A failure that was run again counts once, as its newest run. A success that an operator has run again counts
+        as two: to look for those would cost a look at every row, where an index counts.
+        """
         tasks = self.filter(group=group_id)
+        replaced = tasks.filter(ENDED_BADLY, self._replaced()).count()
         pruned = PrunedGroup.find(self.db, group_id)
         gone = 0 if pruned is None else pruned.failed if failures else pruned.count
-        return (tasks.filter(ENDED_BADLY) if failures else tasks).count() + gone
+        return (tasks.filter(ENDED_BADLY) if failures else tasks).count() - replaced + gone
+
+    def _replaced(self, **how: Any) -> models.Q:
+        """Rows of tasks that were run again, and have a newer row: a group has each of its tasks once."""
+        newer = TaskQuerySet(Task, using=self.db).filter(pk=models.OuterRef("retried_as"), **how).order_by()
+        return models.Q(retried_as__isnull=False) & models.Q(models.Exists(newer))
 
     def forget_group(self, group_id: str, *, tasks: bool) -> int:
         """Take the label off the tasks of a group, or delete them too; returns how many there were."""

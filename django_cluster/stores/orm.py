@@ -161,6 +161,17 @@ class OrmResults(ResultStore):
     def ensure_whole(self, group_id: str, *, failures: bool = True) -> None:
         self._session.read(lambda: ensure_whole(self.database, group_id, failures=failures))
 
+    def retried(self, task_ids: Sequence[str]) -> dict[str, str]:
+        """Of these tasks, those that were run again: their ids → the ids of the new runs."""
+        return self._session.read(
+            lambda: {
+                old: new
+                for ids in _portions(task_ids)
+                for old, new in self._rows().filter(pk__in=ids).order_by().values_list("pk", "retried_as")
+                if new is not None
+            }
+        )
+
     def delete(self, task_id: str) -> bool:
         return self._session.run(lambda: self._rows().filter(pk=task_id).delete()[0] > 0)
 
