@@ -48,5 +48,5 @@ def _one(word: str) -> Q:
 
 
 def _literal(pattern: str) -> str:
-    """The longest piece of a pattern that stands for itself."""
-    return max(re.split(r"[*?\[\]]", pattern), key=len)
+    """The longest piece of a pattern that stands for itself; of a set such as ``[ab]`` nothing does."""
+    return max(re.split(r"[*?]|\[!?\]?[^]]*\]", pattern), key=len)
