@@ -132,7 +132,7 @@ def build_packages(
 ) -> list[TaskPackage]:
     """One package for each tuple of arguments; the function is looked at once, the clock too."""
     path, now = dotted_path(func), time.time()
-    if name is not None and len(checked(name, "The task name")) > MAX_NAME:
+    if (name := checked_name(name)) is not None and len(name) > MAX_NAME:
         raise ValueError(f"A task name has at most {MAX_NAME} characters; this one has {len(name)}.")
     packages = []
     for args in calls:
@@ -140,6 +140,15 @@ def build_packages(
         header = TaskHeader(id=task_id, name=name or task_name(task_id), func=path, enqueued_at=now, options=options)
         packages.append(TaskPackage(header=header, args=tuple(args), kwargs=kwargs))
     return packages
+
+
+def checked_name(name: Any) -> str | None:
+    """The name given to a task. Raises ``TypeError`` for what is no text, ``ValueError`` for what nobody can keep."""
+    if name is None:
+        return None
+    if not isinstance(name, str):
+        raise TypeError(f"A task name is a text, not {name!r}.")
+    return checked(name, "The task name")
 
 
 def seconds(value: float | timedelta) -> float:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 from django_cluster.core.arguments import args_from_text, kwargs_from_text
-from django_cluster.core.call import build_options, part
+from django_cluster.core.call import build_options, checked_name, part
 from django_cluster.core.dotted import dotted_path
 from django_cluster.core.due import CatchUp, look
 from django_cluster.core.messages import TaskHeader, TaskOptions, TaskPackage
@@ -115,4 +115,4 @@ def options_of(row: Schedule, given: Any) -> tuple[TaskOptions, str | None]:
             )
     _, options = part({"q_options": options})
     found = build_options(options)
-    return (replace(found, schedule=row.pk) if row.no_overlap else found), options.get("task_name")
+    return (replace(found, schedule=row.pk) if row.no_overlap else found), checked_name(options.get("task_name"))
