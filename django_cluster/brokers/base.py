@@ -59,6 +59,21 @@ def attempts_from(value: object) -> int:
     return int(min(max(value, 0), MOST_ATTEMPTS))
 
 
+def payload_from(value: object) -> str:
+    """A payload as a message carries it, where anybody may have written anything.
+
+    Text as it is; of bytes those that are no ASCII as ``\\xff``; anything else as Python writes it.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).decode("ascii", "backslashreplace")
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001  the value is another's, and so is what it does
+        return f"({type(value).__name__})"
+
+
 class Waiting(NamedTuple):
     """One waiting message, for people to look at."""
 

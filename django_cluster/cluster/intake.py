@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 
-from django_cluster.brokers.base import Broker, Delivery
+from django_cluster.brokers.base import Broker, Delivery, payload_from
 from django_cluster.brokers.several import SeveralQueues
 from django_cluster.cluster.ledger import Ledger, Loan
 from django_cluster.cluster.scoreboard import OBEYED, PAUSED, Scoreboard
@@ -117,13 +117,13 @@ class Intake:
         return paused == (1 << len(self._several.members)) - 1
 
     def _accept(self, deliveries: Sequence[Delivery]) -> None:
+        deliveries = [each if type(each.payload) is str else with_text(each) for each in deliveries]
         self._portion.learn([delivery.payload for delivery in deliveries])
         strange: list[tuple[str, PackageError]] = []
         left: list[str] = []
         for delivery in deliveries:
             try:
-                again = delivery.attempt > self._unknown_until
-                body = self._looked_at(delivery.payload) if again else self._codec.verify(delivery.payload)
+                body = self._body(delivery)
             except PackageError as error:
                 if isinstance(error, BadSignature | PayloadMissing) and delivery.attempt < PATIENCE_WITH_STRANGERS:
                     strange.append((delivery.receipt, error))
@@ -137,6 +137,19 @@ class Intake:
             self._pass_on(strange)
         if left:
             self._leave(left)
+
+    def _body(self, delivery: Delivery) -> bytes:
+        """The verified body. Raises ``PackageError``, whatever is wrong with the message.
+
+        Only a lack of memory is no fault of the message's: it ends this pusher, and its successor looks more carefully.
+        """
+        try:
+            again = delivery.attempt > self._unknown_until
+            return self._looked_at(delivery.payload) if again else self._codec.verify(delivery.payload)
+        except (PackageError, MemoryError):
+            raise
+        except Exception as error:
+            raise UnknownFormat(f"The message cannot be read: {type(error).__name__}: {error}") from error
 
     def _looked_at(self, payload: str) -> bytes:
         """The body of a message that was leased before, and may have killed whoever looked at it."""
@@ -171,3 +184,9 @@ class Intake:
         body = error.body if isinstance(error, PayloadMissing) else None
         aside = rejected(self._ledger.new_number(), receipt, attempt, payload, error, time.time(), "pusher", body)
         self._undertaker.report("outcomes", self._seat, [aside])
+
+
+def with_text(delivery: Delivery) -> Delivery:
+    """The same with a payload that is text: bytes may stand in a column for text, and another's adapter may lend any
+    object."""
+    return delivery._replace(payload=payload_from(delivery.payload))
