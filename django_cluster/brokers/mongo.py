@@ -15,7 +15,8 @@ import math
 import os
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
@@ -24,6 +25,15 @@ from pymongo import ASCENDING, DeleteMany, ReturnDocument, UpdateMany, errors
 from pymongo.collection import Collection
 
 from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueueSize, Waiting
+from django_cluster.brokers.mongo_documents import (
+    UNLENT,
+    delivery_of,
+    is_nameable,
+    is_number,
+    order_of,
+    waiting_of,
+    wrong_fields,
+)
 from django_cluster.brokers.mongo_link import Document, Link
 from django_cluster.core.settings import BrokerSettings
 
@@ -37,8 +47,6 @@ MAX_PAYLOAD = 16_000_000
 """Bytes: a document has at most 16 MiB, and our labels need a little of it."""
 
 FRONT, IN_LINE = -1, 0
-UNLENT = ""
-"""The token of a document that was not leased since it was sent or released."""
 MICROSECONDS = 1_000_000
 
 LOOK_INTERVAL = 0.25
@@ -49,6 +57,9 @@ PORTION = 500
 
 PROMOTIONS = 500
 """Due documents that are made ready in one step."""
+
+MEND_INTERVAL = 60.0
+"""Seconds between two looks for documents that somebody else has written, and that are neither ready nor parked."""
 
 CLAIMS = 3
 """How often a claim is tried when others were quicker each time."""
@@ -68,7 +79,7 @@ class MongoBroker(Broker):
         self._key = f"{settings.name}:{settings.queue}"
         self._holder, self._leases = os.urandom(8).hex(), count()
         self._pause = settings.poll
-        self._look_at = 0.0
+        self._look_at = self._mend_at = 0.0
         self._last_place = 0
 
     @property
@@ -146,6 +157,9 @@ class MongoBroker(Broker):
         if time.monotonic() >= self._look_at:
             self._promote(now)
             self._look_at = time.monotonic() + LOOK_INTERVAL
+        if time.monotonic() >= self._mend_at:
+            self._mend({"queue": self._key, "parked": {"$nin": [True, False]}})
+            self._mend_at = time.monotonic() + MEND_INTERVAL
         if claimed := self._claim(limit, now):
             return claimed, 0.0
         due = self._promote(now)
@@ -159,21 +173,60 @@ class MongoBroker(Broker):
             "$inc": {"attempts": 1},
         }
         if limit == 1:
-            found = self._messages.find_one_and_update(ready, lend, sort=ORDER, return_document=ReturnDocument.AFTER)
-            return [_delivery(found, token)] if found else []
+            with suppress(errors.WriteError, errors.OperationFailure):  # below it is found out what was refused
+                after = ReturnDocument.AFTER
+                found = self._messages.find_one_and_update(ready, lend, sort=ORDER, return_document=after)
+                return self._deliveries([found], token) if found else []
+        sought: list[Any] = []
         for _ in range(CLAIMS):
             first = [each["_id"] for each in self._messages.find(ready, {"_id": 1}, sort=ORDER, limit=limit)]
+            sought += first
             if not first:
-                return []
-            if self._messages.update_many({**ready, "_id": {"$in": first}}, lend).modified_count:
-                ours = self._messages.find({"_id": {"$in": first}, "lease": token}, LABELS)
-                return [_delivery(each, token) for each in sorted(ours, key=_order)]
-        return []
+                break
+            try:
+                if self._messages.update_many({**ready, "_id": {"$in": first}}, lend).modified_count:
+                    break
+            except errors.OperationFailure:
+                # One value that nothing can be added to. Others may have been changed before it.
+                if not self._mend({"_id": {"$in": first}}):
+                    raise
+        return self._deliveries(self._messages.find({"_id": {"$in": sought}, "lease": token}, LABELS), token)
+
+    def _deliveries(self, leased: Iterable[Document], token: str) -> list[Delivery]:
+        """Of the documents that a claim has marked."""
+        found = sorted(leased, key=order_of)
+        strange = [each["_id"] for each in found if not is_nameable(each)]
+        if strange:  # they are mended, and leased next
+            self._mend({"_id": {"$in": strange}}, {"parked": False, "lease": UNLENT})
+        return [delivery_of(each, token) for each in found if each["_id"] not in strange]
+
+    def _mend(self, which: Document, more: Document | None = None) -> bool:
+        """Write into documents of another's shape what they lack, and ``more``; whether there were any."""
+        mended = False
+        for document in self._messages.find(which, {"payload": 0}, limit=PORTION):
+            right = {**wrong_fields(document), **(more or {})}
+            if right:
+                self._messages.update_one({"_id": document["_id"]}, {"$set": right})
+            if type(document["_id"]) is not ObjectId:
+                self._name_anew(document["_id"])
+            mended = mended or bool(right)
+        return mended
+
+    def _name_anew(self, name: Any) -> None:
+        """A document has its name for ever; so a copy takes its place."""
+        for document in self._messages.find({"_id": name}):
+            copy = {**document, "_id": ObjectId()}
+            self._messages.insert_one(copy)
+            if not self._messages.delete_one({"_id": name}).deleted_count:  # another was quicker
+                self._messages.delete_one({"_id": copy["_id"]})
 
     def _promote(self, now: float) -> float:
         """Make ready what is due: ended leases in front, delayed ones behind. Returns the seconds until the next."""
         parked = {"queue": self._key, "parked": True}
         soonest = list(self._messages.find(parked, {"due": 1}, sort=[("due", ASCENDING)], limit=PROMOTIONS))
+        if strange := [each["_id"] for each in soonest if not is_number(each.get("due"))]:
+            self._mend({"_id": {"$in": strange}})
+            return 0.0
         due = [each["_id"] for each in soonest if each["due"] <= now]
         if due:
             ended = {"_id": {"$in": due}, "parked": True, "due": {"$lte": now}}
@@ -237,7 +290,7 @@ class MongoBroker(Broker):
             parked = (
                 self._messages.find({"queue": self._key, "parked": True}, sort=by_moment, limit=rest) if rest else ()
             )
-            return [_waiting(each) for each in (*ready, *parked)]
+            return [waiting_of(each) for each in (*ready, *parked)]
 
     def withdraw(self, keys: Sequence[str]) -> int:
         ids = [ObjectId(key) for key in keys if ObjectId.is_valid(key)]
@@ -269,25 +322,6 @@ class MongoBroker(Broker):
 
     def close(self) -> None:
         self._link.close()
-
-
-def _order(document: Document) -> tuple[int, int, int]:
-    return document["rank"], document["turn"], document["place"]
-
-
-def _delivery(document: Document, token: str) -> Delivery:
-    return Delivery(f"{document['_id']}:{token}", document["payload"], document["attempts"])
-
-
-def _waiting(document: Document) -> Waiting:
-    return Waiting(
-        document["payload"],
-        -document["rank"],
-        document["attempts"],
-        due=document["due"] if document["parked"] else None,
-        leased=document["parked"] and document["lease"] != UNLENT,
-        key=str(document["_id"]),
-    )
 
 
 def _by_token(receipts: Sequence[str]) -> dict[str, list[ObjectId]]:

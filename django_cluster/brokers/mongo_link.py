@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
+from bson import CodecOptions, DatetimeConversion
+from bson.errors import BSONError
 from pymongo import MongoClient, ReadPreference, common, errors
 from pymongo.collection import Collection
 
@@ -44,6 +46,11 @@ DEFAULTS: Mapping[str, Any] = {
 
 KNOWN = frozenset({"host", "port", *common.VALIDATORS})
 """Keywords of the client, and options of its URLs, in small letters: capitals mean nothing there."""
+
+FORGIVING: CodecOptions[Document] = CodecOptions(
+    unicode_decode_error_handler="backslashreplace", datetime_conversion=DatetimeConversion.DATETIME_AUTO
+)
+"""How documents are read: a text that is no UTF-8, or a moment that Python cannot name, is no reason to raise."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -80,7 +87,7 @@ class Link:
     def collection(self, name: str) -> Collection[Document]:
         """Read at the primary, whatever the URL prefers: what has been claimed is not yet elsewhere."""
         database = self.client[self._database] if self._database else self.client.get_default_database(DATABASE)
-        return database.get_collection(name, read_preference=ReadPreference.PRIMARY)
+        return database.get_collection(name, codec_options=FORGIVING, read_preference=ReadPreference.PRIMARY)
 
     @property
     def address(self) -> str:
@@ -111,7 +118,7 @@ class Link:
             if error.code in UNAUTHORIZED:
                 raise BrokerRefused(f"MongoDB at {self.address} does not let us in: {error}") from error
             raise BrokerUnavailable(f"MongoDB at {self.address} cannot be used now: {error}") from error
-        except errors.PyMongoError as error:
+        except (errors.PyMongoError, BSONError) as error:
             raise BrokerUnavailable(f"MongoDB at {self.address} cannot be used now: {error}") from error
 
     def close(self) -> None:
