@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,16 +23,20 @@ from django_cluster.brokers.base import (
     Message,
     QueueSize,
     Waiting,
+    attempts_from,
 )
 from django_cluster.brokers.orm_dialects import (
     FRONT,
     ORDER,
     PARKED,
     PROMOTIONS,
+    READY_LANE,
     SECOND,
     Dialect,
     dialect_of,
     receipt_of,
+    text_of,
+    whole_number,
 )
 from django_cluster.brokers.orm_sending import Sending
 from django_cluster.brokers.orm_session import Session
@@ -51,8 +56,8 @@ IDLE_GROWTH, IDLE_POLLS, IDLE_SECONDS = 1.25, 5, 1.0
 HELD = "held:"
 """How the names of delay queues begin (``brokers.limits.room_name``)."""
 
-ID_DIGITS = 19
-"""A key with more is none of ours."""
+KEY = re.compile(r"-?[0-9]{1,19}", re.ASCII)
+"""What the database can compare with its own keys."""
 
 SLOW_ANSWER = 1.0
 """Seconds after which an answer is late, unless a sixth of the lease is more: the server hung, or was away."""
@@ -258,7 +263,7 @@ class OrmBroker(Broker):
             self._session.run(lambda cursor: dialect.acknowledge(cursor, receipts), atomic=self._two_steps)
 
     def release(self, receipts: Sequence[str], delay: float = 0.0, *, begun: bool = True) -> None:
-        place = f"lane = {PARKED}, due = {{now}} + %s" if delay > 0 else "lane = -priority, due = {now} - %s"
+        place = f"lane = {PARKED}, due = {{now}} + %s" if delay > 0 else f"lane = {READY_LANE}, due = {{now}} - %s"
         moment = int(delay * SECOND) if delay > 0 else FRONT
         refund = "" if begun else ", attempts = attempts - 1"
         # Another number, so that the receipt is worth nothing from here on.
@@ -281,16 +286,23 @@ class OrmBroker(Broker):
         return self._session.run(change)
 
     def peek(self, limit: int = 100) -> Sequence[Waiting]:
-        columns = "payload, priority, attempts, lane, due, leased, id"
+        columns = f"{self._dialect.payload}, priority, attempts, lane, due, leased, id"
         query = f"SELECT {columns} FROM {self._dialect.table} WHERE queue = %s ORDER BY {ORDER} LIMIT %s"
         return [
-            Waiting(payload, priority, attempts, due / SECOND if lane == PARKED else None, bool(leased), str(id))
+            Waiting(
+                text_of(payload),
+                whole_number(priority),
+                attempts_from(attempts),
+                whole_number(due) / SECOND if lane == PARKED else None,
+                bool(leased),
+                str(id),
+            )
             for payload, priority, attempts, lane, due, leased, id in self._rows(query, [self.queue, limit])
         ]
 
     def withdraw(self, keys: Sequence[str]) -> int:
         dialect = self._dialect
-        ids = ", ".join(key for key in keys if key.isdecimal() and len(key) <= ID_DIGITS) or "NULL"
+        ids = ", ".join(key for key in keys if KEY.fullmatch(key)) or "NULL"
         waits = f"NOT leased OR due <= {dialect.now}"
         query = f"DELETE FROM {dialect.table} WHERE queue = %s AND id IN ({ids}) AND ({waits})"
 

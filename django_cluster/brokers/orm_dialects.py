@@ -19,7 +19,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
-from django_cluster.brokers.base import MOST_ATTEMPTS, Message
+from django_cluster.brokers.base import MOST_ATTEMPTS, Message, payload_from
 from django_cluster.core.arrays import number_array, text_array
 from django_cluster.models.acknowledged import AcknowledgedMessages
 from django_cluster.models.clock import NO_END, NOW, READ_ONLY
@@ -43,6 +43,12 @@ FEW_KEYS = 10
 
 ACKNOWLEDGED_SECONDS = 300.0
 """For which a message is known after its acknowledgement, to a sender that has missed the answer."""
+
+MOST_LEASES = 1 << 62
+"""After a larger lease number (and after one that is none), the numbers begin anew."""
+NEXT_LEASE = f"CASE WHEN lease_number BETWEEN 0 AND {MOST_LEASES} THEN lease_number + 1 ELSE 1 END"
+READY_LANE = "CASE WHEN priority > 100 THEN -100 WHEN priority < -100 THEN 100 ELSE -priority END"
+"""The lane of a row that can be lent. One value that a column cannot keep would stop the rows of all others."""
 
 COLUMNS = "queue, lane, due, priority, lease_number, leased, attempts, payload"
 ORDER = "lane, due, id"
@@ -79,6 +85,8 @@ class Dialect:
     now: ClassVar[str]
     pairs: ClassVar[str] = "({})"
     """How a list of pairs is written behind IN."""
+    payload: ClassVar[str] = "payload"
+    """How the payload is read; SQLite's driver raises for bytes in a column for text that are no UTF-8."""
     known: ClassVar[str] = " ON CONFLICT (id) DO NOTHING"
     """Behind an INSERT that leaves out the rows whose key is taken."""
     loses_answers: ClassVar[bool] = True
@@ -157,7 +165,8 @@ class Dialect:
             [queue, queue],
         )
         ready, due, now, read_only = cursor.fetchone()
-        seconds = None if due is None else (due - now) / SECOND
+        # In SQLite, a column for numbers may hold anything.
+        seconds = (due - now) / SECOND if isinstance(due, int | float) else None
         return Look(ready is not None, seconds, int(now), read_only=bool(read_only))
 
     def write_nothing(self, cursor: CursorWrapper) -> None:
@@ -181,8 +190,8 @@ class Dialect:
     def promotion(self) -> str:
         # MariaDB assigns from left to right: "leased" is read before it is changed.
         return (
-            f"UPDATE {self.table} SET lane = -priority,"
-            f" due = CASE WHEN leased THEN due - {FRONT} ELSE due END, leased = FALSE"
+            f"UPDATE {self.table} SET lane = {READY_LANE},"
+            f" due = CASE WHEN leased AND due > -{FRONT} THEN due - {FRONT} ELSE due END, leased = FALSE"
         )
 
     def overdue(self, lapsed: bool) -> str:
@@ -208,6 +217,7 @@ class Dialect:
 
 class SQLite(Dialect):
     now = NOW["sqlite"]
+    payload = "CAST(payload AS BLOB)"
     pairs = "(VALUES {})"
     loses_answers = False
 
@@ -216,16 +226,18 @@ class SQLite(Dialect):
         # as microseconds on top of the end of the lease, which does no harm there.
         cursor.execute(
             f"UPDATE {self.table} SET lane = {PARKED}, due = {self.now} + %s + picked.place, leased = TRUE,"
-            f" lease_number = lease_number + 1, attempts = MIN(attempts, {MOST_ATTEMPTS}) + 1"
+            f" lease_number = CASE WHEN typeof(lease_number) = 'integer' THEN {NEXT_LEASE} ELSE 1 END,"
+            f" attempts = CAST(MAX(0, MIN(attempts, {MOST_ATTEMPTS})) AS INTEGER) + 1"
             f" FROM (SELECT id, row_number() OVER (ORDER BY {ORDER}) AS place FROM (SELECT {ORDER} FROM {self.table}"
             f" WHERE queue = %s AND lane < {PARKED} AND {self.now} <= %s ORDER BY {ORDER} LIMIT %s)) AS picked"
-            f" WHERE {self.table}.id = picked.id RETURNING due, id, lease_number, attempts, payload",
+            f" WHERE {self.table}.id = picked.id"
+            " RETURNING due, id, lease_number, attempts, CAST(payload AS BLOB)",
             [int(lease * SECOND), queue, latest, limit],
         )
-        return [Claimed(*row[1:]) for row in sorted(cursor.fetchall())]
+        return [Claimed(*row[1:4], text_of(row[4])) for row in sorted(cursor.fetchall())]
 
 
-MORE = f"LEAST(attempts, {MOST_ATTEMPTS}) + 1"
+MORE = f"GREATEST(0, LEAST(attempts, {MOST_ATTEMPTS})) + 1"
 """One attempt more; a row whose number could not be raised any more would stop the claims of all others."""
 
 
@@ -279,7 +291,7 @@ class PostgreSQL(Dialect):
             f"WITH picked AS (SELECT {ORDER} FROM {self.table} WHERE queue = %s AND lane < {PARKED}"
             f" AND {self.now} <= %s ORDER BY {ORDER} LIMIT (SELECT %s) FOR UPDATE SKIP LOCKED),"
             f" taken AS (UPDATE {self.table} SET lane = {PARKED}, due = {self.now} + %s, leased = TRUE,"
-            f" lease_number = lease_number + 1, attempts = {MORE} WHERE id = ANY(ARRAY(SELECT id FROM picked))"
+            f" lease_number = {NEXT_LEASE}, attempts = {MORE} WHERE id = ANY(ARRAY(SELECT id FROM picked))"
             " RETURNING id, lease_number, attempts, payload)"
             f" SELECT id, lease_number, attempts, payload FROM taken JOIN picked USING (id) ORDER BY {ORDER}",
             [queue, latest, limit, int(lease * SECOND)],
@@ -315,7 +327,7 @@ class MySQL(Dialect):
 
     def claim(self, cursor: CursorWrapper, queue: str, limit: int, lease: float, latest: int = NO_END) -> list[Claimed]:
         cursor.execute(
-            f"SELECT id, lease_number + 1, {MORE}, payload FROM {self.table} FORCE INDEX ({INDEX})"
+            f"SELECT id, {NEXT_LEASE}, {MORE}, payload FROM {self.table} FORCE INDEX ({INDEX})"
             f" WHERE queue = %s AND lane < {PARKED} AND {self.now} <= %s ORDER BY {ORDER} LIMIT %s {self.lock}",
             [queue, latest, limit],
         )
@@ -323,7 +335,7 @@ class MySQL(Dialect):
         if claimed:
             cursor.execute(
                 f"UPDATE {self.table} SET lane = {PARKED}, due = {self.now} + %s, leased = TRUE,"
-                f" lease_number = lease_number + 1, attempts = {MORE} WHERE id IN ({_ids(claimed)})",
+                f" lease_number = {NEXT_LEASE}, attempts = {MORE} WHERE id IN ({_ids(claimed)})",
                 [int(lease * SECOND)],
             )
         return claimed
@@ -386,7 +398,17 @@ def receipt_of(claimed: Claimed) -> str:
 def parse_receipt(receipt: str) -> tuple[int, int] | None:
     """The id and the lease number; None for text that is no receipt of ours."""
     id, _, number = receipt.partition(":")
-    return (int(id), int(number)) if id.isdecimal() and number.isdecimal() else None
+    return (int(id), int(number)) if id.removeprefix("-").isdecimal() and number.isdecimal() else None
+
+
+def text_of(payload: object) -> str:
+    """A payload as ``Dialect.payload`` reads it; a byte that is no UTF-8 becomes ``\\xff``."""
+    return payload.decode("utf-8", "backslashreplace") if isinstance(payload, bytes) else payload_from(payload)
+
+
+def whole_number(value: object) -> int:
+    """What stands in a column for whole numbers; 0 for anything else, which SQLite keeps there as well."""
+    return value if type(value) is int else 0
 
 
 def _ids(rows: Sequence[tuple[Any, ...]]) -> str:
