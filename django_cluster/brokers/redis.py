@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 import os
 import re
@@ -12,7 +13,7 @@ from itertools import count
 from typing import Any
 
 from redis.exceptions import ConnectionError as ConnectionBroken
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
 from django_cluster.brokers import redis_scripts as scripts
 from django_cluster.brokers.base import (
@@ -29,6 +30,11 @@ from django_cluster.brokers.redis_link import ANY_ERROR, open_link
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerUnavailable
 
+logger = logging.getLogger("django_cluster")
+
+WRONG_TYPE = "WRONGTYPE"
+"""In what the server says when a key holds something of another kind."""
+
 CHUNK_MESSAGES, CHUNK_CHARACTERS = 1000, 4_000_000
 """What one call of a script carries at most; Lua's stack is limited, and so is the patience of other clients."""
 
@@ -44,6 +50,7 @@ REPEATABLE = 120
 UNANSWERED = 64
 """Claims without an answer that are remembered; what a later one has lent comes back when its lease ends."""
 
+DELAYED_HEAD = re.compile(rb"\A[0-9]+:")
 ENTRY_HEAD = re.compile(rb"(-?[0-9]{1,9}):([0-9]{1,9}):")
 
 
@@ -229,7 +236,7 @@ class RedisBroker(Broker):
     def peek(self, limit: int = 100) -> Sequence[Waiting]:
         ready, delayed, lent = self._run(scripts.PEEK, limit)
         waiting = [_waiting(entry, None) for entry in ready]
-        parked = [_waiting(member.partition(b":")[2], float(due)) for member, due in _pairs(delayed)]
+        parked = [_waiting(DELAYED_HEAD.sub(b"", member, count=1), float(due)) for member, due in _pairs(delayed)]
         parked += [_waiting(entry, float(due), leased=True) for entry, due in _pairs(lent)]
         return [*waiting, *sorted(parked, key=lambda each: each.due or 0.0)][:limit]
 
@@ -285,8 +292,19 @@ class RedisBroker(Broker):
                 return self._link.call(*before, ("EVALSHA", script.sha, *named), key=key, again=again)[-1]
             except NoScriptError:
                 return self._link.call(("EVAL", script.text, *named), key=key, again=again)[-1]
+            except ResponseError as error:
+                if WRONG_TYPE not in str(error) or not self._put_wrong_keys_aside() or not again:
+                    raise  # a claim may have leased something before: the next one gives it back
+                return self._link.call(("EVAL", script.text, *named), key=key, again=again)[-1]
         except ANY_ERROR as error:
             raise self._link.meaning_of(error) from error
+
+    def _put_wrong_keys_aside(self) -> bool:
+        """Rename the keys of this queue that hold what none of ours does; whether there were any."""
+        answer = self._link.call(("EVAL", scripts.PUT_ASIDE.text, len(self._keys), *self._keys), key=self._keys[0])[-1]
+        if names := ", ".join(map(_text, answer)):
+            logger.error("Redis: keys of the queue %s held something else, and were renamed: %s", self.queue, names)
+        return bool(names)
 
 
 def concerns(configuration: Mapping[str, str]) -> list[str]:

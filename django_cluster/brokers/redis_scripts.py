@@ -45,7 +45,10 @@ end
 
 local function parse(entry)
   local _, stop, priority, attempts = string.find(entry, '^(%-?%d+):(%d+):')
-  if stop then return priority, tonumber(attempts), string.sub(entry, stop + 1) end
+  -- longer numbers are none of ours: nothing could be added to them
+  if stop and #string.gsub(priority, '-', '') <= 9 and #attempts <= 9 then
+    return priority, tonumber(attempts), string.sub(entry, stop + 1)
+  end
   return '0', 0, entry
 end
 
@@ -78,7 +81,7 @@ local function take_back(receipts, begun, give_back)
   for i = #entries, 1, -1 do
     if entries[i] then
       local priority, attempts, payload = parse(entries[i])
-      give_back(priority, string.format('%s:%d:', priority, attempts + begun) .. payload)
+      give_back(priority, string.format('%s:%d:', priority, math.min(attempts + begun, 999999999)) .. payload)
     end
   end
   redis.call('HDEL', leased, unpack(receipts))
@@ -324,4 +327,26 @@ for _, priority in ipairs(redis.call('ZRANGE', bands, 0, -1)) do
 end
 redis.call('UNLINK', bands, delayed, leases, leased, bell, base .. ':attended')
 return count
+""")
+
+PUT_ASIDE = Script("""
+-- returns the new names of the keys that were renamed, because they held what no key of ours does
+local found = {}
+local function look(key, kind)
+  local held = redis.call('TYPE', key)['ok']
+  if held == kind or held == 'none' then return end
+  local aside = key .. ':foreign:' .. now()
+  redis.call('RENAME', key, aside)
+  found[#found + 1] = aside
+end
+
+look(bands, 'zset')
+for _, priority in ipairs(redis.call('ZRANGE', bands, 0, -1)) do look(base .. ':ready:' .. priority, 'list') end
+look(delayed, 'zset')
+look(leases, 'zset')
+look(leased, 'hash')
+look(bell, 'list')
+look(base .. ':attended', 'string')
+look(base .. ':number', 'string')
+return found
 """)
