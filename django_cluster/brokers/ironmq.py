@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from django_cluster.brokers.base import Capabilities, Delivery, Message, QueueSize, Waiting, attempts_from
+from django_cluster.brokers.base import Capabilities, Delivery, Message, QueueSize, Waiting, attempts_from, payload_from
 from django_cluster.brokers.copies import CopyingBroker
 from django_cluster.brokers.ironmq_holding import Held, Holding
 from django_cluster.brokers.ironmq_link import IronOptions, Link, Lost
@@ -138,7 +138,7 @@ class IronMQBroker(CopyingBroker):
             if held is None:
                 self._delete(new)
             elif held.receipt == new:
-                payload, earlier = _opened(str(message.get("body", "")))
+                payload, earlier = _opened(payload_from(message.get("body", "")))
                 lent.append(Delivery(new, payload, earlier + count))
         return lent
 

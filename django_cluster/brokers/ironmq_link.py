@@ -165,9 +165,10 @@ class Link:
         except urllib3.exceptions.HTTPError as error:
             raise BrokerUnavailable(f"IronMQ cannot be reached for the queue {self.address}: {error}") from error
         try:
-            return answer.status, json.loads(answer.data or b"{}")
-        except ValueError:
-            return answer.status, {}
+            found = json.loads(answer.data or b"{}")
+        except (ValueError, RecursionError):
+            found = {}
+        return answer.status, found if isinstance(found, dict) else {}
 
     def _checked(self, status: int, answer: Any) -> Any:
         if status < 400:

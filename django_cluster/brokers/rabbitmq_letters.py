@@ -11,6 +11,7 @@ from typing import Any
 
 import amqp
 
+from django_cluster.brokers.base import payload_from
 from django_cluster.brokers.rabbitmq_holding import MESSAGE_ID, Arrived
 from django_cluster.brokers.rabbitmq_link import Link
 from django_cluster.core.headers import LAST_MOMENT
@@ -117,14 +118,16 @@ def level_of(seconds: float) -> int:
 
 def arrival(message: amqp.Message) -> Arrived:
     """A message of ours, or whatever somebody has put there."""
-    headers = message.headers or {}
+    headers = message.headers
+    if not isinstance(headers, dict):
+        headers = {}
     body = message.body
     info = message.delivery_info
     returned = headers.get("x-delivery-count", int(bool(info["redelivered"])))
     name = str(message.properties.get("message_id", ""))
     return Arrived(
         id=name if MESSAGE_ID.fullmatch(name) else uuid.uuid4().hex,
-        payload=body if isinstance(body, str) else bytes(body).decode("ascii", "backslashreplace"),
+        payload=payload_from(body),
         earlier=_count(headers.get("attempts")) + _count(returned),
         not_before=_moment(headers.get("not_before")),
         tag=info["delivery_tag"],

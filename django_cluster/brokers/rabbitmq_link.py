@@ -17,6 +17,7 @@ from typing import Any
 import amqp
 from amqp import exceptions as errors
 
+from django_cluster.brokers.rabbitmq_frames import forgiving_handler
 from django_cluster.brokers.rabbitmq_options import RabbitOptions
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
 
@@ -92,6 +93,7 @@ class Link:
             read_timeout=ANSWER,
             write_timeout=ANSWER,
             heartbeat=self._heartbeat,
+            frame_handler=forgiving_handler,
             client_properties={"connection_name": f"django_cluster {self._purpose} {os.getpid()}"},
         )
         connection.connect()

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from django_cluster.brokers.base import Capabilities, Delivery, Message, QueueSize, Waiting, attempts_from
+from django_cluster.brokers.base import Capabilities, Delivery, Message, QueueSize, Waiting, attempts_from, payload_from
 from django_cluster.brokers.copies import CopyingBroker
 from django_cluster.brokers.sqs_link import POLL_IN_ONE_CALL, Link, whole_seconds
 from django_cluster.core.portions import portions
@@ -248,4 +248,4 @@ def _size(message: Message) -> int:
 def _delivery(message: dict[str, Any]) -> Delivery:
     brought = message.get("MessageAttributes", {}).get(ATTEMPTS, {}).get("StringValue")
     count = attempts_from(message.get("Attributes", {}).get("ApproximateReceiveCount", 1))
-    return Delivery(message["ReceiptHandle"], message.get("Body", ""), attempts_from(brought) + count)
+    return Delivery(message["ReceiptHandle"], payload_from(message.get("Body", "")), attempts_from(brought) + count)
