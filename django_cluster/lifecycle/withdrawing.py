@@ -12,7 +12,7 @@ from django.db.models import F, Value
 from django.db.models.functions import Concat
 
 from django_cluster.brokers.base import Broker, Waiting
-from django_cluster.core.codec import Codec
+from django_cluster.core.codec import Codec, header_of
 from django_cluster.core.messages import TaskHeader
 from django_cluster.errors import PackageError
 from django_cluster.models import Task
@@ -69,6 +69,6 @@ def labels_of(waiting: Sequence[Waiting], codec: Codec) -> Iterator[tuple[Waitin
     """Verified: whoever can write into a queue cannot thereby change rows or set schedules free."""
     for each in waiting:
         try:
-            yield each, codec.label(codec.verify(each.payload))[0]
+            yield each, header_of(codec.verify(each.payload))
         except PackageError:
             continue

@@ -10,7 +10,7 @@ from django_cluster import control
 from django_cluster.brokers import open_broker
 from django_cluster.brokers.base import Broker
 from django_cluster.conf import known_queues, load_settings
-from django_cluster.core.codec import Codec
+from django_cluster.core.codec import Codec, header_of
 from django_cluster.core.messages import TaskHeader
 from django_cluster.dashboard.eye import Eye
 from django_cluster.models.task import saved_tasks
@@ -28,7 +28,7 @@ def open_eye(cluster: str | None = None) -> Eye:
         return open_broker(load_settings(queue).broker)
 
     def read_label(payload: str) -> TaskHeader:
-        return codec.label(codec.verify(payload))[0]
+        return header_of(codec.verify(payload))
 
     return Eye(
         label=settings.name,
