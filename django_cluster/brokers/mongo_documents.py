@@ -23,7 +23,7 @@ LARGEST = 1 << 60
 def wrong_fields(document: Mapping[str, Any]) -> dict[str, Any]:
     """The fields without which a document cannot be leased like the others, as they should be; empty for ours."""
     right: dict[str, Any] = {}
-    attempts = document.get("attempts")
+    attempts: Any = document.get("attempts")
     if not is_number(attempts) or not 0 <= attempts <= MOST_ATTEMPTS:
         right["attempts"] = attempts_from(attempts)
     right.update({name: 0 for name in ("rank", "turn", "place") if not is_number(document.get(name))})
@@ -38,7 +38,7 @@ def wrong_fields(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def is_nameable(document: Mapping[str, Any]) -> bool:
     """Whether a receipt can name a document that has just been leased, and its attempts are counted."""
-    attempts = document.get("attempts")
+    attempts: Any = document.get("attempts")
     return type(document["_id"]) is ObjectId and is_number(attempts) and attempts >= 1
 
 
@@ -70,5 +70,5 @@ def is_number(value: Any) -> bool:
 
 
 def _number(document: Mapping[str, Any], name: str) -> float:
-    value = document.get(name)
+    value: Any = document.get(name)
     return value if is_number(value) else 0
