@@ -398,7 +398,7 @@ def receipt_of(claimed: Claimed) -> str:
 def parse_receipt(receipt: str) -> tuple[int, int] | None:
     """The id and the lease number; None for text that is no receipt of ours."""
     id, _, number = receipt.partition(":")
-    return (int(id), int(number)) if id.removeprefix("-").isdecimal() and number.isdecimal() else None
+    return (int(id), int(number)) if id.isdecimal() and number.isdecimal() else None
 
 
 def text_of(payload: object) -> str:

@@ -92,7 +92,7 @@ def entries(broker: RedisBroker) -> int:
     client.rpush(f"{base}:ready:0", *odd)
     client.zadd(f"{base}:bands", {"0": 0, "17": -17, "no number": 5})
     delayed = {b"": 0, b"x": 1, b"17:x": 2, b"x:0:0:y": 3, b"0000000000000001:0:0:w": "-inf", b"5:\xff": 4}
-    client.zadd(f"{base}:delayed", delayed)  # type: ignore[arg-type]
+    client.zadd(f"{base}:delayed", delayed)
     client.zadd(f"{base}:leases", {"nobody's": 1, "\xff": 2, "mine": 3})
     client.hset(f"{base}:leased", mapping={"mine": "0:0:v", "without an end": "0:0:u"})
     client.rpush(f"{base}:bell", "x")
@@ -121,7 +121,7 @@ def letters(broker: RabbitBroker) -> int:
 def sqs_messages(broker: SqsBroker) -> int:
     """Attributes that were written by another."""
     values = ["abc", "²", "9" * 30, "-1", "1e999", "NaN"]
-    odd = [{"StringValue": value, "DataType": "String"} for value in values]
+    odd: list[dict[str, Any]] = [{"StringValue": value, "DataType": "String"} for value in values]
     odd += [{"StringValue": value, "DataType": "Number"} for value in ("3000000000", "-5", "1.5")]
     odd += [{"BinaryValue": b"\xff", "DataType": "Binary"}]
     for attribute in odd:
