@@ -313,6 +313,12 @@ class Broker(ABC):
     def rest(self) -> None:  # noqa: B027  few adapters take more than they lend
         """Nothing is wanted until the next ``lease``: what has come, and was not lent, goes back for others to take."""
 
+    @property
+    def unsettled(self) -> int:
+        """How many messages were acknowledged in vain so far: the server does not know it, and will lend them again,
+        unless ``rest`` is called until there are none. Asks no server."""
+        return 0
+
     def info(self) -> str:
         """One line about the server, for people."""
         return self.title

@@ -230,6 +230,13 @@ class ClaimCheck(Broker):
     def descriptor(self) -> int | None:
         return self.inner.descriptor()
 
+    def rest(self) -> None:
+        self.inner.rest()
+
+    @property
+    def unsettled(self) -> int:
+        return self.inner.unsettled
+
     def info(self) -> str:
         return self.inner.info()
 

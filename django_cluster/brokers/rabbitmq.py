@@ -27,6 +27,10 @@ from django_cluster.core.settings import BrokerSettings
 
 WORTH_A_BELL = 0.005
 """Seconds: for a shorter wait the server is only asked."""
+RECLAIM = 0.2
+"""Seconds between two looks for messages that are done and must come again to be acknowledged."""
+FOREIGN = 500
+"""Messages of others that such a look may come upon, before the next one goes on."""
 
 ABLE = Capabilities(
     blocking=True,
@@ -54,9 +58,12 @@ class RabbitBroker(Broker):
         self._holding = Holding(settings.lease)
         self._letters: list[tuple[Held | Arrived, Fate]] = []
         self._acks: list[Arrived] = []
+        self._unconfirmed: list[str] = []
+        """Messages whose acknowledgement is under way."""
         self._tap = Tap(self._holder, self._name, self._arrive)
         self._listening = False
         self._expire_at = 0.0
+        self._reclaim_at = 0.0
         self._channel: Any = None
         self.capabilities = replace(ABLE, bulk=options.prefetch)
 
@@ -127,6 +134,9 @@ class RabbitBroker(Broker):
             self._acks.clear()
             self._letters.clear()
             self._holding.connection_lost()
+            for message_id in self._unconfirmed:
+                self._holding.owe(message_id, time.monotonic())
+            self._unconfirmed.clear()
             self._holder.declare(self._name, {})
             self._channel = self._holder.channel  # declaring may have cost the first one
             self._tap.begin(self._channel)
@@ -220,10 +230,12 @@ class RabbitBroker(Broker):
             for receipt in receipts:
                 held = self._holding.take(receipt)
                 if held is None or held.tag is None:
-                    self._holding.decide(receipt, FORGET)
+                    self._holding.decide(receipt, FORGET, time.monotonic())
                 else:
+                    self._unconfirmed.append(held.message.id)
                     self._acknowledge(held.message.id, held.tag)
             self._wait_for_the_server()
+            self._unconfirmed.clear()
 
     def release(self, receipts: Sequence[str], delay: float = 0.0, *, begun: bool = True) -> None:
         if not receipts:
@@ -237,7 +249,7 @@ class RabbitBroker(Broker):
                 fate = Fate(False, max(0, attempt - (not begun)), not_before)
                 held = self._holding.take(receipt)
                 if held is None or held.tag is None:
-                    self._holding.decide(receipt, fate)
+                    self._holding.decide(receipt, fate, time.monotonic())
                 else:
                     letters.append((held, fate))
             self._send_again(letters)
@@ -264,13 +276,31 @@ class RabbitBroker(Broker):
     def rest(self) -> None:
         """What is redelivered stays: somebody may claim it. A bell stays too: it brings one message and is gone, while
         one that is stopped may have brought it half-way."""
+        if self.unsettled:
+            with self._holder.errors():
+                self._open()
         if self._holder.is_open and self._channel is not None:
             with self._holder.errors():
                 if not self._tap.is_bell:
                     self._stop_stream()
+                self._reclaim()
                 unlent = [*self._holding.ready, *(m for m in self._holding.parked.values() if not m.redelivered)]
                 self._send_again([(each, Fate(False, each.earlier, each.not_before)) for each in unlent])
                 self._holding.ready.clear()
+
+    @property
+    def unsettled(self) -> int:
+        return self._holding.owed(time.monotonic())
+
+    def _reclaim(self) -> None:
+        """Acknowledge what was done while its connection was lost, and has come into the queue again. It is in front,
+        so a message that is new ends the look."""
+        if not self.unsettled or time.monotonic() < self._reclaim_at:
+            return
+        holding, most = self._holding, len(self._holding.parked) + FOREIGN
+        self._tap.pull(lambda: int(not holding.ready and len(holding.parked) < most))
+        self._settle_arrivals()
+        self._reclaim_at = time.monotonic() + RECLAIM
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────
 
@@ -315,7 +345,8 @@ class RabbitBroker(Broker):
 
     def close(self) -> None:
         """What has come and was not lent goes back as it was; what is lent, the server gives to others."""
-        self.rest()
+        if self._holder.is_open:
+            self.rest()
         self._holder.close()
         self._sender.close()
         self._channel = None

@@ -93,6 +93,8 @@ class Holding:
     _claims: OrderedDict[str, str] = field(default_factory=OrderedDict)
     """Message → the receipt under which somebody holds it, as a predecessor has lent it."""
     _fates: OrderedDict[str, Fate] = field(default_factory=OrderedDict)
+    _owed: OrderedDict[str, float] = field(default_factory=OrderedDict)
+    """Message whose acknowledgement the server may lack → the monotonic moment until which it may come again."""
     _unlent: set[str] = field(default_factory=set)
     """Messages that a lost connection had brought, and that nobody had been lent."""
 
@@ -100,6 +102,7 @@ class Holding:
 
     def arrive(self, message: Arrived, now: float, clock: float) -> tuple[Verdict, Fate | None]:
         """``now``: monotonic; ``clock``: Unix time."""
+        self._owed.pop(message.id, None)
         if fate := self._fates.get(message.id):
             return (Verdict.FORGET if fate.forget else Verdict.SEND_AGAIN), fate
         if held := self.held.get(message.id):
@@ -181,7 +184,7 @@ class Holding:
         held = self.held.get(known[0])
         return held if held is not None and held.receipt == receipt else None
 
-    def decide(self, receipt: str, fate: Fate) -> None:
+    def decide(self, receipt: str, fate: Fate, now: float) -> None:
         """What is to become of a message that is lent under this receipt, and is not here now."""
         known = message_of(receipt)
         if known is None or known[0] in self._fates:
@@ -189,6 +192,19 @@ class Holding:
         held = self.held.get(known[0])
         if held is None or held.receipt == receipt:
             self._settle(known[0], fate)
+            if fate.forget:
+                self.owe(known[0], now)
+
+    def owe(self, message_id: str, now: float) -> None:
+        """It is done, and its connection was lost before the server was known to have heard of it."""
+        self._remember(self._owed, message_id, now + 2 * self.lease)
+
+    def owed(self, now: float) -> int:
+        """How many of these have not come again. After two leases the server has noticed that their connection was
+        lost, and whatever it had kept has been lent to others."""
+        while self._owed and next(iter(self._owed.values())) <= now:
+            self._owed.popitem(last=False)
+        return len(self._owed)
 
     def forget(self, message_id: str) -> None:
         """It is acknowledged. Should that get lost with the connection, it is acknowledged again."""

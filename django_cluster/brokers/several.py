@@ -264,6 +264,10 @@ class SeveralQueues(Broker):
             if not self._is_away(place):
                 self._try(place, member.rest, None)
 
+    @property
+    def unsettled(self) -> int:
+        return sum(member.unsettled for member in self.members)
+
     # ── looking ──────────────────────────────────────────────────────────────────────────────────
 
     def peek(self, limit: int = 100) -> Sequence[Waiting]:

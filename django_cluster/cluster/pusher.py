@@ -102,7 +102,19 @@ class Pusher:
 
     @property
     def gone(self) -> bool:
-        return self._idle and (not self._tied or self._undertaker.dismissed)
+        return self._idle and (not self._tied or (self._undertaker.dismissed and self._settled))
+
+    @property
+    def _settled(self) -> bool:
+        """Whether the broker knows everything that was acknowledged; or it has had long enough."""
+        unsettled = self._broker.unsettled
+        if unsettled and self._undertaker.out_of_patience:
+            logger.warning(
+                "Done, but not acknowledged, because the connection was lost and the broker has not returned them: %d"
+                " messages. Whoever is lent them may run them again.", unsettled,
+            )  # fmt: skip
+            return True
+        return not unsettled
 
     @property
     def _idle(self) -> bool:

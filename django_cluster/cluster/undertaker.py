@@ -85,7 +85,12 @@ class Undertaker:
         """Whether the monitor has said farewell, is gone, or takes too long."""
         if not self._leaving_until:
             return False
-        return self._farewell or not self._monitor.connected or self._clock() >= self._leaving_until
+        return self._farewell or not self._monitor.connected or self.out_of_patience
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether it is long ago that we have asked for leave."""
+        return 0.0 < self._leaving_until <= self._clock()
 
     # ── the dead ─────────────────────────────────────────────────────────────────────────────────
 

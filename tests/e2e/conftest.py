@@ -109,7 +109,7 @@ def make_project(request: pytest.FixtureRequest, new_database: Callable[[str], P
                 q_cluster |= request.getfixturevalue("disque_server").settings
             elif broker == "ironmq":
                 q_cluster["iron_mq"] = request.getfixturevalue("ironmq_server").options
-            elif not {"broker_class", "redis"} & q_cluster.keys():
+            elif not {"broker_class", "redis", "rabbitmq"} & q_cluster.keys():
                 q_cluster["orm"] = "default"
             if isinstance(server, PostgresServer):
                 place = on_server("postgres", server, "postgres")

@@ -484,6 +484,25 @@ def test_delays_that_another_process_has_made_are_seen_soon(broker: Broker, open
     other.close()
 
 
+def test_what_was_done_while_its_connection_was_lost_is_fetched_and_acknowledged_by_who_rests(
+    broker: Broker, open_another: Opener
+) -> None:
+    broker.enqueue(messages("done", "waiting"))
+    held = receipts(broker.lease(1))
+    cut(broker)
+    broker.acknowledge(held)
+    assert broker.unsettled == 1
+
+    def settles() -> bool:
+        broker.rest()
+        return not broker.unsettled
+
+    eventually(settles)
+    broker.close()
+
+    assert payloads(lease_all(open_another(queue=broker.queue), 1)) == ["waiting"]
+
+
 # -- a server that goes away ----------------------------------------------------------------------
 
 

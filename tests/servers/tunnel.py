@@ -37,6 +37,7 @@ class Tunnel:
         self._late: list[bytes] = []
         self._forgotten: set[socket.socket] = set()
         self._holding = False
+        self._holding_answers = False
         self._held: list[tuple[socket.socket, bytes]] = []
         """What has come while everything was held, with the end it came from; no bytes: it was closed."""
 
@@ -87,9 +88,17 @@ class Tunnel:
         """Nothing passes, in either direction, until ``let_go``; then all of it does, in its order."""
         self._holding = True
 
+    def hold_answers(self) -> None:
+        """The server hears everything, new connections too, and nobody hears the server, until ``let_go``."""
+        self._holding_answers = True
+
     def let_go(self) -> None:
-        self._holding = False
+        self._holding = self._holding_answers = False
         self._ringer.sendall(b"!")
+
+    def hang_up(self) -> None:
+        """Every open connection ends, at both ends. New ones work."""
+        self._ringer.sendall(b"x")
 
     def _flush(self) -> None:
         held, self._held = self._held, []
@@ -101,8 +110,13 @@ class Tunnel:
         while True:
             for key, _ in self._selector.select():
                 if key.fileobj is self._bell:
-                    if not self._bell.recv(64):
+                    words = self._bell.recv(64)
+                    if not words:
                         return
+                    if b"x" in words:
+                        for server in list(self._asked):
+                            self._hang_up(server)
+                        break  # what was selected may be closed by now
                     self._flush()
                     continue
                 if key.fileobj is self._listener:
@@ -124,7 +138,7 @@ class Tunnel:
             data = end.recv(1 << 16)
         if data and end in self._forgotten:
             return
-        if self._holding:
+        if self._holding or (self._holding_answers and end in self._asked):
             self._held.append((end, data))
             if not data:
                 self._selector.unregister(end)

@@ -84,8 +84,8 @@ def test_what_was_never_lent_when_the_connection_was_lost_is_lent_at_once(holdin
 
 
 def test_what_was_settled_while_it_was_away_is_settled_when_it_comes(holding: Holding) -> None:
-    holding.decide(f"{ID}:1", FORGET)
-    holding.decide(f"{OTHER}:1", Fate(False, earlier=1, not_before=5.0))
+    holding.decide(f"{ID}:1", FORGET, 0.0)
+    holding.decide(f"{OTHER}:1", Fate(False, earlier=1, not_before=5.0), 0.0)
 
     assert arrive(holding, message(redelivered=True)) is Verdict.FORGET
     assert holding.arrive(message(OTHER, redelivered=True), 0, 0) == (Verdict.SEND_AGAIN, Fate(False, 1, 5.0))
@@ -97,6 +97,17 @@ def test_an_acknowledgement_that_got_lost_is_made_again(holding: Holding) -> Non
     holding.forget(ID)
 
     assert arrive(holding, message(tag=2, redelivered=True, earlier=1)) is Verdict.FORGET
+
+
+def test_what_is_done_and_not_acknowledged_is_owed_until_it_comes_or_for_two_leases(holding: Holding) -> None:
+    holding.decide(f"{ID}:1", FORGET, 0.0)
+    holding.decide(f"{OTHER}:1", FORGET, 0.0)
+    assert holding.owed(0.0) == 2
+
+    arrive(holding, message(redelivered=True))
+
+    assert holding.owed(LEASE) == 1
+    assert holding.owed(2 * LEASE) == 0
 
 
 def test_a_copy_of_what_is_held_is_dropped(holding: Holding) -> None:
@@ -127,7 +138,7 @@ def test_a_lease_that_nobody_renews_ends(holding: Holding) -> None:
 
 @pytest.mark.parametrize("receipt", ["", "nonsense", "1:2:3", f"{ID}:", f"{ID}:x", f"{ID[:-1]}:1", "é"])
 def test_nonsense_is_nobodys_receipt(holding: Holding, receipt: str) -> None:
-    holding.decide(receipt, FORGET)
+    holding.decide(receipt, FORGET, 0.0)
 
     assert not holding.renew(receipt, now=0)
     assert holding.take(receipt) is None
@@ -137,7 +148,7 @@ def test_a_receipt_of_another_attempt_settles_nothing(holding: Holding) -> None:
     arrive(holding, message(earlier=1))
     list(holding.lend(1, now=0))
 
-    holding.decide(f"{ID}:1", FORGET)
+    holding.decide(f"{ID}:1", FORGET, 0.0)
 
     assert holding.take(f"{ID}:1") is None
     assert holding.take(f"{ID}:2") is not None
