@@ -40,21 +40,21 @@ def rest() -> None:
 
 def is_collision(error: BaseException | None) -> bool:
     """Whether the same work may well succeed in a moment."""
-    code = _code(error)
+    code = code_of(error)
     if isinstance(code, str) and code.startswith("database ") and code.endswith(" is locked"):
         return True  # SQLite has words only: "database is locked", "database table is locked"
     return code in COLLISIONS
 
 
 def is_missing_table(error: BaseException) -> bool:
-    code = _code(error)
+    code = code_of(error)
     return code in MISSING_TABLE or (isinstance(code, str) and code.startswith("no such table"))
 
 
 def is_wrong_server(error: BaseException | None) -> bool:
     """Whether this error, or what it comes from, says that another connection may lead to a better server."""
     while error is not None:
-        if _code(error) in WRONG_SERVER:
+        if code_of(error) in WRONG_SERVER:
             return True
         error = error.__cause__
     return False
@@ -145,8 +145,8 @@ def close_if_stale(connection: BaseDatabaseWrapper) -> None:
         connection.close()
 
 
-def _code(error: BaseException | None) -> object:
-    """The code that the database's library gives the error."""
+def code_of(error: BaseException | None) -> object:
+    """The code that the database's library gives the error: SQLSTATE for PostgreSQL, a number for MariaDB, or words."""
     if not isinstance(error, DatabaseError):
         return None
     cause = error.__cause__

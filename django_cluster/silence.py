@@ -9,16 +9,17 @@ connection, which it knows how to replace.
 from __future__ import annotations
 
 import logging
-import os
-import socket
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_cluster.answer_limit import SEND_SECONDS, answers_within, descriptor_of, shut_down
 
 logger = logging.getLogger("django_cluster")
 
@@ -30,6 +31,11 @@ CONNECT_SECONDS = 10
 """Seconds that a new connection may take."""
 KEEPALIVES = 3
 """Keep-alive packets without an answer after which a connection is dead."""
+
+
+POSTGRES_DRIVERS = frozenset({"psycopg", "psycopg2"})
+MARIADB_DRIVERS = frozenset({"MySQLdb", "pymysql"})
+DRIVERS = POSTGRES_DRIVERS | MARIADB_DRIVERS
 
 
 class Wait(NamedTuple):
@@ -59,12 +65,14 @@ class WaitLimit:
         self._wait = Wait()
         threading.Thread(target=self._watch, name="silence", daemon=True).start()
 
+    @property
+    def is_mine(self) -> bool:
+        """Whether this thread is the one whose waits are watched."""
+        return threading.get_ident() == self._owner
+
     @contextmanager
     def within(self, connection: BaseDatabaseWrapper) -> Iterator[None]:
         """What is waited for in the block ends in time; each statement begins the time anew."""
-        if threading.get_ident() != self._owner:
-            yield
-            return
         if self._step not in connection.execute_wrappers:
             connection.execute_wrappers.append(self._step)
         outer = self._wait.connection
@@ -103,20 +111,6 @@ class WaitLimit:
         )  # fmt: skip
 
 
-def descriptor_of(raw: Any) -> int:
-    """The socket of a driver's connection; -1 if it has none that is open."""
-    try:
-        return int(raw.fileno())
-    except Exception:  # noqa: BLE001  each driver has errors of its own for a connection that is closed
-        return -1
-
-
-def shut_down(descriptor: int) -> None:
-    """End the conversation on a socket: whoever waits there hears that it has ended."""
-    with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as duplicate:
-        duplicate.shutdown(socket.SHUT_RDWR)
-
-
 _limit: WaitLimit | None = None
 
 
@@ -129,13 +123,41 @@ def limit_waits(seconds: float) -> None:
 
 
 @contextmanager
-def bounded(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """No wait for this connection is endless in the block, where ``limit_waits`` was called."""
-    if _limit is None or connection.vendor == "sqlite":
+def bounded(connection: BaseDatabaseWrapper, seconds: float = SEND_SECONDS) -> Iterator[None]:
+    """No wait for this connection is endless in the block.
+
+    Where ``limit_waits`` was called, its limit holds; elsewhere (senders, tasks, commands) each statement may take
+    ``seconds``, infinity for those that may take any time.
+    """
+    limit = _limit
+    if connection.vendor == "sqlite":
+        yield
+    elif limit is not None and limit.is_mine:
+        with limit.within(connection):
+            yield
+    elif math.isinf(seconds):
         yield
     else:
-        with _limit.within(connection):
+        with answers_within(connection, seconds):
             yield
+
+
+def connect(connection: BaseDatabaseWrapper) -> None:
+    """Open a connection unless it is open; that takes ``CONNECT_SECONDS``, unless the project's ``OPTIONS`` say."""
+    if connection.connection is not None:
+        return
+    known = connection.settings_dict
+    options = known.get("OPTIONS") or {}
+    driver = getattr(getattr(connection, "Database", None), "__name__", "")
+    if driver not in DRIVERS or "connect_timeout" in options or "pool" in options:
+        connection.ensure_connection()
+        return
+    # This thread's own copy: what the project opens by itself is as it was.
+    connection.settings_dict = {**known, "OPTIONS": {"connect_timeout": CONNECT_SECONDS, **options}}
+    try:
+        connection.ensure_connection()
+    finally:
+        connection.settings_dict = known
 
 
 def add_time_outs(connection: BaseDatabaseWrapper, seconds: float) -> None:
@@ -147,7 +169,7 @@ def add_time_outs(connection: BaseDatabaseWrapper, seconds: float) -> None:
 
 def time_outs(driver: str, seconds: float) -> dict[str, Any]:
     """The options of a driver, by the name of its module."""
-    if driver in ("psycopg", "psycopg2"):
+    if driver in POSTGRES_DRIVERS:
         return {
             "connect_timeout": CONNECT_SECONDS,
             "keepalives_idle": max(1, int(seconds / 2)),
@@ -155,7 +177,7 @@ def time_outs(driver: str, seconds: float) -> dict[str, Any]:
             "keepalives_count": KEEPALIVES,
             "tcp_user_timeout": int(seconds * 1000),
         }
-    if driver in ("MySQLdb", "pymysql"):
+    if driver in MARIADB_DRIVERS:
         # Later than the watching thread, which says so; for waits that it cannot see.
         whole = int(seconds) + 5
         return {"connect_timeout": CONNECT_SECONDS, "read_timeout": whole, "write_timeout": whole}

@@ -334,7 +334,7 @@ class OrmBroker(Broker):
             cursor.execute(f"DELETE FROM {self._dialect.table} WHERE queue = %s", [self.queue])
             return int(cursor.rowcount)
 
-        return self._session.run(delete)
+        return self._session.run(delete, seconds=math.inf)  # millions of rows take their time
 
     def _rows(self, query: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
         def fetch(cursor: CursorWrapper) -> list[tuple[Any, ...]]:

@@ -21,9 +21,10 @@ from django.db import (
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
+from django_cluster.answer_limit import SEND_SECONDS
 from django_cluster.database import PATIENCE, close_if_stale, has_lost, is_collision, is_missing_table, rest
 from django_cluster.errors import BrokerError, BrokerRefused, BrokerUnavailable
-from django_cluster.silence import bounded
+from django_cluster.silence import bounded, connect
 
 T = TypeVar("T")
 
@@ -43,22 +44,25 @@ class Session:
         *,
         atomic: bool = False,
         again: Callable[[CursorWrapper], T] | None = None,
+        seconds: float = SEND_SECONDS,
     ) -> T:
         """What ``work`` returns for a cursor. ``atomic`` says that it is several statements.
 
         ``again`` is called instead when the work may have been done already: the connection has broken, and the
-        answer may be lost. Without it, the work has to be harmless when it is done twice.
+        answer may be lost. Without it, the work has to be harmless when it is done twice. ``seconds`` is how long a
+        statement may take outside a cluster's own processes; after such a silence the work is tried once more only.
         """
-        deadline = time.monotonic() + PATIENCE
+        began = time.monotonic()
+        deadline = began + PATIENCE
         renewals = MOST_RENEWALS if again else 1
         while True:
             connection = connections[self.alias]
             nested, used = connection.in_atomic_block, None
             try:
-                with bounded(connection):
+                with bounded(connection, seconds):
                     close_if_stale(connection)
                     used = connection.connection
-                    connection.ensure_connection()
+                    connect(connection)
                     used = used or connection.connection
                     return self._once(connection, work, atomic and not nested)
             except Error as error:
@@ -68,7 +72,7 @@ class Session:
                     rest()
                 elif has_lost(connection, used, error) and renewals:
                     # The server may have closed it long ago; an answer can be lost, too.
-                    renewals -= 1
+                    renewals = 0 if time.monotonic() - began >= SEND_SECONDS else renewals - 1
                     work = again or work
                     connection.close()
                 else:

@@ -32,6 +32,7 @@ from django_cluster.cluster.hygiene import PASSED_OVER, Hygiene, end_transaction
 from django_cluster.cluster.inherited import lay_aside
 from django_cluster.cluster.monitor import Monitor
 from django_cluster.cluster.obituary import crash_file
+from django_cluster.cluster.orphan_limit import limit_orphanhood
 from django_cluster.cluster.pulse import Pulse
 from django_cluster.cluster.pusher import Pusher
 from django_cluster.cluster.scheduler import NowAndThen, Round, Scheduler
@@ -88,6 +89,8 @@ def run_child(seat: Seat, settings: Settings, pipe: Connection, foreign: tuple[i
     wait_for_locks(TASK_TIMEOUT if seat.role is Role.WORKER else OWN_TIMEOUT)
     orders = Orders(pipe, board, seat.row)
     install_reporter(partial(board.tick, seat.row))
+    if seat.role is not Role.WORKER:
+        limit_orphanhood(ORPHAN_LIMIT)
     announce(post_spawn, proc_name=seat.name)
     try:
         MAINS[seat.role](seat, settings, board, orders)

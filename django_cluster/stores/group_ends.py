@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
-
-from django.utils import timezone
 
 from django_cluster.core.composing import (
     COUNTED,
@@ -24,6 +23,8 @@ from django_cluster.core.composing import (
 from django_cluster.core.messages import Outcome
 from django_cluster.core.texts import clean
 from django_cluster.models import GroupMember
+
+Clock = Callable[[], datetime]
 
 logger = logging.getLogger("django_cluster")
 
@@ -68,8 +69,8 @@ def ends_of(outcomes: Sequence[Outcome]) -> Mapping[str, End]:
     return dict(sorted(ends.items()))
 
 
-def row_of(end: End, debtor: str | None) -> GroupMember:
-    """``debtor``: who is going to send what follows; None where it is sent at once."""
+def row_of(end: End, debtor: str | None, clock: Clock) -> GroupMember:
+    """``debtor``: who is going to send what follows, None where it is sent at once. ``clock``: that of the database."""
     kind, message, _ = end.outcome.failure or ("", "", "")
     owes = Owed.NEXT if debtor is not None and end.next is not None else Owed.NOTHING
     return GroupMember(
@@ -78,17 +79,17 @@ def row_of(end: End, debtor: str | None) -> GroupMember:
         position=end.place.position,
         task=end.outcome.id,
         success=end.success,
-        **debt(owes, debtor),
+        **debt(owes, debtor, clock),
         sealed_result=end.outcome.result if end.place.role is Role.ITEM else None,
         error="" if end.success else clean(f"{kind}: {message}"[:MAX_ERROR]) or "",
     )
 
 
-def debt(owes: Owed, debtor: str | None) -> dict[str, Any]:
+def debt(owes: Owed, debtor: str | None, clock: Clock) -> dict[str, Any]:
     """The columns that say what a member owes."""
     if owes is Owed.NOTHING:
         return {"owes": owes, "owed_by": "", "owed_since": None}
-    return {"owes": owes, "owed_by": debtor or "", "owed_since": timezone.now()}
+    return {"owes": owes, "owed_by": debtor or "", "owed_since": clock()}
 
 
 def next_of(end: End, *, fresh: bool) -> Step | None:

@@ -20,6 +20,7 @@ from django.utils import timezone
 
 from django_cluster.core.composing import Owed, Role, Step, membership_of, next_link
 from django_cluster.core.messages import Outcome, TaskHeader
+from django_cluster.database import ServerClock
 from django_cluster.errors import StoreUnavailable
 from django_cluster.models import GroupMember, TaskGroup
 from django_cluster.stores.group_ends import End, Tally, add_to, debt, ends_of, next_of, row_of, tallies_of
@@ -58,6 +59,7 @@ class GroupBook:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._clock = ServerClock(session.alias)  # hosts must agree on how long something has been owed
         self._prune_at = 0.0
 
     # ── sending ──────────────────────────────────────────────────────────────────────────────────
@@ -94,7 +96,9 @@ class GroupBook:
         """
         ends = ends_of(outcomes)
         known = self._known(list(ends))
-        fresh = insert(self._session, [row_of(end, debtor) for key, end in ends.items() if key not in known])
+        fresh = insert(
+            self._session, [row_of(end, debtor, self._clock) for key, end in ends.items() if key not in known]
+        )
         risen = {key for key, row in known.items() if self._rises(row, ends[key], debtor)}
         news = {key: end for key, end in ends.items() if key in fresh or key in risen}
         steps = [step for key, end in news.items() if (step := next_of(end, fresh=key in fresh))]
@@ -120,10 +124,10 @@ class GroupBook:
 
     def _taken_over(self, row: GroupMember, debtor: str | None, after: timedelta) -> bool:
         """Whether a debt is ours now, because whoever had it let this time pass. Only one can take it."""
-        if row.owed_since is None or row.owed_since > timezone.now() - after:
+        if row.owed_since is None or row.owed_since > self._clock() - after:
             return False
         same = self._members().filter(pk=row.pk, owes=row.owes, owed_by=row.owed_by, owed_since=row.owed_since)
-        return bool(same.update(owed_by=debtor or "", owed_since=timezone.now()))
+        return bool(same.update(owed_by=debtor or "", owed_since=self._clock()))
 
     def settled(self, steps: Sequence[Step]) -> None:
         """These have been sent."""
@@ -132,7 +136,7 @@ class GroupBook:
             self._session.run(lambda keys=keys, owed=owed: self._settle(keys, owed))  # type: ignore[misc]
 
     def _settle(self, keys: Sequence[str], owed: Owed) -> None:
-        self._members().filter(pk__in=keys, owes=owed).update(**debt(Owed.NOTHING, None))
+        self._members().filter(pk__in=keys, owes=owed).update(**debt(Owed.NOTHING, None, self._clock))
 
     def _known(self, keys: Sequence[str]) -> dict[str, GroupMember]:
         found = self._members().defer("sealed_result", "error")
@@ -142,7 +146,7 @@ class GroupBook:
         """Whether a place that had failed has succeeded now: it was sent again."""
         if row.success or not end.success:
             return False
-        new = row_of(end, debtor)
+        new = row_of(end, debtor, self._clock)
         columns = ("success", "task", "owes", "owed_by", "owed_since", "sealed_result", "error", "noted_at")
         changes = {name: getattr(new, name) for name in columns}
         return bool(self._members().filter(pk=row.pk, success=False).update(**changes))
@@ -166,7 +170,7 @@ class GroupBook:
         group = self._groups().filter(pk=of)
         # The row stays locked from here to the end of the transaction: who comes later sees our count.
         if not group.update(done=F("done") + tally.done, failed=F("failed") + tally.failed):
-            self._members().filter(pk__in=tally.keys).update(**debt(Owed.COUNT, debtor))
+            self._members().filter(pk__in=tally.keys).update(**debt(Owed.COUNT, debtor, self._clock))
             return None
         total, done, failed = group.values_list("total", "done", "failed").get()
         if done < total:
@@ -177,7 +181,7 @@ class GroupBook:
             return None
         step = self._fired(of, tally.keys[-1], owed)
         if step is not None and debtor is not None:
-            self._members().filter(pk=step.key).update(**debt(owed, debtor))
+            self._members().filter(pk=step.key).update(**debt(owed, debtor, self._clock))
         return step
 
     def _fired(self, of: str, key: str, owed: Owed, *, again: bool = False) -> Step | None:
@@ -195,14 +199,14 @@ class GroupBook:
         return self._session.run(lambda: self._overdue(debtor))
 
     def _overdue(self, debtor: str) -> list[Step]:
-        late = self._members().filter(owed_since__lt=timezone.now() - OVERDUE).defer("sealed_result")
+        late = self._members().filter(owed_since__lt=self._clock() - OVERDUE).defer("sealed_result")
         unsent = late.filter(owes__in=[Owed.SUCCESS, Owed.FAILURE])[:IDS_PER_QUESTION]
         ours = [row for row in unsent if self._taken_over(row, debtor, OVERDUE)]
         steps = [step for row in ours if (step := self._fired(row.of, row.pk, Owed(row.owes), again=True))]
         there = Exists(self._groups().filter(pk=OuterRef("of")))
         uncounted: dict[str, Tally] = defaultdict(Tally)
         for row in late.filter(there, owes=Owed.COUNT)[:IDS_PER_QUESTION]:
-            if self._members().filter(pk=row.pk, owes=Owed.COUNT).update(**debt(Owed.NOTHING, None)):
+            if self._members().filter(pk=row.pk, owes=Owed.COUNT).update(**debt(Owed.NOTHING, None, self._clock)):
                 add_to(uncounted[row.of], row.pk, done=1, failed=not row.success)
         return steps + [step for of, tally in uncounted.items() if (step := self._count(of, tally, debtor))]
 

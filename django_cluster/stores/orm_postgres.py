@@ -8,12 +8,13 @@ every one of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from django.db.backends.utils import CursorWrapper
 
 from django_cluster.core.arrays import BYTEA_ARRAY, array, packed_bytes_array
+from django_cluster.core.portions import portions
 from django_cluster.stores.rows import Values
 
 ARRAYS = {
@@ -30,6 +31,12 @@ ARRAYS = {
 HEAVY = 1 << 15
 """Bytes of sealed values in a statement, from which on they travel beside it."""
 
+LARGEST_STATEMENT = 1 << 26
+"""Bytes of sealed values in a statement of several rows: neither end has to hold a whole batch of large results."""
+LARGEST_ROW = (1 << 30) - (1 << 20)
+"""Bytes of sealed values in a row. A message to the server, and an array in it, stay below 1 GiB, or the server hangs
+up; as text, values are twice as long."""
+
 
 def kind_of(column: str) -> str:
     """The type of the array that carries this column."""
@@ -37,11 +44,22 @@ def kind_of(column: str) -> str:
 
 
 def execute(cursor: CursorWrapper, statement: str, columns: Sequence[str], rows: Sequence[Values]) -> None:
-    """``statement`` has one ``%s`` for each column."""
+    """``statement`` has one ``%s`` for each column; it is executed several times where the rows are too large for one.
+
+    Raises ``ValueError`` for a row that is larger than PostgreSQL takes.
+    """
     kinds = [kind_of(column) for column in columns]
     values = list(zip(*rows, strict=True))
     raw: Any = cursor.db.connection
-    if hasattr(raw, "pgconn") and _weight(kinds, values) > HEAVY:  # psycopg 2 knows only the other way
+    beside = hasattr(raw, "pgconn")  # psycopg 2 knows only the other way
+    weight = _weight(kinds, values)
+    if weight > LARGEST_STATEMENT and len(rows) > 1:
+        for portion in portions(rows, partial(_weight_of, kinds), most=len(rows), room=LARGEST_STATEMENT):
+            execute(cursor, statement, columns, portion)
+        return
+    if weight > (LARGEST_ROW if beside else LARGEST_ROW // 2):
+        raise ValueError(f"{weight} bytes are more than PostgreSQL takes in one row.")
+    if beside and weight > HEAVY:
         _execute_beside(cursor, statement, kinds, values)
     else:
         cursor.execute(statement, [array(kind, each) for kind, each in zip(kinds, values, strict=True)])
@@ -50,6 +68,10 @@ def execute(cursor: CursorWrapper, statement: str, columns: Sequence[str], rows:
 def _weight(kinds: Sequence[str], values: Sequence[Sequence[Any]]) -> int:
     sealed = (each for kind, each in zip(kinds, values, strict=True) if kind == "bytea[]")
     return sum(len(value) for each in sealed for value in each if value is not None)
+
+
+def _weight_of(kinds: Sequence[str], row: Values) -> int:
+    return _weight(kinds, [[value] for value in row])
 
 
 def _execute_beside(cursor: CursorWrapper, statement: str, kinds: Sequence[str], values: Sequence[Any]) -> None:

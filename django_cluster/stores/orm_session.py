@@ -13,6 +13,7 @@ from typing import TypeVar
 from django.db import Error, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_cluster.answer_limit import READ_SECONDS
 from django_cluster.core.liveness import report_progress
 from django_cluster.core.outage import first_line
 from django_cluster.database import (
@@ -26,7 +27,7 @@ from django_cluster.database import (
 )
 from django_cluster.errors import StoreUnavailable
 from django_cluster.models import Task
-from django_cluster.silence import bounded
+from django_cluster.silence import bounded, connect
 
 T = TypeVar("T")
 
@@ -49,6 +50,7 @@ class Session:
         with self.telling(), bounded(connection):
             if outermost:
                 close_if_stale(connection)
+                connect(connection)
             try:
                 with transaction.atomic(using=self.alias):
                     if outermost and connection.vendor == "sqlite" and not _begins_with_lock(connection):
@@ -90,17 +92,22 @@ class Session:
                 else:
                     raise
 
-    def read(self, work: Callable[[], T]) -> T:
-        """What ``work`` reads; when the connection had died, from a new one."""
+    def read(self, work: Callable[[], T], seconds: float = READ_SECONDS) -> T:
+        """What ``work`` reads; when the connection had died, from a new one.
+
+        ``seconds`` is how long a statement may take outside a cluster's own processes.
+        """
         report_progress()
         close_if_stale(self.connection)
         used, nested = self.connection.connection, self.connection.in_atomic_block
-        with self.telling(), bounded(self.connection):
+        with self.telling(), bounded(self.connection, seconds):
             try:
+                connect(self.connection)
                 return work()
             except Error as error:
                 if nested or not has_lost(self.connection, used, error):
                     raise
+            connect(self.connection)
             return work()
 
 

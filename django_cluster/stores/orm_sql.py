@@ -16,6 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
+from django_cluster.database import code_of
 from django_cluster.models import Task
 from django_cluster.stores import orm_postgres
 from django_cluster.stores.rows import EVERYTHING, SUCCESS, Moment, Values
@@ -39,6 +40,9 @@ CONSTANTS = {
 # MariaDB and MySQL report by number, and some refusals of a value come as OperationalError: a character
 # that the column's character set lacks (1366, 1300, 3988), a mix of collations (1267), a packet too big (1153).
 MYSQL_DATA_ERRORS = frozenset({1153, 1267, 1300, 1366, 3988})
+
+PROGRAM_LIMIT = "54"
+"""The class of PostgreSQL's errors for what is larger than it can ever take: a value, an array, a row of an index."""
 
 
 Quote = Callable[[str], str]
@@ -84,8 +88,14 @@ def _weight(value: bytes | str) -> int:
 def concerns_data(error: Exception) -> bool:
     """Whether the database refused a value, and will refuse it again; or else it is the database itself."""
     if isinstance(error, DatabaseError) and not isinstance(error, (DataError, IntegrityError)):
-        return bool(error.args) and error.args[0] in MYSQL_DATA_ERRORS
+        code = code_of(error)
+        return code in MYSQL_DATA_ERRORS or (_is_sqlstate(code) and str(code).startswith(PROGRAM_LIMIT))
     return True
+
+
+def _is_sqlstate(code: object) -> bool:
+    """Whether it is a code of PostgreSQL, and not what SQLite says in words."""
+    return isinstance(code, str) and len(code) == 5
 
 
 # ── SQLite: one short statement, prepared once and bound for each row ────────────────────────────

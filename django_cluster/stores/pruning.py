@@ -7,6 +7,7 @@ every kind of ending. A task that will be tried again is kept beyond its age, an
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -71,7 +72,7 @@ def outdated(database: str, rule: Rule) -> QuerySet[Task]:
 
 def delete_in_portions(session: Session, rows: QuerySet[Task], *, patience: float = 0.0) -> Iterator[int]:
     """How many each portion had. Each is a transaction of its own, so nobody waits for long."""
-    while ids := session.read(lambda: list(rows.values_list("pk", flat=True)[:PORTION])):
+    while ids := session.read(lambda: list(rows.values_list("pk", flat=True)[:PORTION]), math.inf):
         yield delete_rows(session, ids, patience=patience)
 
 
@@ -121,10 +122,12 @@ def delete_beyond(session: Session, section: ResultSettings, key: str | None, *,
     """Delete one portion of what lies beyond the limit."""
     alias = session.alias
     beyond = newest_successes(alias, section.save_limit_per, key).values_list("pk", "group")
-    found = session.read(lambda: list(beyond[section.save_limit : section.save_limit + PORTION]))
+    found = session.read(lambda: list(beyond[section.save_limit : section.save_limit + PORTION]), math.inf)
     ids = [pk for pk, group in found if group is None]
     if len(ids) < len(found):  # at the cost of some questions, which nobody pays who uses no groups
-        ids = session.read(lambda: list(beyond_limit(alias, section, key).values_list("pk", flat=True)[:PORTION]))
+        ids = session.read(
+            lambda: list(beyond_limit(alias, section, key).values_list("pk", flat=True)[:PORTION]), math.inf
+        )
     return Portion(delete_rows(session, ids, patience=patience), len(ids) < len(found))
 
 
