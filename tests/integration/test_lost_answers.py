@@ -87,12 +87,12 @@ def test_what_has_run_before_it_is_sent_again_is_not_run_again(
 ) -> None:
     ran: list[str] = []
 
-    def run(connection: Any, used: object) -> bool:
+    def run(connection: Any, used: object, error: BaseException | None = None) -> bool:
         """Like a cluster, before the sender has noticed."""
         deliveries = broker.lease(10)
         broker.acknowledge(receipts(deliveries))
         ran.extend(payloads(deliveries))
-        return has_lost(connection, used)
+        return has_lost(connection, used, error)
 
     monkeypatch.setattr("django_cluster.brokers.orm_session.has_lost", run)
     tunnel.to_lose = 1
