@@ -18,7 +18,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -166,7 +166,7 @@ def shut_down(descriptor: int) -> None:
 _answers = AnswerLimit()
 
 
-def answers_within(connection: BaseDatabaseWrapper, seconds: float) -> Any:
+def answers_within(connection: BaseDatabaseWrapper, seconds: float) -> AbstractContextManager[None]:
     """A context in which no statement on this connection waits for longer."""
     return _answers.within(connection, seconds)
 

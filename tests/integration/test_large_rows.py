@@ -11,6 +11,7 @@ from django.core.management import call_command
 from django.db import DatabaseError, connections
 from django.test.utils import CaptureQueriesContext
 
+from django_cluster.core.arrays import packed_bytes_array
 from django_cluster.core.settings import ResultSettings
 from django_cluster.models import Task
 from django_cluster.stores import orm_postgres
@@ -49,13 +50,12 @@ def test_a_batch_of_large_results_is_several_statements(
     monkeypatch.setattr(orm_postgres, "HEAVY", heavy)
     monkeypatch.setattr(orm_postgres, "LARGEST_STATEMENT", 3000)
     seen: list[int] = []
-    whole = orm_postgres.array, orm_postgres.packed_bytes_array
 
-    def count(values: Sequence[Any]) -> Any:
+    def count(values: Sequence[Any]) -> bytes:
         seen.append(len(values))
-        return whole[1](values)
+        return packed_bytes_array(values)
 
-    monkeypatch.setattr(orm_postgres, "packed_bytes_array", count)
+    monkeypatch.setattr("django_cluster.stores.orm_postgres.packed_bytes_array", count)
     outcomes = [make_outcome(id=f"{number:032x}", result=bytes([number]) * 1000) for number in range(7)]
 
     with CaptureQueriesContext(connections[alias]) as queries:

@@ -14,7 +14,7 @@ from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_cluster import answer_limit, silence
-from django_cluster.answer_limit import AnswerLimit
+from django_cluster.answer_limit import AnswerLimit, answers_within
 from django_cluster.brokers import orm_session
 from django_cluster.brokers.base import Broker, Message
 from django_cluster.errors import BrokerUnavailable, StoreUnavailable
@@ -60,10 +60,9 @@ def tunnel(server: PostgresServer | MariaDBServer) -> Iterator[Tunnel]:
 @pytest.fixture
 def tunnelled(alias: str, tunnel: Tunnel, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The same database through the tunnel, for a sender with a short limit."""
-    within = silence.answers_within
 
     def shortly(connection: BaseDatabaseWrapper, seconds: float) -> AbstractContextManager[None]:
-        return within(connection, min(seconds, LIMIT))
+        return answers_within(connection, min(seconds, LIMIT))
 
     monkeypatch.setattr(silence, "answers_within", shortly)
     monkeypatch.setattr(silence, "CONNECT_SECONDS", int(LIMIT))
