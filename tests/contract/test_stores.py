@@ -57,6 +57,15 @@ def open_store(database: None) -> Iterator[Callable[..., OrmResults]]:
     saved_tasks(ALIAS).delete()
 
 
+def prune_all(store: OrmResults) -> None:
+    """One call works for half a second at most, and leaves the rest to the next."""
+    for _ in range(20):
+        before = saved_tasks(ALIAS).count()
+        store.prune()
+        if saved_tasks(ALIAS).count() == before and not store._pruner._grown:
+            return
+
+
 class RowsContract(ResultStoreContract):
     """What the databases share beyond the contract."""
 
@@ -189,7 +198,7 @@ class RowsContract(ResultStoreContract):
         failure = make_failure(stopped_at=1_600_000_000.0)
         store.save([*outcomes, failure])
 
-        store.prune()
+        prune_all(store)
 
         kept = [*(outcome.id for outcome in reversed(outcomes[5:])), failure.id]
         assert ids(list(saved_tasks(ALIAS))) == kept
@@ -201,7 +210,7 @@ class RowsContract(ResultStoreContract):
         store.save([make_outcome(**kind, stopped_at=YESTERDAY + n) for kind in kinds for n in range(5)])
         store.save([make_outcome(name="none", func="none", stopped_at=YESTERDAY + n) for n in range(4)])
 
-        store.prune()
+        prune_all(store)
 
         assert saved_tasks(ALIAS).count() == 6
 
@@ -212,7 +221,7 @@ class RowsContract(ResultStoreContract):
         store.save([make_outcome(options={"group": "g"}) for _ in range(6)])
         store.save([make_outcome(stopped_at=time.time() - 60) for _ in range(3)])
 
-        store.prune()
+        prune_all(store)
 
         assert (store.count("g"), len(store.group("g")), saved_tasks(ALIAS).count()) == (6, 6, 6)
         store.ensure_whole("g")
@@ -225,7 +234,7 @@ class RowsContract(ResultStoreContract):
         store.save([make_failure(options={"group": "g"}, stopped_at=YESTERDAY)])
         store.save([make_outcome() for _ in range(3)])
 
-        store.prune()
+        prune_all(store)
 
         assert [task.success for task in store.group("g")] == [False]
         assert (store.count("g"), store.count("g", failures=True)) == (7, 1)
@@ -239,7 +248,7 @@ class RowsContract(ResultStoreContract):
         store.save([make_outcome(options={"group": "g"}, stopped_at=YESTERDAY + n) for n in range(6)])
         store.save([make_outcome(stopped_at=YESTERDAY - 1)])
 
-        store.prune()
+        prune_all(store)
 
         assert (len(store.group("g")), saved_tasks(ALIAS).count()) == (6, 6)
 
@@ -261,7 +270,7 @@ class RowsContract(ResultStoreContract):
         store.save([make_outcome(options={"group": "g"}, stopped_at=YESTERDAY + n) for n in range(6)])
         store.save([make_outcome() for _ in range(3)])
 
-        store.prune()
+        prune_all(store)
 
         assert len(store.group("g")) == (6 if kept else 0)
         TaskGroup.objects.using(ALIAS).all().delete()
@@ -271,7 +280,7 @@ class RowsContract(ResultStoreContract):
         store = open_store(keep_days={"success": 0.1})
         store.save([make_outcome(options={"group": "g"}, stopped_at=YESTERDAY), make_outcome(options={"group": "g"})])
 
-        store.prune()
+        prune_all(store)
 
         assert store.count("g") == 2
         with pytest.raises(ResultsPruned, match="1 results"):
@@ -284,13 +293,13 @@ class RowsContract(ResultStoreContract):
 
         def prune(_: int) -> None:
             try:
-                open_store(save_limit=2).prune()
+                prune_all(open_store(save_limit=2))
             finally:
                 connections[ALIAS].close()
 
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(prune, range(4)))
-        open_store(save_limit=2).prune()
+        prune_all(open_store(save_limit=2))
 
         assert (open_store().count("g"), len(open_store().group("g"))) == (300, 0)
         open_store().delete_group("g")
