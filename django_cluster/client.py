@@ -29,6 +29,7 @@ from django_cluster.core.messages import Job, Outcome, TaskPackage
 from django_cluster.core.sealing import Seal
 from django_cluster.core.settings import Settings
 from django_cluster.errors import BrokerError, TaskFailed, TaskTimeout
+from django_cluster.lifecycle.contexts import InitialContext
 from django_cluster.lifecycle.execute import Executor
 from django_cluster.lifecycle.record import Recorder, run_hook, tell
 from django_cluster.lifecycle.relay import Forward, Relay
@@ -192,7 +193,8 @@ class Client:
         """``broker``: None if the job came from no queue."""
         one_server = not (self.settings.brokers or self.settings.homes)
         relay = Relay(self.results.groups, self.codec, forward, debtor=self._name, one_server=one_server)
-        tell(Recorder(self.results, broker, self.settings.delivery, relay).record([outcome]), self._hook)
+        saved = Recorder(self.results, broker, self.settings.delivery, relay).record([outcome])
+        InitialContext().run(tell, saved, self._hook)
 
     @cached_property
     def _executor(self) -> Executor:

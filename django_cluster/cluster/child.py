@@ -28,9 +28,11 @@ from django_cluster.brokers.claim_check import ClaimCheck
 from django_cluster.brokers.limits import waiting_room
 from django_cluster.brokers.several import SeveralQueues, servers_of
 from django_cluster.cluster.host import die_with_parent, pin, set_title
-from django_cluster.cluster.hygiene import PASSED_OVER, Hygiene, end_transactions, pass_over
+from django_cluster.cluster.hygiene import PASSED_OVER, Hygiene, pass_over
 from django_cluster.cluster.inherited import lay_aside
 from django_cluster.cluster.monitor import Monitor
+from django_cluster.cluster.notifications import Notifications
+from django_cluster.cluster.notifier import Notifier
 from django_cluster.cluster.obituary import crash_file
 from django_cluster.cluster.orphan_limit import limit_orphanhood
 from django_cluster.cluster.pulse import Pulse
@@ -42,8 +44,7 @@ from django_cluster.cluster.settling import Settler
 from django_cluster.cluster.sqlite_locks import wait_for_locks
 from django_cluster.cluster.worker import Worker
 from django_cluster.core.codec import Codec
-from django_cluster.core.liveness import install_reporter, report_progress
-from django_cluster.core.messages import Outcome
+from django_cluster.core.liveness import install_reporter
 from django_cluster.core.outage import Outage
 from django_cluster.core.sealing import Seal
 from django_cluster.core.settings import BrokerSettings, Settings
@@ -54,7 +55,7 @@ from django_cluster.lifecycle.announce import announce
 from django_cluster.lifecycle.contexts import InitialContext
 from django_cluster.lifecycle.execute import Executor
 from django_cluster.lifecycle.moving import Mover
-from django_cluster.lifecycle.record import HOOK_LIMIT, Recorder, run_hook
+from django_cluster.lifecycle.record import Recorder
 from django_cluster.lifecycle.relay import Relay
 from django_cluster.lifecycle.reporters import Reporters
 from django_cluster.lifecycle.send import Router
@@ -72,6 +73,8 @@ FAILED = 1
 """The exit code of a child that an error has ended, as multiprocessing has it."""
 LONGEST_PAUSE = 1.0
 """Seconds of the scheduler's longest sleep: it gives a sign of life before each."""
+RUN_USER_CODE = (Role.WORKER, Role.NOTIFIER)
+"""They may hang in what they call: they end with the sentinel, at once."""
 THREAD_LIMIT = 2
 """Seconds for threads that are still at work when their process has nothing more to do."""
 
@@ -86,12 +89,14 @@ def run_child(seat: Seat, settings: Settings, pipe: Connection, foreign: tuple[i
     set_title(f"qcluster {settings.name} {seat.name}")
     pin(seat.cpus)
     lay_aside()
-    wait_for_locks(TASK_TIMEOUT if seat.role is Role.WORKER else OWN_TIMEOUT)
+    wait_for_locks(TASK_TIMEOUT if seat.role in RUN_USER_CODE else OWN_TIMEOUT)
     orders = Orders(pipe, board, seat.row)
     install_reporter(partial(board.tick, seat.row))
     if seat.role is not Role.WORKER:
         limit_orphanhood(ORPHAN_LIMIT)
     announce(post_spawn, proc_name=seat.name)
+    if post_spawn.receivers:
+        connections.close_all()  # whatever a receiver has done to a session
     try:
         MAINS[seat.role](seat, settings, board, orders)
     except BaseException:
@@ -122,7 +127,7 @@ def _take_signals(seat: Seat) -> None:
     plain_signal.signal(signal.SIGCHLD, plain_signal.SIG_DFL)
     if seat.own_group:
         os.setpgid(0, 0)
-    if seat.role is Role.WORKER:
+    if seat.role in RUN_USER_CODE:
         die_with_parent(signal.SIGKILL)
     else:
         plain_signal.signal(signal.SIGUSR2, _orphaned)
@@ -153,30 +158,22 @@ def monitor_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orde
     settler = broker if broker.capabilities.receipts_travel else Settler(seat.folder.jobs)
     recorder = Recorder(results, settler, settings.delivery, relay, shares=settings.shares)
 
-    def hook(outcome: Outcome) -> None:
-        report_progress(HOOK_LIMIT)
-        run_hook(outcome, results.get)
-
     def look_after() -> None:
         recorder.catch_up()
         results.prune()
 
-    reporters = reporters_of(settings, seat.name)
     pulse = Pulse(settings, board, seat.folder.cluster) if settings.crew.heartbeat else None
     Monitor(
         seat,
         board,
         orders,
         recorder,
-        hook=hook,
+        notifications=Notifications(board, reports=bool(settings.reporters)),
         prune=look_after,
-        tidy=end_transactions,
-        reporters=reporters,
         pulse=pulse,
         servers=servers_of(settings.sections) if settings.shares else (),
     ).run()
     settler.close()
-    reporters.flush()
 
 
 def relay_of(settings: Settings, results: RoutedResults, broker: Broker, cluster: str) -> Relay:
@@ -190,6 +187,13 @@ def relay_of(settings: Settings, results: RoutedResults, broker: Broker, cluster
     forward = Router(codec, home, settings.brokers, beside=members, homes=settings.homes).forward
     one_server = not (settings.brokers or settings.homes) and len({each.database for each in (home, *members)}) == 1
     return Relay(results.groups, codec, forward, debtor=cluster, one_server=one_server)
+
+
+def notifier_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orders) -> None:
+    results = open_results(settings.results, None if settings.shares else settings.queue)
+    notifier = Notifier(seat, board, orders, reporters_of(settings, seat.name), results.get)
+    os.register_at_fork(after_in_child=notifier.hang_up)
+    notifier.run()
 
 
 def pusher_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orders) -> None:
@@ -302,4 +306,5 @@ MAINS: dict[Role, Callable[[Seat, Settings, Scoreboard, Orders], Any]] = {
     Role.PUSHER: pusher_main,
     Role.WORKER: worker_main,
     Role.SCHEDULER: scheduler_main,
+    Role.NOTIFIER: notifier_main,
 }

@@ -215,7 +215,7 @@ class Crew:
 
     def next_deadline(self) -> float | None:
         """The monotonic time of the earliest hard limit of a running task."""
-        rows = [self.row_of(slot) for slot in self.of(Role.WORKER) if not slot.empty]
+        rows = [self.row_of(slot) for slot in self.of(Role.WORKER, Role.NOTIFIER) if not slot.empty]
         deadlines = [row.deadline for row in rows if row.state is State.BUSY and row.deadline]
         return min(deadlines) + self.settings.crew.timeout_grace if deadlines else None
 
@@ -245,7 +245,7 @@ class Crew:
         self._seat_number += 1
         worker = slot.role is Role.WORKER
         cpus = share_of_cpus(slot.index, self.settings.crew.cpu_affinity, self._cpus) if worker else []
-        own_group = worker and not self.settings.crew.daemonize
+        own_group = slot.role in (Role.WORKER, Role.NOTIFIER) and not self.settings.crew.daemonize
         return Seat(slot.role, slot.index, self._seat_number, self._free_row(), self.folder, tuple(cpus), own_group)
 
     def _free_row(self) -> int:
@@ -286,7 +286,7 @@ class Crew:
     def renew_workers(self) -> None:
         """Every worker leaves after its present task and is replaced."""
         logger.info("All workers are being replaced.")
-        self.tell_to_leave(Role.WORKER)
+        self.tell_to_leave(Role.WORKER, Role.NOTIFIER)
 
     def recycle(self, slot: Slot) -> None:
         """An operator may want this life replaced by another, after its present task."""
@@ -294,6 +294,10 @@ class Crew:
             return
         logger.info("%s is being replaced, as an operator wants.", slot.name)
         self._tell(slot)
+
+    def add_notifier(self) -> None:
+        """The monitor has something for it to call; there is one at most."""
+        self.slots.append(Slot(Role.NOTIFIER, 0))
 
     def add_worker(self) -> None:
         taken = {slot.index for slot in self.of(Role.WORKER)}
@@ -364,7 +368,8 @@ class Crew:
         if row.state is State.LEAVING and exitcode == 0:
             logger.debug("%s (%d) has left.", slot.name, row.pid)
         elif row.cause is Cause.TIMEOUT:
-            logger.warning("%s (%d) was killed: its task overran its time limit.", slot.name, row.pid)
+            what = "a hook or receiver" if slot.role is Role.NOTIFIER else "its task"
+            logger.warning("%s (%d) was killed: %s overran its time limit.", slot.name, row.pid, what)
         elif row.cause is Cause.MEMORY:
             logger.warning("%s (%d) was killed: its task held %d kB of memory.", slot.name, row.pid, row.peak)
         elif row.cause is Cause.UNRESPONSIVE:

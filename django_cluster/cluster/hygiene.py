@@ -93,12 +93,6 @@ def tidy_connections() -> float:
     return first
 
 
-def end_transactions() -> None:
-    """What the user's code has opened and forgotten is rolled back: nobody would ever commit it."""
-    for connection in connections.all(initialized_only=True):
-        _end_transaction(connection)
-
-
 def _end_transaction(connection: BaseDatabaseWrapper) -> None:
     if connection.connection is None:
         return

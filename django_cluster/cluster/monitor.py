@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django_cluster.brokers.several import place_of
+from django_cluster.cluster.notifications import Notifications
 from django_cluster.cluster.pulse import Pulse
 from django_cluster.cluster.scoreboard import STATE, Scoreboard, State
 from django_cluster.cluster.seat import Orders, Seat
@@ -21,8 +22,7 @@ from django_cluster.cluster.wire import Heard, Hub, Peer
 from django_cluster.core.messages import Outcome
 from django_cluster.core.outage import Outage
 from django_cluster.errors import BrokerError, StoreUnavailable
-from django_cluster.lifecycle.record import Recorder, tell
-from django_cluster.lifecycle.reporters import Reporters
+from django_cluster.lifecycle.record import Recorder
 
 logger = logging.getLogger("django_cluster")
 
@@ -94,22 +94,19 @@ class Monitor:
         orders: Orders,
         recorder: Recorder,
         *,
-        hook: Callable[[Outcome], None],
+        notifications: Notifications,
         prune: Callable[[], None],
-        tidy: Callable[[], None] = lambda: None,
-        reporters: Reporters | None = None,
         pulse: Pulse | None = None,
         servers: Sequence[int] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``prune``: called now and then. ``tidy``: called when hooks and receivers have had their turn.
+        """``notifications``: given what has been recorded. ``prune``: called now and then.
 
         ``servers``: the number of the server of each queue, where a cluster works on several.
         """
         self._seat, self._board, self._orders = seat, board, orders
         self._recorder, self._clock = recorder, clock
-        self._hook, self._prune, self._tidy = hook, prune, tidy
-        self._reporters = reporters
+        self._notifications, self._prune = notifications, prune
         self._pulse = pulse
         self._hub = Hub(seat.folder.reports)
         self._hub.also_wake_for(orders.fileno())
@@ -139,7 +136,14 @@ class Monitor:
 
     @property
     def gone(self) -> bool:
-        return not (self._hub.peers or self._pending or self._obituaries) and self._orders.leave
+        if self._callers or self._pending or self._obituaries or not self._orders.leave:
+            return False
+        return self._orders.orphaned or self._notifications.finished()
+
+    @property
+    def _callers(self) -> set[Peer]:
+        """Who may still have something to be recorded: everybody but the notifier."""
+        return self._hub.peers - self._notifications.peers
 
     @property
     def _pending(self) -> int:
@@ -154,7 +158,7 @@ class Monitor:
         self._attend()
         self._consider_obituaries()
         for lane in self._lanes:
-            if lane.pending and lane.outage.due:
+            if lane.pending and lane.outage.due and not self._notifications.holds_back():
                 self._file(lane)
         if self._clock() >= (self._prune_at if self._unpruned else self._prune_anyway_at):
             self._prune_now()
@@ -162,7 +166,7 @@ class Monitor:
             self._say_farewell()
 
     def _pause(self) -> float:
-        if self._obituaries:
+        if self._obituaries or self._notifications.full:
             return 0.01
         until = min((lane.outage.retry_at for lane in self._lanes if lane.pending), default=None)
         return PAUSE if until is None else min(PAUSE, max(0.0, until - self._clock()))
@@ -177,10 +181,15 @@ class Monitor:
                 self._note(heard.peer, values[-1])
             elif word == "leaving":
                 self._leaving.append(heard.peer)
+            elif word == "notifier":
+                self._notifications.attach(heard.peer, *values)
+            elif word == "done":
+                self._notifications.done(values[0])
             elif word == "obituary":
                 self._obituaries.append((heard.peer, values[0], _outcomes(values[1]), False))
         if heard.ended:
             self._attendance.leave(heard.peer)
+            self._notifications.detach(heard.peer)
 
     def _attend(self) -> None:
         """End the lines of those whose end the sentinel has seen: what their tasks have started may keep them open."""
@@ -218,7 +227,7 @@ class Monitor:
 
     def _say_farewell(self) -> None:
         """To a pusher that waits for us, when everybody else has gone and everything is filed."""
-        if not (self._pending or self._obituaries or self._hub.peers.difference(self._leaving)):
+        if not (self._pending or self._obituaries or self._callers.difference(self._leaving)):
             for peer in self._leaving:
                 peer.send(("farewell",))
             self._leaving = []
@@ -244,8 +253,7 @@ class Monitor:
         self._unpruned = True
         if self._pulse is not None:
             self._pulse.count(saved)
-        tell(saved, self._hook, self._reporters)
-        self._tidy()
+        self._notifications.add(saved)
 
     def _prune_now(self) -> None:
         self._prune_at, self._prune_anyway_at = self._clock() + PRUNE_EVERY, self._clock() + PRUNE_ANYWAY

@@ -96,6 +96,8 @@ TICK = 16  # a float: time.monotonic()
 # The words of the cluster's own row, behind those of the children. PAUSED is the monitor's, the others the sentinel's.
 PHASE, RESTARTS, SENTINEL, PAUSED = range(4)
 LAUNCHED = 4  # a float: Unix time
+NOTIFYING = 5
+"""1 when the monitor has something for a notifier to call. Written by the monitor."""
 
 STILL_RUNNING = 0
 """Value of EXIT while the child lives. Afterwards it is the exit code + ``EXIT_OFFSET``."""

@@ -21,6 +21,8 @@ class Role(StrEnum):
     PUSHER = "pusher"
     WORKER = "worker"
     SCHEDULER = "scheduler"
+    NOTIFIER = "notifier"
+    """Started later, when there is something to call."""
 
 
 def name_of(role: Role, index: int) -> str:

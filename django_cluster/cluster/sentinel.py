@@ -19,7 +19,7 @@ from types import FrameType
 from django_cluster.cluster.crew import Crew, Slot
 from django_cluster.cluster.guard import Action
 from django_cluster.cluster.host import set_title
-from django_cluster.cluster.scoreboard import PHASE, Cause, Phase, State
+from django_cluster.cluster.scoreboard import NOTIFYING, PHASE, Cause, Phase, State
 from django_cluster.cluster.seat import Role
 from django_cluster.core.settings import Settings
 from django_cluster.errors import ClusterError
@@ -35,6 +35,8 @@ CREW_SIGNALS: dict[int, Callable[[Crew], None]] = {
 NOTED = (*GRACEFUL, signal.SIGQUIT, signal.SIGCHLD, *CREW_SIGNALS)
 CLOSING_LIMIT = 10.0
 """Seconds for the pusher to give back, and again for the monitor to file, when the workers are gone."""
+SETTLING = tuple(role for role in Role if role is not Role.NOTIFIER)
+"""Those for whom the end of a stop waits. The monitor has waited for the notifier as long as that may take."""
 SUSPENDED_SECONDS = 2.0
 """Seconds that the loop may be late; after more, this process or the whole machine was suspended."""
 BOOT_LOOK = 0.02
@@ -97,6 +99,8 @@ class Sentinel:
         now = time.monotonic()
         self._notice_gap(now)
         self._crew.keep_folder()
+        if self._crew.board.cluster(NOTIFYING) and not any(self._crew.of(Role.NOTIFIER)):
+            self._crew.add_notifier()
         for slot in list(self._crew.slots):
             self._look_at(slot, now)
         self._crew.reap_adopted()
@@ -131,7 +135,8 @@ class Sentinel:
             if slot.retired:
                 self._crew.slots.remove(slot)
             elif self._wanted(slot) and now >= slot.refill_at:
-                self._crew.count_restart()
+                if slot.seat is not None:  # else it is the first in a place that was added
+                    self._crew.count_restart()
                 self._crew.fill(slot)
                 self._repeat_order(slot)
             return
@@ -154,6 +159,8 @@ class Sentinel:
             return self._phase is Phase.DRAINING and not self._all_gone(Role.WORKER)
         if slot.role is Role.MONITOR:
             return self._phase is Phase.DRAINING and not self._all_gone(Role.WORKER, Role.PUSHER)
+        if slot.role is Role.NOTIFIER:
+            return bool(self._crew.board.cluster(NOTIFYING)) and not self._all_gone(Role.MONITOR)
         return False
 
     def _repeat_order(self, slot: Slot) -> None:
@@ -183,7 +190,7 @@ class Sentinel:
                 self._crew.tell_to_leave(Role.MONITOR)
             elif now >= self._overdue_at:
                 self._cut_off(now)
-        elif self._phase is Phase.CLOSING and (self._all_gone(*Role) or now >= self._overdue_at):
+        elif self._phase is Phase.CLOSING and (self._all_gone(*SETTLING) or now >= self._overdue_at):
             self._enter(Phase.STOPPED)
 
     def _enter(self, phase: Phase) -> None:

@@ -35,7 +35,7 @@ failures = logging.getLogger("django_cluster.tasks")
 SUCCEEDED = Sequel(OutcomeStatus.SUCCESS)
 
 HOOK_LIMIT = 30.0
-"""Seconds that a hook may take: it runs in the monitor, and everybody waits for the monitor."""
+"""Seconds that a hook may take, and all receivers of one outcome together."""
 
 
 class Settles(Protocol):
@@ -192,12 +192,17 @@ def tell(outcomes: Sequence[Outcome], hook: Callable[[Outcome], None], reporters
     for outcome in outcomes:
         if listened:
             tell_receivers(outcome)
-        if outcome.final and outcome.options.get("hook"):
+        if has_hook(outcome):
             hook(outcome)
         if outcome.status != OutcomeStatus.SUCCESS:
             log_failure(outcome)
             if reporters is not None:
                 reporters.report_unwitnessed(outcome)
+
+
+def has_hook(outcome: Outcome) -> bool:
+    """Whether a hook is to be called: after the last run alone."""
+    return outcome.final and bool(outcome.options.get("hook"))
 
 
 def tell_receivers(outcome: Outcome) -> None:

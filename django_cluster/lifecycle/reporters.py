@@ -80,6 +80,9 @@ class Reporters:
             except Exception:
                 logger.exception("The error reporter %r cannot be used; its reports are missing.", name)
 
+    def __len__(self) -> int:
+        return len(self._reporters)
+
     def report(
         self,
         error: BaseException,
@@ -120,7 +123,7 @@ class Reporters:
 
     def report_unwitnessed(self, outcome: Outcome) -> None:
         """A run has been filed as failed. If no worker could tell of it, it is told now."""
-        if not self._reporters or not _is_unwitnessed(outcome):
+        if not self._reporters or not is_unwitnessed(outcome):
             return
         kind, message, traceback = outcome.failure or ("", "", "")
         run = FailedRun(
@@ -162,7 +165,7 @@ class Reporters:
             thread.join(max(0.0, deadline - time.monotonic()))
 
 
-def _is_unwitnessed(outcome: Outcome) -> bool:
+def is_unwitnessed(outcome: Outcome) -> bool:
     """Whether the worker could not tell: it died, the message was no task, or the task asked for one run too many."""
     if outcome.status in (OutcomeStatus.LOST, OutcomeStatus.DEAD, OutcomeStatus.REJECTED):
         return True

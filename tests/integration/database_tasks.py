@@ -43,6 +43,22 @@ def hook_that_leaves_a_transaction_open(task: Any) -> None:
     leave_transaction_open()
 
 
+def hook_that_reads_elsewhere(task: Any) -> None:
+    """Write down what came of reading from a database that is not that of the results."""
+    from pathlib import Path
+
+    with Path(task.group).open("a", encoding="utf-8") as trace:
+        trace.write(f"{os.getpid()} {session_of('other')}\n")
+
+
+def hook_that_alters_the_session(task: Any, statements: str = "") -> None:
+    """What a project of many tenants may do, and forget to put back."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET search_path TO pg_catalog")
+        cursor.execute("SET default_transaction_read_only = on")
+        cursor.execute("SET ROLE pg_monitor")
+
+
 class ReadsFromReplica:
     """All that is written goes to ``default``, all that is read comes from a replica that lags behind."""
 

@@ -243,6 +243,43 @@ def test_a_hook_that_leaves_a_transaction_open_takes_no_row_with_it(
     assert not Group.objects.filter(name="never committed").exists()
 
 
+def test_what_a_hook_does_to_its_session_stops_no_record(
+    make_project: MakeProject, new_postgres: Callable[[], str], postgres_server: PostgresServer
+) -> None:
+    entry = merged(postgres_server.database(new_postgres()), {"CONN_MAX_AGE": None})
+    project = make_project({"default": entry}, workers=1)
+    project.start()
+    hook = "tests.integration.database_tasks.hook_that_alters_the_session"
+
+    for number in range(5):
+        assert project.wait_for_row(project.enqueue(add, number, 1, hook=hook)).result == number + 1
+
+
+def test_a_hook_finds_another_database_again_after_its_restart(
+    make_project: MakeProject, new_postgres: Callable[[], str], postgres_server: PostgresServer
+) -> None:
+    entries = {alias: postgres_server.database(new_postgres()) for alias in ("default", "other")}
+    entries["other"] = merged(entries["other"], {"CONN_MAX_AGE": None})
+    project = make_project(entries, workers=1)
+    project.start()
+    hook = "tests.integration.database_tasks.hook_that_reads_elsewhere"
+
+    def notify(expected: int) -> None:
+        project.enqueue(add, 1, 1, hook=hook, group=str(project.trace))
+        project.wait_for_traces(expected)
+
+    notify(1)
+    connections["other"].close()
+    with psycopg.connect(host=entries["other"]["HOST"], user=entries["other"]["USER"], dbname="postgres") as other:
+        ending = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s"
+        other.execute(ending, [entries["other"]["NAME"]])
+    project.wait_for_row(project.enqueue(add, 1, 1, hook=hook, group=str(project.trace)))  # may fail, as a request
+    before = len(project.traces())
+    notify(before + 1)
+
+    assert len({trace.split()[0] for trace in project.traces()}) == 1
+
+
 # ── forks ────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -8,7 +8,10 @@ from typing import Any, NoReturn
 import pytest
 
 from django_cluster.brokers.base import Delivery, Message
+from django_cluster.cluster import notifications
 from django_cluster.cluster.monitor import MAX_BATCH, MAX_DEPARTED, PRUNE_ANYWAY, PRUNE_EVERY, Attendance, Monitor
+from django_cluster.cluster.notifications import Notifications
+from django_cluster.cluster.scoreboard import NOTIFYING
 from django_cluster.cluster.seat import Role, Seat
 from django_cluster.cluster.wire import Line, Peer
 from django_cluster.core.messages import Outcome
@@ -85,8 +88,26 @@ def lend(broker: PolledBroker, count: int) -> list[Delivery]:
     return list(broker.lease(count))
 
 
-def no_hook(ended: Outcome) -> None:
-    pytest.fail("nobody asked for a hook")
+class FakeNotifier:
+    """The notifier as the monitor sees it: it hears of outcomes, and says which it has called."""
+
+    def __init__(self, stage: Stage, begun: int = 0) -> None:
+        self.stage = stage
+        self.seat = stage.seat(Role.NOTIFIER)
+        self.line: Line = stage.line_to_monitor()
+        self.ear = Ear(self.line)
+        self.line.send(("notifier", self.seat.number, self.seat.row, begun))
+
+    def begin(self, number: int) -> None:
+        self.stage.board.begin(self.seat.row, number, 1.0, 0.0)
+
+    def finish(self, number: int) -> None:
+        self.line.send(("done", number))
+
+    @property
+    def heard(self) -> list[tuple[int, int]]:
+        """The number of each notification, and of its job."""
+        return [(number, values[0]) for _, batch in self.ear.named("notify") for number, values in batch]
 
 
 @pytest.fixture
@@ -101,7 +122,7 @@ def open_monitor(stage: Stage, broker: PolledBroker, store: Store) -> Iterator[O
     def open_one(*, broker: PolledBroker = broker, **more: Any) -> Monitor:
         seat = stage.seat(Role.MONITOR)
         recorder = Recorder(store, broker, DeliverySettings(max_attempts=1))
-        more = {"hook": no_hook, "prune": store.prune, **more}
+        more = {"notifications": Notifications(stage.board), "prune": store.prune, **more}
         opened.append(Monitor(seat, stage.board, stage.orders(seat), recorder, **more))
         return opened[-1]
 
@@ -352,16 +373,107 @@ def test_a_worker_that_is_here_is_never_forgotten(peers: list[Peer]) -> None:
 # ── telling ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_hooks_come_after_filed(stage: Stage, open_monitor: OpenMonitor) -> None:
-    seen: list[list[int]] = []
-    workers: list[FakeWorker] = []
-    monitor = open_monitor(hook=lambda ended: seen.append(workers[0].filed))
-    workers.append(FakeWorker(stage))
+def test_the_notifier_hears_of_what_is_filed_in_its_order(stage: Stage, monitor: Monitor) -> None:
+    worker = FakeWorker(stage)
+    worker.send(outcome(1, hook="a.hook"), outcome(2), outcome(3, hook="a.hook"))
+    play(monitor.tick, until=lambda: worker.filed)
+    assert stage.board.cluster(NOTIFYING)
 
-    workers[0].send(outcome(1, hook="a.hook"))
-    play(monitor.tick, until=lambda: seen)
+    notifier = FakeNotifier(stage)
+    play(monitor.tick, until=lambda: notifier.heard)
 
-    assert seen == [[1]]
+    assert notifier.heard == [(1, 1), (2, 3)]
+    assert Task.objects.count() == 3
+
+
+def test_without_anything_to_call_there_is_no_notifier(stage: Stage, monitor: Monitor) -> None:
+    worker = FakeWorker(stage)
+    worker.send(outcome(1), outcome(2, status="failure"))
+    play(monitor.tick, until=lambda: worker.filed)
+
+    assert not stage.board.cluster(NOTIFYING)
+
+
+def test_what_a_notifier_has_begun_is_not_given_to_the_next(stage: Stage, monitor: Monitor) -> None:
+    worker, first = FakeWorker(stage), FakeNotifier(stage)
+    worker.send(*(outcome(number, hook="a.hook") for number in range(1, 5)))
+    play(monitor.tick, until=lambda: len(first.heard) == 4)
+    first.begin(1)
+    first.finish(1)
+    first.begin(2)
+    first.line.close()
+
+    second = FakeNotifier(stage)
+    play(monitor.tick, until=lambda: len(second.heard) == 2)
+
+    assert [job for _, job in second.heard] == [3, 4]
+
+
+def test_a_notifier_that_calls_again_goes_on_with_what_it_has(stage: Stage, monitor: Monitor) -> None:
+    worker, notifier = FakeWorker(stage), FakeNotifier(stage)
+    worker.send(outcome(1, hook="a.hook"))
+    play(monitor.tick, until=lambda: notifier.heard)
+    notifier.line.close()
+    notifier.line = stage.line_to_monitor()
+    notifier.line.send(("notifier", notifier.seat.number, notifier.seat.row, 1))
+    notifier.ear = Ear(notifier.line)
+
+    worker.send(outcome(2, hook="a.hook"))
+    play(monitor.tick, until=lambda: notifier.heard)
+
+    assert notifier.heard == [(2, 2)]
+
+
+def test_a_full_backlog_delays_a_batch_for_a_second_and_drops_what_is_too_much(
+    stage: Stage, open_monitor: OpenMonitor, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    monkeypatch.setattr(notifications, "MAX_WAITING", 2)
+    monitor = open_monitor(notifications=Notifications(stage.board, clock=clock))
+    worker = FakeWorker(stage)
+    worker.send(*(outcome(number, hook="a.hook") for number in range(1, 4)))
+    play(monitor.tick, until=lambda: len(worker.filed) == 3)
+    assert "Hooks and receivers of 1 tasks are not called" in caplog.text
+
+    worker.send(outcome(4))
+    play(monitor.tick, until=lambda: monitor._pending)
+    monitor.tick()
+    assert len(worker.filed) == 3
+    clock.advance(notifications.HOLD_SECONDS)
+    play(monitor.tick, until=lambda: len(worker.filed) == 4)
+
+    notifier = FakeNotifier(stage)
+    play(monitor.tick, until=lambda: len(notifier.heard) == 2)
+
+
+def test_a_stop_waits_for_hooks_but_not_for_ever(
+    stage: Stage, open_monitor: OpenMonitor, clock: Clock, caplog: Any
+) -> None:
+    monitor = open_monitor(notifications=Notifications(stage.board, clock=clock))
+    worker, notifier = FakeWorker(stage), FakeNotifier(stage)
+    worker.send(outcome(1, hook="a.hook"))
+    play(monitor.tick, until=lambda: notifier.heard)
+    worker.line.close()
+    stage.tell_to_leave(monitor._seat)
+    monitor.tick()
+    assert not monitor.gone
+
+    clock.advance(notifications.STOP_SECONDS)
+    play(monitor.tick, until=lambda: monitor.gone)
+
+    assert "hooks and receivers of 1 tasks are not called" in caplog.text
+
+
+def test_a_stop_sends_the_notifier_home_when_it_has_called_everything(stage: Stage, monitor: Monitor) -> None:
+    worker, notifier = FakeWorker(stage), FakeNotifier(stage)
+    worker.send(outcome(1, hook="a.hook"))
+    play(monitor.tick, until=lambda: notifier.heard)
+    worker.line.close()
+    stage.tell_to_leave(monitor._seat)
+    notifier.finish(1)
+    play(monitor.tick, until=lambda: not monitor.gone and notifier.ear.named("leave"))
+
+    notifier.line.close()
+    play(monitor.tick, until=lambda: monitor.gone)
 
 
 def test_a_run_that_is_not_the_last_calls_no_hook(stage: Stage, open_monitor: OpenMonitor, store: Store) -> None:
