@@ -22,4 +22,4 @@ post_execute_in_worker = Signal()
 """In the worker, after the function ran, whether it raised or not. ``func`` and ``task`` as above."""
 
 post_execute = Signal()
-"""In the monitor, after the outcome was saved. ``task``: the ``Outcome``."""
+"""In the notifier, after the outcome was saved. ``task``: the ``Outcome``."""
