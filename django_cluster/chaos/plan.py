@@ -38,6 +38,8 @@ class Target(StrEnum):
     PUSHER = "pusher"
     MONITOR = "monitor"
     SCHEDULER = "scheduler"
+    NOTIFIER = "notifier"
+    """Is there only where hooks or receivers are; nothing hits it, and it has to end with the others."""
     SENTINEL = "sentinel"
     SERVER = "server"
     """The broker's server; it is paused, and not killed."""

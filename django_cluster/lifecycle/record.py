@@ -206,7 +206,7 @@ def has_hook(outcome: Outcome) -> bool:
 
 
 def tell_receivers(outcome: Outcome) -> None:
-    """A receiver that hangs or exits must not take the monitor with it either."""
+    """A receiver that hangs or exits must not take its process with it either."""
     report_progress(HOOK_LIMIT)
     try:
         with deadline(HOOK_LIMIT):
@@ -244,5 +244,5 @@ def run_hook(outcome: Outcome, find_row: Callable[[str], Any]) -> None:
             load(path)(find_row(outcome.id) or unsaved_task(outcome))
     except PackageError as error:
         logger.error("The hook %s of task %s cannot be called: %s", path, outcome.name, error)
-    except BaseException:  # a hook is user code: SystemExit must not end the monitor
+    except BaseException:  # a hook is user code: SystemExit must not end its process
         logger.exception("The hook %s of task %s failed.", path, outcome.name)

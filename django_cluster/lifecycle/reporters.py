@@ -30,7 +30,7 @@ ENTRY_POINT_GROUPS = ("django_cluster.error_reporters", "djangoq.errorreporters"
 """Ours first; the second is Django-Q's, whose plugins keep working."""
 
 REPORT_LIMIT = 10.0
-"""Seconds that one reporter may take over one report: its worker, or the monitor, waits for it."""
+"""Seconds that one reporter may take over one report: its worker, or the notifier, waits for it."""
 FLUSH_LIMIT = 3.0
 """Seconds that a process waits for its reports to leave."""
 

@@ -43,7 +43,7 @@ class ProcessStatus:
     """One process of a cluster."""
 
     role: str
-    """``sentinel``, ``monitor``, ``pusher``, ``worker`` or ``scheduler``."""
+    """``sentinel``, ``monitor``, ``pusher``, ``worker``, ``scheduler`` or ``notifier``."""
     index: int = 0
     """Which of its role, from 0."""
     seat: int = 0

@@ -39,6 +39,7 @@ No task and no schedule of yours is touched, but the load is real. Add --yes if 
 
 COULD_NOT_RUN = 2
 KINDS = ", ".join(Kind)
+HIT = [target for target in Target if target is not Target.NOTIFIER]
 
 
 class Command(BaseCommand):
@@ -66,7 +67,7 @@ class Command(BaseCommand):
         add("--freeze", action="store_true", help=_("Freeze processes, and the server, for longer than a lease."))
         add("--network", action="store_true", help=_("Hold, forget and reset connections, and lose answers."))
         add("--clock", action="store_true", help=_("Set the clock of the cluster to a wrong time now and then."))
-        add("--only", nargs="+", default=(), choices=[*Target], help=_("Hit nobody but these."))
+        add("--only", nargs="+", default=(), choices=HIT, help=_("Hit nobody but these."))
         add("--sentinel", action="store_true", help=_("Kill the sentinel too, and start another."))
         add("--pause-broker", type=int, metavar="PID", help=_("Pause this process and its children now and then."))
         add("--pause-command", default="", help=_("Shell command that pauses the broker's server."))

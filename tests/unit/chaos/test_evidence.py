@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from django_cluster.chaos.evidence import (
     Birth,
     Call,
@@ -14,6 +16,7 @@ from django_cluster.chaos.evidence import (
     looks_from,
 )
 from django_cluster.chaos.plan import Target
+from django_cluster.cluster.seat import Role, name_of
 
 
 def test_a_beginning_and_its_end_are_one_execution() -> None:
@@ -43,6 +46,15 @@ def test_a_call_is_one_when_it_has_ended() -> None:
 def test_looks_and_births_are_read() -> None:
     assert looks_from([["1.5", "3", "4"]]) == [Look(1.5, 3, 4)]
     assert births_from([["12", "10", "999", "worker"]]) == [Birth(12, 10, "999", Target.WORKER)]
+
+
+@pytest.mark.parametrize("role", Role)
+def test_every_process_of_a_cluster_can_be_born(role: Role) -> None:
+    name = name_of(role, 0).partition(" ")[0]
+
+    (birth,) = births_from([["12", "10", "999", name]])
+
+    assert birth.role == name
 
 
 def test_evidence_knows_the_sentinel_of_every_process() -> None:
