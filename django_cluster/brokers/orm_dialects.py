@@ -234,7 +234,8 @@ class SQLite(Dialect):
             " RETURNING due, id, lease_number, attempts, CAST(payload AS BLOB)",
             [int(lease * SECOND), queue, latest, limit],
         )
-        return [Claimed(*row[1:4], text_of(row[4])) for row in sorted(cursor.fetchall())]
+        rows = sorted(cursor.fetchall())
+        return [Claimed(id, number, attempts, text_of(payload)) for _, id, number, attempts, payload in rows]
 
 
 MORE = f"GREATEST(0, LEAST(attempts, {MOST_ATTEMPTS})) + 1"
