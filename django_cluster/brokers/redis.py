@@ -293,18 +293,18 @@ class RedisBroker(Broker):
             except NoScriptError:
                 return self._link.call(("EVAL", script.text, *named), key=key, again=again)[-1]
             except ResponseError as error:
-                if WRONG_TYPE not in str(error) or not self._put_wrong_keys_aside() or not again:
-                    raise  # a claim may have leased something before: the next one gives it back
-                return self._link.call(("EVAL", script.text, *named), key=key, again=again)[-1]
+                # Not again: the script may have done a part, and may think that it has done all. The next call works.
+                if WRONG_TYPE in str(error):
+                    self._put_wrong_keys_aside()
+                raise
         except ANY_ERROR as error:
             raise self._link.meaning_of(error) from error
 
-    def _put_wrong_keys_aside(self) -> bool:
-        """Rename the keys of this queue that hold what none of ours does; whether there were any."""
+    def _put_wrong_keys_aside(self) -> None:
+        """Rename the keys of this queue that hold what none of ours does."""
         answer = self._link.call(("EVAL", scripts.PUT_ASIDE.text, len(self._keys), *self._keys), key=self._keys[0])[-1]
         if names := ", ".join(map(_text, answer)):
             logger.error("Redis: keys of the queue %s held something else, and were renamed: %s", self.queue, names)
-        return bool(names)
 
 
 def concerns(configuration: Mapping[str, str]) -> list[str]:

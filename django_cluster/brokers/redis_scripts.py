@@ -342,6 +342,12 @@ end
 
 look(bands, 'zset')
 for _, priority in ipairs(redis.call('ZRANGE', bands, 0, -1)) do look(base .. ':ready:' .. priority, 'list') end
+for priority = -100, 100 do
+  local band = string.format('%s:ready:%d', base, priority)
+  look(band, 'list')
+  -- one that is not among the bands would be leased by nobody
+  if redis.call('EXISTS', band) == 1 then redis.call('ZADD', bands, -priority, string.format('%d', priority)) end
+end
 look(delayed, 'zset')
 look(leases, 'zset')
 look(leased, 'hash')
