@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -88,7 +89,7 @@ def test_a_shop_moves_and_loses_nothing(shop: Shop, stage: tuple[str, ...]) -> N
 def test_the_check_says_what_means_something_else(shop: Shop) -> None:
     shop.stage = ("between", "before")
 
-    assert "no issues" in shop.manage("check")
+    assert set(re.findall(r"django_cluster\.\w+", shop.manage("check"))) <= {"django_cluster.W013"}  # its SQLite
 
     said = shop.manage("check", "--deploy", "--tag", "django_q")
 

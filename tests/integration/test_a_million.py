@@ -143,7 +143,9 @@ def commands_of_a_portion(console: Any, broker: Broker) -> dict[str, int]:
     console.config_resetstat()
     lend_and_settle(broker)
     statistics: dict[str, Any] = console.info("commandstats")
-    return {name: each["calls"] for name, each in statistics.items() if "config" not in name and "info" not in name}
+    # "set" notes now and then that a cluster was here, which is a matter of time and not of messages.
+    passing = ("config", "info", "cmdstat_set")
+    return {name: each["calls"] for name, each in statistics.items() if not any(map(name.__contains__, passing))}
 
 
 def test_a_portion_costs_redis_the_same_at_a_million(redis_server: RedisServer) -> None:
