@@ -129,7 +129,7 @@ def _unquoted(word: str) -> str:
 
 
 def _anything(rows: Rows, text: str, scope: SearchScope) -> Rows:
-    """Exactly what an index finds, or else the rows of the scope that have the text in their names or their error."""
+    """Exactly what an index finds, or else the rows of the scope that have the text in their name, function or group."""
     if LOOKS_LIKE_AN_ID(text):
         return rows.filter(pk=text.lower())
     for field in ("name", "group", "func"):
