@@ -1,7 +1,7 @@
 """An end to our own waits for a database that has fallen silent, in processes that are not ours: senders, readers.
 
 A network can forget a connection without a word, and a proxy can take what is said and never answer. A web process that
-sends a task would then wait in the driver for ever. What it does on the project's connection is not ours to limit; what
+sends a task would then wait in the driver forever. What it does on the project's connection is not ours to limit; what
 *we* do there is: around our own statements, and nowhere else, one thread of the process watches how long they take, and
 shuts the socket down of one that takes too long. The waiting code then sees a broken connection, as after a restart of
 the server.
@@ -129,8 +129,8 @@ class AnswerLimit:
             del self._statements[id(connection)]
             shut_down(late.descriptor)
         logger.warning(
-            "The database %r has not answered for %.0f seconds; its connection is closed.",
-            connection.alias, late.seconds,
+            "Database %r: no answer for %.0f s; connection closed",
+            connection.alias, late.seconds, extra={"event": "database_silent"},
         )  # fmt: skip
 
     def pause(self) -> None:
@@ -158,7 +158,7 @@ def descriptor_of(raw: Any) -> int:
 
 
 def shut_down(descriptor: int) -> None:
-    """End the conversation on a socket: whoever waits there hears that it has ended."""
+    """Shut a socket down, so that a thread that waits for it gets an error; the descriptor itself stays open."""
     with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as duplicate:
         duplicate.shutdown(socket.SHUT_RDWR)
 

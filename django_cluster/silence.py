@@ -106,8 +106,8 @@ class WaitLimit:
             self._wait = self._wait._replace(until=time.monotonic() + self.seconds)
             shut_down(descriptor)
         logger.warning(
-            "The database %r has not answered for %.0f seconds; its connection is closed.",
-            connection.alias, self.seconds,
+            "Database %r: no answer for %.0f s; connection closed",
+            connection.alias, self.seconds, extra={"event": "database_silent"},
         )  # fmt: skip
 
 

@@ -79,7 +79,7 @@ class SearchScope:
         return scope
 
     def rows(self, rows: Rows) -> Rows:
-        """Those of ``rows`` among which may be looked without an index."""
+        """The part of ``rows`` that is searched where no index helps; notes in ``limited`` whether rows are left out."""
         if self._everything:
             return rows
         beyond = rows.order_by("-stopped_at").values_list("stopped_at", flat=True)[LOOKED_AT : LOOKED_AT + 1]

@@ -102,13 +102,13 @@ class DisqueBroker(Broker):
                     ["GETJOB", *patience, "COUNT", limit, "WITHCOUNTERS", "FROM", self._key],
                 )
                 if jobs:
-                    lent = [_delivery(job) for job in jobs]
+                    leased = [_delivery(job) for job in jobs]
                     if self.came_late(asked + max(0.0, left), not_after):
-                        self.give_back(lent)
+                        self.give_back(leased)
                         return []
-                    # An answer may be an error: half of its life is over. It is lent nevertheless, once.
+                    # An answer may be an error: half of its life is over. It is leased nevertheless, once.
                     self._link.ask(*(["WORKING", job[1]] for job in jobs))
-                    return lent
+                    return leased
                 if time.monotonic() >= deadline:
                     return []
         return []

@@ -91,7 +91,7 @@ def test_a_sender_replaces_a_forgotten_connection_and_says_so(
         sender.enqueue([Message("one")])
 
     (line,) = [record.getMessage() for record in caplog.records]
-    assert "has not answered for 2 seconds" in line
+    assert "no answer for 2 s; connection closed" in line
     assert kept(alias, sender) == ["one", "zero"]
 
 

@@ -75,7 +75,7 @@ def test_a_forgotten_connection_of_a_broker_is_replaced_and_said(
         assert payloads(broker.lease(1)) == ["one"]
 
     (line,) = [record.getMessage() for record in caplog.records]
-    assert "has not answered for 4 seconds" in line
+    assert "no answer for 4 s; connection closed" in line
 
 
 def test_a_forgotten_connection_is_noticed_while_a_broker_sleeps(silent: tuple[str, str, Tunnel]) -> None:
