@@ -79,7 +79,7 @@ class SearchScope:
         return scope
 
     def rows(self, rows: Rows) -> Rows:
-        """The part of ``rows`` that is searched where no index helps; notes in ``limited`` whether rows are left out."""
+        """The part of ``rows`` that is searched without an index; ``limited`` says whether some were left out."""
         if self._everything:
             return rows
         beyond = rows.order_by("-stopped_at").values_list("stopped_at", flat=True)[LOOKED_AT : LOOKED_AT + 1]
@@ -129,7 +129,7 @@ def _unquoted(word: str) -> str:
 
 
 def _anything(rows: Rows, text: str, scope: SearchScope) -> Rows:
-    """Exactly what an index finds, or else the rows of the scope that have the text in their name, function or group."""
+    """Exactly what an index finds, or else what has the text in its name, function or group."""
     if LOOKS_LIKE_AN_ID(text):
         return rows.filter(pk=text.lower())
     for field in ("name", "group", "func"):
