@@ -68,7 +68,8 @@ class Server(Tool, ABC):
         try:
             self.prepare()
             self._spawn()
-        except BaseException:
+        except BaseException as error:
+            error.add_note(self.tail())  # the folder with the log is about to go
             self.stop()
             raise
         return self
