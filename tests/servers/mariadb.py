@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 from tests.servers.base import Server
 
-
 INSTALLATIONS = 3
 """Attempts to make the data folder. Where several are made at once, about one in ten fails ("Installation of system
 tables failed") for no reason that its log names, and the next succeeds."""
