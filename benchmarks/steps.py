@@ -25,6 +25,7 @@ from django_cluster.core.call import build_packages
 from django_cluster.core.dotted import load
 from django_cluster.core.messages import DEFAULT_OPTIONS, Job, Outcome
 from django_cluster.core.sealing import Seal
+from django_cluster.lifecycle.contexts import InitialContext
 from django_cluster.lifecycle.execute import Executor
 from django_cluster.lifecycle.record import Recorder
 from django_cluster.lifecycle.reporters import Reporters
@@ -51,7 +52,12 @@ class Bench:
         self.codec, self.broker, self.results = client.codec, client.broker, client.results
         self.seal = Seal(signing.secret, signing.fallbacks, signing.serializer)
         self.executor = Executor(
-            self.codec, self.seal, Reporters(settings.reporters), timeout=settings.crew.timeout, worker="worker 1"
+            self.codec,
+            self.seal,
+            Reporters(settings.reporters),
+            timeout=settings.crew.timeout,
+            worker="worker 1",
+            initial=InitialContext(),  # as a worker has it, made once
         )
         self.acknowledger = open_broker(settings.broker)
         self.recorder = Recorder(self.results, self.acknowledger, settings.delivery)
