@@ -189,12 +189,20 @@ class Client:
             outcome, broker, Router(self.codec, broker, self.settings.brokers, homes=self.settings.homes).forward
         )
 
+    def record_cancelled(self, outcomes: Sequence[Outcome]) -> None:
+        """Save how tasks ended that never ran, and send what follows; no hook or receiver is called."""
+        router = Router(self.codec, self.broker, self.settings.brokers, homes=self.settings.homes)
+        self._recorder(None, router.forward).record(outcomes)
+
     def _record(self, outcome: Outcome, broker: Broker | None, forward: Forward) -> None:
         """``broker``: None if the job came from no queue."""
+        saved = self._recorder(broker, forward).record([outcome])
+        InitialContext().run(tell, saved, self._hook)
+
+    def _recorder(self, broker: Broker | None, forward: Forward) -> Recorder:
         one_server = not (self.settings.brokers or self.settings.homes)
         relay = Relay(self.results.groups, self.codec, forward, debtor=self._name, one_server=one_server)
-        saved = Recorder(self.results, broker, self.settings.delivery, relay).record([outcome])
-        InitialContext().run(tell, saved, self._hook)
+        return Recorder(self.results, broker, self.settings.delivery, relay)
 
     @cached_property
     def _executor(self) -> Executor:

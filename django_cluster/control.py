@@ -111,12 +111,16 @@ def purge(queue: str | None = None) -> int:
     """
     broker = get_client(queue).broker
     held = needs_waiting_room(broker.settings)
-    return _withdrawer(broker).purge() + (_withdrawer(waiting_room(broker.settings)).purge() if held else 0)
+    room = _withdrawer(waiting_room(broker.settings), broker.queue) if held else None
+    return _withdrawer(broker).purge() + (room.purge() if room is not None else 0)
 
 
-def _withdrawer(broker: Broker) -> Withdrawer:
+def _withdrawer(broker: Broker, queue: str | None = None) -> Withdrawer:
+    """``queue``: whose tasks they are, where the broker is its waiting room."""
     settings = load_settings()
-    return Withdrawer(broker, Codec(settings.signing), settings.results.database or router.db_for_write(Schedule))
+    database = settings.results.database or router.db_for_write(Schedule)
+    client = get_client(queue or broker.queue)
+    return Withdrawer(broker, Codec(settings.signing), database, client.record_cancelled)
 
 
 def run_now(schedule: Schedule) -> str:

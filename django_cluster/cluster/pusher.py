@@ -110,8 +110,8 @@ class Pusher:
         unsettled = self._broker.unsettled
         if unsettled and self._undertaker.out_of_patience:
             logger.warning(
-                "Done, but not acknowledged, because the connection was lost and the broker has not returned them: %d"
-                " messages. Whoever is lent them may run them again.", unsettled,
+                "Not acknowledged before the stop: %d messages whose connection was lost; their tasks may run again",
+                unsettled, extra={"event": "acknowledgements_left"},
             )  # fmt: skip
             return True
         return not unsettled

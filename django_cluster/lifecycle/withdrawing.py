@@ -1,20 +1,21 @@
 """What waits is taken out of a queue by an operator; whoever waits for it is told that it will not run.
 
 A schedule whose runs must not overlap is busy until its task has ended. The row of a failed run says that it will be
-tried again. A task that was taken out never ends.
+tried again. A group waits for all of its calls. A task that was taken out never ends by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 
 from django.db.models import F, Value
 from django.db.models.functions import Concat
 
 from django_cluster.brokers.base import Broker, Waiting
 from django_cluster.core.codec import Codec, header_of
-from django_cluster.core.messages import TaskHeader
-from django_cluster.errors import PackageError
+from django_cluster.core.messages import Failure, Outcome, OutcomeStatus, TaskHeader, path_of_class
+from django_cluster.errors import Discard, PackageError
 from django_cluster.models import Task
 from django_cluster.stores.orm import free_schedules
 
@@ -27,10 +28,16 @@ CANCELLED = "\n(The next run was taken out of the queue by an operator.)"
 
 
 class Withdrawer:
-    """Acts on one queue. ``database``: where the schedules and the rows of tasks are."""
+    """Acts on one queue."""
 
-    def __init__(self, broker: Broker, codec: Codec, database: str) -> None:
-        self._broker, self._codec, self._database = broker, codec, database
+    def __init__(
+        self, broker: Broker, codec: Codec, database: str, record: Callable[[Sequence[Outcome]], object]
+    ) -> None:
+        """``database``: where the schedules and the rows of tasks are.
+
+        ``record``: saves how tasks ended, and sends what follows in their compositions.
+        """
+        self._broker, self._codec, self._database, self._record = broker, codec, database, record
 
     def withdraw(self, keys: Sequence[str]) -> int:
         """Take out what waits under these keys; how many there were. Raises as ``Broker.withdraw``."""
@@ -38,8 +45,8 @@ class Withdrawer:
         before = self._labels([each for each in self._look() if each.key in wanted])
         done = self._broker.withdraw(keys)
         if before and done < len(wanted):  # some of them may have begun
-            left = {header.id for header in self._labels(self._look())}
-            before = [header for header in before if header.id not in left]
+            left = {header.id for _, header in self._labels(self._look())}
+            before = [(each, header) for each, header in before if header.id not in left]
         self._note(before)
         return done
 
@@ -53,16 +60,39 @@ class Withdrawer:
     def _look(self) -> Sequence[Waiting]:
         return self._broker.peek(DEPTH) if self._broker.capabilities.peek else ()
 
-    def _labels(self, waiting: Sequence[Waiting]) -> list[TaskHeader]:
-        return [header for _, header in labels_of(waiting, self._codec)]
+    def _labels(self, waiting: Sequence[Waiting]) -> list[tuple[Waiting, TaskHeader]]:
+        return list(labels_of(waiting, self._codec))
 
-    def _note(self, headers: Sequence[TaskHeader]) -> None:
+    def _note(self, cancelled: Sequence[tuple[Waiting, TaskHeader]]) -> None:
+        if members := [cancelled_member(each, header) for each, header in cancelled if header.options.member]:
+            self._record(members)  # a group would wait for them forever
+        headers = [header for _, header in cancelled]
         runs = {(header.options.schedule, header.id) for header in headers if header.options.schedule}
         free_schedules(self._database, runs)
         ids = [header.id for header in headers]
         for start in range(0, len(ids), IDS_PER_STATEMENT):
             rows = Task.objects.using(self._database).filter(pk__in=ids[start : start + IDS_PER_STATEMENT], final=False)
             rows.update(final=True, error_message=Concat(F("error_message"), Value(CANCELLED)))
+
+
+def cancelled_member(waiting: Waiting, header: TaskHeader) -> Outcome:
+    """The end of a member of a group, chain or iter that was taken out of the queue: it counts as failed."""
+    now = time.time()
+    return Outcome(
+        number=0,
+        receipt="",
+        attempt=waiting.attempts + 1,  # after the runs that the row may know
+        id=header.id,
+        name=header.name,
+        func=header.func,
+        options=header.options.to_wire(),
+        enqueued_at=header.enqueued_at,
+        started_at=now,
+        stopped_at=now,
+        status=OutcomeStatus.DISCARDED.value,
+        worker="",
+        failure=Failure(path_of_class(Discard), "The task was taken out of the queue by an operator.").plain,
+    )
 
 
 def labels_of(waiting: Sequence[Waiting], codec: Codec) -> Iterator[tuple[Waiting, TaskHeader]]:
