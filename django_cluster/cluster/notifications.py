@@ -67,7 +67,10 @@ class Notifications:
                     self._waiting.append(outcome)
                     self._bytes += _size(outcome)
         if dropped:
-            logger.error("Hooks and receivers of %d tasks are not called: too much is waiting for them.", dropped)
+            logger.error(
+                "Hooks and receivers of %d tasks dropped: backlog of the notifier is full",
+                dropped, extra={"event": "notifications_dropped"},
+            )  # fmt: skip
         if self._waiting:
             self._ask_for_notifier()
             self._send()
@@ -149,7 +152,10 @@ class Notifications:
             self._stop_at = self._clock() + STOP_SECONDS
         if self._clock() >= self._stop_at:
             if left:
-                logger.warning("The cluster stops; hooks and receivers of %d tasks are not called.", left)
+                logger.warning(
+                    "Hooks and receivers of %d tasks dropped: the cluster stops",
+                    left, extra={"event": "notifications_dropped"},
+                )  # fmt: skip
             return True
         if not left and self._peer is not None and self._board.cluster(NOTIFYING):
             self._board.set_cluster(NOTIFYING, 0)  # it is not to be replaced

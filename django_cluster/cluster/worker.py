@@ -270,7 +270,7 @@ class Worker:
         if missing and not self._wrecked:
             self._wrecked = True
             logger.warning(
-                "%s (pid %d) restarts: a task has left no %s to others",
+                "%s (pid %d) restarts: a task has used up its %s",
                 self._seat.name, os.getpid(), missing, extra={"event": "worker_exhausted"},
             )  # fmt: skip
             self._leave()

@@ -197,7 +197,7 @@ def test_a_worker_whose_task_has_used_up_everything_leaves_the_others_to_its_suc
     ids = project.enqueue_many(f"{WORSE}.need", [(kind,)] * 80)
 
     assert {row.id for row in project.wait_for_rows(81) if row.success} == {greedy, *ids}
-    cluster.wait_for_log(f"a task has left no {kind} to others")
+    cluster.wait_for_log(f"a task has used up its {kind}")
 
 
 def test_a_cluster_whose_working_folder_is_removed_goes_on(make_project: MakeProject) -> None:

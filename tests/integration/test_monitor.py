@@ -432,7 +432,7 @@ def test_a_full_backlog_delays_a_batch_for_a_second_and_drops_what_is_too_much(
     worker = FakeWorker(stage)
     worker.send(*(outcome(number, hook="a.hook") for number in range(1, 4)))
     play(monitor.tick, until=lambda: len(worker.filed) == 3)
-    assert "Hooks and receivers of 1 tasks are not called" in caplog.text
+    assert "Hooks and receivers of 1 tasks dropped: backlog" in caplog.text
 
     worker.send(outcome(4))
     play(monitor.tick, until=lambda: monitor._pending)
@@ -460,7 +460,7 @@ def test_a_stop_waits_for_hooks_but_not_for_ever(
     clock.advance(notifications.STOP_SECONDS)
     play(monitor.tick, until=lambda: monitor.gone)
 
-    assert "hooks and receivers of 1 tasks are not called" in caplog.text
+    assert "Hooks and receivers of 1 tasks dropped: the cluster stops" in caplog.text
 
 
 def test_a_stop_sends_the_notifier_home_when_it_has_called_everything(stage: Stage, monitor: Monitor) -> None:

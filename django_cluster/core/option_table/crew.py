@@ -88,7 +88,7 @@ CREW = (
         "Seconds without a sign of life, while it runs no task, after which a process is taken to hang, killed and "
         "replaced. Not below the 15 seconds that a wait for a server may take.",
         default_words="twice `retry` and 5 seconds, at least 30",
-        parity="New. Django-Q waits for ever.",
+        parity="New. Django-Q waits forever.",
     ),
     crew(
         "heartbeat",
