@@ -221,7 +221,7 @@ def take_over_retries(tasks: Sequence[Task]) -> None:
                 if task.stopped_at > timezone.now() - FORGOTTEN:
                     raise ClusterError("This task will be tried again by itself; its broker cannot say when.")
                 continue
-            keys = list(_waiting_keys(task, broker))
+            keys = _waiting_keys(task, broker)
             if keys and broker.withdraw(keys) < len(keys):
                 raise ClusterError("This task is being tried again at this moment.")
         saved_tasks(task._state.db).filter(pk=task.pk, final=False).update(final=True)
@@ -235,11 +235,12 @@ def _queues_of(task: Task) -> Iterator[Broker]:
         yield waiting_room(broker.settings)
 
 
-def _waiting_keys(task: Task, broker: Broker) -> Iterator[str]:
-    codec = get_client(task.cluster).codec
-    for each, header in labels_of(broker.peek(DEPTH), codec):
-        if header.id != task.id:
-            continue
-        if each.leased or not broker.capabilities.withdraw:
-            raise ClusterError("This task is being tried again at this moment, or will be by itself.")
-        yield each.key
+def _waiting_keys(task: Task, broker: Broker) -> list[str]:
+    """Names of the waiting messages of this task. Raises ``ClusterError`` where they cannot be told, or are leased."""
+    codec, seen = get_client(task.cluster).codec, broker.peek(DEPTH)
+    mine = [each for each, header in labels_of(seen, codec) if header.id == task.id]
+    if any(each.leased or not broker.capabilities.withdraw for each in mine):
+        raise ClusterError("This task is being tried again at this moment, or will be by itself.")
+    if not mine and len(seen) >= DEPTH:
+        raise ClusterError(f"This task may be tried again by itself, behind {DEPTH} others in its queue.")
+    return [each.key for each in mine]

@@ -154,6 +154,20 @@ def test_a_task_that_is_just_being_tried_again_is_left_alone(admin_client: Clien
     assert not Failure.objects.get().final
 
 
+def test_a_task_whose_retry_may_be_too_deep_in_the_queue_is_left_alone(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("django_cluster.retries.DEPTH", 3)
+    save(failure := make_failure(final=False))
+    for _ in range(3):
+        queue_one(signed("0" * 32))
+    park(failure)
+
+    assert "behind 3 others in its queue" in retry(admin_client, "failure", failure.id)
+
+    assert QueuedTask.objects.count() == 4
+
+
 def test_a_task_whose_retry_was_lost_can_be_run_again(admin_client: Client) -> None:
     save(failure := make_failure(final=False))
 
