@@ -9,7 +9,6 @@ import pytest
 
 from django_cluster.cluster.sentinel import ExitCode
 from django_cluster.testing.contracts import lease_all
-from tests.conftest import wait_until
 from tests.e2e.brokers import on_every_broker, on_every_broker_always
 from tests.e2e.conftest import MakeProject
 from tests.e2e.project import Project
@@ -157,9 +156,8 @@ def test_time_limits_hold_during_a_stop(make_project: MakeProject) -> None:
     project = make_project(timeout=1, timeout_grace=0.3)
     cluster = project.start()
     soft = project.enqueue("tests.sample.tasks.touch_and_sleep", str(project.trace), 60)
-    hard = project.enqueue("tests.sample.tasks.hang_deaf", 60)
-    wait_until(lambda: project.broker().size().leased == 2, because="both should be running")
-    project.wait_for_traces(1)
+    hard = project.enqueue("tests.sample.tasks.touch_and_hang_deaf", str(project.trace), 60)
+    project.wait_for_traces(2)
 
     cluster.signal(signal.SIGTERM)
 

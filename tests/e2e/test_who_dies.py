@@ -225,12 +225,12 @@ def test_nobody_survives_a_killed_sentinel_and_no_task_is_lost(make_project: Mak
     assert len(project.traces()) <= LOAD + 2
 
 
-@pytest.mark.parametrize("func", ["tests.sample.tasks.hang_deaf", "tests.sample.tasks.spin"])
+@pytest.mark.parametrize("func", ["touch_and_hang_deaf", "touch_and_spin"])
 def test_a_busy_worker_does_not_survive_a_killed_sentinel(make_project: MakeProject, func: str) -> None:
     project = make_project(workers=1, retry=2)
     cluster = project.start()
-    project.enqueue(func, 60)
-    wait_until(lambda: project.broker().size().leased == 1, because="the task should be running")
+    project.enqueue(f"tests.sample.tasks.{func}", str(project.trace), 60)
+    project.wait_for_traces(1)
 
     cluster.signal(signal.SIGKILL)
 

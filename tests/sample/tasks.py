@@ -104,6 +104,18 @@ def touch_and_sleep(path: str, seconds: float, text: str = "x") -> None:
     time.sleep(seconds)
 
 
+def touch_and_hang_deaf(path: str, seconds: float) -> None:
+    """Say that it has begun, and hang as :func:`hang_deaf` does."""
+    touch(path)
+    hang_deaf(seconds)
+
+
+def touch_and_spin(path: str, seconds: float) -> None:
+    """Say that it has begun, and compute without a pause."""
+    touch(path)
+    spin(seconds)
+
+
 def touch_and_die(path: str, text: str = "x") -> None:
     """Leave a trace of each attempt, and end the process."""
     touch(path, text)
