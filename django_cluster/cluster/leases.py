@@ -92,6 +92,8 @@ class Leases:
         self.due_at = 0.0
         """The moment of the clock of the next renewal. At once: a predecessor may have died long ago."""
         self._renewed_at = -math.inf
+        self._reported: set[str] = set()
+        """Receipts of running tasks whose lost lease has been logged."""
         self.lost: Collection[str] = ()
         """Receipts that the last renewal has found to be gone, and whose messages wait here: nobody may begin them."""
 
@@ -122,16 +124,18 @@ class Leases:
         if lost:
             self._account_for(lost, len(receipts), in_time=now < self._renewed_at + self._seconds)
         else:
-            self.lost = ()
+            self.lost, self._reported = (), set()
         # Only now: after an outage this comes first, or we would be lent again what still runs here.
         self._renewed_at, self.due_at = now, now + self._seconds / RENEWALS
+        self._board.set_leased_until(self.certain_until)
 
     def _account_for(self, lost: set[str], held: int, *, in_time: bool) -> None:
         """A lost lease of a job that is done is no news: it was acknowledged, and we have not heard *filed* yet.
 
         A worker clears its row before it reports, so what its row still names was not acknowledged when we asked.
         """
-        running = lost.intersection(self._board.running_receipts())
+        still_lost = lost.intersection(self._board.running_receipts())
+        running, self._reported = still_lost - self._reported, still_lost
         dropped = self._ledger.drop(lost)
         unbegun = {job.receipt for borrower in self._ledger.borrowers.values() for job in self._waiting_with(borrower)}
         self.lost = lost & unbegun

@@ -93,11 +93,15 @@ RECYCLE = 15
 TICK = 16  # a float: time.monotonic()
 """When the child last gave a sign of life; in the future while it does something that may take longer."""
 
-# The words of the cluster's own row, behind those of the children. PAUSED is the monitor's, the others the sentinel's.
-PHASE, RESTARTS, SENTINEL, PAUSED = range(4)
+# The words of the cluster's own row, behind those of the children; written by the sentinel, except where it is said.
+PHASE, RESTARTS, SENTINEL = range(3)
+PAUSED = 3
+"""A bit for each paused queue of this cluster. Written by the monitor."""
 LAUNCHED = 4  # a float: Unix time
 NOTIFYING = 5
 """1 when the monitor has something for a notifier to call. Written by the monitor."""
+LEASED_UNTIL = 6  # a float: time.monotonic()
+"""Up to which moment everything that this cluster holds is certainly leased to it. Written by the pusher."""
 
 STILL_RUNNING = 0
 """Value of EXIT while the child lives. Afterwards it is the exit code + ``EXIT_OFFSET``."""
@@ -191,6 +195,14 @@ class Scoreboard:
     def launched(self) -> float:
         """Unix time at which the sentinel began."""
         return self._floats[self._cluster + LAUNCHED]
+
+    @property
+    def leased_until(self) -> float:
+        """``time.monotonic()`` up to which all leases of this cluster certainly hold; 0 before the first renewal."""
+        return self._floats[self._cluster + LEASED_UNTIL]
+
+    def set_leased_until(self, moment: float) -> None:
+        self._floats[self._cluster + LEASED_UNTIL] = moment
 
     def launch(self, pid: int, moment: float) -> None:
         """Done by the sentinel before it starts anybody."""

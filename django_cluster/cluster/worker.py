@@ -230,7 +230,8 @@ class Worker:
             began = time.monotonic()
             self._number = job.number
             self._board.begin(self._seat.row, job.number, began, 0.0, job.receipt)
-            if self._board.get(self._seat.row, REVOKED) >= job.number:
+            # After a pause of the whole cluster its leases may have ended, and another cluster may run this job.
+            if self._board.get(self._seat.row, REVOKED) >= job.number or began >= self._board.leased_until:
                 self._hand_back([job])
                 return
             self._run(job, began)

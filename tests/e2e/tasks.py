@@ -177,6 +177,14 @@ def say_and_wait_for(path: str, end: str, seconds: float = 30) -> None:
         time.sleep(0.01)
 
 
+def say_wait_for_and_say(path: str, end: str) -> None:
+    """Leave the trace *begun*, wait until the file ``end`` appears, and leave the trace *ended*."""
+    touch(path, "begun")
+    while not Path(end).exists():
+        time.sleep(0.01)
+    touch(path, "ended")
+
+
 def open_transaction_and_fail() -> NoReturn:
     """Fail in the middle of a transaction that nobody ends."""
     from django.db import connection, transaction

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from signal import SIGCONT, SIGSTOP
 
 from django.db import transaction
@@ -122,3 +123,31 @@ def test_a_paused_cluster_does_not_overwrite_what_another_has_recorded(make_proj
     assert row.attempt_count in (2, 3)
     assert int(row.worker.rpartition(":")[2].rstrip(")")) in awake.pids("worker")
     assert project.broker().size().total == 0
+
+
+def test_a_worker_that_wakes_from_a_long_pause_begins_nothing_that_another_cluster_has_run(
+    make_project: MakeProject,
+) -> None:
+    project = make_project("redis", workers=1, retry=2)
+    paused = project.start()
+    open_the_windows(project)
+    end = project.trace.with_name("end")
+    project.enqueue("tests.e2e.tasks.say_wait_for_and_say", str(project.trace), str(end))
+    project.wait_for_traces(1)
+    behind = [str(number) for number in range(10)]
+    project.enqueue_many("tests.sample.tasks.touch", [(str(project.trace), text) for text in behind])
+    wait_until(lambda: project.broker().size().leased == 11, because="all should be leased to the first cluster")
+    pusher, worker = paused.pid_of("pusher"), paused.pid_of("worker")
+
+    for pid in (pusher, worker):
+        os.kill(pid, SIGSTOP)
+    project.start()
+    project.wait_for_traces(2)
+    end.touch()
+    project.wait_for_rows(311)
+    os.kill(worker, SIGCONT)  # before the pusher, which would tell it
+    wait_until(lambda: project.traces().count("ended") == 2, because="it should have ended what it had begun")
+    os.kill(pusher, SIGCONT)
+    assert paused.stop() == 0
+
+    assert sorted(text for text in project.traces() if text in behind) == behind

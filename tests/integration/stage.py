@@ -6,6 +6,7 @@ holds the bare ``Hub`` or ``Line``, and says the words one by one.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -47,6 +48,7 @@ class Stage:
     def __init__(self, path: Path) -> None:
         self.folder = Folder(path, b"the key of this stage", ROWS)
         self.board = Scoreboard.create(self.folder.board_path, ROWS)
+        self.board.set_leased_until(math.inf)  # as if a pusher renewed in time; where one takes part, it does
         self._pipes: dict[int, tuple[Connection, Connection]] = {}
         self._seats = 0
         self._lines: list[Line | Hub] = []

@@ -412,6 +412,25 @@ def test_leases_are_kept_alive_while_a_job_runs_or_waits(
     assert {waiting.attempts for waiting in broker.peek()} == {1}
 
 
+def test_the_lost_lease_of_a_running_task_is_logged_once(
+    stage: Stage, reports: Hub, open_pusher: OpenPusher, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = PolledBroker(SETTINGS.broker, clock)
+    pusher = open_pusher(broker=broker, clock=clock)
+    enqueue(broker, 1)
+    worker = FakeWorker(stage)
+    worker.ask(1)
+    play(pusher.tick, until=lambda: worker.jobs)
+    worker.begin(worker.jobs[0])
+
+    broker.purge()
+    for _ in range(5):
+        clock.advance(SETTINGS.broker.lease / 3 + 0.001)
+        pusher.tick()
+
+    assert caplog.text.count("Leases lost") == 1
+
+
 def test_waiting_messages_whose_lease_was_lost_are_not_handed_out(
     stage: Stage,
     reports: Hub,
@@ -434,6 +453,28 @@ def test_waiting_messages_whose_lease_was_lost_are_not_handed_out(
 
     assert worker.jobs == []
     assert "0 running tasks and 2 waiting messages" in caplog.text
+
+
+def test_workers_can_read_until_when_everything_is_certainly_leased(
+    stage: Stage, open_pusher: OpenPusher, clock: Clock
+) -> None:
+    broker = Flaky(SETTINGS.broker, clock)
+    broker.away = False
+    pusher = open_pusher(broker=broker, clock=clock)
+    enqueue(broker, 1)
+    worker = FakeWorker(stage)
+    worker.ask(1)
+    play(pusher.tick, until=lambda: worker.jobs)
+    assert clock() < stage.board.leased_until < clock() + SETTINGS.broker.lease
+
+    broker.away = True
+    before = stage.board.leased_until
+    clock.advance(SETTINGS.broker.lease)
+    play(pusher.tick, until=lambda: pusher._outage.lasts)
+    assert stage.board.leased_until == before
+
+    broker.away = False
+    play(lambda: clock.advance(1), pusher.tick, until=lambda: stage.board.leased_until > clock())
 
 
 def test_a_new_pusher_goes_on_renewing_what_the_workers_say_they_hold(

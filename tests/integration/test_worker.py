@@ -344,6 +344,22 @@ def test_a_job_that_was_revoked_is_returned_and_not_run(
     assert stage.board.read(worker._seat.row).done == 0
 
 
+def test_a_job_whose_lease_may_have_ended_is_returned_and_not_run(
+    stage: Stage, worker: Worker, pusher: FakeHub, monitor: FakeHub
+) -> None:
+    """The whole cluster has been paused: another may be running the job by now."""
+    stage.board.set_leased_until(time.monotonic())
+
+    pusher.hand_out(*jobs(1, 2))
+    play(worker.tick, until=lambda: pusher.ear.named("returned"))
+    stage.board.set_leased_until(time.monotonic() + 60)
+    pusher.hand_out(job(3))
+    play(worker.tick, until=lambda: monitor.outcomes)
+
+    assert pusher.ear.named("returned") == [("returned", [1, 2])]
+    assert numbers_of(monitor.outcomes) == [3]
+
+
 def test_jobs_handed_out_after_a_revocation_are_run(
     stage: Stage, worker: Worker, pusher: FakeHub, monitor: FakeHub
 ) -> None:
