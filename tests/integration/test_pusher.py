@@ -46,7 +46,7 @@ class FakeWorker:
         return [Job(*job) for _, jobs in self.ear.named("jobs") for job in jobs]
 
     def begin(self, job: Job, ago: float = 0.0) -> None:
-        self.stage.board.begin(self.seat.row, job.number, time.monotonic() - ago, 0.0)
+        self.stage.board.begin(self.seat.row, job.number, time.monotonic() - ago, 0.0, job.receipt)
 
     def die(self, code: int = -9, cause: Cause = Cause.NONE) -> None:
         self.line.close()
