@@ -20,11 +20,20 @@ class DjangoClusterConfig(AppConfig):
 
     def ready(self) -> None:
         from django_cluster import checks  # noqa: F401  importing it registers the checks
+        from django_cluster.core.call import LocalTime
         from django_cluster.models import Schedule
         from django_cluster.models.storage import keep_as_they_are
 
         post_migrate.connect(keep_as_they_are, sender=self)
         Schedule.zone_of_the_project = staticmethod(zone_of_schedules)
+        LocalTime.zone = staticmethod(zone_of_naive_times)
+
+
+def zone_of_naive_times() -> tzinfo | None:
+    """The zone in which a form of Django reads a time; None without ``USE_TZ``: the clock of the process."""
+    from django.utils import timezone
+
+    return timezone.get_current_timezone() if timezone.is_aware(timezone.now()) else None
 
 
 def zone_of_schedules() -> tzinfo | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from django_cluster.client import get_client
 from django_cluster.conf import known_queues
-from django_cluster.core.call import build_options, build_packages, part
+from django_cluster.core.call import build_options, checked_packages, part
 from django_cluster.core.composing import GroupPlan, in_chain, linked
 from django_cluster.core.messages import TaskPackage
 from django_cluster.core.nearest import nearest
@@ -26,11 +26,13 @@ def async_task(func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> str
     there, every other keyword is the function's own, and there may also be ``max_attempts``, ``retry_delay``,
     ``priority``, ``delay`` (seconds), ``eta`` (a datetime), and ``on_commit`` (see the setting of this name).
 
-    Raises ``NotSerializable``, ``BrokerUnavailable``, ``BrokerRefused``; with ``sync`` what the task raises.
+    Raises ``TypeError`` for arguments that the function does not take (a path is looked at only if its module is
+    imported already), ``UnsuitableFunction`` for an async function or a generator, ``NotSerializable``,
+    ``BrokerUnavailable``, ``BrokerRefused``; with ``sync`` what the task raises.
     """
     own, given = part(kwargs)
     follows = given.pop("chain", None)
-    packages = build_packages(func, [args], own, build_options(given), given.get("task_name"))
+    packages = checked_packages(func, [args], own, given, build_options(given))
     if follows:
         packages = in_chain([*packages, *linked(follows, packages[0].header.options)], get_client().settings.queue)
     return send(packages, given, chain=bool(follows))[0]
@@ -44,7 +46,7 @@ def async_bulk(func: Callable[..., Any] | str, calls: Iterable[Sequence[Any] | A
     """
     arguments = [tuple(item) if isinstance(item, tuple | list) else (item,) for item in calls]
     own, given = part(kwargs)
-    return send(build_packages(func, arguments, own, build_options(given), given.get("task_name")), given)
+    return send(checked_packages(func, arguments, own, given, build_options(given)), given)
 
 
 def send(

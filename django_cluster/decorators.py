@@ -13,8 +13,10 @@ from typing import Any, TypeVar
 
 from django.core.exceptions import ValidationError
 
+from django_cluster.core.call import check_hook
 from django_cluster.core.dotted import defined_at, dotted_path
 from django_cluster.core.due import CatchUp
+from django_cluster.core.signatures import check_function
 from django_cluster.lifecycle.declared import declare, register_task, registered_tasks
 from django_cluster.lifecycle.new_schedule import check, texts_of
 from django_cluster.models.schedule import Schedule
@@ -26,7 +28,11 @@ Func = TypeVar("Func", bound=Callable[..., Any])
 
 
 def task(func: Func) -> Func:
-    """Mark a function as a task: people who may not schedule just anything may schedule this."""
+    """Mark a function as a task: people who may not schedule just anything may schedule this.
+
+    Raises ``UnsuitableFunction`` for an async function or a generator.
+    """
+    check_function(func)
     register_task(func)
     return func
 
@@ -56,8 +62,11 @@ def schedule(
     ``next_run`` is the moment from which its runs are counted; it may lie in the past, and is then not made up for.
     Without it, the first run is due at once. A function may be declared several times under different names.
 
-    Raises ``ValueError`` for what could never be fired, ``UnknownFunction`` for a function that has no path.
+    Raises ``ValueError`` for what could never be fired, ``TypeError`` for a hook that cannot be called with a task,
+    ``UnknownFunction`` for a function that has no path, ``UnsuitableFunction`` for an async function or a generator.
     """
+    if hook:
+        check_hook(hook)
     columns = {
         "schedule_type": schedule_type,
         "minutes": minutes,
@@ -78,6 +87,7 @@ def schedule(
 
     def declared(func: Func) -> Func:
         row = Schedule(func=defined_at(func), **columns)
+        check_function(func)
         _check(row, q_options)
         declare(func, {**columns, **{moment: getattr(row, moment) for moment in MOMENTS & columns.keys()}}, name)
         return func

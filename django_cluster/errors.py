@@ -14,6 +14,7 @@
     │   ├── PayloadMissing       the ticket of a large payload, which is not in the database
     │   ├── UnknownFormat        signed, but written by a version that we do not know
     │   └── UnknownFunction      no function can be found by this dotted path
+    │       └── UnsuitableFunction   it can be found, and no worker can run it: an async function, a generator
     ├── NotSerializable          arguments or a result that the serializer cannot carry
     │   └── ValueTooLarge        they are larger than the settings allow
     ├── TaskFailed               asked for with ``sync``: the task raised
@@ -38,6 +39,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import NamedTuple
+
+LONGEST_DURATION = 3_155_760_000
+"""Seconds, 100 years: the longest delay or time limit. Timers of the system end at 292 years."""
 
 
 class ClusterError(Exception):
@@ -96,6 +100,10 @@ class UnknownFormat(PackageError):
 
 class UnknownFunction(PackageError, ValueError):
     """No function can be found by this dotted path."""
+
+
+class UnsuitableFunction(UnknownFunction, TypeError):
+    """The function cannot be a task or a hook: it is async, or a generator."""
 
 
 class NotSerializable(ClusterError):
@@ -201,6 +209,6 @@ class Discard(TaskWish):
 
 def _seconds(delay: float | timedelta) -> float:
     seconds = delay.total_seconds() if isinstance(delay, timedelta) else float(delay)
-    if not 0 <= seconds < float("inf"):
-        raise ValueError(f"A delay is a number of seconds of at least 0, not {delay!r}.")
+    if not 0 <= seconds <= LONGEST_DURATION:
+        raise ValueError(f"A delay is a number of seconds from 0 to {LONGEST_DURATION} (100 years), not {delay!r}.")
     return seconds

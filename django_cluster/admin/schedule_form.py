@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from django_cluster.admin.base import AnyScheduleForm, Select
 from django_cluster.admin.showing import showable
 from django_cluster.core.arguments import args_from_text, kwargs_from_text
-from django_cluster.core.dotted import load
+from django_cluster.core.signatures import call_problem, load_function
 from django_cluster.errors import ClusterError, UnknownFunction
 from django_cluster.lifecycle.declared import registered_tasks
 from django_cluster.lifecycle.firing import options_of
@@ -85,7 +85,7 @@ class ScheduleForm(AnyScheduleForm):
         if not self.any_function and path not in registered_tasks():
             raise ValidationError(gettext("%(path)s is not a registered task.") % {"path": path})
         try:
-            load(path)
+            load_function(path)
         except UnknownFunction as error:
             raise ValidationError(str(error)) from error
         return path
@@ -120,16 +120,12 @@ class ScheduleForm(AnyScheduleForm):
 
 def misfit(path: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
     """Why the function cannot be called so; empty if it can, or if it does not tell."""
-    try:
-        signature = inspect.signature(load(path))
-    except (ValueError, TypeError):
-        return ""  # some that are written in C have none
-    try:
-        signature.bind(*args, **kwargs)
-    except TypeError as error:
-        return gettext("%(path)s%(signature)s cannot be called so: %(error)s.") % {
-            "path": path,
-            "signature": signature,
-            "error": error,
-        }
-    return ""
+    problem = call_problem(path, [len(args)], kwargs)
+    if not problem:
+        return ""
+    signature = inspect.signature(load_function(path), follow_wrapped=False)
+    return gettext("%(path)s%(signature)s cannot be called so: %(error)s.") % {
+        "path": path,
+        "signature": signature,
+        "error": problem,
+    }

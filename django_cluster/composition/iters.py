@@ -10,7 +10,7 @@ from django_cluster.brokers.base import Broker
 from django_cluster.calls import send
 from django_cluster.client import get_client
 from django_cluster.composition.common import where
-from django_cluster.core.call import build_options, build_packages, part
+from django_cluster.core.call import build_options, build_packages, check_hook, checked_packages, part
 from django_cluster.core.composing import COLLECT_POSITION, GroupPlan, Membership, Role, as_member
 from django_cluster.core.messages import TaskOptions, TaskPackage, path_of_class
 from django_cluster.core.naming import new_task_id
@@ -38,7 +38,7 @@ def async_iter(func: Callable[..., Any] | str, args_iter: Iterable[Any], **kwarg
     options = build_options({**given, "save": False, "cached": False, "group": iter_id})
     items = [
         as_member(package, Membership(iter_id, position, Role.ITEM))
-        for position, package in enumerate(build_packages(func, calls, own, options))
+        for position, package in enumerate(checked_packages(func, calls, own, given, options))
     ]
     collecting = _collecting(iter_id, len(items), of_list, options)
     plan = GroupPlan(id=iter_id, total=len(items), on_success=collecting, on_failure=collecting)
@@ -48,6 +48,8 @@ def async_iter(func: Callable[..., Any] | str, args_iter: Iterable[Any], **kwarg
 
 def _collecting(iter_id: str, total: int, given: Mapping[str, Any], like: TaskOptions) -> TaskPackage:
     options = build_options({name: value for name, value in given.items() if name != "task_name"})
+    if hook := given.get("hook"):
+        check_hook(hook)
     options = replace(options, priority=like.priority, cluster=like.cluster, no_retry_on=(path_of_class(ItemsFailed),))
     name = given.get("task_name")
     package = build_packages(collect, [(iter_id, total)], {}, options, name)[0]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import reprlib
 import time
-from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timedelta
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta, tzinfo
+from typing import Any, ClassVar
 
 from django_cluster.core.dotted import dotted_path
 from django_cluster.core.headers import LAST_MOMENT, MOST_RUNS, MOST_SECONDS, PRIORITIES
@@ -20,7 +21,10 @@ from django_cluster.core.messages import (
 )
 from django_cluster.core.naming import new_task_id, task_name
 from django_cluster.core.nearest import nearest
+from django_cluster.core.signatures import check_call
 from django_cluster.core.texts import checked
+from django_cluster.core.wall_clock import moments_of
+from django_cluster.errors import LONGEST_DURATION
 
 KEYWORDS = frozenset({
     "ack_failure", "broker", "cached", "chain", "cluster", "group", "hook", "iter_cached", "iter_count", "save",
@@ -107,7 +111,7 @@ def build_options(given: Mapping[str, Any]) -> TaskOptions:
     for name in ELSEWHERE.keys() & given.keys():
         if given[name]:
             raise TypeError(f"The option {name!r} belongs to {ELSEWHERE[name]}.")
-    values = {name: _READERS[name](given[name]) for name in _READERS.keys() & given.keys() if given[name] is not None}
+    values = {name: _read(name, given[name]) for name in _READERS.keys() & given.keys() if given[name] is not None}
     if "delay" in values:
         values["not_before"] = time.time() + values.pop("delay")
     if "eta" in values:
@@ -115,6 +119,13 @@ def build_options(given: Mapping[str, Any]) -> TaskOptions:
     if values.get("not_before", 0.0) > LAST_MOMENT:
         raise ValueError("A task cannot wait until after the year 9999.")
     return TaskOptions(**values) if values else DEFAULT_OPTIONS
+
+
+def _read(name: str, value: Any) -> Any:
+    try:
+        return _READERS[name](value)
+    except OptionError as error:
+        raise error.kind(f"The option {name!r}: {error}") from None
 
 
 def portable(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,6 +153,48 @@ def build_packages(
     return packages
 
 
+def checked_packages(
+    func: Callable[..., Any] | str,
+    calls: Sequence[tuple[Any, ...]],
+    kwargs: Mapping[str, Any],
+    given: Mapping[str, Any],
+    options: TaskOptions,
+) -> list[TaskPackage]:
+    """As ``build_packages``, for a caller who can still be told that the function does not take these arguments.
+
+    ``given``: the options as they were given. Raises ``TypeError`` as the call itself would, and
+    ``UnsuitableFunction`` for what no worker can run. A function that is named by its path is looked at only if its
+    module is imported already.
+    """
+    packages = build_packages(func, calls, kwargs, options, given.get("task_name"))
+    check_arguments(func, {len(args) for args in calls}, kwargs, given)
+    if hook := given.get("hook"):
+        check_hook(hook)
+    return packages
+
+
+def check_arguments(
+    func: Callable[..., Any] | str, counts: Iterable[int], kwargs: Mapping[str, Any], given: Collection[str] = ()
+) -> None:
+    """Raise ``TypeError`` if the function cannot be called so; ``given``: the names of the options of the call."""
+    problem = check_call(func, counts, kwargs)
+    if not problem:
+        return
+    hint = option_meant(problem, kwargs)
+    if taken := [name for name in sorted(given) if name in KEYWORDS and repr(name) in problem]:
+        hint += (
+            f" ({' and '.join(map(repr, taken))} was taken for an option of the task: beside q_options={{...}}, every"
+            " keyword is the function's own)"
+        )
+    raise TypeError(f"{problem}{hint}.")
+
+
+def check_hook(hook: Callable[..., Any] | str) -> None:
+    """Raise ``TypeError`` if it cannot be called with the finished task."""
+    if problem := check_call(hook, [1]):
+        raise TypeError(f"A hook is called with the finished task: {problem}.")
+
+
 def checked_name(name: Any) -> str | None:
     """The name given to a task. Raises ``TypeError`` for what is no text, ``ValueError`` for what nobody can keep."""
     if name is None:
@@ -151,15 +204,31 @@ def checked_name(name: Any) -> str | None:
     return checked(name, "The task name")
 
 
-def seconds(value: float | timedelta) -> float:
-    """A duration in seconds; raises ``TypeError`` for anything that is none."""
-    if isinstance(value, timedelta):
-        value = value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"A duration is a number of seconds or a timedelta, not {value!r}.")
-    if not -MOST_SECONDS <= value <= MOST_SECONDS:  # NaN is not, either
-        raise ValueError(f"A duration is a finite number of seconds, at most {MOST_SECONDS}.")
-    return float(value)
+class OptionError(Exception):
+    """The value of an option cannot be used; raised as ``kind``, with the name of the option."""
+
+    def __init__(self, kind: type[TypeError] | type[ValueError], sentence: str) -> None:
+        super().__init__(sentence)
+        self.kind = kind
+
+
+def seconds(value: float | timedelta, least: float = -LONGEST_DURATION) -> float:
+    """A duration in seconds, of at least ``least`` and at most 100 years."""
+    number = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise OptionError(TypeError, f"a duration is a number of seconds or a timedelta, not {shown(value)}.")
+    if not least <= number <= LONGEST_DURATION:  # NaN is not, either
+        what = "cannot be negative" if number < 0 == least else f"is at most {LONGEST_DURATION} seconds (100 years)"
+        raise OptionError(ValueError, f"a duration {what}, and this is {shown(value)}.")
+    return float(number)
+
+
+def shown(value: object) -> str:
+    """Short, and even of a whole number with more digits than Python writes."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:
+        return f"a number of {int(value).bit_length()} bits" if isinstance(value, int) else f"a {type(value).__name__}"
 
 
 def _timeout(value: float | timedelta) -> float:
@@ -169,13 +238,43 @@ def _timeout(value: float | timedelta) -> float:
 
 
 def _duration(value: float | timedelta) -> float:
-    if (duration := seconds(value)) < 0:
-        raise ValueError(f"A delay cannot be negative: {value!r}.")
-    return duration
+    return seconds(value, least=0)
+
+
+class LocalTime:
+    """In which zone a naive datetime is meant. The app says so when Django starts: the core does not know Django."""
+
+    zone: ClassVar[Callable[[], tzinfo | None]] = staticmethod(lambda: None)
+    """None: in that of the process."""
 
 
 def _moment(value: datetime | float) -> float:
-    return value.timestamp() if isinstance(value, datetime) else seconds(value)
+    """Unix time of a datetime, or a Unix time."""
+    if isinstance(value, datetime):
+        try:
+            return (_aware(value) if value.tzinfo is None else value).timestamp()
+        except (OverflowError, ValueError):
+            raise OptionError(ValueError, f"{value} is beyond the calendar.") from None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise OptionError(TypeError, f"a datetime or a Unix time in seconds is expected, not {shown(value)}.")
+    if not -MOST_SECONDS <= value <= MOST_SECONDS:
+        raise OptionError(ValueError, f"{shown(value)} is no Unix time in seconds: it is beyond the calendar.")
+    return float(value)
+
+
+def _aware(value: datetime) -> datetime:
+    """As a form of Django reads it: a time that the clock of the zone shows never, or twice, is refused."""
+    zone = LocalTime.zone()
+    if zone is None:
+        return value
+    found = moments_of(value.replace(fold=0), zone)
+    if len(found) == 1 or (found and value.fold):
+        return found[-1]
+    raise OptionError(
+        ValueError,
+        f"{value} is shown {'twice' if found else 'never'} by the clock of {zone}, which is changed then:"
+        " give a datetime with a time zone.",
+    )
 
 
 def _short_text(value: object) -> str:
@@ -193,18 +292,20 @@ def _alias(value: object) -> str | None:
 
 
 def _cached(value: bool | int) -> bool | int:
-    return value if isinstance(value, bool) else int(seconds(value))
+    return value if isinstance(value, bool) else int(seconds(value, least=0))
 
 
 def _attempts(value: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST_RUNS:
-        raise ValueError(f"max_attempts is a number of runs from 1 to {MOST_RUNS}, or 0 for no limit, not {value!r}.")
+        raise ValueError(
+            f"max_attempts is a number of runs from 1 to {MOST_RUNS}, or 0 for no limit, not {shown(value)}."
+        )
     return value
 
 
 def _priority(value: int) -> int:
     if isinstance(value, bool) or value not in PRIORITIES:
-        raise ValueError(f"A priority is a whole number from -100 to 100, not {value!r}.")
+        raise ValueError(f"A priority is a whole number from -100 to 100, not {shown(value)}.")
     return int(value)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from django_cluster.core.call import build_options, build_packages, part
+from django_cluster.core.call import build_options, checked_packages, part
 from django_cluster.core.messages import Outcome, OutcomeStatus, TaskHeader, TaskOptions, TaskPackage
 from django_cluster.core.naming import derived_id, task_name
 
@@ -171,8 +171,8 @@ def package_of(call: Call) -> tuple[TaskPackage, bool]:
     for option in NOT_OF_A_MEMBER:
         if given.get(option) is not None and not (option == "broker" and isinstance(given[option], str)):
             raise TypeError(f"The option {option!r} holds for a composition as a whole, not for one of its calls.")
-    name: str | None = given.get("task_name")
-    return build_packages(call.func, [call.args], own, build_options(given), name)[0], name is not None
+    package = checked_packages(call.func, [call.args], own, given, build_options(given))[0]
+    return package, given.get("task_name") is not None
 
 
 def as_member(package: TaskPackage, place: Membership, *, named: bool = False, **options: Any) -> TaskPackage:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from django_cluster.errors import TaskTimeout
+from django_cluster.errors import LONGEST_DURATION, TaskTimeout
 
 SOON = 1e-6
 """Seconds; what a timer is set to that should have gone off already (0 would switch it off)."""
@@ -32,7 +32,7 @@ def deadline(seconds: float | None) -> Iterator[None]:
 
     began = time.monotonic()
     handler = signal.signal(signal.SIGALRM, overrun)
-    left, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
+    left, interval = signal.setitimer(signal.ITIMER_REAL, min(seconds, LONGEST_DURATION))
     try:
         yield
     finally:

@@ -16,7 +16,6 @@ from django_cluster.brokers.several import place_of
 from django_cluster.core.call import option_meant
 from django_cluster.core.codec import Codec, header_of
 from django_cluster.core.composing import may_have_succeeded
-from django_cluster.core.dotted import load
 from django_cluster.core.messages import (
     Advice,
     Failure,
@@ -29,7 +28,16 @@ from django_cluster.core.messages import (
     path_of_class,
 )
 from django_cluster.core.sealing import Seal
-from django_cluster.errors import NotSerializable, PackageError, Retry, Snooze, TaskTimeout, TaskWish
+from django_cluster.core.signatures import load_function
+from django_cluster.errors import (
+    NotSerializable,
+    PackageError,
+    Retry,
+    Snooze,
+    TaskTimeout,
+    TaskWish,
+    UnsuitableFunction,
+)
 from django_cluster.lifecycle.announce import announce
 from django_cluster.lifecycle.contexts import InitialContext
 from django_cluster.lifecycle.deadline import deadline
@@ -129,7 +137,9 @@ class Executor:
                     return Ending(OutcomeStatus.REPEATED)
                 try:
                     package, sealed = self._codec.open(job.body, header, arguments)
-                    func = load(header.func)
+                    func = load_function(header.func)
+                except UnsuitableFunction:
+                    raise
                 except PackageError as error:
                     return Ending(OutcomeStatus.REJECTED, error=error)
                 result = self._call(func, package)
@@ -165,7 +175,7 @@ class Executor:
         job: Job,
         advice: Advice = Advice.NONE,
     ) -> Ending:
-        if not worth_another_run(error, package.header.options):
+        if isinstance(error, UnsuitableFunction) or not worth_another_run(error, package.header.options):
             advice = Advice.STOP
         self._reporters.report(error, package, job.attempt, advice, status, job.receipt)
         failure = describe(error)

@@ -9,8 +9,9 @@ from typing import Any
 from django.db import IntegrityError, router
 
 from django_cluster.core.arguments import args_to_text, kwargs_to_text
-from django_cluster.core.call import given_options, portable
+from django_cluster.core.call import check_hook, given_options, portable
 from django_cluster.core.dotted import dotted_path
+from django_cluster.core.signatures import check_function
 from django_cluster.lifecycle.firing import options_of
 from django_cluster.models.schedule import Schedule
 
@@ -41,12 +42,15 @@ def build_schedule(
     ``q_database``: where it is kept; None asks the router.
 
     Raises ``IntegrityError`` for a name that is used already, ``ValidationError`` for what makes no sense,
-    ``UnknownFunction`` and ``NotSerializable`` for what cannot be kept.
+    ``UnknownFunction`` and ``NotSerializable`` for what cannot be kept, ``UnsuitableFunction`` for an async function.
     """
     alias = q_database or router.db_for_write(Schedule)
     if name and Schedule.objects.using(alias).filter(name=name).exists():
         raise IntegrityError(f"There is a schedule named {name!r} already.")
     own, texts = texts_of(args, kwargs)
+    check_function(func)
+    if hook:
+        check_hook(hook)
     row = Schedule(
         name=name,
         func=dotted_path(func),

@@ -14,10 +14,10 @@ from typing import Any, Protocol
 
 from django_cluster.brokers.base import Delivery
 from django_cluster.brokers.several import place_of
-from django_cluster.core.dotted import load
 from django_cluster.core.liveness import report_progress
 from django_cluster.core.messages import Advice, Outcome, OutcomeStatus
 from django_cluster.core.settings import DeliverySettings, QueueShare
+from django_cluster.core.signatures import load_function
 from django_cluster.errors import PackageError
 from django_cluster.lifecycle.announce import announce
 from django_cluster.lifecycle.deadline import deadline
@@ -241,7 +241,7 @@ def run_hook(outcome: Outcome, find_row: Callable[[str], Any]) -> None:
     path = str(outcome.options["hook"])
     try:
         with deadline(HOOK_LIMIT):
-            load(path)(find_row(outcome.id) or unsaved_task(outcome))
+            load_function(path)(find_row(outcome.id) or unsaved_task(outcome))
     except PackageError as error:
         logger.error("The hook %s of task %s cannot be called: %s", path, outcome.name, error)
     except BaseException:  # a hook is user code: SystemExit must not end its process

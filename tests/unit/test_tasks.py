@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,8 +12,13 @@ import pytest
 from django.utils import timezone
 
 from django_cluster import (
+    AsyncTask,
+    Group,
     async_bulk,
+    async_chain,
+    async_iter,
     async_task,
+    call,
     count_group,
     delete_cached,
     delete_group,
@@ -26,8 +32,8 @@ from django_cluster import (
 from django_cluster.brokers import memory
 from django_cluster.client import get_client
 from django_cluster.core.messages import TaskPackage
-from django_cluster.errors import NotFinished, NotSupported, UnknownFunction
-from django_cluster.models import Failure, QueuedTask, Success, Task
+from django_cluster.errors import NotFinished, NotSupported, UnknownFunction, UnsuitableFunction
+from django_cluster.models import Failure, QueuedTask, Schedule, Success, Task
 from django_cluster.signals import post_execute, pre_enqueue
 from django_cluster.tasks import fetch_cached, requeue, resubmit, result_cached
 from tests.sample import hooks, tasks
@@ -176,12 +182,59 @@ def test_a_path_may_lead_into_another_program() -> None:
 
 
 def test_many_tasks_are_sent_at_once_in_their_order() -> None:
-    ids = async_bulk(tasks.add, [(1, 2), [3, 4], "56"], group="letters")
+    ids = async_bulk(tasks.echo, [(1, 2), [3, 4], "56"], group="letters")
 
     packages = sent()
     assert [package.id for package in packages] == ids
     assert [package.args for package in packages] == [(1, 2), (3, 4), ("56",)]
     assert {package.header.options.group for package in packages} == {"letters"}
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda func: async_task(func),
+        lambda func: async_bulk(func, [()]),
+        lambda func: async_iter(func, [()]),
+        lambda func: async_chain([func]),
+        lambda func: async_task(tasks.nothing, chain=[func]),
+        lambda func: Group([func]).run(),
+        lambda func: Group([tasks.nothing]).then(func).run(),
+        lambda func: schedule(func),
+        lambda func: async_task(tasks.nothing, hook=func),
+        lambda func: async_iter(tasks.echo, [1], hook=func),
+        lambda func: schedule(tasks.nothing, hook=func),
+        lambda func: AsyncTask(func).run(),
+    ],
+    ids=range(12),
+)
+@pytest.mark.parametrize("func", [tasks.add_later, "tests.sample.tasks.add_later"], ids=["function", "path"])
+def test_an_async_function_is_refused_however_it_is_sent(ask: Callable[[Any], Any], func: Any) -> None:
+    with pytest.raises(UnsuitableFunction, match="async function"):
+        ask(func)
+    assert queue_size() == 0
+    assert not Schedule.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda: async_task(tasks.nothing, 7, cluster="slow", q_options={"max_attempts": 1}),
+        lambda: async_bulk(tasks.nothing, [()], cluster="slow", q_options={"max_attempts": 1}),
+        lambda: async_iter(tasks.fail, ["x"], cluster="slow", q_options={"max_attempts": 1}),
+        lambda: async_chain([(tasks.nothing, (), {}), (tasks.add, (1,), {})]),
+        lambda: Group([call(tasks.add, 1, 2), call(tasks.add, 1)]).run(),
+        lambda: Group([call(tasks.add, 1, 2)]).then(tasks.add, 1).run(),
+        lambda: AsyncTask(tasks.add, 1).run(),
+        lambda: async_task(tasks.add, 1, sync=True),
+    ],
+    ids=range(8),
+)
+def test_arguments_that_the_function_does_not_take_are_refused_however_they_are_sent(ask: Callable[[], Any]) -> None:
+    with pytest.raises(TypeError, match="cannot be called so"):
+        ask()
+    assert queue_size() == 0
+    assert Task.objects.count() == 0
 
 
 def test_no_tasks_are_no_trouble() -> None:
@@ -433,6 +486,16 @@ def test_a_task_that_had_to_wait_is_sent_again_at_once() -> None:
     resubmit(task)
 
     assert sent()[0].header.options.not_before is None
+
+
+def test_what_stands_in_a_row_is_sent_again_as_it_is() -> None:
+    """The function may take other arguments by now, in the program that runs it."""
+    task = ended(tasks.echo, 1, 2, 3, sync=True)
+    task.func = "tests.sample.tasks.add"
+
+    resubmit(task)
+
+    assert sent()[0].args == (1, 2, 3)
 
 
 def test_only_a_name_that_was_given_is_kept() -> None:

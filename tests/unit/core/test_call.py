@@ -7,8 +7,11 @@ import re
 import time
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
+from django.test import override_settings
+from django.utils import timezone as django_timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,13 +19,15 @@ from django_cluster.core.call import (
     ELSEWHERE,
     KEYWORDS,
     ONLY_IN_Q_OPTIONS,
+    LocalTime,
     build_options,
     build_packages,
+    checked_packages,
     option_meant,
     part,
 )
 from django_cluster.core.messages import DEFAULT_OPTIONS, NO_TIMEOUT, TaskOptions
-from django_cluster.errors import UnknownFunction
+from django_cluster.errors import UnknownFunction, UnsuitableFunction
 from tests.sample import hooks, tasks
 
 names = st.sampled_from(sorted(KEYWORDS | ONLY_IN_Q_OPTIONS)) | st.text(min_size=1, max_size=5)
@@ -237,3 +242,140 @@ def test_a_name_that_no_column_could_hold_is_refused_at_the_door() -> None:
 def test_a_function_that_nobody_could_find_is_refused_at_the_door() -> None:
     with pytest.raises(UnknownFunction):
         build_packages(lambda: None, [()], {}, DEFAULT_OPTIONS)
+
+
+# ── arguments that the function does not take ────────────────────────────────────────────────────
+
+
+def send(number: int, timeout: float = 1) -> None:
+    """Has a parameter with the name of an option."""
+
+
+@pytest.mark.parametrize(
+    ("args", "own", "given", "sentence"),
+    [
+        ((7,), {"cluster": "slow"}, {"max_attempts": 1}, "(did you mean the option 'cluster', which stands in q_opt"),
+        ((7,), {"countdown": 3}, {}, "(did you mean the option 'delay', which stands in q_options?)."),
+        ((7,), {"weather": "fine"}, {}, "unexpected keyword argument 'weather'."),
+        ((), {}, {}, "missing a required argument: 'number'."),
+        ((1, 2, 3), {}, {}, "too many positional arguments"),
+    ],
+)
+@pytest.mark.parametrize("func", [send, f"{__name__}.send"], ids=["function", "path"])
+def test_arguments_that_the_function_does_not_take_are_refused(
+    func: Any, args: tuple[Any, ...], own: dict[str, Any], given: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(TypeError, match=re.escape(f"{__name__}.send cannot be called so: ")) as raised:
+        checked_packages(func, [args], own, given, build_options(given))
+
+    assert sentence in str(raised.value)
+
+
+def needs_a_group(group: str) -> None:
+    """Is not given one, when the keyword is taken for an option."""
+
+
+def test_an_option_that_the_function_wanted_is_explained() -> None:
+    own, given = part({"group": "letters"})
+
+    with pytest.raises(
+        TypeError, match=re.escape("'group' was taken for an option of the task: beside q_options={...}")
+    ):
+        checked_packages(needs_a_group, [()], own, given, build_options(given))
+
+
+def test_one_call_of_many_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(TypeError, match="too many"):
+        checked_packages(send, [(1,), (1, 2), (1, 2, 3)], {}, {}, DEFAULT_OPTIONS)
+
+
+def test_a_hook_that_cannot_be_called_with_a_task_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"called with the finished task: .*nothing cannot be called"):
+        checked_packages(send, [(1,)], {}, {"hook": tasks.nothing}, DEFAULT_OPTIONS)
+    with pytest.raises(UnsuitableFunction, match="async"):
+        checked_packages(send, [(1,)], {}, {"hook": tasks.add_later}, DEFAULT_OPTIONS)
+
+
+# ── values without bounds ────────────────────────────────────────────────────────────────────────
+
+YEARS = 3_155_760_000
+
+
+@pytest.mark.parametrize("option", ["timeout", "delay", "retry_delay", "cached"])
+@pytest.mark.parametrize(
+    "value", [timedelta.max, 1e12, 10**400, 10**6000, YEARS + 1, 1e308], ids=lambda v: str(type(v))
+)
+def test_no_duration_is_longer_than_a_hundred_years(option: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"The option '{option}': a duration is at most {YEARS} seconds"):
+        build_options({option: value})
+    build_options({option: YEARS})
+
+
+@pytest.mark.parametrize("option", ["max_attempts", "priority"])
+@pytest.mark.parametrize("value", [2**31, 10**6000, math.nan, math.inf], ids=["2**31", "10**6000", "nan", "inf"])
+def test_a_number_without_bounds_is_refused_in_a_sentence(option: str, value: Any) -> None:
+    with pytest.raises(ValueError, match="from "):
+        build_options({option: value})
+
+
+@pytest.mark.parametrize(
+    ("eta", "words"),
+    [
+        (datetime(9999, 12, 31, 23, 59), r"beyond the calendar|after the year 9999"),  # noqa: DTZ001
+        (datetime(9999, 12, 31, 23, 59, tzinfo=timezone(timedelta(hours=-12))), "after the year 9999"),
+        (1e12, "beyond the calendar"),
+        (10**6000, "beyond the calendar"),
+        (math.nan, "beyond the calendar"),
+        (math.inf, "beyond the calendar"),
+    ],
+    ids=["max", "max west", "1e12", "10**6000", "nan", "inf"],
+)
+def test_an_eta_beyond_the_calendar_is_refused(eta: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        build_options({"eta": eta})
+
+
+@pytest.mark.parametrize("eta", ["tomorrow", True, timedelta(1), [1]])
+def test_an_eta_that_is_no_moment_is_refused(eta: Any) -> None:
+    with pytest.raises(TypeError, match="The option 'eta': a datetime or a Unix time"):
+        build_options({"eta": eta})
+
+
+# ── naive times ──────────────────────────────────────────────────────────────────────────────────
+
+AMSTERDAM = ZoneInfo("Europe/Amsterdam")
+
+
+@pytest.fixture
+def in_amsterdam(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LocalTime, "zone", staticmethod(lambda: AMSTERDAM))
+
+
+@pytest.mark.usefixtures("in_amsterdam")
+def test_a_naive_eta_is_meant_in_the_zone_of_the_project() -> None:
+    naive = datetime(2026, 7, 1, 12)  # noqa: DTZ001
+
+    assert build_options({"eta": naive}).not_before == datetime(2026, 7, 1, 10, tzinfo=UTC).timestamp()
+
+
+@pytest.mark.usefixtures("in_amsterdam")
+@pytest.mark.parametrize(("day", "month", "hour", "word"), [(29, 3, 2, "never"), (25, 10, 2, "twice")])
+def test_a_naive_eta_that_the_clock_shows_never_or_twice_is_refused(day: int, month: int, hour: int, word: str) -> None:
+    naive = datetime(2026, month, day, hour, 30)  # noqa: DTZ001
+
+    with pytest.raises(ValueError, match=f"shown {word} by the clock of Europe/Amsterdam"):
+        build_options({"eta": naive})
+
+
+@pytest.mark.usefixtures("in_amsterdam")
+def test_a_naive_eta_may_say_which_of_two_it_means() -> None:
+    naive = datetime(2026, 10, 25, 2, 30, fold=1)  # noqa: DTZ001
+
+    assert build_options({"eta": naive}).not_before == naive.replace(tzinfo=AMSTERDAM).timestamp()
+
+
+def test_django_says_in_which_zone_a_form_would_read_it() -> None:
+    with override_settings(USE_TZ=True), django_timezone.override("Asia/Tokyo"):
+        assert str(LocalTime.zone()) == "Asia/Tokyo"
+    with override_settings(USE_TZ=False):
+        assert LocalTime.zone() is None

@@ -12,7 +12,7 @@ from django.test import override_settings
 from django_cluster.core.messages import TaskPackage
 from django_cluster.core.settings import ScheduleSettings
 from django_cluster.decorators import cron_task, registered_tasks, schedule, task
-from django_cluster.errors import NotSerializable, UnknownFunction
+from django_cluster.errors import NotSerializable, UnknownFunction, UnsuitableFunction
 from django_cluster.lifecycle import declared
 from django_cluster.lifecycle.declared_rows import FORGOTTEN, SIGN_OF_LIFE, DeclaredRows
 from django_cluster.lifecycle.new_schedule import build_schedule
@@ -93,6 +93,20 @@ def test_a_declaration_that_could_never_be_fired_is_refused_where_it_stands(
     with pytest.raises(ValueError, match=words):
         decorate()
     assert declared.declarations() == []
+
+
+@pytest.mark.parametrize(
+    "decorate", [task, cron_task("0 5 * * *"), cron_task(every=HOUR), schedule(schedule_type="D")], ids=range(4)
+)
+def test_an_async_function_is_refused_where_it_stands(decorate: Callable[[Any], Any]) -> None:
+    with pytest.raises(UnsuitableFunction, match=r"add_later is an async function"):
+        decorate(tasks.add_later)
+    assert declared.declarations() == []
+
+
+def test_a_hook_that_cannot_be_called_with_a_task_is_refused_where_it_stands() -> None:
+    with pytest.raises(TypeError, match=r"the finished task: .* too many positional arguments"):
+        schedule(schedule_type="D", hook=tasks.nothing)
 
 
 def test_arguments_that_cannot_be_kept_are_refused_where_they_stand() -> None:
