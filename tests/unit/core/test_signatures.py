@@ -239,7 +239,7 @@ def test_no_code_of_a_module_is_run_for_a_look(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_callable_that_cannot_be_remembered_is_looked_at_each_time() -> None:
     class Unhashable(SimpleNamespace):
-        __hash__ = None  # type: ignore[assignment]
+        __hash__ = None
 
         def __call__(self, number: Any) -> None: ...
 
