@@ -42,6 +42,9 @@ else:
     ModelAdmin = _model_admin()
     AnyScheduleForm = forms.ModelForm
 
+STYLES = {"all": ("django_cluster/admin.css", *(() if apps.is_installed("unfold") else ("django_cluster/plain.css",)))}
+"""Style sheets of every page; the second one is for pages that Django itself draws."""
+
 ACT_AT_MOST = 1000
 """Rows for which one action does something; a request has to come to an end."""
 
@@ -64,7 +67,7 @@ class ClusterAdmin(ModelAdmin):
     list_per_page = 50
 
     class Media:
-        css = {"all": ("django_cluster/admin.css",)}
+        css = STYLES
 
 
 class ReadOnlyAdmin(ClusterAdmin):

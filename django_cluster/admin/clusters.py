@@ -17,13 +17,15 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from django_cluster import control
 from django_cluster.admin.base import ReadOnlyAdmin
 from django_cluster.admin.confirming import ask, confirmed
-from django_cluster.admin.showing import NOTHING, badge, moment, seconds
+from django_cluster.admin.showing import NOTHING, badge, clock, function, moment, number, seconds, state_badge
+from django_cluster.dashboard.states import about, cluster_state
 from django_cluster.errors import ClusterError, StoreUnavailable
 from django_cluster.models import Heartbeat
 from django_cluster.stores.instructions import Pause
@@ -33,9 +35,7 @@ LATE = 0.8
 """A task that has used up so much of its limit is pointed out."""
 
 STATES = {
-    "starting": _("starting"),
     "running": _("running"),
-    "stopping": _("stopping"),
     "booting": _("booting"),
     "idle": _("idle"),
     "busy": _("busy"),
@@ -68,20 +68,46 @@ class ClusterPart:
     started: datetime
     last_seen: datetime
     versions: str
-    lines: Sequence[ProcessLine]
+    figures: Sequence[tuple[str, str]]
+    """What a figure is, and the figure."""
+    workers: Sequence[ProcessLine]
+    """Of a lost cluster, those that ran a task when it was last heard of."""
+    others: Sequence[ProcessLine]
+    empty: str
+    """A sentence in the place of the workers; empty where there are some."""
 
 
 def part(status: ClusterStatus) -> ClusterPart:
     if status.alive:
-        state = badge(status.state, STATES.get(status.state, status.state))
+        state = state_badge(cluster_state(status))
     else:
-        lost = gettext("lost %(time)s ago") % {"time": seconds(round(status.age))}
-        state = badge("stale", lost)
+        lost = gettext("lost %(time)s ago") % {"time": about(status.age)}
+        state = badge("bad", lost)
     versions = ", ".join(f"{name} {number}" for name, number in status.versions.items())
-    # Of one that is lost, what its workers ran when it was last heard of.
-    lines = [line(process, status) for process in (status.processes if status.alive else status.running)]
-    last_seen = moment(status.published_at)
-    return ClusterPart(status, state, moment(status.started_at), last_seen, versions, lines)
+    processes = status.processes if status.alive else status.running
+    workers = [line(process, status) for process in processes if process.role == "worker"]
+    others = [line(process, status) for process in processes if process.role != "worker"]
+    return ClusterPart(
+        status=status,
+        state=state,
+        started=moment(status.started_at),
+        last_seen=moment(status.published_at),
+        versions=versions,
+        figures=figures(status),
+        workers=workers,
+        others=others,
+        empty="" if workers or status.alive else gettext("No task was running."),
+    )
+
+
+def figures(status: ClusterStatus) -> list[tuple[str, str]]:
+    return [
+        (gettext("succeeded"), number(status.throughput.done)),
+        (gettext("failed"), number(status.throughput.failed)),
+        (gettext("prefetched"), number(max(0, status.held - len(status.running) - status.unfiled))),
+        (gettext("results to write"), number(status.unfiled)),
+        (gettext("restarts"), number(status.restarts)),
+    ]
 
 
 def line(process: ProcessStatus, status: ClusterStatus) -> ProcessLine:
@@ -91,13 +117,13 @@ def line(process: ProcessStatus, status: ClusterStatus) -> ProcessLine:
         name=process.name,
         pid=process.pid,
         state=badge(process.state, STATES.get(process.state, process.state)),
-        task=format_html('{}<br><span class="dc-quiet">{}</span>', process.task.name, process.task.func)
+        task=format_html('{} <span class="dc-quiet">{}</span>', function(process.task.func), process.task.name)
         if process.task
         else NOTHING,
         elapsed=elapsed(process.task, now) if process.task else NOTHING,
         memory=f"{process.rss / 1024:.0f} MB" if process.rss else NOTHING,
         cpu=f"{process.cpu:.0f} %",
-        done=str(process.done) if works else NOTHING,
+        done=number(process.done) if works else NOTHING,
         order=f"{status.id} {process.seat}" if works and status.alive and process.state != "leaving" else "",
     )
 
@@ -136,13 +162,14 @@ class ClusterStatusAdmin(ReadOnlyAdmin):
         held = {pause.queue for pause in pauses}
         context = {
             **self.admin_site.each_context(request),
-            "title": self.opts.verbose_name_plural,
+            "title": capfirst(self.opts.verbose_name_plural),
             "opts": self.opts,
             "media": self.media,
             "parts": [part(status) for status in found],
             "queues": sorted({queue for status in found if status.alive for queue in status.queues} - held),
-            "pauses": [(pause, seconds(round(pause.age))) for pause in pauses],
+            "pauses": [(pause, about(pause.age)) for pause in pauses],
             "problem": problem,
+            "now": clock(),
             "may_pause": self._may(request, "pause"),
             "may_recycle": self._may(request, "recycle"),
         }

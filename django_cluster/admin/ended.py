@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin.views.main import ChangeList
 from django.db import models
 from django.db.models.functions import Left
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
@@ -21,15 +21,30 @@ from django_cluster.admin.ended_acts import EndedActs
 from django_cluster.admin.finding import (
     HELP,
     CappedPaginator,
-    ClusterFilter,
+    CountingChangeList,
+    ErrorKindFilter,
+    FinishedFilter,
     FunctionFilter,
     GroupFilter,
+    QueueOfTaskFilter,
     RecentValuesFilter,
     ScopeFilter,
     SearchScope,
     find,
 )
-from django_cluster.admin.showing import WORDS, as_text, ending, seconds, shown, timeline
+from django_cluster.admin.showing import (
+    NOTHING,
+    WORDS,
+    ago,
+    as_text,
+    cut,
+    ending,
+    function,
+    seconds,
+    short_ending,
+    shown,
+    timeline,
+)
 from django_cluster.models import Failure, Success, Task
 
 NOT_IN_LISTS = (
@@ -40,14 +55,11 @@ COURSE = (
     *("attempt_count", "shown_retried_as", "worker"),
     *("enqueued_at", "started_at", "stopped_at", "time_taken", "run_time"),
 )
-ENDED_COLUMNS = ("name", "group", "func", "cluster", "enqueued_at", "stopped_at", "time_taken")
-
-
 BEGINNING = 100
 """Characters of an error that a list shows."""
 
 
-class EndedTaskList(ChangeList):
+class EndedTaskList(CountingChangeList):
     """The list of ended tasks, without what only the page of one task shows."""
 
     def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> models.QuerySet[Any]:
@@ -57,6 +69,8 @@ class EndedTaskList(ChangeList):
 
 
 class StatusFilter(RecentValuesFilter):
+    """All ways to end badly; few enough to be offered whatever the newest rows are."""
+
     title, parameter_name = _("status"), "status"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
@@ -68,14 +82,14 @@ class EndedTaskAdmin(EndedActs):
 
     search_fields = ("name",)  # shows the field; what it means, get_search_results says
     ordering = ("-stopped_at",)
-    sortable_by = ("stopped_at",)
+    sortable_by = ("finished",)
     paginator = CappedPaginator
     list_max_show_all = 0
     change_list_template = "admin/django_cluster/ended_list.html"
 
     # ── finding ──────────────────────────────────────────────────────────────────────────────────
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[EndedTaskList]:
         return EndedTaskList
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
@@ -90,7 +104,44 @@ class EndedTaskAdmin(EndedActs):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         return super().changelist_view(request, {**(extra_context or {}), "search_hint": HELP})
 
-    # ── columns and fields ───────────────────────────────────────────────────────────────────────
+    # ── columns ──────────────────────────────────────────────────────────────────────────────────
+
+    @admin.display(description=_("function"))
+    def shown_func(self, task: Task) -> SafeString:
+        return function(task.func)
+
+    @admin.display(description=_("name"))
+    def shown_name(self, task: Task) -> SafeString:
+        return cut(task.name or task.id)
+
+    @admin.display(description=_("finished"), ordering="stopped_at")
+    def finished(self, task: Task) -> SafeString:
+        return ago(task.stopped_at)
+
+    @admin.display(description=_("runs"))
+    def runs(self, task: Task) -> int:
+        return task.attempt_count
+
+    @admin.display(description=_("waited"))
+    def waited(self, task: Task) -> str:
+        return seconds((task.started_at - task.enqueued_at).total_seconds())
+
+    @admin.display(description=_("group"))
+    def shown_group(self, task: Task) -> SafeString:
+        return self._filter("group", task.group)
+
+    @admin.display(description=_("queue"))
+    def shown_queue(self, task: Task) -> SafeString:
+        return self._filter("cluster", task.cluster)
+
+    def _filter(self, name: str, value: str | None) -> SafeString:
+        """A link to the rows of this list that have the same value."""
+        if not value:
+            return SafeString(NOTHING)
+        url = reverse(f"{self.admin_site.name}:{self._page_name('changelist')}")
+        return format_html('<a href="{}?{}">{}</a>', url, urlencode({name: value}), value)
+
+    # ── fields ───────────────────────────────────────────────────────────────────────────────────
 
     @admin.display(description=_("status"), ordering="status")
     def shown_status(self, task: Task) -> SafeString:
@@ -134,8 +185,8 @@ class EndedTaskAdmin(EndedActs):
 
 @admin.register(Success)
 class SuccessAdmin(EndedTaskAdmin):
-    list_display = ENDED_COLUMNS
-    list_filter = ("stopped_at", ClusterFilter, FunctionFilter, GroupFilter, ScopeFilter)
+    list_display = ("shown_func", "finished", "run_time", "waited", "shown_name", "shown_group", "shown_queue")
+    list_filter = (FinishedFilter, FunctionFilter, QueueOfTaskFilter, GroupFilter, ScopeFilter)
     fieldsets = (
         (None, {"fields": (*CALL, "shown_result")}),
         (_("Course"), {"fields": ("shown_course", *COURSE)}),
@@ -149,21 +200,33 @@ class SuccessAdmin(EndedTaskAdmin):
 @admin.register(Failure)
 class FailureAdmin(EndedTaskAdmin):
     list_display = (
-        *("name", "shown_status", "error_beginning", "func", "attempt_count", "stopped_at", "group", "cluster"),
-        *("enqueued_at", "time_taken"),
+        *("shown_func", "error_beginning", "status_in_list", "finished", "runs"),
+        *("shown_name", "shown_group", "shown_queue"),
     )
-    list_filter = (StatusFilter, "stopped_at", ClusterFilter, FunctionFilter, GroupFilter, ScopeFilter)
+    list_filter = (
+        *(FinishedFilter, StatusFilter, ErrorKindFilter, FunctionFilter, QueueOfTaskFilter, GroupFilter),
+        ScopeFilter,
+    )
     fieldsets = (
         (None, {"fields": ("shown_status", *CALL)}),
         (_("Error"), {"fields": ("error_kind", "shown_message", "shown_traceback", "shown_payload")}),
         (_("Course"), {"fields": ("shown_course", *COURSE)}),
     )
 
+    @admin.display(description=_("function"))
+    def shown_func(self, task: Task) -> SafeString:
+        """With the status below, where a phone has no column for it."""
+        return format_html('{} <span class="dc-phone">{}</span>', function(task.func), short_ending(task))
+
     @admin.display(description=_("error"))
-    def error_beginning(self, task: Any) -> str:
+    def error_beginning(self, task: Any) -> SafeString:
         """The class by its last name; whether it is cut can be seen."""
         text = Truncator(task.error_beginning).chars(BEGINNING)
-        return ": ".join(part for part in (task.error_kind.rpartition(".")[2], text) if part)
+        return cut(": ".join(part for part in (task.error_kind.rpartition(".")[2], text) if part))
+
+    @admin.display(description=_("status"))
+    def status_in_list(self, task: Task) -> SafeString:
+        return short_ending(task)
 
     @admin.display(description=_("error"))
     def shown_message(self, task: Task) -> SafeString:

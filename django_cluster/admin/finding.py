@@ -8,16 +8,24 @@ export always searches all.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.formats import number_format
 from django.utils.functional import cached_property
 from django.utils.text import smart_split, unescape_string_literal
 from django.utils.translation import gettext_lazy as _
+
+from django_cluster.admin.showing import number
+from django_cluster.models import Failure
 
 LISTED = 10_000
 """The most rows that a list counts and leafs through."""
@@ -25,15 +33,17 @@ LOOKED_AT = 100_000
 """Among so many of the newest rows is looked for what no index knows."""
 SAMPLE = 1000
 """Among so many a filter looks for its choices."""
+OFFERED = 10
+"""Of the values that it finds, a filter offers so many: those that are the most frequent."""
 
 Rows = QuerySet[Any]
 
 LOOKS_LIKE_AN_ID = re.compile(r"[0-9a-fA-F]{32}").fullmatch
-QUALIFIED = re.compile(r'(id|name|group|func|cluster|worker|error):("[^"]*"|\S+)').fullmatch
+QUALIFIED = re.compile(r'(id|name|group|func|queue|cluster|worker|error):("[^"]*"|\S+)').fullmatch
 
 HELP = _(
-    "An id, a name, a group or a function finds its tasks however old they are; any other text is looked for in the "
-    "newest 100,000, unless you choose all rows. More exactly: id: name: group: func: cluster: worker: error:"
+    "Finds ids, names, groups and functions of any age, other words in the newest 100,000. "
+    "Also: func: error: name: group: worker: queue: id:"
 )
 
 
@@ -59,6 +69,31 @@ class CappedPaginator(AnyPaginator):
     def capped(self) -> bool:
         """Whether there are more rows than are listed."""
         return self._counted > LISTED
+
+
+class Counted(int):
+    """The number of rows of a list, as pages write it: with separators, and a plus where there are more."""
+
+    more = False
+
+    def __str__(self) -> str:
+        if number_format(1000) != "1000":  # where Django groups digits by itself, it groups those of this text
+            return int.__repr__(self)
+        return number(int(self), more=self.more)
+
+
+class CountingChangeList(ChangeList):
+    """A list that says whether its rows were counted to the end."""
+
+    listed = ""
+    """How many rows are listed, as pages write it."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        counted = Counted(self.result_count)
+        counted.more = bool(getattr(self.paginator, "capped", False))
+        self.result_count = counted
+        self.listed = number(counted)
 
 
 class SearchScope:
@@ -110,6 +145,8 @@ class ScopeFilter(admin.SimpleListFilter):
 
 Question = Callable[[Rows, str, SearchScope], Rows]
 
+ERROR = ("error_kind", "error_message")
+
 # ── the search field ─────────────────────────────────────────────────────────────────────────────
 
 
@@ -129,14 +166,15 @@ def _unquoted(word: str) -> str:
 
 
 def _anything(rows: Rows, text: str, scope: SearchScope) -> Rows:
-    """Exactly what an index finds, or else what has the text in its name, function or group."""
+    """Exactly what an index finds, or else what has the text in its name, function, group or error."""
     if LOOKS_LIKE_AN_ID(text):
         return rows.filter(pk=text.lower())
     for field in ("name", "group", "func"):
         exact = rows.filter(**{field: text})
         if exact.order_by().exists():
             return exact
-    return _containing("name", "func", "group")(rows, text, scope)
+    fields = ("name", "func", "group", *(ERROR if issubclass(rows.model, Failure) else ()))
+    return _containing(*fields)(rows, text, scope)
 
 
 def _func(rows: Rows, value: str, scope: SearchScope) -> Rows:
@@ -159,9 +197,10 @@ QUESTIONS: Mapping[str, Question] = {
     "name": lambda rows, value, _: rows.filter(name=value),
     "group": lambda rows, value, _: rows.filter(group=value),
     "cluster": lambda rows, value, scope: scope.rows(rows).filter(cluster=value),
+    "queue": lambda rows, value, scope: scope.rows(rows).filter(cluster=value),
     "func": _func,
     "worker": _containing("worker"),
-    "error": _containing("error_kind", "error_message"),
+    "error": _containing(*ERROR),
 }
 
 
@@ -169,7 +208,7 @@ QUESTIONS: Mapping[str, Question] = {
 
 
 class RecentValuesFilter(admin.SimpleListFilter):
-    """The values that a column has in the newest rows, and not a ``DISTINCT`` over a whole table."""
+    """The most frequent values of a column in the newest rows, and not a ``DISTINCT`` over a whole table."""
 
     newest_first = "-stopped_at"
     indexed = False
@@ -177,7 +216,10 @@ class RecentValuesFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
         rows = model_admin.get_queryset(request).order_by(self.newest_first)
         values = rows.values_list(self.parameter_name, flat=True)[:SAMPLE]
-        return [(value, self.word(value)) for value in sorted({value for value in values if value})]
+        offered = {value for value, _count in Counter(value for value in values if value).most_common(OFFERED)}
+        if chosen := request.GET.get(str(self.parameter_name)):
+            offered.add(chosen)
+        return [(value, self.word(value)) for value in sorted(offered)]
 
     def queryset(self, request: HttpRequest, queryset: Rows) -> Rows:
         if not self.value():
@@ -194,9 +236,35 @@ class GroupFilter(RecentValuesFilter):
     title, parameter_name, indexed = _("group"), "group", True
 
 
-class ClusterFilter(RecentValuesFilter):
-    title, parameter_name = _("cluster"), "cluster"
+class QueueOfTaskFilter(RecentValuesFilter):
+    title, parameter_name = _("queue"), "cluster"
 
 
 class FunctionFilter(RecentValuesFilter):
     title, parameter_name, indexed = _("function"), "func", True
+
+
+class ErrorKindFilter(RecentValuesFilter):
+    title, parameter_name = _("kind of error"), "error_kind"
+
+    def word(self, value: str) -> str:
+        """The class without its module."""
+        return value.rpartition(".")[2]
+
+
+class FinishedFilter(admin.SimpleListFilter):
+    """The last hour, day or week; asked of all rows, through an index."""
+
+    title, parameter_name = _("finished"), "since"
+    SPANS: Mapping[str, tuple[Any, timedelta]] = {
+        "1h": (_("Last hour"), timedelta(hours=1)),
+        "24h": (_("Last 24 hours"), timedelta(hours=24)),
+        "7d": (_("Last 7 days"), timedelta(days=7)),
+    }
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
+        return [(name, text) for name, (text, _span) in self.SPANS.items()]
+
+    def queryset(self, request: HttpRequest, queryset: Rows) -> Rows:
+        chosen = self.SPANS.get(str(self.value()))
+        return queryset.filter(stopped_at__gte=timezone.now() - chosen[1]) if chosen else queryset

@@ -18,7 +18,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from django_cluster.admin.confirming import confirmed
-from django_cluster.admin.finding import LISTED, CappedPaginator, RecentValuesFilter
+from django_cluster.admin.finding import LISTED, CappedPaginator, CountingChangeList, RecentValuesFilter
 from django_cluster.admin.peeking import PeekingAdmin, label, opened
 from django_cluster.admin.showing import NOTHING, as_text, badge, moment, moment_text, shown
 from django_cluster.brokers import open_broker
@@ -55,6 +55,9 @@ class QueuedTaskAdmin(PeekingAdmin):
         broker = load_settings().broker
         alias = broker.options.get("alias") if broker.kind == "orm" else None
         return super().get_queryset(request).using(alias)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[CountingChangeList]:
+        return CountingChangeList
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """To delete the row of a running task would not stop it, and would lose it if its worker died."""

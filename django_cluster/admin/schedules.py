@@ -11,15 +11,17 @@ from django.db import models
 from django.forms import SplitDateTimeField
 from django.http import HttpRequest, JsonResponse
 from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from django_cluster import control
-from django_cluster.admin.base import ACT_AT_MOST, AnyScheduleForm, ClusterAdmin, may, rows_of
+from django_cluster.admin.base import ACT_AT_MOST, STYLES, AnyScheduleForm, ClusterAdmin, may, rows_of
 from django_cluster.admin.schedule_form import ScheduleForm
-from django_cluster.admin.showing import NOTHING, as_text, badge, moment_text, showable
+from django_cluster.admin.showing import NOTHING, as_text, badge, moment_text, showable, state_badge
+from django_cluster.dashboard.states import schedule_state
 from django_cluster.lifecycle.declared import registered_tasks
 from django_cluster.models import Schedule, Task
 from django_cluster.models.timing import MOMENTS
@@ -59,7 +61,7 @@ class ScheduleAdmin(ClusterAdmin):
     actions = ("run_now", "enable", "disable")
 
     class Media:
-        css = {"all": ("django_cluster/admin.css",)}
+        css = STYLES
         js = ("django_cluster/schedule.js",)
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
@@ -187,9 +189,14 @@ class ScheduleAdmin(ClusterAdmin):
 
     @admin.display(description=_("state"), ordering="enabled")
     def shown_state(self, schedule: Schedule) -> SafeString:
-        state = badge("ready", gettext("on")) if schedule.enabled else badge("discarded", gettext("off"))
-        if schedule.last_error:
-            state = format_html("{} {}", state, badge("failure", gettext("cannot run")))
+        left = None if schedule.next_run is None else (schedule.next_run - timezone.now()).total_seconds()
+        state = state_badge(
+            schedule_state(
+                enabled=schedule.enabled, repeats=schedule.repeats, until_next_run=left, error=schedule.last_error
+            )
+        )
+        if schedule.last_error and not schedule.enabled:
+            state = format_html("{} {}", state, badge("dim", gettext("off")))
         return format_html("{} {}", state, badge("declared", gettext("in code"))) if schedule.is_declared else state
 
     @admin.display(description=_("last error"))

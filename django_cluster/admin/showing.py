@@ -8,7 +8,7 @@ from pprint import pformat
 from typing import Any
 
 from django.utils import timezone
-from django.utils.formats import localize
+from django.utils.formats import localize, number_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext
@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_cluster.core.headers import LAST_MOMENT
 from django_cluster.core.messages import OutcomeStatus
+from django_cluster.dashboard.states import State, about
 from django_cluster.errors import PackageError
 from django_cluster.models import Task
 
@@ -105,9 +106,49 @@ def exact(value: datetime) -> str:
     return f"{local(value):%Y-%m-%d %H:%M:%S}"
 
 
+def number(value: int, *, more: bool = False) -> str:
+    """A count with the separators of the reader's language; with ``more`` it was bounded: ``100,000+``."""
+    return number_format(value, force_grouping=True) + ("+" if more else "")
+
+
+def function(path: str) -> SafeString:
+    """A dotted path: the last part is what is looked for, and the module before it is quiet."""
+    module, _dot, name = path.rpartition(".")
+    return format_html(
+        '<span class="dc-func" title="{}"><strong>{}</strong> <span class="dc-quiet">{}</span></span>',
+        path,
+        name,
+        module,
+    )
+
+
+def cut(text: str) -> SafeString:
+    """A text of which a list shows what fits; the whole of it can be seen by pointing at it."""
+    return format_html('<span class="dc-cut" title="{}">{}</span>', text, text)
+
+
+def ago(value: datetime) -> SafeString:
+    """How long ago something was, in one unit; the exact second can be seen by pointing at it."""
+    passed = (timezone.now() - value).total_seconds()
+    if passed < 0:
+        return SafeString(exact(value))
+    text = gettext("%(time)s ago") % {"time": about(passed)}
+    return format_html('<time datetime="{}" title="{}">{}</time>', value.isoformat(), exact(value), text)
+
+
+def clock() -> str:
+    """The time of the reader now, to the second."""
+    return f"{local(timezone.now()):%H:%M:%S}"
+
+
 def badge(status: str, text: object = None) -> SafeString:
     """How something stands, as a coloured word."""
     return format_html('<span class="dc-badge dc-{}">{}</span>', status, text or WORDS.get(status, status))
+
+
+def state_badge(state: State) -> SafeString:
+    """A state of a cluster, a queue or a schedule, in the language of the reader."""
+    return badge(state.style, gettext(state.text) % state.values)
 
 
 def ending(task: Task) -> SafeString:
@@ -116,6 +157,16 @@ def ending(task: Task) -> SafeString:
     if not task.final:
         return format_html("{} {}", word, badge("again", gettext("will be tried again")))
     return format_html("{} {}", word, badge("again", gettext("retried"))) if task.retried_as else word
+
+
+def short_ending(task: Task) -> SafeString:
+    """For a list: one word where another run follows, else how the last one ended."""
+    if not task.final:
+        return badge("again", gettext("retrying"))
+    word = badge(task.status)
+    if not task.retried_as:
+        return word
+    return format_html('{} <span class="dc-quiet">{}</span>', word, gettext("retried"))
 
 
 # ── what happened to a task, one line for each run ───────────────────────────────────────────────

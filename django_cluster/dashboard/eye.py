@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -20,6 +21,7 @@ from django_cluster.brokers.base import MAX_QUEUE_NAMES, Broker, Waiting
 from django_cluster.core.messages import TaskHeader
 from django_cluster.dashboard.row_search import condition
 from django_cluster.dashboard.snapshot import Detail, QueueView, ScheduleView, Snapshot, TaskView, Totals
+from django_cluster.dashboard.states import LATE_SECONDS
 from django_cluster.errors import ClusterError, PackageError
 from django_cluster.models import Schedule, Task
 from django_cluster.models.task import saved_tasks
@@ -179,15 +181,18 @@ class Eye:
         return {"schedules": tuple(_schedule(row) for row in self._session.read(lambda: list(rows)))}
 
     def _totals(self, _: Snapshot) -> dict[str, Any]:
-        """Three queries, none of which reads more than ``COUNTED`` entries of an index."""
+        """Four queries, none of which reads more than ``COUNTED`` entries."""
         tasks, schedules = saved_tasks(self.database).order_by(), Schedule.objects.using(self.database).order_by()
+        overdue = timezone.now() - timedelta(seconds=LATE_SECONDS)
+        late = schedules.filter(enabled=True, next_run__lt=overdue, last_error="").exclude(repeats=0)
         counts = self._session.read(
             lambda: [
                 rows.values("pk")[:COUNTED].count()
-                for rows in (tasks.filter(success=True), tasks.filter(success=False), schedules)
+                for rows in (tasks.filter(success=True), tasks.filter(success=False), schedules, late)
             ]
         )
-        return {"totals": Totals(successes=counts[0], failures=counts[1], schedules=counts[2], limit=COUNTED)}
+        names = ("successes", "failures", "schedules", "late")
+        return {"totals": Totals(**dict(zip(names, counts, strict=True)), limit=COUNTED)}
 
     def detail(self, task_id: str) -> Detail | None:
         """All about a task that has ended; None if there is no row. Raises ``StoreUnavailable``."""

@@ -14,6 +14,7 @@ from django_cluster.dashboard.snapshot import Snapshot
 from django_cluster.dashboard.tables import Column, Row, Table
 from django_cluster.dashboard.text import megabytes
 from django_cluster.models.task import saved_tasks
+from django_cluster.stores.instructions import Pause
 from django_cluster.stores.orm_session import Session
 from django_cluster.stores.status import ClusterStatus, RunningTask
 
@@ -64,13 +65,21 @@ class Figures:
     """Clusters that ended within the last 24 hours without a graceful stop, the last one first."""
     workers: int
     restarts: int
-    queued: int
-    """Messages that are ready."""
-    delayed: int
-    leased: int
+    queued: int | None
+    """Messages that are ready, in the queues whose broker answered; None if none did."""
+    delayed: int | None
+    leased: int | None
+    unknown: tuple[str, ...]
+    """Queues whose broker did not answer: their messages are not in the three figures before."""
+    paused: tuple[Pause, ...]
+    """Queues from which no cluster takes anything."""
     successes: int
     failures: int
     schedules: int
+    counted_to: int
+    """Successes, failures and schedules are not counted further than this; there may be more."""
+    late: int
+    """Schedules that are overdue by more than a minute."""
     tasks_per_day: float
     """Tasks that ended within the last 24 hours; the other rates are derived from it."""
     average_time: float
@@ -96,18 +105,22 @@ def figures_of(snapshot: Snapshot, database: str) -> Figures:
     counts = [_last_day(database, success=success) for success in (True, False)]
     tasks = sum(count for count, _, _ in counts)
     whole, run = (sum(each[0] * each[place] for each in counts) / (tasks or 1) for place in (1, 2))
-    queues = snapshot.queues
+    known = [queue for queue in snapshot.queues if not queue.problem]
     return Figures(
         clusters=len(snapshot.alive),
         lost=lost_clusters(snapshot),
         workers=sum(len(cluster.workers) for cluster in snapshot.alive),
         restarts=sum(cluster.restarts for cluster in snapshot.alive),
-        queued=sum(queue.ready for queue in queues),
-        delayed=sum(queue.delayed for queue in queues),
-        leased=sum(queue.leased for queue in queues),
+        queued=sum(queue.ready for queue in known) if known else None,
+        delayed=sum(queue.delayed for queue in known) if known else None,
+        leased=sum(queue.leased for queue in known) if known else None,
+        unknown=tuple(queue.name for queue in snapshot.queues if queue.problem),
+        paused=snapshot.pauses,
         successes=snapshot.totals.successes,
         failures=snapshot.totals.failures,
         schedules=snapshot.totals.schedules,
+        counted_to=snapshot.totals.limit,
+        late=snapshot.totals.late,
         tasks_per_day=tasks,
         average_time=whole,
         average_run=run,
@@ -157,7 +170,7 @@ def memory_table(clusters: Sequence[ClusterStatus], *, workers: bool = False) ->
                 )
                 for worker in cluster.workers
             ]
-    return Table(MEMORY, tuple(rows), "No cluster has been heard of.")
+    return Table(MEMORY, tuple(rows), "No cluster is running.")
 
 
 def _memory(cluster: ClusterStatus) -> Row:

@@ -82,6 +82,8 @@ class Totals:
     successes: int = 0
     failures: int = 0
     schedules: int = 0
+    late: int = 0
+    """Schedules that are overdue by more than a minute."""
     limit: int = 0
     """A number that has reached this may be larger."""
 

@@ -17,8 +17,8 @@ class AcknowledgedMessages(models.Model):
     noted = models.TextField(editable=False, help_text="Keys of queued tasks, each between two commas")
 
     class Meta:
-        verbose_name = "Acknowledged messages"
-        verbose_name_plural = "Acknowledged messages"
+        verbose_name = "acknowledged messages"
+        verbose_name_plural = "acknowledged messages"
 
     def __str__(self) -> str:
         return f"{self.noted.strip(',')}"

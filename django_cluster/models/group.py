@@ -33,8 +33,8 @@ class TaskGroup(models.Model):
 
     class Meta:
         app_label = "django_cluster"
-        verbose_name = _("Group of tasks")
-        verbose_name_plural = _("Groups of tasks")
+        verbose_name = _("group of tasks")
+        verbose_name_plural = _("groups of tasks")
         indexes = (models.Index(fields=["created_at"], name="django_cluster_group_age"),)
 
     def __str__(self) -> str:
@@ -58,8 +58,8 @@ class GroupMember(models.Model):
 
     class Meta:
         app_label = "django_cluster"
-        verbose_name = _("Member of a group")
-        verbose_name_plural = _("Members of groups")
+        verbose_name = _("member of a group")
+        verbose_name_plural = _("members of groups")
         indexes = (
             models.Index(fields=["of", "position"], name="django_cluster_member_place"),
             models.Index(fields=["owes", "noted_at"], name="django_cluster_member_owes"),

@@ -21,8 +21,8 @@ class Heartbeat(models.Model):
 
     class Meta:
         app_label = "django_cluster"
-        verbose_name = _("Cluster")
-        verbose_name_plural = _("Clusters")
+        verbose_name = _("cluster")
+        verbose_name_plural = _("clusters")
 
     def __str__(self) -> str:
         return f"{self.name} on {self.host} ({self.pid})"

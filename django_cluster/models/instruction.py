@@ -24,8 +24,8 @@ class Instruction(models.Model):
 
     class Meta:
         app_label = "django_cluster"
-        verbose_name = _("Instruction")
-        verbose_name_plural = _("Instructions")
+        verbose_name = _("instruction")
+        verbose_name_plural = _("instructions")
         constraints = (
             models.UniqueConstraint(fields=["verb", "target", "seat"], name="django_cluster_instruction_once"),
         )

@@ -21,8 +21,8 @@ class LargePayload(models.Model):
     payload = models.TextField(_("payload"), editable=False)
 
     class Meta:
-        verbose_name = _("Large payload")
-        verbose_name_plural = _("Large payloads")
+        verbose_name = _("large payload")
+        verbose_name_plural = _("large payloads")
 
     def __str__(self) -> str:
         return f"{self.queue} {self.pk}"

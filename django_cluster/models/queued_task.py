@@ -35,8 +35,8 @@ class QueuedTask(models.Model):
     payload = models.TextField(_("payload"))
 
     class Meta:
-        verbose_name = _("Queued task")
-        verbose_name_plural = _("Queued tasks")
+        verbose_name = _("queued task")
+        verbose_name_plural = _("queued tasks")
         indexes = (models.Index(fields=["queue", "lane", "due", "id"], name="django_cluster_queue_order"),)
 
     def __str__(self) -> str:

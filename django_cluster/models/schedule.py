@@ -110,7 +110,7 @@ class Schedule(Timing, models.Model):
     )
     task = models.CharField(_("last task"), max_length=100, null=True, editable=False)
     cluster = models.CharField(
-        _("cluster"), max_length=100, null=True, blank=True, help_text=_("The queue to use; empty = the default one")
+        _("queue"), max_length=100, null=True, blank=True, help_text=_("The queue to use; empty = the default one")
     )
     intended_date_kwarg = models.CharField(
         _("name of the date argument"),
@@ -180,8 +180,8 @@ class Schedule(Timing, models.Model):
 
     class Meta:
         app_label = "django_cluster"
-        verbose_name = _("Scheduled task")
-        verbose_name_plural = _("Scheduled tasks")
+        verbose_name = _("scheduled task")
+        verbose_name_plural = _("scheduled tasks")
         ordering: ClassVar = ["next_run"]
         permissions = (
             ("run_schedule", "Can run schedules at once"),

@@ -93,7 +93,7 @@ class Task(models.Model):
     func = models.CharField(_("function"), max_length=256, editable=False)
     hook = models.CharField(_("hook"), max_length=256, null=True, editable=False)
     group = models.CharField(_("group"), max_length=100, null=True, editable=False)
-    cluster = models.CharField(_("cluster"), max_length=100, null=True, editable=False)
+    cluster = models.CharField(_("queue"), max_length=100, null=True, editable=False)
     sealed_arguments = models.BinaryField(_("sealed arguments"), null=True)
     sealed_result = models.BinaryField(_("sealed result"), null=True)
     status = models.CharField(_("status"), max_length=12, choices=status_choices, editable=False)
@@ -101,10 +101,10 @@ class Task(models.Model):
     final = models.BooleanField(
         _("final"), default=True, editable=False, help_text=_("Whether this was the last run of the task.")
     )
-    attempt_count = models.IntegerField(_("attempts"), default=1, editable=False)
+    attempt_count = models.IntegerField(_("runs"), default=1, editable=False)
     enqueued_at = models.DateTimeField(_("enqueued"), editable=False)
     started_at = models.DateTimeField(_("run started"), editable=False)
-    stopped_at = models.DateTimeField(_("stopped"), editable=False)
+    stopped_at = models.DateTimeField(_("finished"), editable=False)
     worker = models.CharField(_("worker"), max_length=100, blank=True, editable=False)
     error_kind = models.CharField(_("kind of error"), max_length=255, blank=True, editable=False)
     error_message = models.TextField(_("error"), blank=True, editable=False)
@@ -131,8 +131,8 @@ class Task(models.Model):
 
     class Meta:
         app_label = "django_cluster"
-        verbose_name = _("Task")
-        verbose_name_plural = _("Tasks")
+        verbose_name = _("task")
+        verbose_name_plural = _("tasks")
         ordering: ClassVar = ["-stopped_at"]
         permissions = (
             ("resubmit_task", "Can run finished tasks again"),
@@ -266,8 +266,8 @@ class Success(Task):
     class Meta:
         app_label = "django_cluster"
         proxy = True
-        verbose_name = _("Successful task")
-        verbose_name_plural = _("Successful tasks")
+        verbose_name = _("successful task")
+        verbose_name_plural = _("successful tasks")
 
 
 class FailureManager(models.Manager["Failure"]):
@@ -283,5 +283,5 @@ class Failure(Task):
     class Meta:
         app_label = "django_cluster"
         proxy = True
-        verbose_name = _("Failed task")
-        verbose_name_plural = _("Failed tasks")
+        verbose_name = _("failed task")
+        verbose_name_plural = _("failed tasks")

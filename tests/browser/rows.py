@@ -114,6 +114,31 @@ def _tasks() -> None:
     store.save([dead])
 
 
+def many() -> None:
+    """Failures for more than one screen, named as tasks without a name are."""
+    now = time.time()
+    errors = [
+        ("shop.errors.CardError", "Your card was declined.", TRACEBACK),
+        ("TypeError", "send_mail() got multiple values for argument 'subject'", TRACEBACK),
+        ("TimeoutError", "The bank at bank.example:443 did not answer within 30 seconds", TRACEBACK),
+    ]
+    funcs = ["billing.tasks.refund", "shop.notifications.tasks.send_mail", "shop.tasks.charge"]
+    OrmResults(ResultSettings(save_limit=0)).save(
+        [
+            make_failure(
+                name=f"carbon-alabama-september-{number}",
+                func=funcs[number % 3],
+                failure=errors[number % 3],
+                options={"group": "night", "cluster": "default"},
+                enqueued_at=now - 3010 - 900 * number,
+                started_at=now - 3005 - 900 * number,
+                stopped_at=now - 3000 - 900 * number,
+            )
+            for number in range(30)
+        ]
+    )
+
+
 def _message(name: str, func: str, group: str | None) -> str:
     header = TaskHeader(id="d" * 32, name=name, func=func, enqueued_at=1.0, options=TaskOptions(group=group))
     return Codec(SigningSettings(secret="somebody's")).dumps(TaskPackage(header=header, args=(1, 2)))

@@ -40,6 +40,16 @@ PAGES = {
     "clusters": ("heartbeat_changelist", ()),
 }
 PHOTOGRAPHED = ("failures", "failure", "schedules", "schedule", "queue", "clusters")
+LAPTOP = {"width": 1280, "height": 800}
+ROWS_IN_SIGHT = """() => {
+    const table = document.querySelector("#result_list, .dc-rows");
+    const places = [...table.tBodies[0].rows].map((row) => row.getBoundingClientRect());
+    return {
+        rows: places.filter((place) => place.height > 0 && place.bottom <= innerHeight).length,
+        table: table.scrollWidth,
+        window: table.parentElement.clientWidth,
+    };
+}"""
 DESK, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
 
 
@@ -197,6 +207,57 @@ def test_the_page_of_the_clusters_keeps_itself_up_to_date(visitor: Any) -> None:
     control.resume("newsletter")
 
     page.get_by_text("The queue newsletter has been paused by ada").wait_for(state="detached", timeout=30_000)
+
+
+def test_the_page_of_the_clusters_goes_on_after_a_click_into_a_table(visitor: Any) -> None:
+    """A table that scrolls has the focus after a click; only a control that has it makes the page wait."""
+    from django_cluster import control
+
+    page = visitor().open("clusters")
+    page.locator(".dc-scroll td").first.click()
+    assert page.evaluate("document.activeElement.className") == "dc-scroll"
+    said = page.locator(".dc-fresh").inner_text()
+
+    control.resume("newsletter")
+
+    page.get_by_text("The queue newsletter has been paused by ada").wait_for(state="detached", timeout=30_000)
+    assert page.locator(".dc-fresh").inner_text() != said
+    assert page.evaluate("document.activeElement.className") == "dc-scroll"
+
+
+def test_the_page_of_the_clusters_waits_while_a_control_has_the_focus(visitor: Any) -> None:
+    page = visitor().open("clusters")
+    page.get_by_role("button", name="Pause mail").focus()
+    said = page.locator(".dc-fresh").inner_text()
+
+    page.get_by_text("Not refreshed while a control has the focus.").wait_for(timeout=30_000)
+    assert page.locator(".dc-fresh").inner_text().startswith(said)
+    page.evaluate("document.activeElement.blur()")
+
+    page.wait_for_function("said => !document.querySelector('.dc-fresh').innerText.startsWith(said)", arg=said)
+    assert page.get_by_text("Not refreshed while a control has the focus.").is_hidden()
+
+
+def test_what_is_open_stays_open_when_the_page_is_refreshed(visitor: Any) -> None:
+    page = visitor().open("clusters")
+    page.get_by_text("3 other processes").click()
+    assert page.get_by_text("sentinel", exact=True).is_visible()
+    said = page.locator(".dc-fresh").inner_text()
+    page.evaluate("document.activeElement.blur()")
+
+    page.wait_for_function("said => document.querySelector('.dc-fresh').innerText !== said", arg=said)
+    assert page.get_by_text("sentinel", exact=True).is_visible()
+
+
+@pytest.mark.parametrize("name", ["successes", "failures"])
+def test_twenty_rows_are_in_sight_on_a_laptop(name: str, visitor: Any) -> None:
+    rows.many()
+    page = visitor(size=LAPTOP).open(name)
+
+    seen = page.evaluate(ROWS_IN_SIGHT)
+
+    assert seen["rows"] >= 20
+    assert seen["table"] <= seen["window"], "every column is in sight"
 
 
 def test_a_queue_is_paused_from_the_page_of_the_clusters(visitor: Any) -> None:

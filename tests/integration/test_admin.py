@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Any
 
 import pytest
@@ -53,6 +54,76 @@ def test_a_task_is_found_by_what_people_know_of_it(word: str, admin_client: Clie
 
     assert "a" * 32 in listed
     assert "something else" not in listed
+
+
+@pytest.mark.parametrize("words", ["declined", "card was declined", "CardError", "shop.errors"])
+def test_a_failure_is_found_by_words_of_its_error(words: str, admin_client: Client) -> None:
+    save(
+        make_failure(name="declined-one", failure=("shop.errors.CardError", "Your card was declined.", "")),
+        make_failure(name="another", failure=("ValueError", "no good", "")),
+    )
+
+    for query in (words, f'error:"{words}"'):
+        listed = page(admin_client, "failure_changelist", q=query)
+        assert "declined-one" in listed
+        assert "another" not in listed
+
+
+def test_a_list_shows_function_error_and_time_first(admin_client: Client) -> None:
+    save(make_failure(name="red-green", func="billing.tasks.refund", stopped_at=time.time() - 200))
+
+    text = page(admin_client, "failure_changelist")
+
+    row = text[text.index("<tbody>") : text.index("</tbody>")]
+    places = [row.index(f"field-{name}") for name in ("shown_func", "error_beginning", "finished", "shown_name")]
+    assert places == sorted(places)
+    assert "<strong>refund</strong>" in row
+    assert ">3 min ago<" in row
+    assert re.search(r'title="\d{4}-\d\d-\d\d \d\d:\d\d:\d\d', row)
+    assert "Select failed task to view" in text
+
+
+def test_a_list_can_be_narrowed_to_the_last_hour_and_to_a_kind_of_error(admin_client: Client) -> None:
+    now = time.time()
+    save(
+        make_failure(name="just now", failure=("shop.errors.CardError", "declined", ""), stopped_at=now - 60),
+        make_failure(name="yesterday", failure=("TypeError", "x", ""), stopped_at=now - 20 * 3600),
+        make_failure(name="last week", failure=("TypeError", "x", ""), stopped_at=now - 6 * 86400),
+    )
+
+    def names(**query: str) -> set[str]:
+        text = page(admin_client, "failure_changelist", **query)
+        return {name for name in ("just now", "yesterday", "last week") if f">{name}<" in text}
+
+    assert names(since="1h") == {"just now"}
+    assert names(since="24h") == {"just now", "yesterday"}
+    assert names(since="7d") == names(since="nonsense") == {"just now", "yesterday", "last week"}
+    assert names(error_kind="TypeError") == {"yesterday", "last week"}
+    assert ">CardError<" in page(admin_client, "failure_changelist")
+
+
+def test_a_filter_offers_the_most_frequent_values_and_the_chosen_one(admin_client: Client) -> None:
+    save(*(make_outcome(func=f"shop.tasks.f{number:02}") for number in (*range(30), *range(9))))
+
+    text = page(admin_client, "success_changelist", func="shop.tasks.f20")
+
+    offered = set(re.findall(r"\?func=(shop\.tasks\.f\d\d)", text))
+    assert {f"shop.tasks.f{number:02}" for number in range(9)} <= offered
+    assert "shop.tasks.f20" in offered
+    assert len(offered) == 11
+
+
+def test_a_list_counts_with_separators_and_says_where_it_stopped(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finding, "LISTED", 1200)
+    save(*(make_outcome() for _ in range(1205)))
+
+    assert "1,200+ successful tasks" in page(admin_client, "success_changelist")
+    Task.objects.filter(pk__in=Task.objects.values_list("pk")[:10]).delete()
+    text = page(admin_client, "success_changelist")
+    assert "1,195 successful tasks" in text
+    assert "are listed, and there are more" not in text
 
 
 def test_a_list_can_be_narrowed_to_a_group(admin_client: Client) -> None:
@@ -182,9 +253,9 @@ def test_a_list_that_is_cut_off_says_at_which_end(admin_client: Client, monkeypa
     for _ in range(2):
         queue_one()
 
-    assert "The newest 1 are listed" in page(admin_client, "success_changelist")
+    assert "The newest 1+ are listed" in page(admin_client, "success_changelist")
     queue = page(admin_client, "queuedtask_changelist")
-    assert "The first 1 are shown." in queue
+    assert "The first 1+ are shown." in queue
     assert "The newest" not in queue
 
 

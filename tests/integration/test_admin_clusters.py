@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -71,8 +72,8 @@ def test_a_cluster_that_fell_silent_is_pointed_out(admin_client: Client) -> None
 
     text = page(admin_client, "heartbeat_changelist")
 
-    assert "dc-stale" in text
-    assert "lost 1 min 00 s ago" in text
+    assert "dc-bad" in text
+    assert "lost 1 min ago" in text
     assert "recycle" not in text
 
 
@@ -147,3 +148,24 @@ def test_who_may_not_even_look_sees_nothing(client: Client) -> None:
     person(client)
 
     assert client.get(reverse(URL)).status_code == 403
+
+
+def test_a_cluster_of_two_queues_says_that_one_of_them_is_paused(admin_client: Client) -> None:
+    publish(queues=("mail", "default"), paused=("mail",))
+
+    text = page(admin_client, "heartbeat_changelist")
+
+    assert ">paused 1 of 2<" in text
+    assert not re.search("<h2[^>]*>[^/]*running", text)
+    assert "mail, default" in text
+
+
+def test_the_page_leads_with_the_queues_and_folds_what_runs_no_tasks(admin_client: Client) -> None:
+    publish()
+
+    text = page(admin_client, "heartbeat_changelist")
+
+    heading = re.sub("<[^>]+>", "", re.findall("<h2.*?</h2>", text, re.DOTALL)[-1])
+    assert heading.startswith("mail shop · web1 · 101")
+    assert text.index("worker 1") < text.index("1 other process") < text.rindex("sentinel")
+    assert re.search(r"As of \d\d:\d\d:\d\d\.", text)

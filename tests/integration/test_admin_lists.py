@@ -152,11 +152,17 @@ class ListsOfMany:
         for statement in asked:
             assert self.touched(statement) <= 2 * finding.LISTED + 100, statement
 
+    def test_a_kind_of_error_is_looked_for_among_the_newest(self) -> None:
+        _, asked = open_list(Failure, {"error_kind": "Nothing"})
+
+        for statement in asked:
+            assert self.touched(statement) <= 2 * finding.LISTED + 100, statement
+
     def test_the_newest_come_first_and_are_not_all_counted(self) -> None:
         text, _ = open_list(Success, {})
 
         assert f"name-{MANY - 1}" in text
-        assert "10000 Successful tasks" in text
+        assert "10,000+ successful tasks" in text
         assert "there are more" in text
 
     def test_what_an_index_knows_is_found_however_old_it_is(self) -> None:

@@ -96,6 +96,17 @@ def test_the_list_says_the_rule_in_words_and_what_is_wrong(admin_client: Client)
     assert "cannot run" in text
 
 
+def test_the_list_says_how_late_an_overdue_schedule_is(admin_client: Client) -> None:
+    made(name="overdue", next_run=timezone.now() - timedelta(minutes=14, seconds=20))
+    made(name="off", next_run=timezone.now() - timedelta(hours=5), enabled=False)
+
+    text = page(admin_client, "schedule_changelist")
+
+    assert ">late 14 min<" in text
+    assert ">off<" in text
+    assert ">on<" not in text
+
+
 # ── the form ─────────────────────────────────────────────────────────────────────────────────────
 
 

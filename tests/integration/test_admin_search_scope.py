@@ -56,6 +56,16 @@ def test_an_export_searches_all_rows(admin_client: Client) -> None:
     assert b"old one" in b"".join(response.streaming_content)  # type: ignore[attr-defined]  # a streaming one has it
 
 
+def test_words_of_an_error_are_found_without_a_prefix_among_the_newest(admin_client: Client) -> None:
+    limited = page(admin_client, "failure_changelist", q="no goo")
+    whole = page(admin_client, "failure_changelist", q="no goo", rows="all")
+
+    assert SAID in limited
+    assert "new 3" in limited
+    assert "old one" not in limited
+    assert "old one" in whole
+
+
 def test_the_choice_is_offered_beside_the_filters(admin_client: Client) -> None:
     text = page(admin_client, "failure_changelist", rows="all")
 

@@ -282,7 +282,7 @@ def test_the_functions_behind_the_commands_print_what_these_do(capsys: pytest.Ca
 
     printed = capsys.readouterr()
     assert printed.err == ""
-    assert printed.out.count("No cluster has been heard of") == 2
+    assert printed.out.count("No cluster is running") == 2
     assert "Tasks/day" in printed.out
 
 

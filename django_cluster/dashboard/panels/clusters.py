@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from django_cluster.dashboard.charts import gauge
 from django_cluster.dashboard.snapshot import Snapshot
+from django_cluster.dashboard.states import cluster_state
 from django_cluster.dashboard.tables import Column, Row, Table
 from django_cluster.dashboard.text import duration, megabytes
 from django_cluster.stores.status import ClusterStatus, ProcessStatus
@@ -14,7 +15,7 @@ from django_cluster.stores.status import ClusterStatus, ProcessStatus
 COLUMNS = (
     Column("NAME", 12),
     Column("PID", 7, right=True),
-    Column("STATE", 8),
+    Column("STATE", 13),
     Column("TASK"),
     Column("TIME", 11, right=True),
     Column("LIMIT", 6, least=90),
@@ -24,7 +25,7 @@ COLUMNS = (
 )
 NEARLY = 0.8
 """Of its time limit: from here on a task is worth a warning."""
-NOBODY = "No cluster has been heard of. Start one: manage.py qcluster"
+NOBODY = "No cluster is running. Start one: manage.py qcluster"
 
 
 def table(snapshot: Snapshot, ascii_only: bool) -> Table:
@@ -48,17 +49,8 @@ def _rows(snapshot: Snapshot, ascii_only: bool) -> Iterator[Row]:
                 yield replace(row, key=f"lost:{cluster.id}:{worker.seat}", cells=cells, style="dim", styles={})
 
 
-def state_of(cluster: ClusterStatus) -> tuple[str, str]:
-    """In a word, and its style."""
-    if not cluster.alive:
-        return "lost", "bad"
-    if cluster.paused:
-        return "paused", "warn"
-    return cluster.state, "good" if cluster.state == "running" else "warn"
-
-
 def _cluster(cluster: ClusterStatus) -> Row:
-    state, style = state_of(cluster)
+    state = cluster_state(cluster)
     busy = sum(1 for worker in cluster.workers if worker.task)
     # What changes stands first: on a narrow screen the end is cut off.
     said = f"{busy} of {len(cluster.workers)} busy"
@@ -73,12 +65,12 @@ def _cluster(cluster: ClusterStatus) -> Row:
     return Row(
         key=f"cluster:{cluster.id}",
         cells=(
-            cluster.name, str(cluster.pid), state, said, duration(cluster.uptime), "", f"{cpu:.0f}", megabytes(rss),
-            str(done),
+            cluster.name, str(cluster.pid), state.plain, said, duration(cluster.uptime), "", f"{cpu:.0f}",
+            megabytes(rss), str(done),
         ),
-        order=(cluster.name, cluster.pid, state, said, cluster.uptime, 0.0, cpu, rss, done),
+        order=(cluster.name, cluster.pid, state.plain, said, cluster.uptime, 0.0, cpu, rss, done),
         style="title" if cluster.alive else "dim",
-        styles={2: style},
+        styles={2: state.style},
         more={"host": cluster.host, "id": cluster.id, "queue": ",".join(cluster.queues)},
     )  # fmt: skip
 

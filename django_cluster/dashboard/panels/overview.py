@@ -10,6 +10,7 @@ from django_cluster.dashboard import tables
 from django_cluster.dashboard.charts import area
 from django_cluster.dashboard.panels import clusters, failures, queues
 from django_cluster.dashboard.snapshot import Snapshot
+from django_cluster.dashboard.states import total
 from django_cluster.dashboard.text import Line, Span, amount, cells, clip, duration, fit, line, side_by_side
 from django_cluster.stores.status import Slice
 
@@ -95,13 +96,15 @@ def lines(snapshot: Snapshot, width: int, height: int, *, ascii_only: bool = Fal
 def _figures(snapshot: Snapshot, past: Past) -> list[Line]:
     workers = [worker for _, worker in snapshot.workers()]
     busy = sum(1 for worker in workers if worker.task)
-    ready, delayed = sum(queue.ready for queue in snapshot.queues), sum(queue.delayed for queue in snapshot.queues)
+    known = [queue for queue in snapshot.queues if not queue.problem]
+    away = len(snapshot.queues) - len(known)
+    ready = sum(queue.ready for queue in known)
     failed = past.rate("failed")
     first = [
         ("clusters", str(len(snapshot.alive)), "good" if snapshot.alive else "bad"),
         ("workers", f"{len(workers)} ({busy} busy)", ""),
-        ("ready", amount(ready), "warn" if ready and not workers else ""),
-        ("delayed", amount(delayed), ""),
+        ("ready", total([queue.ready for queue in known], unknown=away), "warn" if ready and not workers else ""),
+        ("delayed", total([queue.delayed for queue in known], unknown=away), ""),
         ("done", f"{amount(past.rate('done'))}/s", ""),
         ("failed", f"{amount(failed)}/s", "bad" if failed else ""),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django_cluster.dashboard.snapshot import ScheduleView, Snapshot
+from django_cluster.dashboard.states import FINISHED, LATE, OFF, schedule_state
 from django_cluster.dashboard.tables import Column, Row, Table
 from django_cluster.dashboard.text import duration
 
@@ -13,10 +14,8 @@ COLUMNS = (
     Column("FUNCTION"),
     Column("QUEUE", 10, least=100),
     Column("LEFT", 5, right=True),
-    Column("STATE", 9),
+    Column("STATE", 12),
 )
-LATE = 60.0
-"""Seconds after which a due schedule that has not been sent is worth a warning."""
 
 
 def table(snapshot: Snapshot, ascii_only: bool = False) -> Table:
@@ -25,8 +24,11 @@ def table(snapshot: Snapshot, ascii_only: bool = False) -> Table:
 
 def _row(schedule: ScheduleView, now: float) -> Row:
     left = None if schedule.next_run is None else schedule.next_run - now
-    state, style = _state(schedule, left)
-    due = "" if left is None or state in ("off", "finished") else f"in {duration(left)}" if left > 0 else duration(left)
+    state = schedule_state(
+        enabled=schedule.enabled, repeats=schedule.repeats, until_next_run=left, error=schedule.error
+    )
+    rests = state.text in (OFF, FINISHED)
+    due = "" if left is None or rests else f"in {duration(left)}" if left > 0 else duration(left)
     return Row(
         key=f"schedule:{schedule.id}",
         cells=(
@@ -36,20 +38,10 @@ def _row(schedule: ScheduleView, now: float) -> Row:
             schedule.func,
             schedule.queue,
             str(schedule.repeats) if schedule.repeats >= 0 else "",
-            state,
+            state.plain,
         ),
-        order=(left, schedule.rule, schedule.name, schedule.func, schedule.queue, schedule.repeats, state),
-        style="dim" if state in ("off", "finished") else "",
-        styles={6: style, 0: style if state == "late" else ""},
+        order=(left, schedule.rule, schedule.name, schedule.func, schedule.queue, schedule.repeats, state.plain),
+        style="dim" if rests else "",
+        styles={6: state.style, 0: state.style if state.text == LATE else ""},
         more={"error": schedule.error, "task": schedule.task},
     )
-
-
-def _state(schedule: ScheduleView, left: float | None) -> tuple[str, str]:
-    if schedule.error:
-        return "broken", "bad"
-    if not schedule.enabled:
-        return "off", "dim"
-    if schedule.repeats == 0 or left is None:
-        return "finished", "dim"
-    return ("late", "warn") if left < -LATE else ("on", "good")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -12,6 +13,7 @@ from django.utils.translation import gettext as _
 from django_cluster import control
 from django_cluster.conf import explain_settings
 from django_cluster.dashboard.figures import Figures, LostCluster, figures_of
+from django_cluster.dashboard.states import about, count, total
 from django_cluster.dashboard.text import duration
 from django_cluster.management.looking import LookingCommand, add_name
 from django_cluster.management.watching import open_eye
@@ -61,12 +63,28 @@ class Command(LookingCommand):
 
 def as_text(figures: Figures) -> str:
     """Three columns, as Django-Q's."""
+    away = len(figures.unknown)
+
+    def waiting(number: int | None) -> str:
+        return total([] if number is None else [number], unknown=away)
+
+    def rows_of(number: int) -> str:
+        return count(number, more=number >= figures.counted_to > 0)
+
     rows: list[list[tuple[str, object]]] = [
-        [("Clusters", figures.clusters), ("Workers", figures.workers), ("Restarts", figures.restarts)],
-        [("Queued", figures.queued), ("Delayed", figures.delayed), ("Leased", figures.leased)],
-        [("Successes", figures.successes), ("Failures", figures.failures), ("Schedules", figures.schedules)],
+        [("Clusters", figures.clusters), ("Workers", figures.workers), ("Restarts", count(figures.restarts))],
         [
-            ("Tasks/day", round(figures.tasks_per_day)),
+            ("Queued", waiting(figures.queued)),
+            ("Delayed", waiting(figures.delayed)),
+            ("Leased", waiting(figures.leased)),
+        ],
+        [
+            ("Successes", rows_of(figures.successes)),
+            ("Failures", rows_of(figures.failures)),
+            ("Schedules", rows_of(figures.schedules)),
+        ],
+        [
+            ("Tasks/day", count(round(figures.tasks_per_day))),
             ("Tasks/hour", f"{figures.tasks_per_hour:.2f}"),
             ("Tasks/minute", f"{figures.tasks_per_minute:.2f}"),
         ],
@@ -77,7 +95,17 @@ def as_text(figures: Figures) -> str:
         ],
     ]
     lines = ["   ".join(f"{name:<13}{value!s:>10}" for name, value in row) for row in rows]
-    return "\n".join([*lines, *map(lost_line, figures.lost)])
+    return "\n".join([*lines, *map(lost_line, figures.lost), *_trouble(figures)])
+
+
+def _trouble(figures: Figures) -> Iterator[str]:
+    """Queues that were not counted, queues that are paused, and schedules that are late."""
+    if figures.unknown:
+        yield f"Cannot be asked: {', '.join(figures.unknown)}"
+    for pause in figures.paused:
+        yield f"Paused: {pause.queue}, {about(pause.age)}{' by ' if pause.by else ''}{pause.by}"
+    if figures.late:
+        yield f"Late schedules: {count(figures.late)}"
 
 
 def lost_line(cluster: LostCluster) -> str:
