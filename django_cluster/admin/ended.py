@@ -33,6 +33,7 @@ from django_cluster.admin.finding import (
     find,
 )
 from django_cluster.admin.showing import (
+    MAX_SHOWN,
     NOTHING,
     WORDS,
     ago,
@@ -44,17 +45,26 @@ from django_cluster.admin.showing import (
     short_ending,
     shown,
     timeline,
+    times,
+    with_zone,
 )
+from django_cluster.admin.tracebacks import folded
 from django_cluster.models import Failure, Success, Task
 
 NOT_IN_LISTS = (
     *("sealed_arguments", "sealed_result", "error_message", "error_traceback", "attempts", "payload", "options"),
 )
-CALL = ("id", "name", "func", "shown_args", "shown_kwargs", "group", "cluster", "hook", "shown_options")
-COURSE = (
-    *("attempt_count", "shown_retried_as", "worker"),
-    *("enqueued_at", "started_at", "stopped_at", "time_taken", "run_time"),
+CALL = ("linked_func", "shown_args", "shown_kwargs")
+DETAILS = (
+    *("id", "name", "shown_group", "shown_queue", "worker", "hook", "shown_retried_as", "shown_options"),
+    *("exact_enqueued", "exact_started", "exact_finished", "shown_payload"),
 )
+LEFT_OUT_IF_EMPTY = {
+    **{"shown_group": "group", "shown_queue": "cluster", "worker": "worker", "hook": "hook"},
+    **{"shown_retried_as": "retried_as", "shown_options": "options", "shown_payload": "payload"},
+    **{"shown_traceback": "error_traceback", "shown_message": "error_kind"},
+}
+"""Fields of the page of a task → the column without which they say nothing."""
 BEGINNING = 100
 """Characters of an error that a list shows."""
 
@@ -104,6 +114,14 @@ class EndedTaskAdmin(EndedActs):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         return super().changelist_view(request, {**(extra_context or {}), "search_hint": HELP})
 
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Without the fields that say nothing of this task."""
+        empty = {name for name, column in LEFT_OUT_IF_EMPTY.items() if obj is not None and not getattr(obj, column)}
+        return [
+            (title, {**options, "fields": [name for name in options["fields"] if name not in empty]})
+            for title, options in super().get_fieldsets(request, obj)
+        ]
+
     # ── columns ──────────────────────────────────────────────────────────────────────────────────
 
     @admin.display(description=_("function"))
@@ -134,22 +152,35 @@ class EndedTaskAdmin(EndedActs):
     def shown_queue(self, task: Task) -> SafeString:
         return self._filter("cluster", task.cluster)
 
-    def _filter(self, name: str, value: str | None) -> SafeString:
+    def _filter(self, name: str, value: str | None, text: str | None = None) -> SafeString:
         """A link to the rows of this list that have the same value."""
         if not value:
             return SafeString(NOTHING)
         url = reverse(f"{self.admin_site.name}:{self._page_name('changelist')}")
-        return format_html('<a href="{}?{}">{}</a>', url, urlencode({name: value}), value)
+        return format_html('<a href="{}?{}">{}</a>', url, urlencode({name: value}), text or value)
 
     # ── fields ───────────────────────────────────────────────────────────────────────────────────
 
-    @admin.display(description=_("status"), ordering="status")
-    def shown_status(self, task: Task) -> SafeString:
-        return ending(task)
+    @admin.display(description=_("function"))
+    def linked_func(self, task: Task) -> SafeString:
+        return self._filter("func", task.func, function(task.func))
 
-    @admin.display(description=_("time taken"))
-    def time_taken(self, task: Task) -> str:
-        return seconds(task.time_taken())
+    @admin.display(description=_("status"))
+    def shown_outcome(self, task: Task) -> SafeString:
+        """How it ended and when, which run this was, and for how long it waited and ran."""
+        return format_html('{} <span class="dc-facts">{} · {}</span>', ending(task), ago(task.stopped_at), times(task))
+
+    @admin.display(description=_("enqueued"))
+    def exact_enqueued(self, task: Task) -> str:
+        return with_zone(task.enqueued_at)
+
+    @admin.display(description=_("run started"))
+    def exact_started(self, task: Task) -> str:
+        return with_zone(task.started_at)
+
+    @admin.display(description=_("finished"))
+    def exact_finished(self, task: Task) -> str:
+        return with_zone(task.stopped_at)
 
     @admin.display(description=_("run time"))
     def run_time(self, task: Task) -> str:
@@ -178,7 +209,11 @@ class EndedTaskAdmin(EndedActs):
         page = f"{self.admin_site.name}:{self.opts.app_label}_{'success' if found else 'failure'}_change"
         return format_html('<a href="{}">{}</a>', reverse(page, args=(task.retried_as,)), task.retried_as)
 
-    @admin.display(description=_("what happened"))
+    @admin.display(description=_("payload"))
+    def shown_payload(self, task: Task) -> SafeString:
+        return as_text(task.payload)
+
+    @admin.display(description=_("timeline"))
     def shown_course(self, task: Task) -> SafeString:
         return timeline(task)
 
@@ -188,8 +223,9 @@ class SuccessAdmin(EndedTaskAdmin):
     list_display = ("shown_func", "finished", "run_time", "waited", "shown_name", "shown_group", "shown_queue")
     list_filter = (FinishedFilter, FunctionFilter, QueueOfTaskFilter, GroupFilter, ScopeFilter)
     fieldsets = (
-        (None, {"fields": (*CALL, "shown_result")}),
-        (_("Course"), {"fields": ("shown_course", *COURSE)}),
+        (None, {"fields": (*CALL, "shown_outcome", "shown_result")}),
+        (None, {"fields": ("shown_course",)}),
+        (_("Details"), {"fields": DETAILS}),
     )
 
     @admin.display(description=_("result"))
@@ -208,9 +244,9 @@ class FailureAdmin(EndedTaskAdmin):
         ScopeFilter,
     )
     fieldsets = (
-        (None, {"fields": ("shown_status", *CALL)}),
-        (_("Error"), {"fields": ("error_kind", "shown_message", "shown_traceback", "shown_payload")}),
-        (_("Course"), {"fields": ("shown_course", *COURSE)}),
+        (None, {"fields": (*CALL, "shown_outcome", "shown_message", "shown_traceback")}),
+        (None, {"fields": ("shown_course",)}),
+        (_("Details"), {"fields": DETAILS}),
     )
 
     @admin.display(description=_("function"))
@@ -230,12 +266,9 @@ class FailureAdmin(EndedTaskAdmin):
 
     @admin.display(description=_("error"))
     def shown_message(self, task: Task) -> SafeString:
-        return as_text(task.error_message)
+        return as_text(": ".join(part for part in (task.error_kind, task.error_message) if part))
 
     @admin.display(description=_("traceback"))
     def shown_traceback(self, task: Task) -> SafeString:
-        return as_text(task.error_traceback)
-
-    @admin.display(description=_("payload"))
-    def shown_payload(self, task: Task) -> SafeString:
-        return as_text(task.payload)
+        text = task.error_traceback
+        return as_text(text) if len(text) > MAX_SHOWN else folded(text)

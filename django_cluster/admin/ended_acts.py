@@ -143,7 +143,7 @@ class EndedActs(ReadOnlyAdmin):
         if confirmed(request):
             self._note(request, [task], CHANGE, "Run again.")
             self._send_again(request, [task.pk], self.get_queryset(request).db, again=True)
-            return HttpResponseRedirect(reverse(f"{self.admin_site.name}:{self._page_name('changelist')}"))
+            return HttpResponseRedirect(reverse(f"{self.admin_site.name}:{self._page_name('change')}", args=(task.pk,)))
         question = gettext("Run this task again?")
         if task.retried_as:
             question += " " + gettext("It was retried before, as task %(id)s.") % {"id": task.retried_as}

@@ -146,6 +146,11 @@ def badge(status: str, text: object = None) -> SafeString:
     return format_html('<span class="dc-badge dc-{}">{}</span>', status, text or WORDS.get(status, status))
 
 
+def with_zone(value: datetime) -> str:
+    """A moment with its seconds and the name of the reader's zone, where moments have one."""
+    return f"{local(value):%Y-%m-%d %H:%M:%S %Z}".rstrip()
+
+
 def state_badge(state: State) -> SafeString:
     """A state of a cluster, a queue or a schedule, in the language of the reader."""
     return badge(state.style, gettext(state.text) % state.values)
@@ -155,7 +160,7 @@ def ending(task: Task) -> SafeString:
     """How the last run ended, and what has followed it, or will."""
     word = badge(task.status)
     if not task.final:
-        return format_html("{} {}", word, badge("again", gettext("will be tried again")))
+        return format_html("{} {}", word, badge("again", gettext("retrying")))
     return format_html("{} {}", word, badge("again", gettext("retried"))) if task.retried_as else word
 
 
@@ -167,6 +172,21 @@ def short_ending(task: Task) -> SafeString:
     if not task.retried_as:
         return word
     return format_html('{} <span class="dc-quiet">{}</span>', word, gettext("retried"))
+
+
+def times(task: Task) -> str:
+    """Which run this was, of how many, and for how long the task waited and ran."""
+    options = task.options if isinstance(task.options, dict) else {}
+    most, limit = options.get("max_attempts"), options.get("timeout")
+    if most:
+        run = gettext("run %(number)s of %(most)s") % {"number": task.attempt_count, "most": most}
+    else:
+        run = gettext("run %(number)s") % {"number": task.attempt_count}
+    ran = seconds(task.run_time)
+    if isinstance(limit, (int, float)) and limit:
+        ran = gettext("%(ran)s of %(limit)s") % {"ran": ran, "limit": seconds(round(limit))}
+    waited = gettext("waited %(time)s") % {"time": seconds(_waited(task))}
+    return f"{run} · {waited} · " + gettext("ran %(time)s") % {"time": ran}
 
 
 # ── what happened to a task, one line for each run ───────────────────────────────────────────────

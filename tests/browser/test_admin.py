@@ -260,6 +260,15 @@ def test_twenty_rows_are_in_sight_on_a_laptop(name: str, visitor: Any) -> None:
     assert seen["table"] <= seen["window"], "every column is in sight"
 
 
+@pytest.mark.parametrize("size", [LAPTOP, PHONE], ids=["laptop", "phone"])
+def test_the_traceback_begins_above_the_fold(size: Any, visitor: Any) -> None:
+    page = visitor(size=size).open("failure")
+
+    place = page.locator(".dc-traceback").bounding_box()
+
+    assert place["y"] + 60 < size["height"]
+
+
 def test_a_queue_is_paused_from_the_page_of_the_clusters(visitor: Any) -> None:
     from django_cluster import control
 

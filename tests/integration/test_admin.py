@@ -187,6 +187,26 @@ def test_the_page_of_a_failure_shows_its_error_and_the_attempts_before(admin_cli
         assert text in html
 
 
+def test_the_page_of_a_failure_begins_with_what_failed_and_leaves_out_what_is_empty(admin_client: Client) -> None:
+    outcome = make_failure(
+        func="billing.tasks.refund",
+        failure=("CardError", "declined", "Traceback: here"),
+        options={"group": "night", "max_attempts": 3, "timeout": 60},
+    )
+    save(outcome)
+
+    text = page(admin_client, "failure_change", outcome.id)
+
+    places = [text.index(f"field-{name}") for name in ("linked_func", "shown_args", "shown_outcome", "shown_traceback")]
+    assert places == sorted(places)
+    assert places[-1] < text.index("field-shown_course") < text.index("field-id")
+    assert "?func=billing.tasks.refund" in text
+    assert "?group=night" in text
+    assert "run 1 of 3 · waited 1.000 s · ran 1.000 s of 1 min 00 s" in text
+    for name in ("shown_queue", "hook", "shown_retried_as", "shown_payload"):
+        assert f"field-{name}" not in text
+
+
 @pytest.mark.parametrize("sealed", [b"", b"X", b"P" + bytes(40), b"J{", b"Pshort"])
 def test_a_value_that_cannot_be_read_is_a_sentence(sealed: bytes, admin_client: Client) -> None:
     outcome = make_outcome(arguments=sealed, result=sealed)
