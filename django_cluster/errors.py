@@ -98,6 +98,10 @@ class UnknownFormat(PackageError):
     """The message is signed with our key, but its format is not known to this version."""
 
 
+class LibraryMissing(UnknownFormat):
+    """The message is compressed by a library that this process does not have; another process may have it."""
+
+
 class UnknownFunction(PackageError, ValueError):
     """No function can be found by this dotted path."""
 

@@ -17,7 +17,7 @@ from django_cluster.cluster.undertaker import Undertaker
 from django_cluster.cluster.window import Portion
 from django_cluster.core.codec import Codec
 from django_cluster.core.settings import BrokerSettings
-from django_cluster.errors import BadSignature, PackageError, PayloadMissing, UnknownFormat
+from django_cluster.errors import BadSignature, LibraryMissing, PackageError, PayloadMissing, UnknownFormat
 from django_cluster.lifecycle.execute import rejected
 
 logger = logging.getLogger("django_cluster")
@@ -33,6 +33,8 @@ CAREFUL_LEASES = 2
 """For how many leases, after a pusher has died of a message, one message is leased at a time."""
 PATIENCE_WITH_STRANGERS = 3
 """A message with a foreign signature is put aside when it is lent for the third time: it may be another's."""
+FOR_OTHERS = (BadSignature, LibraryMissing, PayloadMissing)
+"""What another cluster may be able to read."""
 
 
 class Intake:
@@ -125,7 +127,7 @@ class Intake:
             try:
                 body = self._body(delivery)
             except PackageError as error:
-                if isinstance(error, BadSignature | PayloadMissing) and delivery.attempt < PATIENCE_WITH_STRANGERS:
+                if isinstance(error, FOR_OTHERS) and delivery.attempt < PATIENCE_WITH_STRANGERS:
                     strange.append((delivery.receipt, error))
                 elif isinstance(error, PayloadMissing) or self._allowance.takes(delivery.payload):
                     self._put_aside(delivery, error)

@@ -44,7 +44,7 @@ READERS: Mapping[str, Reader] = {
     "SAVE_LIMIT_PER": lambda s: s.results.save_limit_per,
     "CACHED": lambda s: s.results.cached,
     "CACHE": lambda s: s.results.cache,
-    "COMPRESSED": lambda s: s.signing.compress,
+    "COMPRESSED": lambda s: bool(s.signing.compress),
     "SCHEDULER": lambda s: s.schedule.enabled,
     "CATCH_UP": lambda s: s.schedule.catch_up is CatchUp.ALL,
     "TIME_ZONE": lambda s: s.schedule.time_zone,

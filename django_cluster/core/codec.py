@@ -4,11 +4,11 @@ Layout, version 1 (ASCII)::
 
     dc1<flags> ":" base64(body) ":" base64(HMAC-SHA256 of all before the last colon)
 
-    flags   "p" or "j" (arguments are a pickle, or JSON), then "z" if the body is compressed by zlib
+    flags   "p" or "j" (arguments are a pickle, or JSON), then "z" or "s" if the body is compressed by zlib or zstd
     body    JSON header, "\\n", arguments: the pickle or JSON of [args, kwargs]; empty if there are none
 
 In memory a *body* is one byte, which says how arguments are written, and the body of the layout: ``p`` or ``j``, and
-``P`` or ``J`` while it is still compressed. What verifies it (the pusher) does not decompress it; what runs it does,
+``P`` and ``J`` (zlib), ``Q`` and ``K`` (zstd) while it is still compressed. What verifies it (the pusher) does not decompress it; what runs it does,
 and takes no more memory for it than ``max_payload_size``.
 
 The header is JSON so that everyone may read the label without unpickling a thing, and so that a later
@@ -19,13 +19,13 @@ Whatever text comes in, nothing but ``PackageError`` comes out.
 
 from __future__ import annotations
 
-import zlib
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from django_cluster.core.compression import ZLIB, ZSTD, Stream, compressed, require
 from django_cluster.core.headers import HEADER_VERSION as HEADER_VERSION
 from django_cluster.core.headers import read_header, shown_header, write_header
 from django_cluster.core.messages import DEFAULT_OPTIONS, TaskHeader, TaskPackage
@@ -52,8 +52,16 @@ LONGEST_LABEL = 2000
 CHUNK = 1 << 14
 """Bytes that are decompressed at a time while the end of a header is looked for."""
 
-_KINDS = {f"{VERSION}p": b"p", f"{VERSION}pz": b"P", f"{VERSION}j": b"j", f"{VERSION}jz": b"J"}
-COMPRESSED = (b"P", b"J")
+_FLAGS = {b"p": "p", b"P": "pz", b"Q": "ps", b"j": "j", b"J": "jz", b"K": "js"}
+"""First byte of a body → flags of its signed text."""
+_KINDS = {VERSION + flags: kind for kind, flags in _FLAGS.items()}
+_HEADS = {kind: head.encode() for head, kind in _KINDS.items()}
+_PACKED = {(b"p", ZLIB): b"P", (b"p", ZSTD): b"Q", (b"j", ZLIB): b"J", (b"j", ZSTD): b"K"}
+_UNPACKED = {packed: plain for (plain, _), packed in _PACKED.items()}
+COMPRESSED = {packed: method for (_, method), packed in _PACKED.items()}
+"""First byte of a compressed body → how it is compressed."""
+PICKLED = frozenset({b"p", b"P", b"Q"})
+"""First bytes of bodies whose arguments are a pickle."""
 
 
 class Codec:
@@ -65,6 +73,7 @@ class Codec:
         self._seal = Seal(signing.secret, signing.fallbacks, signing.serializer)
         self._json = signing.serializer == "json"
         self._threshold = signing.compress_threshold if signing.compress else None
+        self._method = ZSTD if signing.compress == ZSTD else ZLIB
         self._limit = signing.max_payload_size
 
     # ── sending ──────────────────────────────────────────────────────────────────────────────────
@@ -81,12 +90,10 @@ class Codec:
 
     def sign(self, body: bytes) -> str:
         """Signed text of a body as ``verify`` returns it: its first byte says how arguments are written."""
-        flags, data = body[:1], body[1:]
-        if flags in COMPRESSED:
-            flags = flags.lower() + b"z"
-        elif self._threshold is not None and len(data) > self._threshold:
-            flags, data = flags + b"z", zlib.compress(data)
-        signed = VERSION.encode() + flags + b":" + b2a_base64(data, newline=False)
+        kind, data = body[:1], body[1:]
+        if self._threshold is not None and len(data) > self._threshold and kind not in COMPRESSED:
+            kind, data = _PACKED[kind, self._method], compressed(data, self._method)
+        signed = _HEADS[kind] + b":" + b2a_base64(data, newline=False)
         return (signed + b":" + b2a_base64(sign(self._keys[0], signed), newline=False)).decode("ascii")
 
     def _body(self, package: TaskPackage) -> bytes:
@@ -103,8 +110,9 @@ class Codec:
     def verify(self, text: str) -> bytes:
         """The body of a text that carries our signature, still closed, and compressed if it came so.
 
-        Raises ``BadSignature`` for a foreign or changed text, ``UnknownFormat`` for what is no package, and
-        ``PayloadMissing`` for a ticket: a broker with a claim check would have given us what it stands for.
+        Raises ``BadSignature`` for a foreign or changed text, ``UnknownFormat`` for what is no package,
+        ``LibraryMissing`` for what this process cannot decompress, and ``PayloadMissing`` for a ticket: a broker with a
+        claim check would have given us what it stands for.
         """
         try:
             kind, data, signature = _split(text)
@@ -121,6 +129,8 @@ class Codec:
             raise UnknownFormat(f"The package is damaged: {error}") from error
         if not authentic:
             raise BadSignature
+        if kind in COMPRESSED:
+            require(COMPRESSED[kind])
         return kind + body
 
     def _stranded(self, text: str) -> PackageError:
@@ -132,7 +142,8 @@ class Codec:
 
         Raises ``UnknownFormat`` for what is larger than ``max_payload_size`` when it is decompressed.
         """
-        data = _decompressed(body[1:], self._limit) if body[:1] in COMPRESSED else body[1:]
+        method = COMPRESSED.get(body[:1])
+        data = body[1:] if method is None else _decompressed(body[1:], method, self._limit)
         header, newline, arguments = data.partition(b"\n")
         if not newline:
             raise UnknownFormat("The package has no header.")
@@ -145,7 +156,7 @@ class Codec:
         """
         if not arguments:
             return TaskPackage(header=header), None
-        pickles = body[:1] in b"pP"
+        pickles = body[:1] in PICKLED
         if pickles and self._json:
             raise UnknownFormat("The arguments are a pickle, and serializer = 'json' forbids reading it.")
         args, kwargs = _pair(read_pickle(arguments) if pickles else read_json(arguments))
@@ -155,7 +166,7 @@ class Codec:
         """The arguments of a *verified* body as a row keeps them; nothing is opened."""
         if not arguments:
             return None
-        return self._seal.seal_pickle(arguments) if body[:1] in b"pP" else b"J" + arguments
+        return self._seal.seal_pickle(arguments) if body[:1] in PICKLED else b"J" + arguments
 
     def relabel(self, text: str, change: Callable[[TaskHeader], TaskHeader]) -> tuple[str, TaskHeader]:
         """A signed text with another label, and that label; the arguments stay closed.
@@ -165,7 +176,8 @@ class Codec:
         body = self.verify(text)
         header, arguments = self.label(body)
         header = change(header)
-        return self.sign(body[:1].lower() + write_header(header) + b"\n" + arguments), header
+        kind = _UNPACKED.get(body[:1], body[:1])
+        return self.sign(kind + write_header(header) + b"\n" + arguments), header
 
     # ── tickets ──────────────────────────────────────────────────────────────────────────────────
 
@@ -230,27 +242,20 @@ def _first_line(body: bytes, limit: int = 0) -> bytes:
 
     ``limit`` (bytes, 0 = none) keeps unverified data from growing without bound.
     """
-    if body[:1] not in COMPRESSED:
+    method = COMPRESSED.get(body[:1])
+    if method is None:
         return body[1:].partition(b"\n")[0]
-    stream = zlib.decompressobj()
-    found, data = b"", body[1:]
-    try:
-        while data and b"\n" not in found:
-            if limit and len(found) > limit:
-                raise UnknownFormat(f"The header of the package has more than {limit} bytes.")
-            found += stream.decompress(data, CHUNK)
-            data = stream.unconsumed_tail
-    except zlib.error as error:
-        raise UnknownFormat(f"The package is damaged: {error}") from error
+    stream, found = Stream(body[1:], method), b""
+    while b"\n" not in found and (more := stream.read(CHUNK)):
+        found += more
+        if limit and len(found) > limit:
+            raise UnknownFormat(f"The header of the package has more than {limit} bytes.")
     return found.partition(b"\n")[0]
 
 
-def _decompressed(data: bytes, limit: int) -> bytes:
+def _decompressed(data: bytes, method: str, limit: int) -> bytes:
     """No more memory is taken than ``limit`` bytes and a little; more than that is an ``UnknownFormat``."""
-    try:
-        found = zlib.decompressobj().decompress(data, limit + 1)
-    except zlib.error as error:
-        raise UnknownFormat(f"The package is damaged: {error}") from error
+    found = Stream(data, method).read(limit + 1)
     if len(found) > limit:
         raise UnknownFormat(
             f"The package has {len(data)} bytes and more than {limit} when it is decompressed, which is what"

@@ -46,7 +46,8 @@ class SigningSettings:
     salt: str = "default"
     serializer: str = "pickle"
     """``pickle`` or ``json``; ``json`` also refuses to read pickles."""
-    compress: bool = False
+    compress: bool | str = False
+    """True means zlib; or ``zstd``."""
     compress_threshold: int = 1024
     """Bytes; smaller packages are never compressed."""
     max_payload_size: int = 64 << 20

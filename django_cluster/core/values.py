@@ -16,6 +16,7 @@ from datetime import timedelta, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from django_cluster.core import compression as compression_methods
 from django_cluster.core.due import CatchUp
 
 LONGEST_NAME = 100
@@ -217,12 +218,13 @@ def choice(*allowed: object) -> Kind:
 
 
 def compression() -> Kind:
-    known = choice(False, True, "zlib")
+    known = choice(False, True, compression_methods.ZLIB, compression_methods.ZSTD)
 
-    def convert(value: Any) -> bool:
-        if value == "zstd":
-            raise Unfit("'zstd' is not available yet; 'zlib' is.")
-        return bool(known.convert(value))
+    def convert(value: Any) -> bool | str:
+        method = known.convert(value)
+        if not compression_methods.is_available(method):
+            raise Unfit(f"cannot be 'zstd' here: {compression_methods.WITHOUT_ZSTD}")
+        return True if method == compression_methods.ZLIB else method
 
     return Kind(known.words, convert, as_flag)
 

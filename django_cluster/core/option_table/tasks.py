@@ -31,7 +31,14 @@ SIGNING = (
         "How arguments and results are written. `json` forbids pickle altogether, reading included.",
         parity="New.",
     ),
-    signing("compress", compression(), "Compress packages (zlib).", parity="Only packages over `compress_threshold`."),
+    signing(
+        "compress",
+        compression(),
+        "Compress packages: by zlib (True), or by zstd, which is faster and packs closer; it needs Python 3.14, or"
+        " `pip install 'django-cluster[zstd]'`. Packages of both kinds are read whatever stands here, as long as the"
+        " library is there: install it everywhere first.",
+        parity="Only packages over `compress_threshold`.",
+    ),
     signing("compress_threshold", whole(0), "Bytes; smaller packages are never compressed.", parity="New."),
     signing(
         "max_payload_size",

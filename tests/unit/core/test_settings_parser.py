@@ -139,7 +139,7 @@ BAD: list[tuple[str, object]] = [
     ("time_zone", "Mars/Olympus"),
     ("time_zone", "../etc/passwd"),
     ("serializer", "yaml"),
-    ("compress", "zstd"),
+    ("compress", "zst"),
     ("compress", 1),
     ("start_method", "thread"),
     ("log_level", "LOUD"),
