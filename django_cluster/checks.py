@@ -16,7 +16,7 @@ from django.core.checks import CheckMessage, Error, Info, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
 from django_cluster import conf
-from django_cluster.brokers import broker_class, open_broker
+from django_cluster.brokers import adapter_class, open_broker
 from django_cluster.brokers.option_keys import UnknownOption
 from django_cluster.core import problems
 from django_cluster.core.nearest import nearest
@@ -187,10 +187,10 @@ def _private_cache(settings: Settings) -> Iterator[Problem]:
 
 def _bad_class(broker: BrokerSettings) -> Iterator[Problem]:
     """A ``broker_class`` that cannot be imported, or is no broker."""
-    if "." not in broker.kind:
+    if not broker.class_path and "." not in broker.kind:
         return
     try:
-        broker_class(broker.kind)
+        adapter_class(broker)
     except ImproperlyConfigured as error:
         yield Problem(problems.BAD_BROKER_CLASS, "broker_class", f"broker_class cannot be used: {error}")
 
@@ -212,7 +212,7 @@ def _unusable_options(broker: BrokerSettings) -> Iterator[Problem]:
     if broker.kind in ("orm", "memory", "redis") or "." in broker.kind:
         return
     try:
-        broker_class(broker.kind)
+        adapter_class(broker)
     except ImproperlyConfigured:
         return  # a library that is missing is named by whoever needs it
     place = f"brokers[{broker.alias!r}]." if broker.alias else ""

@@ -86,7 +86,7 @@ def broker_section(name: str, queue: str | None = None) -> BrokerSettings:
         choice = SELECTORS["broker_url"].convert(name)
     except Unfit as error:
         raise ValueError(f"The URL {str(error) or 'cannot be read.'}") from error
-    return replace(settings.broker, kind=choice.kind, options=MaskedMapping(choice.options), alias="")
+    return replace(settings.broker, kind=choice.kind, class_path="", options=MaskedMapping(choice.options), alias="")
 
 
 def _through(settings: Settings, broker: str) -> Settings:

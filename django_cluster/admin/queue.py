@@ -21,7 +21,7 @@ from django_cluster.admin.confirming import confirmed
 from django_cluster.admin.finding import LISTED, CappedPaginator, CountingChangeList, RecentValuesFilter
 from django_cluster.admin.peeking import PeekingAdmin, label, opened
 from django_cluster.admin.showing import NOTHING, as_text, badge, moment, moment_text, shown
-from django_cluster.brokers import open_broker
+from django_cluster.brokers import open_broker, shipped_kind
 from django_cluster.conf import load_settings
 from django_cluster.control import withdraw_from
 from django_cluster.core.messages import TaskHeader
@@ -53,7 +53,7 @@ class QueuedTaskAdmin(PeekingAdmin):
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         broker = load_settings().broker
-        alias = broker.options.get("alias") if broker.kind == "orm" else None
+        alias = broker.options.get("alias") if shipped_kind(broker) == "orm" else None
         return super().get_queryset(request).using(alias)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[CountingChangeList]:
@@ -64,7 +64,7 @@ class QueuedTaskAdmin(PeekingAdmin):
         return False
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        if load_settings().broker.kind == "orm":
+        if shipped_kind(load_settings().broker) == "orm":
             return super().changelist_view(request, extra_context)
         return self.look_view(request)
 

@@ -74,11 +74,41 @@ def broker_class(kind: str) -> type[Broker]:
     return found
 
 
+def adapter_class(section: BrokerSettings) -> type[Broker]:
+    """The shipped adapter of this section, or the class of the project that takes its place.
+
+    Raises ``ImproperlyConfigured`` for one that descends from the adapter of another kind than its options are for.
+    """
+    if not section.class_path:
+        return broker_class(section.kind)
+    found = broker_class(section.class_path)
+    parents = shipped_parents(found)
+    if parents and section.kind not in parents:
+        raise ImproperlyConfigured(
+            f"{section.class_path} descends from the broker {parents[0]!r}, and the options beside it are for"
+            f" {section.kind!r}."
+        )
+    return found
+
+
+def shipped_kind(section: BrokerSettings) -> str:
+    """The kind of the shipped adapter that serves this section, itself or by a class that descends from it; or ""."""
+    if section.kind in ADAPTERS:
+        return section.kind
+    return next(iter(shipped_parents(broker_class(section.kind))), "")
+
+
+def shipped_parents(found: type[Broker]) -> list[str]:
+    """The kinds of the shipped adapters from which a class descends, itself included. Imports nothing."""
+    paths = {f"{each.__module__}.{each.__qualname__}" for each in found.__mro__}
+    return [kind for kind, path in ADAPTERS.items() if path in paths]
+
+
 def class_for(section: BrokerSettings) -> type[Broker]:
     """The class behind this section: its adapter, or what keeps large payloads for it."""
-    found = broker_class(section.kind)
+    found = adapter_class(section)
     limited = section.claim_check is not True or found.capabilities.max_payload is not None
-    if not section.claim_check or not limited or section.kind == "orm":
+    if not section.claim_check or not limited or (section.kind == "orm" and not section.class_path):
         return found
     from django_cluster.brokers.claim_check import ClaimCheck
 
@@ -88,7 +118,7 @@ def class_for(section: BrokerSettings) -> type[Broker]:
 def needs_waiting_room(section: BrokerSettings) -> bool:
     """Whether somebody has to look after tasks that this broker cannot delay for long enough."""
     try:
-        return broker_class(section.kind).capabilities.longest_delay < math.inf
+        return adapter_class(section).capabilities.longest_delay < math.inf
     except ImproperlyConfigured:
         return False  # whoever opens it will say so
 

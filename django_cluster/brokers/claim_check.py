@@ -16,7 +16,7 @@ from functools import partial
 from typing import NamedTuple
 from uuid import uuid4
 
-from django_cluster.brokers import broker_class
+from django_cluster.brokers import adapter_class
 from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueueSize, Waiting
 from django_cluster.brokers.large_payloads import LargePayloads
 from django_cluster.brokers.limits import fitted
@@ -47,7 +47,7 @@ class ClaimCheck(Broker):
 
     def __init__(self, settings: BrokerSettings) -> None:
         super().__init__(settings)
-        self.inner = inner = broker_class(settings.kind)(settings)
+        self.inner = inner = adapter_class(settings)(settings)
         self.capabilities = replace(inner.capabilities, max_payload=None)
         self.database = inner.database
         self._age = age_of(inner.capabilities)

@@ -11,16 +11,20 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import urllib3
 from django.core.exceptions import ImproperlyConfigured
 
+from django_cluster.brokers.ironmq_tokens import Keystone, KeystoneTokens
 from django_cluster.brokers.option_keys import refuse_unknown
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
 
 HOST = "mq-aws-us-east-1-1.iron.io"
-KEYS = ("host", "project_id", "token", "protocol", "port", "api_version", "config_file", "minimum_timeout")
+KEYS = (
+    *("host", "project_id", "token", "protocol", "port", "api_version", "config_file", "keystone", "cloud"),
+    *("path_prefix", "minimum_timeout"),
+)
 VARIABLES = ("IRON_MQ_", "IRON_")
 """What the names of Iron's own environment variables begin with; the first wins."""
 
@@ -38,10 +42,14 @@ class IronOptions:
     """``Q_CLUSTER["iron_mq"]``, taken apart."""
 
     project_id: str
-    token: str = field(repr=False)
+    token: str = field(default="", repr=False)
+    """Empty where Keystone gives one."""
     host: str = HOST
     protocol: str = "https"
     port: int = 443
+    path_prefix: str = ""
+    """What stands before the version in the path of every URL; begins with a slash."""
+    keystone: Keystone | None = None
     minimum_timeout: int = 30
     """Seconds of the shortest reservation that the service allows."""
 
@@ -51,16 +59,21 @@ class IronOptions:
         refuse_unknown("iron_mq", written, KEYS)
         said = {key: value for key, value in written.items() if value is not None}
         said = {**_of_environment(), **_of_file(said.get("config_file")), **said}
-        if missing := [key for key in ("project_id", "token") if not said.get(key)]:
+        keystone = Keystone.of(said["keystone"]) if said.get("keystone") else None
+        needed = ("project_id",) if keystone else ("project_id", "token")
+        if missing := [key for key in needed if not said.get(key)]:
             raise ImproperlyConfigured(f"iron_mq: {' and '.join(missing)} must be there.")
         if str(said.get("api_version", 3)) != "3":
             raise ImproperlyConfigured(f"iron_mq: api_version is 3, not {said['api_version']!r}.")
+        said |= _of_cloud(said.get("cloud"))
         protocol = str(said.get("protocol", "https"))
         if protocol not in ("http", "https"):
             raise ImproperlyConfigured(f"iron_mq: protocol is http or https, not {protocol!r}.")
         return cls(
             project_id=str(said["project_id"]),
-            token=str(said["token"]),
+            token="" if keystone else str(said["token"]),
+            keystone=keystone,
+            path_prefix=_prefix(said.get("path_prefix")),
             host=str(said.get("host", HOST)),
             protocol=protocol,
             port=_whole("port", said.get("port", 443 if protocol == "https" else 80)),
@@ -68,9 +81,30 @@ class IronOptions:
         )
 
 
+def _of_cloud(url: Any) -> dict[str, Any]:
+    """``cloud``: protocol, host, port and path in one URL, which wins over each by itself."""
+    if not url:
+        return {}
+    try:
+        parts = urlsplit(str(url))
+        port = parts.port
+    except ValueError:
+        raise ImproperlyConfigured("iron_mq: cloud is a URL that cannot be read.") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ImproperlyConfigured("iron_mq: cloud is a URL such as https://mq.example:8080/prefix.")
+    found = {"protocol": parts.scheme, "host": parts.hostname, "path_prefix": parts.path}
+    return {**found, **({"port": port} if port else {})}
+
+
+def _prefix(written: Any) -> str:
+    path = str(written or "").strip("/")
+    return f"/{path}" if path else ""
+
+
 def _of_environment() -> dict[str, Any]:
-    # The last one wins.
-    names = [(f"{prefix}{key.upper()}", key) for prefix in reversed(VARIABLES) for key in KEYS]
+    # The last one wins. Keystone is a dict, which a variable is not.
+    keys = [key for key in KEYS if key != "keystone"]
+    names = [(f"{prefix}{key.upper()}", key) for prefix in reversed(VARIABLES) for key in keys]
     return {key: os.environ[name] for name, key in names if name in os.environ}
 
 
@@ -112,8 +146,9 @@ class Link:
         self._options, self._queue = options, queue
         self._pool: urllib3.PoolManager | None = None
         self._pid = 0
-        place = f"{options.protocol}://{options.host}:{options.port}"
-        self._url = f"{place}/3/projects/{quote(options.project_id, safe='')}/queues/{quote(queue, safe='')}"
+        place = f"{options.protocol}://{options.host}:{options.port}{options.path_prefix}/3"
+        self._tokens = None if options.keystone is None else KeystoneTokens(options.keystone)
+        self._url = f"{place}/projects/{quote(options.project_id, safe='')}/queues/{quote(queue, safe='')}"
 
     @property
     def pool(self) -> urllib3.PoolManager:
@@ -153,7 +188,15 @@ class Link:
         return True
 
     def _exchange(self, verb: str, path: str, body: Mapping[str, Any] | None, wait: float) -> tuple[int, Any]:
-        headers = {"Authorization": f"OAuth {self._options.token}", "Content-Type": "application/json"}
+        found = self._request(verb, path, body, wait)
+        if found[0] == 401 and self._tokens is not None:
+            self._tokens.forget()  # it may have been revoked before its end; the service has done nothing
+            found = self._request(verb, path, body, wait)
+        return found
+
+    def _request(self, verb: str, path: str, body: Mapping[str, Any] | None, wait: float) -> tuple[int, Any]:
+        token = self._options.token if self._tokens is None else self._tokens.token(self.pool)
+        headers = {"Authorization": f"OAuth {token}", "Content-Type": "application/json"}
         try:
             answer = self.pool.request(
                 verb,

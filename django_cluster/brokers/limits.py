@@ -89,7 +89,7 @@ def waiting_room(section: BrokerSettings) -> Broker:
     """Where the messages of this queue wait that its own broker cannot delay for so long."""
     from django_cluster.brokers.orm import OrmBroker
 
-    room = replace(section, kind="orm", options={}, queue=room_name(section.alias, section.queue))
+    room = replace(section, kind="orm", class_path="", options={}, queue=room_name(section.alias, section.queue))
     return OrmBroker(room)
 
 

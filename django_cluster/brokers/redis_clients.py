@@ -6,17 +6,19 @@ What the user says about the connection wins; where he says nothing, every wait 
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Iterable, Mapping
 from inspect import signature
 from typing import Any
 
 from redis import ConnectionPool, Redis
+from redis import cluster as cluster_module
 from redis import exceptions as errors
 from redis.backoff import ExponentialBackoff
 from redis.cluster import ClusterNode, RedisCluster
-from redis.connection import SSLConnection, UnixDomainSocketConnection, parse_url
+from redis.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection, parse_url
 from redis.retry import Retry
-from redis.sentinel import Sentinel
+from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from django_cluster.core.masking import plain
 from django_cluster.core.nearest import nearest
@@ -61,6 +63,20 @@ def keepalive() -> dict[str, Any]:
     return {"socket_keepalive": True, "socket_keepalive_options": known}
 
 
+def checked_host(keywords: Mapping[str, Any], *, tls: bool) -> dict[str, Any]:
+    """What makes TLS refuse the certificate of another host, unless the user says otherwise or wants no certificate.
+
+    redis-py before version 6 checks only who has signed the certificate.
+    """
+    wanted = keywords.get("ssl_cert_reqs", "required")
+    trusting = wanted in (None, ssl.CERT_NONE) or str(wanted).lower() == "none"
+    return {"ssl_check_hostname": True} if tls and not trusting and "ssl_check_hostname" not in keywords else {}
+
+
+def _uses_tls(url: str, keywords: Mapping[str, Any]) -> bool:
+    return url.lower().startswith("rediss:") or bool(keywords.get("ssl"))
+
+
 def _name_of_library(url: str, said: Mapping[str, Any]) -> Mapping[str, Any]:
     """``LIBRARY``, unless the user gives another name."""
     return {} if "lib_" in url or "lib_name" in said or "lib_version" in said else LIBRARY
@@ -100,24 +116,43 @@ def build_client(options: Mapping[str, Any]) -> Redis:
     keywords = {**defaults(), **_name_of_library(url, said), **said, "decode_responses": False}
     if not url.startswith("unix:") and not keywords.get("unix_socket_path"):
         keywords = {**keepalive(), **keywords}
+    whole = {**of_url(url), **keywords}
+    keywords |= checked_host(whole, tls=_uses_tls(url, whole))
     if "sentinels" in options:
         return _of_sentinels(options["sentinels"], options["master"], {**of_url(url), **keywords})
+    if not url:
+        keywords, later = _parted(keywords)
     client: Redis = Redis.from_url(url, **keywords) if url else Redis(**keywords)
     pool = client.connection_pool
     pool.connection_kwargs["decode_responses"] = False  # whatever the URL says
+    if not url:
+        pool.connection_kwargs |= later
     pool.connection_class(**pool.connection_kwargs)  # says now what it does not know; it connects later
     return client
 
 
-def unknown_keywords(options: Mapping[str, Any]) -> dict[str, str]:
-    """What redis-py would refuse of a dict that describes one server, each with the nearest name that it knows.
+def _parted(keywords: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Keywords for the client, and those of ours that redis-py before version 6 knows for connections only."""
+    ours = defaults().keys() - signature(Redis).parameters.keys()
+    return {name: each for name, each in keywords.items() if name not in ours}, {name: keywords[name] for name in ours}
 
-    With a URL, and to the nodes of other shapes, keywords go by another way, on which more of them are known.
+
+def unknown_keywords(options: Mapping[str, Any]) -> dict[str, str]:
+    """What redis-py would refuse of the keywords, or drop without a word, each with the nearest name that it knows.
+
+    Beside a URL, and to the nodes of other shapes, keywords go by other ways, on which more of them are known.
     """
+    known = set(signature(Redis).parameters)
     if options.keys() - {"kwargs"}:
-        return {}
-    known = list(signature(Redis).parameters)
-    return {name: nearest(name, known) for name in options.get("kwargs", {}) if name not in known}
+        for each in (AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection, ConnectionPool):
+            known |= signature(each).parameters.keys()
+    if "sentinels" in options:
+        known |= signature(Sentinel).parameters.keys() | signature(SentinelConnectionPool).parameters.keys()
+        known |= {"sentinel_username", "sentinel_password"}
+    if "nodes" in options:
+        known |= signature(RedisCluster).parameters.keys() | set(cluster_module.REDIS_ALLOWED_KEYS)
+    names = sorted(known - {"self", "args", "kwargs", "connection_kwargs"})
+    return {name: nearest(name, names) for name in options.get("kwargs", {}) if name not in names}
 
 
 def build_cluster(options: Mapping[str, Any]) -> PromptCluster:
@@ -127,8 +162,17 @@ def build_cluster(options: Mapping[str, Any]) -> PromptCluster:
     url, said = options.get("url", ""), plain(options.get("kwargs", {}))
     keywords = {**of_url(url), **ours, **_name_of_library(url, said), **said, "decode_responses": False}
     keywords.pop("db", None)
+    if checked := checked_host(keywords, tls=_uses_tls(url, keywords)):
+        keywords |= checked
+        _keep_in_clusters("ssl_check_hostname")
     nodes = [ClusterNode(host, port) for host, port in options["nodes"]]  # type: ignore[no-untyped-call]
     return PromptCluster(startup_nodes=nodes, **keywords)
+
+
+def _keep_in_clusters(keyword: str) -> None:
+    """redis-py before version 6 would drop this keyword on the way to the nodes, without a word."""
+    if keyword not in cluster_module.REDIS_ALLOWED_KEYS:
+        cluster_module.REDIS_ALLOWED_KEYS = (*cluster_module.REDIS_ALLOWED_KEYS, keyword)
 
 
 def of_url(url: str) -> dict[str, Any]:
@@ -173,4 +217,5 @@ def _like_cache(alias: str) -> Redis:
     said = pool.connection_kwargs
     tcp = {} if issubclass(pool.connection_class, UnixDomainSocketConnection) else keepalive()
     keywords = {**defaults(), **tcp, **_name_of_library("", said), **said, "decode_responses": False}
+    keywords |= checked_host(keywords, tls=issubclass(pool.connection_class, SSLConnection))
     return Redis(connection_pool=ConnectionPool(connection_class=pool.connection_class, **keywords))

@@ -312,10 +312,10 @@ def together(able: Sequence[Capabilities]) -> Capabilities:
 
 def servers_of(sections: Sequence[BrokerSettings]) -> list[int]:
     """The server of each queue, numbered from 0: those that share one are away together."""
-    known: list[tuple[str, Mapping[str, Any]]] = []
+    known: list[tuple[str, str, Mapping[str, Any]]] = []
     numbers = []
     for section in sections:
-        server = (section.kind, section.options)
+        server = (section.kind, section.class_path, section.options)
         if server not in known:
             known.append(server)
         numbers.append(known.index(server))

@@ -6,7 +6,8 @@ The normal forms, for the authors of adapters (``BrokerSettings.kind`` → ``Bro
     redis       {"url": "redis://…"}  or  {"kwargs": {"host": …}}  or both  or  {"cache": alias}  or  {};
                 Sentinels and Clusters as ``redis_shapes`` says
     memory      {}
-    my.Broker   {}                                  the dotted path of broker_class
+    my.Broker   {}                                  the dotted path of broker_class; beside the options of another
+                                                    kind it is ``class_path``, and the rest as for that kind
     rabbitmq    {"url": "amqp://…"}  or the dict as written
     mongo       {"kwargs": {"host": …}, "database": name}     the database only if it is named
     sqs         the dict as written                 (from a URL: {"url": "sqs://…"})
@@ -14,8 +15,8 @@ The normal forms, for the authors of adapters (``BrokerSettings.kind`` → ``Bro
     disque      {"nodes": ("host:port", …), "password": …}    the password only if there is one
 
 ``redis`` without options means the server on this machine. Keywords whose value is None are left out, so
-that the adapter's own defaults hold; ``charset`` and ``errors``, which redis-py no longer knows, have been
-renamed.
+that the adapter's own defaults hold, except time-outs and certificates, whose None means none; ``charset`` and
+``errors``, which redis-py no longer knows, have been renamed.
 """
 
 from __future__ import annotations
@@ -64,6 +65,8 @@ class Choice(NamedTuple):
     options: Mapping[str, Any]
     alias: str = ""
     """Its name in ``brokers``, if it was chosen by that."""
+    class_path: str = ""
+    """``broker_class``, where the options of a kind stand beside it."""
 
 
 def scheme_of(url: str) -> str:
@@ -109,7 +112,8 @@ def _of_url(kind: str, url: str) -> Choice:
 def _redis(value: Any) -> Choice:
     if isinstance(value, str):
         return _url(value, "redis")
-    keywords = {RENAMED_KEYWORDS.get(key, key): each for key, each in _keywords(value).items() if each is not None}
+    written = {RENAMED_KEYWORDS.get(key, key): each for key, each in _keywords(value).items()}
+    keywords = {key: each for key, each in written.items() if each is not None or key in redis_shapes.NONE_COUNTS}
     options: dict[str, Any] = {}
     if "url" in keywords:
         options["url"] = keywords.pop("url")
@@ -183,6 +187,7 @@ def choose(
     if kind is not None and kind not in KINDS:
         found += _of_no_kind(kind, named, _mentioned(deciding), path)
         kind = None
+    own = choices.pop("broker_class", None) if set(choices) - {"broker_class"} else None
     fitting = {key: each for key, each in choices.items() if kind in (None, each.kind)}
     if len(fitting) > 1:
         found.append(_two_brokers(list(fitting)))
@@ -190,7 +195,8 @@ def choose(
         sentence = f"broker is {kind!r}, but {_listed(list(choices))} configured."
         found.append(Problem(problems.OTHER_BROKER, "broker", sentence))
     choice = next(iter(fitting.values()), None) or with_defaults(kind or "orm")
-    return Choice(choice.kind, {**choice.options, **_companions(choice.kind, values)})
+    options = {**choice.options, **_companions(choice.kind, values)}
+    return Choice(choice.kind, options, class_path=own.kind if own is not None else "")
 
 
 def _of_no_kind(word: str, named: Mapping[str, Choice], mentioned: list[str], path: str) -> Iterator[Problem]:

@@ -8,8 +8,8 @@ Layout, version 1 (ASCII)::
     body    JSON header, "\\n", arguments: the pickle or JSON of [args, kwargs]; empty if there are none
 
 In memory a *body* is one byte, which says how arguments are written, and the body of the layout: ``p`` or ``j``, and
-``P`` and ``J`` (zlib), ``Q`` and ``K`` (zstd) while it is still compressed. What verifies it (the pusher) does not decompress it; what runs it does,
-and takes no more memory for it than ``max_payload_size``.
+``P`` and ``J`` (zlib), ``Q`` and ``K`` (zstd) while it is still compressed. What verifies it (the pusher) does not
+decompress it; what runs it does, and takes no more memory for it than ``max_payload_size``.
 
 The header is JSON so that everyone may read the label without unpickling a thing, and so that a later
 version may add names to it. The signing key is derived from the secret and the cluster's name.

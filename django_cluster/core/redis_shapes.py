@@ -24,10 +24,14 @@ SENTINEL_PORT, PORT = 26379, 6379
 SCHEMES = frozenset({"redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"})
 """Those of several servers: ``redis+sentinel://user:password@host:26379,host/master/0``, ``redis+cluster://host,host``."""
 
-MASTER_KEYWORDS = ("master", "sentinel_master")
+MASTER_KEYWORDS = ("master", "sentinel_master", "service_name")
 CLUSTER_KEYWORDS = ("cluster", "nodes", "startup_nodes")
 NUMBERS = {"port": int, "db": int, "socket_timeout": float, "socket_connect_timeout": float}
 """Keywords that redis-py takes as they are, and stumbles over when it connects; a number may be written as text."""
+
+NONE_COUNTS = frozenset({"socket_timeout", "socket_connect_timeout", "ssl_cert_reqs"})
+"""Keywords whose None is kept, because to redis-py it says "no time-out", "no certificate needed". Any other None says
+nothing."""
 
 
 def in_shape(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,18 +90,23 @@ def _of_keywords(kwargs: dict[str, Any]) -> dict[str, Any]:
         if master := kwargs.pop(name, None):
             found["master"] = str(master)
     asked = {name: kwargs.pop(name) for name in CLUSTER_KEYWORDS if name in kwargs}
-    nodes = asked.get("nodes") or asked.get("startup_nodes")
+    cluster = asked.get("cluster")
+    named = cluster if isinstance(cluster, (str, list, tuple, Mapping)) else None
+    nodes = asked.get("nodes") or asked.get("startup_nodes") or named
     if nodes:
         found["nodes"] = _places(nodes, PORT)
-    elif asked.get("cluster"):
+    elif cluster:
         found["nodes"] = ((str(kwargs.pop("host", "localhost")), int(kwargs.pop("port", PORT))),)
     return found
 
 
 def _places(given: Any, default: int) -> tuple[Place, ...]:
-    """A list of ``"host:port"``, ``("host", port)`` or ``{"host": …, "port": …}``."""
+    """A list of ``"host:port"``, ``("host", port)``, ``{"host": …, "port": …}`` or redis-py's ``ClusterNode``, or one
+    of the first and third alone."""
     if isinstance(given, str):
         given = given.split(",")
+    if isinstance(given, Mapping):
+        given = [given]
     if not isinstance(given, (list, tuple)):
         raise Unfit("has to be a list of 'host:port'.")
     return tuple(_place(each, default) for each in given)
@@ -106,6 +115,8 @@ def _places(given: Any, default: int) -> tuple[Place, ...]:
 def _place(given: Any, default: int) -> Place:
     if isinstance(given, Mapping):
         given = (given.get("host"), given.get("port", default))
+    if hasattr(given, "host") and hasattr(given, "port"):
+        given = (given.host, given.port)
     if isinstance(given, str):
         host, colon, port = given.strip().rpartition(":") if _has_port(given) else (given.strip(), "", "")
         given = (host.strip("[]"), port if colon else default)

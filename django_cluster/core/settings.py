@@ -19,6 +19,8 @@ class BrokerSettings:
 
     kind: str = "orm"
     """A name of ``brokers.ADAPTERS``, or the dotted path of a ``Broker`` class."""
+    class_path: str = ""
+    """Dotted path of a class that takes the place of the shipped adapter of ``kind`` and gets the same options."""
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """Addresses, credentials, aliases; their normal forms are listed in ``core/broker_choice.py``."""
     name: str = "default"

@@ -118,21 +118,25 @@ def _unknown_variables(environment: Mapping[str, str]) -> Iterator[Problem]:
 def _called(key: str, raw: Any, path: str, found: list[Problem]) -> dict[str, Any]:
     """The value, with functions in it replaced by what they return; nothing if one of them fails."""
     try:
-        return {key: _value_of(raw)}
+        return {key: _value_of(raw, deep=BY_KEY[key].section == "broker")}
     except Exception as error:  # noqa: BLE001  a function of the user's may raise anything
         sentence = f"The function for {path} raised {type(error).__name__}."
         found.append(Problem(problems.BAD_CALLABLE, path, sentence))
         return {}
 
 
-def _value_of(raw: Any) -> Any:
+def _value_of(raw: Any, *, deep: bool) -> Any:
+    """``deep``: also in dicts inside of the dict, as connections have them."""
     value = raw() if _is_function(raw) else raw
     if not isinstance(value, Mapping):
         return value
-    return {
-        name: each() if _is_function(each) and CALLED_IN_DICTS.search(str(name)) else each
-        for name, each in value.items()
-    }
+    return {name: _value_in_dict(str(name), each, deep=deep) for name, each in value.items()}
+
+
+def _value_in_dict(name: str, value: Any, *, deep: bool) -> Any:
+    if deep and isinstance(value, Mapping):
+        return {key: _value_in_dict(str(key), each, deep=True) for key, each in value.items()}
+    return value() if _is_function(value) and CALLED_IN_DICTS.search(name) else value
 
 
 def _is_function(value: object) -> bool:

@@ -123,7 +123,8 @@ def _homes(
 
 
 def _same_place(one: BrokerSettings, other: BrokerSettings) -> bool:
-    return (one.kind, one.options, one.alias) == (other.kind, other.options, other.alias)
+    places = [(each.kind, each.class_path, each.options, each.alias) for each in (one, other)]
+    return places[0] == places[1]
 
 
 def layers_of(mapping: Any, surroundings: Surroundings, found: list[Problem]) -> list[Layer]:
@@ -227,6 +228,7 @@ def _broker_settings(values: Mapping[str, Any], choice: Choice) -> BrokerSetting
     names = {key: values[key] for key in OWN_NAMES}
     return BrokerSettings(
         kind=choice.kind,
+        class_path=choice.class_path,
         options=MaskedMapping(choice.options),
         alias=choice.alias,
         **names,

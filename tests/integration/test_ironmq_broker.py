@@ -22,6 +22,7 @@ from tests.brokers import opener
 from tests.servers import IronServer, require
 
 WRITTEN = {"project_id": "p", "token": "hush"}
+KEYSTONE = {"server": "http://k/v2.0", "tenant": "long", "username": "user", "password": "hush"}
 
 
 @pytest.fixture
@@ -71,6 +72,13 @@ def test_a_project_and_a_token_are_enough() -> None:
         ({**WRITTEN, "port": "no"}, "port is a whole number"),
         ({**WRITTEN, "minimum_timeout": 0}, "minimum_timeout is a whole number"),
         ({**WRITTEN, "config_file": "/no/such/iron.json"}, "/no/such/iron.json cannot be read"),
+        ({**WRITTEN, "path_prefx": "/x"}, "path_prefx is not known.*path_prefix"),
+        ({**WRITTEN, "cloud": "mq.example"}, "cloud is a URL such as"),
+        ({**WRITTEN, "cloud": "https://h:port"}, "cloud is a URL that cannot be read"),
+        ({**WRITTEN, "keystone": "http://k"}, "keystone is a dict with server, tenant, username, password"),
+        ({**WRITTEN, "keystone": {"server": "http://k", "pasword": "hush"}}, "pasword is not known.*password"),
+        ({**WRITTEN, "keystone": {"server": "http://k", "tenant": "t"}}, "lacks username and password"),
+        ({**WRITTEN, "keystone": {**KEYSTONE, "server": "k"}}, "begins with http"),
     ],
 )
 def test_what_nobody_would_understand_is_refused(written: dict[str, Any], words: str) -> None:
@@ -93,6 +101,65 @@ def test_irons_environment_and_its_file_fill_in_what_is_not_written(
 
     assert (options.project_id, options.token, options.host) == ("written", "of the file", "of the environment")
     assert IronOptions.of({"project_id": "p"}).token == "of the environment"
+
+
+def test_a_cloud_is_protocol_host_port_and_prefix_in_one_url() -> None:
+    options = IronOptions.of({**WRITTEN, "host": "h", "port": 1, "cloud": "http://mq.example:8080/a/b/"})
+    plain = IronOptions.of({**WRITTEN, "path_prefix": "a/"})
+
+    assert (options.protocol, options.host, options.port, options.path_prefix) == ("http", "mq.example", 8080, "/a/b")
+    assert (plain.host, plain.path_prefix) == (HOST, "/a")
+    assert IronOptions.of({**WRITTEN, "cloud": "https://mq.example"}).port == 443
+
+
+@pytest.mark.parametrize("way", ["path_prefix", "cloud"])
+def test_a_service_behind_a_prefix_is_reached(ironmq_server: IronServer, way: str) -> None:
+    place = {"path_prefix": "/behind"}
+    if way == "cloud":
+        place = {"cloud": f"http://127.0.0.1:{ironmq_server.port}/behind", "host": "nowhere.invalid"}
+    broker = opener("iron_mq", **{**ironmq_server.options, **place})()
+
+    broker.enqueue(messages("one"))
+
+    assert payloads(lease_all(broker, 1)) == ["one"]
+
+
+def tokens(server: IronServer, verb: str = "GET") -> int:
+    """How many tokens its Keystone has given; ``DELETE`` revokes them."""
+    return int(urllib3.request(verb, f"http://127.0.0.1:{server.port}/v2.0/tokens").json()["given"])
+
+
+@pytest.mark.parametrize(("tenant", "asked_again"), [("long", 0), ("short", 2)])
+def test_keystone_gives_a_token_that_is_used_until_shortly_before_its_end(
+    own_server: IronServer, tenant: str, asked_again: int
+) -> None:
+    server = f"http://127.0.0.1:{own_server.port}/v2.0/"
+    keystone = {**KEYSTONE, "server": server, "tenant": tenant, "password": "password"}
+    broker = opener("iron_mq", **{**own_server.options, "token": None, "keystone": keystone})()
+    broker.prepare()
+    given = tokens(own_server)
+
+    broker.ping()
+    broker.ping()
+
+    assert tokens(own_server) == given + asked_again
+    assert "password" not in repr(broker) + repr(IronOptions.of({**WRITTEN, "keystone": keystone}))
+
+
+def test_a_token_that_was_revoked_is_replaced_once_and_a_wrong_password_is_refused(own_server: IronServer) -> None:
+    keystone = {**KEYSTONE, "server": f"http://127.0.0.1:{own_server.port}/v2.0", "password": "password"}
+    broker = opener("iron_mq", **{**own_server.options, "keystone": keystone})()
+    broker.prepare()
+    tokens(own_server, "DELETE")
+
+    broker.enqueue(messages("one"))
+
+    assert payloads(lease_all(broker, 1)) == ["one"]
+    assert tokens(own_server) == 2
+    wrong = opener("iron_mq", **{**own_server.options, "keystone": {**keystone, "password": "hush"}})()
+    with pytest.raises(BrokerRefused, match=r"Keystone at .* does not let us in: 401") as caught:
+        wrong.ping()
+    assert "hush" not in str(caught.value)
 
 
 def test_the_token_is_not_shown(ironmq_server: IronServer) -> None:

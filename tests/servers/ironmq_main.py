@@ -1,7 +1,8 @@
 """An IronMQ for tests: version 3 of its interface as its reference describes it, in memory.
 
 Arguments: port, project, token, and the seconds of the shortest reservation (thirty at the service; a test cannot wait
-for so long).
+for so long). It is reached under the prefix ``/behind``, too, and is its own Keystone at ``/v2.0``, for the user
+``user`` with the password ``password``: ``GET /v2.0/tokens`` says how many tokens it gave, ``DELETE`` revokes them.
 """
 
 from __future__ import annotations
@@ -66,6 +67,21 @@ class Service:
         self.queues: dict[str, Queue] = {}
         self.changed = Condition()
         self.last = 6_000_000_000_000_000_000
+        self.tokens: set[str] = set()
+        self.given = 0
+
+    def keystone(self, verb: str, body: dict[str, Any]) -> dict[str, Any]:
+        if verb == "DELETE":
+            self.tokens.clear()
+        if verb != "POST":
+            return {"given": self.given}
+        if body["auth"]["passwordCredentials"] != {"username": "user", "password": "password"}:
+            raise Refusal(401, "Invalid user / password")
+        self.given += 1
+        token = f"{body['auth']['tenantName']} {self.given}"
+        self.tokens.add(token)
+        end = "2030-01-01T01:00:00Z" if body["auth"]["tenantName"] == "long" else "2030-01-01T00:00:05Z"
+        return {"access": {"token": {"id": token, "issued_at": "2030-01-01T00:00:00.123", "expires": end}}}
 
     def queue(self, name: str) -> Queue:
         if name not in self.queues:
@@ -214,11 +230,16 @@ class Handler(BaseHTTPRequestHandler):
     do_GET = do_PUT = do_POST = do_DELETE = answer
 
     def do(self, raw: bytes) -> dict[str, Any]:
-        if self.headers.get("Authorization") != f"OAuth {self.token}":
+        parts = [unquote(part) for part in urlsplit(self.path).path.split("/")[1:]]
+        if parts == ["v2.0", "tokens"]:
+            return self.service.keystone(self.command, json.loads(raw or b"{}"))
+        token = str(self.headers.get("Authorization")).removeprefix("OAuth ")
+        if token not in {self.token, *self.service.tokens}:
             raise Refusal(401, "You must be authorized.")
         if len(raw) > LARGEST:
             raise Refusal(400, f"Request is too large: {len(raw)} bytes")
-        parts = [unquote(part) for part in urlsplit(self.path).path.split("/")[1:]]
+        if parts[0] == "behind":
+            parts = parts[1:]
         if parts[:4] != ["3", "projects", self.project, "queues"]:
             raise Refusal(403, "This project is not yours")
         with self.service.changed:

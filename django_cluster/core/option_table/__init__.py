@@ -24,7 +24,8 @@ def describe(settings: Settings) -> Sequence[tuple[Option, object]]:
     rows: list[tuple[Option, object]] = []
     for each in OPTIONS:
         if each.key == "broker":
-            rows.append((each, {settings.broker.kind: settings.broker.options}))
+            broker = settings.broker
+            rows.append((each, {broker.class_path or broker.kind: broker.options}))
         elif each.field:
             rows.append((each, each.value_in(settings)))
     return rows

@@ -56,7 +56,8 @@ BROKER = (
     ),
     selector(
         "broker_class",
-        "Your own broker.",
+        "Your own broker. One that descends from a shipped broker gets the options under the key of that one"
+        " (`redis`, `orm`, …), which then stands beside it.",
         parity="A subclass of `django_cluster.brokers.base.Broker`: brokers written for Django-Q do not fit.",
     ),
     selector(

@@ -105,7 +105,7 @@ def ends(options: dict[str, Any]) -> tuple[Broker, Broker]:
 
 
 def place_of(section: BrokerSettings) -> tuple[str, dict[str, Any], str]:
-    return section.kind, dict(section.options), section.queue
+    return section.class_path or section.kind, dict(section.options), section.queue
 
 
 def with_waiting_room(source: Broker) -> Iterator[Broker]:

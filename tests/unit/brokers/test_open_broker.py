@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
 
-from django_cluster.brokers import ADAPTERS, broker_class, open_broker
+from django_cluster.brokers import ADAPTERS, broker_class, open_broker, shipped_kind
 from django_cluster.brokers.base import Broker
 from django_cluster.brokers.memory import MemoryBroker
+from django_cluster.brokers.orm import OrmBroker
+from django_cluster.brokers.redis import RedisBroker
+from django_cluster.checks import validate_config
 from django_cluster.core.broker_choice import KINDS
 from django_cluster.core.settings import BrokerSettings
+from django_cluster.core.settings_parser import parse
 
 
 class HouseBroker(MemoryBroker):
@@ -27,6 +33,58 @@ def test_a_name_of_the_table_opens_its_adapter() -> None:
 
 def test_a_dotted_path_opens_a_class_of_the_project() -> None:
     assert type(open_broker(BrokerSettings(kind=f"{__name__}.HouseBroker"))) is HouseBroker
+
+
+class HouseRedis(RedisBroker):
+    """A child of a shipped broker, in a project."""
+
+
+class HouseOrm(OrmBroker):
+    """Another."""
+
+
+OwnBroker = type("OwnBroker", (Broker,), dict.fromkeys(Broker.__abstractmethods__))
+"""No child of any shipped broker."""
+
+
+@pytest.mark.parametrize(
+    ("q_cluster", "kind"),
+    [
+        ({"broker_class": f"{__name__}.HouseRedis", "redis": {"host": "h.invalid", "port": 7}}, HouseRedis),
+        ({"broker_class": f"{__name__}.HouseOrm", "orm": "default"}, HouseOrm),
+        ({"broker_class": f"{__name__}.HouseBroker"}, HouseBroker),
+        ({"broker_class": f"{__name__}.OwnBroker", "redis": "redis://h.invalid:7/0"}, OwnBroker),
+    ],
+)
+def test_a_child_of_a_shipped_broker_gets_the_options_of_its_parents_key(q_cluster: Any, kind: type[Broker]) -> None:
+    broker = open_broker(parse(q_cluster, secret="s").broker)
+
+    assert type(broker) is kind
+    if isinstance(broker, HouseRedis):
+        assert "h.invalid:7" in broker._link.address
+    if isinstance(broker, HouseOrm):
+        assert (broker.database, shipped_kind(broker.settings)) == ("default", "orm")
+
+
+@pytest.mark.parametrize(
+    "q_cluster",
+    [
+        {"broker_class": f"{__name__}.HouseRedis", "orm": "default"},
+        {"broker_class": f"{__name__}.HouseOrm", "redis": "redis://h"},
+    ],
+)
+def test_options_for_another_kind_than_the_parent_are_refused(q_cluster: Any) -> None:
+    section = parse(q_cluster, secret="s").broker
+
+    with pytest.raises(ImproperlyConfigured, match="descends from the broker .* the options beside it are for"):
+        open_broker(section)
+    with override_settings(Q_CLUSTER=q_cluster):
+        assert "django_cluster.E011" in [message.id for message in validate_config()]
+
+
+def test_a_child_that_stands_alone_is_still_known_by_its_parent() -> None:
+    assert shipped_kind(BrokerSettings(kind=f"{__name__}.HouseOrm")) == "orm"
+    assert shipped_kind(BrokerSettings(kind=f"{__name__}.OwnBroker")) == ""
 
 
 def test_every_kind_that_the_settings_know_has_an_adapter() -> None:

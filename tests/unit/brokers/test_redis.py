@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from redis import cluster
 
+from django_cluster.brokers import redis_clients
 from django_cluster.brokers.base import Message
 from django_cluster.brokers.redis import CHUNK_MESSAGES, RedisBroker, concerns, enqueue_calls, parse_entry
-from django_cluster.brokers.redis_clients import build_client
-from django_cluster.brokers.redis_link import Link, open_link
+from django_cluster.brokers.redis_clients import build_client, build_cluster
+from django_cluster.brokers.redis_link import LONGEST_NAP, Link, open_link
 from django_cluster.core.masking import MaskedMapping
 from django_cluster.core.redis_shapes import in_shape
 from django_cluster.core.settings import BrokerSettings
+from django_cluster.core.settings_parser import parse
 
 
 @given(st.binary())
@@ -161,3 +165,88 @@ def test_sentinels_have_passwords_of_their_own() -> None:
     assert (sentinel["password"], sentinel.get("username")) == ("q", None)
     assert "ssl_cert_reqs" in sentinel
     assert sentinel["socket_timeout"] < server["socket_timeout"]
+
+
+TLS = [
+    {"url": "rediss://h:1"},
+    {"kwargs": {"ssl": True}},
+    {"url": "rediss://h", "kwargs": {"ssl_cert_reqs": "required"}},
+]
+
+
+@pytest.mark.parametrize("options", TLS)
+def test_the_certificate_of_another_host_is_refused_whatever_redis_py_does_by_itself(options: dict[str, Any]) -> None:
+    pool = build_client(options).connection_pool
+
+    assert pool.connection_kwargs["ssl_check_hostname"] is True
+    assert pool.connection_class(**pool.connection_kwargs).check_hostname is True
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"url": "rediss://h:1?ssl_check_hostname=false"},
+        {"url": "rediss://h:1", "kwargs": {"ssl_check_hostname": False}},
+        {"kwargs": {"ssl": True, "ssl_check_hostname": False}},
+        {"url": "rediss://h:1?ssl_cert_reqs=none"},
+        {"kwargs": {"ssl": True, "ssl_cert_reqs": None}},
+        {"kwargs": {"ssl": True, "ssl_cert_reqs": ssl.CERT_NONE}},
+    ],
+)
+def test_a_project_may_do_without_that_check(options: dict[str, Any]) -> None:
+    pool = build_client(options).connection_pool
+
+    assert not pool.connection_class(**pool.connection_kwargs).check_hostname
+
+
+def test_sentinels_and_the_server_that_they_name_are_checked_likewise() -> None:
+    pool: Any = build_client(in_shape({"url": "rediss+sentinel://a/orders"})).connection_pool
+    sentinel = pool.sentinel_manager.sentinels[0].connection_pool.connection_kwargs
+
+    assert (pool.connection_kwargs["ssl_check_hostname"], sentinel["ssl_check_hostname"]) == (True, True)
+
+
+def test_nodes_of_a_cluster_are_checked_likewise(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: dict[str, Any] = {}
+    monkeypatch.setattr(redis_clients, "PromptCluster", lambda **keywords: told.update(keywords))
+    # As in redis-py before version 6, which drops the keyword on the way to the nodes.
+    monkeypatch.setattr(cluster, "REDIS_ALLOWED_KEYS", ("ssl", "ssl_cert_reqs"))
+
+    build_cluster(in_shape({"url": "rediss+cluster://a:7000"}))
+
+    assert told["ssl_check_hostname"] is True
+    assert cluster.cleanup_kwargs(**told)["ssl_check_hostname"] is True  # type: ignore[no-untyped-call]
+
+
+def test_no_time_out_is_none_where_the_project_says_so() -> None:
+    section = parse({"redis": {"host": "h", "socket_timeout": None, "password": None}}, secret="s").broker
+
+    keywords = build_client(section.options).connection_pool.connection_kwargs
+
+    assert keywords["socket_timeout"] is None
+    assert keywords["socket_connect_timeout"] == 3
+    assert Link(section.options).nap == LONGEST_NAP
+    assert keywords["socket_keepalive_options"]
+
+
+@pytest.mark.parametrize(
+    ("options", "near"),
+    [
+        ({"kwargs": {"hots": "h"}}, {"hots": "host"}),
+        ({"url": "redis://h", "kwargs": {"soket_timeout": 1}}, {"soket_timeout": "socket_timeout"}),
+        ({"url": "rediss://h", "kwargs": {"ssl_ca_crts": "x"}}, {"ssl_ca_crts": "ssl_ca_certs"}),
+        (
+            {"sentinels": (("a", 1),), "master": "m", "kwargs": {"sentinel_pasword": "x"}},
+            {"sentinel_pasword": "sentinel_password"},
+        ),
+        (
+            {"nodes": (("a", 1),), "kwargs": {"read_from_replica": True, "username": "u", "ssl_ca_path": "/"}},
+            {"read_from_replica": "read_from_replicas"},
+        ),
+        ({"url": "redis://h", "kwargs": {"health_check_interval": 5, "ssl_min_version": 1, "db": 1}}, {}),
+        ({"nodes": (("a", 1),), "kwargs": {"require_full_coverage": True, "socket_timeout": 1, "ssl": True}}, {}),
+        ({"sentinels": (("a", 1),), "master": "m", "kwargs": {"min_other_sentinels": 1, "db": 2}}, {}),
+    ],
+)
+def test_a_keyword_that_nobody_knows_is_found_in_every_shape(options: dict[str, Any], near: dict[str, str]) -> None:
+    assert redis_clients.unknown_keywords(options) == near

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from redis.cluster import ClusterNode
 
 from django_cluster.core.redis_shapes import in_shape
 from django_cluster.core.values import Unfit
@@ -35,12 +36,20 @@ from django_cluster.core.values import Unfit
         ({"kwargs": {"sentinels": "a,b", "master": "m"}}, {"sentinels": (("a", 26379), ("b", 26379)), "master": "m"}),
         ({"url": "redis+cluster://a:7000,b"}, {"nodes": (("a", 7000), ("b", 6379)), "url": "redis://a:7000"}),
         ({"kwargs": {"cluster": True}}, {"nodes": (("localhost", 6379),)}),
+        ({"kwargs": {"cluster": ["h:7000"]}}, {"nodes": (("h", 7000),)}),
+        ({"kwargs": {"cluster": "h:7000,i", "port": 1}}, {"nodes": (("h", 7000), ("i", 6379)), "kwargs": {"port": 1}}),
+        ({"kwargs": {"cluster": {"host": "h", "port": 7000}}}, {"nodes": (("h", 7000),)}),
+        (
+            {"kwargs": {"startup_nodes": [ClusterNode("h", 7000)]}},  # type: ignore[no-untyped-call]
+            {"nodes": (("h", 7000),)},
+        ),
+        ({"kwargs": {"cluster": False, "host": "a"}}, {"kwargs": {"host": "a"}}),
+        ({"kwargs": {"sentinels": ["s"], "service_name": "m"}}, {"sentinels": (("s", 26379),), "master": "m"}),
         (
             {"kwargs": {"cluster": True, "host": "a", "port": 1, "ssl": True}},
             {"nodes": (("a", 1),), "kwargs": {"ssl": True}},
         ),
         ({"kwargs": {"nodes": ["a:1"], "password": "x"}}, {"nodes": (("a", 1),), "kwargs": {"password": "x"}}),
-        ({"kwargs": {"cluster": False, "host": "a"}}, {"kwargs": {"host": "a"}}),
     ],
 )
 def test_every_way_of_writing_has_one_normal_form(written: dict[str, Any], meant: dict[str, Any]) -> None:

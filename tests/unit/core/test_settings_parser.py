@@ -332,6 +332,7 @@ BROKERS = [
                 "host": "localhost",
                 "port": 6379,
                 "db": 0,
+                "socket_timeout": None,
                 "encoding": "utf-8",
                 "encoding_errors": "strict",
             }
@@ -425,6 +426,32 @@ class TestBroker:
     )
     def test_two_brokers_are_a_problem(self, mapping: Any) -> None:
         assert ids(mapping) == ["E004"]
+
+    @pytest.mark.parametrize(
+        ("mapping", "kind", "options"),
+        [
+            ({"redis": {"host": "h"}}, "redis", {"kwargs": {"host": "h"}}),
+            ({"broker": "redis", "redis": "redis://h", "orm": "default"}, "redis", {"url": "redis://h"}),
+            ({"orm": "queue"}, "orm", {"alias": "queue"}),
+            ({"mongo": {"host": "h"}, "mongo_db": "q"}, "mongo", {"kwargs": {"host": "h"}, "database": "q"}),
+            ({"broker_url": "amqp://h"}, "rabbitmq", {"url": "amqp://h"}),
+        ],
+    )
+    def test_a_class_beside_the_options_of_a_broker_gets_them(self, mapping: Any, kind: str, options: Any) -> None:
+        broker = read({"broker_class": "my.broker.Mine", **mapping}).broker
+
+        assert (broker.class_path, broker.kind, broker.options) == ("my.broker.Mine", kind, options)
+
+    def test_a_class_beside_two_brokers_does_not_say_which_is_meant(self) -> None:
+        assert ids({"broker_class": "my.broker.Mine", "redis": {}, "orm": "default"}) == ["E004"]
+
+    def test_a_named_broker_may_be_a_class_beside_its_options_too(self) -> None:
+        named = {"fast": {"broker_class": "my.broker.Mine", "redis": "redis://h"}, "plain": {"redis": "redis://h"}}
+
+        settings = read({"orm": "default", "broker_class": None, "brokers": named})
+
+        assert (settings.brokers["fast"].class_path, settings.brokers["plain"].class_path) == ("my.broker.Mine", "")
+        assert settings.brokers["fast"].options == {"url": "redis://h"}
 
     def test_naming_one_kind_and_configuring_another_is_a_problem(self) -> None:
         assert ids({"broker": "redis", "orm": "default"}) == ["E005"]
