@@ -7,7 +7,22 @@ from zoneinfo import ZoneInfo
 
 from django.apps import AppConfig
 from django.db.models.signals import post_migrate
-from django.utils.translation import gettext_lazy as _
+from django.utils.functional import lazy
+from django.utils.translation import gettext
+
+from django_cluster.errors import InvalidSettings
+
+
+def shown_label() -> str:
+    """What the admin calls this app: the setting ``label``, looked up each time a page is drawn."""
+    from django_cluster.conf import load_settings
+    from django_cluster.core.settings import DEFAULT_LABEL
+
+    try:
+        label = load_settings().label
+    except InvalidSettings:  # the checks say what is wrong; the admin can be drawn all the same
+        label = DEFAULT_LABEL
+    return gettext("Django Cluster") if label == DEFAULT_LABEL else label
 
 
 class DjangoClusterConfig(AppConfig):
@@ -15,7 +30,7 @@ class DjangoClusterConfig(AppConfig):
 
     name = "django_cluster"
     label = "django_cluster"
-    verbose_name = _("Django Cluster")
+    verbose_name = lazy(shown_label, str)()
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:

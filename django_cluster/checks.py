@@ -18,6 +18,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django_cluster import conf
 from django_cluster.brokers import adapter_class, open_broker
 from django_cluster.brokers.option_keys import UnknownOption
+from django_cluster.cluster.host import can_measure_memory, can_pin
 from django_cluster.core import problems
 from django_cluster.core.nearest import nearest
 from django_cluster.core.parity import differences, silent_choice
@@ -107,6 +108,7 @@ def _problems(cluster: str | None) -> Iterator[Problem]:
         yield from _shared_name(settings)
         yield from _absent_reporters(settings)
         yield from _private_cache(settings)
+        yield from _without_effect(settings)
         for broker in dict.fromkeys([settings.broker.alias, *settings.brokers]):
             section = settings.brokers.get(broker, settings.broker)
             yield from _bad_class(section)
@@ -183,6 +185,19 @@ def _private_cache(settings: Settings) -> Iterator[Problem]:
             f"cached is set, and the cache {alias!r} is a {backend.rpartition('.')[2]}, which no two processes share."
         )
         yield Problem(problems.PRIVATE_CACHE, "cache", sentence, "Let cache name one that they share.")
+
+
+def _without_effect(settings: Settings) -> Iterator[Problem]:
+    """Limits that nobody could keep on this system."""
+    hint = "Install psutil: pip install 'django-cluster[proc]'."
+    limits = [key for key in ("max_rss", "max_rss_kill") if getattr(settings.crew, key) is not None]
+    if limits and not can_measure_memory():
+        for key in limits:
+            sentence = f"{key} has no effect here: without /proc and psutil, nobody knows what memory a worker uses."
+            yield Problem(problems.NO_EFFECT_HERE, key, sentence, hint)
+    if settings.crew.cpu_affinity and not can_pin():
+        sentence = "cpu_affinity has no effect here: neither this system nor psutil can bind a process to CPUs."
+        yield Problem(problems.NO_EFFECT_HERE, "cpu_affinity", sentence, hint)
 
 
 def _bad_class(broker: BrokerSettings) -> Iterator[Problem]:

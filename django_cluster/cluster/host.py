@@ -52,6 +52,22 @@ def resident_kilobytes(pid: int | None = None) -> int:
     return 0
 
 
+def can_measure_memory() -> bool:
+    """Whether this system tells how much memory a process uses: by ``/proc``, or by psutil."""
+    return resident_kilobytes() > 0
+
+
+def can_pin() -> bool:
+    """Whether a process can be bound to processors here: by Linux itself, or by psutil, which cannot on macOS."""
+    if hasattr(os, "sched_setaffinity"):
+        return True
+    with suppress(ImportError):
+        import psutil
+
+        return hasattr(psutil.Process, "cpu_affinity")
+    return False
+
+
 def oom_kills() -> int:
     """How many processes of our control group the kernel has killed for want of memory; 0 = unknown."""
     with suppress(OSError, StopIteration, IndexError, ValueError):

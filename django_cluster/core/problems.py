@@ -29,6 +29,7 @@ SERVER_CONCERN = "W010"
 ABSENT_REPORTER = "W011"
 PRIVATE_CACHE = "W012"
 SQLITE_LOCKS = "W013"
+NO_EFFECT_HERE = "W014"
 
 MEANS_SOMETHING_ELSE = "I001"
 
@@ -98,6 +99,12 @@ CATALOGUE: dict[str, tuple[str, str]] = {
         "An SQLite database of the project lacks the options with which its processes wait for each other.",
         'Set `"OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20}`. A cluster sets both for its own processes;'
         ' web processes and commands would sometimes be told "database is locked".',
+    ),
+    NO_EFFECT_HERE: (
+        "A setting has no effect on this system: nothing here tells how much memory a process uses (`max_rss`,"
+        " `max_rss_kill`), or binds it to CPUs (`cpu_affinity`).",
+        "Install psutil (`pip install 'django-cluster[proc]'`), or remove the setting. On macOS nothing can bind a process"
+        " to a CPU.",
     ),
     MEANS_SOMETHING_ELSE: (
         "The project knows Django-Q, and a key that it sets means something a little different here.",

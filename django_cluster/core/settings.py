@@ -12,6 +12,9 @@ from typing import Any
 
 from django_cluster.core.due import CatchUp
 
+DEFAULT_LABEL = "Django Cluster"
+"""A label that is translated; one that a project sets is shown as it is written."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerSettings:
@@ -62,6 +65,8 @@ class ResultSettings:
 
     save_limit: int = 250
     """Successes kept: 0 = all, negative = none."""
+    save_limit_failures: int = 0
+    """Final failures kept: 0 = all."""
     save_limit_per: str | None = None
     """None, ``group``, ``name`` or ``func``."""
     keep_days: Mapping[str, float | None] | None = None
@@ -153,7 +158,9 @@ class Settings:
     on_commit: bool | str = True
     """Whether sending waits for the commit of an open transaction: of the results' database, or of this alias."""
     testing: bool = False
-    label: str = "Django Cluster"
+    """Whether workers are left unbound, whatever ``cpu_affinity`` says."""
+    label: str = DEFAULT_LABEL
+    """What the admin calls the app."""
     log_level: str = "INFO"
     broker: BrokerSettings
     signing: SigningSettings

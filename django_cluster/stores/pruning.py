@@ -1,8 +1,8 @@
 """Which rows need not be kept any longer, and their deletion: in portions, and never for one task at a time.
 
-Two limits hold, and whichever forgets first does: ``save_limit`` counts successes, ``keep_days`` looks at the age of
-every kind of ending. A task that will be tried again is kept beyond its age, and the results of a group together
-(``group_retention.py``).
+Three limits hold, and whichever forgets first does: ``save_limit`` counts successes, ``save_limit_failures`` failures
+that are final, ``keep_days`` looks at the age of every kind of ending. A task that will be tried again is kept beyond
+its age, and the results of a group together (``group_retention.py``).
 """
 
 from __future__ import annotations
@@ -36,6 +36,10 @@ POSTPONED_SECONDS = 60.0
 """Seconds until a limit is looked at again that a group, still needed, is beyond."""
 MAX_RETRY_DAYS = 30.0
 """Days beyond its age for which a row that says *will be tried again* is kept: its message may have been lost."""
+
+
+Grown = tuple[str, str | None]
+"""The kind of a ``Limit`` that may be exceeded, and the value of ``save_limit_per`` for which it may be."""
 
 
 class Rule(NamedTuple):
@@ -76,38 +80,53 @@ def delete_in_portions(session: Session, rows: QuerySet[Task], *, patience: floa
         yield delete_rows(session, ids, patience=patience)
 
 
-def newest_successes(database: str, per: str | None, key: str | None) -> QuerySet[Task]:
-    """Those for which ``save_limit`` counts: all, or those with this value of ``save_limit_per``."""
-    return saved_tasks(database).filter(ENDED_WELL, **({per: key} if per else {})).order_by("-stopped_at")
+class Limit(NamedTuple):
+    """The newest rows that have ended so are kept, so many of them."""
+
+    kind: str
+    """``success``, or ``failed`` for all other endings that are final."""
+    number: int
+
+    @property
+    def condition(self) -> Q:
+        return ENDED_WELL if self.kind == SUCCESS else ENDED_BADLY & Q(final=True)
 
 
-def overfull(database: str, section: ResultSettings) -> dict[str | None, int]:
-    """How many successes each value of ``save_limit_per`` has beyond the limit, groups that are still needed left out.
+def limits(section: ResultSettings) -> list[Limit]:
+    """What ``save_limit`` and ``save_limit_failures`` mean; a number that is not positive limits nothing here."""
+    numbers = {SUCCESS: section.save_limit, FAILED: section.save_limit_failures}
+    return [Limit(kind, number) for kind, number in numbers.items() if number > 0]
+
+
+def newest(database: str, limit: Limit, per: str | None, key: str | None) -> QuerySet[Task]:
+    """The rows for which a limit counts: all, or those with this value of ``save_limit_per``."""
+    return saved_tasks(database).filter(limit.condition, **({per: key} if per else {})).order_by("-stopped_at")
+
+
+def overfull(database: str, limit: Limit, per: str | None) -> dict[str | None, int]:
+    """How many rows each value of ``save_limit_per`` has beyond a limit, groups that are still needed left out.
 
     None stands for all rows. Counts the whole table, and so is nothing for the monitor.
     """
-    limit, per = section.save_limit, section.save_limit_per
-    if limit <= 0:
-        return {}
-    successes = saved_tasks(database).filter(ENDED_WELL).order_by()
+    ended = saved_tasks(database).filter(limit.condition).order_by()
     if per is None:
-        counts = {None: successes.count()}
+        counts = {None: ended.count()}
     else:
-        counts = dict(successes.values_list(per).annotate(count=Count("pk")).filter(count__gt=limit))
-    found = {key: beyond_limit(database, section, key).count() for key, count in counts.items() if count > limit}
+        counts = dict(ended.values_list(per).annotate(count=Count("pk")).filter(count__gt=limit.number))
+    many = [key for key, count in counts.items() if count > limit.number]
+    found = {key: beyond_limit(database, limit, per, key).count() for key in many}
     return {key: count for key, count in found.items() if count}
 
 
-def beyond_limit(database: str, section: ResultSettings, key: str | None) -> QuerySet[Task]:
-    """The successes that ``save_limit`` forgets now, the oldest first."""
-    per = section.save_limit_per
-    newest = newest_successes(database, per, key)
-    last_kept = list(newest.values_list("stopped_at", flat=True)[section.save_limit - 1 : section.save_limit])
+def beyond_limit(database: str, limit: Limit, per: str | None, key: str | None) -> QuerySet[Task]:
+    """The rows that a limit forgets now, the oldest first."""
+    rows = newest(database, limit, per, key)
+    last_kept = list(rows.values_list("stopped_at", flat=True)[limit.number - 1 : limit.number])
     if not last_kept:
-        return newest.none()
+        return rows.none()
     # A group that reaches into what is kept stays whole, unless the limit is meant for each group.
     still = needed(database) if per == "group" else needed(database, last_kept[0])
-    return newest.filter(stopped_at__lt=last_kept[0]).exclude(still).order_by("stopped_at")
+    return rows.filter(stopped_at__lt=last_kept[0]).exclude(still).order_by("stopped_at")
 
 
 class Portion(NamedTuple):
@@ -118,15 +137,17 @@ class Portion(NamedTuple):
     """Whether there are rows beyond the limit whose group is still needed."""
 
 
-def delete_beyond(session: Session, section: ResultSettings, key: str | None, *, patience: float = 0.0) -> Portion:
-    """Delete one portion of what lies beyond the limit."""
+def delete_beyond(
+    session: Session, limit: Limit, per: str | None, key: str | None, *, patience: float = 0.0
+) -> Portion:
+    """Delete one portion of what lies beyond a limit."""
     alias = session.alias
-    beyond = newest_successes(alias, section.save_limit_per, key).values_list("pk", "group")
-    found = session.read(lambda: list(beyond[section.save_limit : section.save_limit + PORTION]), math.inf)
+    beyond = newest(alias, limit, per, key).values_list("pk", "group")
+    found = session.read(lambda: list(beyond[limit.number : limit.number + PORTION]), math.inf)
     ids = [pk for pk, group in found if group is None]
     if len(ids) < len(found):  # at the cost of some questions, which nobody pays who uses no groups
         ids = session.read(
-            lambda: list(beyond_limit(alias, section, key).values_list("pk", flat=True)[:PORTION]), math.inf
+            lambda: list(beyond_limit(alias, limit, per, key).values_list("pk", flat=True)[:PORTION]), math.inf
         )
     return Portion(delete_rows(session, ids, patience=patience), len(ids) < len(found))
 
@@ -136,16 +157,19 @@ class Pruner:
 
     def __init__(self, session: Session, section: ResultSettings, clock: Callable[[], float] = time.monotonic) -> None:
         self._session, self._section, self._clock = session, section, clock
+        self._limits = {limit.kind: limit for limit in limits(section)}
         # A predecessor may have died before it came to what is counted over all rows.
-        self._grown: set[str | None] = set() if section.save_limit_per else {None}
-        self._postponed: set[str | None] = set()
+        self._grown: set[Grown] = set() if section.save_limit_per else {(kind, None) for kind in self._limits}
+        self._postponed: set[Grown] = set()
         self._postponed_until = 0.0
         self._rules = rules(section.keep_days or {})
         self._age_at = 0.0
 
     def note(self, outcomes: Sequence[Outcome]) -> None:
         """These have been saved."""
-        self._grown.update(map(self._key, outcomes))
+        for outcome in outcomes if self._limits else ():
+            if (kind := SUCCESS if outcome.status == SUCCESS else FAILED) in self._limits:
+                self._grown.add((kind, self._key(outcome)))
 
     def prune(self) -> None:
         """For half a second at most; raises ``StoreUnavailable``."""
@@ -158,14 +182,14 @@ class Pruner:
         if self._rules and self._clock() >= self._age_at and self._drop_old(deadline):
             self._age_at = self._clock() + AGE_EVERY
 
-    def _prune_key(self, key: str | None) -> None:
-        limited = self._section.save_limit > 0
-        portion = delete_beyond(self._session, self._section, key) if limited else Portion(0)
+    def _prune_key(self, grown: Grown) -> None:
+        kind, key = grown
+        portion = delete_beyond(self._session, self._limits[kind], self._section.save_limit_per, key)
         if portion.deleted < PORTION:
-            self._grown.discard(key)
+            self._grown.discard(grown)
         if portion.postponed:
             self._postponed_until = self._postponed_until if self._postponed else self._clock() + POSTPONED_SECONDS
-            self._postponed.add(key)
+            self._postponed.add(grown)
 
     def _drop_old(self, deadline: float) -> bool:
         """Whether nothing is left to be dropped."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from django.test import override_settings
 from django_cluster import checks, conf
 from django_cluster.brokers.memory import MemoryBroker
 from django_cluster.checks import check_differences, validate_config
+from django_cluster.cluster import host
 
 LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
 REDIS_CACHE = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:6379/1"}
@@ -343,3 +346,30 @@ def test_a_keyword_that_redis_does_not_know_is_an_error(redis: Any, hints: list[
         messages = validate_config()
 
     assert [(message.id, message.hint) for message in messages] == [("django_cluster.E002", hint) for hint in hints]
+
+
+def test_a_limit_that_nobody_could_keep_on_this_system_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = {"max_rss": 100_000, "max_rss_kill": 200_000, "cpu_affinity": 1}
+    assert found(wanted) == []
+
+    monkeypatch.setattr(checks, "can_measure_memory", lambda: False)
+    monkeypatch.setattr(checks, "can_pin", lambda: False)
+
+    with override_settings(Q_CLUSTER=wanted):
+        messages = validate_config()
+    assert [message.id for message in messages] == ["django_cluster.W014"] * 3
+    assert [message.msg.split()[1] for message in messages] == list(wanted)
+    assert found({}) == []
+
+
+def test_what_a_system_without_proc_tells_depends_on_psutil(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(host, "open", fail, raising=False)
+    assert host.can_measure_memory()  # psutil, which tests have
+    monkeypatch.setitem(sys.modules, "psutil", None)
+    assert not host.can_measure_memory()
+    assert host.can_pin() is hasattr(os, "sched_setaffinity")
+    monkeypatch.delattr(os, "sched_setaffinity", raising=False)
+    assert not host.can_pin()

@@ -49,8 +49,19 @@ CLUSTER = (
         "same database needs no waiting: its messages are part of the transaction.",
         parity="New. Django-Q sends at once.",
     ),
-    general("testing", flag(), "Show what only tests and developers want to see."),
-    general("label", text(), "The name of the app in the admin.", parity="Default in Django-Q: `Django Q`."),
+    general(
+        "testing",
+        flag(),
+        "For tests on machines with few CPUs: workers are not bound to CPUs, whatever `cpu_affinity` says; the log"
+        " says which they would have had.",
+        parity="The admin shows the queue of every broker, with `testing` and without.",
+    ),
+    general(
+        "label",
+        text(),
+        "What the admin calls the app, on its index and above its pages.",
+        parity="Default in Django-Q: `Django Q`.",
+    ),
     general(
         "log_level",
         log_level(),

@@ -91,13 +91,20 @@ RESULTS = (
     results(
         "save_limit",
         whole(),
-        "Successes to keep: 0 = all, negative = none. Failures are always kept.",
+        "Successes to keep: 0 = all, negative = none. Failures are always kept, unless `save_limit_failures` says"
+        " otherwise.",
         parity="Kept in bulk, now and then, so there may be more for some seconds.",
+    ),
+    results(
+        "save_limit_failures",
+        whole(0),
+        "Failed tasks to keep, the newest ones; 0 = all. Tasks that will be tried again do not count, and stay.",
+        parity="New. Django-Q keeps every failure.",
     ),
     results(
         "save_limit_per",
         choice(None, "group", "name", "func"),
-        "Apply `save_limit` to each group, name or function.",
+        "Apply `save_limit` and `save_limit_failures` to each group, name or function.",
         parity="Another value is an error, not ignored.",
     ),
     results(

@@ -11,12 +11,20 @@ from django.utils.translation import gettext as _
 
 from django_cluster.brokers.large_payloads import LargePayloads
 from django_cluster.conf import load_settings
-from django_cluster.core.settings import ResultSettings
 from django_cluster.core.values import FAILED, KEPT_KINDS
 from django_cluster.errors import BrokerError, StoreUnavailable
 from django_cluster.models import Task
 from django_cluster.stores.orm_session import Session
-from django_cluster.stores.pruning import Rule, delete_beyond, delete_in_portions, outdated, overfull, rules
+from django_cluster.stores.pruning import (
+    Limit,
+    Rule,
+    delete_beyond,
+    delete_in_portions,
+    limits,
+    outdated,
+    overfull,
+    rules,
+)
 from django_cluster.stores.rows import SUCCESS
 
 PATIENCE = 30.0
@@ -40,9 +48,10 @@ class Command(BaseCommand):
         database = settings.database or router.db_for_write(Task)
         try:
             done = not options["status"] and self._prune_payloads(dry_run=options["dry_run"])
-            if options["days"] is None and SUCCESS in (options["status"] or [SUCCESS]) and settings.save_limit > 0:
-                done = True
-                self._prune_by_number(Session(database), settings, dry_run=options["dry_run"])
+            for limit in limits(settings) if options["days"] is None else ():
+                if limit.kind in (options["status"] or [limit.kind]):
+                    done = True
+                    self._prune_by_number(Session(database), limit, settings.save_limit_per, options["dry_run"])
             for rule in self._rules(options["days"], options["status"], settings.keep_days, may_be_none=done):
                 rows = outdated(database, rule)
                 count = (
@@ -56,18 +65,18 @@ class Command(BaseCommand):
         except (StoreUnavailable, BrokerError) as error:
             raise CommandError(str(error)) from error
 
-    def _prune_by_number(self, session: Session, settings: ResultSettings, *, dry_run: bool) -> None:
+    def _prune_by_number(self, session: Session, limit: Limit, per: str | None, dry_run: bool) -> None:
         """Also of groups, names and functions of which no task has ended lately: the monitor looks at no others."""
         count = 0
-        for key, many in overfull(session.alias, settings).items():
-            count += many if dry_run else self._drop(session, settings, key)
+        for key, many in overfull(session.alias, limit, per).items():
+            count += many if dry_run else self._drop(session, limit, per, key)
         words = "would be deleted" if dry_run else "deleted"
-        each = f" of each {settings.save_limit_per}" if settings.save_limit_per else ""
-        self.stdout.write(f"{SUCCESS}: {count} beyond the newest {settings.save_limit}{each} {words}.")
+        each = f" of each {per}" if per else ""
+        self.stdout.write(f"{limit.kind}: {count} beyond the newest {limit.number}{each} {words}.")
 
-    def _drop(self, session: Session, settings: ResultSettings, key: str | None) -> int:
+    def _drop(self, session: Session, limit: Limit, per: str | None, key: str | None) -> int:
         count = 0
-        while portion := delete_beyond(session, settings, key, patience=PATIENCE).deleted:
+        while portion := delete_beyond(session, limit, per, key, patience=PATIENCE).deleted:
             count += portion
         return count
 

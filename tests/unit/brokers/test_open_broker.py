@@ -76,7 +76,7 @@ def test_a_child_of_a_shipped_broker_gets_the_options_of_its_parents_key(q_clust
 def test_options_for_another_kind_than_the_parent_are_refused(q_cluster: Any) -> None:
     section = parse(q_cluster, secret="s").broker
 
-    with pytest.raises(ImproperlyConfigured, match="descends from the broker .* the options beside it are for"):
+    with pytest.raises(ImproperlyConfigured, match=r"descends from the broker .* the options beside it are for"):
         open_broker(section)
     with override_settings(Q_CLUSTER=q_cluster):
         assert "django_cluster.E011" in [message.id for message in validate_config()]

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.test import override_settings
 from django.utils import timezone
 
+from django_cluster.core.messages import Outcome
 from django_cluster.core.settings import ResultSettings
 from django_cluster.models import Task
 from django_cluster.stores import pruning
@@ -42,6 +44,10 @@ def left() -> set[str]:
 def pruner(keep_days: Mapping[str, float | None], clock: Clock | None = None, **section: Any) -> Pruner:
     settings = ResultSettings(keep_days=keep_days, **section)
     return Pruner(Session("default"), settings, clock or Clock())
+
+
+def ended(status: str) -> Outcome:
+    return Outcome(1, "", 1, "1" * 32, "n", "a.b", {}, 1.0, 1.0, 1.0, status, "worker 1")
 
 
 @pytest.fixture
@@ -187,3 +193,53 @@ def test_what_makes_no_sense_is_told(arguments: list[str], words: str, settings:
 
     with pytest.raises(CommandError, match=words):
         call_command("qprune", *arguments)
+
+
+def test_failures_may_be_limited_by_number_too_and_those_to_be_tried_again_stay(rows: None) -> None:
+    for name in ("first", "second", "third"):
+        row(name, {"first": 3, "second": 2, "third": 0.5}[name], "lost")
+    one = pruner({}, save_limit=2, save_limit_failures=3)
+
+    one.prune()
+
+    # By their age in days: 0.5, 1, 1, 1 | 2, 3, 10, …
+    assert {name for name in left() if "success" in name} == {"success 1", "success 10"}
+    assert "third" in left()
+    assert "to be tried again" in left()
+    assert not left() & {"first", "second", "failure 10", "timeout 40", "dead 10"}
+
+
+@pytest.mark.parametrize("limit", [0, 100])
+def test_without_such_a_limit_all_failures_are_kept(rows: None, limit: int) -> None:
+    before = {name for name in left() if "success" not in name}
+
+    pruner({}, save_limit=1, save_limit_failures=limit).prune()
+
+    assert left() == before | {"success 1"}
+
+
+def test_a_failure_is_looked_at_when_it_has_been_saved(rows: None) -> None:
+    one = pruner({}, save_limit=0, save_limit_failures=4)
+    one.prune()
+    row("new", 0, "failure")
+    assert Task.objects.exclude(status="success").filter(final=True).count() == 5
+
+    one.note([ended("success")])
+    one.prune()
+    assert Task.objects.exclude(status="success").filter(final=True).count() == 5
+    one.note([ended("timeout")])
+    one.prune()
+
+    assert Task.objects.exclude(status="success").filter(final=True).count() == 4
+
+
+def test_qprune_tells_of_both_limits(rows: None, capsys: pytest.CaptureFixture[str]) -> None:
+    with override_settings(Q_CLUSTER={"name": "tests", "save_limit": 2, "save_limit_failures": 4}):
+        call_command("qprune", "--dry-run")
+        told = capsys.readouterr().out
+        call_command("qprune", "--status", "failed")
+
+    assert "success: 1 beyond the newest 2 would be deleted." in told
+    assert "failed: 5 beyond the newest 4 would be deleted." in told
+    assert Task.objects.filter(success=True).count() == 3
+    assert Task.objects.filter(success=False, final=True).count() == 4
