@@ -6,7 +6,7 @@ They look at settings only: no database, cache or broker is opened, unless ``--d
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 from django.apps import apps
 from django.core.checks import CheckMessage, Error, Info, Warning, register
 from django.core.exceptions import ImproperlyConfigured
+from django.db import router
 
 from django_cluster import conf
 from django_cluster.brokers import adapter_class, open_broker
@@ -24,8 +25,10 @@ from django_cluster.core.nearest import nearest
 from django_cluster.core.parity import differences, silent_choice
 from django_cluster.core.settings import BrokerSettings, Settings
 from django_cluster.core.sqlite_options import is_shared_file, missing_options
-from django_cluster.errors import BrokerError, Problem
+from django_cluster.errors import Problem
+from django_cluster.lifecycle.probing import probe
 from django_cluster.lifecycle.reporters import is_offered
+from django_cluster.models import QueuedTask
 from django_cluster.reporters import SHIPPED
 
 TAG = "django_cluster"
@@ -73,17 +76,9 @@ def check_differences(app_configs: object = None, **_: object) -> list[CheckMess
 
 @register(TAG, deploy=True)
 def check_servers(app_configs: object = None, **_: object) -> list[CheckMessage]:
-    """What ``manage.py check --deploy`` calls as well: it asks the servers. One that is away is not its business."""
+    """What ``manage.py check --deploy`` calls as well: it asks the servers, all at once, for ten seconds at most."""
     settings = conf.review_settings(secret=STAND_IN).settings
-    if settings is None:
-        return []
-    found: list[Problem] = []
-    # One of brokers may be that of the cluster; sections hold mappings, so they compare and do not hash.
-    others = [section for section in settings.brokers.values() if section != settings.broker]
-    for section in [settings.broker, *others]:
-        with suppress(BrokerError, ImproperlyConfigured), closing(open_broker(section)) as broker:
-            found += (Problem(problems.SERVER_CONCERN, "broker", concern) for concern in broker.concerns())
-    return [_message(problem) for problem in dict.fromkeys(found)]
+    return [] if settings is None else [_message(problem) for problem in dict.fromkeys(probe(settings))]
 
 
 def validate_config() -> list[CheckMessage]:
@@ -112,6 +107,7 @@ def _problems(cluster: str | None) -> Iterator[Problem]:
         for broker in dict.fromkeys([settings.broker.alias, *settings.brokers]):
             section = settings.brokers.get(broker, settings.broker)
             yield from _bad_class(section)
+            yield from _tables_elsewhere(section)
             yield from _misspelt_keywords(section)
             yield from _unusable_options(section)
             yield from _shared_database(section)
@@ -208,6 +204,17 @@ def _bad_class(broker: BrokerSettings) -> Iterator[Problem]:
         adapter_class(broker)
     except ImproperlyConfigured as error:
         yield Problem(problems.BAD_BROKER_CLASS, "broker_class", f"broker_class cannot be used: {error}")
+
+
+def _tables_elsewhere(broker: BrokerSettings) -> Iterator[Problem]:
+    """A queue in a database for which the routers of the project refuse its tables."""
+    alias = broker.options.get("alias") if broker.kind == "orm" else None
+    if alias in conf.databases() and not router.allow_migrate_model(alias, QueuedTask):
+        sentence = (
+            f"The queue is in the database {alias!r}, and the database routers do not let its tables be made there."
+        )
+        hint = "Put 'django_cluster.routers.ClusterRouter' first in DATABASE_ROUTERS."
+        yield Problem(problems.TABLES_ELSEWHERE, "orm", sentence, hint)
 
 
 def _misspelt_keywords(broker: BrokerSettings) -> Iterator[Problem]:

@@ -50,7 +50,8 @@ CHECKS_HEAD = """\
 
 `manage.py check` (or `manage.py check --tag django_cluster`) looks at the [settings](settings.md), the
 alternative clusters included. It opens no connection. Errors stop `qcluster`; warnings do not, and may
-be silenced in Django's `SILENCED_SYSTEM_CHECKS`. With `--deploy` it also asks the servers, and
+be silenced in Django's `SILENCED_SYSTEM_CHECKS`. With `--deploy` it also asks all servers at once, for ten
+seconds at most, and says of each whether it answers and has the tables (`W010`, `W015`, `W016`, `I002`);
 `manage.py check --deploy --tag django_q` says what a `Q_CLUSTER` that was written for Django-Q means here.
 """
 

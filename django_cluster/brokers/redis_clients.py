@@ -172,7 +172,8 @@ def build_cluster(options: Mapping[str, Any]) -> PromptCluster:
 def _keep_in_clusters(keyword: str) -> None:
     """redis-py before version 6 would drop this keyword on the way to the nodes, without a word."""
     if keyword not in cluster_module.REDIS_ALLOWED_KEYS:
-        cluster_module.REDIS_ALLOWED_KEYS = (*cluster_module.REDIS_ALLOWED_KEYS, keyword)
+        allowed: tuple[str, ...] = (*cluster_module.REDIS_ALLOWED_KEYS, keyword)
+        cluster_module.REDIS_ALLOWED_KEYS = allowed  # type: ignore[assignment]  # of one length, to type checkers
 
 
 def of_url(url: str) -> dict[str, Any]:

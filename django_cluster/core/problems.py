@@ -30,8 +30,12 @@ ABSENT_REPORTER = "W011"
 PRIVATE_CACHE = "W012"
 SQLITE_LOCKS = "W013"
 NO_EFFECT_HERE = "W014"
+UNREACHABLE = "W015"
+MISSING_TABLES = "W016"
+TABLES_ELSEWHERE = "W017"
 
 MEANS_SOMETHING_ELSE = "I001"
+SERVER_ANSWERS = "I002"
 
 CATALOGUE: dict[str, tuple[str, str]] = {
     NOT_A_DICT: ("`Q_CLUSTER` is not a dict.", "Write a dict, or leave the setting out."),
@@ -103,8 +107,25 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     NO_EFFECT_HERE: (
         "A setting has no effect on this system: nothing here tells how much memory a process uses (`max_rss`,"
         " `max_rss_kill`), or binds it to CPUs (`cpu_affinity`).",
-        "Install psutil (`pip install 'django-cluster[proc]'`), or remove the setting. On macOS nothing can bind a process"
-        " to a CPU.",
+        "Install psutil (`pip install 'django-cluster[proc]'`), or remove the setting. On macOS nothing can bind a"
+        " process to a CPU.",
+    ),
+    UNREACHABLE: (
+        "A broker or a database cannot be used, or has not answered within ten seconds.",
+        "The message says why. Only looked for by `manage.py check --deploy`, which asks the servers.",
+    ),
+    MISSING_TABLES: (
+        "A database lacks tables of this package, or migrations of it were not applied there.",
+        "Run `manage.py migrate`, with `--database` for another database than `default`. Only looked for by"
+        " `manage.py check --deploy`, and by `qcluster` before it starts.",
+    ),
+    TABLES_ELSEWHERE: (
+        "The database routers do not let the tables be made in a database that `Q_CLUSTER` names.",
+        "Put `django_cluster.routers.ClusterRouter` first in `DATABASE_ROUTERS`, or let your router allow it.",
+    ),
+    SERVER_ANSWERS: (
+        "A broker answers, or a database answers and has the tables.",
+        "Nothing has to be done. Only shown by `manage.py check --deploy`.",
     ),
     MEANS_SOMETHING_ELSE: (
         "The project knows Django-Q, and a key that it sets means something a little different here.",

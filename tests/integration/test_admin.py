@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import html
 import re
 import time
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.db import connection
-from django.test import Client
+from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
@@ -324,3 +326,23 @@ def test_of_tasks_with_one_name_the_newest_is_found_however_it_ended(first: Any)
 
     assert Task.objects.find("twin") == Task.objects.get(pk=newer.id)
     assert Task.objects.find("nobody") is None
+
+
+def test_the_admin_calls_the_app_as_label_says(admin_client: Client) -> None:
+    def heading() -> str:
+        return page_of(admin_client, reverse("admin:index"))
+
+    assert "Django Cluster" in heading()
+    with override_settings(Q_CLUSTER={"name": "tests", "label": "Background tasks"}):
+        assert "Background tasks" in heading()
+        assert "Django Cluster" not in heading()
+        assert "Background tasks" in page_of(admin_client, reverse("admin:app_list", args=["django_cluster"]))
+        assert str(apps.get_app_config("django_cluster").verbose_name) == "Background tasks"
+    with override_settings(Q_CLUSTER={"label": 7}):
+        assert str(apps.get_app_config("django_cluster").verbose_name) == "Django Cluster"
+
+
+def page_of(client: Client, url: str) -> str:
+    response = client.get(url)
+    assert response.status_code == 200
+    return html.unescape(response.content.decode())

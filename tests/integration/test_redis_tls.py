@@ -74,7 +74,7 @@ def elsewhere(tmp_path: Path) -> Iterator[TlsServer]:
     """A server with the certificate of another host."""
     server = TlsServer(tmp_path, ELSEWHERE)
     try:
-        yield server.start()  # type: ignore[misc]
+        yield server.start()
     finally:
         server.stop()
 

@@ -20,6 +20,7 @@ from django_cluster.cluster.sentinel import Sentinel
 from django_cluster.conf import load_cluster
 from django_cluster.core.settings import BrokerSettings, Settings
 from django_cluster.errors import InvalidSettings
+from django_cluster.lifecycle.probing import missing_before_start
 
 
 class Command(BaseCommand):
@@ -46,6 +47,8 @@ class Command(BaseCommand):
             raise
         except (ValueError, ImproperlyConfigured) as error:
             raise CommandError(str(error)) from error
+        if lacking := missing_before_start(loaded):
+            raise CommandError(lacking)
         settings = adjusted(loaded, options["workers"], scheduler=not options["no_scheduler"])
         self.stderr.style_func = None  # not every line of the log is an error
         show_logs(settings.log_level, self.stderr)

@@ -1,0 +1,151 @@
+"""Whether what the settings name is there: brokers that answer, tables that exist. Asks servers, in bounded time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import Error, connections, router
+from django.db.models import Model
+
+from django_cluster.brokers import needs_waiting_room, open_broker, shipped_kind
+from django_cluster.core import problems
+from django_cluster.core.settings import BrokerSettings, Settings
+from django_cluster.errors import BrokerError, Problem
+from django_cluster.models import QueuedTask, Task
+from django_cluster.stores.tables import QUEUE_MODELS, RESULT_MODELS, missing_migrations, missing_tables
+
+PROBE_SECONDS = 10.0
+"""Seconds after which a server that has not answered counts as away. All are asked at once."""
+
+MIGRATE = "Run 'manage.py migrate{option}'."
+
+
+@dataclass
+class Probe:
+    """One question to one server, in a thread of its own."""
+
+    place: str
+    """Whom it asks, in a sentence."""
+    ask: Callable[[], list[Problem]]
+    found: list[Problem] = field(default_factory=list)
+    ended: bool = False
+
+    def run(self) -> None:
+        try:
+            self.found = self.ask()
+        except (BrokerError, Error) as error:
+            self.found = [unreachable(f"{self.place} cannot be used: {error}")]
+        except ImproperlyConfigured:
+            self.found = []  # the other checks say it
+        finally:
+            self.ended = True
+
+
+def probe(settings: Settings, seconds: float = PROBE_SECONDS) -> list[Problem]:
+    """What is wrong with the servers that these settings name, and which of them are as they should be."""
+    probes = list(_probes(settings, seconds))
+    threads = [threading.Thread(target=each.run, daemon=True) for each in probes if not _in_this_thread(each)]
+    for thread in threads:
+        thread.start()
+    for each in probes:
+        if _in_this_thread(each):
+            each.run()
+    until = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
+    late = f"has not answered within {seconds:g} seconds."
+    return [
+        problem for each in probes for problem in (each.found if each.ended else [unreachable(f"{each.place} {late}")])
+    ]
+
+
+def unreachable(sentence: str) -> Problem:
+    return Problem(problems.UNREACHABLE, "broker", " ".join(sentence.split()), "Start it, or correct the address.")
+
+
+def _in_this_thread(one: Probe) -> bool:
+    """SQLite answers at once, and what is in memory is in this thread."""
+    return isinstance(one, DatabaseProbe) and connections[one.alias].vendor == "sqlite"
+
+
+@dataclass
+class DatabaseProbe(Probe):
+    alias: str = ""
+
+
+def _probes(settings: Settings, seconds: float) -> Iterator[Probe]:
+    wanted = {settings.results.database or router.db_for_write(Task): [*RESULT_MODELS]}
+    for section in sections_of(settings):
+        try:
+            is_orm = shipped_kind(section) == "orm"
+            room = is_orm or needs_waiting_room(section)
+        except ImproperlyConfigured:
+            continue
+        if room:
+            alias = section.options.get("alias") if is_orm else None
+            models = wanted.setdefault(alias or router.db_for_write(QueuedTask), [])
+            models += [model for model in QUEUE_MODELS if model not in models]
+        if not is_orm:
+            yield Probe(_place(section), lambda section=section: ask_broker(section))  # type: ignore[misc]
+    for alias, models in wanted.items():
+        if alias in connections:
+            yield DatabaseProbe(
+                f"The database {alias!r}",
+                lambda alias=alias, models=models: ask_database(alias, models, seconds / 2),  # type: ignore[misc]
+                alias=alias,
+            )
+
+
+def missing_before_start(settings: Settings) -> str:
+    """What lacks in the databases of a cluster, in a sentence; nothing where all is there, or nobody answers yet."""
+    for each in _probes(settings, PROBE_SECONDS):
+        if isinstance(each, DatabaseProbe):
+            each.run()
+            for problem in each.found:
+                if problem.id == problems.MISSING_TABLES:
+                    return f"{problem.sentence} {problem.hint}"
+    return ""
+
+
+def sections_of(settings: Settings) -> list[BrokerSettings]:
+    """The brokers that the settings name, each once."""
+    found: list[BrokerSettings] = []
+    for section in (*settings.sections, *settings.brokers.values(), *settings.homes.values()):
+        if section not in found:
+            found.append(section)
+    return found
+
+
+def _place(section: BrokerSettings) -> str:
+    kind = section.class_path or section.kind
+    return f"The broker {section.alias!r} ({kind})" if section.alias else f"The broker ({kind})"
+
+
+def ask_broker(section: BrokerSettings) -> list[Problem]:
+    """Raises ``BrokerError`` and ``ImproperlyConfigured``."""
+    with closing(open_broker(section)) as broker:
+        broker.ping()
+        concerns = [Problem(problems.SERVER_CONCERN, "broker", concern) for concern in broker.concerns()]
+        return [*concerns, Problem(problems.SERVER_ANSWERS, "broker", f"{_place(section)} answers: {broker.info()}.")]
+
+
+def ask_database(alias: str, models: list[type[Model]], seconds: float) -> list[Problem]:
+    """Raises the errors of the database."""
+    own = connections[alias].connection is None
+    hint = MIGRATE.format(option="" if alias == "default" else f" --database {alias}")
+    try:
+        if missing := missing_tables(alias, models, seconds):
+            sentence = f"The database {alias!r} lacks the tables {', '.join(missing)}."
+            return [Problem(problems.MISSING_TABLES, "orm", sentence, hint)]
+        if behind := missing_migrations(alias, seconds):
+            sentence = f"Migrations of django_cluster are not applied to the database {alias!r}: {', '.join(behind)}."
+            return [Problem(problems.MISSING_TABLES, "orm", sentence, hint)]
+    finally:
+        if own:
+            connections[alias].close()
+    return [Problem(problems.SERVER_ANSWERS, "orm", f"The database {alias!r} answers and has the tables.")]
