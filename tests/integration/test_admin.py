@@ -253,9 +253,9 @@ def test_a_queued_task_is_known_by_its_label(admin_client: Client) -> None:
 
     listed, shown = page(admin_client, "queuedtask_changelist"), page(admin_client, "queuedtask_change", queued.pk)
 
-    for html in (listed, shown):
+    for shown_page in (listed, shown):
         for text in ("f" * 32, "the name", "tests.sample.tasks.add", "primes"):
-            assert text in html
+            assert text in shown_page
 
 
 def test_the_arguments_of_a_queued_task_are_shown_once_its_signature_holds(admin_client: Client) -> None:
