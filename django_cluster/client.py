@@ -13,7 +13,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from uuid import uuid4
@@ -27,7 +27,8 @@ from django_cluster.core.codec import Codec
 from django_cluster.core.composing import GroupPlan
 from django_cluster.core.messages import Job, Outcome, TaskPackage
 from django_cluster.core.sealing import Seal
-from django_cluster.core.settings import Settings
+from django_cluster.core.settings import BrokerSettings, Settings
+from django_cluster.core.test_queues import is_owner, suffix
 from django_cluster.errors import BrokerError, TaskFailed, TaskTimeout
 from django_cluster.lifecycle.contexts import InitialContext
 from django_cluster.lifecycle.execute import Executor
@@ -70,7 +71,7 @@ class Client:
 
     @cached_property
     def broker(self) -> Broker:
-        return open_broker(self.settings.broker)
+        return opened(self.settings.broker)
 
     @cached_property
     def results(self) -> RoutedResults:
@@ -151,7 +152,7 @@ class Client:
             return Sender(self.codec, broker)
         if broker not in self._named:
             section = named_section(self.settings.brokers, broker, self.settings.queue)
-            self._named[broker] = Sender(self.codec, open_broker(section))
+            self._named[broker] = Sender(self.codec, opened(section))
         return self._named[broker]
 
     def _awaited(self, broker: Broker, on_commit: bool | str | None) -> str | None:
@@ -218,6 +219,21 @@ class Client:
 
     def _hook(self, outcome: Outcome) -> None:
         run_hook(outcome, self.results.get)
+
+
+def opened(section: BrokerSettings) -> Broker:
+    """The broker; in a test process its queue is emptied first of what an earlier run has left."""
+    broker = open_broker(section)
+    place = section.kind, section.name, section.queue, section.alias
+    if is_owner() and section.name.endswith(suffix()) and place not in _emptied:
+        _emptied.add(place)
+        with suppress(BrokerError):  # whoever uses the broker will hear of it
+            broker.purge()
+    return broker
+
+
+_emptied: set[tuple[str, ...]] = set()
+"""Queues for tests that this process has emptied."""
 
 
 def raise_as_in_task(error: BaseException | None) -> None:

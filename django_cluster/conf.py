@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from django.conf import settings
+from django.conf import UserSettingsHolder, settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
@@ -22,6 +22,7 @@ from django_cluster.core.settings import BrokerSettings, QueueShare, Settings
 from django_cluster.core.settings_origin import Explained, explain
 from django_cluster.core.settings_parser import Review, Surroundings, review
 from django_cluster.core.shares import Share, read_shares
+from django_cluster.core.test_queues import for_tests, sections_of, suffix
 from django_cluster.core.values import Unfit
 from django_cluster.errors import InvalidSettings
 
@@ -119,7 +120,7 @@ def _first_of(name: str) -> str | None:
 
 def forget_settings() -> None:
     """Read everything again when it is next asked for: the environment has changed."""
-    _load.cache_clear()
+    _loaded.cache_clear()
 
 
 def review_settings(cluster: str | None = None, *, secret: str | None = None) -> Review:
@@ -166,12 +167,30 @@ def debugging() -> bool:
     return bool(settings.DEBUG)
 
 
-@cache
 def _load(cluster: str | None) -> Settings:
+    return _loaded(cluster, suffix())
+
+
+@cache
+def _loaded(cluster: str | None, test_suffix: str) -> Settings:
+    """``test_suffix``: what is added to the names of queues on servers while tests run; ``core/test_queues.py``."""
     found = review_settings(cluster)
     if found.settings is None:
         raise ClusterImproperlyConfigured([problem for problem in found.problems if problem.is_error])
-    return found.settings
+    if not test_suffix:
+        return found.settings
+    real = review(_configured_by_the_project(), _surroundings(cluster)).settings
+    return for_tests(found.settings, sections_of(real) if real else [], test_suffix)
+
+
+def _configured_by_the_project() -> Any:
+    """``Q_CLUSTER`` as it is outside of the tests, whatever ``override_settings`` says now."""
+    layer: Any = settings._wrapped
+    found = getattr(layer, "Q_CLUSTER", {})
+    while isinstance(layer, UserSettingsHolder):
+        layer = layer.default_settings
+        found = getattr(layer, "Q_CLUSTER", found)
+    return found
 
 
 def _secret_key() -> str | bytes:

@@ -90,7 +90,7 @@ class MemoryBroker(Broker):
 
     capabilities = Capabilities(blocking=True, withdraw=True)
 
-    def __init__(self, settings: BrokerSettings, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, settings: BrokerSettings, clock: Callable[[], float] = lambda: time.time()) -> None:
         super().__init__(settings)
         self._clock = clock
 

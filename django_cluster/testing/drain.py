@@ -17,6 +17,8 @@ from django_cluster.brokers.base import Delivery
 from django_cluster.client import Client, SendOnCommit, get_client, raise_as_in_task
 from django_cluster.core.dotted import dotted_path
 from django_cluster.core.messages import Job, Outcome, TaskPackage
+from django_cluster.core.test_queues import tests_run
+from django_cluster.testing.due import MANY, Clock, make_ready, note_next_attempt, refuse_to_leave_delayed
 
 __all__ = [
     "assert_enqueued",
@@ -27,32 +29,69 @@ __all__ = [
     "run_tasks",
 ]
 
-MANY = 10_000
-"""More than a test has in a queue."""
-
 
 # ── running ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def drain(cluster: str | None = None, *, raise_errors: bool = True, limit: int = 1000) -> list[str]:
-    """Run every task that is ready, those that they send too, until none is left; returns their ids in order.
+def drain(
+    cluster: str | None = None,
+    *,
+    raise_errors: bool = True,
+    limit: int = 1000,
+    delayed: bool = False,
+    retries: bool = False,
+) -> list[str]:
+    """Run every task that is due, those that they send too, until none is left; returns their ids in order.
 
-    The first failure is raised as it was in the task, after it was recorded; with ``raise_errors=False`` it only
-    is recorded, and the task waits for its next attempt. Delayed tasks stay where they are. Raises
-    ``AssertionError`` when tasks go on sending tasks after ``limit`` of them.
+    What is due is decided by the clock of the test process, which freezegun and time-machine may have set. With
+    ``delayed``, tasks with a ``delay`` or ``eta`` run before their time; with ``retries``, so do the later attempts of
+    those that have failed, or have asked to be run again.
+
+    The first failure is raised as it was in the task, after it was recorded (with ``retries``, that of the last
+    attempt); with ``raise_errors=False`` it only is recorded, and the task waits for its next attempt. Raises
+    ``AssertionError`` when there are more than ``limit`` runs, ``RuntimeError`` outside of tests, ``NotSupported``
+    where the broker does not give out what it delays (SQS, RabbitMQ, IronMQ, Disque).
     """
+    if not tests_run():
+        raise RuntimeError("drain() is for tests: here it would take tasks out of the real queue.")
     client = get_client(cluster)
+    clock = Clock(delayed=delayed, retries=retries)
     ids: list[str] = []
-    while deliveries := client.broker.lease(1):
-        if len(ids) >= limit:
-            client.broker.give_back(deliveries[:1])
-            raise AssertionError(f"{limit} tasks were run, and there are more: do they send each other?")
-        ids.append(_run(client, deliveries[0], raise_errors))
+    early: list[Delivery] = []
+    try:
+        while deliveries := _lease(client, clock):
+            if not _is_due(client, deliveries[0], clock):
+                early += deliveries  # by the clock of the server, which the test has not moved
+                continue
+            if len(ids) >= limit:
+                early += deliveries
+                raise AssertionError(f"{limit} tasks were run, and there are more: do they send or repeat each other?")
+            ids.append(_run(client, deliveries[0], raise_errors=raise_errors, retries=retries))
+    finally:
+        if early:
+            client.broker.give_back(early)
+    if delayed or retries:
+        refuse_to_leave_delayed(client.broker)
     return ids
 
 
+def _lease(client: Client, clock: Clock) -> Sequence[Delivery]:
+    return client.broker.lease(1) or (client.broker.lease(1) if make_ready(client, clock) else ())
+
+
+def _is_due(client: Client, delivery: Delivery, clock: Clock) -> bool:
+    return clock.allows(client.codec.label(client.codec.verify(delivery.payload))[0])
+
+
 @contextmanager
-def run_tasks(cluster: str | None = None, *, raise_errors: bool = True, limit: int = 1000) -> Iterator[list[str]]:
+def run_tasks(
+    cluster: str | None = None,
+    *,
+    raise_errors: bool = True,
+    limit: int = 1000,
+    delayed: bool = False,
+    retries: bool = False,
+) -> Iterator[list[str]]:
     """``drain`` at the end of the block, after what waits for the commit of the test's own transaction was sent::
 
         with run_tasks() as ids:
@@ -63,15 +102,16 @@ def run_tasks(cluster: str | None = None, *, raise_errors: bool = True, limit: i
     ids: list[str] = []
     with committing():
         yield ids
-    ids += drain(cluster, raise_errors=raise_errors, limit=limit)
+    ids += drain(cluster, raise_errors=raise_errors, limit=limit, delayed=delayed, retries=retries)
 
 
-def _run(client: Client, delivery: Delivery, raise_errors: bool) -> str:
+def _run(client: Client, delivery: Delivery, *, raise_errors: bool, retries: bool) -> str:
     job = Job(0, client.codec.verify(delivery.payload), delivery.receipt, delivery.attempt)
     with committing():
         outcome, error = _execute(client, job)
         client.record(outcome, client.broker)
-    if raise_errors:
+    again = note_next_attempt(client, outcome)
+    if raise_errors and not (retries and again is not None):
         raise_as_in_task(error)
     return outcome.id
 
@@ -81,12 +121,24 @@ def _execute(client: Client, job: Job) -> tuple[Outcome, BaseException | None]:
     with ExitStack() as stack:
         aliases = _open_transactions()
         for alias in aliases:
-            stack.enter_context(transaction.atomic(using=alias))
+            stack.enter_context(_savepoint(alias))
         outcome, error = client.execute(job)
         if isinstance(error, DatabaseError):
             for alias in aliases:
                 transaction.set_rollback(True, using=alias)
     return outcome, error
+
+
+def _savepoint(alias: str) -> transaction.Atomic:
+    """A block of which the task knows nothing: what it may do in the transaction of the test, it may do in here.
+
+    In that of a ``TestCase`` there may be durable blocks, as if there were none around them.
+    """
+    block: Any = transaction.atomic(using=alias)
+    around: Any = connections[alias].atomic_blocks
+    block._from_testcase = bool(around) and around[-1]._from_testcase
+    savepoint: transaction.Atomic = block
+    return savepoint
 
 
 @contextmanager

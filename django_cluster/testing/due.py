@@ -1,0 +1,94 @@
+"""By the clock of the test: which queued tasks are due, and making ready what its broker still holds back.
+
+A test may stop or move the clock of its process (freezegun, time-machine). The server of a broker has a clock of its
+own, which no test moves. So what is due is decided here: by the moment that the task was given when it was sent, and
+for a later attempt by the moment at which the one before has ended.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from django_cluster.brokers.base import Broker, Message, Waiting
+from django_cluster.brokers.limits import waiting_room
+from django_cluster.client import Client
+from django_cluster.core.codec import peek_header
+from django_cluster.core.messages import Outcome, TaskHeader
+from django_cluster.errors import NotSupported, PackageError
+from django_cluster.lifecycle.retrying import sequel_of
+
+MANY = 10_000
+"""More than a test has in a queue."""
+
+_next_attempts: dict[str, float] = {}
+"""Of tasks that a test has run and that have another attempt: when, by the clock of the test."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Says what may run now."""
+
+    delayed: bool = False
+    """Whether tasks that are delayed may run before their time."""
+    retries: bool = False
+    """Whether later attempts may run before their time."""
+
+    def allows(self, header: TaskHeader, due: float | None = None) -> bool:
+        """``due``: when its broker would lend it, by the clock of the broker; None = now."""
+        if header.id in _next_attempts:
+            return self.retries or _next_attempts[header.id] <= time.time()
+        if header.options.not_before is not None:
+            return self.delayed or header.options.not_before <= time.time()
+        return due is None or self.retries or due <= time.time()
+
+
+def note_next_attempt(client: Client, outcome: Outcome) -> float | None:
+    """Remember when the task is due again; returns in how many seconds, None if this was its last run."""
+    delay = sequel_of(outcome, client.settings.delivery, jitter=lambda: 1.0).delay
+    if delay is None:
+        _next_attempts.pop(outcome.id, None)
+    else:
+        _next_attempts[outcome.id] = time.time() + delay
+    return delay
+
+
+def make_ready(client: Client, clock: Clock) -> int:
+    """Let the broker lend the delayed tasks that may run, in the order of their moments; returns how many."""
+    broker, count = client.broker, 0
+    for place in _places(broker):
+        for waiting in _delayed(place, clock):
+            if place.withdraw([waiting.key]):
+                broker.enqueue([Message(waiting.payload, waiting.priority, None, waiting.attempts)])
+                count += 1
+    return count
+
+
+def refuse_to_leave_delayed(broker: Broker) -> None:
+    """Raise ``NotSupported`` if the server delays something, and does not give it out before its time."""
+    if not broker.capabilities.withdraw and (count := broker.size().delayed):
+        raise NotSupported(
+            f"{broker.title} delays {count} tasks and gives none of them out before its time: let tests that need it"
+            " use the broker 'memory' or 'orm'."
+        )
+
+
+def _places(broker: Broker) -> Iterator[Broker]:
+    """Where delayed tasks of this queue are kept, and can be taken out."""
+    if broker.capabilities.withdraw:
+        yield broker
+    if broker.capabilities.longest_delay < float("inf"):
+        yield waiting_room(broker.settings)
+
+
+def _delayed(broker: Broker, clock: Clock) -> list[Waiting]:
+    found = [each for each in broker.peek(MANY) if each.due is not None and not each.leased]
+    return sorted((each for each in found if _may_run(each, clock)), key=lambda each: each.due or 0.0)
+
+
+def _may_run(waiting: Waiting, clock: Clock) -> bool:
+    try:
+        return clock.allows(peek_header(waiting.payload), waiting.due)
+    except PackageError:
+        return False  # it will be put aside when its broker lends it
