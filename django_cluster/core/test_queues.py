@@ -1,10 +1,10 @@
 """While tests run, queues on a server have names of their own: no test touches the real queue.
 
-The queue of the database needs none: the test runner has made another database. What is on Redis, RabbitMQ, SQS, MongoDB,
-IronMQ or Disque would otherwise be shared with the cluster that works for the developer.
+The queue of the database needs none: the test runner has made another database. What is on Redis, RabbitMQ, SQS,
+MongoDB, IronMQ or Disque would otherwise be shared with the cluster that works for the developer.
 
-The name says which checkout on which machine, and which of several test processes, it belongs to. So tests that run side
-by side do not see each other's tasks. Programs that a test starts inherit the name by an environment variable.
+The name says to which checkout on which machine it belongs, and to which of several test processes. So tests that run
+side by side do not see each other's tasks. Programs that a test starts inherit the name by an environment variable.
 """
 
 from __future__ import annotations
