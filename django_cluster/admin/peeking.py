@@ -1,30 +1,39 @@
-"""A look into a queue that is no table: what the broker shows of it, and taking out what waits."""
+"""The queues, and a look into one of them: what its broker shows of it, and taking out what waits."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext, ngettext
 
+from django_cluster import control
 from django_cluster.admin.base import ReadOnlyAdmin, may
 from django_cluster.admin.confirming import ask, confirmed
-from django_cluster.admin.showing import moment
-from django_cluster.brokers.base import Broker, QueueSize, Waiting
+from django_cluster.admin.showing import NOTHING, exact, function, moment, number, state_badge
+from django_cluster.brokers import shipped_kind
+from django_cluster.brokers.base import MAX_QUEUE_NAMES, Broker, Waiting
 from django_cluster.client import get_client
-from django_cluster.conf import configured, load_settings
+from django_cluster.conf import known_queues, load_settings
 from django_cluster.control import withdraw_from
 from django_cluster.core.codec import peek_header
 from django_cluster.core.messages import TaskHeader, TaskPackage
-from django_cluster.errors import BrokerError, PackageError
+from django_cluster.dashboard.states import queue_state
+from django_cluster.errors import BrokerError, PackageError, StoreUnavailable
+from django_cluster.stores.instructions import Pause
+from django_cluster.stores.status import ClusterStatus
+
+Answer = TypeVar("Answer")
 
 SEEN = 500
 """Messages that one look shows; the broker names them in the order in which it would lend them."""
@@ -36,52 +45,123 @@ class Entry:
 
     key: str
     header: TaskHeader | None
+    func: SafeString
     state: str
     """``ready``, ``delayed`` or ``leased``."""
     priority: int
     attempts: int
-    due: datetime | None
+    when: SafeString | str
+    """When a delayed one becomes ready, or a leased one comes back."""
+    url: str
+    """Of its own page; empty where it has none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
     """What one look into a queue came to."""
 
-    cluster: str
+    queue: str
     entries: Sequence[Entry] = ()
-    size: QueueSize | None = None
+    more: bool = False
+    """Whether there are more messages than the entries show."""
     can_peek: bool = True
     can_withdraw: bool = False
     problem: str = ""
     """Why the broker did not answer."""
 
 
-def clusters() -> list[str]:
-    """The queue of the site itself, and those of ``ALT_CLUSTERS``."""
-    alternatives = configured().get("ALT_CLUSTERS") or {}
-    return [load_settings().queue, *(name for name in alternatives if name != load_settings().queue)]
+@dataclass(frozen=True, slots=True)
+class QueueLine:
+    """One queue, for a line of the page; a figure that is not known is a question mark."""
+
+    name: str
+    query: str
+    broker: str
+    ready: str
+    leased: str
+    delayed: str
+    state: SafeString
 
 
-def broker_of(cluster: str) -> Broker:
-    return get_client(None if cluster == load_settings().queue else cluster).broker
+def broker_of(queue: str) -> Broker:
+    return get_client(None if queue == load_settings().queue else queue).broker
 
 
-def look_into(cluster: str) -> Look:
-    """Never raises for a server that is away: the page says it."""
-    broker = broker_of(cluster)
-    able = broker.capabilities
-    try:
-        seen = broker.peek(SEEN) if able.peek else ()
-        size = broker.size()
-    except BrokerError as error:
-        return Look(cluster, can_peek=able.peek, problem=str(error) or type(error).__name__)
-    return Look(cluster, [_entry(each) for each in seen], size, able.peek, able.withdraw)
+class Queues:
+    """The queues of the project at one moment. A server that is away is asked once, and is said to be away."""
+
+    def __init__(self) -> None:
+        self.problem = ""
+        """Why the database did not say which clusters there are."""
+        self._away: dict[str, str] = {}
+        self._clusters: list[ClusterStatus] = []
+        self._pauses: dict[str, Pause] = {}
+        try:
+            self._clusters = control.clusters(dead=True)
+            self._pauses = {pause.queue: pause for pause in control.paused()}
+        except StoreUnavailable as error:
+            self.problem = str(error)
+        self.names = self._names()
+
+    def _names(self) -> list[str]:
+        """Those of the settings, of clusters, of pauses, and those that the broker of the site knows."""
+        names = dict.fromkeys(known_queues())
+        names |= dict.fromkeys(queue for status in self._clusters for queue in status.queues)
+        names |= dict.fromkeys(self._pauses)
+        site = broker_of(load_settings().queue)
+        found = self._ask(site, site.queue_names)
+        return list(names | dict.fromkeys(found or ()))[:MAX_QUEUE_NAMES]
+
+    def lines(self) -> list[QueueLine]:
+        return [self._line(name) for name in self.names]
+
+    def _line(self, name: str) -> QueueLine:
+        broker = broker_of(name)
+        size = self._ask(broker, broker.size)
+        figures = ["?"] * 3 if size is None else [number(each) for each in (size.ready, size.leased, size.delayed)]
+        waits = size is not None and bool(size.ready or size.leased)
+        state = queue_state(name, self._clusters, self._pauses.get(name), waits=waits, away=size is None)
+        return QueueLine(name, urlencode({"queue": name}), broker.settings.kind, *figures, state_badge(state))
+
+    def look(self, name: str, page_of: Callable[[str], str]) -> Look:
+        """Never raises for a server that is away. ``page_of``: the address of the page of a message, by its key."""
+        broker = broker_of(name)
+        able = broker.capabilities
+        seen = self._ask(broker, lambda: broker.peek(SEEN + 1) if able.peek else ())
+        if seen is None:
+            return Look(name, can_peek=able.peek, problem=self._away[_server(broker)])
+        entries = [_entry(each, page_of(each.key) if each.key else "") for each in seen[:SEEN]]
+        return Look(name, entries, len(seen) > SEEN, able.peek, able.withdraw)
+
+    def _ask(self, broker: Broker, question: Callable[[], Answer]) -> Answer | None:
+        server = _server(broker)
+        if server in self._away:
+            return None
+        try:
+            return question()
+        except BrokerError as error:
+            self._away[server] = str(error) or type(error).__name__
+            return None
 
 
-def _entry(waiting: Waiting) -> Entry:
+def _server(broker: Broker) -> str:
+    """Names the server of a broker, for as long as one page is made."""
+    return f"{broker.settings.kind} {broker.settings.options!r}"
+
+
+def _entry(waiting: Waiting, url: str) -> Entry:
     state = "leased" if waiting.leased else "ready" if waiting.due is None else "delayed"
-    due = None if waiting.due is None else moment(waiting.due)
-    return Entry(waiting.key, label(waiting.payload), state, waiting.priority, waiting.attempts, due)
+    header = label(waiting.payload)
+    return Entry(
+        key=waiting.key,
+        header=header,
+        func=function(header.func) if header else SafeString(NOTHING),
+        state=state,
+        priority=waiting.priority,
+        attempts=waiting.attempts,
+        when=NOTHING if waiting.due is None else exact(moment(waiting.due)),
+        url=url,
+    )
 
 
 def label(payload: str) -> TaskHeader | None:
@@ -104,38 +184,46 @@ class PeekingAdmin(ReadOnlyAdmin):
         return may(request, "withdraw_task")
 
     def look_view(self, request: HttpRequest) -> HttpResponse:
-        """The list, for brokers whose queue is no table."""
+        """All queues, and what is in one of them; the same for every broker."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        known = clusters()
-        cluster = request.GET.get("queue", "")
-        cluster = cluster if cluster in known else known[0]
+        queues = Queues()
+        queue = request.GET.get("queue", "")
+        queue = queue if queue in queues.names else queues.names[0]
         if request.method == "POST":
-            return self._withdraw_seen(request, cluster)
-        look = look_into(cluster)
+            return self._withdraw_seen(request, queues, queue)
+        look = queues.look(queue, lambda key: self.page_of(queue, key))
         context = {
             **self.admin_site.each_context(request),
             "title": capfirst(self.opts.verbose_name_plural),
             "opts": self.opts,
             "media": self.media,
+            "queues": queues.lines(),
+            "problem": queues.problem,
             "look": look,
-            "clusters": known,
+            "is_table": shipped_kind(broker_of(queue).settings) == "orm",
             "may_withdraw": look.can_withdraw and self.has_withdraw_permission(request),
             "checkbox": ACTION_CHECKBOX_NAME,
         }
         return TemplateResponse(request, "admin/django_cluster/queue.html", context)
 
-    def _withdraw_seen(self, request: HttpRequest, cluster: str) -> HttpResponse:
+    def page_of(self, queue: str, key: str) -> str:
+        """The address of the page of one message; empty where it has none."""
+        if shipped_kind(broker_of(queue).settings) != "orm":
+            return ""
+        return reverse(f"{self.admin_site.name}:django_cluster_queuedtask_change", args=(key,))
+
+    def _withdraw_seen(self, request: HttpRequest, queues: Queues, queue: str) -> HttpResponse:
         if not self.has_withdraw_permission(request):
             raise PermissionDenied
         keys = request.POST.getlist(ACTION_CHECKBOX_NAME)
         if keys and not confirmed(request):
-            return self.ask_to_withdraw(request, _named(look_into(cluster), keys))
+            return self.ask_to_withdraw(request, _named(queues.look(queue, lambda key: ""), keys))
         if not keys:
             self.message_user(request, gettext("No task was selected."), messages.WARNING)
             return HttpResponseRedirect(request.get_full_path())
         try:
-            self.say_withdrawn(request, withdraw_from(broker_of(cluster), keys), len(keys))
+            self.say_withdrawn(request, withdraw_from(broker_of(queue), keys), len(keys))
         except BrokerError as error:
             self.message_user(request, str(error), messages.ERROR)
         return HttpResponseRedirect(request.get_full_path())

@@ -6,6 +6,7 @@ once their signature holds.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -18,9 +19,9 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from django_cluster.admin.confirming import confirmed
-from django_cluster.admin.finding import LISTED, CappedPaginator, CountingChangeList, RecentValuesFilter
+from django_cluster.admin.finding import LISTED, CappedPaginator, CountingChangeList, RecentValuesFilter, ScopeFilter
 from django_cluster.admin.peeking import PeekingAdmin, label, opened
-from django_cluster.admin.showing import NOTHING, as_text, badge, moment, moment_text, shown
+from django_cluster.admin.showing import NOTHING, as_text, badge, function, moment, moment_text, shown
 from django_cluster.brokers import open_broker, shipped_kind
 from django_cluster.conf import load_settings
 from django_cluster.control import withdraw_from
@@ -34,15 +35,22 @@ class QueueFilter(RecentValuesFilter):
     title, parameter_name, newest_first, indexed = _("queue"), "queue", "-pk", True
 
 
+class AllRowsFilter(ScopeFilter):
+    """Stays on the list while somebody leafs through it."""
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
+        return []
+
+
 @admin.register(QueuedTask)
 class QueuedTaskAdmin(PeekingAdmin):
     """Withdrawing goes through the broker, which leaves alone what is lent at this moment."""
 
-    list_display = ("id", "shown_state", "queue", "task_name", "func", "group", "due_at", "attempts", "task_id")
-    list_filter = ("leased", QueueFilter)
+    list_display = ("shown_func", "shown_state", "due_at", "task_name", "group", "queue", "attempts")
+    list_filter = ("leased", QueueFilter, AllRowsFilter)
     fields = (
-        *("queue", "shown_state", "task_id", "task_name", "func", "shown_args", "shown_kwargs", "group"),
-        *("shown_options", "priority", "shown_due", "attempts", "shown_payload"),
+        *("shown_func", "shown_args", "shown_kwargs", "shown_state", "queue", "task_name", "task_id", "group"),
+        *("shown_due", "priority", "attempts", "shown_options", "shown_payload"),
     )
     ordering = ("id",)
     sortable_by = ("id",)
@@ -64,7 +72,9 @@ class QueuedTaskAdmin(PeekingAdmin):
         return False
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        if shipped_kind(load_settings().broker) == "orm":
+        """The look that is the same for every broker; where the queue is a table, also a list to leaf through."""
+        leafs = request.GET.get(ScopeFilter.parameter_name) == ScopeFilter.ALL or "action" in request.POST
+        if shipped_kind(load_settings().broker) == "orm" and leafs:
             return super().changelist_view(request, extra_context)
         return self.look_view(request)
 
@@ -94,6 +104,9 @@ class QueuedTaskAdmin(PeekingAdmin):
         return header.name if header else NOTHING
 
     @admin.display(description=_("function"))
+    def shown_func(self, queued: Any) -> SafeString:
+        return function(self.func(queued))
+
     def func(self, queued: Any) -> str:
         header = self._header(queued)
         return header.func if header else NOTHING

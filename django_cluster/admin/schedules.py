@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin, messages
@@ -20,25 +22,52 @@ from django.utils.translation import gettext_lazy as _
 from django_cluster import control
 from django_cluster.admin.base import ACT_AT_MOST, STYLES, AnyScheduleForm, ClusterAdmin, may, rows_of
 from django_cluster.admin.schedule_form import ScheduleForm
-from django_cluster.admin.showing import NOTHING, as_text, badge, moment_text, showable, state_badge
-from django_cluster.dashboard.states import schedule_state
+from django_cluster.admin.showing import (
+    NOTHING,
+    as_text,
+    badge,
+    cut,
+    from_now,
+    function,
+    moment_text,
+    showable,
+    state_badge,
+)
+from django_cluster.dashboard.states import LATE_SECONDS, schedule_state
 from django_cluster.lifecycle.declared import registered_tasks
 from django_cluster.models import Schedule, Task
 from django_cluster.models.timing import MOMENTS
 
 SHOWN_RUNS = 5
+RARE = ("time_zone", "starts_at", "ends_at", "catch_up", "no_overlap", "cluster", "hook", "intended_date_kwarg")
 WHEN = ("schedule_type", "minutes", "cron", "next_run", "repeats")
+
+
+class StateFilter(admin.SimpleListFilter):
+    """What the column of the same name says."""
+
+    title, parameter_name = _("state"), "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
+        return [("on", _("on")), ("late", _("late")), ("broken", _("cannot run")), ("off", _("off"))]
+
+    def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
+        overdue = timezone.now() - timedelta(seconds=LATE_SECONDS)
+        sends = queryset.filter(enabled=True, last_error="").exclude(repeats=0)
+        chosen = {
+            "on": sends.filter(next_run__gte=overdue),
+            "late": sends.filter(next_run__lt=overdue),
+            "broken": queryset.exclude(last_error=""),
+            "off": queryset.filter(enabled=False),
+        }
+        return chosen.get(str(self.value()), queryset)
 
 
 @admin.register(Schedule)
 class ScheduleAdmin(ClusterAdmin):
     form = ScheduleForm
-    list_display = (
-        *("id", "name", "shown_state", "shown_rule", "shown_next_run", "func", "last_success", "last_task", "repeats"),
-        "cluster",
-    )
-    list_display_links = ("id", "name")
-    list_filter = ("enabled", "next_run", "schedule_type")
+    list_display = ("shown_name", "shown_func", "shown_rule", "shown_next_run", "shown_state", "last_run", "cluster")
+    list_filter = (StateFilter, "schedule_type")
     search_fields = ("name", "func")
     readonly_fields = ("shown_rule", "shown_runs", "last_task", "runs", "declared", "shown_error")
     fieldsets = (
@@ -50,10 +79,11 @@ class ScheduleAdmin(ClusterAdmin):
         (
             _("More"),
             {
+                "classes": ("collapse",),
                 "fields": (
                     *("time_zone", "starts_at", "ends_at", "catch_up", "no_overlap", "cluster", "hook"),
                     "intended_date_kwarg",
-                )
+                ),
             },
         ),
         (_("So far"), {"fields": ("last_task", "runs", "declared", "shown_error")}),
@@ -70,6 +100,13 @@ class ScheduleAdmin(ClusterAdmin):
         rows: models.QuerySet[Any] = rows_of(super().get_queryset(request))
         rows = rows.annotate(last_success=models.Subquery(last.values("success")[:1]))
         return rows
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """What is rarely needed is folded, unless this schedule has some of it."""
+        fieldsets = super().get_fieldsets(request, obj)
+        if obj is None or not any(getattr(obj, name) for name in RARE):
+            return fieldsets
+        return [(title, {**options, "classes": ()}) for title, options in fieldsets]
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         """Who may only read is shown the moments of the row by Django itself."""
@@ -173,12 +210,21 @@ class ScheduleAdmin(ClusterAdmin):
     @admin.display(description=_("rule"), ordering="schedule_type")
     def shown_rule(self, schedule: Schedule) -> SafeString:
         """Marked, so that the script of the form finds it in whatever a theme puts around it."""
-        return format_html('<span class="dc-words">{}</span>', schedule.describe() if schedule.pk else NOTHING)
+        words = schedule.describe() if schedule.pk else NOTHING
+        return format_html('<span class="dc-words" title="{}">{}</span>', words, words)
 
     @admin.display(description=_("next run"), ordering="next_run")
-    def shown_next_run(self, schedule: Schedule) -> str:
+    def shown_next_run(self, schedule: Schedule) -> SafeString:
         """By our own hand: Django fails for the whole list where one moment has no place in the reader's calendar."""
-        return moment_text(schedule.next_run) if schedule.next_run else NOTHING
+        return from_now(schedule.next_run) if schedule.next_run else SafeString(NOTHING)
+
+    @admin.display(description=_("name"), ordering="name")
+    def shown_name(self, schedule: Schedule) -> SafeString:
+        return cut(schedule.name or schedule.func.rpartition(".")[2])
+
+    @admin.display(description=_("function"), ordering="func")
+    def shown_func(self, schedule: Schedule) -> SafeString:
+        return function(schedule.func)
 
     @admin.display(description=_("next runs"))
     def shown_runs(self, schedule: Schedule) -> SafeString:
@@ -211,10 +257,14 @@ class ScheduleAdmin(ClusterAdmin):
         url = reverse(f"{self.admin_site.name}:django_cluster_{page}_change", args=(schedule.task,))
         return format_html('<a href="{}">{}</a>', url, schedule.task)
 
-    @admin.display(description=_("success"), boolean=True)
-    def last_success(self, schedule: Any) -> bool | None:
-        success: bool | None = schedule.last_success
-        return success
+    @admin.display(description=_("last run"))
+    def last_run(self, schedule: Any) -> SafeString:
+        """How the last task ended: a link to its page."""
+        if schedule.last_success is None:
+            return SafeString(NOTHING)
+        page = "success" if schedule.last_success else "failure"
+        url = reverse(f"{self.admin_site.name}:django_cluster_{page}_change", args=(schedule.task,))
+        return format_html('<a href="{}">{}</a>', url, badge(page))
 
 
 class _TimingForm(AnyScheduleForm):

@@ -129,10 +129,16 @@ def cut(text: str) -> SafeString:
 
 def ago(value: datetime) -> SafeString:
     """How long ago something was, in one unit; the exact second can be seen by pointing at it."""
-    passed = (timezone.now() - value).total_seconds()
-    if passed < 0:
-        return SafeString(exact(value))
-    text = gettext("%(time)s ago") % {"time": about(passed)}
+    return _relative(value, gettext("%(time)s ago") % {"time": about((timezone.now() - value).total_seconds())})
+
+
+def from_now(value: datetime) -> SafeString:
+    """In how long something will be, or how long ago it should have been; with the exact second as ``ago``."""
+    left = (value - timezone.now()).total_seconds()
+    return _relative(value, gettext("in %(time)s") % {"time": about(left)}) if left > 0 else ago(value)
+
+
+def _relative(value: datetime, text: str) -> SafeString:
     return format_html('<time datetime="{}" title="{}">{}</time>', value.isoformat(), exact(value), text)
 
 

@@ -123,6 +123,9 @@ def many() -> None:
         ("TimeoutError", "The bank at bank.example:443 did not answer within 30 seconds", TRACEBACK),
     ]
     funcs = ["billing.tasks.refund", "shop.notifications.tasks.send_mail", "shop.tasks.charge"]
+    for number in range(30):
+        payload = _message(f"carbon-alabama-september-{number}", funcs[number % 3], "night")
+        QueuedTask.objects.create(queue="tests", due=int(now * 1_000_000), payload=payload)
     OrmResults(ResultSettings(save_limit=0)).save(
         [
             make_failure(
@@ -171,7 +174,7 @@ def _queue() -> None:
         elif number > 9:
             state = {"lane": QueuedTask.PARKED}
         payload = _message(f"order {4400 + number}", "shop.tasks.send_receipt", "night")
-        QueuedTask.objects.create(queue="default", due=now + number * 1_000_000, payload=payload, **state)
+        QueuedTask.objects.create(queue="tests", due=now + number * 1_000_000, payload=payload, **state)
 
 
 def clusters() -> None:

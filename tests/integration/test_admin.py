@@ -14,7 +14,7 @@ from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from django_cluster.admin import finding
+from django_cluster.admin import finding, peeking
 from django_cluster.admin.finding import QUESTIONS, SearchScope
 from django_cluster.admin.showing import moment, moment_text
 from django_cluster.client import get_client
@@ -272,13 +272,16 @@ def test_the_arguments_of_a_queued_task_are_shown_once_its_signature_holds(admin
 def test_a_list_that_is_cut_off_says_at_which_end(admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finding, "LISTED", 1)
     save(make_outcome(id="a" * 32), make_outcome(id="b" * 32))
+    monkeypatch.setattr(peeking, "SEEN", 1)
     for _ in range(2):
         queue_one()
 
     assert "The newest 1+ are listed" in page(admin_client, "success_changelist")
-    queue = page(admin_client, "queuedtask_changelist")
-    assert "The first 1+ are shown." in queue
-    assert "The newest" not in queue
+    look, leafed = page(admin_client, "queuedtask_changelist"), page(admin_client, "queuedtask_changelist", rows="all")
+    assert "The first 1 are shown." in look
+    assert "?rows=all" in look
+    assert "The first 1+ are shown." in leafed
+    assert "The newest" not in leafed
 
 
 def test_when_a_queued_task_is_due_is_written_as_elsewhere(admin_client: Client) -> None:

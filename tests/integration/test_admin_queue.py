@@ -1,18 +1,23 @@
-"""The page of a queue that is no table: what a Redis or a broker of one's own shows."""
+"""The page of the queues: the same for a table, for Redis and for a broker in memory."""
 
 from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from django_cluster import control
 from django_cluster.brokers import memory
 from django_cluster.brokers.base import Broker, Message
+from django_cluster.brokers.redis import RedisBroker
 from django_cluster.client import get_client
 from django_cluster.models import QueuedTask
 from tests.integration.admin_stage import message, page, person, queue_one
@@ -23,13 +28,15 @@ pytestmark = pytest.mark.django_db
 URL = "admin:django_cluster_queuedtask_changelist"
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["orm", "memory", "redis"])
 def broker(request: pytest.FixtureRequest, settings: Any) -> Broker:
     """The broker of the site, empty."""
     cluster: dict[str, Any] = {"name": f"queue-{uuid4().hex}", "ALT_CLUSTERS": {"slow": {}}}
     if request.param == "redis":
         server: RedisServer = request.getfixturevalue("redis_server")
         settings.Q_CLUSTER = {**cluster, "redis": server.url}
+    elif request.param == "orm":
+        settings.Q_CLUSTER = {**cluster, "orm": "default"}
     else:
         memory.reset()
         settings.Q_CLUSTER = {**cluster, "broker": "memory"}
@@ -151,3 +158,71 @@ def test_a_row_whose_label_cannot_be_encoded_breaks_no_page(where: str, admin_cl
 
     assert "an ordinary one" in text
     assert "x?y" in page(admin_client, "queuedtask_change", row.pk)
+
+
+# ── all queues ───────────────────────────────────────────────────────────────────────────────────
+
+
+def line_of(text: str, queue: str) -> list[str]:
+    """The cells of a queue: name, broker, ready, leased, delayed, state."""
+    rows = [
+        re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in re.findall(r"<tr>.*?</tr>", text, re.DOTALL)
+    ]
+    plain = [[re.sub("<[^>]+>", "", cell).strip() for cell in row] for row in rows]
+    return next(row for row in plain if row and row[0] == queue)
+
+
+def test_each_queue_has_a_line_with_its_sizes_and_its_state(broker: Broker, admin_client: Client) -> None:
+    get_client("slow").broker.enqueue([Message(message())] * 3)
+    broker.enqueue([Message(message("later"), 0, 4_000_000_000.0), Message(message()), Message(message())])
+    broker.lease(1)
+    control.pause("slow", by="ada")
+
+    text = page(admin_client, "queuedtask_changelist")
+
+    kind = broker.settings.kind
+    assert line_of(text, broker.queue) == [broker.queue, kind, "1", "1", "1", "no cluster"]
+    assert line_of(text, "slow")[:5] == ["slow", kind, "3", "0", "0"]
+    assert re.fullmatch("paused .* by ada", line_of(text, "slow")[5])
+
+
+def test_a_queue_that_only_its_pause_names_can_be_looked_into(broker: Broker, admin_client: Client) -> None:
+    control.pause("forgotten")
+
+    text = page(admin_client, "queuedtask_changelist", queue="forgotten")
+
+    assert "forgotten" in line_of(text, "forgotten")[0]
+    assert "Nothing waits." in text
+
+
+def test_figures_of_a_server_that_is_away_are_question_marks_and_it_is_asked_once(
+    settings: Any, admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.Q_CLUSTER = {
+        **{"name": "away", "redis": {"unix_socket_path": "/nowhere/redis.sock"}},
+        "ALT_CLUSTERS": {"slow": {}, "table": {"orm": "default"}},
+    }
+    asked: list[str] = []
+    size = RedisBroker.size
+    monkeypatch.setattr(RedisBroker, "size", lambda self: (asked.append(self.queue), size(self))[1])
+
+    text = page(admin_client, "queuedtask_changelist")
+
+    assert line_of(text, "away")[2:] == ["?", "?", "?", "cannot be asked"]
+    assert line_of(text, "slow")[2:] == ["?", "?", "?", "cannot be asked"]
+    assert line_of(text, "table")[1:5] == ["orm", "0", "0", "0"]
+    assert asked == [], "the first question, for the names of queues, has told it"
+
+
+def test_the_page_costs_the_same_however_much_waits(admin_client: Client) -> None:
+    def questions() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            page(admin_client, "queuedtask_changelist")
+        return len(captured)
+
+    queue_one()
+    few = questions()
+    for _ in range(30):
+        queue_one()
+
+    assert questions() == few <= 12

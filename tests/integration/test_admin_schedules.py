@@ -102,9 +102,27 @@ def test_the_list_says_how_late_an_overdue_schedule_is(admin_client: Client) -> 
 
     text = page(admin_client, "schedule_changelist")
 
-    assert ">late 14 min<" in text
-    assert ">off<" in text
-    assert ">on<" not in text
+    assert 'dc-warn">late 14 min<' in text
+    assert 'dc-dim">off<' in text
+    assert 'dc-good">on<' not in text
+
+
+def test_the_list_can_be_narrowed_to_a_state(admin_client: Client) -> None:
+    made(name="on time")
+    made(name="overdue", next_run=timezone.now() - timedelta(minutes=14))
+    made(name="ended", repeats=0, next_run=timezone.now() - timedelta(minutes=14))
+    made(name="switched off", enabled=False)
+    Schedule.objects.filter(pk=made(name="broken").pk).update(last_error="no such function")
+
+    def names(state: str) -> set[str]:
+        text = page(admin_client, "schedule_changelist", state=state)
+        return {name for name in ("on time", "overdue", "ended", "switched off", "broken") if f">{name}<" in text}
+
+    assert names("on") == {"on time"}
+    assert names("late") == {"overdue"}
+    assert names("broken") == {"broken"}
+    assert names("off") == {"switched off"}
+    assert len(names("nonsense")) == 5
 
 
 # ── the form ─────────────────────────────────────────────────────────────────────────────────────

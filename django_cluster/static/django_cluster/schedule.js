@@ -6,6 +6,19 @@ window.addEventListener("load", () => {
     if (!list || !form) {
         return;
     }
+    const fieldsOfTypes = {minutes: "I", cron: "C"};
+    const type = form.querySelector("[name=schedule_type]");
+
+    // A field that says nothing of the chosen type is not shown, unless it is what has to be corrected.
+    function showFieldsOfType() {
+        Object.entries(fieldsOfTypes).forEach(([name, code]) => {
+            const row = form.querySelector(`[name=${name}]`)?.closest(`[class*="field-${name}"]`);
+            if (row && type) {
+                row.hidden = type.value !== code && !row.querySelector(".errorlist");
+            }
+        });
+    }
+
     const words = form.querySelector(".dc-words");
     let waiting = 0;
     let asked = 0;
@@ -39,6 +52,8 @@ window.addEventListener("load", () => {
 
     form.addEventListener("input", soon);
     form.addEventListener("change", soon);
+    form.addEventListener("change", showFieldsOfType);
+    showFieldsOfType();
     if (form.querySelector("[name=schedule_type]")) {
         soon();
     }
