@@ -22,7 +22,7 @@ from django_cluster.core.settings import BrokerSettings, QueueShare, Settings
 from django_cluster.core.settings_origin import Explained, explain
 from django_cluster.core.settings_parser import Review, Surroundings, review
 from django_cluster.core.shares import Share, read_shares
-from django_cluster.core.test_queues import for_tests, sections_of, suffix
+from django_cluster.core.test_queues import for_tests, pass_on, sections_of, suffix
 from django_cluster.core.values import Unfit
 from django_cluster.errors import InvalidSettings
 
@@ -180,7 +180,10 @@ def _loaded(cluster: str | None, test_suffix: str) -> Settings:
     if not test_suffix:
         return found.settings
     real = review(_configured_by_the_project(), _surroundings(cluster)).settings
-    return for_tests(found.settings, sections_of(real) if real else [], test_suffix)
+    renamed = for_tests(found.settings, sections_of(real) if real else [], test_suffix)
+    if renamed != found.settings:
+        pass_on(test_suffix)
+    return renamed
 
 
 def _configured_by_the_project() -> Any:

@@ -15,6 +15,7 @@ import platform
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from django_cluster.core.masking import MaskedMapping
@@ -41,14 +42,18 @@ def tests_run() -> bool:
 
 def suffix() -> str:
     """What is added to the names of queues on servers; "" in a process that has nothing to do with tests."""
+    return f"test-{_place()}{_worker()}" if tests_run() else os.environ.get(VARIABLE, "")
+
+
+def pass_on(suffix: str) -> None:
+    """Tell the programs that a test will start; to be called when a queue was renamed, and not before.
+
+    What they are told holds for the queues of their own settings, which may be others than those of the test.
+    """
     global _owner
-    if not tests_run():
-        return os.environ.get(VARIABLE, "")
-    chosen = f"test-{_place()}{_worker()}"
-    if os.environ.get(VARIABLE) != chosen:
-        os.environ[VARIABLE] = chosen
+    if tests_run() and os.environ.get(VARIABLE) != suffix:
+        os.environ[VARIABLE] = suffix
         _owner = os.getpid()
-    return chosen
 
 
 def is_owner() -> bool:
@@ -56,6 +61,7 @@ def is_owner() -> bool:
     return _owner == os.getpid()
 
 
+@cache
 def _place() -> str:
     """This checkout on this machine: the same in each run, so that no run leaves a queue more behind."""
     return hashlib.sha256(f"{platform.node()}:{os.getcwd()}".encode()).hexdigest()[:8]

@@ -19,12 +19,16 @@ class Report:
     """Why others were left out, or taken with a loss: a sentence, and how often."""
     missing: str = ""
     """Why there was nothing to read."""
+    notes: list[str] = field(default_factory=list)
+    """What the reader has to know, in sentences."""
 
     def lines(self, *, dry_run: bool) -> Iterator[str]:
         if self.missing:
             yield f"{self.title}: {self.missing}"
+            yield from (f"  {note}" for note in self.notes)
             return
         verb = "would be taken over" if dry_run else "taken over"
         yield f"{self.title}: {self.taken} {verb}, {self.known} here already."
         for reason, count in self.reasons.most_common():
             yield f"  {count} × {reason}"
+        yield from (f"  {note}" for note in self.notes)

@@ -9,8 +9,10 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.test import override_settings
 
 from django_cluster.core.arguments import kwargs_from_text
 from django_cluster.models import QueuedTask, Schedule, Task
@@ -215,6 +217,26 @@ def test_waiting_tasks_move_from_a_list_in_redis(make_project: MakeProject, redi
     assert "1 × stays where it is" in again
     project.start()
     project.wait_for_rows(7)
+
+
+def test_django_q_s_own_setting_says_where_its_queue_is(make_project: MakeProject, redis_server: RedisServer) -> None:
+    project = make_project("redis")
+    leave(project, "queue", redis=redis_server.url)
+
+    with override_settings(Q_CLUSTER={**settings.Q_CLUSTER, "redis": redis_server.url}):
+        assert "Queue: 5 would be taken over" in qimport("--dry-run")
+        assert "Queue: 5 taken over" in qimport()
+        assert project.broker().size().total == 5
+
+
+def test_a_queue_that_may_be_elsewhere_is_said(make_project: MakeProject) -> None:
+    project = make_project("orm")
+    leave(project)
+
+    with override_settings(Q_CLUSTER={**settings.Q_CLUSTER, "orm": "default"}):
+        assert "If Django-Q had its queue in Redis, say where: --redis URL." in qimport("--only", "queue")
+    with override_settings(Q_CLUSTER={"name": project.name, "sqs": {"aws_region": "eu-west-1"}}):
+        assert "Q_CLUSTER names 'sqs': a queue there is not read." in qimport("--only", "queue", "--dry-run")
 
 
 def test_a_message_of_another_site_is_read_under_its_name(make_project: MakeProject) -> None:

@@ -12,8 +12,10 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.utils.translation import gettext as _
 
 from django_cluster.client import get_client
+from django_cluster.conf import configured, known_queues
 from django_cluster.core.sealing import Seal
 from django_cluster.errors import ClusterError
+from django_cluster.moving import their_broker
 from django_cluster.moving.packages import Reader
 from django_cluster.moving.queue import Queue, move_list, move_rows
 from django_cluster.moving.report import Report
@@ -67,10 +69,20 @@ class Command(BaseCommand):
         source, take = tables[part]
         if part == "queue" and options["redis"]:
             take_redis(report, options)
-        elif has_table(source, options["database"]):
+            return
+        kind = their_broker.kind_of(configured()) if part == "queue" else ""
+        if has_table(source, options["database"]):
             take(report, options)
-        else:
+        elif kind != their_broker.REDIS:
             report.missing = f"the database {options['database']!r} has no table {source._meta.db_table}."
+        if kind == their_broker.REDIS:
+            take_redis(report, options)
+        elif kind and kind not in their_broker.READABLE:
+            report.notes.append(
+                f"Q_CLUSTER names {kind!r}: a queue there is not read. Let Django-Q finish what waits in it."
+            )
+        elif kind and not report.taken:
+            report.notes.append("If Django-Q had its queue in Redis, say where: --redis URL.")
 
 
 def take_schedules(report: Report, options: dict[str, Any]) -> None:
@@ -105,13 +117,24 @@ def take_redis(report: Report, options: dict[str, Any]) -> None:
         import redis
     except ImportError as error:
         raise CommandError("--redis needs redis-py: pip install django-cluster[redis]") from error
-    names = options["queues"] or options["site"] or get_client().settings.name
-    server = redis.Redis.from_url(options["redis"], socket_connect_timeout=10, socket_timeout=30)
+    given = options["queues"] or options["site"]
+    names = given.split(",") if given else known_queues()
+    timeouts = {"socket_connect_timeout": 10, "socket_timeout": 30}
+    server = (
+        redis.Redis.from_url(options["redis"], **timeouts)
+        if options["redis"]
+        else their_broker.redis_of(configured(), **timeouts)
+    )
     try:
-        for name in names.split(","):
+        for name in names:
             move_list(reader(options), Queue(get_client(), dry_run=options["dry_run"]), server, name, report)
     except redis.RedisError as error:
-        raise CommandError(f"Redis cannot be used: {error}") from error
+        if options["redis"] or their_broker.names_redis(configured()):
+            raise CommandError(f"Redis cannot be used: {error}") from error
+        report.notes.append(
+            f"Q_CLUSTER names no broker, so that Django-Q used Redis on this machine, which does not answer: {error}"
+            " If it was elsewhere, say where: --redis URL."
+        )
     finally:
         server.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -70,9 +71,12 @@ def test_a_queue_of_sqs_has_another_name_whatever_its_pattern(pattern: str, name
 
 def test_pytest_is_noticed_and_its_workers_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(test_queues.VARIABLE, "")
+    monkeypatch.setattr(test_queues, "_owner", 0)
     assert test_queues.tests_run()
     monkeypatch.setenv("PYTEST_XDIST_WORKER", "gw0")
     first = test_queues.suffix()
+    test_queues.pass_on(first)
+    assert os.environ[test_queues.VARIABLE] == first
     monkeypatch.setenv("PYTEST_XDIST_WORKER", "gw1")
 
     assert first.endswith("-gw0")
@@ -80,7 +84,16 @@ def test_pytest_is_noticed_and_its_workers_are_told_apart(monkeypatch: pytest.Mo
     assert test_queues.is_owner()
 
 
+def test_what_a_test_names_itself_is_not_passed_on_to_its_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(test_queues.VARIABLE, raising=False)
+    with override_settings(Q_CLUSTER={"name": "mine", "redis": {"host": "here"}}):
+        assert load_settings().broker.name == "mine"
+    assert test_queues.VARIABLE not in os.environ
+
+
 def test_settings_that_were_read_before_the_tests_are_not_used_in_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(test_queues.VARIABLE, "")
+    monkeypatch.setattr(test_queues, "_owner", 0)
     real = {"name": "shop", "redis": {"host": "here"}}
     monkeypatch.setattr("django_cluster.conf._configured_by_the_project", lambda: real)
     with override_settings(Q_CLUSTER=real):
