@@ -149,6 +149,12 @@ def _server(broker: Broker) -> str:
     return f"{broker.settings.kind} {broker.settings.options!r}"
 
 
+def is_listed_table(broker: Broker) -> bool:
+    """Whether its queue is the table of which the admin has a list: that of the site's own broker."""
+    site = broker_of(load_settings().queue)
+    return shipped_kind(broker.settings) == "orm" and _server(broker) == _server(site)
+
+
 def _entry(waiting: Waiting, url: str) -> Entry:
     state = "leased" if waiting.leased else "ready" if waiting.due is None else "delayed"
     header = label(waiting.payload)
@@ -201,7 +207,7 @@ class PeekingAdmin(ReadOnlyAdmin):
             "queues": queues.lines(),
             "problem": queues.problem,
             "look": look,
-            "is_table": shipped_kind(broker_of(queue).settings) == "orm",
+            "is_table": is_listed_table(broker_of(queue)),
             "may_withdraw": look.can_withdraw and self.has_withdraw_permission(request),
             "checkbox": ACTION_CHECKBOX_NAME,
         }
@@ -209,7 +215,7 @@ class PeekingAdmin(ReadOnlyAdmin):
 
     def page_of(self, queue: str, key: str) -> str:
         """The address of the page of one message; empty where it has none."""
-        if shipped_kind(broker_of(queue).settings) != "orm":
+        if not is_listed_table(broker_of(queue)):
             return ""
         return reverse(f"{self.admin_site.name}:django_cluster_queuedtask_change", args=(key,))
 
