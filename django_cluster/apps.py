@@ -10,6 +10,7 @@ from django.db.models.signals import post_migrate
 from django.utils.functional import lazy
 from django.utils.translation import gettext
 
+from django_cluster.core.redaction import Redactor
 from django_cluster.errors import InvalidSettings
 
 
@@ -36,12 +37,16 @@ class DjangoClusterConfig(AppConfig):
     def ready(self) -> None:
         from django_cluster import checks  # noqa: F401  importing it registers the checks
         from django_cluster.core.call import LocalTime
+        from django_cluster.core.log_lines import guard_loggers
+        from django_cluster.core.redaction import use_redactor
         from django_cluster.models import Schedule
         from django_cluster.models.storage import keep_as_they_are
 
         post_migrate.connect(keep_as_they_are, sender=self)
         Schedule.zone_of_the_project = staticmethod(zone_of_schedules)
         LocalTime.zone = staticmethod(zone_of_naive_times)
+        use_redactor(redactor_of_project)
+        guard_loggers()
 
 
 def zone_of_naive_times() -> tzinfo | None:
@@ -49,6 +54,13 @@ def zone_of_naive_times() -> tzinfo | None:
     from django.utils import timezone
 
     return timezone.get_current_timezone() if timezone.is_aware(timezone.now()) else None
+
+
+def redactor_of_project() -> Redactor:
+    """What the project hides; read when somebody asks, not before."""
+    from django_cluster.conf import project_redactor
+
+    return project_redactor()
 
 
 def zone_of_schedules() -> tzinfo | None:

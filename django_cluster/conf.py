@@ -7,6 +7,7 @@ again after Django says that one of them has changed (``override_settings``).
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -15,9 +16,11 @@ from typing import Any
 from django.conf import UserSettingsHolder, settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
 
 from django_cluster.core.broker_choice import DEFAULT_NAME, SELECTORS
 from django_cluster.core.masking import MaskedMapping
+from django_cluster.core.redaction import Redactor
 from django_cluster.core.settings import BrokerSettings, QueueShare, Settings
 from django_cluster.core.settings_origin import Explained, explain
 from django_cluster.core.settings_parser import Review, Surroundings, review
@@ -29,8 +32,12 @@ from django_cluster.errors import InvalidSettings
 CLUSTER_VARIABLE = "Q_CLUSTER_NAME"
 """The environment variable that picks the cluster when the command line does not."""
 
+NO_NAMES = re.compile(r"(?!)")
+"""Is found in no name."""
+
 SETTINGS_READ = frozenset(
     {"Q_CLUSTER", "SECRET_KEY", "SECRET_KEY_FALLBACKS", "TIME_ZONE", "USE_TZ", "CACHES", "DATABASES"}
+    | {"DEFAULT_EXCEPTION_REPORTER_FILTER"}
 )
 
 
@@ -121,6 +128,7 @@ def _first_of(name: str) -> str | None:
 def forget_settings() -> None:
     """Read everything again when it is next asked for: the environment has changed."""
     _loaded.cache_clear()
+    project_redactor.cache_clear()
 
 
 def review_settings(cluster: str | None = None, *, secret: str | None = None) -> Review:
@@ -165,6 +173,28 @@ def caches() -> dict[str, Any]:
 def debugging() -> bool:
     """Whether this is somebody's own machine, as far as ``DEBUG`` tells."""
     return bool(settings.DEBUG)
+
+
+@cache
+def project_redactor() -> Redactor:
+    """What is hidden where arguments and errors are shown: the rules of the project's exception reporter filter
+    (``DEFAULT_EXCEPTION_REPORTER_FILTER``; Django's own, unless the project has one), and ``masked_names``.
+    """
+    from django.views.debug import SafeExceptionReporterFilter
+
+    rules = import_string(settings.DEFAULT_EXCEPTION_REPORTER_FILTER)()
+    try:
+        more = load_settings().masked_names
+    except InvalidSettings:
+        more = ()
+    own = getattr(type(rules), "cleanse_setting", None)
+    is_own = own is not None and own is not SafeExceptionReporterFilter.cleanse_setting
+    names: Any = getattr(rules, "hidden_settings", None)
+    if not hasattr(names, "search"):  # a project may hide by its own means alone
+        names = NO_NAMES if is_own else SafeExceptionReporterFilter.hidden_settings
+    if hasattr(names, "pattern"):
+        names = re.compile(names.pattern, names.flags)  # Django's is lazy, and takes ten times as long at each use
+    return Redactor(names, rules.cleanse_setting if is_own else None, more)
 
 
 def _load(cluster: str | None) -> Settings:

@@ -41,6 +41,8 @@ __all__ = [
 ]
 
 PERMISSIONS = {
+    "clusters": "django_cluster.view_heartbeat",
+    "paused": "django_cluster.view_heartbeat",
     "pause": "django_cluster.pause_queue",
     "resume": "django_cluster.pause_queue",
     "recycle": "django_cluster.recycle_worker",

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.apps import apps
 from django.contrib import admin
 from django.db import models
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.template.response import SimpleTemplateResponse
+from django.urls import URLPattern
+from django.utils.safestring import SafeString
 
 from django_cluster.conf import load_settings
+from django_cluster.core.redaction import redactor
+from django_cluster.core.texts import visible_lines
 
 
 def _model_admin() -> type[admin.ModelAdmin[Any]]:
@@ -59,8 +65,20 @@ def rows_of(rows: models.QuerySet[Any]) -> models.QuerySet[Any]:
     return rows.using(load_settings().results.database)
 
 
+SEE_ARGUMENTS = "view_task_arguments"
+"""The permission to see what functions are called with, and what they return."""
+QUOTE_ARGUMENTS = frozenset(
+    {"args", "kwargs", "payload", "sealed_arguments", "sealed_result", "options", "last_error"}
+    | {"error_message", "error_traceback", "attempts"}
+)
+"""Columns that hold arguments, or may quote them: a filter on them in an address would find them out."""
+
+
 class ClusterAdmin(ModelAdmin):
-    """Brings its own style sheet, and asks for no count of a whole table."""
+    """Brings its own style sheet, and asks for no count of a whole table.
+
+    No page shows a character that moves, reverses or hides others, whoever has put it into a name or an error.
+    """
 
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
@@ -68,6 +86,58 @@ class ClusterAdmin(ModelAdmin):
 
     class Media:
         css = STYLES
+
+    def own_urls(self) -> list[URLPattern]:
+        """Pages beside those of Django."""
+        return []
+
+    def get_urls(self) -> list[URLPattern]:
+        return [_readable(pattern) for pattern in (*self.own_urls(), *super().get_urls())]
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """The row, which knows whether this user may see arguments."""
+        row = super().get_object(request, object_id, from_field)
+        if row is not None:
+            row.arguments_visible = may(request, SEE_ARGUMENTS)
+        return row
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Who may not see arguments cannot ask for them by ``?kwargs__contains=``, either."""
+        if lookup.partition("__")[0] in QUOTE_ARGUMENTS and not may(request, SEE_ARGUMENTS):
+            return False
+        return bool(super().lookup_allowed(lookup, value, request))
+
+    def message_user(self, request: HttpRequest, message: Any, *args: Any, **kwargs: Any) -> None:
+        """Errors may quote an argument."""
+        said = message if isinstance(message, SafeString) else redactor().text(str(message))
+        super().message_user(request, said, *args, **kwargs)
+
+
+def _readable(pattern: URLPattern) -> URLPattern:
+    """The same page, in which characters that are a danger to the reader are written out."""
+    view = pattern.callback
+
+    @wraps(view)
+    def readable(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        response = view(request, *args, **kwargs)
+        if isinstance(response, SimpleTemplateResponse) and not _is_edited(response):
+            response.add_post_render_callback(_written_out)
+        return response
+
+    pattern.callback = readable
+    return pattern
+
+
+def _is_edited(response: SimpleTemplateResponse) -> bool:
+    """Whether it is a form: what it shows would be saved."""
+    context = response.context_data or {}
+    return "adminform" in context and bool(context.get("add") or context.get("has_change_permission"))
+
+
+def _written_out(response: HttpResponse) -> None:
+    text = response.content.decode(response.charset)
+    if (cleaned := visible_lines(text)) != text:
+        response.content = cleaned.encode(response.charset)
 
 
 class ReadOnlyAdmin(ClusterAdmin):

@@ -25,6 +25,7 @@ from django_cluster import control
 from django_cluster.admin.base import ReadOnlyAdmin
 from django_cluster.admin.confirming import ask, confirmed
 from django_cluster.admin.showing import NOTHING, badge, clock, function, moment, number, seconds, state_badge
+from django_cluster.core.redaction import redactor
 from django_cluster.dashboard.states import about, cluster_state
 from django_cluster.errors import ClusterError, StoreUnavailable
 from django_cluster.models import Heartbeat
@@ -158,7 +159,7 @@ class ClusterStatusAdmin(ReadOnlyAdmin):
         try:
             found, pauses = control.clusters(dead=True), control.paused()
         except StoreUnavailable as error:
-            problem = str(error)
+            problem = redactor().text(str(error))
         held = {pause.queue for pause in pauses}
         context = {
             **self.admin_site.each_context(request),

@@ -44,11 +44,16 @@ from django_cluster.admin.showing import (
     seconds,
     short_ending,
     shown,
+    shown_args,
+    shown_payload,
+    shown_value,
     timeline,
     times,
     with_zone,
+    without_links,
 )
 from django_cluster.admin.tracebacks import folded
+from django_cluster.core.redaction import redactor
 from django_cluster.models import Failure, Success, Task
 
 NOT_IN_LISTS = (
@@ -67,6 +72,8 @@ LEFT_OUT_IF_EMPTY = {
 """Fields of the page of a task → the column without which they say nothing."""
 BEGINNING = 100
 """Characters of an error that a list shows."""
+READ = BEGINNING + 500
+"""Characters that are read for it: of a credential that was cut in two, its beginning could not be told."""
 
 
 class EndedTaskList(CountingChangeList):
@@ -74,7 +81,7 @@ class EndedTaskList(CountingChangeList):
 
     def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> models.QuerySet[Any]:
         rows: models.QuerySet[Any] = super().get_queryset(request, *args, **kwargs)
-        rows = rows.defer(*NOT_IN_LISTS).annotate(error_beginning=Left("error_message", BEGINNING + 1))
+        rows = rows.defer(*NOT_IN_LISTS).annotate(error_beginning=Left("error_message", READ))
         return rows
 
 
@@ -188,15 +195,15 @@ class EndedTaskAdmin(EndedActs):
 
     @admin.display(description=_("arguments"))
     def shown_args(self, task: Task) -> SafeString:
-        return shown(lambda: task.args)
+        return shown_args(task, task.func, lambda: task.args)
 
     @admin.display(description=_("keyword arguments"))
     def shown_kwargs(self, task: Task) -> SafeString:
-        return shown(lambda: task.kwargs)
+        return shown_value(task, lambda: task.kwargs)
 
     @admin.display(description=_("options"))
     def shown_options(self, task: Task) -> SafeString:
-        return shown(lambda: task.options) if task.options else as_text(None)
+        return shown(lambda: redactor().value(without_links(task.options))) if task.options else as_text(None)
 
     @admin.display(description=_("retried as"))
     def shown_retried_as(self, task: Task) -> SafeString:
@@ -211,7 +218,7 @@ class EndedTaskAdmin(EndedActs):
 
     @admin.display(description=_("payload"))
     def shown_payload(self, task: Task) -> SafeString:
-        return as_text(task.payload)
+        return shown_payload(task, task.payload)
 
     @admin.display(description=_("timeline"))
     def shown_course(self, task: Task) -> SafeString:
@@ -230,7 +237,7 @@ class SuccessAdmin(EndedTaskAdmin):
 
     @admin.display(description=_("result"))
     def shown_result(self, task: Task) -> SafeString:
-        return shown(lambda: task.result)
+        return shown_value(task, lambda: task.result)
 
 
 @admin.register(Failure)
@@ -257,7 +264,7 @@ class FailureAdmin(EndedTaskAdmin):
     @admin.display(description=_("error"))
     def error_beginning(self, task: Any) -> SafeString:
         """The class by its last name; whether it is cut can be seen."""
-        text = Truncator(task.error_beginning).chars(BEGINNING)
+        text = Truncator(redactor().text(task.error_beginning)).chars(BEGINNING)
         return cut(": ".join(part for part in (task.error_kind.rpartition(".")[2], text) if part))
 
     @admin.display(description=_("status"))
@@ -266,9 +273,10 @@ class FailureAdmin(EndedTaskAdmin):
 
     @admin.display(description=_("error"))
     def shown_message(self, task: Task) -> SafeString:
-        return as_text(": ".join(part for part in (task.error_kind, task.error_message) if part))
+        message = redactor().text(task.error_message)
+        return as_text(": ".join(part for part in (task.error_kind, message) if part))
 
     @admin.display(description=_("traceback"))
     def shown_traceback(self, task: Task) -> SafeString:
-        text = task.error_traceback
+        text = redactor().traceback(task.error_traceback)
         return as_text(text) if len(text) > MAX_SHOWN else folded(text)

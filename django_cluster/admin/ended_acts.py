@@ -126,9 +126,9 @@ class EndedActs(ReadOnlyAdmin):
 
     # ── one task ─────────────────────────────────────────────────────────────────────────────────
 
-    def get_urls(self) -> list[URLPattern]:
+    def own_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.again)
-        return [path("<path:object_id>/again/", view, name=self._page_name("again")), *super().get_urls()]
+        return [path("<path:object_id>/again/", view, name=self._page_name("again"))]
 
     def _page_name(self, page: str) -> str:
         return f"{self.opts.app_label}_{self.opts.model_name}_{page}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from itertools import chain, islice
+from itertools import islice
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -15,6 +15,10 @@ from django.core.handlers.asgi import ASGIRequest
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, StreamingHttpResponse
+
+from django_cluster.admin.showing import without_links
+from django_cluster.core.redaction import redactor
+from django_cluster.core.texts import escape_invisible, visible_lines
 
 PORTION = 500
 """Rows in the memory at a time."""
@@ -52,20 +56,44 @@ class _Echo:
 
 def as_csv(rows: QuerySet[Any]) -> Iterator[str]:
     writer = csv.writer(_Echo())
-    for row in chain([COLUMNS], rows_in_portions(rows, COLUMNS)):
-        yield writer.writerow([harmless(value) for value in row])
+    yield writer.writerow(COLUMNS)
+    for row in rows_in_portions(rows, COLUMNS):
+        yield writer.writerow([harmless(shown(name, value)) for name, value in zip(COLUMNS, row, strict=True)])
 
 
 def as_json_lines(rows: QuerySet[Any]) -> Iterator[str]:
     encode = DjangoJSONEncoder(ensure_ascii=False).encode
     for row in rows_in_portions(rows, MORE_COLUMNS):
-        yield encode(dict(zip(MORE_COLUMNS, row, strict=True))) + "\n"
+        kept = {name: shown(name, value) for name, value in zip(MORE_COLUMNS, row, strict=True)}
+        yield escape_invisible(encode(kept)) + "\n"
+
+
+def shown(name: str, value: Any) -> Any:
+    """What may quote an argument is exported as pages show it; the packages that follow in a chain are counted."""
+    if not value:
+        return value
+    if name == "error_message":
+        return redactor().text(value)
+    if name == "error_traceback":
+        return redactor().traceback(value)
+    if name == "options":
+        return redactor().value(without_links(value))
+    return [_attempt(each) for each in value] if name == "attempts" and isinstance(value, list) else value
+
+
+def _attempt(attempt: Any) -> Any:
+    """An earlier run, with its own message and traceback."""
+    if not isinstance(attempt, dict):
+        return attempt
+    texts = {"message": redactor().text, "traceback": redactor().traceback}
+    return {key: texts[key](str(each)) if key in texts and each else each for key, each in attempt.items()}
 
 
 def harmless(value: Any) -> Any:
     """A cell that no spreadsheet runs as a formula."""
-    if isinstance(value, str) and value.lstrip(" ").startswith(FORMULA):
-        return f"'{value}"
+    if isinstance(value, str):
+        value = visible_lines(value)
+        return f"'{value}" if value.lstrip().startswith(FORMULA) or value.startswith(FORMULA) else value
     return value.isoformat() if hasattr(value, "isoformat") else value
 
 

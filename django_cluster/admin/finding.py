@@ -25,6 +25,7 @@ from django.utils.text import smart_split, unescape_string_literal
 from django.utils.translation import gettext_lazy as _
 
 from django_cluster.admin.showing import number
+from django_cluster.core.texts import clean
 from django_cluster.models import Failure
 
 LISTED = 10_000
@@ -150,8 +151,15 @@ ERROR = ("error_kind", "error_message")
 # ── the search field ─────────────────────────────────────────────────────────────────────────────
 
 
+def answerable(text: str) -> bool:
+    """Whether a database can be asked for this text: PostgreSQL refuses NUL."""
+    return clean(text) == text
+
+
 def find(rows: Rows, text: str, scope: SearchScope) -> Rows:
     """What the search field means: qualified words, and the rest as one text."""
+    if not answerable(text):
+        return rows.none()
     plain: list[str] = []
     for word in smart_split(text):
         if qualified := QUALIFIED(word):
@@ -224,6 +232,8 @@ class RecentValuesFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: Rows) -> Rows:
         if not self.value():
             return queryset
+        if not answerable(str(self.value())):
+            return queryset.none()
         rows = queryset if self.indexed else SearchScope.of(request).rows(queryset)
         return rows.filter(**{str(self.parameter_name): self.value()})
 

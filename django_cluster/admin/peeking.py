@@ -28,6 +28,7 @@ from django_cluster.conf import known_queues, load_settings
 from django_cluster.control import withdraw_from
 from django_cluster.core.codec import peek_header
 from django_cluster.core.messages import TaskHeader, TaskPackage
+from django_cluster.core.redaction import redactor
 from django_cluster.dashboard.states import queue_state
 from django_cluster.errors import BrokerError, PackageError, StoreUnavailable
 from django_cluster.stores.instructions import Pause
@@ -100,7 +101,7 @@ class Queues:
             self._clusters = control.clusters(dead=True)
             self._pauses = {pause.queue: pause for pause in control.paused()}
         except StoreUnavailable as error:
-            self.problem = str(error)
+            self.problem = redactor().text(str(error))
         self.names = self._names()
 
     def _names(self) -> list[str]:
@@ -140,7 +141,7 @@ class Queues:
         try:
             return question()
         except BrokerError as error:
-            self._away[server] = str(error) or type(error).__name__
+            self._away[server] = redactor().text(str(error)) or type(error).__name__
             return None
 
 

@@ -21,11 +21,23 @@ from django.utils.translation import gettext_lazy as _
 from django_cluster.admin.confirming import confirmed
 from django_cluster.admin.finding import LISTED, CappedPaginator, CountingChangeList, RecentValuesFilter, ScopeFilter
 from django_cluster.admin.peeking import PeekingAdmin, label, opened
-from django_cluster.admin.showing import NOTHING, as_text, badge, function, moment, moment_text, shown
+from django_cluster.admin.showing import (
+    NOTHING,
+    badge,
+    function,
+    moment,
+    moment_text,
+    shown,
+    shown_args,
+    shown_payload,
+    shown_value,
+    without_links,
+)
 from django_cluster.brokers import open_broker, shipped_kind
 from django_cluster.conf import load_settings
 from django_cluster.control import withdraw_from
 from django_cluster.core.messages import TaskHeader
+from django_cluster.core.redaction import redactor
 from django_cluster.models import QueuedTask
 
 UNREADABLE = "*unreadable"
@@ -120,7 +132,7 @@ class QueuedTaskAdmin(PeekingAdmin):
     def shown_options(self, queued: Any) -> SafeString:
         header = self._header(queued)
         options = header.options.to_wire() if header else {}
-        return shown(lambda: options) if options else SafeString(NOTHING)
+        return shown(lambda: redactor().value(without_links(options))) if options else SafeString(NOTHING)
 
     @admin.display(description=_("due"), ordering="due")
     def due_at(self, queued: QueuedTask) -> datetime:
@@ -132,11 +144,11 @@ class QueuedTaskAdmin(PeekingAdmin):
 
     @admin.display(description=_("arguments"))
     def shown_args(self, queued: QueuedTask) -> SafeString:
-        return shown(lambda: opened(queued.payload).args)
+        return shown_args(queued, self.func(queued), lambda: opened(queued.payload).args)
 
     @admin.display(description=_("keyword arguments"))
     def shown_kwargs(self, queued: QueuedTask) -> SafeString:
-        return shown(lambda: opened(queued.payload).kwargs)
+        return shown_value(queued, lambda: dict(opened(queued.payload).kwargs))
 
     @admin.display(description=_("state"))
     def shown_state(self, queued: QueuedTask) -> SafeString:
@@ -148,7 +160,7 @@ class QueuedTaskAdmin(PeekingAdmin):
 
     @admin.display(description=_("payload"))
     def shown_payload(self, queued: QueuedTask) -> SafeString:
-        return as_text(queued.payload)
+        return shown_payload(queued, queued.payload)
 
     def _header(self, queued: Any) -> TaskHeader | None:
         """Five columns ask for it, and it is read once."""

@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from django.core.exceptions import ValidationError
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -96,7 +96,7 @@ class ScheduleForm(AnyScheduleForm):
             for name in (MOVING & data.keys()).difference(self.changed_data):
                 data[name] = getattr(self.instance, name)
         try:
-            args, kwargs = args_from_text(data.get("args")), kwargs_from_text(data.get("kwargs"))
+            args, kwargs = args_from_text(self._written("args")), kwargs_from_text(self._written("kwargs"))
         except (ClusterError, ValueError):
             return data  # the row says it, beside the field
         self._check_options(kwargs.pop("q_options", None) or {}, data)
@@ -106,6 +106,19 @@ class ScheduleForm(AnyScheduleForm):
             if problem := misfit(data["func"], args, kwargs):
                 self.add_error("args" if args or not kwargs else "kwargs", problem)
         return data
+
+    def _written(self, name: str) -> str | None:
+        """Arguments as text: of the form, or of the row where the user may not see them."""
+        found: str | None = self.cleaned_data.get(name) if name in self.fields else getattr(self.instance, name)
+        return found
+
+    def add_error(self, field: str | None, error: Any) -> None:
+        """What is wrong with a field that the form does not show is said above it."""
+        if hasattr(error, "error_dict"):
+            for name, each in error.error_dict.items():
+                self.add_error(name if name != NON_FIELD_ERRORS else None, each)
+            return
+        super().add_error(field if field in self.fields else None, error)
 
     def _check_options(self, given: Any, data: Mapping[str, Any]) -> None:
         try:

@@ -20,7 +20,15 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from django_cluster import control
-from django_cluster.admin.base import ACT_AT_MOST, STYLES, AnyScheduleForm, ClusterAdmin, may, rows_of
+from django_cluster.admin.base import (
+    ACT_AT_MOST,
+    SEE_ARGUMENTS,
+    STYLES,
+    AnyScheduleForm,
+    ClusterAdmin,
+    may,
+    rows_of,
+)
 from django_cluster.admin.schedule_form import ScheduleForm
 from django_cluster.admin.showing import (
     NOTHING,
@@ -31,8 +39,12 @@ from django_cluster.admin.showing import (
     function,
     moment_text,
     showable,
+    shown_args,
+    shown_value,
     state_badge,
 )
+from django_cluster.core.arguments import args_from_text, kwargs_from_text
+from django_cluster.core.redaction import redactor
 from django_cluster.dashboard.states import LATE_SECONDS, schedule_state
 from django_cluster.lifecycle.declared import registered_tasks
 from django_cluster.models import Schedule, Task
@@ -132,6 +144,34 @@ class ScheduleAdmin(ClusterAdmin):
             return False
         return may(request, "schedule_any_function") or {obj.func, obj.hook or obj.func} <= set(registered_tasks())
 
+    # ── arguments ────────────────────────────────────────────────────────────────────────────────
+
+    def _may_edit_arguments(self, request: HttpRequest, obj: Schedule | None) -> bool:
+        """Who may not see arguments writes them into new schedules, and leaves those of others as they are."""
+        return obj is None or (may(request, SEE_ARGUMENTS) and self.has_change_permission(request, obj))
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        fieldsets = super().get_fieldsets(request, obj)
+        if self._may_edit_arguments(request, obj):
+            return fieldsets
+        names: dict[Any, Any] = {"args": "shown_args", "kwargs": "shown_kwargs"}
+        return [
+            (title, {**parts, "fields": tuple(names.get(field, field) for field in parts["fields"])})
+            for title, parts in fieldsets
+        ]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        fields = super().get_readonly_fields(request, obj)
+        return fields if self._may_edit_arguments(request, obj) else (*fields, "shown_args", "shown_kwargs")
+
+    @admin.display(description=_("arguments"))
+    def shown_args(self, schedule: Schedule) -> SafeString:
+        return shown_args(schedule, schedule.func, lambda: args_from_text(schedule.args))
+
+    @admin.display(description=_("keyword arguments"))
+    def shown_kwargs(self, schedule: Schedule) -> SafeString:
+        return shown_value(schedule, lambda: kwargs_from_text(schedule.kwargs))
+
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form = super().get_form(request, obj, change, **kwargs)
         return type(form.__name__, (form,), {"any_function": may(request, "schedule_any_function")})
@@ -144,9 +184,9 @@ class ScheduleAdmin(ClusterAdmin):
 
     # ── what comes of it ─────────────────────────────────────────────────────────────────────────
 
-    def get_urls(self) -> list[URLPattern]:
+    def own_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.preview)
-        return [path("preview/", view, name="django_cluster_schedule_preview"), *super().get_urls()]
+        return [path("preview/", view, name="django_cluster_schedule_preview")]
 
     def preview(self, request: HttpRequest) -> JsonResponse:
         """The rule in words and the next runs, of a form as it stands now."""
@@ -247,7 +287,7 @@ class ScheduleAdmin(ClusterAdmin):
 
     @admin.display(description=_("last error"))
     def shown_error(self, schedule: Schedule) -> SafeString:
-        return as_text(schedule.last_error)
+        return as_text(redactor().text(schedule.last_error))
 
     @admin.display(description=_("last task"))
     def last_task(self, schedule: Any) -> str | SafeString:

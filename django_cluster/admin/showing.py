@@ -14,10 +14,14 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from django_cluster.core.codec import VERSION
 from django_cluster.core.headers import LAST_MOMENT
 from django_cluster.core.messages import OutcomeStatus
+from django_cluster.core.redaction import redactor
+from django_cluster.core.texts import visible_lines
 from django_cluster.dashboard.states import State, about
 from django_cluster.errors import PackageError
+from django_cluster.lifecycle.declared import discover
 from django_cluster.models import Task
 
 NOTHING = "-"
@@ -34,6 +38,46 @@ WORDS = {
     OutcomeStatus.DEAD.value: _("dead"),
     OutcomeStatus.DISCARDED.value: _("discarded"),
 }
+
+
+def hidden() -> SafeString:
+    """In the place of a value that this user may not see."""
+    return format_html('<em class="dc-quiet">{}</em>', gettext("hidden"))
+
+
+def shown_value(row: object, read: Callable[[], object]) -> SafeString:
+    """The value that ``read`` opens, without credentials, if whoever looks at the row may see arguments."""
+    return shown(lambda: redactor().value(read())) if may_be_shown(row) else hidden()
+
+
+def shown_args(row: object, func: str, read: Callable[[], tuple[object, ...]]) -> SafeString:
+    """Positional arguments, of which those are hidden whose parameters have the names of credentials."""
+    if not may_be_shown(row):
+        return hidden()
+    discover()  # the names of parameters are known of functions that are imported
+    return shown(lambda: redactor().args(func, read()))
+
+
+def may_be_shown(row: object) -> bool:
+    """What the admin has noted when it fetched the row for a page."""
+    return bool(getattr(row, "arguments_visible", False))
+
+
+def without_links(options: Any) -> Any:
+    """Options, with the number of the tasks that follow in a chain: their packages hold their arguments."""
+    if isinstance(options, Mapping) and isinstance(options.get("chain"), (list, tuple)):
+        return {**options, "chain": len(options["chain"])}
+    return options
+
+
+def shown_payload(row: object, payload: str | None) -> SafeString:
+    """A message as it came. One that is a task holds arguments in a form in which nothing can be hidden."""
+    if not payload or may_be_shown(row) is False:
+        return hidden() if payload else as_text(None)
+    if payload.startswith(VERSION):
+        size = gettext("%(count)d characters") % {"count": len(payload)}
+        return as_text(f"{payload.partition(':')[0]}:… ({size})")
+    return as_text(redactor().text(payload))
 
 
 def shown(read: Callable[[], object]) -> SafeString:
@@ -60,7 +104,7 @@ def as_text(text: str | None) -> SafeString:
     if len(text) > MAX_SHOWN:
         more = "\n" + gettext("… and %(count)d characters more") % {"count": len(text) - MAX_SHOWN}
     # It scrolls, so it has to be reachable with the keyboard.
-    return format_html('<pre class="dc-text" tabindex="0">{}{}</pre>', text[:MAX_SHOWN], more)
+    return format_html('<pre class="dc-text" tabindex="0">{}{}</pre>', visible_lines(text[:MAX_SHOWN]), more)
 
 
 def seconds(value: float) -> str:
@@ -236,7 +280,7 @@ def _run(attempt: Mapping[str, Any]) -> SafeString:
         "time": seconds(attempt.get("stopped", 0) - attempt.get("started", 0)),
         "worker": attempt.get("worker") or NOTHING,
     }
-    kind, message = attempt.get("kind"), str(attempt.get("message") or "")[:200]
+    kind, message = attempt.get("kind"), redactor().text(str(attempt.get("message") or ""))[:200]
     return format_html(
         RUN,
         when=exact(moment(attempt.get("started", 0))),
@@ -250,4 +294,5 @@ def _run(attempt: Mapping[str, Any]) -> SafeString:
 def _folded(text: str | None) -> SafeString:
     if not text:
         return mark_safe("")
+    text = redactor().traceback(str(text))
     return format_html("<details><summary>{}</summary>{}</details>", gettext("traceback"), as_text(text))

@@ -11,9 +11,10 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from django_cluster.core.reprs import only
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerRefused, PayloadTooLarge
 
@@ -27,7 +28,7 @@ MAX_QUEUE_NAMES = 100
 class Message:
     """What a broker is given to keep."""
 
-    payload: str
+    payload: str = field(repr=False)
     """ASCII text; opaque to the broker."""
     priority: int = 0
     """-100 to 100; higher goes first, equals go in the order of enqueueing."""
@@ -45,6 +46,9 @@ class Delivery(NamedTuple):
     payload: str
     attempt: int
     """How often the message has been lent, this time included (given-back, unbegun leases do not count)."""
+
+    def __repr__(self) -> str:
+        return only(self, "receipt", "attempt")
 
 
 def attempts_from(value: object) -> int:
@@ -86,6 +90,9 @@ class Waiting(NamedTuple):
     leased: bool
     key: str = ""
     """Names the message at its broker, for ``withdraw``; printable ASCII. Empty where it has no name."""
+
+    def __repr__(self) -> str:
+        return only(self, "priority", "attempts", "due", "leased", "key")
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from django_cluster.core.settings import BrokerSettings
 class _Entry:
     """A message and what has happened to it."""
 
-    payload: str
+    payload: str = field(repr=False)
     priority: int
     key: str
     attempts: int = 0

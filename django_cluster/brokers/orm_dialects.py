@@ -21,6 +21,7 @@ from django.db.backends.utils import CursorWrapper
 
 from django_cluster.brokers.base import MOST_ATTEMPTS, Message, payload_from
 from django_cluster.core.arrays import number_array, text_array
+from django_cluster.core.reprs import only
 from django_cluster.models.acknowledged import AcknowledgedMessages
 from django_cluster.models.clock import NO_END, NOW, READ_ONLY
 from django_cluster.models.large_payload import LargePayload
@@ -65,6 +66,9 @@ class Claimed(NamedTuple):
     lease_number: int
     attempts: int
     payload: str
+
+    def __repr__(self) -> str:
+        return only(self, "id", "lease_number", "attempts")
 
 
 class Look(NamedTuple):

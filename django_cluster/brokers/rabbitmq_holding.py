@@ -27,7 +27,7 @@ class Arrived:
     """A message as the server gave it, unacknowledged."""
 
     id: str
-    payload: str
+    payload: str = field(repr=False)
     earlier: int
     """Attempts before this delivery."""
     not_before: float

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from django_cluster.cluster.wire import Peer
 from django_cluster.core.messages import Job
+from django_cluster.core.reprs import only
 
 
 class Loan(NamedTuple):
@@ -17,6 +18,9 @@ class Loan(NamedTuple):
     body: bytes
     receipt: str
     attempt: int
+
+    def __repr__(self) -> str:
+        return only(self, "receipt", "attempt")
 
 
 @dataclass(eq=False)

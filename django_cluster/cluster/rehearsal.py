@@ -20,6 +20,7 @@ from django_cluster.cluster.pulse import versions
 from django_cluster.core.call import build_packages
 from django_cluster.core.codec import Codec
 from django_cluster.core.messages import DEFAULT_OPTIONS, Job
+from django_cluster.core.redaction import redactor
 from django_cluster.core.sealing import Seal
 from django_cluster.core.settings import Settings
 from django_cluster.lifecycle.execute import Executor
@@ -71,5 +72,6 @@ def _compile(settings: Settings) -> None:
 def _look_up(settings: Settings) -> None:
     """What never changes, and takes much to find out."""
     versions()
+    redactor()
     if settings.schedule.time_zone:
         ZoneInfo(settings.schedule.time_zone)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -49,7 +49,7 @@ class Folder:
     """The private folder of one running cluster: its scoreboard and its two sockets."""
 
     path: Path
-    key: bytes
+    key: bytes = field(repr=False)
     rows: int
     cluster: str = ""
     """The id of this run of the cluster: a UUID."""

@@ -16,7 +16,7 @@ import selectors
 import socket
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django_cluster.cluster.channel import Channel, LineDown, Message, Stranger, above_standard
@@ -36,7 +36,7 @@ class Address:
     """Where a hub listens, and the word that opens it."""
 
     path: str | os.PathLike[str]
-    key: bytes
+    key: bytes = field(repr=False)
 
 
 class Line:
@@ -136,7 +136,7 @@ class Heard:
     """What one peer has said since the last look."""
 
     peer: Peer
-    messages: list[Message]
+    messages: list[Message] = field(repr=False)
     ended: bool
 
 

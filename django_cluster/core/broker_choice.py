@@ -28,6 +28,7 @@ from urllib.parse import urlsplit
 
 from django_cluster.core import problems, redis_shapes
 from django_cluster.core.nearest import nearest
+from django_cluster.core.reprs import only
 from django_cluster.core.values import Kind, Unfit, as_text, dotted_path, text
 from django_cluster.errors import Problem
 
@@ -67,6 +68,9 @@ class Choice(NamedTuple):
     """Its name in ``brokers``, if it was chosen by that."""
     class_path: str = ""
     """``broker_class``, where the options of a kind stand beside it."""
+
+    def __repr__(self) -> str:
+        return only(self, "kind", "alias")
 
 
 def scheme_of(url: str) -> str:

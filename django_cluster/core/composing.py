@@ -96,9 +96,9 @@ class Step:
     key: str
     """Of the member."""
     owed: Owed
-    payload: str
+    payload: str = field(repr=False)
     """Signed by whoever made the composition."""
-    chain: tuple[str, ...] = ()
+    chain: tuple[str, ...] = field(default=(), repr=False)
     """What follows that package."""
     again: bool = False
     """Somebody has perhaps sent it before."""
@@ -138,8 +138,8 @@ class Call:
     """A function and what to call it with; options among the keywords, as ``async_task`` takes them."""
 
     func: Callable[..., Any] | str
-    args: tuple[Any, ...] = ()
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    args: tuple[Any, ...] = field(default=(), repr=False)
+    kwargs: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 def as_call(item: Any) -> Call:

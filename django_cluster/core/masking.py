@@ -6,10 +6,48 @@ stays hidden.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 MASK = "********"
+
+_USER_INFO = re.compile(
+    r"""(?<![A-Za-z0-9+.\-])([A-Za-z0-9+.\-]+://)   # the scheme
+        (?:([^\s:/?\#@'"<>]+):(?!\d{1,5}(?:[/?]|\#))[^\s'"<>]*   # a user and a password, but no host and port
+          |():[^\s'"<>]*                   # a password alone
+          |[^\s:/?\#@'"<>]+)@              # one word, such as a key of Sentry
+    """,
+    re.VERBOSE,
+)
+_QUERY = re.compile(
+    r"""([?&;][^=&?;\s#]{0,50}(?:TOKEN|KEY|SECRET|PASS|SIGNATURE|CREDENTIAL)[^=&?;\s#]{0,50}=)[^&\s#'"<>]+""",
+    re.IGNORECASE,
+)
+_NOT_IN_URLS = re.compile(r"""[\s'"<>]""")
+
+
+def mask_urls(text: str) -> str:
+    """The text, with the credentials of the URLs in it masked: ``redis://:********@host``.
+
+    Scheme, user, host, port and path stay. A password that is not quoted as it should be ends at the last ``@``.
+    """
+    if "://" not in text:
+        return text
+    return _QUERY.sub(rf"\1{MASK}", _USER_INFO.sub(_without_password, text))
+
+
+def _without_password(found: re.Match[str]) -> str:
+    scheme, user = found[1], found[2]
+    return f"{scheme}{MASK}@" if user is None and found[3] is None else f"{scheme}{user or ''}:{MASK}@"
+
+
+def _masked_url(url: str) -> str:
+    """One URL as it was configured: a password in it may hold spaces and quotes."""
+    scheme, _, rest = url.partition("://")
+    info, at, host = rest.rpartition("@")
+    return mask_urls(f"{scheme}://{_NOT_IN_URLS.sub('_', info)}{at}{host}")
+
 
 SHOWN = frozenset(
     {
@@ -39,6 +77,10 @@ SHOWN = frozenset(
     }
 )
 """Names of connection options whose values are worth seeing and hold no secret."""
+
+
+ADDRESSES = frozenset({"nodes", "sentinels", "url"})
+"""Names of options that list servers: URLs, texts such as ``host:port``, and pairs of a host and a port."""
 
 
 class MaskedMapping(Mapping[str, Any]):
@@ -77,10 +119,21 @@ def plain(value: Any) -> Any:
 
 
 def _shown(key: str, value: Any) -> str:
-    """The value as it may be printed; of a URL, only the scheme."""
+    """The value as it may be printed; of a URL, all but its credentials."""
     if isinstance(value, MaskedMapping) or value is None or isinstance(value, bool):
         return repr(value)
+    if key in ADDRESSES and isinstance(value, tuple):
+        return f"({', '.join(_address(each) for each in value)})"
     if isinstance(value, str) and "://" in value:
-        return repr(f"{value.partition('://')[0]}://{MASK}") if key in ("url", "host") else repr(MASK)
+        return repr(_masked_url(value)) if key in ("url", "host") else repr(MASK)
     harmless = isinstance(value, (int, float)) or (isinstance(value, str) and "@" not in value)
     return repr(value) if key in SHOWN and harmless else repr(MASK)
+
+
+def _address(value: Any) -> str:
+    """One server of a list."""
+    if isinstance(value, tuple):
+        return f"({', '.join(_address(each) for each in value)})"
+    if isinstance(value, str):
+        return repr(_masked_url(value)) if "://" in value else repr(MASK if "@" in value else value)
+    return repr(value) if isinstance(value, int) else repr(MASK)

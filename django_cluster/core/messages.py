@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from django_cluster.core.reprs import only
+
 NO_TIMEOUT = -1.0
 """The value of ``TaskOptions.timeout`` that means "no limit", whatever the cluster says."""
 
@@ -52,7 +54,7 @@ class TaskOptions:
     """The key of the schedule that waits for its end before it sends the next."""
     member: tuple[str, int, str] | tuple[str, int, str, bool] | None = None
     """Its place in a composition (``core.composing.Membership``)."""
-    chain: tuple[str, ...] = ()
+    chain: tuple[str, ...] = field(default=(), repr=False)
     """The signed packages that follow, one after the other, when this one has succeeded."""
 
     def to_wire(self) -> dict[str, Any]:
@@ -94,8 +96,8 @@ class TaskPackage:
     """A call to be made: from the caller, over the broker, to the cluster."""
 
     header: TaskHeader
-    args: tuple[Any, ...] = ()
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    args: tuple[Any, ...] = field(default=(), repr=False)
+    kwargs: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def id(self) -> str:
@@ -121,6 +123,9 @@ class Job(NamedTuple):
     receipt: str
     attempt: int
     """Which run this is, counted by the broker when it lent the message; the first is 1."""
+
+    def __repr__(self) -> str:
+        return only(self, "number", "receipt", "attempt")
 
 
 class OutcomeStatus(StrEnum):
@@ -171,6 +176,9 @@ class Failure(NamedTuple):
     message: str
     traceback: str = ""
 
+    def __repr__(self) -> str:
+        return only(self, "kind")
+
     @property
     def plain(self) -> tuple[str, str, str]:
         """As an ``Outcome`` carries it: an exact tuple, which the lines between processes demand."""
@@ -210,3 +218,6 @@ class Outcome(NamedTuple):
     """A value of ``Advice``."""
     delay: float | None = None
     """Seconds until the next run, where the task itself named them."""
+
+    def __repr__(self) -> str:
+        return only(self, "number", "attempt", "id", "name", "func", "status", "worker", "final", "advice", "delay")

@@ -162,6 +162,8 @@ class Settings:
     label: str = DEFAULT_LABEL
     """What the admin calls the app."""
     log_level: str = "INFO"
+    masked_names: tuple[str, ...] = ()
+    """Parts of names whose values are hidden wherever they are shown, beside those that Django's rules hide."""
     broker: BrokerSettings
     signing: SigningSettings
     results: ResultSettings = ResultSettings()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django_cluster.core import problems
@@ -50,7 +50,7 @@ VARIABLE_PREFIX = "Q_CLUSTER_"
 class Layer:
     """What one place says."""
 
-    values: Mapping[str, Any]
+    values: Mapping[str, Any] = field(repr=False)
     paths: Mapping[str, str]
     """Canonical key → how its owner would recognise it in a message."""
 

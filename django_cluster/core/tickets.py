@@ -17,6 +17,7 @@ from binascii import a2b_base64, b2a_base64
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from django_cluster.core.reprs import only
 from django_cluster.core.sealing import sign, verified
 
 BEGINNING = "dct1:"
@@ -29,6 +30,9 @@ class Ticket(NamedTuple):
 
     id: str
     label: bytes
+
+    def __repr__(self) -> str:
+        return only(self, "id")
 
 
 def write_ticket(key: bytes, ticket: Ticket) -> str:

@@ -183,6 +183,16 @@ def text() -> Kind:
     return Kind("text that is not empty", convert, as_text)
 
 
+def name_parts() -> Kind:
+    def convert(value: Any) -> tuple[str, ...]:
+        parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, (list, tuple, set, frozenset)) or not all(isinstance(part, str) for part in parts):
+            raise Unfit
+        return tuple(part.strip() for part in parts if part.strip())
+
+    return Kind("a list of texts", convert)
+
+
 def queue_name() -> Kind:
     plain = text()
 

@@ -19,10 +19,12 @@ from django.utils import timezone
 
 from django_cluster.brokers.base import MAX_QUEUE_NAMES, Broker, Waiting
 from django_cluster.core.messages import TaskHeader
+from django_cluster.core.redaction import redactor
 from django_cluster.dashboard.row_search import condition
 from django_cluster.dashboard.snapshot import Detail, QueueView, ScheduleView, Snapshot, TaskView, Totals
 from django_cluster.dashboard.states import LATE_SECONDS
 from django_cluster.errors import ClusterError, PackageError
+from django_cluster.lifecycle.declared import discover
 from django_cluster.models import Schedule, Task
 from django_cluster.models.task import saved_tasks
 from django_cluster.stores.instructions import InstructionStore
@@ -83,8 +85,8 @@ class Eye:
                 seen |= getattr(self, f"_{part}")(replace(before, **seen))
                 looks[part] = seen["taken_at"]
             except TROUBLE as error:
-                if str(error) not in problems:
-                    problems.append(str(error))
+                if (problem := redactor().text(str(error))) not in problems:
+                    problems.append(problem)
         problems += [queue.problem for queue in seen.get("queues", ()) if queue.problem]
         return replace(before, **seen, problems=tuple(dict.fromkeys(problems)), looks=looks)
 
@@ -123,7 +125,7 @@ class Eye:
             kind = broker.settings.kind
             size = broker.size()
         except TROUBLE as error:
-            return QueueView(name=name, broker=kind, problem=str(error))
+            return QueueView(name=name, broker=kind, problem=redactor().text(str(error)))
         return QueueView(name=name, broker=kind, ready=size.ready, delayed=size.delayed, leased=size.leased)
 
     def _waiting(self, known: Snapshot) -> dict[str, Any]:
@@ -235,7 +237,7 @@ def _schedule(row: Schedule) -> ScheduleView:
         repeats=row.repeats,
         enabled=row.enabled,
         task=row.task or "",
-        error=row.last_error,
+        error=redactor().text(row.last_error),
     )
 
 
@@ -256,30 +258,35 @@ def _detail(task: Task) -> Detail:
         ("Error", _error(task.error_kind, task.error_message)),
     ]
     attempts = [
-        f"run {each.get('number')}: {each.get('status')} {each.get('kind', '')}: {each.get('message', '')}"
+        redactor().text(
+            f"run {each.get('number')}: {each.get('status')} {each.get('kind', '')}: {each.get('message', '')}"
+        )
         for each in task.attempts or ()
     ]
     shown = tuple((name, value) for name, value in facts if value)
-    return Detail(title=task.name, facts=shown, traceback=task.error_traceback, attempts=tuple(attempts))
+    traceback = redactor().traceback(task.error_traceback)
+    return Detail(title=task.name, facts=shown, traceback=traceback, attempts=tuple(attempts))
 
 
 def _error(kind: str, message: str) -> str:
-    """Errors of our own are known by their names."""
-    return ": ".join(part for part in (kind.removeprefix(OUR_ERRORS), message) if part)
+    """Errors of our own are known by their names; what they quote of arguments is shown without credentials."""
+    return ": ".join(part for part in (kind.removeprefix(OUR_ERRORS), redactor().text(message)) if part)
 
 
 def _result(task: Task) -> str:
     """Opened only because somebody asked for this very task."""
     try:
-        return "" if task.result is None else repr(task.result)[:LONG]
+        return "" if task.result is None else repr(redactor().value(task.result))[:LONG]
     except Exception as error:  # noqa: BLE001  a class of the user's may do anything when it is unpickled or shown
         return UNREADABLE.format(type(error).__name__)
 
 
 def _arguments(task: Task) -> str:
-    """As they would be written in a call."""
+    """As they would be written in a call, without credentials."""
+    discover()  # the names of parameters are known of functions that are imported
     try:
-        parts = [repr(each) for each in task.args] + [f"{name}={value!r}" for name, value in task.kwargs.items()]
+        parts = [repr(each) for each in redactor().args(task.func, task.args)]
+        parts += [f"{name}={value!r}" for name, value in redactor().kwargs(task.kwargs).items()]
     except Exception as error:  # noqa: BLE001  a class of the user's may do anything when it is unpickled or shown
         return UNREADABLE.format(type(error).__name__)
     return f"({', '.join(parts)})"[:LONG]

@@ -8,7 +8,7 @@ from django_cluster.dashboard import tables
 from django_cluster.dashboard.panels import clusters, failures, queues
 from django_cluster.dashboard.snapshot import Snapshot
 from django_cluster.dashboard.tables import Table
-from django_cluster.dashboard.text import Line, line, plain
+from django_cluster.dashboard.text import Line, clean, line, plain
 
 FAILURES = 5
 
@@ -30,5 +30,5 @@ def _table(table: Table, width: int) -> list[Line]:
 
 
 def as_text(drawn: Sequence[Line]) -> str:
-    """Without any style."""
-    return "\n".join(plain(each).rstrip() for each in drawn)
+    """Without any style, and without what could move a cursor: names and errors are anybody's text."""
+    return "\n".join(clean(plain(each)).rstrip() for each in drawn)

@@ -13,7 +13,7 @@ import blessed
 
 from django_cluster.dashboard.frame import Canvas, Scene, frame, surroundings
 from django_cluster.dashboard.panels import TABS
-from django_cluster.dashboard.text import Line
+from django_cluster.dashboard.text import Line, clean
 from django_cluster.dashboard.view import Request, View, press
 from django_cluster.dashboard.watcher import Watcher
 
@@ -148,7 +148,7 @@ class Screen:
         if self._size != (canvas.width, canvas.height):
             self._size, self._drawn = (canvas.width, canvas.height), []
             terminal.stream.write(terminal.clear)
-        lines = ["".join(self._styled(span.text, span.style) for span in each) for each in drawn]
+        lines = ["".join(self._styled(clean(span.text), span.style) for span in each) for each in drawn]
         changed = [
             terminal.move_xy(0, row) + text + terminal.normal + terminal.clear_eol
             for row, text in enumerate(lines)

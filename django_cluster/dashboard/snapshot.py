@@ -138,7 +138,7 @@ class Detail:
     """All about one task that has ended."""
 
     title: str
-    facts: tuple[tuple[str, str], ...]
-    traceback: str = ""
-    attempts: tuple[str, ...] = ()
+    facts: tuple[tuple[str, str], ...] = field(repr=False)
+    traceback: str = field(default="", repr=False)
+    attempts: tuple[str, ...] = field(default=(), repr=False)
     """Earlier runs, a line each."""

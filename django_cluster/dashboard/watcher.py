@@ -11,6 +11,7 @@ from functools import partial
 
 from django.db import connections
 
+from django_cluster.core.redaction import redactor
 from django_cluster.dashboard.eye import Eye
 from django_cluster.dashboard.snapshot import Detail, Snapshot
 from django_cluster.dashboard.view import Act
@@ -94,7 +95,7 @@ class Watcher(threading.Thread):
         try:
             work()
         except Exception as error:  # noqa: BLE001  a dashboard outlives what it shows
-            problem = str(error) or type(error).__name__
+            problem = redactor().text(str(error)) or type(error).__name__
             self.snapshot = replace(self.snapshot, problems=(problem,))
             if aloud:
                 self.said.append(problem)
@@ -107,4 +108,4 @@ class Watcher(threading.Thread):
         try:
             self.said.append(self._controls[act.verb](*act.target))
         except ClusterError as error:
-            self.said.append(str(error))
+            self.said.append(redactor().text(str(error)))

@@ -35,7 +35,7 @@ class Declaration:
     func: str
     """Dotted path of the function."""
     name: str
-    columns: Mapping[str, Any] = field(default_factory=dict)
+    columns: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """Columns of ``Schedule`` that differ from their defaults, ready to be written."""
 
 

@@ -27,6 +27,7 @@ from django_cluster.core.messages import (
     TaskPackage,
     path_of_class,
 )
+from django_cluster.core.reprs import only
 from django_cluster.core.sealing import Seal
 from django_cluster.core.signatures import load_function
 from django_cluster.errors import (
@@ -63,6 +64,9 @@ class Ending(NamedTuple):
     error: BaseException | None = None
     advice: Advice = Advice.NONE
     delay: float | None = None
+
+    def __repr__(self) -> str:
+        return only(self, "status", "advice", "delay")
 
 
 class Executor:

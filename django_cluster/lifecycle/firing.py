@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
@@ -32,7 +32,7 @@ class Firing:
     """Of the run that is due."""
     package: TaskPackage | None
     """None: this run is left out."""
-    changes: Mapping[str, Any] | None
+    changes: Mapping[str, Any] | None = field(repr=False)
     """Columns and their new values; None: the row has done its work, and is deleted."""
 
     @property

@@ -8,7 +8,12 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
 
+from django_cluster.core.redaction import redactor
+from django_cluster.core.texts import visible
 from django_cluster.errors import ClusterError
+
+LONGEST = 2000
+"""Characters of one sentence that are printed."""
 
 
 class LookingCommand(BaseCommand):
@@ -20,11 +25,16 @@ class LookingCommand(BaseCommand):
         try:
             self.look(options)
         except ClusterError as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(sentence(error)) from error
 
     def look(self, options: dict[str, Any]) -> None:
         """Print what there is to see."""
         raise NotImplementedError
+
+
+def sentence(text: object) -> str:
+    """What may be printed of a text that somebody else has written: without credentials, in one line."""
+    return visible(redactor().text(str(text)), LONGEST)
 
 
 def add_name(parser: ArgumentParser) -> None:

@@ -19,7 +19,7 @@ from django_cluster.core import recurrence
 from django_cluster.core.arguments import args_from_text, kwargs_from_text
 from django_cluster.core.dotted import dotted_path
 from django_cluster.core.due import CatchUp, Window, first_run
-from django_cluster.core.texts import checked
+from django_cluster.core.texts import checked, visible
 from django_cluster.errors import UnknownFunction
 from django_cluster.models.task import Task
 from django_cluster.models.timing import Timing, check_zone, type_choices
@@ -191,7 +191,7 @@ class Schedule(Timing, models.Model):
         indexes = (models.Index(fields=["enabled", "next_run"], name="django_cluster_schedule_due"),)
 
     def __str__(self) -> str:
-        return self.name or self.func
+        return visible(self.name or self.func)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """As ever; a whole row is settled first: its first run, its anchor, and a clean slate after an error.

@@ -11,6 +11,7 @@ from django.db import models, router
 from django.utils.translation import gettext_lazy as _
 
 from django_cluster.core.messages import OutcomeStatus, TaskOptions
+from django_cluster.core.texts import visible
 from django_cluster.errors import UnknownFormat
 from django_cluster.models.pruned_group import PrunedGroup, ensure_whole
 from django_cluster.models.sealed import row_seal
@@ -137,6 +138,7 @@ class Task(models.Model):
         permissions = (
             ("resubmit_task", "Can run finished tasks again"),
             ("export_task", "Can export finished tasks"),
+            ("view_task_arguments", "Can view the arguments and results of tasks"),
         )
         indexes = (
             models.Index(fields=["success", "stopped_at"], name="django_cluster_task_ended"),
@@ -147,7 +149,7 @@ class Task(models.Model):
         )
 
     def __str__(self) -> str:
-        return self.name or self.id
+        return visible(self.name or self.id)
 
     # ── what was called, and what came of it ─────────────────────────────────────────────────────
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from django_cluster.core.messages import TaskPackage
+from django_cluster.core.redaction import parameter_names, redactor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,11 +29,11 @@ class FailedRun:
     worker: str
     kind: str
     """Dotted path of the exception class, or a word such as ``WorkerLost``."""
-    message: str
-    traceback: str = ""
+    message: str = field(repr=False)
+    traceback: str = field(default="", repr=False)
     """Text, where there is no ``error``."""
-    error: BaseException | None = None
-    package: TaskPackage | None = None
+    error: BaseException | None = field(default=None, repr=False)
+    package: TaskPackage | None = field(default=None, repr=False)
     """With the arguments, in the process that ran the task. They may be secrets: think before sending them."""
 
     @property
@@ -41,7 +42,7 @@ class FailedRun:
         return self.func, self.kind
 
     def facts(self, *, arguments: bool = False) -> dict[str, Any]:
-        """Plain values about the task; ``arguments``: the text of its arguments too."""
+        """Plain values about the task; ``arguments``: the text of its arguments, without credentials."""
         known: dict[str, Any] = {
             "id": self.id,
             "name": self.name,
@@ -53,8 +54,10 @@ class FailedRun:
             "worker": self.worker,
         }
         if arguments and self.package is not None:
-            known["args"] = [text_of(value) for value in self.package.args]
-            known["kwargs"] = {name: text_of(value) for name, value in self.package.kwargs.items()}
+            names = parameter_names(self.func, len(self.package.args))
+            pairs = zip(self.package.args, names, strict=True)
+            known["args"] = [text_of(value, name) for value, name in pairs]
+            known["kwargs"] = {name: text_of(value, name) for name, value in self.package.kwargs.items()}
         return known
 
     def tags(self) -> Mapping[str, str]:
@@ -66,10 +69,10 @@ MAX_TEXT = 1000
 """Characters kept of one argument."""
 
 
-def text_of(value: object) -> str:
-    """``repr``, even of what cannot be shown."""
+def text_of(value: object, name: str = "") -> str:
+    """``repr`` of an argument of this name without credentials, even of what cannot be shown."""
     try:
-        return repr(value)[:MAX_TEXT]
+        return repr(redactor().value(value, name))[:MAX_TEXT]
     except Exception:  # noqa: BLE001  __repr__ is anybody's code
         return f"<{type(value).__name__} that cannot be shown>"
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from hashlib import sha256
+from traceback import extract_tb
 from typing import Any
 
-import rollbar
+import rollbar as _rollbar
 
+from django_cluster.core.redaction import redactor
 from django_cluster.reporters.base import FailedRun
+
+rollbar: Any = _rollbar
+"""Half of it has types."""
 
 
 class RollbarReporter:
@@ -46,26 +50,54 @@ class RollbarReporter:
             "framework": "django_cluster",
         }
         facts = {"task": run.facts(arguments=self._arguments)}
-        with self._frames():
-            if run.error is not None:
-                error = run.error
-                rollbar.report_exc_info((type(error), error, error.__traceback__), None, facts, data, level="error")
-            else:
-                text = f"{run.kind}: {run.message}"
-                facts["task"]["traceback"] = run.traceback
-                rollbar.report_message(text, "error", None, facts, {**data, "title": f"{run.func}: {text}"[:255]})
+        if run.error is None:
+            text = redactor().text(f"{run.kind}: {run.message}")
+            facts["task"]["traceback"] = redactor().traceback(run.traceback)
+            rollbar.report_message(text, "error", None, facts, {**data, "title": f"{run.func}: {text}"[:255]})
+        elif self._arguments:
+            error = run.error
+            rollbar.report_exc_info((type(error), error, error.__traceback__), None, facts, data, level="error")
+        else:
+            _report_without_variables(run.error, facts, data)
 
     def flush(self, seconds: float) -> None:
         wait: Callable[[], None] = rollbar.wait
         wait()  # knows no limit; whoever calls us does
 
-    @contextmanager
-    def _frames(self) -> Iterator[None]:
-        """The variables of a frame are the arguments of the task, and would be sent with every frame."""
-        variables = rollbar.SETTINGS["locals"]
-        before = variables["enabled"]
-        variables["enabled"] = before and self._arguments
-        try:
-            yield
-        finally:
-            variables["enabled"] = before
+
+def _report_without_variables(error: BaseException, facts: dict[str, Any], data: dict[str, Any]) -> None:
+    """``rollbar.report_exc_info`` without the variables of the frames, which are the arguments of the task.
+
+    There they can be left out for the whole process only, and other threads report what is theirs meanwhile.
+    """
+    if not rollbar._check_config():
+        return
+    told = (type(error), error, error.__traceback__)
+    details = {"request": None, "extra_data": facts, "payload_data": data, "level": "error"}
+    if rollbar.events.on_exception_info(told, **details) is False:
+        return
+    chain = [_trace(each) for each in _causes(error)]
+    document = rollbar._build_base_data(None)
+    document["level"] = "error"
+    document["body"] = {"trace_chain": chain} if len(chain) > 1 else {"trace": chain[0]}
+    document |= {"custom": facts, "server": rollbar._build_server_data(), **data}
+    payload = rollbar._build_payload(document)
+    rollbar.send_payload(payload, payload.get("access_token"))
+
+
+def _trace(error: BaseException) -> dict[str, Any]:
+    frames = [
+        {"filename": frame.filename, "lineno": frame.lineno, "method": frame.name, "code": frame.line}
+        for frame in extract_tb(error.__traceback__)
+    ]
+    return {"frames": frames, "exception": {"class": type(error).__name__, "message": redactor().text(str(error))}}
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """The exception and what led to it, each once."""
+    found: list[BaseException] = []
+    each: BaseException | None = error
+    while each is not None and each not in found:
+        found.append(each)
+        each = each.__cause__ or (None if each.__suppress_context__ else each.__context__)
+    return found

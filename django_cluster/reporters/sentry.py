@@ -8,6 +8,7 @@ import sentry_sdk
 from sentry_sdk.integrations.logging import ignore_logger
 from sentry_sdk.utils import event_from_exception
 
+from django_cluster.core.redaction import redactor
 from django_cluster.reporters.base import FailedRun
 
 if TYPE_CHECKING:
@@ -60,13 +61,22 @@ class SentryReporter:
             event, hint = event_from_exception(
                 run.error, client_options=whole, mechanism={"type": "django_cluster", "handled": False}
             )
+            _redact(event)
         else:
-            words = {"type": run.kind, "value": run.message, "mechanism": {"type": "django_cluster", "handled": False}}
+            said = redactor().text(run.message)
+            words = {"type": run.kind, "value": said, "mechanism": {"type": "django_cluster", "handled": False}}
             event, hint = {"level": "error", "exception": {"values": [words]}}, {}
             if run.traceback:
-                event["extra"] = {"traceback": run.traceback}
+                event["extra"] = {"traceback": redactor().traceback(run.traceback)}
         event["transaction"] = run.func
         event["fingerprint"] = list(run.fingerprint)
         event["tags"] = dict(run.tags())
         event["contexts"] = {"task": run.facts(arguments=self._arguments)}
         return event, hint
+
+
+def _redact(event: Event) -> None:
+    """Texts of exceptions say what was wrong with an argument, and may quote it."""
+    for each in event.get("exception", {}).get("values", ()):
+        if isinstance(each.get("value"), str):
+            each["value"] = redactor().text(each["value"])

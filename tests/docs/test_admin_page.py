@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from django_cluster.control import PERMISSIONS
 from django_cluster.lifecycle import declared
-from django_cluster.models import Schedule
+from django_cluster.models import Instruction, Schedule, Task
 from tests.sample import tasks
 
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "admin.md").read_text()
@@ -32,13 +32,23 @@ def operator(client: Client) -> Client:
     return client
 
 
-def test_every_permission_of_the_table_exists_and_every_act_has_one() -> None:
-    table = [line for line in PAGE.splitlines() if line.startswith("| `django_cluster.")]
-    named = set(re.findall(r"`django_cluster\.(\w+)`", "\n".join(table)))
+def test_the_table_of_permissions_is_that_of_the_code() -> None:
+    table = [line.split("|")[1:-1] for line in PAGE.splitlines() if line.startswith("| `django_cluster.")]
+    written = {
+        code: set(re.findall(r"`(\w+)`", functions))
+        for codes, _allows, functions in table
+        for code in re.findall(r"`(django_cluster\.\w+)`", codes)
+    }
+    asked: dict[str, set[str]] = {}
+    for function, code in PERMISSIONS.items():
+        asked.setdefault(code, set()).add(function)
+    ours = [*Task._meta.permissions, *Schedule._meta.permissions, *Instruction._meta.permissions]
+    named = {f"django_cluster.{code}" for code, _name in ours}
     known = set(Permission.objects.filter(content_type__app_label="django_cluster").values_list("codename", flat=True))
 
-    assert named <= known
-    assert {permission.partition(".")[2] for permission in PERMISSIONS.values()} <= named
+    assert {code.partition(".")[2] for code in written} <= known
+    assert {code: functions for code, functions in written.items() if functions} == asked
+    assert named <= set(written)
 
 
 def test_the_group_has_all_of_its_permissions(operator: Client) -> None:

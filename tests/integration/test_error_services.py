@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -141,6 +142,56 @@ def test_arguments_are_not_sent_unless_somebody_asks_for_them(ingest: Ingest, se
     frank.flush()
 
     assert str(received[1]).count(SECRET) >= 3  # two arguments, and the variable of a frame
+
+
+def test_rollbars_switch_for_variables_is_left_alone_while_we_report(
+    ingest: Ingest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = rollbars(ingest)
+    before = dict(rollbar.SETTINGS["locals"])
+    sending, told = threading.Event(), threading.Event()
+    send = rollbar.send_payload
+
+    def slow(payload: Any, token: str) -> None:
+        """The report of a task is on its way until another thread has made one of its own."""
+        if payload["data"].get("framework") == "django_cluster" and not told.is_set():
+            assert rollbar.SETTINGS["locals"] == before
+            sending.set()
+            assert told.wait(20)
+        send(payload, token)
+
+    monkeypatch.setattr(rollbar, "send_payload", slow)
+    reporting = threading.Thread(target=ours.report, args=(raised(), package()))
+    reporting.start()
+    assert sending.wait(20)
+    theirs = raised()
+    rollbar.report_exc_info((type(theirs), theirs, theirs.__traceback__))
+    told.set()
+    reporting.join(20)
+    ours.flush()
+
+    items = {item.get("framework", "theirs"): str(item) for item in ingest.wait_for_rollbar(2)}
+    assert SECRET not in items.pop("django_cluster")
+    (other,) = items.values()
+    assert SECRET in other  # as the project wants it
+    assert rollbar.SETTINGS["locals"] == before
+
+
+@pytest.mark.parametrize("make", [sentry, rollbars])
+def test_the_text_of_an_error_is_sent_without_credentials(ingest: Ingest, make: Any) -> None:
+    reporters = make(ingest)
+    cause = ValueError("token='hush-1'")
+    error = OSError("redis://:hush-2@h refused")
+    error.__cause__ = cause
+
+    reporters.report(error, package())
+    reporters.report_unwitnessed(lost(failure=("WorkerLost", "password=hush-3", "OSError: secret='hush-4'")))
+    reporters.flush()
+
+    received = ingest.wait_for_sentry(2) if make is sentry else ingest.wait_for_rollbar(2)
+    assert "hush-" not in str(received)
+    assert "refused" in str(received)
+    assert "ValueError" in str(received)
 
 
 @pytest.mark.parametrize("make", [sentry, rollbars])

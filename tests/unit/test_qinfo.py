@@ -66,3 +66,25 @@ def test_each_setting_names_its_origin_also_as_json(
     assert rows["guard_cycle"]["origin"] == "default"
     assert rows["timeout"]["value"] == "900.0"
     assert "ALT_CLUSTERS" in rows["timeout"]["origin"]
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ({"broker_url": "redis://127.0.0.1:6399/3"}, "redis://127.0.0.1:6399/3"),
+        ({"redis": f"redis://:{SECRET}@h"}, "redis://:********@h"),
+        ({"rabbitmq": f"amqp://ann:{SECRET}@h:5672/shop"}, "amqp://ann:********@h:5672/shop"),
+        ({"mongo": f"mongodb://ann:{SECRET}@h/q"}, "mongodb://ann:********@h/q"),
+        ({"disque_nodes": ["h:7711"], "disque_auth": SECRET}, "h:7711"),
+        ({"orm": "default", "error_reporter": {"rollbar": {"access_token": SECRET, "environment": "live"}}}, "live"),
+    ],
+)
+def test_of_an_address_only_the_credentials_are_masked(
+    told: dict[str, Any], shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with override_settings(Q_CLUSTER=told):
+        call_command("qinfo", config=True)
+
+    printed = capsys.readouterr().out
+    assert shown in printed
+    assert SECRET not in printed

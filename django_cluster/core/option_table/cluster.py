@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from django_cluster.core.options import option
-from django_cluster.core.values import flag, flag_or_alias, log_level, mapping_of_mappings, queue_name, text
+from django_cluster.core.values import flag, flag_or_alias, log_level, mapping_of_mappings, name_parts, queue_name, text
 
 general = partial(option, "")
 
@@ -67,5 +67,14 @@ CLUSTER = (
         log_level(),
         "The level of the logger `django_cluster` in `qcluster`, unless `LOGGING` configures that logger.",
         parity="The logger is `django_cluster`, not `django-q`; it gets a handler only in `qcluster`.",
+    ),
+    general(
+        "masked_names",
+        name_parts(),
+        "Names of arguments, keys and fields whose values are hidden wherever arguments, results or errors are shown:"
+        " in the admin, in `qmonitor`, in logs, in error reports. A part of a name is enough, whatever its case. They"
+        " are added to those that Django hides (`DEFAULT_EXCEPTION_REPORTER_FILTER`).",
+        default_words="none",
+        parity="New.",
     ),
 )

@@ -15,6 +15,7 @@ from django_cluster.client import get_client
 from django_cluster.conf import configured, known_queues
 from django_cluster.core.sealing import Seal
 from django_cluster.errors import ClusterError
+from django_cluster.management.looking import sentence
 from django_cluster.moving import their_broker
 from django_cluster.moving.packages import Reader
 from django_cluster.moving.queue import Queue, move_list, move_rows
@@ -56,9 +57,9 @@ class Command(BaseCommand):
                 if part in parts:
                     report = Report(part.capitalize())
                     self._take(part, report, options)
-                    self.stdout.write("\n".join(report.lines(dry_run=options["dry_run"])))
+                    self.stdout.write("\n".join(map(sentence, report.lines(dry_run=options["dry_run"]))))
         except ClusterError as error:
-            raise CommandError(f"The import was interrupted, and can be repeated: {error}") from error
+            raise CommandError(f"The import was interrupted, and can be repeated: {sentence(error)}") from error
 
     def _take(self, part: str, report: Report, options: dict[str, Any]) -> None:
         tables: dict[str, tuple[Source, Callable[..., None]]] = {
@@ -130,9 +131,9 @@ def take_redis(report: Report, options: dict[str, Any]) -> None:
             move_list(reader(options), Queue(get_client(), dry_run=options["dry_run"]), server, name, report)
     except redis.RedisError as error:
         if options["redis"] or their_broker.names_redis(configured()):
-            raise CommandError(f"Redis cannot be used: {error}") from error
+            raise CommandError(f"Redis cannot be used: {sentence(error)}") from error
         report.notes.append(
-            f"Q_CLUSTER names no broker, so that Django-Q used Redis on this machine, which does not answer: {error}"
+            f"Q_CLUSTER names no broker, so that Django-Q used Redis on this machine, which does not answer: {sentence(error)}"
             " If it was elsewhere, say where: --redis URL."
         )
     finally:

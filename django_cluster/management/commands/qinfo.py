@@ -15,7 +15,7 @@ from django_cluster.conf import explain_settings
 from django_cluster.dashboard.figures import Figures, LostCluster, figures_of
 from django_cluster.dashboard.states import about, count, total
 from django_cluster.dashboard.text import duration
-from django_cluster.management.looking import LookingCommand, add_name
+from django_cluster.management.looking import LookingCommand, add_name, sentence
 from django_cluster.management.watching import open_eye
 
 
@@ -36,7 +36,9 @@ class Command(LookingCommand):
             self._config(options["name"], as_json=options["json"])
         elif options["ids"]:
             ids = [cluster.id for cluster in control.clusters()]
-            self.stdout.write(json.dumps(ids) if options["json"] else "\n".join(ids), ending="\n" if ids else "")
+            self.stdout.write(
+                json.dumps(ids) if options["json"] else "\n".join(map(sentence, ids)), ending="\n" if ids else ""
+            )
         else:
             self._figures(options["name"], as_json=options["json"])
 
@@ -44,7 +46,7 @@ class Command(LookingCommand):
         eye = open_eye(name)
         seen = eye.look(("clusters", "queues", "totals"))
         for problem in seen.problems:
-            self.stderr.write(problem)
+            self.stderr.write(sentence(problem))
         figures = figures_of(seen, str(eye.database))
         eye.close()
         self.stdout.write(json.dumps(asdict(figures), indent=2) if as_json else as_text(figures))
@@ -95,7 +97,7 @@ def as_text(figures: Figures) -> str:
         ],
     ]
     lines = ["   ".join(f"{name:<13}{value!s:>10}" for name, value in row) for row in rows]
-    return "\n".join([*lines, *map(lost_line, figures.lost), *_trouble(figures)])
+    return "\n".join([*lines, *map(sentence, (*map(lost_line, figures.lost), *_trouble(figures)))])
 
 
 def _trouble(figures: Figures) -> Iterator[str]:

@@ -19,6 +19,7 @@ from django_cluster.conf import broker_section
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerError, InvalidSettings
 from django_cluster.lifecycle.moving import Moved, Mover
+from django_cluster.management.looking import sentence as printed
 
 LOOK_AGAIN = 1.0
 """Seconds between two looks with ``--follow``."""
@@ -49,7 +50,7 @@ class Command(BaseCommand):
             else:
                 self._move(source, target, options["limit"], follow=options["follow"])
         except (BrokerError, ImproperlyConfigured) as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(printed(error)) from error
 
     def _tell_sizes(self, source: Broker) -> None:
         for broker in with_waiting_room(source):
@@ -81,7 +82,7 @@ class Command(BaseCommand):
 
     def _tell(self, moved: Moved) -> None:
         for sentence in dict.fromkeys(moved.refused):
-            self.stderr.write(sentence)
+            self.stderr.write(printed(sentence))
         if moved.doubled:
             self.stderr.write(f"{moved.doubled} tasks became due while they were moved, and will run twice.")
 

@@ -13,6 +13,7 @@ from django_cluster.brokers.large_payloads import LargePayloads
 from django_cluster.conf import load_settings
 from django_cluster.core.values import FAILED, KEPT_KINDS
 from django_cluster.errors import BrokerError, StoreUnavailable
+from django_cluster.management.looking import sentence
 from django_cluster.models import Task
 from django_cluster.stores.orm_session import Session
 from django_cluster.stores.pruning import (
@@ -63,7 +64,7 @@ class Command(BaseCommand):
                 age = "a day" if rule.days == 1 else f"{rule.days:g} days"
                 self.stdout.write(f"{rule.kind}: {count} older than {age} {words}.")
         except (StoreUnavailable, BrokerError) as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(sentence(error)) from error
 
     def _prune_by_number(self, session: Session, limit: Limit, per: str | None, dry_run: bool) -> None:
         """Also of groups, names and functions of which no task has ended lately: the monitor looks at no others."""
