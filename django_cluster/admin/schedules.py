@@ -116,6 +116,8 @@ class ScheduleAdmin(ClusterAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """What is rarely needed is folded, unless this schedule has some of it."""
         fieldsets = super().get_fieldsets(request, obj)
+        if not self._may_edit_arguments(request, obj):
+            fieldsets = _with_shown_arguments(fieldsets)
         if obj is None or not any(getattr(obj, name) for name in RARE):
             return fieldsets
         return [(title, {**options, "classes": ()}) for title, options in fieldsets]
@@ -149,16 +151,6 @@ class ScheduleAdmin(ClusterAdmin):
     def _may_edit_arguments(self, request: HttpRequest, obj: Schedule | None) -> bool:
         """Who may not see arguments writes them into new schedules, and leaves those of others as they are."""
         return obj is None or (may(request, SEE_ARGUMENTS) and self.has_change_permission(request, obj))
-
-    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        fieldsets = super().get_fieldsets(request, obj)
-        if self._may_edit_arguments(request, obj):
-            return fieldsets
-        names: dict[Any, Any] = {"args": "shown_args", "kwargs": "shown_kwargs"}
-        return [
-            (title, {**parts, "fields": tuple(names.get(field, field) for field in parts["fields"])})
-            for title, parts in fieldsets
-        ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         fields = super().get_readonly_fields(request, obj)
@@ -305,6 +297,15 @@ class ScheduleAdmin(ClusterAdmin):
         page = "success" if schedule.last_success else "failure"
         url = reverse(f"{self.admin_site.name}:django_cluster_{page}_change", args=(schedule.task,))
         return format_html('<a href="{}">{}</a>', url, badge(page))
+
+
+def _with_shown_arguments(fieldsets: Any) -> Any:
+    """The same fields, with the arguments as text and not as inputs."""
+    names = {"args": "shown_args", "kwargs": "shown_kwargs"}
+    return [
+        (title, {**parts, "fields": tuple(names.get(field, field) for field in parts["fields"])})
+        for title, parts in fieldsets
+    ]
 
 
 class _TimingForm(AnyScheduleForm):
