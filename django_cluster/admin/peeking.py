@@ -29,6 +29,7 @@ from django_cluster.control import withdraw_from
 from django_cluster.core.codec import peek_header
 from django_cluster.core.messages import TaskHeader, TaskPackage
 from django_cluster.core.redaction import redactor
+from django_cluster.core.values import Unfit, queue_name
 from django_cluster.dashboard.states import queue_state
 from django_cluster.errors import BrokerError, PackageError, StoreUnavailable
 from django_cluster.stores.instructions import Pause
@@ -111,7 +112,7 @@ class Queues:
         names |= dict.fromkeys(self._pauses)
         site = broker_of(load_settings().queue)
         found = self._ask(site, site.queue_names)
-        return list(names | dict.fromkeys(found or ()))[:MAX_QUEUE_NAMES]
+        return [name for name in names | dict.fromkeys(found or ()) if is_queue_name(name)][:MAX_QUEUE_NAMES]
 
     def lines(self) -> list[QueueLine]:
         return [self._line(name) for name in self.names]
@@ -143,6 +144,15 @@ class Queues:
         except BrokerError as error:
             self._away[server] = redactor().text(str(error)) or type(error).__name__
             return None
+
+
+def is_queue_name(name: str) -> bool:
+    """Whether a queue can be called so: a row of a cluster, or a key of a server, may say anything."""
+    try:
+        queue_name().convert(name)
+    except Unfit:
+        return False
+    return True
 
 
 def _server(broker: Broker) -> str:
