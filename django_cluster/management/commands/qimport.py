@@ -133,8 +133,8 @@ def take_redis(report: Report, options: dict[str, Any]) -> None:
         if options["redis"] or their_broker.names_redis(configured()):
             raise CommandError(f"Redis cannot be used: {sentence(error)}") from error
         report.notes.append(
-            f"Q_CLUSTER names no broker, so that Django-Q used Redis on this machine, which does not answer: {sentence(error)}"
-            " If it was elsewhere, say where: --redis URL."
+            f"Q_CLUSTER names no broker, so that Django-Q used Redis on this machine, which does not answer:"
+            f" {sentence(error)} If it was elsewhere, say where: --redis URL."
         )
     finally:
         server.close()
