@@ -369,6 +369,7 @@ def runs_of_a_schedule_missed_by(minutes: int, **q_cluster: Any) -> int:
         for _ in range(minutes + 5):
             scheduler()
         row.refresh_from_db()
+        assert row.next_run is not None
         assert row.next_run > timezone.now()
         return len(drain())
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-
 from django_cluster.tasks import schedule
 from tests.conftest import wait_until
 from tests.e2e.conftest import MakeProject, make_project, migrated_file, new_database  # noqa: F401  fixtures
