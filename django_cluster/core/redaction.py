@@ -153,6 +153,9 @@ class _Walk:
             return self._call(type(value).__qualname__, ((name, getattr(value, name, ELLIPSIS)) for name in shown))
         if isinstance(value, tuple) and hasattr(value, "_fields"):
             return self._call(type(value).__name__, zip(value._fields, value, strict=False))
+        if isinstance(value, (list, tuple)) and len(value) == 2 and isinstance(value[0], (str, bytes)):
+            pair = (self.shown(value[0]), self.shown(value[1], value[0]))  # of a header, or of an item of a mapping
+            return pair if isinstance(value, tuple) else list(pair)
         if isinstance(value, (list, tuple)):
             each = [self.shown(item) for item in islice(value, max(0, self._left) + 1)]
             return tuple(each) if isinstance(value, tuple) else each

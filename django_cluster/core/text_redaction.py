@@ -18,6 +18,8 @@ _PAIR = re.compile(
     """,
     re.VERBOSE,
 )
+_FLAG = re.compile(r"""(?<![\w\-])(--[A-Za-z][\w\-]{0,60})(['"]?,?[ \t]{1,3}['"]?)(?![-*])([^\s'",\]]+)""")
+"""``--password hush``, also in a list of arguments: how a program that failed was called."""
 _BEARER = re.compile(r"\b(bearer)(\s+)(?!\*)[^\s'\",;)\]}]+", re.IGNORECASE)
 _JWT = re.compile(r"\beyJ[\w\-]{5,}\.[\w\-]+(?:\.[\w\-]*)?")
 _CLASS_NAME = re.compile(r"(?:^|\.)[A-Z]\w*(?:Error|Exception|Warning|Exit|Interrupt)$|\.[A-Z]\w*$")
@@ -42,13 +44,15 @@ def redacted_text(text: str, hides: Hides | None, limit: int) -> str:
     if len(text) > limit:  # a little more is looked at: a credential that is cut in two could not be told
         found = redacted_text(text[: limit + MARGIN], hides, limit + MARGIN)
         return f"{found[:limit]}…"
-    if not any(sign in text for sign in ("=", ":", "earer", "EARER", "eyJ")):
+    if not any(sign in text for sign in ("=", ":", "earer", "EARER", "eyJ", "--")):
         return text
     text = mask_urls(text)
     if "earer" in text or "EARER" in text:
         text = _BEARER.sub(rf"\1\2{MASK}", text)
     if "eyJ" in text:
         text = _JWT.sub(MASK, text)
+    if hides is not None and "--" in text:
+        text = _FLAG.sub(lambda found: f"{found[1]}{found[2]}{MASK}" if hides(found[1]) else found[0], text)
     if hides is None or ("=" not in text and ":" not in text):
         return text
     return _without_pairs(text, hides, literals_only=False)
