@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from urllib.parse import parse_qsl
 
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.utils import quote
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -18,7 +20,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext, ngettext
 
 from django_cluster import control
-from django_cluster.admin.base import ReadOnlyAdmin, may
+from django_cluster.admin.base import SEE_ARGUMENTS, ReadOnlyAdmin, may
 from django_cluster.admin.confirming import ask, confirmed
 from django_cluster.admin.showing import NOTHING, exact, function, moment, number, state_badge
 from django_cluster.brokers import shipped_kind
@@ -32,6 +34,7 @@ from django_cluster.core.redaction import redactor
 from django_cluster.core.values import Unfit, queue_name
 from django_cluster.dashboard.states import queue_state
 from django_cluster.errors import BrokerError, PackageError, StoreUnavailable
+from django_cluster.models import QueuedTask
 from django_cluster.stores.instructions import Pause
 from django_cluster.stores.status import ClusterStatus
 
@@ -181,6 +184,31 @@ def _entry(waiting: Waiting, url: str) -> Entry:
     )
 
 
+def seen_message(queue: str, key: str) -> QueuedTask | None:
+    """One of the first messages of a queue, as a row; None if it is not there any more, or its broker is away."""
+    queues = Queues()
+    if not key or queue not in queues.names or not (broker := broker_of(queue)).capabilities.peek:
+        return None
+    try:
+        waiting = next((each for each in broker.peek(SEEN) if each.key == key), None)
+    except BrokerError:
+        return None
+    if waiting is None:
+        return None
+    header = label(waiting.payload)
+    due = waiting.due if waiting.due is not None else header.enqueued_at if header else 0.0
+    return QueuedTask(
+        id=0,
+        queue=queue,
+        lane=-waiting.priority if waiting.due is None else QueuedTask.PARKED,
+        due=int(due * 1_000_000),
+        priority=waiting.priority,
+        leased=waiting.leased,
+        attempts=waiting.attempts,
+        payload=waiting.payload,
+    )
+
+
 def label(payload: str) -> TaskHeader | None:
     """What stands on the parcel, unverified: for people to look at, never to act upon."""
     try:
@@ -225,10 +253,19 @@ class PeekingAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, "admin/django_cluster/queue.html", context)
 
     def page_of(self, queue: str, key: str) -> str:
-        """The address of the page of one message; empty where it has none."""
-        if not is_listed_table(broker_of(queue)):
-            return ""
-        return reverse(f"{self.admin_site.name}:django_cluster_queuedtask_change", args=(key,))
+        """The address of the page of one message: a row has its number, any other message its queue and its key."""
+        name = key if is_listed_table(broker_of(queue)) else urlencode({"queue": queue, "key": key})
+        return reverse(f"{self.admin_site.name}:django_cluster_queuedtask_change", args=(quote(name),))
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """A row, or what another broker shows of one of its messages, as a row that is never saved."""
+        if object_id.isdecimal():
+            return super().get_object(request, object_id, from_field)
+        names = dict(parse_qsl(object_id))
+        row = seen_message(names.get("queue", ""), names.get("key", ""))
+        if row is not None:
+            row.arguments_visible = may(request, SEE_ARGUMENTS)  # type: ignore[attr-defined]
+        return row
 
     def _withdraw_seen(self, request: HttpRequest, queues: Queues, queue: str) -> HttpResponse:
         if not self.has_withdraw_permission(request):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import re
 from typing import Any
@@ -19,13 +20,15 @@ from django_cluster.brokers import memory
 from django_cluster.brokers.base import Broker, Message
 from django_cluster.brokers.redis import RedisBroker
 from django_cluster.client import get_client
+from django_cluster.core.messages import TaskHeader, TaskPackage
 from django_cluster.models import QueuedTask
 from tests.integration.admin_stage import message, page, person, queue_one
 from tests.servers import RedisServer
 
 pytestmark = pytest.mark.django_db
 
-URL = "admin:django_cluster_queuedtask_changelist"
+URL_NAME = "queuedtask_changelist"
+URL = f"admin:django_cluster_{URL_NAME}"
 
 
 @pytest.fixture(params=["orm", "memory", "redis"])
@@ -158,6 +161,50 @@ def test_a_row_whose_label_cannot_be_encoded_breaks_no_page(where: str, admin_cl
 
     assert "an ordinary one" in text
     assert "x?y" in page(admin_client, "queuedtask_change", row.pk)
+
+
+# ── one message ──
+
+
+def links(text: str) -> list[str]:
+    """The addresses of the pages of messages."""
+    return re.findall(r'<th scope="row"><a href="(/admin/[^"]+)"', text)
+
+
+def test_each_message_has_a_page_with_its_arguments(broker: Broker, admin_client: Client) -> None:
+    header = TaskHeader(id="e" * 32, name="ours", func="tests.sample.tasks.add", enqueued_at=1_700_000_000.0)
+    ours = get_client().codec.dumps(TaskPackage(header=header, args=(4401,), kwargs={"shop": "north"}))
+    broker.enqueue([Message(ours, 5), Message(message("theirs"))])
+
+    pages = [html.unescape(admin_client.get(link).content.decode()) for link in links(page(admin_client, URL_NAME))]
+
+    assert len(pages) == 2
+    assert "(4401,)" in pages[0]
+    assert "{'shop': 'north'}" in pages[0]
+    assert "e" * 32 in pages[0]
+    assert ">ready<" in pages[0]
+    assert "This value can no longer be read." in pages[1]
+
+
+def test_the_page_of_a_message_that_is_gone_leads_back(broker: Broker, admin_client: Client) -> None:
+    broker.enqueue([Message(message("gone"))])
+    (link,) = links(page(admin_client, URL_NAME))
+    broker.purge()
+
+    assert admin_client.get(link).status_code == 302
+    assert admin_client.get(link.replace("/change/", "x/change/")).status_code == 302
+
+
+def test_arguments_of_a_message_take_a_permission(broker: Broker, client: Client) -> None:
+    person(client, "view_queuedtask")
+    header = TaskHeader(id="e" * 32, name="ours", func="tests.sample.tasks.add", enqueued_at=1.0)
+    broker.enqueue([Message(get_client().codec.dumps(TaskPackage(header=header, args=(440144,))))])
+
+    (link,) = links(page(client, URL_NAME))
+    text = client.get(link).content.decode()
+
+    assert "ours" in text
+    assert "440144" not in text
 
 
 # ── all queues ───────────────────────────────────────────────────────────────────────────────────
