@@ -123,10 +123,14 @@ class Queues:
     def _line(self, name: str) -> QueueLine:
         broker = broker_of(name)
         size = self._ask(broker, broker.size)
-        figures = ["?"] * 3 if size is None else [number(each) for each in (size.ready, size.leased, size.delayed)]
+        ready, leased, delayed = (
+            ("?", "?", "?") if size is None else (number(size.ready), number(size.leased), number(size.delayed))
+        )
         waits = size is not None and bool(size.ready or size.leased)
         state = queue_state(name, self._clusters, self._pauses.get(name), waits=waits, away=size is None)
-        return QueueLine(name, urlencode({"queue": name}), broker.settings.kind, *figures, state_badge(state))
+        return QueueLine(
+            name, urlencode({"queue": name}), broker.settings.kind, ready, leased, delayed, state_badge(state)
+        )
 
     def look(self, name: str, page_of: Callable[[str], str]) -> Look:
         """Never raises for a server that is away. ``page_of``: the address of the page of a message, by its key."""

@@ -17,7 +17,7 @@ from django.urls import reverse
 
 from django_cluster import control
 from django_cluster.brokers import memory
-from django_cluster.brokers.base import Broker, Message
+from django_cluster.brokers.base import Broker, Message, QueueSize
 from django_cluster.brokers.redis import RedisBroker
 from django_cluster.client import get_client
 from django_cluster.core.messages import TaskHeader, TaskPackage
@@ -251,7 +251,12 @@ def test_figures_of_a_server_that_is_away_are_question_marks_and_it_is_asked_onc
     }
     asked: list[str] = []
     size = RedisBroker.size
-    monkeypatch.setattr(RedisBroker, "size", lambda self: (asked.append(self.queue), size(self))[1])
+
+    def asked_for_size(broker: RedisBroker) -> QueueSize:
+        asked.append(broker.queue)
+        return size(broker)
+
+    monkeypatch.setattr(RedisBroker, "size", asked_for_size)
 
     text = page(admin_client, "queuedtask_changelist")
 
