@@ -18,7 +18,10 @@ help: ## Show this list
 .PHONY: demo
 demo: $(VENV)/runtime ## See a cluster at work: a census of the Python library of this machine
 	$(VENV)/bin/python manage.py migrate --verbosity 0
-	$(VENV)/bin/python manage.py census
+	@# Ctrl-C reaches this shell, too: it waits for the census, and an interrupted one is no error.
+	@echo $(VENV)/bin/python manage.py census; \
+		trap : INT TERM; $(VENV)/bin/python manage.py census; \
+		code=$$?; test $$code -eq 130 || test $$code -eq 143 || exit $$code
 
 .PHONY: check
 check: $(VENV)/check ## Run the quick checks: lint, types, unit tests

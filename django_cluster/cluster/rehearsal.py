@@ -10,6 +10,8 @@ from __future__ import annotations
 import encodings.idna  # noqa: F401  whoever connects to a name needs it
 import logging
 import operator
+from collections.abc import Callable
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.db import connections
@@ -19,7 +21,7 @@ from django_cluster.brokers.limits import waiting_room
 from django_cluster.cluster.pulse import versions
 from django_cluster.core.call import build_packages
 from django_cluster.core.codec import Codec
-from django_cluster.core.messages import DEFAULT_OPTIONS, Job
+from django_cluster.core.messages import DEFAULT_OPTIONS, Job, TaskPackage
 from django_cluster.core.redaction import redactor
 from django_cluster.core.sealing import Seal
 from django_cluster.core.settings import Settings
@@ -30,6 +32,14 @@ from django_cluster.models.task import saved_tasks
 from django_cluster.stores import open_results
 
 logger = logging.getLogger("django_cluster")
+
+
+class UnannouncedExecutor(Executor):
+    """Runs a task without telling receivers of signals: the sentinel must not run code of the project before the fork,
+    which could open a connection that all children would then share."""
+
+    def _call(self, func: Callable[..., Any], package: TaskPackage) -> object:
+        return func(*package.args, **package.kwargs)
 
 
 def rehearse(settings: Settings) -> None:
@@ -53,7 +63,7 @@ def _play(settings: Settings) -> None:
     """One task, from its package to its outcome."""
     codec, signing = Codec(settings.signing), settings.signing
     seal = Seal(signing.secret, signing.fallbacks, signing.serializer)
-    executor = Executor(codec, seal, Reporters({}), timeout=None, worker="")
+    executor = UnannouncedExecutor(codec, seal, Reporters({}), timeout=None, worker="")
     package = build_packages(operator.not_, [(1,)], {}, DEFAULT_OPTIONS)[0]
     executor.run(Job(1, codec.verify(codec.dumps(package)), "", 1))
 

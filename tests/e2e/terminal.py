@@ -76,7 +76,7 @@ class Terminal:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        os.close(self._master)
+        self.hang_up()
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────
 
@@ -142,6 +142,12 @@ class Terminal:
         """Named keys, or text as it is typed."""
         for key in keys:
             os.write(self._master, KEYS.get(key, key).encode())
+
+    def hang_up(self) -> None:
+        """Close the window: nobody can read or type there any more, and the kernel sends SIGHUP."""
+        if self._master >= 0:
+            os.close(self._master)
+        self._master = -1
 
     def resize(self, columns: int, lines: int) -> None:
         self.screen.resize(lines, columns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -15,6 +16,7 @@ import psutil
 import pytest
 
 from tests.conftest import wait_until
+from tests.e2e.terminal import Terminal
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 200
@@ -138,6 +140,25 @@ def test_an_interrupted_census_leaves_nobody_and_goes_on(demo: Demo, signals: li
 
     assert demo.count("census_census") == 1
     assert_every_file_was_counted_once(demo)
+
+
+def test_ctrl_c_ends_make_demo_without_an_error(demo: Demo, tmp_path: Path) -> None:
+    venv = tmp_path / "venv"
+    (venv / "bin").mkdir(parents=True)
+    python = venv / "bin" / "python"
+    python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+    python.chmod(0o755)
+    command = ["make", "demo", f"VENV={venv}", f"--old-file={venv}/runtime"]
+    (venv / "runtime").touch()
+
+    with Terminal(command, demo.environment, columns=160, lines=40) as terminal:
+        wait_until(lambda: demo.count("django_cluster_task") >= 10, within=30, because="no task ended")
+        terminal.press("\x03")
+        terminal.wait_for_end()
+
+        assert "Run it again" in terminal.text
+        assert "***" not in terminal.text
+        assert "Error" not in terminal.text
 
 
 def test_a_killed_census_takes_its_cluster_along_and_goes_on(demo: Demo) -> None:

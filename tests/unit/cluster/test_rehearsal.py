@@ -8,11 +8,13 @@ from dataclasses import replace
 
 import pytest
 from django.db import connections
+from django.dispatch import Signal
 
 from django_cluster.client import get_client
 from django_cluster.cluster.pulse import versions
 from django_cluster.cluster.rehearsal import rehearse
 from django_cluster.core.settings import BrokerSettings
+from django_cluster.signals import post_execute_in_worker, pre_execute
 
 
 def open_connections() -> list[object]:
@@ -28,6 +30,24 @@ def test_a_rehearsal_opens_no_connection() -> None:
 
     assert open_connections() == before
     assert "django_cluster.stores.orm_writer" in sys.modules
+
+
+@pytest.mark.parametrize("signal", [pre_execute, post_execute_in_worker], ids=["pre_execute", "post_execute_in_worker"])
+def test_receivers_are_not_told_of_the_task_that_warms_up(signal: Signal, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "django_cluster")
+    told: list[object] = []
+
+    def receiver(**facts: object) -> None:
+        told.append(facts["func"])
+
+    signal.connect(receiver)
+    try:
+        rehearse(get_client().settings)
+    finally:
+        signal.disconnect(receiver)
+
+    assert told == []
+    assert "A rehearsal failed" not in caplog.text
 
 
 def test_children_find_the_versions_and_the_adapter_of_what_waits() -> None:
