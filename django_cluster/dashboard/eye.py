@@ -109,8 +109,8 @@ class Eye:
         names |= dict.fromkeys(self._scheduled())
         for queue in self.queues:
             with suppress(*TROUBLE):  # said by the question about the queue itself
-                names |= dict.fromkeys(self._broker(queue).queue_names())
-        return {"queues": tuple(self._queue(name) for name in list(names)[:MAX_QUEUE_NAMES])}
+                names |= dict.fromkeys(self.broker_of(queue).queue_names())
+        return {"queues": tuple(self.view_queue(name) for name in list(names)[:MAX_QUEUE_NAMES])}
 
     def _scheduled(self) -> list[str]:
         """Queues that schedules send to."""
@@ -118,10 +118,11 @@ class Eye:
         names = rows.values_list("cluster", flat=True).distinct()[:MAX_QUEUE_NAMES]
         return self._session.read(lambda: [name for name in names if name])
 
-    def _queue(self, name: str) -> QueueView:
+    def view_queue(self, name: str) -> QueueView:
+        """How many messages it has; a broker that is away is a problem in the view."""
         kind = ""
         try:
-            broker = self._broker(name)
+            broker = self.broker_of(name)
             kind = broker.settings.kind
             size = broker.size()
         except TROUBLE as error:
@@ -132,12 +133,13 @@ class Eye:
         """One question a queue."""
         waiting: list[TaskView] = []
         for name in [queue.name for queue in known.queues if not queue.problem] or self.queues:
-            broker = self._broker(name)
+            broker = self.broker_of(name)
             if broker.capabilities.peek:
                 waiting += [self._waits(name, each) for each in broker.peek(MANY)]
         return {"waiting": tuple(waiting)}
 
-    def _broker(self, queue: str) -> Broker:
+    def broker_of(self, queue: str) -> Broker:
+        """The broker of this queue, opened once."""
         if queue not in self._brokers:
             self._brokers[queue] = self.open_broker(queue)
         return self._brokers[queue]

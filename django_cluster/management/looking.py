@@ -38,7 +38,14 @@ def sentence(text: object) -> str:
 
 
 def add_name(parser: ArgumentParser) -> None:
-    parser.add_argument("-n", "--name", help=_("Cluster whose settings to use; one of ALT_CLUSTERS."))
+    text = _("Queues to look at, as in qcluster: one of ALT_CLUSTERS or any other, several (a,b), or '*'.")
+    parser.add_argument("-n", "--name", action="append", default=[], metavar="NAME", help=text)
+
+
+def names_of(options: dict[str, Any]) -> list[str]:
+    """What was given with ``--name``; a program may give a text, or nothing at all."""
+    given = options.get("name")
+    return [given] if isinstance(given, str) else list(given or ())
 
 
 def add_interval(parser: ArgumentParser) -> None:

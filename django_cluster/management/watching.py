@@ -3,25 +3,48 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django_cluster import control
-from django_cluster.brokers import open_broker
+from django_cluster.brokers import needs_waiting_room, open_broker
 from django_cluster.brokers.base import Broker
-from django_cluster.conf import known_queues, load_settings
+from django_cluster.brokers.limits import waiting_room
+from django_cluster.conf import known_queues, load_settings, queues_of
 from django_cluster.core.codec import Codec, header_of
 from django_cluster.core.messages import TaskHeader
+from django_cluster.core.settings import Settings
 from django_cluster.dashboard.eye import Eye
+from django_cluster.errors import ClusterError
 from django_cluster.models.task import saved_tasks
 
 BY_TERMINAL = "qmonitor"
 """Who gave an order, where nobody has logged in."""
 
 
-def open_eye(cluster: str | None = None) -> Eye:
-    """Sees what the settings of this cluster lead to; without a name, of all queues that the settings name."""
-    settings = load_settings(cluster)
+def settings_of(names: Sequence[str]) -> Settings:
+    """The settings of the queue that is named; of several, or without a name, those of the root."""
+    queues = named_queues(names) if names else []
+    return load_settings(queues[0] if len(queues) == 1 else None)
+
+
+def named_queues(names: Sequence[str]) -> list[str]:
+    """The queues that ``--name`` means, as in ``qcluster``; raises ``ClusterError`` with a sentence."""
+    try:
+        return queues_of(names)
+    except ValueError as error:
+        raise ClusterError(str(error)) from error
+
+
+def delay_room(queue: str) -> Broker | None:
+    """Where messages of a queue wait that its broker cannot delay for so long; None = nowhere else."""
+    section = load_settings(queue).broker
+    return waiting_room(section) if needs_waiting_room(section) else None
+
+
+def open_eye(names: Sequence[str] = ()) -> Eye:
+    """Sees what the settings of these queues lead to; without a name, of all queues that the settings name."""
+    settings = settings_of(names)
     codec = Codec(settings.signing)
 
     def broker_of(queue: str) -> Broker:
@@ -32,7 +55,7 @@ def open_eye(cluster: str | None = None) -> Eye:
 
     return Eye(
         label=settings.name,
-        queues=(settings.queue,) if cluster else tuple(known_queues()),
+        queues=tuple(named_queues(names) if names else known_queues()),
         open_broker=broker_of,
         read_label=read_label,
         database=settings.results.database,

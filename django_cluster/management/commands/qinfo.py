@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -15,35 +16,60 @@ from django_cluster.conf import explain_settings
 from django_cluster.dashboard.figures import Figures, LostCluster, figures_of
 from django_cluster.dashboard.states import about, count, total
 from django_cluster.dashboard.text import duration
-from django_cluster.management.looking import LookingCommand, add_name, sentence
-from django_cluster.management.watching import open_eye
+from django_cluster.dashboard.why import Answer, answer
+from django_cluster.dashboard.why_facts import Inquiry
+from django_cluster.management.looking import LookingCommand, add_name, names_of, sentence
+from django_cluster.management.watching import delay_room, open_eye, settings_of
 
 
 class Command(LookingCommand):
     """Parses, asks once, prints."""
 
-    help = _("Prints figures about clusters, queues and tasks; with --config every setting and its origin.")
+    help = _(
+        "Prints figures about clusters, queues and tasks; with --config every setting and its origin; with --why why a"
+        " task does not run."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.epilog = _(
+            "Exit codes of --why: 0 it has run, or nothing is in the way; 3 it waits for its time or for a worker;"
+            " 4 somebody has to do something; 5 nothing is known of it."
+        )
         add_name(parser)
         what = parser.add_mutually_exclusive_group()
         what.add_argument("--config", action="store_true", help=_("Print every setting, its value and its origin."))
         what.add_argument("--ids", action="store_true", help=_("Print the ids of the running clusters."))
+        what.add_argument(
+            "--why", metavar="ID|QUEUE", help=_("Say why a task (id or name), a queue or a schedule does not run.")
+        )
         parser.add_argument("--json", action="store_true", help=_("Print as JSON."))
 
     def look(self, options: dict[str, Any]) -> None:
+        names = names_of(options)
         if options["config"]:
-            self._config(options["name"], as_json=options["json"])
+            self._config(settings_of(names).queue if names else None, as_json=options["json"])
+        elif options["why"]:
+            self._why(options["why"], names, as_json=options["json"])
         elif options["ids"]:
             ids = [cluster.id for cluster in control.clusters()]
             self.stdout.write(
                 json.dumps(ids) if options["json"] else "\n".join(map(sentence, ids)), ending="\n" if ids else ""
             )
         else:
-            self._figures(options["name"], as_json=options["json"])
+            self._figures(names, as_json=options["json"])
 
-    def _figures(self, name: str | None, *, as_json: bool) -> None:
-        eye = open_eye(name)
+    def _why(self, target: str, names: list[str], *, as_json: bool) -> None:
+        eye = open_eye(names)
+        try:
+            found = answer(Inquiry(eye, settings_of(names), delay_room).ask(target))
+        finally:
+            eye.close()
+        self.stdout.write(json.dumps(found.as_json(), indent=2) if as_json else why_text(found))
+        if found.exit_code:
+            sys.exit(found.exit_code)
+
+    def _figures(self, names: list[str], *, as_json: bool) -> None:
+        eye = open_eye(names)
         seen = eye.look(("clusters", "queues", "totals"))
         for problem in seen.problems:
             self.stderr.write(sentence(problem))
@@ -61,6 +87,16 @@ class Command(LookingCommand):
         long = max(len(row.text) for row in rows if len(row.text) < 60)
         for row in rows:
             self.stdout.write(f"{row.key:<{wide}}  {row.text:<{long}}  {row.origin}")
+
+
+def why_text(found: Answer) -> str:
+    """A line for each reason, the decisive one first; below it what to do, and last what could not be seen."""
+    lines = []
+    for reason in found.reasons:
+        lines.append(f"{reason.verdict.name.lower():<8} {sentence(reason.sentence)}")
+        if reason.advice:
+            lines.append(f"{'':<8} {sentence(reason.advice)}")
+    return "\n".join([*lines, *(f"{'unseen':<8} {sentence(text)}" for text in found.unseen)])
 
 
 def as_text(figures: Figures) -> str:

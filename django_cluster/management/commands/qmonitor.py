@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from django_cluster.dashboard.report import as_text, lines
 from django_cluster.dashboard.watcher import Watcher
-from django_cluster.management.looking import LookingCommand, add_interval, add_name
+from django_cluster.management.looking import LookingCommand, add_interval, add_name, names_of
 from django_cluster.management.watching import CONTROLS, open_eye, speaks_ascii_only
 
 NOT_INSTALLED = 3
@@ -32,6 +32,10 @@ class Command(LookingCommand):
     help = _("Shows clusters, workers, queues, tasks, failures and schedules; without a terminal, one plain table.")
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.epilog = _(
+            "Exit codes: 0, also after an interrupt; 1 the settings cannot be used; 3 the library that draws is"
+            " missing."
+        )
         add_name(parser)
         add_interval(parser)
         add = parser.add_argument
@@ -43,17 +47,17 @@ class Command(LookingCommand):
     def look(self, options: dict[str, Any]) -> None:
         ascii_only = options["ascii"] or speaks_ascii_only()
         if options["json"]:
-            self.stdout.write(json.dumps(self._seen(options["name"], SEEN_BY_PROGRAMS).as_json(), indent=2))
+            self.stdout.write(json.dumps(self._seen(names_of(options), SEEN_BY_PROGRAMS).as_json(), indent=2))
         elif options["once"] or not (sys.stdin.isatty() and sys.stdout.isatty()):
             width = max(80, shutil.get_terminal_size((120, 24)).columns)
-            seen = self._seen(options["name"], SEEN_BY_PEOPLE)
+            seen = self._seen(names_of(options), SEEN_BY_PEOPLE)
             self.stdout.write(as_text(lines(seen, width, ascii_only=ascii_only)))
         else:
             self._show(options, ascii_only=ascii_only)
 
     @staticmethod
-    def _seen(name: str | None, parts: tuple[str, ...]) -> Any:
-        eye = open_eye(name)
+    def _seen(names: list[str], parts: tuple[str, ...]) -> Any:
+        eye = open_eye(names)
         try:
             return eye.look(parts)
         finally:
@@ -68,7 +72,7 @@ class Command(LookingCommand):
             sentence = _("The screen needs blessed: pip install django-cluster[monitor]. Without it: qmonitor --once.")
             raise CommandError(sentence, returncode=NOT_INSTALLED) from error
         controls = CONTROLS if options["operate"] else {}
-        watcher = Watcher(open_eye(options["name"]), options["interval"], controls)
+        watcher = Watcher(open_eye(names_of(options)), options["interval"], controls)
         screen = Screen(watcher, ascii_only=ascii_only, operate=options["operate"], interval=options["interval"])
         watcher.start()
         try:
