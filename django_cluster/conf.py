@@ -24,7 +24,7 @@ from django_cluster.core.redaction import Redactor
 from django_cluster.core.settings import BrokerSettings, QueueShare, Settings
 from django_cluster.core.settings_origin import Explained, explain
 from django_cluster.core.settings_parser import Review, Surroundings, review
-from django_cluster.core.shares import Share, read_shares
+from django_cluster.core.shares import Share, read_shares, without
 from django_cluster.core.test_queues import for_tests, pass_on, sections_of, suffix
 from django_cluster.core.values import Unfit
 from django_cluster.errors import InvalidSettings
@@ -53,14 +53,18 @@ def load_settings(cluster: str | None = None) -> Settings:
     return _load(cluster or _first_of(os.environ.get(CLUSTER_VARIABLE, "")))
 
 
-def load_cluster(names: Sequence[str] = (), broker: str = "") -> Settings:
+def load_cluster(names: Sequence[str] = (), broker: str = "", excluded: Sequence[str] = ()) -> Settings:
     """The settings of a cluster that works on these queues (``a``, ``a,b``, ``a:5,b``; see ``core/shares.py``).
 
     Without names, ``Q_CLUSTER_NAME`` says them. ``broker``: one of ``brokers``, instead of what the settings say.
+    ``excluded``: queues to leave out, by name or pattern; of all that the settings name, where no names are given.
     Of several queues each has the broker, the time limit and the retries that its own settings say; all else is that
     of the root. Raises ``ClusterImproperlyConfigured``, and ``ValueError`` for names that make no sense.
     """
-    shares = _shares(names or [os.environ.get(CLUSTER_VARIABLE, "")])
+    chosen = [name for name in names or [os.environ.get(CLUSTER_VARIABLE, "")] if name]
+    shares = _shares(chosen or ["*"] if excluded else chosen)
+    if excluded:
+        shares = without(shares, excluded, known_queues())
     if len(shares) < 2:
         return _through(_load(shares[0].queue if shares else None), broker)
     each = [_through(_load(share.queue), broker) for share in shares]
@@ -113,6 +117,14 @@ def known_queues() -> list[str]:
     alternatives = written.get("ALT_CLUSTERS") if isinstance(written, Mapping) else None
     others = [name for name in alternatives if isinstance(name, str)] if isinstance(alternatives, Mapping) else []
     return list(dict.fromkeys([_load(None).queue, *others]))
+
+
+def queues_of(names: Sequence[str]) -> list[str]:
+    """The queues that are meant by ``a``, ``a,b`` or ``'*'``, as ``qcluster -n`` reads them; all known ones without.
+
+    Raises ``ValueError`` for names that make no sense.
+    """
+    return [share.queue for share in _shares(names)] or known_queues()
 
 
 def _shares(names: Sequence[str]) -> list[Share]:
@@ -168,6 +180,11 @@ def databases() -> dict[str, Any]:
 def caches() -> dict[str, Any]:
     """``CACHES``, likewise."""
     return dict(settings.CACHES)
+
+
+def configures_logging() -> bool:
+    """Whether ``LOGGING`` says anything."""
+    return bool(settings.LOGGING)
 
 
 def debugging() -> bool:

@@ -42,6 +42,7 @@ from django_cluster.cluster.scoreboard import PID, STATE, Scoreboard, State
 from django_cluster.cluster.seat import Orders, Role, Seat, signature_of
 from django_cluster.cluster.settling import Settler
 from django_cluster.cluster.sqlite_locks import wait_for_locks
+from django_cluster.cluster.until_empty import IdleNote
 from django_cluster.cluster.worker import Worker
 from django_cluster.core.codec import Codec
 from django_cluster.core.liveness import install_reporter
@@ -248,10 +249,13 @@ def reporters_of(settings: Settings, worker: str) -> Reporters:
 def scheduler_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orders) -> None:
     limit_waits(limit_of(max(section.lease for section in settings.sections)))
     rounds = rounds_of(settings)
+    idle = IdleNote(board, seat.row)
     board.set(seat.row, STATE, State.IDLE)
     while not orders.leave:
         board.tick(seat.row)
         pause = min(each.go(alone=len(rounds) == 1) for each in rounds)
+        if pause > 0 and not any(each.outage.lasts for each in rounds):
+            idle.note(idle=True)  # what becomes due later is not waited for
         for connection in connections.all(initialized_only=True):
             close_if_stale(connection)  # not closed each time: connecting would be all that it does
         wait_for([orders.fileno()], min(pause, LONGEST_PAUSE))

@@ -30,8 +30,19 @@ from django_cluster.cluster.host import (
     usable_cpus,
 )
 from django_cluster.cluster.private_folder import PrivateFolder
-from django_cluster.cluster.scoreboard import CAUSE, ORDER, PEAK, RESTARTS, Cause, Order, Row, State
+from django_cluster.cluster.scoreboard import (
+    CAUSE,
+    ORDER,
+    PEAK,
+    RESTARTS,
+    UNTIL_EMPTY,
+    Cause,
+    Order,
+    Row,
+    State,
+)
 from django_cluster.cluster.seat import Role, Seat, name_of
+from django_cluster.cluster.until_empty import all_done
 from django_cluster.core.settings import Settings
 
 logger = logging.getLogger("django_cluster")
@@ -77,6 +88,10 @@ class Crew:
     """All slots of one cluster. ``launch`` and ``disband`` frame its life."""
 
     settings: Settings
+    scheduler_only: bool = False
+    """Whether nothing is taken from the queue: there is no pusher and no worker."""
+    until_empty: bool = False
+    """Whether children say when they have nothing left to do (``idle``)."""
     slots: list[Slot] = field(init=False)
     restarts: int = 0
 
@@ -85,6 +100,8 @@ class Crew:
             needs_waiting_room(section) for section in self.settings.sections
         )
         counts = {Role.WORKER: self.settings.crew.workers, Role.SCHEDULER: int(scheduling)}
+        if self.scheduler_only:
+            counts |= {Role.WORKER: 0, Role.PUSHER: 0}
         self.slots = [Slot(role, index) for role in START_ORDER for index in range(counts.get(role, 1))]
         self._context: Any = multiprocessing.get_context(self.settings.crew.start_method)
         self._forks = self.settings.crew.start_method == "fork"
@@ -109,6 +126,7 @@ class Crew:
         self._private = PrivateFolder(rows)
         self.folder, self.board = self._private.folder, self._private.board
         self.board.launch(os.getpid(), time.time())
+        self.board.set_cluster(UNTIL_EMPTY, int(self.until_empty))
         if self._forks:
             preload(self.settings)
         elif self.settings.crew.start_method == "forkserver":
@@ -167,6 +185,16 @@ class Crew:
     def ready(self) -> bool:
         """Whether every child has finished booting."""
         return all(slot.seat and self.row_of(slot).state is not State.BOOTING for slot in self.slots)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is left to do, where the cluster works until its queue is empty."""
+
+        def moments(*roles: Role) -> list[float]:
+            seats = [None if slot.empty else slot.seat for slot in self.of(*roles)]
+            return [0.0 if seat is None else self.board.idle_since(seat.row) for seat in seats]
+
+        return all_done(moments(Role.PUSHER), moments(Role.MONITOR, Role.SCHEDULER))
 
     def sentinels(self) -> list[int]:
         """Descriptors that become readable when a child ends."""
@@ -285,7 +313,11 @@ class Crew:
 
     def renew_workers(self) -> None:
         """Every worker leaves after its present task and is replaced."""
-        logger.info("All workers are being replaced.")
+        logger.info(
+            "Replacing all workers (SIGHUP); modules that the cluster has imported stay as they are,"
+            " restart the cluster to deploy new code",
+            extra={"event": "workers_replaced"},
+        )
         self.tell_to_leave(Role.WORKER, Role.NOTIFIER)
 
     def recycle(self, slot: Slot) -> None:
@@ -300,6 +332,9 @@ class Crew:
         self.slots.append(Slot(Role.NOTIFIER, 0))
 
     def add_worker(self) -> None:
+        if self.scheduler_only:
+            logger.warning("Ignoring TTIN: this cluster runs the scheduler only")
+            return
         taken = {slot.index for slot in self.of(Role.WORKER)}
         slot = Slot(Role.WORKER, min(set(range(len(taken) + 1)) - taken))
         self.slots.append(slot)
@@ -308,8 +343,9 @@ class Crew:
     def retire_worker(self) -> None:
         """The last worker leaves after its present task; one always stays."""
         staying = [slot for slot in self.of(Role.WORKER) if not slot.retired]
-        if len(staying) < 2:
+        if len(staying) < 2 and not self.scheduler_only:
             logger.warning("The last worker stays.")
+        if len(staying) < 2:
             return
         staying[-1].retired = True
         self._tell(staying[-1])

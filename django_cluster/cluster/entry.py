@@ -24,7 +24,7 @@ def enter(seat: Seat, settings: Settings, pipe: Connection, foreign: tuple[int, 
     from django_cluster.cluster.child import run_child
 
     if settings.crew.start_method != "fork":
-        show_logs(settings.log_level)  # a fork brings the handlers along
+        show_logs(settings)  # a fork brings the handlers along
     run_child(seat, settings, pipe, foreign)
 
 

@@ -110,6 +110,21 @@ def pin(cpus: Iterable[int]) -> None:
             psutil.Process().cpu_affinity(chosen)
 
 
+def hangup_ends_program() -> bool:
+    """Whether SIGHUP means that the terminal of this program was closed: it has one, and was not told to outlive it.
+
+    ``nohup`` tells it so by ignoring the signal.
+    """
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        return False
+    with suppress(OSError):
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))  # the controlling terminal
+        return True
+    with suppress(OSError):
+        return os.isatty(0)
+    return False
+
+
 def let_others_run() -> None:
     """Give this processor to whoever waits for it, such as a process that we have just woken; then go on.
 

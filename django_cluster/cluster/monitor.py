@@ -18,6 +18,7 @@ from django_cluster.cluster.notifications import Notifications
 from django_cluster.cluster.pulse import Pulse
 from django_cluster.cluster.scoreboard import STATE, Scoreboard, State
 from django_cluster.cluster.seat import Orders, Seat
+from django_cluster.cluster.until_empty import IdleNote
 from django_cluster.cluster.wire import Heard, Hub, Peer
 from django_cluster.core.messages import Outcome
 from django_cluster.core.outage import Outage
@@ -110,6 +111,7 @@ class Monitor:
         self._pulse = pulse
         self._hub = Hub(seat.folder.reports)
         self._hub.also_wake_for(orders.fileno())
+        self._idle = IdleNote(board, seat.row, clock)
         self._attendance = Attendance()
         self._servers = servers
         number = max(servers, default=0) + 1
@@ -157,6 +159,8 @@ class Monitor:
             self._hear(heard)
         self._attend()
         self._consider_obituaries()
+        if self._idle.wanted and self._has_work:
+            self._idle.note(idle=False)  # before the pusher hears that something is recorded
         for lane in self._lanes:
             if lane.pending and lane.outage.due and not self._notifications.holds_back():
                 self._file(lane)
@@ -164,6 +168,13 @@ class Monitor:
             self._prune_now()
         if self._leaving:
             self._say_farewell()
+        if self._idle.wanted:
+            self._idle.note(idle=not self._has_work)
+
+    @property
+    def _has_work(self) -> bool:
+        """Whether anything is to be recorded or called."""
+        return bool(self._pending or self._obituaries or self._notifications.left)
 
     def _pause(self) -> float:
         if self._obituaries or self._notifications.full:

@@ -17,7 +17,7 @@ from contextlib import suppress
 from django_cluster.cluster.scoreboard import BEGUN, NOTIFYING, SENTINEL, Scoreboard
 from django_cluster.cluster.wire import Peer
 from django_cluster.core.messages import Outcome, OutcomeStatus
-from django_cluster.lifecycle.record import has_hook, log_failure
+from django_cluster.lifecycle.record import failures, has_hook, log_failure, log_success
 from django_cluster.lifecycle.reporters import is_unwitnessed
 from django_cluster.signals import post_execute
 
@@ -56,10 +56,13 @@ class Notifications:
     def add(self, outcomes: Sequence[Outcome]) -> None:
         """These have been recorded: log failures, and keep what the project's code is to hear of."""
         listened, dropped = bool(post_execute.receivers), 0
+        verbose = failures.isEnabledFor(logging.DEBUG)
         for outcome in outcomes:
             succeeded = outcome.status == OutcomeStatus.SUCCESS
             if not succeeded:
                 log_failure(outcome)
+            elif verbose:
+                log_success(outcome)
             if listened or has_hook(outcome) or (not succeeded and self._reports and is_unwitnessed(outcome)):
                 if self.full:
                     dropped += 1
@@ -74,6 +77,11 @@ class Notifications:
         if self._waiting:
             self._ask_for_notifier()
             self._send()
+
+    @property
+    def left(self) -> int:
+        """Outcomes for which something is still to be called."""
+        return len(self._waiting) + len(self._sent)
 
     @property
     def full(self) -> bool:
@@ -145,7 +153,7 @@ class Notifications:
 
     def finished(self) -> bool:
         """Asked again and again when everything is recorded: whether nothing is left to call, or time is up."""
-        left = len(self._waiting) + len(self._sent)
+        left = self.left
         if not left and self._peer is None:
             return True
         if self._stop_at is None:

@@ -26,6 +26,7 @@ from django_cluster.cluster.seat import Orders, Seat
 from django_cluster.cluster.settling import carry_out
 from django_cluster.cluster.suspects import Suspects
 from django_cluster.cluster.undertaker import Undertaker
+from django_cluster.cluster.until_empty import QueueWatch
 from django_cluster.cluster.wire import Heard, Hub, Peer
 from django_cluster.core.codec import Codec
 from django_cluster.core.liveness import report_progress
@@ -79,6 +80,7 @@ class Pusher:
             (seat.number, seat.row), board, broker, codec,
             self._ledger, self._undertaker, self._suspects, sections, clock,
         )  # fmt: skip
+        self._watch = QueueWatch(board, seat.row, broker, clock)
         self._tied = not broker.capabilities.receipts_travel
         self.stopping = False
 
@@ -120,6 +122,12 @@ class Pusher:
     def _idle(self) -> bool:
         """Whether nothing is left to do but what the monitor may still ask for."""
         return self.stopping and not (self._ledger.borrowers or self._ledger.loans or self._undertaker.busy)
+
+    @property
+    def _holds(self) -> bool:
+        """Whether anything is leased here, be it only until the monitor has heard of a dead worker."""
+        kept = any(borrower.kept for borrower in self._ledger.borrowers.values())
+        return bool(self._ledger.held or kept or self._undertaker.busy)
 
     def tick(self) -> None:
         """One turn: hear the workers, account for the dead, keep leases, hand out."""
@@ -190,6 +198,8 @@ class Pusher:
                 if self._intake.fetch(self._capacity, self._leases.certain_until):
                     self._leases.renew_now()
                 self._hand_out()
+                if self._watch.wanted:
+                    self._watch.look(holds=self._holds)
         except BrokerError as error:
             self._outage.failed(error)
             self._leases.renew_now()  # as soon as it answers, before anything is claimed

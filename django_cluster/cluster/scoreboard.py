@@ -92,6 +92,10 @@ RECYCLE = 15
 """The number of the seat that is to be given to a new life, when its holder has finished what it does."""
 TICK = 16  # a float: time.monotonic()
 """When the child last gave a sign of life; in the future while it does something that may take longer."""
+IDLE_SINCE = 17  # a float: time.monotonic()
+"""In a cluster that works until its queue is empty: since when this child has had nothing to do; 0 = it may have.
+Written by the pusher (nothing is leased, and nothing is ready), the monitor (nothing is to be recorded or called) and
+the scheduler (everything that was due has been sent)."""
 
 # The words of the cluster's own row, behind those of the children; written by the sentinel, except where it is said.
 PHASE, RESTARTS, SENTINEL = range(3)
@@ -102,6 +106,9 @@ NOTIFYING = 5
 """1 when the monitor has something for a notifier to call. Written by the monitor."""
 LEASED_UNTIL = 6  # a float: time.monotonic()
 """Up to which moment everything that this cluster holds is certainly leased to it. Written by the pusher."""
+
+UNTIL_EMPTY = 6
+"""1 when the cluster ends as soon as there is nothing left to do. Written by the sentinel before it starts anybody."""
 
 STILL_RUNNING = 0
 """Value of EXIT while the child lives. Afterwards it is the exit code + ``EXIT_OFFSET``."""
@@ -304,6 +311,14 @@ class Scoreboard:
     def tick(self, row: int, allowance: float = 0.0) -> None:
         """The child lives and goes on; ``allowance``: seconds for which it may be silent beyond the usual limit."""
         self._floats[row * WORDS_PER_ROW + TICK] = time.monotonic() + allowance
+
+    def idle_since(self, row: int) -> float:
+        """``time.monotonic()`` since which this child has had nothing to do; 0 = it may have something."""
+        return self._floats[row * WORDS_PER_ROW + IDLE_SINCE]
+
+    def set_idle_since(self, row: int, moment: float) -> None:
+        """Done by the child itself."""
+        self._floats[row * WORDS_PER_ROW + IDLE_SINCE] = moment
 
     def set_deadline(self, row: int, deadline: float) -> None:
         self._floats[row * WORDS_PER_ROW + DEADLINE] = deadline

@@ -18,7 +18,7 @@ from types import FrameType
 
 from django_cluster.cluster.crew import Crew, Slot
 from django_cluster.cluster.guard import Action
-from django_cluster.cluster.host import set_title
+from django_cluster.cluster.host import hangup_ends_program, set_title
 from django_cluster.cluster.scoreboard import NOTIFYING, PHASE, Cause, Phase, State
 from django_cluster.cluster.seat import Role
 from django_cluster.core.settings import Settings
@@ -34,7 +34,11 @@ CREW_SIGNALS: dict[int, Callable[[Crew], None]] = {
 }
 NOTED = (*GRACEFUL, signal.SIGQUIT, signal.SIGCHLD, *CREW_SIGNALS)
 CLOSING_LIMIT = 10.0
-"""Seconds for the pusher to give back, and again for the monitor to file, when the workers are gone."""
+"""Seconds for the pusher to give back and the monitor to file, when the workers were cut off by order, or are gone."""
+SETTLING_SECONDS = 4.0
+"""The same after ``shutdown_timeout``: by default a stop is over within the 30 seconds that Kubernetes gives to it."""
+FILING_SECONDS = 1.0
+"""Seconds of these that the monitor is left when the pusher has used up its own."""
 SETTLING = tuple(role for role in Role if role is not Role.NOTIFIER)
 """Those for whom the end of a stop waits. The monitor has waited for the notifier as long as that may take."""
 SUSPENDED_SECONDS = 2.0
@@ -50,25 +54,39 @@ class ExitCode:
     CANNOT_START = 1
     CRASH_LOOP = 3
     KILLED_TASKS = 4
-    """The stop was ordered or overdue, and running tasks were cut off (they will run again)."""
+    """The stop was ordered or overdue: running tasks were cut off, or results not recorded; they will run again."""
+    TASKS_LEFT = 5
+    """Of ``--until-empty``: the cluster has ended, and tasks are left that are due later, paused, or held by others."""
 
 
 class Sentinel:
     """One cluster. ``run`` returns an exit code when everything has ended."""
 
     def __init__(
-        self, settings: Settings, when_running: Callable[[], None] = lambda: None, parent: int | None = None
+        self,
+        settings: Settings,
+        when_running: Callable[[], None] = lambda: None,
+        parent: int | None = None,
+        *,
+        scheduler_only: bool = False,
+        until_empty: bool = False,
     ) -> None:
-        """``parent``: a descriptor that becomes readable when the program around this cluster has ended."""
+        """``when_running`` is called once when all children are ready.
+
+        ``parent``: a descriptor that becomes readable when the program around this cluster has ended.
+        ``scheduler_only``: take nothing from the queue. ``until_empty``: stop when nothing is left to do.
+        """
         self._settings = settings
         self._when_running = when_running
         self._parent = parent
-        self._crew = Crew(settings)
+        self._crew = Crew(settings, scheduler_only, until_empty)
         self._phase = Phase.STARTING
-        self._overdue_at = 0.0
+        self._overdue_at = self._end_at = 0.0
+        """Monotonic times: of the end of what the phase waits for, and of the stop as a whole."""
         self._looked_at = time.monotonic()
         self._signals: list[int] = []
         self._exit_code = ExitCode.GRACEFUL
+        self._hangup_stops = hangup_ends_program()
         self._ear, self._mouth = socket.socketpair()
 
     def run(self) -> int:
@@ -83,7 +101,8 @@ class Sentinel:
                     return ExitCode.CANNOT_START
                 logger.info(
                     "Cluster %s starts: queue %s, %d workers, sentinel %d.",
-                    self._settings.name, ", ".join(self._settings.queues), self._settings.crew.workers, os.getpid(),
+                    self._settings.name, ", ".join(self._settings.queues), sum(1 for _ in self._crew.of(Role.WORKER)),
+                    os.getpid(),
                 )  # fmt: skip
                 while self._phase is not Phase.STOPPED:
                     self.tick()
@@ -118,6 +137,8 @@ class Sentinel:
         moments += [slot.refill_at for slot in self._crew.slots if slot.empty and self._wanted(slot)]
         if deadline := self._crew.next_deadline():
             moments.append(deadline)
+        if self._phase in (Phase.DRAINING, Phase.CLOSING):
+            moments.append(self._overdue_at)
         if self._phase is Phase.STARTING:
             moments.append(now + BOOT_LOOK)  # nothing wakes us when a child has become ready
         parent = [] if self._parent is None else [self._parent]
@@ -183,10 +204,13 @@ class Sentinel:
             self._enter(Phase.RUNNING)
             logger.info("Cluster %s is running.", self._settings.name)
             self._when_running()
+        elif self._phase is Phase.RUNNING and self._crew.until_empty and self._crew.idle:
+            logger.info("Nothing is left to do now.", extra={"event": "queue_empty"})
+            self.stop()
         elif self._phase is Phase.DRAINING:
             if self._all_gone(Role.SCHEDULER, Role.WORKER, Role.PUSHER):
                 self._enter(Phase.CLOSING)
-                self._overdue_at = now + CLOSING_LIMIT
+                self._overdue_at = min(now + CLOSING_LIMIT, self._end_at)
                 self._crew.tell_to_leave(Role.MONITOR)
             elif now >= self._overdue_at:
                 self._cut_off(now)
@@ -202,11 +226,18 @@ class Sentinel:
         workers = [slot for slot in self._crew.of(Role.WORKER) if not slot.empty]
         late = workers or [slot for slot in self._crew.of(Role.SCHEDULER, Role.PUSHER) if not slot.empty]
         for slot in late:
-            if self._crew.row_of(slot).state is State.BUSY:
+            state = self._crew.row_of(slot).state
+            if state is State.BUSY:
                 self._exit_code = ExitCode.KILLED_TASKS
                 logger.warning("%s did not finish its task in time and is ended; the task is given back.", slot.name)
+            elif state is State.IDLE and slot.role is Role.WORKER:  # else it would have left
+                self._exit_code = ExitCode.KILLED_TASKS
+                logger.warning(
+                    "%s ended: its last results could not be recorded in time; those tasks run again", slot.name,
+                    extra={"event": "results_unrecorded"},
+                )  # fmt: skip
             self._crew.kill(slot, Cause.SHUTDOWN)
-        self._overdue_at = now + CLOSING_LIMIT
+        self._overdue_at = max(self._end_at - FILING_SECONDS, now + FILING_SECONDS)
 
     def _all_gone(self, *roles: Role) -> bool:
         return all(slot.empty for slot in self._crew.of(*roles))
@@ -219,12 +250,14 @@ class Sentinel:
         self._enter(Phase.DRAINING)
         self._crew.stopping = True
         self._overdue_at = time.monotonic() + self._settings.crew.shutdown_timeout
+        self._end_at = self._overdue_at + SETTLING_SECONDS
         self._crew.tell_to_leave(Role.SCHEDULER, Role.PUSHER, Role.WORKER)
 
     def _stop_now(self, cause: Cause) -> None:
         """At once: running tasks are cut off and given back, what is done is still filed."""
         self.stop()
         self._overdue_at = time.monotonic() + CLOSING_LIMIT  # the pusher has yet to give back what was cut off
+        self._end_at = self._overdue_at + FILING_SECONDS
         for slot in self._crew.of(Role.WORKER):
             if not slot.empty:
                 if self._crew.row_of(slot).state is State.BUSY and cause is Cause.SHUTDOWN:
@@ -241,8 +274,19 @@ class Sentinel:
                 self._stop_now(Cause.SHUTDOWN)
             elif number in GRACEFUL:
                 self.stop()
+            elif number == signal.SIGHUP and self._hangup_stops:
+                self._stop_without_terminal()
             elif number in CREW_SIGNALS and self._phase is Phase.RUNNING:
                 CREW_SIGNALS[number](self._crew)
+
+    def _stop_without_terminal(self) -> None:
+        """Graceful, and never hastened: a closed terminal may send SIGHUP twice, by its shell and by the kernel."""
+        if self._phase in (Phase.STARTING, Phase.RUNNING):
+            logger.warning(
+                "Stopping: terminal closed (SIGHUP); use nohup or a service manager to keep a cluster running",
+                extra={"event": "terminal_closed"},
+            )
+        self.stop()
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         self._signals.append(number)

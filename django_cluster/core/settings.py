@@ -164,6 +164,10 @@ class Settings:
     log_level: str = "INFO"
     masked_names: tuple[str, ...] = ()
     """Parts of names whose values are hidden wherever they are shown, beside those that Django's rules hide."""
+    log_tasks: bool = False
+    """Whether each success is a line of level DEBUG (``qcluster -v 2``)."""
+    log_root: bool = False
+    """Whether lines of all loggers may be shown, because ``LOGGING`` is empty."""
     broker: BrokerSettings
     signing: SigningSettings
     results: ResultSettings = ResultSettings()

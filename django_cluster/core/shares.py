@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
+from django_cluster.core.nearest import nearest
+
 MAX_QUEUES = 50
 """A paused queue is one bit of a machine word."""
 MAX_WEIGHT = 1000
@@ -36,6 +38,27 @@ def read_shares(written: Sequence[str], known: Sequence[str]) -> list[Share]:
     if len(shares) > MAX_QUEUES:
         raise ValueError(f"A cluster works on at most {MAX_QUEUES} queues; these are {len(shares)}.")
     return list(shares.values())
+
+
+def without(shares: Sequence[Share], excluded: Sequence[str], known: Sequence[str]) -> list[Share]:
+    """The shares but for those whose queue is excluded, by name (``a``, ``a,b``) or pattern (``mail*``).
+
+    Raises ``ValueError`` with a sentence for a name that is neither known nor among the shares, for a pattern that
+    stands for nothing, and when nothing is left.
+    """
+    names = list(dict.fromkeys([*known, *(share.queue for share in shares)]))
+    gone: set[str] = set()
+    for part in (part for text in excluded for part in _parts(text, names)):
+        matching = [name for name in names if name == part or (part not in names and fnmatchcase(name, part))]
+        if not matching:
+            near = nearest(part, names)
+            hint = f"did you mean {near!r}?" if near else f"known: {', '.join(names)}."
+            raise ValueError(f"There is no queue {part!r} to exclude; {hint}")
+        gone.update(matching)
+    left = [share for share in shares if share.queue not in gone]
+    if shares and not left:
+        raise ValueError(f"No queue is left to work on: {', '.join(share.queue for share in shares)} excluded.")
+    return left
 
 
 def _parts(text: str, known: Sequence[str]) -> list[str]:

@@ -86,7 +86,8 @@ class Inquiry:
 
     def _task(self, target: str, row: Task | None) -> Facts:
         if row is not None and row.final:
-            found, queues = None, (self._queue(row.cluster or self._settings.queue, []),)
+            found = None
+            queues: tuple[QueueFacts, ...] = (self._queue(row.cluster or self._settings.queue, []),)
         else:
             found, queues = self._search(row.pk if row is not None else target)
             if row is not None and found is None and row.cluster:
@@ -135,15 +136,13 @@ class Inquiry:
     def _named(self) -> set[str]:
         """Queues that somebody has named on purpose: messages alone may have been sent to a misspelt one."""
         snapshot = self._snapshot
+        unknown: list[str | None] = []
         by_clusters = (queue for cluster in snapshot.clusters for queue in cluster.queues)
         rows = Schedule.objects.using(self._eye.database).exclude(cluster=None).order_by()
         scheduled = rows.values_list("cluster", flat=True).distinct()
-        return {
-            *self._eye.queues,
-            *by_clusters,
-            *(pause.queue for pause in snapshot.pauses),
-            *self._try(lambda: list(scheduled[:MANY_QUEUES]), []),
-        } - {None, ""}
+        names = self._try(lambda: list(scheduled[:MANY_QUEUES]), unknown)
+        pauses = (pause.queue for pause in snapshot.pauses)
+        return {name for name in (*self._eye.queues, *by_clusters, *pauses, *names) if name}
 
     def _queue(self, name: str, hits: list[Found], target: str = "") -> QueueFacts:
         """``hits`` is given the message of ``target``, if it is there."""
@@ -176,9 +175,9 @@ class Inquiry:
             facts = replace(facts, delayed=facts.delayed + delayed)
         peeks = broker.capabilities.peek
         limit = SEARCHED if target else LOOKED_AT
-        messages: list[Waiting] = list(self._ask_broker(lambda: broker.peek(limit), ())) if peeks else []
+        messages: list[Waiting] = self._ask_broker(lambda: list(broker.peek(limit)), []) if peeks else []
         if room is not None:
-            messages += self._ask_broker(lambda: room.peek(limit), ())
+            messages += self._ask_broker(lambda: list(room.peek(limit)), [])
         unreadable, ahead = 0, 0
         for each in messages:
             state = "leased" if each.leased else "ready" if each.due is None else "delayed"

@@ -194,7 +194,9 @@ def tell(outcomes: Sequence[Outcome], hook: Callable[[Outcome], None], reporters
             tell_receivers(outcome)
         if has_hook(outcome):
             hook(outcome)
-        if outcome.status != OutcomeStatus.SUCCESS:
+        if outcome.status == OutcomeStatus.SUCCESS:
+            log_success(outcome)
+        else:
             log_failure(outcome)
             if reporters is not None:
                 reporters.report_unwitnessed(outcome)
@@ -230,6 +232,15 @@ def log_failure(outcome: Outcome) -> None:
     failures.error(
         "Task %s [%s] %s in run %d: %s.%s",
         outcome.name, outcome.func, what, outcome.attempt, reason.removesuffix("."), ending,
+    )  # fmt: skip
+
+
+def log_success(outcome: Outcome) -> None:
+    """One line of level DEBUG; whoever calls asks first whether it would be seen."""
+    failures.debug(
+        "Task %s [%s] succeeded in run %d after %.3f s",
+        outcome.name, outcome.func, outcome.attempt, outcome.stopped_at - outcome.started_at,
+        extra={"event": "task_succeeded"},
     )  # fmt: skip
 
 

@@ -120,6 +120,10 @@ class Project:
         wait_until(lambda: len(self.traces()) >= number, within, because)
         return self.traces()
 
+    def wait_until_queued(self, number: int) -> None:
+        """Until so many messages are ready in the queue."""
+        wait_until(lambda: self.broker().size().ready == number, PATIENCE, f"{number} messages should wait")
+
     # -- the side that works -------------------------------------------------------------------------
 
     def start(self, *arguments: str, environment: Mapping[str, str] | None = None, **changes: Any) -> RunningCluster:

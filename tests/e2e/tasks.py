@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import logging
 import mmap
 import multiprocessing
 import os
@@ -19,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
+from django_cluster.tasks import async_task
 from tests.sample.tasks import hang_deaf, touch
 
 
@@ -222,3 +224,14 @@ _kept: list[socket.socket] = []
 def _is_line(descriptor: int) -> bool:
     mode = os.fstat(descriptor).st_mode
     return stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode)
+
+
+def log_a_line(message: str) -> None:
+    """To a logger that nobody has configured."""
+    logging.getLogger("shop.orders").info(message)
+
+
+def send_another(task: object) -> None:
+    """A hook that takes its time, and sends a task in the end."""
+    time.sleep(1)
+    async_task("tests.sample.tasks.add", 2, 2)

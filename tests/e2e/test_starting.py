@@ -75,6 +75,19 @@ def test_bad_settings_are_refused_all_at_once(make_project: MakeProject) -> None
     assert "Traceback" not in cluster.logs
 
 
+def test_missing_tables_are_one_sentence_and_an_exit_code(make_project: MakeProject) -> None:
+    project = make_project()
+    empty = {"TEST_DATABASE_NAME": str(project.folder / "empty.sqlite3")}
+
+    cluster = project.launch("-m", "django", "qcluster", environment=empty)
+
+    assert cluster.wait_for_exit() == ExitCode.CANNOT_START
+    assert "lacks the tables" in cluster.logs
+    assert "manage.py migrate" in cluster.logs
+    assert "Traceback" not in cluster.logs
+    assert "starts:" not in cluster.logs
+
+
 @pytest.mark.parametrize("more", [[], ["--skip-checks"]], ids=["checked", "unchecked"])
 def test_a_misspelt_option_of_the_broker_is_one_sentence_and_no_loop(
     make_project: MakeProject, more: list[str]

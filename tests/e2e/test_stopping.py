@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
+import sys
+from pathlib import Path
 
 import pytest
+from django.db import connection
 
 from django_cluster.cluster.sentinel import ExitCode
 from django_cluster.testing.contracts import lease_all
+from tests.conftest import wait_until
 from tests.e2e.brokers import on_every_broker, on_every_broker_always
 from tests.e2e.conftest import MakeProject
-from tests.e2e.project import Project
-from tests.e2e.running_cluster import RunningCluster
+from tests.e2e.project import QCLUSTER, Project
+from tests.e2e.running_cluster import PATIENCE, RunningCluster
+from tests.e2e.terminal import Terminal
 
 STOPPING = "running tasks may finish"
 
@@ -226,6 +232,66 @@ def test_a_paused_broker_does_not_hold_up_the_stop(make_project: MakeProject) ->
             cluster.wait_for_exit(within=25)
     finally:
         server.stop()
+
+
+def in_terminal(project: Project, *before: str) -> tuple[Terminal, Path]:
+    """A cluster that somebody has started in a terminal window; its log goes to the file."""
+    log = project.folder / "terminal.log"
+    log.touch()
+    command = shlex.join([*before, sys.executable, *QCLUSTER])
+    return Terminal(["sh", "-c", f"exec {command} >{log} 2>&1"], project.environment()), log
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_closed_terminal_is_a_graceful_stop_however_often_it_is_told(make_project: MakeProject, method: str) -> None:
+    project = make_project(start_method=method)
+    terminal, log = in_terminal(project)
+    with terminal:
+        wait_until(lambda: "is running." in log.read_text(), PATIENCE, "the cluster should run")
+        project.enqueue("tests.e2e.tasks.say_and_wait_for", str(project.trace), str(project.folder / "end"))
+        project.wait_for_traces(1)
+
+        terminal.hang_up()
+        wait_until(lambda: STOPPING in log.read_text(), PATIENCE, "the cluster should stop")
+        os.killpg(terminal.process.pid, signal.SIGHUP)  # by the shell as well
+        waiting = project.enqueue("tests.sample.tasks.add", 1, 1)
+        let_them_finish(project)
+
+        assert terminal.process.wait(PATIENCE) == ExitCode.GRACEFUL, log.read_text()
+    assert [row.status for row in project.rows()] == ["success"]
+    assert project.row(waiting) is None
+    assert "terminal closed (SIGHUP)" in log.read_text()
+
+
+def test_a_cluster_under_nohup_outlives_its_terminal(make_project: MakeProject) -> None:
+    project = make_project()
+    terminal, log = in_terminal(project, "nohup")
+    with terminal:
+        wait_until(lambda: "is running." in log.read_text(), PATIENCE, "the cluster should run")
+
+        terminal.hang_up()
+
+        wait_until(lambda: "Replacing all workers (SIGHUP)" in log.read_text(), PATIENCE, "SIGHUP should be heard")
+        assert "restart the cluster to deploy new code" in log.read_text()
+        assert project.wait_for_row(project.enqueue("tests.sample.tasks.add", 1, 1)).success
+        terminal.process.terminate()
+        assert terminal.process.wait(PATIENCE) == ExitCode.GRACEFUL, log.read_text()
+
+
+def test_a_stop_keeps_its_limit_where_results_cannot_be_recorded(make_project: MakeProject) -> None:
+    project = make_project(shutdown_timeout=1, heartbeat=0)
+    cluster = start_busy(project, waiting=0)
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE django_cluster_task RENAME TO django_cluster_task_away")
+    let_them_finish(project)
+    cluster.wait_for_log("The result store or the broker cannot be used")
+
+    cluster.signal(signal.SIGTERM)
+
+    # One second for tasks, four to give back; ten seconds each for two processes would be too long.
+    assert cluster.wait_for_exit(within=15) == ExitCode.KILLED_TASKS
+    assert "its last results could not be recorded in time" in cluster.logs
+    assert "Traceback" not in cluster.logs
 
 
 def test_only_the_sentinel_ends_a_child(make_project: MakeProject) -> None:

@@ -30,7 +30,7 @@ CREW = (
     crew(
         "shutdown_timeout",
         seconds(zero=True),
-        "Seconds for which a stop waits for running tasks.",
+        "Seconds for which a stop waits for running tasks. The whole of it takes at most four seconds more.",
         parity="New. Django-Q waits without limit.",
     ),
     crew(

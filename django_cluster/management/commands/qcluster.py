@@ -13,13 +13,14 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
 
-from django_cluster.brokers import open_broker
+from django_cluster.brokers import needs_waiting_room, open_broker
+from django_cluster.brokers.limits import waiting_room
 from django_cluster.cluster.inherited import close_before_fork
-from django_cluster.cluster.logs import show_logs
-from django_cluster.cluster.sentinel import Sentinel
-from django_cluster.conf import load_cluster
+from django_cluster.cluster.logs import level_of, show_logs
+from django_cluster.cluster.sentinel import ExitCode, Sentinel
+from django_cluster.conf import configures_logging, load_cluster
 from django_cluster.core.settings import BrokerSettings, Settings
-from django_cluster.errors import InvalidSettings
+from django_cluster.errors import BrokerError, InvalidSettings
 from django_cluster.lifecycle.probing import missing_before_start
 
 
@@ -29,16 +30,59 @@ class Command(BaseCommand):
     help = _("Starts a cluster: the sentinel and its monitor, pusher, workers and scheduler.")
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.epilog = _(
+            "Exit codes: 0 stopped as asked; 1 could not start; 3 its processes died again and again; 4 running tasks"
+            " were cut off; 5 tasks are left (--until-empty)."
+        )
         names = _("Queues to work on: one of ALT_CLUSTERS or any other, several (a,b), with weights (a:5,b:1), or '*'.")
+        excluded = _("Queues to leave out, also as a pattern (mail*); without --name, of all that the settings name.")
         parser.add_argument("-n", "--name", "-q", "--queue", action="append", default=[], metavar="NAME", help=names)
+        parser.add_argument("--exclude-queue", action="append", default=[], metavar="NAME", help=excluded)
         parser.add_argument("--broker", default="", help=_("One of brokers, instead of what the settings say."))
         parser.add_argument("--workers", type=count, help=_("Number of workers, instead of the setting."))
-        parser.add_argument("--no-scheduler", action="store_true", help=_("Leave the schedules to other clusters."))
-        parser.add_argument("--run-once", action="store_true", help=_("Start, and stop as soon as all is running."))
+        schedules = parser.add_mutually_exclusive_group()
+        schedules.add_argument("--no-scheduler", action="store_true", help=_("Leave the schedules to other clusters."))
+        schedules.add_argument(
+            "--scheduler-only", action="store_true", help=_("Only send what schedules have due; run no tasks.")
+        )
+        end = parser.add_mutually_exclusive_group()
+        end.add_argument(
+            "--until-empty",
+            action="store_true",
+            help=_("Run what is in the queue, and end when nothing is left that can be run now."),
+        )
+        end.add_argument(
+            "--run-once",
+            action="store_true",
+            help=_("Start, and stop as soon as all is running (as in Django-Q); see --until-empty."),
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["scheduler_only"] and (options["workers"] or options["until_empty"]):
+            raise CommandError("--scheduler-only runs no tasks: leave out --workers and --until-empty.")
+        settings = adjusted(self._loaded(options), options)
+        if options["scheduler_only"] and not settings.schedule.enabled:
+            raise CommandError("--scheduler-only has nothing to do: the setting scheduler is False.")
+        self.stderr.style_func = None  # not every line of the log is an error
+        show_logs(settings, self.stderr)
+        # The sentinel forks: what is open here would be shared by every child.
+        close_before_fork(pools=True)
+        sentinel = Sentinel(
+            settings,
+            stop_at_once if options["run_once"] else lambda: None,
+            scheduler_only=options["scheduler_only"],
+            until_empty=options["until_empty"],
+        )
+        code = sentinel.run()
+        if options["until_empty"] and code == ExitCode.GRACEFUL and (left := tasks_left(settings)):
+            self.stderr.write("\n".join(left))
+            code = ExitCode.TASKS_LEFT
+        sys.exit(code)
+
+    @staticmethod
+    def _loaded(options: dict[str, Any]) -> Settings:
         try:
-            loaded = load_cluster(options["name"], options["broker"])
+            loaded = load_cluster(options["name"], options["broker"], options["exclude_queue"])
             for section in (loaded.broker, *(share.broker for share in loaded.shares)):
                 refuse_memory(section)
                 # Connects to nothing; a missing library or an unknown option is said once, and not by each child.
@@ -49,12 +93,7 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         if lacking := missing_before_start(loaded):
             raise CommandError(lacking)
-        settings = adjusted(loaded, options["workers"], scheduler=not options["no_scheduler"])
-        self.stderr.style_func = None  # not every line of the log is an error
-        show_logs(settings.log_level, self.stderr)
-        # The sentinel forks: what is open here would be shared by every child.
-        close_before_fork(pools=True)
-        sys.exit(Sentinel(settings, stop_at_once if options["run_once"] else lambda: None).run())
+        return loaded
 
 
 def refuse_memory(section: BrokerSettings) -> None:
@@ -79,10 +118,33 @@ def count(text: str) -> int:
     return number
 
 
-def adjusted(settings: Settings, workers: int | None, *, scheduler: bool) -> Settings:
+def adjusted(settings: Settings, options: dict[str, Any]) -> Settings:
     """The settings with what the command line says otherwise."""
-    if workers is not None:
-        settings = replace(settings, crew=replace(settings.crew, workers=workers))
-    if not scheduler:
+    if options["workers"] is not None:
+        settings = replace(settings, crew=replace(settings.crew, workers=options["workers"]))
+    if options["no_scheduler"]:
         settings = replace(settings, schedule=replace(settings.schedule, enabled=False))
-    return settings
+    return replace(
+        settings,
+        log_level=level_of(options["verbosity"], settings.log_level),
+        log_tasks=options["verbosity"] >= 2,
+        log_root=not configures_logging(),
+    )
+
+
+def tasks_left(settings: Settings) -> list[str]:
+    """A sentence for each queue that still has tasks, or that cannot be asked."""
+    sentences = []
+    for section in settings.sections:
+        try:
+            size = open_broker(section).size()
+            delayed = size.delayed
+            if needs_waiting_room(section):
+                delayed += waiting_room(section).size().total
+        except BrokerError as error:
+            sentences.append(f"Queue {section.queue} could not be asked for what is left: {error}")
+            continue
+        counts = ((size.ready, "ready"), (delayed, "delayed"), (size.leased, "leased by other clusters"))
+        if left := ", ".join(f"{number} {what}" for number, what in counts if number):
+            sentences.append(f"Left in queue {section.queue}: {left}.")
+    return sentences

@@ -6,7 +6,7 @@ import json
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -61,7 +61,7 @@ class Command(LookingCommand):
     def _why(self, target: str, names: list[str], *, as_json: bool) -> None:
         eye = open_eye(names)
         try:
-            found = answer(Inquiry(eye, settings_of(names), delay_room).ask(target))
+            found = printable(answer(Inquiry(eye, settings_of(names), delay_room).ask(target)))
         finally:
             eye.close()
         self.stdout.write(json.dumps(found.as_json(), indent=2) if as_json else why_text(found))
@@ -89,14 +89,20 @@ class Command(LookingCommand):
             self.stdout.write(f"{row.key:<{wide}}  {row.text:<{long}}  {row.origin}")
 
 
+def printable(found: Answer) -> Answer:
+    """Without credentials and control characters: errors and names are anybody's text."""
+    reasons = [replace(each, sentence=sentence(each.sentence), advice=sentence(each.advice)) for each in found.reasons]
+    return replace(found, reasons=tuple(reasons), unseen=tuple(map(sentence, found.unseen)))
+
+
 def why_text(found: Answer) -> str:
     """A line for each reason, the decisive one first; below it what to do, and last what could not be seen."""
     lines = []
     for reason in found.reasons:
-        lines.append(f"{reason.verdict.name.lower():<8} {sentence(reason.sentence)}")
+        lines.append(f"{reason.verdict.name.lower():<8} {reason.sentence}")
         if reason.advice:
-            lines.append(f"{'':<8} {sentence(reason.advice)}")
-    return "\n".join([*lines, *(f"{'unseen':<8} {sentence(text)}" for text in found.unseen)])
+            lines.append(f"{'':<8} {reason.advice}")
+    return "\n".join([*lines, *(f"{'unseen':<8} {text}" for text in found.unseen)])
 
 
 def as_text(figures: Figures) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from django_cluster.core.shares import MAX_QUEUES, read_shares
+from django_cluster.core.shares import MAX_QUEUES, read_shares, without
 
 KNOWN = ["shop", "mail", "mail-slow", "odd,name", "odd:3"]
 
@@ -47,3 +47,39 @@ def test_what_makes_no_sense_is_told(written: str, words: str) -> None:
 def test_there_is_a_limit() -> None:
     with pytest.raises(ValueError, match=str(MAX_QUEUES)):
         read_shares([f"queue {number}" for number in range(MAX_QUEUES + 1)], KNOWN)
+
+
+@pytest.mark.parametrize(
+    ("excluded", "left"),
+    [
+        (["slow"], ["shop", "mail-in", "mail-out"]),
+        (["slow,shop"], ["mail-in", "mail-out"]),
+        (["mail*"], ["shop", "slow"]),
+        (["slow", "mail-*"], ["shop"]),
+    ],
+)
+def test_excluded_queues_are_left_out(excluded: list[str], left: list[str]) -> None:
+    known = ["shop", "slow", "mail-in", "mail-out"]
+
+    assert [share.queue for share in without(read_shares(["*"], known), excluded, known)] == left
+
+
+def test_to_exclude_a_known_queue_that_was_not_chosen_changes_nothing() -> None:
+    shares = read_shares(["a:5", "b"], ["a", "b", "c"])
+
+    assert without(shares, ["c"], ["a", "b", "c"]) == shares
+
+
+@pytest.mark.parametrize(
+    ("excluded", "sentence"),
+    [
+        (["slwo"], "There is no queue 'slwo' to exclude; did you mean 'slow'?"),
+        (["x*"], r"There is no queue 'x\*' to exclude; known: shop, slow\."),
+        (["*"], "No queue is left to work on: shop, slow excluded"),
+    ],
+)
+def test_what_cannot_be_excluded_is_said(excluded: list[str], sentence: str) -> None:
+    known = ["shop", "slow"]
+
+    with pytest.raises(ValueError, match=sentence):
+        without(read_shares(["*"], known), excluded, known)
