@@ -285,6 +285,7 @@ def test_a_queue_is_paused_from_the_page_of_the_clusters(visitor: Any) -> None:
 )
 def test_the_pages_are_photographed_for_the_docs(visitor: Any) -> None:
     IMAGES.mkdir(exist_ok=True)
+    rows.many()
     for scheme in ("light", "dark"):
         visit = visitor(scheme)
         for name in PHOTOGRAPHED:
