@@ -24,6 +24,7 @@ _QUERY = re.compile(
     r"""([?&;][^=&?;\s#]{0,50}(?:TOKEN|KEY|SECRET|PASS|SIGNATURE|CREDENTIAL)[^=&?;\s#]{0,50}=)[^&\s#'"<>]+""",
     re.IGNORECASE,
 )
+_WORD = re.compile(r"""[^\s'"<>]+""")
 _NOT_IN_URLS = re.compile(r"""[\s'"<>]""")
 
 
@@ -34,7 +35,17 @@ def mask_urls(text: str) -> str:
     """
     if "://" not in text:
         return text
-    return _QUERY.sub(rf"\1{MASK}", _USER_INFO.sub(_without_password, text))
+    return _WORD.sub(_masked_word, text)
+
+
+def _masked_word(found: re.Match[str]) -> str:
+    """What stands between two spaces. Only what is followed by an ``@`` is looked at, so that no text takes long."""
+    word = found[0]
+    if "://" not in word:
+        return word
+    end = word.rfind("@") + 1
+    word = _USER_INFO.sub(_without_password, word[:end]) + word[end:]
+    return _QUERY.sub(rf"\1{MASK}", word) if "=" in word else word
 
 
 def _without_password(found: re.Match[str]) -> str:

@@ -27,6 +27,7 @@ _CLASS_NAME = re.compile(r"(?:^|\.)[A-Z]\w*(?:Error|Exception|Warning|Exit|Inter
 _SCHEMES = re.compile(r"(?:bearer|basic|token|digest|negotiate|apikey)\s+", re.IGNORECASE)
 _BARE = re.compile(r"""[^\s,;&"'`<>()\[\]{}]*""")
 _OPENING, _CLOSING = "([{", ")]}"
+_LITERAL = frozenset("\"'`")
 _QUOTES = "\"'`"
 _PREFIX = re.compile(r"(?:[bBuUrRfF]{1,2}(?=[\"']))?")
 _HARMLESS = frozenset({"", "None", "True", "False", "null", "true", "false", MASK})
@@ -77,13 +78,19 @@ def _without_pairs(text: str, hides: Hides, *, literals_only: bool) -> str:
         start = found.end()
         if start < done or not hides(found["name"]) or _is_class(found):
             continue
+        if literals_only and not _is_literal(text, start):
+            continue
         begin, end = _value_at(text, start)
-        literal = text[begin:end][:1] in _QUOTES or text[start:begin] != ""
-        if end <= begin or text[begin:end] in _HARMLESS or (literals_only and not literal):
+        if end <= begin or text[begin:end] in _HARMLESS:
             continue
         kept += [text[done:start], _masked(text[start:end])]
         done = end
     return "".join([*kept, text[done:]])
+
+
+def _is_literal(text: str, start: int) -> bool:
+    begin = _PREFIX.match(text, start).end()  # type: ignore[union-attr]  # it matches the empty text
+    return text[begin : begin + 1] in _LITERAL
 
 
 def _is_class(found: re.Match[str]) -> bool:

@@ -84,9 +84,10 @@ def test_a_cycle_has_an_end() -> None:
 
 
 def test_a_huge_value_is_not_looked_at_to_its_end() -> None:
+    value = [[0] * 1000] * 100_000
     began = time.process_time()
 
-    shown = redactor.value([list(range(1000)) for _ in range(10_000)])
+    shown = redactor.value(value)
 
     assert repr(shown).endswith("...]")
     assert time.process_time() - began < 5
@@ -176,7 +177,8 @@ def test_any_text_is_redacted_without_an_error(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["key=(", "password='", "a://x:", "?token", ";", "token=\\\\", "bearer ", "a.b-c", "eyJaaaaa.", "key:["]
+    "piece",
+    ["key=(", "password='", "a://x:", "?token", ";", "token=\\\\", "bearer ", "a.b-c", "eyJaaaaa.", "key:[", "@a://x:"],
 )
 def test_no_text_takes_long(piece: str) -> None:
     began = time.process_time()
