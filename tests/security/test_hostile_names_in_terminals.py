@@ -10,7 +10,7 @@ import pytest
 from django.core.management import call_command
 from django.test import Client
 
-from django_cluster.cluster.logs import FORMAT
+from django_cluster.cluster.logs import LineFormatter
 from django_cluster.dashboard.frame import Canvas, Scene, frame
 from django_cluster.dashboard.panels import TABS
 from django_cluster.dashboard.text import clean, plain
@@ -77,7 +77,7 @@ def test_a_document_for_programs_is_ascii(command: str, text: str, capsys: pytes
 def test_a_failed_task_is_one_line_of_the_log(text: str) -> None:
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(logging.Formatter(FORMAT, "%H:%M:%S"))
+    handler.setFormatter(LineFormatter())
     logger = logging.getLogger("django_cluster.tasks")
     logger.addHandler(handler)
     try:
