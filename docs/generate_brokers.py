@@ -40,7 +40,7 @@ LAST = """\
 | waking | the cluster looks every `poll` seconds |
 | all or none | an error in the middle of `async_bulk` may leave the first tasks sent; it says how many |
 | exact sizes | numbers are estimates of the server |
-| leases that survive a lost connection | the cluster claims again what it runs; see [](../how-to/rabbitmq.md) |
+| leases that survive a lost connection | the cluster claims again what it runs; see [RabbitMQ](../how-to/rabbitmq.md) |
 | giving attempts back without a copy | what a stop gives back, or `Snooze` puts off, is sent anew with its count |
 
 Your own broker says what it can do in the same way: see `Capabilities` in `django_cluster/brokers/base.py`.

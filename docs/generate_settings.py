@@ -41,7 +41,7 @@ Q_CLUSTER = {
   comes before `Q_CLUSTER`, and that before the environment. Of several brokers, the one that is mentioned first in
   this order is used; two in the same place are an error.
 - Mistakes are all shown at once: by `manage.py check`, and by `qcluster` before it starts. See
-  [](checks.md).
+  [Checks](checks.md).
 - Secrets are masked wherever settings are printed.
 """
 

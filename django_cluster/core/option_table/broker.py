@@ -42,7 +42,7 @@ BROKER = (
     ),
     selector(
         "redis",
-        "Redis: redis-py's keywords, or a URL; one server, Sentinels or a Cluster (see [](../how-to/redis.md)). The"
+        "Redis: redis-py's keywords, or a URL; one server, Sentinels or a Cluster ([more](../how-to/redis.md)). The"
         " dict may hold a `url` and further keywords. `charset` and `errors` are understood as `encoding` and"
         " `encoding_errors`.",
         secret=True,
@@ -62,13 +62,13 @@ BROKER = (
     ),
     selector(
         "rabbitmq",
-        "A RabbitMQ server: a URL, or a dict as [](../how-to/rabbitmq.md) lists it.",
+        "A RabbitMQ server: a URL, or a dict as [RabbitMQ](../how-to/rabbitmq.md) lists it.",
         secret=True,
         parity="New.",
     ),
     selector(
         "mongo",
-        "A MongoDB server: keywords of `MongoClient`, or a `mongodb://` URL (see [](../how-to/mongodb.md)).",
+        "A MongoDB server: keywords of `MongoClient`, or a `mongodb://` URL (see [MongoDB](../how-to/mongodb.md)).",
         secret=True,
         parity="The collection is another, so Django-Q's messages are not read.",
     ),
@@ -77,20 +77,20 @@ BROKER = (
     ),
     selector(
         "sqs",
-        "Amazon SQS; its keys are listed in [](../how-to/sqs.md). An empty dict leaves all to boto3.",
+        "Amazon SQS; its keys are listed in [SQS](../how-to/sqs.md). An empty dict leaves all to boto3.",
         secret=True,
         parity="The messages are others: let Django-Q empty its queue, or use another name.",
     ),
     selector(
         "iron_mq",
-        "IronMQ; its keys are listed in [](../how-to/ironmq.md). An empty dict leaves all to Iron's environment"
+        "IronMQ; its keys are listed in [IronMQ](../how-to/ironmq.md). An empty dict leaves all to Iron's environment"
         " variables.",
         secret=True,
         parity="The messages are others: let Django-Q empty its queue, or use another name.",
     ),
     selector(
         "disque_nodes",
-        "Nodes of Disque, which is no longer developed (see [](../how-to/disque.md)). One of them is used, chosen at"
+        "Nodes of Disque, which is no longer developed ([more](../how-to/disque.md)). One of them is used, chosen at"
         " random, and another when it goes away. A text with commas is understood too.",
         secret=True,
         parity="Removed from Django-Q.",
@@ -130,7 +130,7 @@ BROKER = (
         "claim_check",
         flag_or_bytes(),
         "Keep payloads that are too large for the broker in the database, and give it a ticket for each (see"
-        " [](../how-to/sqs.md)). A number of bytes keeps all that are larger. False refuses what the broker cannot"
+        " [SQS](../how-to/sqs.md)). A number of bytes keeps all that are larger. False refuses what the broker cannot"
         " take. Has no effect with `orm`.",
         parity="New.",
     ),
