@@ -189,7 +189,14 @@ def main() -> int:
     everywhere = arguments != sys.argv[1:]
     environments = [environment(version) for version in chosen()]
     report = Report()
-    if not report.run("environments", "run", "-e", ",".join(["check", *environments]), "--notest"):
+    # Beside each other: to install is to wait for the network and the disk.
+    beside = (
+        "run-parallel",
+        "--parallel",
+        "3",
+        "--parallel-no-spinner",
+    )
+    if not report.run("environments", *beside, "-e", ",".join(["check", *environments]), "--notest"):
         return 1
     # All of them run, whatever fails: one round shows every problem.
     if not arguments:

@@ -7,6 +7,8 @@ to take back, to wait), and leaves the rest to ``make test-all``. ``qchaos`` vis
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 BOTH = ["orm", "redis"]
@@ -17,5 +19,24 @@ on_both_brokers = pytest.mark.parametrize("broker", BOTH)
 on_every_broker = pytest.mark.parametrize(
     "broker", [*THREE, *(pytest.param(name, marks=pytest.mark.before_release) for name in OTHERS)]
 )
+on_every_broker_before_release = pytest.mark.parametrize(
+    "broker", ["orm", *(pytest.param(name, marks=pytest.mark.before_release) for name in (*THREE[1:], *OTHERS))]
+)
+"""For tests of what happens on this side of the broker: ``make test-all`` tries it again with each of the others."""
 on_every_broker_always = pytest.mark.parametrize("broker", [*THREE, *OTHERS])
 """For tests of what each adapter does in its own way."""
+
+
+def each_once(name: str, values: Sequence[object]) -> pytest.MarkDecorator:
+    """Each broker with the first value, and the first broker with each; all other pairs before a release.
+
+    For a manner of doing things that no broker can know of.
+    """
+    first, *others = values
+    pairs = [pytest.param("orm", first)]
+    pairs += [pytest.param(broker, first) for broker in THREE[1:]]
+    pairs += [pytest.param("orm", value) for value in others]
+    late = [(broker, value) for broker in THREE[1:] for value in others]
+    late += [(broker, value) for broker in OTHERS for value in values]
+    pairs += [pytest.param(*pair, marks=pytest.mark.before_release) for pair in late]
+    return pytest.mark.parametrize(("broker", name), pairs)

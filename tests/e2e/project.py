@@ -156,6 +156,7 @@ class Project:
             "DJANGO_SETTINGS_MODULE": "tests.django_settings",
             "PYTHONWARNINGS": "default",
             "PYTHONUNBUFFERED": "1",
+            "PYTHONDONTWRITEBYTECODE": "",  # empty is as if it were not set: else each start would compile everything
             "TMPDIR": str(temporary),
             "TEST_Q_CLUSTER": json.dumps({**self.q_cluster, **changes}),
             **self._environment,

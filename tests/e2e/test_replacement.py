@@ -10,13 +10,13 @@ import psutil
 import pytest
 
 from tests.conftest import wait_until
-from tests.e2e.brokers import on_every_broker
+from tests.e2e.brokers import on_every_broker, on_every_broker_before_release
 from tests.e2e.conftest import MakeProject
 
 CPUS = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
-@on_every_broker
+@on_every_broker_before_release
 def test_a_worker_is_replaced_after_enough_tasks(make_project: MakeProject, broker: str) -> None:
     project = make_project(broker, recycle=5)
     project.start()

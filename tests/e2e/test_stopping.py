@@ -14,7 +14,7 @@ from django.db import connection
 from django_cluster.cluster.sentinel import ExitCode
 from django_cluster.testing.contracts import lease_all
 from tests.conftest import wait_until
-from tests.e2e.brokers import on_every_broker, on_every_broker_always
+from tests.e2e.brokers import each_once, on_every_broker, on_every_broker_always, on_every_broker_before_release
 from tests.e2e.conftest import MakeProject
 from tests.e2e.project import QCLUSTER, Project
 from tests.e2e.running_cluster import PATIENCE, RunningCluster
@@ -37,8 +37,7 @@ def let_them_finish(project: Project) -> None:
     (project.folder / "end").touch()
 
 
-@on_every_broker
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@each_once("number", [signal.SIGTERM, signal.SIGINT])
 def test_running_tasks_finish_and_waiting_ones_stay(
     make_project: MakeProject, broker: str, number: signal.Signals
 ) -> None:
@@ -56,7 +55,7 @@ def test_running_tasks_finish_and_waiting_ones_stay(
     assert {delivery.attempt for delivery in lease_all(project.broker(), 10)} == {1}
 
 
-@on_every_broker
+@on_every_broker_before_release
 def test_a_signal_to_the_whole_group_is_a_graceful_stop_too(make_project: MakeProject, broker: str) -> None:
     project = make_project(broker)
     cluster = start_busy(project)
@@ -115,8 +114,7 @@ def test_ctrl_c_in_a_terminal_is_a_graceful_stop(make_project: MakeProject) -> N
     assert [row.status for row in project.rows()] == ["success", "success"]
 
 
-@on_every_broker
-@pytest.mark.parametrize("manner", ["second TERM", "second INT to the group", "QUIT", "QUIT to the group"])
+@each_once("manner", ["second TERM", "second INT to the group", "QUIT", "QUIT to the group"])
 def test_a_stop_at_once_gives_running_tasks_back_and_costs_no_attempt(
     make_project: MakeProject, broker: str, manner: str
 ) -> None:

@@ -8,7 +8,13 @@ import signal
 import pytest
 
 from tests.conftest import wait_until
-from tests.e2e.brokers import on_both_brokers, on_every_broker, on_every_broker_always
+from tests.e2e.brokers import (
+    each_once,
+    on_both_brokers,
+    on_every_broker,
+    on_every_broker_always,
+    on_every_broker_before_release,
+)
 from tests.e2e.conftest import MakeProject
 from tests.e2e.project import Project
 from tests.e2e.running_cluster import RunningCluster
@@ -35,8 +41,7 @@ def check_that_all_succeeded(project: Project, ids: list[str]) -> None:
     assert {row.id for row in rows if row.success} == set(ids)
 
 
-@on_every_broker
-@pytest.mark.parametrize("workers", [1, 2])
+@each_once("workers", [1, 2])
 def test_a_killed_idle_worker_costs_nothing(make_project: MakeProject, broker: str, workers: int) -> None:
     project = make_project(broker, workers=workers)
     cluster = project.start()
@@ -48,7 +53,7 @@ def test_a_killed_idle_worker_costs_nothing(make_project: MakeProject, broker: s
     cluster.wait_for_replacement("worker", killed, workers)
 
 
-@on_every_broker
+@on_every_broker_before_release
 def test_a_task_whose_worker_is_killed_is_recorded_as_lost(make_project: MakeProject, broker: str) -> None:
     project = make_project(broker, workers=1, max_attempts=1)
     cluster = project.start()
@@ -177,7 +182,7 @@ def test_a_killed_monitor_loses_no_outcome(make_project: MakeProject, broker: st
     wait_until(lambda: project.broker().size().total == 0, 5, "every message should have been acknowledged")
 
 
-@on_every_broker
+@on_every_broker_before_release
 def test_a_hook_that_kills_its_process_is_not_handed_to_the_next(make_project: MakeProject, broker: str) -> None:
     project = make_project(broker)
     cluster = project.start()
