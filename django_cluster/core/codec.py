@@ -91,11 +91,10 @@ class Codec:
     def sign(self, body: bytes) -> str:
         """Signed text of a body as ``verify`` returns it: its first byte says how arguments are written."""
         kind, data = body[:1], body[1:]
-        packed = _PACKED.get((kind, self._method))
-        if packed is not None and self._threshold is not None and len(data) > self._threshold:
-            kind, data = packed, compressed(data, self._method)
+        if self._threshold is not None and len(data) > self._threshold and (kind, self._method) in _PACKED:
+            kind, data = _PACKED[kind, self._method], compressed(data, self._method)
         # What is no body of this version is signed as it is: its row says so.
-        signed = _HEADS.get(kind, VERSION.encode() + kind) + b":" + b2a_base64(data, newline=False)
+        signed = (_HEADS.get(kind) or VERSION.encode() + kind) + b":" + b2a_base64(data, newline=False)
         return (signed + b":" + b2a_base64(sign(self._keys[0], signed), newline=False)).decode("ascii")
 
     def _body(self, package: TaskPackage) -> bytes:
