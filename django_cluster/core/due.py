@@ -6,12 +6,13 @@ those is the schedule's choice (``CatchUp``). Everything here is a function of v
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from enum import StrEnum
 from typing import NamedTuple
 
-from django_cluster.core.recurrence import Recurrence, just_before
+from django_cluster.core.recurrence import RESOLUTION, Recurrence, just_before
 
 LATE = timedelta(minutes=1)
 """A run that is later than this was missed; a cluster that is merely busy, or just replaced, misses none."""
@@ -50,6 +51,8 @@ class Look(NamedTuple):
     """The occurrence to fire now, if one is due."""
     next_run: datetime | None
     """When it is due after that; None = never again."""
+    skipped: tuple[datetime, datetime] | None = None
+    """Missed runs that are not made up for, because there are too many: from this one to the one before that."""
 
 
 def first_run(rule: Recurrence, not_before: datetime, tz: tzinfo | None, window: Window = ALWAYS) -> datetime | None:
@@ -68,11 +71,12 @@ def look(
     catch_up: CatchUp,
     window: Window = ALWAYS,
     busy: bool = False,
+    limit: int | None = None,
 ) -> Look:
     """Fire what is due, and step on. However long ago ``next_run`` is, this is one step.
 
     ``busy``: the last run has not ended, and this schedule wants no two at once; what has come due meanwhile is left
-    out, whatever ``catch_up`` says.
+    out, whatever ``catch_up`` says. ``limit``: how many missed runs are made up for at most, the newest.
     """
     if next_run > now:
         return Look(None, next_run)
@@ -87,5 +91,29 @@ def look(
             next_run = following
     if next_run > now or window.clip(next_run) is None:
         return Look(None, window.clip(next_run))
-    since = now if catch_up is CatchUp.ONCE else next_run
-    return Look(next_run, window.clip(rule.next_after(since, tz)))
+    since, first = now if catch_up is CatchUp.ONCE else next_run, next_run
+    if catch_up is CatchUp.ALL and limit is not None and next_run < now - LATE:
+        until = now - LATE if window.end is None else min(now - LATE, window.end + RESOLUTION)
+        since = next_run = newest(rule, next_run, until, tz, limit)
+    return Look(next_run, window.clip(rule.next_after(since, tz)), (first, next_run) if next_run != first else None)
+
+
+def newest(rule: Recurrence, first: datetime, until: datetime, tz: tzinfo | None, count: int) -> datetime:
+    """The occurrence with which the last ``count`` before ``until`` begin; ``first`` if there are no more since."""
+    last = first
+    for _ in range(count):
+        following = rule.next_after(last, tz)
+        if following is None or following >= until:
+            return first
+        last = following
+    # There are more. So many took this long there; at the end they may lie closer, or further apart.
+    span = last - first
+    while True:
+        found: deque[datetime] = deque(maxlen=count)
+        moment = first_run(rule, max(first, until - span), tz)
+        while moment is not None and moment < until:
+            found.append(moment)
+            moment = rule.next_after(moment, tz)
+        if len(found) == count:
+            return found[0]
+        span *= 2

@@ -102,6 +102,8 @@ class ScheduleSettings:
     enabled: bool = True
     catch_up: CatchUp = CatchUp.ALL
     """What becomes of runs that were missed while no cluster ran."""
+    max_catch_up: int | None = None
+    """How many missed runs of one schedule are made up for at most; None = all."""
     interval: float = 1.0
     """Seconds between two looks at the schedules."""
     time_zone: str | None = None

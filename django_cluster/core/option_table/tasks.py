@@ -157,6 +157,14 @@ SCHEDULE = (
         parity="The words are new, and a schedule of the type cron catches up too.",
     ),
     schedule(
+        "max_catch_up",
+        whole(1),
+        "How many missed runs of one schedule are made up for at most, where `catch_up` says that all are: the newest. "
+        "What is left out is logged once. None = all.",
+        default_words="`None`: all",
+        parity="New.",
+    ),
+    schedule(
         "schedule_interval",
         seconds(),
         "Seconds between two looks at the schedules.",
