@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import ClassVar, Self
 
 from django_cluster.core.cron import CronExpression
-from django_cluster.core.wall_clock import first_moment_of, wall_of
+from django_cluster.core.wall_clock import first_moment_of, moments_of, wall_of
 
 RESOLUTION = timedelta(microseconds=1)
 LAST_YEARS = 9900
@@ -39,6 +39,12 @@ class Recurrence(ABC):
     """An occurrence from which all others are counted."""
     minutes: int | None = None
     cron: str | None = None
+    local_anchor: datetime | None = None
+    """The local time that is meant by the anchor, naive, where it is known: the rules of the zone may have changed, so
+    that the clock shows another. None = what the clock shows."""
+
+    on_local_clock: ClassVar[bool] = False
+    """Whether it names local times, so that its moments follow from the rules of the zone."""
 
     def check(self) -> None:  # noqa: B027  most rules need nothing
         """Raise ``ValueError`` if something that the rule needs is missing or wrong."""
@@ -53,7 +59,28 @@ class Recurrence(ABC):
 
     def through(self, moment: datetime, tz: tzinfo | None) -> Self:
         """This rule, counted from ``moment`` if that is not one of its occurrences."""
-        return self if self.includes(moment, tz) else replace(self, anchor=moment)
+        return self if self.includes(moment, tz) else replace(self, anchor=moment, local_anchor=None)
+
+    def local_of(self, moment: datetime, tz: tzinfo | None) -> datetime:
+        """The local time that is meant by this occurrence, naive: what the clock shows, unless that time was skipped.
+
+        A daily run of 02:30 takes place at 03:00 when the clock is set from 02:00 to 03:00; 02:30 is meant.
+        """
+        shown, before = wall_of(moment, tz), wall_of(just_before(moment), tz)
+        if not self.on_local_clock or shown - before <= RESOLUTION:
+            return shown
+        anchor = self.local_anchor or wall_of(self.anchor, tz)
+        meant = replace(self, anchor=anchor, local_anchor=None).next_after(before, None)
+        return meant if meant is not None and meant < shown else shown
+
+    def at_local(self, local: datetime, moment: datetime, tz: tzinfo | None) -> datetime:
+        """When the occurrence is that was expected at ``moment``, and by which this local time is meant.
+
+        That is ``moment`` itself, unless the rules of the zone have changed since.
+        """
+        if not self.on_local_clock or moment in moments_of(local, tz):
+            return moment
+        return first_moment_of(local, tz)
 
 
 class Once(Recurrence):
@@ -100,6 +127,8 @@ class Hourly(_Elapsed):
 class _OnTheWall(Recurrence):
     """A grid of times on the wall clock."""
 
+    on_local_clock = True
+
     @abstractmethod
     def slot(self, anchor: datetime, number: int) -> datetime:
         """The time of the ``number``-th occurrence after (or, if negative, before) the anchor."""
@@ -110,7 +139,7 @@ class _OnTheWall(Recurrence):
 
     def next_after(self, moment: datetime, tz: tzinfo | None) -> datetime | None:
         try:
-            anchor = wall_of(self.anchor, tz)
+            anchor = self.local_anchor or wall_of(self.anchor, tz)
             # One back for the estimate, and one for a clock that was changed in between.
             number = self.slots_between(anchor, wall_of(moment, tz)) - 2
         except OverflowError:
@@ -194,6 +223,7 @@ class Yearly(Monthly):
 class Cron(Recurrence):
     code = "C"
     label = "Cron"
+    on_local_clock = True
 
     @property
     def expression(self) -> CronExpression:
@@ -216,6 +246,12 @@ class Cron(Recurrence):
     def through(self, moment: datetime, tz: tzinfo | None) -> Self:
         """The expression alone says when: nothing is counted from the anchor."""
         return self
+
+    def at_local(self, local: datetime, moment: datetime, tz: tzinfo | None) -> datetime:
+        """An expression for every hour follows the clock as it goes: what is an occurrence now remains one."""
+        if self.expression.every_hour and wall_of(moment, tz) != local:
+            return self.next_after(just_before(moment), tz) or moment
+        return super().at_local(local, moment, tz)
 
 
 _TYPES: dict[str, type[Recurrence]] = {}
@@ -243,8 +279,15 @@ def types() -> tuple[type[Recurrence], ...]:
     return tuple(_TYPES.values())
 
 
-def recurrence(code: str, *, anchor: datetime, minutes: int | None = None, cron: str | None = None) -> Recurrence:
+def recurrence(
+    code: str,
+    *,
+    anchor: datetime,
+    minutes: int | None = None,
+    cron: str | None = None,
+    local_anchor: datetime | None = None,
+) -> Recurrence:
     """The rule of a schedule; raises ``ValueError`` for an unknown type."""
     if code not in _TYPES:
         raise ValueError(f"{code!r} is not a schedule type; known are {', '.join(_TYPES)}.")
-    return _TYPES[code](anchor=anchor, minutes=minutes, cron=cron)
+    return _TYPES[code](anchor=anchor, minutes=minutes, cron=cron, local_anchor=local_anchor)

@@ -14,7 +14,7 @@ from django.db import IntegrityError, transaction
 
 from django_cluster.core.due import first_run
 from django_cluster.lifecycle.declared import Declaration, declarations, discover
-from django_cluster.models.schedule import Schedule, ScheduleQuerySet
+from django_cluster.models.schedule import PLAN, RULE, Schedule, ScheduleQuerySet
 
 logger = logging.getLogger("django_cluster")
 
@@ -22,9 +22,6 @@ SIGN_OF_LIFE = timedelta(minutes=1)
 """How often a cluster says that it knows its declarations."""
 FORGOTTEN = timedelta(minutes=5)
 """A row whose declaration no cluster has known for so long is deleted."""
-
-TIMING = frozenset({"schedule_type", "minutes", "cron", "time_zone", "starts_at", "ends_at"})
-"""What the next run follows from; ``next_run`` itself is compared by the anchor that it gives."""
 
 
 class DeclaredRows:
@@ -88,13 +85,14 @@ class DeclaredRows:
             func=declaration.func, name=declaration.name, declared=declaration.key, declared_at=now, **columns
         )
         row.anchor = begin or (row.starts_at if row.starts_at and row.starts_at > now else now)
-        rule, zone = row.rule(), row.zone(now, self._zone)
+        rule, zone = row.rule(self._zone), row.zone(now, self._zone)
         if rule.next_after(row.anchor, zone) is None:
             # It runs once, even if its time has come while nobody was there. A count keeps the row, which then says
             # that it has run: without it, the next start would begin anew.
             row.next_run, row.repeats = row.anchor, max(1, row.repeats)
         else:
             row.next_run = first_run(rule, now, zone, row.window)
+        row.settle(self._zone)
         return row
 
     def _change(self, row: Schedule, declaration: Declaration, now: datetime) -> None:
@@ -102,9 +100,9 @@ class DeclaredRows:
         wanted = {"func": declaration.func, "name": declaration.name, **declaration.columns}
         begin = wanted.pop("next_run", None)
         changes = {name: value for name, value in wanted.items() if getattr(row, name) != value and name != "repeats"}
-        if TIMING & changes.keys() or self._moved(row, begin):
+        if RULE & changes.keys() or self._moved(row, begin):
             fresh = self._first(declaration, now)
-            changes |= {"next_run": fresh.next_run, "anchor": fresh.anchor, "repeats": fresh.repeats}
+            changes |= {name: getattr(fresh, name) for name in (*PLAN, "repeats")}
         if changes:
             self._rows().filter(pk=row.pk).update(**changes, held_until=None, last_error="")
 
@@ -112,9 +110,8 @@ class DeclaredRows:
         """Whether the runs are to be counted from another moment than they are."""
         if begin is None or row.next_run is None:
             return False
-        rule = row.rule()
+        rule, zone = row.rule(self._zone), row.zone(begin, self._zone)
         rule.check()
-        zone = row.zone(begin, self._zone)
         return not rule.includes(begin, zone)
 
     def _forget(self, now: datetime) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
@@ -13,6 +13,8 @@ from django_cluster.core.dotted import dotted_path
 from django_cluster.core.due import CatchUp, look
 from django_cluster.core.messages import TaskHeader, TaskOptions, TaskPackage
 from django_cluster.core.naming import derived_id, task_name
+from django_cluster.core.planning import Columns, local_text, revised
+from django_cluster.core.recurrence import Recurrence
 from django_cluster.models.schedule import Schedule
 
 GIVEN_UP = timedelta(days=1)
@@ -34,6 +36,8 @@ class Firing:
     """None: this run is left out."""
     changes: Mapping[str, Any] | None = field(repr=False)
     """Columns and their new values; None: the row has done its work, and is deleted."""
+    skipped: tuple[datetime, datetime] | None = None
+    """Missed runs that are not made up for, because there are too many: from this one to the one before that."""
 
     @property
     def goes_elsewhere(self) -> bool:
@@ -46,33 +50,49 @@ class Firing:
         return self.schedule.task == self.task_id
 
 
-def plan(row: Schedule, now: datetime, tz: tzinfo | None, *, catch_up: CatchUp) -> Firing:
-    """What to do about a due row. Raises whatever is wrong with the row.
+def plan(
+    row: Schedule, now: datetime, tz: tzinfo | None, *, catch_up: CatchUp, max_catch_up: int | None = None
+) -> Firing:
+    """What to do about a row that is due, or whose next run may not hold any more. Raises whatever is wrong with it.
 
-    ``tz`` and ``catch_up`` are those of the settings; the row may have its own.
+    ``tz``, ``catch_up`` and ``max_catch_up`` are those of the settings; the row may have a zone and a wish of its own.
     """
-    assert row.next_run is not None
-    due, zone, rule = row.next_run, row.zone(row.next_run, tz), row.rule()
+    columns, zone = row.columns, row.zone(now, tz)
+    changes: dict[str, Any] = {}
+    if (revision := revised(columns, now, zone)) is not None:
+        columns, changes = columns.after(revision), asdict(revision)
+    due = columns.next_run
+    if due is None or (revision is not None and due > now):
+        return Firing(row, "", None, changes)
+    rule = columns.current_rule(now, zone)
     rule.check()
-    rule = rule.through(due, zone)
-    wish = CatchUp(row.catch_up) if row.catch_up else catch_up
-    task_id = id_of_run(row, due)
+    rule, task_id = rule.through(due, zone), id_of_run(row, due)
     begun = row.task == task_id  # somebody has held this very run, and may have sent it
+    wish = CatchUp(row.catch_up) if row.catch_up else catch_up
     if begun and wish is CatchUp.SKIP:
         wish = CatchUp.ONCE
-    busy = is_busy(row, now) and not begun
-    found = look(rule, due, now, zone, catch_up=wish, window=row.window, busy=busy)
+    busy, limit = is_busy(row, now) and not begun, None if begun else max_catch_up
+    found = look(rule, due, now, zone, catch_up=wish, window=row.window, busy=busy, limit=limit)
     if found.fire is not None and found.fire != due:
         due, task_id = found.fire, id_of_run(row, found.fire)
-    changes: dict[str, Any] = {"next_run": found.next_run, "anchor": rule.anchor}
+    changes |= _plan_after(columns, found.next_run, rule, zone)
     if found.fire is None:
         return Firing(row, task_id, None, changes)
     package = package_of(row, task_id, due, now)
     changes |= {"task": task_id, "runs": row.runs + 1, "repeats": row.repeats - (row.repeats > 0)}
     if found.next_run is None and rule.next_after(due, zone) is None:
         # Nothing follows, ever: what was to run once has run.
-        return Firing(row, task_id, package, {**changes, "next_run": due, "repeats": 0} if row.repeats >= 0 else None)
-    return Firing(row, task_id, package, changes)
+        changes |= _plan_after(columns, due, rule, zone) | {"repeats": 0}
+        return Firing(row, task_id, package, changes if row.repeats >= 0 else None)
+    return Firing(row, task_id, package, changes, found.skipped)
+
+
+def _plan_after(columns: Columns, run: datetime | None, rule: Recurrence, zone: tzinfo | None) -> dict[str, Any]:
+    """The columns that change with the next run; what is not here stays as it is."""
+    changes = {"next_run": run, "anchor": rule.anchor, "local_next_run": local_text(rule, run, zone)}
+    if rule.anchor != columns.anchor:
+        changes["local_anchor"] = local_text(rule, rule.anchor, zone, rule.local_anchor)
+    return changes
 
 
 def is_busy(row: Schedule, now: datetime) -> bool:

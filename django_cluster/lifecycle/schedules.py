@@ -16,6 +16,7 @@ A row that cannot be fired says why in ``last_error``, is logged once, and is lo
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,14 +24,18 @@ from zoneinfo import ZoneInfo
 
 from django.db import connections, router
 
+from django_cluster.core.liveness import report_progress
 from django_cluster.core.messages import TaskPackage
 from django_cluster.core.settings import ScheduleSettings
 from django_cluster.errors import BrokerUnavailable, ClusterError
 from django_cluster.lifecycle.claims import Claims
 from django_cluster.lifecycle.declared_rows import DeclaredRows
 from django_cluster.lifecycle.firing import Firing, plan
+from django_cluster.lifecycle.outdated import OutdatedRows
 from django_cluster.models.schedule import Schedule
 from django_cluster.silence import bounded
+
+logger = logging.getLogger("django_cluster")
 
 Send = Callable[[Sequence[TaskPackage]], None]
 
@@ -80,6 +85,7 @@ class Timetable:
         self._claims = Claims(database or router.db_for_write(Schedule))
         self._exact = broker_database == self._claims.alias
         self._declared = DeclaredRows(self._claims.alias, self._zone)
+        self._outdated = OutdatedRows(self._zone)
 
     def fire_due(self, now: datetime) -> Pass:
         """Keep the declared schedules, and fire what is due.
@@ -92,20 +98,25 @@ class Timetable:
     def _fire_due(self, now: datetime) -> Pass:
         self._declared.keep(now)
         soon = now + timedelta(seconds=self._settings.interval)
-        coming = self._claims.rows().coming(
-            self._queue, site=self._site, now=now, until=soon, declared=self._declared.keys
-        )
-        rows = list(coming[:BATCH])
+        alive = self._claims.rows().alive(self._queue, site=self._site, now=now, declared=self._declared.keys)
+        for rows in self._outdated.batches(alive, now):
+            report_progress()
+            self._fire_all(rows, now)
+        rows = list(alive.filter(next_run__lte=soon)[:BATCH])
         due = [row for row in rows if row.next_run is not None and row.next_run <= now]
-        planned = [firing for row in due if (firing := self._planned(row, now)) is not None]
-        fired = self._fire([each for each in planned if not each.goes_elsewhere], now, exact=self._exact)
-        fired += self._fire([each for each in planned if each.goes_elsewhere], now, exact=False)
+        fired = self._fire_all(due, now)
         next_due = rows[len(due)].next_run if len(rows) > len(due) else None
         return Pass(fired, next_due, more=len(due) == BATCH)
 
+    def _fire_all(self, rows: Sequence[Schedule], now: datetime) -> int:
+        planned = [firing for row in rows if (firing := self._planned(row, now)) is not None]
+        fired = self._fire([each for each in planned if not each.goes_elsewhere], now, exact=self._exact)
+        return fired + self._fire([each for each in planned if each.goes_elsewhere], now, exact=False)
+
     def _planned(self, row: Schedule, now: datetime) -> Firing | None:
         try:
-            return plan(row, now, self._zone, catch_up=self._settings.catch_up)
+            section = self._settings
+            return plan(row, now, self._zone, catch_up=section.catch_up, max_catch_up=section.max_catch_up)
         except Exception as error:  # noqa: BLE001  whatever is wrong with one row is no matter of the others
             self._claims.park(row, error, now + PARKED)
             return None
@@ -129,7 +140,9 @@ class Timetable:
         with self._claims.together():
             won = self._claims.lock(firings)
             self._claims.step_on(won, now=now)
-            return self._dispatch(won)
+            fired = self._dispatch(won)
+        _report_skipped(won)
+        return fired
 
     def _send_and_hold(self, firings: Sequence[Firing], now: datetime) -> int:
         until = now + HOLD
@@ -144,6 +157,7 @@ class Timetable:
             raise
         with self._claims.together():
             self._claims.step_on(won, until)
+        _report_skipped(won)
         if fired and self._sent is not None:
             self._sent([firing.package for firing in won if firing.package is not None])
         return fired
@@ -153,3 +167,14 @@ class Timetable:
         if packages:
             self._send(packages)
         return len(packages)
+
+
+def _report_skipped(firings: Sequence[Firing]) -> None:
+    """Of the one who has fired them, so that it is said once."""
+    for firing in firings:
+        if firing.skipped is not None:
+            begin, end = firing.skipped
+            logger.warning(
+                "schedule %r (%s) skipped its missed runs from %s to before %s: more than max_catch_up",
+                str(firing.schedule), firing.schedule.pk, begin, end, extra={"event": "missed_runs_skipped"},
+            )  # fmt: skip

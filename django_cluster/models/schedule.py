@@ -3,11 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from contextlib import suppress
-from datetime import datetime, timedelta
 from keyword import iskeyword
-from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 from django.core.exceptions import ValidationError
@@ -18,62 +14,27 @@ from django.utils.translation import gettext_lazy as _
 from django_cluster.core import recurrence
 from django_cluster.core.arguments import args_from_text, kwargs_from_text
 from django_cluster.core.dotted import dotted_path
-from django_cluster.core.due import CatchUp, Window, first_run
+from django_cluster.core.due import CatchUp, Window
 from django_cluster.core.texts import checked, visible
 from django_cluster.errors import UnknownFunction
+from django_cluster.models.schedule_queries import CHUNK, ScheduleQuerySet
+from django_cluster.models.settling import PLAN, RULE, WRITTEN_BY_SCHEDULERS, Settling
 from django_cluster.models.task import Task
-from django_cluster.models.timing import Timing, check_zone, type_choices
+from django_cluster.models.timing import check_zone, type_choices
 
-TIMING = ("schedule_type", "cron", "time_zone", "starts_at", "ends_at", "next_run")
-
-
-WRITTEN_BY_SCHEDULERS = frozenset(
-    {"next_run", "repeats", "task", "runs", "anchor", "busy_since", "held_until", "last_error", "declared_at"}
-)
-"""Columns that a scheduler changes at any moment. What an instance knows of them may be stale when it is saved."""
-
-LONGEST_HOLD = timedelta(minutes=10)
-"""No cluster holds a row for so long: if one seems to, the clock was set back, and nobody holds it."""
+__all__ = ["CHUNK", "PLAN", "RULE", "WRITTEN_BY_SCHEDULERS", "Schedule", "ScheduleQuerySet"]
 
 
-class ScheduleQuerySet(models.QuerySet["Schedule"]):
-    """The question that a scheduler asks."""
-
-    def bulk_create(self, objs: Iterable[Schedule], *args: Any, **kwargs: Any) -> list[Schedule]:
-        """As ever; each row is settled first, as ``save`` does it: without its first run it would never be due."""
-        rows = list(objs)
-        for row in rows:
-            row.settle()
-        return super().bulk_create(rows, *args, **kwargs)
-
-    def coming(self, queue: str, *, site: bool, now: datetime, until: datetime, declared: Collection[str] = ()) -> Self:
-        """What is due until then and belongs to this queue, the longest waiting first.
-
-        ``site``: whether this is the queue of the site itself, to which the schedules without a cluster belong.
-        ``declared``: the keys of the declarations that this program knows; of the others it knows nothing, and
-        leaves them to those who do.
-        """
-        known = models.Q(declared__isnull=True)
-        if declared:
-            known |= models.Q(declared__in=declared)
-        mine = models.Q(cluster=queue)
-        if site:
-            mine |= models.Q(cluster__isnull=True) | models.Q(cluster="")
-        free = models.Q(held_until__isnull=True) | models.Q(held_until__lte=now)
-        free |= models.Q(held_until__gt=now + LONGEST_HOLD)
-        return (
-            self.filter(mine, free, known, enabled=True, next_run__lte=until)
-            .exclude(repeats=0)
-            .order_by("next_run", "pk")
-        )
-
-
-class Schedule(Timing, models.Model):
+class Schedule(Settling, models.Model):
     """One row for each standing order.
 
     ``anchor`` is the occurrence from which all others are counted: it keeps the 31st through February, and 02:30
     through a night without one. It follows ``next_run`` by itself; whoever moves ``next_run`` to another date that
     the rule would have reached as well, and means a new beginning, sets it to None before saving.
+
+    ``next_run`` follows the other columns: whoever changes the rule, and says no next run, gets the one that the new
+    rule names. ``planned_from`` is the rule from which it was calculated, ``local_next_run`` and ``local_anchor`` are
+    the local times that are meant by the two moments (``core/planning.py``).
     """
 
     ONCE = recurrence.Once.code
@@ -165,6 +126,15 @@ class Schedule(Timing, models.Model):
         help_text=_("When the run that is unfinished was sent; kept for schedules that must not overlap"),
     )
     anchor = models.DateTimeField(_("anchor"), null=True, editable=False)
+    local_next_run = models.CharField(
+        max_length=128, blank=True, default="", editable=False, help_text="The local time that is meant by next_run"
+    )
+    local_anchor = models.CharField(
+        max_length=128, blank=True, default="", editable=False, help_text="The local time that is meant by anchor"
+    )
+    planned_from = models.CharField(
+        max_length=200, blank=True, default="", editable=False, help_text="The rule that next_run was calculated from"
+    )
     held_until = models.DateTimeField(
         _("held until"),
         null=True,
@@ -174,9 +144,6 @@ class Schedule(Timing, models.Model):
     last_error = models.TextField(_("last error"), blank=True, editable=False)
 
     objects: ClassVar[models.Manager[Schedule]] = ScheduleQuerySet.as_manager()
-
-    _loaded: tuple[Any, ...] | None = None
-    _read: Mapping[str, Any] = MappingProxyType({})
 
     class Meta:
         app_label = "django_cluster"
@@ -194,14 +161,16 @@ class Schedule(Timing, models.Model):
         return visible(self.name or self.func)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """As ever; a whole row is settled first: its first run, its anchor, and a clean slate after an error.
+        """As ever; the row is settled first: its next run, if the rule was changed, and a clean slate after an error.
 
-        What a scheduler may have written since the row was read is left alone, unless it was changed here.
+        What a scheduler may have written since the row was read is left alone, unless it was changed here. With
+        ``update_fields``, what follows from these is written as well.
         """
-        if kwargs.get("update_fields") is None:
+        given = kwargs.get("update_fields")
+        if given is None:
             self.settle()
-        else:
-            self.keep_moments_as_the_project_does()
+        elif given:
+            kwargs["update_fields"] = {*given, *self._settle_some(set(given))}
         super().save(*args, **kwargs)
         self._remember()
 
@@ -215,6 +184,8 @@ class Schedule(Timing, models.Model):
         if update_fields is None and using == self._state.db and self._read.get("id") == pk_val:
             read, here = self._read, self.__dict__
             same = {name for name in WRITTEN_BY_SCHEDULERS if name in read and read[name] == here.get(name)}
+            if not same >= PLAN:
+                same -= PLAN  # they belong together
             values = [each for each in values if each[0].attname not in same]
         return super()._do_update(base_qs, using, pk_val, values, update_fields, *more, **others)
 
@@ -251,55 +222,10 @@ class Schedule(Timing, models.Model):
         """Whether the last task succeeded; None while it has no row."""
         return Task.objects.filter(pk=self.task).values_list("success", flat=True).first() if self.task else None
 
-    # ── saving ───────────────────────────────────────────────────────────────────────────────────
-
-    def settle(self) -> None:
-        """Its first run, if it has none yet, its anchor, and a clean slate after an error."""
-        self.keep_moments_as_the_project_does()
-        now = self._timing()
-        before = self._loaded
-        rewritten = before is not None and before != now and before[-1] == now[-1]
-        if self.schedule_type == self.CRON and (
-            (self._state.adding and self.next_run is None) or (rewritten and self.next_run is not None)
-        ):
-            self.start_with_the_expression()
-        elif self._state.adding and self.next_run is None:
-            self.next_run = max(timezone.now(), self.starts_at) if self.starts_at else timezone.now()
-        elif rewritten and self.next_run is None and self.anchor is not None and self.repeats:
-            self._resume()
-        self.anchor = self._settled_anchor()
-        self.held_until, self.last_error = None, ""
-
-    def _resume(self) -> None:
-        """Its end has been moved, or its rule: it goes on with what comes next, if there is anything."""
-        now = timezone.now()
-        with suppress(ValueError, ImportError, OverflowError):
-            self.next_run = first_run(self.rule(), now, self.zone(now), self.window)
-
-    def _settled_anchor(self) -> datetime | None:
-        if self.next_run is None:
-            return self.anchor
-        try:
-            rule = self.rule()
-            rule.check()
-            return rule.through(self.next_run, self.zone(self.next_run)).anchor
-        except (ValueError, ImportError, OverflowError):
-            return self.next_run  # incomplete: it may be saved so, and the scheduler will say what is missing
-
-    def _remember(self) -> None:
-        """The row as it is now in the database."""
-        self._loaded = self._timing()
-        here = self.__dict__
-        self._read = {name: here[name] for name in ("id", *WRITTEN_BY_SCHEDULERS) if name in here}
-
-    def _timing(self) -> tuple[Any, ...]:
-        """What the next run depends on; a field that was not loaded is None."""
-        return tuple(self.__dict__.get(name) for name in TIMING)
-
     def _checks(self) -> dict[str, Any]:
         kind_field = {self.MINUTES: "minutes", self.CRON: "cron"}.get(self.schedule_type, "schedule_type")
         return {
-            kind_field: lambda: self.rule().check(),
+            kind_field: lambda: self.columns.rule_from(timezone.now()).check(),
             "args": lambda: args_from_text(self.args),
             "kwargs": lambda: kwargs_from_text(self.kwargs),
             "func": lambda: dotted_path(self.func) if self.func else None,

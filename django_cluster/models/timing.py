@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from copy import copy
+from dataclasses import asdict
 from datetime import UTC, datetime, tzinfo
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 from zoneinfo import ZoneInfo
 
 from django.utils import timezone
@@ -13,7 +16,9 @@ from django.utils.translation import gettext_lazy as _
 
 from django_cluster.core import recurrence
 from django_cluster.core.due import Window, first_run
+from django_cluster.core.planning import NEVER, Columns, LocalTime, Planned, RuleText, name_of, revised
 from django_cluster.core.values import time_zone as kind_of_zone
+from django_cluster.core.wall_clock import wall_of
 from django_cluster.models.wording import Told, in_words
 
 
@@ -38,16 +43,61 @@ class Timing:
     time_zone: Any
     starts_at: Any
     ends_at: Any
+    local_next_run: Any
+    local_anchor: Any
+    planned_from: Any
 
     _meta: ClassVar[Any]
 
     zone_of_the_project: ClassVar[Callable[[], tzinfo | None]] = staticmethod(timezone.get_default_timezone)
     """In which schedules without a zone of their own are reckoned; the app says so when Django starts."""
 
-    def rule(self) -> recurrence.Recurrence:
-        """When it is due; raises ``ValueError`` for an unknown type."""
-        anchor = self.anchor or self.next_run or timezone.now()
-        return recurrence.recurrence(self.schedule_type, anchor=anchor, minutes=self.minutes, cron=self.cron)
+    def rule(self, tz: tzinfo | None = None) -> recurrence.Recurrence:
+        """When it is due; ``tz`` as in ``zone``. Raises ``ValueError`` for an unknown type."""
+        now = timezone.now()
+        return self.columns.current_rule(now, self.zone(self.anchor or self.next_run or now, tz))
+
+    @property
+    def columns(self) -> Columns:
+        """What this row says of when it runs."""
+        return Columns(
+            rule=RuleText(self.schedule_type, self.minutes, self.cron or "", self.time_zone or ""),
+            next_run=self.next_run,
+            anchor=self.anchor,
+            local_next_run=self.local_next_run,
+            local_anchor=self.local_anchor,
+            planned_from=self.planned_from,
+            window=self.window,
+        )
+
+    def revised(self, now: datetime, tz: tzinfo | None = None) -> Planned | None:
+        """What this row should say of its next run; None if what it says holds. ``tz`` as in ``zone``.
+
+        Raises ``ValueError``, ``ImportError`` or ``OverflowError`` for a rule that makes no sense.
+        """
+        return revised(self.columns, now, self.zone(now, tz))
+
+    def local_text_of_next_run(self) -> str:
+        """What the clock of its zone shows at its next run; empty if there is no such zone."""
+        if self.next_run is None:
+            return NEVER
+        with suppress(ValueError, OverflowError):
+            zone = self.zone(self.next_run)
+            return str(LocalTime(wall_of(self.next_run, zone), self.next_run, name_of(zone)))
+        return ""
+
+    def take(self, plan: Planned) -> None:
+        """Let the columns say this."""
+        for name, value in asdict(plan).items():
+            setattr(self, name, value)
+
+    def _as_planned(self, now: datetime, tz: tzinfo | None) -> Self:
+        """A copy that says what this row should say; what makes no sense, it says as it is."""
+        row = copy(self)
+        with suppress(ValueError, ImportError, OverflowError):
+            if (plan := row.revised(now, tz)) is not None:
+                row.take(plan)
+        return row
 
     def keep_moments_as_the_project_does(self) -> None:
         """Let moments that were given be what the columns hold: aware with ``USE_TZ``, else naive.
@@ -74,15 +124,18 @@ class Timing:
         if not timezone.is_aware(moment):
             return None
         if self.time_zone:
-            check_zone(self.time_zone)
-            return ZoneInfo(self.time_zone)
+            return zone_named(self.time_zone)
         return tz or type(self).zone_of_the_project() or timezone.get_default_timezone()
 
     def calculate_next_run(self, next_run: datetime | None = None, tz: tzinfo | None = None) -> datetime | None:
         """The run that follows ``next_run`` (or the one that is next); ``tz`` as in ``zone``."""
-        moment = next_run or self.next_run or timezone.now()
-        zone = self.zone(moment, tz)
-        rule = self.rule()
+        now = timezone.now()
+        row = self._as_planned(now, tz)
+        moment = next_run or row.next_run or now
+        zone = row.zone(moment, tz)
+        return row._following(moment, zone, row.rule(tz))
+
+    def _following(self, moment: datetime, zone: tzinfo | None, rule: recurrence.Recurrence) -> datetime | None:
         rule.check()
         following = rule.through(moment, zone).next_after(moment, zone)
         if self.starts_at is not None and following is not None and following < self.starts_at:
@@ -95,17 +148,21 @@ class Timing:
         Whether it is enabled does not matter.
         """
         found: list[datetime] = []
-        following = self.next_run
         if self.repeats > 0:
             count = min(count, self.repeats)
         try:
-            if self.repeats == 0 or following is None or self.window.clip(following) is None:
+            if self.repeats == 0 or self.next_run is None:
                 return []
-            if self.starts_at is not None and following < self.starts_at:
-                following = first_run(self.rule(), self.starts_at, self.zone(following, tz), self.window)
+            row = self._as_planned(timezone.now(), tz)
+            following = row.next_run
+            if following is None or row.window.clip(following) is None:
+                return []
+            zone = row.zone(following, tz)
+            if row.starts_at is not None and following < row.starts_at:
+                following = first_run(row.rule(tz), row.starts_at, zone, row.window)
             while following is not None and len(found) < count:
                 found.append(following)
-                following = self.calculate_next_run(following, tz)
+                following = row._following(following, zone, row.rule(tz))
         except (ValueError, ImportError, OverflowError):
             pass
         return found
@@ -119,7 +176,8 @@ class Timing:
             return str(error)
         label = dict(type_choices()).get(self.schedule_type, self.schedule_type)
         try:
-            return in_words(Told(self.schedule_type, moment, zone, self.minutes, self.cron), label)
+            local = self.rule(tz).local_anchor if self.schedule_type in dict(type_choices()) else None
+            return in_words(Told(self.schedule_type, moment, zone, self.minutes, self.cron, local), label)
         except (OverflowError, ValueError):
             # Its time lies beyond the calendar of its zone.
             return f"{gettext('This value cannot be shown:')} {moment.isoformat(' ', 'minutes')} ({zone})"
@@ -128,8 +186,8 @@ class Timing:
         """Let the first run be the one that the rule names next; the one of a cron expression, as a rule."""
         now = timezone.now()
         self.anchor = None
-        self.rule().check()
-        self.next_run = first_run(self.rule(), now + recurrence.RESOLUTION, self.zone(now, tz), self.window)
+        self.rule(tz).check()
+        self.next_run = first_run(self.rule(tz), now + recurrence.RESOLUTION, self.zone(now, tz), self.window)
 
 
 def naive(moment: datetime) -> datetime:
@@ -138,6 +196,12 @@ def naive(moment: datetime) -> datetime:
         return timezone.make_naive(moment, timezone.get_default_timezone())
     except OverflowError:
         return timezone.make_naive(moment, UTC)
+
+
+def zone_named(name: str) -> tzinfo:
+    """Raises ``ValueError`` unless this is a zone, and there are zones at all."""
+    check_zone(name)
+    return ZoneInfo(name)
 
 
 def check_zone(name: str | None) -> None:

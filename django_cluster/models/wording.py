@@ -35,12 +35,14 @@ class Told(NamedTuple):
     zone: tzinfo | None
     minutes: int | None = None
     cron: str | None = None
+    local: datetime | None = None
+    """The local time that is meant by the anchor, if it is known; None = what the clock of the zone shows."""
 
 
 def in_words(told: Told, label: str) -> str:
     """The rule, in the active language; ``label`` stands for types that we have no words for."""
     words = _WORDS.get(told.code)
-    text = words(told, wall_of(told.anchor, told.zone)) if words else str(label)
+    text = words(told, told.local or wall_of(told.anchor, told.zone)) if words else str(label)
     return f"{text} ({told.zone})" if told.zone is not None and told.code not in ("I", "H") else text
 
 

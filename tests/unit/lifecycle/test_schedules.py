@@ -534,3 +534,41 @@ def test_an_incomplete_row_can_be_saved_and_switched_off() -> None:
 
 def test_without_a_task_nothing_has_succeeded() -> None:
     assert make_schedule().success() is None
+
+
+# ── many missed runs ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_no_more_missed_runs_are_made_up_for_than_is_wanted_and_what_is_left_out_is_said_once(
+    outbox: Outbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    row = make_schedule(name="often", schedule_type="H", next_run=NOW - 50 * HOUR, intended_date_kwarg="when")
+    timetable = make_timetable(outbox, max_catch_up=2)
+    outbox.closed = BrokerUnavailable("away")
+
+    with caplog.at_level(logging.WARNING, "django_cluster"):
+        with pytest.raises(BrokerUnavailable):
+            timetable.fire_due(NOW)
+        outbox.closed = None
+        for _ in range(5):
+            timetable.fire_due(NOW)
+
+    assert [package.kwargs["when"] for package in outbox.packages] == [
+        (NOW - hours * HOUR).isoformat() for hours in (2, 1, 0)
+    ]
+    [record] = caplog.records
+    assert record.getMessage() == (
+        f"schedule 'often' ({row.pk}) skipped its missed runs from {NOW - 50 * HOUR} to before {NOW - 2 * HOUR}: "
+        "more than max_catch_up"
+    )
+    assert record.__dict__["event"] == "missed_runs_skipped"
+
+
+def test_a_run_that_was_held_before_is_not_skipped(outbox: Outbox) -> None:
+    make_schedule(schedule_type="H", next_run=NOW - 50 * HOUR)
+    task_id = plan(Schedule.objects.get(), NOW, AMSTERDAM, catch_up=CatchUp.ALL).task_id
+    Schedule.objects.update(task=task_id)
+
+    make_timetable(outbox, max_catch_up=2).fire_due(NOW)
+
+    assert [package.id for package in outbox.packages] == [task_id]

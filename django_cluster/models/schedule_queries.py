@@ -1,0 +1,101 @@
+"""Rows of schedules: those that a scheduler asks for, and what is written into many at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Self
+
+from django.db import models, transaction
+from django.db.models.functions import Cast, Coalesce, Concat
+from django.utils import timezone
+
+from django_cluster.models.settling import RULE
+
+if TYPE_CHECKING:
+    from django_cluster.models.schedule import Schedule
+
+CHUNK = 500
+"""Rows in one statement: no database refuses so many parameters."""
+
+LONGEST_HOLD = timedelta(minutes=10)
+"""No cluster holds a row for so long: if one seems to, the clock was set back, and nobody holds it."""
+
+
+class ScheduleQuerySet(models.QuerySet["Schedule"]):
+    """The question that a scheduler asks."""
+
+    def bulk_create(self, objs: Iterable[Schedule], *args: Any, **kwargs: Any) -> list[Schedule]:
+        """As ever; each row is settled first, as ``save`` does it: without its first run it would never be due."""
+        rows = list(objs)
+        for row in rows:
+            row.settle()
+        return super().bulk_create(rows, *args, **kwargs)
+
+    def update(self, **values: Any) -> int:
+        """As ever; where the columns that say when are changed, so is the next run, unless it is given as well.
+
+        So it is with ``bulk_update``. An expression that was there before leaves the next run alone.
+        """
+        if not RULE & values.keys() or "planned_from" in values:
+            return super().update(**values)
+        self._for_write = True
+        with transaction.atomic(using=self.db):
+            keys = list(self.order_by().values_list("pk", flat=True))
+            count = super().update(**values)
+            for begin in range(0, len(keys), CHUNK):
+                self._revise(keys[begin : begin + CHUNK], goes_on="ends_at" in values, given="next_run" in values)
+        return count
+
+    update.alters_data = True  # type: ignore[attr-defined]
+
+    def _revise(self, keys: Collection[Any], *, goes_on: bool, given: bool) -> None:
+        """Bring the next runs up to date. ``goes_on``: also of those that have ended. ``given``: they were written.
+
+        What makes no sense is left as it is: a scheduler will say so.
+        """
+        now = timezone.now()
+        rows = ScheduleQuerySet(self.model, using=self.db)
+        for row in rows.filter(pk__in=keys):
+            if goes_on and row.next_run is None and row.repeats:
+                row.local_next_run = ""
+            try:
+                if (plan := row.revised(now)) is not None:
+                    rows.filter(pk=row.pk).update(**asdict(plan), held_until=None, last_error="")
+            except (ValueError, ImportError, OverflowError):
+                if given:  # it belongs to a rule that makes no sense, and ends with that
+                    rows.filter(pk=row.pk).update(local_next_run=row.local_text_of_next_run())
+
+    def coming(self, queue: str, *, site: bool, now: datetime, until: datetime, declared: Collection[str] = ()) -> Self:
+        """What is due until then and belongs to this queue, the longest waiting first.
+
+        ``site``: whether this is the queue of the site itself, to which the schedules without a cluster belong.
+        ``declared``: the keys of the declarations that this program knows; of the others it knows nothing, and
+        leaves them to those who do.
+        """
+        return self.alive(queue, site=site, now=now, declared=declared).filter(next_run__lte=until)
+
+    def alive(self, queue: str, *, site: bool, now: datetime, declared: Collection[str] = ()) -> Self:
+        """What may become due, and is not held; the other arguments as those of ``coming``."""
+        known = models.Q(declared__isnull=True)
+        if declared:
+            known |= models.Q(declared__in=declared)
+        mine = models.Q(cluster=queue)
+        if site:
+            mine |= models.Q(cluster__isnull=True) | models.Q(cluster="")
+        free = models.Q(held_until__isnull=True) | models.Q(held_until__lte=now)
+        free |= models.Q(held_until__gt=now + LONGEST_HOLD)
+        return self.filter(mine, free, known, enabled=True).exclude(repeats=0).order_by("next_run", "pk")
+
+    def outdated(self) -> Self:
+        """Rows that were never settled, or whose rule was changed by other ways than ours: by SQL, in a migration."""
+        parts: list[Any] = ["schedule_type", _text("minutes"), _text("cron"), _text("time_zone")]
+        for place in (3, 2, 1):
+            parts.insert(place, models.Value("|"))
+        never = models.Q(next_run__isnull=True, local_next_run="")
+        return self.filter(never | ~models.Q(planned_from=Concat(*parts, output_field=models.CharField())))
+
+
+def _text(column: str) -> Coalesce:
+    return Coalesce(Cast(column, models.CharField()), models.Value(""))

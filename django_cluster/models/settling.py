@@ -1,0 +1,106 @@
+"""A schedule before it is saved: its next run, if the rule was changed, and a clean slate after an error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import datetime, tzinfo
+from types import MappingProxyType
+from typing import Any
+
+from django.utils import timezone
+
+from django_cluster.core.due import first_run
+from django_cluster.core.planning import NEVER, Planned
+from django_cluster.core.recurrence import RESOLUTION, Cron
+from django_cluster.models.timing import Timing
+
+RULE = frozenset({"schedule_type", "minutes", "cron", "time_zone", "starts_at", "ends_at"})
+"""Columns that say when, and that people write."""
+
+PLAN = frozenset(field.name for field in fields(Planned))
+"""Columns that follow from them."""
+
+WRITTEN_BY_SCHEDULERS = PLAN | {"repeats", "task", "runs", "busy_since", "held_until", "last_error", "declared_at"}
+"""Columns that a scheduler changes at any moment. What an instance knows of them may be stale when it is saved."""
+
+
+class Settling(Timing):
+    """What follows from the columns that people write, and what was read of those that a scheduler writes."""
+
+    enabled: Any
+    held_until: Any
+    last_error: Any
+    _state: Any
+
+    _read: Mapping[str, Any] = MappingProxyType({})
+
+    def settle(self, tz: tzinfo | None = None) -> None:
+        """Its next run and its anchor, if they do not hold any more, and a clean slate after an error.
+
+        ``tz`` as in ``zone``.
+        """
+        self.keep_moments_as_the_project_does()
+        now = timezone.now()
+        adding, rewritten = self._state.adding, self.planned_from not in ("", str(self.columns.rule))
+        try:
+            self._follow_the_window(now, tz)
+            if (plan := self.revised(now, tz)) is not None:
+                self.take(plan)
+        except (ValueError, ImportError, OverflowError):
+            if self.schedule_type == Cron.code and (rewritten or (adding and self.next_run is None)):
+                raise
+            # Incomplete: it may be saved so, and the scheduler will say what is missing.
+            if adding and self.next_run is None:
+                self.next_run = max(now, self.starts_at) if self.starts_at else now
+            self.anchor = self.anchor or self.next_run
+        self.held_until, self.last_error = None, ""
+
+    def _follow_the_window(self, now: datetime, tz: tzinfo | None) -> None:
+        """The start or the end was changed, and not the next run: it goes on, or begins, accordingly."""
+        read = self._read
+        if not {"next_run", "starts_at", "ends_at"} <= read.keys() or read["next_run"] != self.next_run:
+            return
+        run: datetime | None = self.next_run
+        start, old = self.starts_at, read["starts_at"]
+        if run is None:
+            if read["ends_at"] != self.ends_at and self.anchor is not None and self.repeats:
+                self.local_next_run = ""
+        elif start != old:
+            waited = old is not None and now < old <= run
+            if (start is not None and start > run) or (waited and (start is None or start < old)):
+                self._start_anew(now, tz)
+
+    def _start_anew(self, now: datetime, tz: tzinfo | None) -> None:
+        zone, rule = self.zone(now, tz), self.rule(tz)
+        rule.check()
+        self.next_run = first_run(rule, now + RESOLUTION, zone, self.window)
+        if self.next_run is None:
+            self.local_next_run = NEVER
+
+    def _remember(self) -> None:
+        """The row as it is now in the database."""
+        here = self.__dict__
+        names = ("id", "starts_at", "ends_at", *WRITTEN_BY_SCHEDULERS)
+        self._read = {name: here[name] for name in names if name in here}
+
+    def _settle_some(self, given: set[str]) -> set[str]:
+        """Settle the row before some of its columns are saved; the names of the others that have to be saved, too."""
+        if not (RULE | PLAN) & given:
+            self.keep_moments_as_the_project_does()
+            return self._clean_slate() if given - WRITTEN_BY_SCHEDULERS else set()
+        before = {name: getattr(self, name) for name in PLAN}
+        error = (self.held_until, self.last_error)
+        self.settle()
+        changed = any(getattr(self, name) != value for name, value in before.items())
+        if changed or error[1]:
+            return {*(PLAN if changed else ()), "held_until", "last_error"}
+        self.held_until, self.last_error = error
+        return set()
+
+    def _clean_slate(self) -> set[str]:
+        """After an error: what could not be fired may have been repaired."""
+        if not self.__dict__.get("last_error"):
+            return set()
+        self.held_until, self.last_error = None, ""
+        return {"held_until", "last_error"}
