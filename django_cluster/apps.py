@@ -35,7 +35,7 @@ class DjangoClusterConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from django_cluster import checks  # noqa: F401  importing it registers the checks
+        from django_cluster import checks, schedule_checks  # noqa: F401  importing them registers the checks
         from django_cluster.core.call import LocalTime
         from django_cluster.core.log_lines import guard_loggers
         from django_cluster.core.redaction import use_redactor

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from django.core.exceptions import ValidationError
 
 from django_cluster.core.call import check_hook
+from django_cluster.core.cron import is_available
 from django_cluster.core.dotted import defined_at, dotted_path
 from django_cluster.core.due import CatchUp
 from django_cluster.core.signatures import check_function
@@ -111,6 +112,9 @@ def cron_task(cron: str | None = None, *, every: timedelta | None = None, **more
 
 
 def _check(row: Schedule, options: Mapping[str, Any] | None) -> None:
+    """Whether an expression makes sense, only croniter knows; where it is missing, ``manage.py check`` says that."""
+    if row.schedule_type == Schedule.CRON and row.cron and not is_available():
+        row.schedule_type = Schedule.HOURLY  # the row is only looked at
     try:
         check(row, options)
     except ValidationError as error:

@@ -252,7 +252,7 @@ def _moment(value: datetime | float) -> float:
     """Unix time of a datetime, or a Unix time."""
     if isinstance(value, datetime):
         try:
-            return (_aware(value) if value.tzinfo is None else value).timestamp()
+            return (aware(value) if value.tzinfo is None else value).timestamp()
         except (OverflowError, ValueError):
             raise OptionError(ValueError, f"{value} is beyond the calendar.") from None
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -262,8 +262,11 @@ def _moment(value: datetime | float) -> float:
     return float(value)
 
 
-def _aware(value: datetime) -> datetime:
-    """As a form of Django reads it: a time that the clock of the zone shows never, or twice, is refused."""
+def aware(value: datetime) -> datetime:
+    """A naive time as a form of Django reads it; naive still where there are no time zones.
+
+    Raises ``OptionError`` for a time that the clock of the zone shows never, or twice.
+    """
     zone = LocalTime.zone()
     if zone is None:
         return value

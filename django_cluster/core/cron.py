@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from croniter import croniter
 
 WORDS = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually")
+MISSING = "Schedules of the type cron need croniter: pip install 'django-cluster[cron]'."
 _INSTANT = timedelta(microseconds=1)
 
 
@@ -98,10 +99,19 @@ def _flaw_of(text: str) -> str:
     return ""
 
 
+def is_available() -> bool:
+    """Whether cron expressions can be understood here: croniter is installed."""
+    try:
+        _croniter()
+    except ImportError:
+        return False
+    return True
+
+
 @cache
 def _croniter() -> type[croniter]:
     try:
         from croniter import croniter
     except ImportError as error:
-        raise ImportError("Schedules of the type cron need croniter: pip install 'django-cluster[cron]'.") from error
+        raise ImportError(MISSING) from error
     return croniter

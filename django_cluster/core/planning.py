@@ -8,7 +8,6 @@ here is a function of values.
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
@@ -24,8 +23,6 @@ NEVER = "-"
 
 PRECISION = timedelta(milliseconds=1)
 """A fixture keeps no smaller parts of a second."""
-
-_TEXT = re.compile(r"(?P<moment>[^\[]+)\[(?P<zone>.*)\]")
 
 
 class RuleText(NamedTuple):
@@ -50,7 +47,7 @@ class RuleText(NamedTuple):
         return cls(code, int(minutes) if minutes else None, cron, zone)
 
 
-class LocalTime(NamedTuple):
+class IntendedTime(NamedTuple):
     """A local time that is meant, and the moment that it was taken for."""
 
     local: datetime
@@ -68,14 +65,14 @@ class LocalTime(NamedTuple):
         return f"{self.local.replace(tzinfo=timezone(offset)).isoformat()}[{self.zone}]"
 
     @classmethod
-    def parse(cls, text: str) -> LocalTime | None:
+    def parse(cls, text: str) -> IntendedTime | None:
         """None for what is no such text."""
-        found = _TEXT.fullmatch(text)
+        iso, _, zone = text.partition("[")
         try:
-            moment = datetime.fromisoformat(found["moment"] if found else text)
+            moment = datetime.fromisoformat(iso)
             if moment.tzinfo is None:
                 return cls(moment, moment)
-            return cls(moment.replace(tzinfo=None), moment.astimezone(UTC), found["zone"] if found else "")
+            return cls(moment.replace(tzinfo=None), moment.astimezone(UTC), zone.removesuffix("]"))
         except (ValueError, OverflowError):
             return None
 
@@ -129,7 +126,7 @@ class Columns:
         """As it stands, anchored as the row says. Raises ``ValueError`` for an unknown type."""
         if self.anchor is None:
             return self.rule_from(self.next_run or now)
-        meant = LocalTime.parse(self.local_anchor) if self.local_anchor else None
+        meant = IntendedTime.parse(self.local_anchor) if self.local_anchor else None
         known = meant is not None and same(meant.moment, self.anchor) and meant.zone == name_of(zone)
         return self.rule_from(self.anchor, meant.local if meant is not None and known else None)
 
@@ -144,7 +141,7 @@ def revised(columns: Columns, now: datetime, zone: tzinfo | None) -> Planned | N
         if columns.planned_from == text and columns.local_next_run:
             return None
         return _first(columns, now, zone)
-    meant = LocalTime.parse(columns.local_next_run)
+    meant = IntendedTime.parse(columns.local_next_run)
     if not columns.planned_from or meant is None or not same(meant.moment, columns.next_run) or columns.anchor is None:
         # Somebody has said when: that is the next run, whatever the rule says, and the rule is counted from there.
         known = columns.planned_from == text and not columns.local_next_run and columns.anchor is not None
@@ -152,7 +149,7 @@ def revised(columns: Columns, now: datetime, zone: tzinfo | None) -> Planned | N
     if columns.planned_from != text:
         return _by_another_rule(columns, meant, now, zone)
     rule = columns.current_rule(now, zone)
-    anchor = LocalTime.parse(columns.local_anchor)
+    anchor = IntendedTime.parse(columns.local_anchor)
     if anchor is None or not same(anchor.moment, columns.anchor):
         kept = isinstance(rule, Cron | Once) or rule.includes(columns.next_run, zone)
         run = columns.next_run if kept else first_run(rule, now + RESOLUTION, zone, columns.window)
@@ -180,7 +177,7 @@ def local_text(rule: Recurrence, moment: datetime | None, zone: tzinfo | None, l
     if moment is None:
         return NEVER
     try:
-        return str(LocalTime(local or rule.local_of(moment, zone), moment, name_of(zone)))
+        return str(IntendedTime(local or rule.local_of(moment, zone), moment, name_of(zone)))
     except (OverflowError, ValueError):
         return ""  # at either end of the calendar its zone has no such time
 
@@ -201,14 +198,14 @@ def _first(columns: Columns, now: datetime, zone: tzinfo | None) -> Planned:
     return planned(columns, columns.window.clip(run), replace(rule, anchor=run), zone)
 
 
-def _by_another_rule(columns: Columns, meant: LocalTime, now: datetime, zone: tzinfo | None) -> Planned:
+def _by_another_rule(columns: Columns, meant: IntendedTime, now: datetime, zone: tzinfo | None) -> Planned:
     """The rule has changed, and the next run has not: what the new one says comes next."""
     run, rule = meant.moment, columns.current_rule(now, zone)
     rule.check()
     if rule.on_local_clock and meant.zone != name_of(zone) and _zone_was_changed(columns):
         # Nine o'clock remains nine o'clock, elsewhere.
         run = first_moment_of(meant.local, zone)
-        anchor = LocalTime.parse(columns.local_anchor)
+        anchor = IntendedTime.parse(columns.local_anchor)
         local = (
             anchor.local
             if anchor is not None and columns.anchor and same(anchor.moment, columns.anchor)
@@ -245,5 +242,5 @@ def _was_put_off(columns: Columns, now: datetime, zone: tzinfo | None) -> bool:
 
 def is_shown(local: str, moment: datetime, zone: tzinfo | None) -> bool:
     """Whether the clock of the zone shows at this moment what is meant; True where nothing is known."""
-    meant = LocalTime.parse(local)
+    meant = IntendedTime.parse(local)
     return meant is None or same(wall_of(moment, zone), meant.local)

@@ -33,6 +33,7 @@ NO_EFFECT_HERE = "W014"
 UNREACHABLE = "W015"
 MISSING_TABLES = "W016"
 TABLES_ELSEWHERE = "W017"
+UNFIREABLE_SCHEDULE = "W021"
 
 MEANS_SOMETHING_ELSE = "I001"
 SERVER_ANSWERS = "I002"
@@ -126,6 +127,12 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     SERVER_ANSWERS: (
         "A broker answers, or a database answers and has the tables.",
         "Nothing has to be done. Only shown by `manage.py check --deploy`.",
+    ),
+    UNFIREABLE_SCHEDULE: (
+        "A schedule can never run: croniter is missing, and one is declared for a cron expression; or one in the"
+        " database has a rule, a time zone or a function that makes no sense. The database is only asked by"
+        " `manage.py check --database default` and `manage.py migrate`.",
+        "The message says what is missing, or wrong.",
     ),
     MEANS_SOMETHING_ELSE: (
         "The project knows Django-Q, and a key that it sets means something a little different here.",

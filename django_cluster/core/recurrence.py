@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from calendar import monthrange
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import ClassVar, Self
@@ -98,6 +99,10 @@ class _Elapsed(Recurrence):
     def period(self) -> timedelta:
         return timedelta(minutes=self.minutes or 0)
 
+    def includes(self, moment: datetime, tz: tzinfo | None) -> bool:
+        anchor, then = (each if tz is None else each.astimezone(UTC) for each in (self.anchor, moment))
+        return not (then - anchor) % self.period
+
     def next_after(self, moment: datetime, tz: tzinfo | None) -> datetime | None:
         anchor, since = (each if tz is None else each.astimezone(UTC) for each in (self.anchor, moment))
         try:
@@ -136,6 +141,14 @@ class _OnTheWall(Recurrence):
     @abstractmethod
     def slots_between(self, anchor: datetime, wall: datetime) -> int:
         """About how many occurrences lie between; may be wrong by one."""
+
+    def includes(self, moment: datetime, tz: tzinfo | None) -> bool:
+        """Asked for each run, and mostly of one that is."""
+        with suppress(OverflowError, ValueError):
+            anchor, wall = self.local_anchor or wall_of(self.anchor, tz), wall_of(moment, tz)
+            if self.slot(anchor, self.slots_between(anchor, wall)) == wall and first_moment_of(wall, tz) == moment:
+                return True
+        return super().includes(moment, tz)
 
     def next_after(self, moment: datetime, tz: tzinfo | None) -> datetime | None:
         try:

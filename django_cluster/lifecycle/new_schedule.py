@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import logging
+import sys
+import warnings
 from collections.abc import Callable, Mapping
 from datetime import datetime, tzinfo
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db import IntegrityError, router
 
 from django_cluster.core.arguments import args_to_text, kwargs_to_text
-from django_cluster.core.call import check_hook, given_options, portable
+from django_cluster.core.call import OptionError, aware, check_hook, given_options, portable
 from django_cluster.core.dotted import dotted_path
-from django_cluster.core.signatures import check_function
+from django_cluster.core.signatures import check_function, load_function
+from django_cluster.errors import UnknownFunction
 from django_cluster.lifecycle.firing import options_of
 from django_cluster.models.schedule import Schedule
+
+logger = logging.getLogger("django_cluster")
 
 IN_Q_OPTIONS = frozenset({"catch_up", "enabled", "ends_at", "no_overlap", "starts_at", "time_zone"})
 """Columns that Django-Q did not have: as plain keywords they may belong to the function."""
@@ -65,6 +72,9 @@ def build_schedule(
         **texts,
         **own,
     )
+    for path in filter(None, (row.func, row.hook)):
+        check_existence(path)
+    read_naive_moments(row)
     check(row, kwargs.get("q_options"))
     if schedule_type == Schedule.CRON and next_run is None:
         row.start_with_the_expression(q_zone)
@@ -76,6 +86,43 @@ def check(row: Schedule, options: Mapping[str, Any] | None) -> None:
     """Refuse what could never be fired."""
     row.full_clean(validate_unique=False)  # it would look in the database that the router reads
     options_of(row, {name: value for name, value in (options or {}).items() if name not in IN_Q_OPTIONS})
+
+
+def check_existence(path: str) -> None:
+    """Raise ``UnknownFunction`` if the module is there and has no such function, as the form of the admin does.
+
+    A module that does not exist in this program, or cannot be imported in it, may be another one's: that is logged. A
+    module that is just being imported may have the function later.
+    """
+    try:
+        load_function(path)
+    except UnknownFunction as error:
+        parts, cause = path.split("."), error.__cause__
+        modules = [sys.modules.get(".".join(parts[:length])) for length in range(1, len(parts))]
+        if any(getattr(getattr(module, "__spec__", None), "_initializing", False) for module in modules):
+            return
+        if modules[0] is not None and (cause is None or isinstance(cause, AttributeError)):
+            raise
+        logger.warning("schedule for a function that is unknown here: %s", error, extra={"event": "unknown_function"})
+
+
+def read_naive_moments(row: Schedule) -> None:
+    """Let naive moments be what a form of the admin reads in them: times in Django's current time zone.
+
+    Warns of each, as Django does. Raises ``ValidationError`` for what the clock there shows never, or twice.
+    """
+    for name in ("next_run", "starts_at", "ends_at"):
+        moment = getattr(row, name)
+        if not isinstance(moment, datetime) or moment.tzinfo is not None:
+            continue
+        try:
+            read = aware(moment)
+        except OptionError as error:
+            raise ValidationError({name: str(error)}) from None
+        if read is not moment:
+            sentence = f"Schedule.{name} received a naive datetime ({moment}) while time zone support is active."
+            warnings.warn(sentence, RuntimeWarning, stacklevel=4)
+            setattr(row, name, read)
 
 
 def texts_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str | None]]:

@@ -72,7 +72,7 @@ class Timetable:
         database: str | None = None,
         broker_database: str | None = None,
     ) -> None:
-        """``site``: see ``ScheduleQuerySet.coming``. ``database``: where the schedules are; None asks the router.
+        """``site``: see ``ScheduleQuerySet.alive``. ``database``: where the schedules are; None asks the router.
 
         ``sent`` is told what will never be sent again. ``broker_database``: what ``Broker.database`` says.
         """

@@ -67,17 +67,13 @@ class ScheduleQuerySet(models.QuerySet["Schedule"]):
                 if given:  # it belongs to a rule that makes no sense, and ends with that
                     rows.filter(pk=row.pk).update(local_next_run=row.local_text_of_next_run())
 
-    def coming(self, queue: str, *, site: bool, now: datetime, until: datetime, declared: Collection[str] = ()) -> Self:
-        """What is due until then and belongs to this queue, the longest waiting first.
+    def alive(self, queue: str, *, site: bool, now: datetime, declared: Collection[str] = ()) -> Self:
+        """What belongs to this queue, may become due, and is not held, the longest waiting first.
 
         ``site``: whether this is the queue of the site itself, to which the schedules without a cluster belong.
         ``declared``: the keys of the declarations that this program knows; of the others it knows nothing, and
         leaves them to those who do.
         """
-        return self.alive(queue, site=site, now=now, declared=declared).filter(next_run__lte=until)
-
-    def alive(self, queue: str, *, site: bool, now: datetime, declared: Collection[str] = ()) -> Self:
-        """What may become due, and is not held; the other arguments as those of ``coming``."""
         known = models.Q(declared__isnull=True)
         if declared:
             known |= models.Q(declared__in=declared)

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_cluster.core import recurrence
 from django_cluster.core.due import Window, first_run
-from django_cluster.core.planning import NEVER, Columns, LocalTime, Planned, RuleText, name_of, revised
+from django_cluster.core.planning import NEVER, Columns, IntendedTime, Planned, RuleText, name_of, revised
 from django_cluster.core.values import time_zone as kind_of_zone
 from django_cluster.core.wall_clock import wall_of
 from django_cluster.models.wording import Told, in_words
@@ -83,7 +83,7 @@ class Timing:
             return NEVER
         with suppress(ValueError, OverflowError):
             zone = self.zone(self.next_run)
-            return str(LocalTime(wall_of(self.next_run, zone), self.next_run, name_of(zone)))
+            return str(IntendedTime(wall_of(self.next_run, zone), self.next_run, name_of(zone)))
         return ""
 
     def take(self, plan: Planned) -> None:

@@ -69,6 +69,27 @@ def test_a_schedule_that_is_made_by_code_runs_at_its_time() -> None:
     assert package.header.options.timeout == 120
 
 
+def test_a_schedule_that_is_kept_at_each_deploy_follows_its_expression() -> None:
+    Cluster().look(TOMORROW)
+
+    def deploy(cron: str) -> datetime | None:
+        # change begins
+        from django_cluster.models import Schedule
+
+        Schedule.objects.update_or_create(
+            name="clean up",
+            defaults={"func": "shop.tasks.clean_up", "schedule_type": Schedule.CRON, "cron": cron},
+        )
+        # change ends
+        return Schedule.objects.get().next_run
+
+    at_two, again, at_three = deploy("30 2 1 1 *"), deploy("30 2 1 1 *"), deploy("30 3 1 1 *")
+
+    assert at_two is not None
+    assert again == at_two
+    assert at_three == at_two + timedelta(hours=1)
+
+
 @needs_time_zones
 def test_a_schedule_chooses_for_itself() -> None:
     from django_cluster.models import Schedule

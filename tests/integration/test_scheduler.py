@@ -26,7 +26,7 @@ from django_cluster.lifecycle.schedules import BATCH
 from django_cluster.lifecycle.send import Sender
 from django_cluster.models import AcknowledgedMessages, QueuedTask
 from django_cluster.models.schedule import Schedule
-from tests.moments import utc
+from tests.moments import AMSTERDAM, utc
 from tests.sample import tasks
 from tests.servers import MariaDBServer, PostgresServer
 
@@ -228,3 +228,39 @@ def test_one_that_cannot_be_sent_is_found_among_a_thousand_in_a_few_steps(databa
     assert len(calls) <= 2 * 11
     assert len(set(outbox.ids)) == len(outbox.ids) == BATCH - 1
     assert Schedule.objects.exclude(last_error="").get().name == "700"
+
+
+def test_a_rule_that_was_changed_past_the_model_is_found_by_the_database(database: str) -> None:
+    expressions = {"kept": "30 2 1 1 *", "other": "45 3 1 1 *", "spaced": " 45  3 1 1 * "}
+    for name in expressions:
+        build_schedule(tasks.nothing, name=name, schedule_type="C", cron="30 2 1 1 *", q_options={"catch_up": "once"})
+    build_schedule(tasks.nothing, name="minutes", schedule_type="I", minutes=7, next_run=NOW + timedelta(minutes=7))
+    before = dict(Schedule.objects.values_list("name", "planned_from"))
+    with connections[ALIAS].cursor() as cursor:
+        for name, cron in expressions.items():
+            cursor.execute("UPDATE django_cluster_schedule SET cron = %s WHERE name = %s", [cron, name])
+
+    scheduler = make_scheduler(Outbox())
+    found = sorted(row.name or "" for row in Schedule.objects.all().outdated())
+    scheduler.tick()
+
+    assert found == ["other", "spaced"]
+    assert not Schedule.objects.all().outdated().exists()
+    after = {row.name: row for row in Schedule.objects.all()}
+    assert after["kept"].planned_from == before["kept"]
+    assert after["minutes"].planned_from == before["minutes"] == "I|7||"
+    for name in found:
+        run = after[name].next_run
+        assert run is not None
+        assert (run.astimezone(AMSTERDAM) if settings.USE_TZ else run).strftime("%m-%d %H:%M") == "01-01 03:45"
+
+
+def test_rows_that_are_changed_together_get_their_next_runs(database: str) -> None:
+    for number in range(3):
+        build_schedule(tasks.nothing, name=str(number), schedule_type="C", cron=f"30 {number} 1 1 *")
+
+    Schedule.objects.update(cron="45 3 1 1 *")
+
+    runs = {row.next_run for row in Schedule.objects.all()}
+    assert len(runs) == 1
+    assert {row.planned_from for row in Schedule.objects.all()} == {"C||45 3 1 1 *|"}

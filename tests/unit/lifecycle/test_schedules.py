@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -572,3 +574,59 @@ def test_a_run_that_was_held_before_is_not_skipped(outbox: Outbox) -> None:
     make_timetable(outbox, max_catch_up=2).fire_due(NOW)
 
     assert [package.id for package in outbox.packages] == [task_id]
+
+
+# ── functions and moments that are given ─────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "path", ["tests.sample.tasks.nope", "tests.sample.nope.add", "tests.sample.tasks.BASE_EXCEPTIONS"]
+)
+def test_a_function_that_its_module_does_not_have_is_refused(path: str) -> None:
+    with pytest.raises(UnknownFunction, match=path):
+        build_schedule(path)
+    with pytest.raises(UnknownFunction, match=path):
+        build_schedule(tasks.add, hook=path)
+
+    assert not Schedule.objects.exists()
+
+
+def test_a_function_of_another_program_is_taken_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "needs_a_library.py").write_text("import a_library_that_is_only_there\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with caplog.at_level(logging.WARNING, "django_cluster"):
+        build_schedule("only_there.tasks.render")
+        build_schedule("needs_a_library.render")
+
+    assert [record.__dict__["event"] for record in caplog.records] == ["unknown_function"] * 2
+    assert "there is no module only_there" in caplog.messages[0]
+    assert "a_library_that_is_only_there" in caplog.messages[1]
+    assert Schedule.objects.count() == 2
+
+
+def test_a_module_may_schedule_what_it_is_going_to_define(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = "from django_cluster.lifecycle.new_schedule import build_schedule\nbuild_schedule('early.later')\n"
+    (tmp_path / "early.py").write_text(f"{module}\ndef later():\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    import_module("early")
+
+    assert Schedule.objects.get().func == "early.later"
+
+
+@needs_time_zones
+def test_a_naive_moment_is_a_time_in_the_current_zone_as_in_a_form() -> None:
+    with timezone.override("Asia/Tokyo"), pytest.warns(RuntimeWarning, match="received a naive datetime"):
+        row = build_schedule(tasks.add, next_run=datetime(2030, 7, 1, 9))  # noqa: DTZ001
+
+    assert row.next_run == utc(2030, 7, 1, 0)
+
+
+@needs_time_zones
+@pytest.mark.parametrize("when", [datetime(2030, 3, 31, 2, 30), datetime(2030, 10, 27, 2, 30)])  # noqa: DTZ001
+def test_a_naive_moment_that_the_clock_shows_never_or_twice_is_refused(when: datetime) -> None:
+    with pytest.raises(ValidationError, match="give a datetime with a time zone"):
+        build_schedule(tasks.add, next_run=when)

@@ -1,0 +1,79 @@
+"""Schedules that can never run, as Django system checks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from django.core.checks import CheckMessage, Tags, Warning, register
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError, InterfaceError, router
+from django.utils import timezone
+
+from django_cluster import conf
+from django_cluster.core import cron, problems
+from django_cluster.core.dotted import dotted_path
+from django_cluster.errors import ClusterError
+from django_cluster.lifecycle.declared import declarations, discover
+from django_cluster.models.schedule import Schedule
+
+TAG = "django_cluster"
+LOOKED_AT = 10_000
+"""Rows of which the first are looked at."""
+TOLD = 20
+"""Messages at most."""
+
+
+@register(TAG)
+def check_declared_schedules(app_configs: object = None, **_: object) -> list[CheckMessage]:
+    """What ``manage.py check`` says where croniter is missing. Only there it imports the tasks of the project."""
+    if cron.is_available():
+        return []
+    discover()
+    return [
+        _message(f"The schedule that is declared for {each.func} cannot run. {cron.MISSING}")
+        for each in declarations()
+        if each.columns.get("schedule_type") == Schedule.CRON
+    ]
+
+
+@register(Tags.database)
+def check_kept_schedules(databases: Sequence[str] | None = None, **_: object) -> list[CheckMessage]:
+    """What ``manage.py check --database`` says of the rows; nothing where there is no table yet."""
+    try:
+        alias = conf.load_settings().results.database or router.db_for_read(Schedule)
+    except (ClusterError, ImproperlyConfigured):
+        return []  # other checks say what is wrong
+    if alias not in (databases or ()):
+        return []
+    rows = Schedule.objects.using(alias).filter(enabled=True).exclude(repeats=0).order_by("pk")
+    try:
+        return list(islice(_told(rows[:LOOKED_AT].iterator()), TOLD))
+    except (DatabaseError, InterfaceError):
+        return []
+
+
+def _told(rows: Iterator[Schedule]) -> Iterator[CheckMessage]:
+    for row in rows:
+        if problem := _problem(row):
+            yield _message(f"The schedule {str(row)!r} ({row.pk}) cannot run: {problem}")
+
+
+def _problem(row: Schedule) -> str:
+    now = timezone.now()
+    checks: tuple[Any, ...] = (
+        lambda: row.columns.rule_from(now).check(),
+        lambda: row.zone(now),
+        lambda: dotted_path(row.func),
+    )
+    for check in checks:
+        try:
+            check()
+        except (ValueError, ImportError, ClusterError) as error:
+            return str(error)
+    return ""
+
+
+def _message(sentence: str) -> CheckMessage:
+    return Warning(sentence, id=f"{TAG}.{problems.UNFIREABLE_SCHEDULE}")
