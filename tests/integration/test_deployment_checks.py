@@ -44,7 +44,7 @@ def test_a_redis_that_is_away_is_told_and_the_database_that_is_there_too() -> No
 
     found = asked(redis={"host": "127.0.0.1", "port": free_port()})
 
-    assert time.monotonic() - begun < 11
+    assert time.monotonic() - begun < 30
     assert sorted(id for id, _ in found) == ["I002", "W015"]
     assert any("The broker (redis) cannot be used: Redis at 127.0.0.1:" in sentence for _, sentence in found)
     assert any("The database 'default' answers and has the tables." in sentence for _, sentence in found)
@@ -71,7 +71,7 @@ def test_a_server_that_hangs_is_waited_for_no_longer_than_allowed() -> None:
 
         found = probe(settings, seconds=1.5)
 
-        assert time.monotonic() - begun < 8
+        assert time.monotonic() - begun < 20
     finally:
         server.process.send_signal(signal.SIGCONT)
         server.stop()
