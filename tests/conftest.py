@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -31,6 +33,7 @@ from tests.servers import (
     SqsServer,
     require,
 )
+from tests.servers.shared import shared
 
 # How long an example takes says more of what else the machine does than of the code.
 hypothesis_settings.register_profile("patient", deadline=None)
@@ -139,6 +142,13 @@ def redis_server() -> Iterator[RedisServer]:
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def folder_of_the_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of this run know, and nobody else."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
 Family = TypeVar("Family", Sentinels, RedisCluster)
 
 
@@ -191,12 +201,11 @@ def mariadb_server() -> Iterator[MariaDBServer]:
 
 
 @pytest.fixture(scope="session")
-def rabbitmq_server() -> Iterator[RabbitServer]:
-    """RabbitMQ; tests share it, so each uses a queue name of its own."""
+def rabbitmq_server(folder_of_the_run: Path) -> Iterator[RabbitServer]:
+    """RabbitMQ; tests of all workers share it, so each uses a queue name of its own, and none may hurt it."""
     require("rabbitmq")
-    server = RabbitServer().start()
-    yield server
-    server.stop()
+    with shared(RabbitServer, folder_of_the_run) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -39,6 +39,8 @@ class Server(Tool, ABC):
     def __init__(self) -> None:
         self.process: subprocess.Popen[bytes] | None = None
         self.watchdog: subprocess.Popen[bytes] | None = None
+        self.lifeline: int | None = None
+        """Set before the start: what the watchdog reads instead of a pipe that only this process holds."""
         # Short on purpose: the path of a unix socket may have about 100 characters.
         self.folder = Path(tempfile.mkdtemp(prefix="dc-", dir="/tmp"))
         self.log = self.folder / "log"
@@ -166,7 +168,9 @@ class Server(Tool, ABC):
             )
         self.watchdog = subprocess.Popen(
             ["/bin/sh", "-c", WATCHDOG, "watchdog", str(self.process.pid), str(self.folder)],
-            stdin=subprocess.PIPE,
+            stdin=subprocess.PIPE if self.lifeline is None else self.lifeline,
+            stdout=subprocess.DEVNULL,  # it may outlive us, and whoever reads what we say waits for the end of it
+            stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
         self._wait_until_it_answers()
