@@ -235,7 +235,7 @@ def _loaded(cluster: str | None, test_suffix: str) -> Settings:
 
 def _configured_by_the_project() -> Any:
     """``Q_CLUSTER`` as it is outside of the tests, whatever ``override_settings`` says now."""
-    layer: Any = settings._wrapped
+    layer: Any = vars(settings)["_wrapped"]
     found = getattr(layer, "Q_CLUSTER", {})
     while isinstance(layer, UserSettingsHolder):
         layer = layer.default_settings
