@@ -37,6 +37,7 @@ from django_cluster.brokers import open_broker, shipped_kind
 from django_cluster.conf import load_settings
 from django_cluster.control import withdraw_from
 from django_cluster.core.messages import TaskHeader
+from django_cluster.core.places import WAITING_ROOM, queue_in
 from django_cluster.core.redaction import redactor
 from django_cluster.models import QueuedTask
 
@@ -99,7 +100,11 @@ class QueuedTaskAdmin(PeekingAdmin):
         for row in rows:
             keys.setdefault(row.queue, []).append(str(row.pk))
         section = load_settings().broker
-        done = sum(withdraw_from(open_broker(replace(section, queue=queue)), ids) for queue, ids in keys.items())
+        done = 0
+        for place, ids in keys.items():
+            # A waiting room is known by its name in the table, a queue of ours by its own.
+            queue = place if place.startswith(WAITING_ROOM) else queue_in(place)
+            done += withdraw_from(open_broker(replace(section, queue=queue)), ids)
         self.say_withdrawn(request, done, len(rows))
         return None
 
@@ -144,11 +149,11 @@ class QueuedTaskAdmin(PeekingAdmin):
 
     @admin.display(description=_("arguments"))
     def shown_args(self, queued: QueuedTask) -> SafeString:
-        return shown_args(queued, self.func(queued), lambda: opened(queued.payload).args)
+        return shown_args(queued, self.func(queued), lambda: opened(queued.key, queued.payload).args)
 
     @admin.display(description=_("keyword arguments"))
     def shown_kwargs(self, queued: QueuedTask) -> SafeString:
-        return shown_value(queued, lambda: dict(opened(queued.payload).kwargs))
+        return shown_value(queued, lambda: dict(opened(queued.key, queued.payload).kwargs))
 
     @admin.display(description=_("state"))
     def shown_state(self, queued: QueuedTask) -> SafeString:

@@ -21,6 +21,7 @@ from redis.exceptions import ResponseError
 
 from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueueSize, Waiting
 from django_cluster.brokers.disque_link import DisqueLink
+from django_cluster.core.places import joined
 from django_cluster.core.settings import BrokerSettings
 
 LIFE = 45 * 86_400
@@ -64,7 +65,7 @@ class DisqueBroker(Broker):
     def __init__(self, settings: BrokerSettings) -> None:
         super().__init__(settings)
         self._link = DisqueLink(settings.options)
-        self._key = f"django_cluster:{settings.name}:{settings.queue}"
+        self._key = f"django_cluster:{joined(settings.name, settings.queue)}"
         self._retry = math.ceil(settings.lease + INACCURACY)
 
     # ── sending ──────────────────────────────────────────────────────────────────────────────────

@@ -17,6 +17,7 @@ from django_cluster.brokers.base import Capabilities, Delivery, Message, QueueSi
 from django_cluster.brokers.copies import CopyingBroker
 from django_cluster.brokers.ironmq_holding import Held, Holding
 from django_cluster.brokers.ironmq_link import IronOptions, Link, Lost
+from django_cluster.core.places import hyphenated
 from django_cluster.core.portions import portions
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerError
@@ -59,8 +60,7 @@ class IronMQBroker(CopyingBroker):
     def __init__(self, settings: BrokerSettings) -> None:
         super().__init__(settings)
         options = IronOptions.of(settings.options)
-        same = settings.name == settings.queue
-        self._link = Link(options, settings.queue if same else f"{settings.name}-{settings.queue}")
+        self._link = Link(options, hyphenated(settings.name, settings.queue))
         self._timeout = min(max(math.ceil(settings.lease), options.minimum_timeout), MAX_TIMEOUT)
         self._holding = Holding()
         self._found = False

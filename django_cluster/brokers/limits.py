@@ -7,15 +7,14 @@ works on the queue moves what has become due (``lifecycle/moving.py``).
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 from django_cluster.brokers.base import Broker, Message
+from django_cluster.core.places import room_in_table
 from django_cluster.core.settings import BrokerSettings
-from django_cluster.core.values import LONGEST_NAME
 from django_cluster.errors import NotSupported
 
 Item = TypeVar("Item")
@@ -89,18 +88,6 @@ def waiting_room(section: BrokerSettings) -> Broker:
     """Where the messages of this queue wait that its own broker cannot delay for so long."""
     from django_cluster.brokers.orm import OrmBroker
 
-    room = replace(section, kind="orm", class_path="", options={}, queue=room_name(section.alias, section.queue))
+    name = room_in_table(section.name, section.alias, section.queue)
+    room = replace(section, kind="orm", class_path="", options={}, queue=name)
     return OrmBroker(room)
-
-
-def room_name(alias: str, queue: str) -> str:
-    """Never the name of a queue that anybody works on: those of people do not begin like this."""
-    return fitted(f"held:{alias}:{queue}")
-
-
-def fitted(name: str) -> str:
-    """The name, or as much of it as a column holds and what tells it from others."""
-    if len(name) <= LONGEST_NAME:
-        return name
-    digest = hashlib.sha256(name.encode()).hexdigest()[:16]
-    return f"{name[: LONGEST_NAME - 17]}~{digest}"

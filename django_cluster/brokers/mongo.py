@@ -35,6 +35,7 @@ from django_cluster.brokers.mongo_documents import (
     wrong_fields,
 )
 from django_cluster.brokers.mongo_link import Document, Link
+from django_cluster.core.places import joined
 from django_cluster.core.settings import BrokerSettings
 
 MESSAGES = "django_cluster_messages"
@@ -76,7 +77,7 @@ class MongoBroker(Broker):
     def __init__(self, settings: BrokerSettings) -> None:
         super().__init__(settings)
         self._link = Link(settings.options)
-        self._key = f"{settings.name}:{settings.queue}"
+        self._key = joined(settings.name, settings.queue)
         self._holder, self._leases = os.urandom(8).hex(), count()
         self._pause = settings.poll
         self._look_at = self._mend_at = 0.0

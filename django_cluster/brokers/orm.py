@@ -41,6 +41,7 @@ from django_cluster.brokers.orm_dialects import (
 from django_cluster.brokers.orm_sending import Sending
 from django_cluster.brokers.orm_session import Session
 from django_cluster.brokers.orm_waiting import sleeper_for
+from django_cluster.core.places import WAITING_ROOM, in_table, queue_in
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.core.sqlite_options import chooses_journal
 from django_cluster.errors import BrokerUnavailable
@@ -52,9 +53,6 @@ LOOK_INTERVAL = 0.25
 
 IDLE_GROWTH, IDLE_POLLS, IDLE_SECONDS = 1.25, 5, 1.0
 """The pause between two looks grows by a factor while nothing comes, up to so many ``poll`` and so many seconds."""
-
-HELD = "held:"
-"""How the names of delay queues begin (``brokers.limits.room_name``)."""
 
 KEY = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 """What the database can compare with its own keys."""
@@ -84,8 +82,10 @@ class OrmBroker(Broker):
         super().__init__(settings)
         self.database = settings.options.get("alias") or router.db_for_write(QueuedTask)
         self._session = Session(self.database)
-        self._sending = Sending(self._session, self.queue)
-        self._sleeper = sleeper_for(self._session, self.queue)
+        self._place = in_table(settings.name, settings.queue)
+        """The queue in the table, which other sites may use as well."""
+        self._sending = Sending(self._session, self._place)
+        self._sleeper = sleeper_for(self._session, self._place)
         self.capabilities = replace(type(self).capabilities, blocking=self._sleeper.blocking)
         self._busy = False
         self._look_at = self._idle_until = 0.0
@@ -200,7 +200,7 @@ class OrmBroker(Broker):
         # It may be carried out much later: by a server that hung, or when this process was stopped before it sent.
         dialect, lease, latest = self._dialect, self.settings.lease, self._clock.latest(self._not_after)
         rows = self._session.run(
-            lambda cursor: dialect.claim(cursor, self.queue, limit, lease, latest), atomic=self._two_steps
+            lambda cursor: dialect.claim(cursor, self._place, limit, lease, latest), atomic=self._two_steps
         )
         deliveries = [Delivery(receipt_of(row), row.payload, row.attempts) for row in rows]
         if deliveries and time.monotonic() - asked > lease / 3:  # others may have leased it since
@@ -211,11 +211,11 @@ class OrmBroker(Broker):
     def _look(self) -> bool:
         """Whether something is ready, now that everything due has been made so."""
         dialect, asked = self._dialect, time.monotonic()
-        look = self._session.run(lambda cursor: dialect.look(cursor, self.queue))
+        look = self._session.run(lambda cursor: dialect.look(cursor, self._place))
         if look.read_only:
             # Which server may write, the next connection shows: this one is closed if it cannot.
             self._session.run(dialect.write_nothing)
-            look = self._session.run(lambda cursor: dialect.look(cursor, self.queue))
+            look = self._session.run(lambda cursor: dialect.look(cursor, self._place))
         ready, self._next_due, now = look.ready, look.next_due, look.now
         answered = time.monotonic()
         self._clock.learn(asked, answered, now)
@@ -237,7 +237,7 @@ class OrmBroker(Broker):
     def _promote(self, *, lapsed: bool) -> int:
         dialect, latest = self._dialect, self._clock.latest(self._not_after)
         return self._session.run(
-            lambda cursor: dialect.promote(cursor, self.queue, latest, lapsed=lapsed), atomic=self._two_steps
+            lambda cursor: dialect.promote(cursor, self._place, latest, lapsed=lapsed), atomic=self._two_steps
         )
 
     @property
@@ -277,7 +277,7 @@ class OrmBroker(Broker):
         held, held_params = self._dialect.held(receipts)
         query = f"{statement.format(table=self._dialect.table, now=self._dialect.now)} WHERE {held}"
         if announce:
-            query = self._dialect.announced(query, self.queue)
+            query = self._dialect.announced(query, self._place)
 
         def change(cursor: CursorWrapper) -> int:
             cursor.execute(query, [*params, *held_params])
@@ -297,7 +297,7 @@ class OrmBroker(Broker):
                 bool(leased),
                 str(id),
             )
-            for payload, priority, attempts, lane, due, leased, id in self._rows(query, [self.queue, limit])
+            for payload, priority, attempts, lane, due, leased, id in self._rows(query, [self._place, limit])
         ]
 
     def withdraw(self, keys: Sequence[str]) -> int:
@@ -307,7 +307,7 @@ class OrmBroker(Broker):
         query = f"DELETE FROM {dialect.table} WHERE queue = %s AND id IN ({ids}) AND ({waits})"
 
         def delete(cursor: CursorWrapper) -> int:
-            cursor.execute(query, [self.queue])
+            cursor.execute(query, [self._place])
             return int(cursor.rowcount)
 
         return self._session.run(delete)
@@ -318,7 +318,7 @@ class OrmBroker(Broker):
             f"SELECT state, COUNT(*) FROM (SELECT CASE WHEN {ready} THEN 0 WHEN leased THEN 2 ELSE 1 END AS state"
             f" FROM {self._dialect.table} WHERE queue = %s) AS states GROUP BY state"
         )
-        counts: dict[int, int] = dict(self._rows(query, [self.queue]))
+        counts: dict[int, int] = dict(self._rows(query, [self._place]))
         return QueueSize(ready=counts.get(0, 0), delayed=counts.get(1, 0), leased=counts.get(2, 0))
 
     def queue_names(self) -> Sequence[str]:
@@ -327,11 +327,13 @@ class OrmBroker(Broker):
         query = f"SELECT MIN(queue) FROM {self._dialect.table} WHERE queue > %s"
         while len(names) < MAX_QUEUE_NAMES and (name := self._rows(query, [names[-1] if names else ""])[0][0]):
             names.append(name)
-        return [name for name in names if not name.startswith(HELD)]
+        site = self.settings.name
+        found = ((name, queue_in(name)) for name in names if not name.startswith(WAITING_ROOM))
+        return [queue for name, queue in found if name == in_table(site, queue)]
 
     def purge(self) -> int:
         def delete(cursor: CursorWrapper) -> int:
-            cursor.execute(f"DELETE FROM {self._dialect.table} WHERE queue = %s", [self.queue])
+            cursor.execute(f"DELETE FROM {self._dialect.table} WHERE queue = %s", [self._place])
             return int(cursor.rowcount)
 
         return self._session.run(delete, seconds=math.inf)  # millions of rows take their time

@@ -23,6 +23,7 @@ from django_cluster.brokers.rabbitmq_letters import SHORT_DELAY, Post, arrival, 
 from django_cluster.brokers.rabbitmq_link import Link
 from django_cluster.brokers.rabbitmq_options import RabbitOptions
 from django_cluster.brokers.rabbitmq_tap import Tap
+from django_cluster.core.places import joined
 from django_cluster.core.settings import BrokerSettings
 
 WORTH_A_BELL = 0.005
@@ -51,7 +52,7 @@ class RabbitBroker(Broker):
     def __init__(self, settings: BrokerSettings) -> None:
         super().__init__(settings)
         options = RabbitOptions.of(settings.options, settings.lease)
-        self._name = f"django_cluster.{settings.name}.{settings.queue}"
+        self._name = f"django_cluster.{joined(settings.name, settings.queue, separator='.')}"
         self._sender = Link(options, heartbeat=0, purpose="sends")
         self._holder = Link(options, heartbeat=options.heartbeat, purpose="holds")
         self._post = Post(self._name, quorum=options.queue_type == "quorum")

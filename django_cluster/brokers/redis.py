@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
+from urllib.parse import unquote
 
 from redis.exceptions import ConnectionError as ConnectionBroken
 from redis.exceptions import NoScriptError, ResponseError
@@ -27,11 +28,14 @@ from django_cluster.brokers.base import (
 )
 from django_cluster.brokers.redis_calls import Senders, ServerClock
 from django_cluster.brokers.redis_link import ANY_ERROR, open_link
+from django_cluster.core.places import joined
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerUnavailable
 
 logger = logging.getLogger("django_cluster")
 
+BRACES = "{}"
+"""They say in a Redis Cluster which keys belong together."""
 WRONG_TYPE = "WRONGTYPE"
 """In what the server says when a key holds something of another kind."""
 
@@ -63,7 +67,7 @@ class RedisBroker(Broker):
         super().__init__(settings)
         self._link = open_link(settings.options)
         # The braces make Redis Cluster keep all keys of the queue in one slot.
-        self._base = f"{{django_cluster:{settings.name}:{settings.queue}}}"
+        self._base = f"{{django_cluster:{joined(settings.name, settings.queue, reserved=BRACES)}}}"
         # While a slot moves, a node refuses calls that name several keys unless it has all of them. One of these
         # never exists: so no script ever sees one half of a queue.
         self._keys = (self._base, f"{self._base}:bands") if self._link.clustered else (self._base,)
@@ -249,13 +253,13 @@ class RedisBroker(Broker):
 
     def queue_names(self) -> Sequence[str]:
         """From the names of the keys: as many of them as ``SCANS`` calls read. A Redis Cluster lists none."""
-        before, after = f"{{django_cluster:{self.settings.name}:", "}"
+        before, after = f"{{django_cluster:{joined(self.settings.name, '', reserved=BRACES)}", "}"
         names, cursor = {self.queue: None}, 0
         for _ in range(0 if self._link.clustered else SCANS):
             with self._link.errors():
                 cursor, keys = self._link.client.scan(cursor, match=f"{_literal(before)}*", count=1000)
             parts = (key.decode("utf-8", "replace").removeprefix(before).partition(after) for key in keys)
-            names.update(dict.fromkeys(name for name, end, _ in parts if end))
+            names.update(dict.fromkeys(unquote(name) for name, end, _ in parts if end))
             if not cursor or len(names) >= MAX_QUEUE_NAMES:
                 break
         return list(names)[:MAX_QUEUE_NAMES]

@@ -21,6 +21,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from django_cluster.brokers.option_keys import refuse_unknown
 from django_cluster.core.masking import plain
+from django_cluster.core.places import hyphenated
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
 
@@ -140,9 +141,7 @@ class SqsOptions:
 
     def queue_name(self, site: str, queue: str) -> str:
         """The name at SQS: at most 80 letters, digits, hyphens and underscores, and perhaps ``.fifo`` behind them."""
-        wanted = (self.name_pattern or "{name}-{queue}").replace("{name}", site).replace("{queue}", queue)
-        if not self.name_pattern and site == queue:
-            wanted = site
+        wanted = self.name_pattern.replace("{name}", site).replace("{queue}", queue) or hyphenated(site, queue)
         stem, fifo = (wanted.removesuffix(".fifo"), ".fifo") if wanted.endswith(".fifo") else (wanted, "")
         plain = re.sub(r"[^A-Za-z0-9_-]", "-", stem)
         if plain != stem or len(plain + fifo) > LONGEST_QUEUE_NAME:

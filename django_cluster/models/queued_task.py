@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_cluster.core.codec import peek_header
 from django_cluster.core.headers import LAST_MOMENT
+from django_cluster.core.places import queue_in
 from django_cluster.errors import PackageError
 
 
@@ -46,7 +47,8 @@ class QueuedTask(models.Model):
 
     @property
     def key(self) -> str:
-        return self.queue
+        """The queue without its site."""
+        return queue_in(self.queue)
 
     @property
     def lock(self) -> datetime | None:

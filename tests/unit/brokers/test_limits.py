@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from django_cluster.brokers.base import Capabilities, Message
-from django_cluster.brokers.limits import Postbox, parted, room_name
+from django_cluster.brokers.limits import Postbox, parted
 from django_cluster.brokers.memory import MemoryBroker
+from django_cluster.core.places import room_in_table
 from django_cluster.core.values import LONGEST_NAME
 from django_cluster.errors import BrokerRefused, NotSupported, PayloadTooLarge
 from tests.conftest import make_settings
@@ -65,7 +66,9 @@ def test_only_what_the_broker_cannot_delay_is_kept(longest: float, kept: list[st
 
 def test_waiting_rooms_of_different_queues_have_different_names_that_fit() -> None:
     long = "q" * LONGEST_NAME
-    names = [room_name(alias, queue) for alias in ("", "audit") for queue in ("a", "b", long, f"{long[:-1]}r")]
+    names = [
+        room_in_table("shop", alias, queue) for alias in ("", "audit") for queue in ("a", "b", long, f"{long[:-1]}r")
+    ]
 
     assert len(set(names)) == len(names)
     assert max(map(len, names)) <= LONGEST_NAME
