@@ -172,6 +172,7 @@ class ScheduleAdmin(ClusterAdmin):
         """Who moves the next run by hand means a new beginning."""
         if "next_run" in form.changed_data:
             obj.anchor = None
+        obj.accept()
         super().save_model(request, obj, form, change)
 
     # ── what comes of it ─────────────────────────────────────────────────────────────────────────

@@ -15,6 +15,7 @@ from django.db import IntegrityError, transaction
 from django_cluster.core.due import first_run
 from django_cluster.lifecycle.declared import Declaration, declarations, discover
 from django_cluster.models.schedule import PLAN, RULE, Schedule, ScheduleQuerySet
+from django_cluster.models.schedule_seal import is_sealed, seal_of
 
 logger = logging.getLogger("django_cluster")
 
@@ -103,6 +104,10 @@ class DeclaredRows:
         if RULE & changes.keys() or self._moved(row, begin):
             fresh = self._first(declaration, now)
             changes |= {name: getattr(fresh, name) for name in (*PLAN, "repeats")}
+        for name, value in changes.items():
+            setattr(row, name, value)
+        if not is_sealed(row, lately=True):
+            changes["seal"] = seal_of(row)
         if changes:
             self._rows().filter(pk=row.pk).update(**changes, held_until=None, last_error="")
 

@@ -33,6 +33,7 @@ from django_cluster.lifecycle.declared_rows import DeclaredRows
 from django_cluster.lifecycle.firing import Firing, plan
 from django_cluster.lifecycle.outdated import OutdatedRows
 from django_cluster.models.schedule import Schedule
+from django_cluster.models.schedule_seal import ensure_sealed
 from django_cluster.silence import bounded
 
 logger = logging.getLogger("django_cluster")
@@ -84,6 +85,7 @@ class Timetable:
         self._sent = sent
         self._claims = Claims(database or router.db_for_write(Schedule))
         self._exact = broker_database == self._claims.alias
+        self._renewed = False
         self._declared = DeclaredRows(self._claims.alias, self._zone)
         self._outdated = OutdatedRows(self._zone)
 
@@ -97,6 +99,9 @@ class Timetable:
 
     def _fire_due(self, now: datetime) -> Pass:
         self._declared.keep(now)
+        if not self._renewed:
+            self._claims.rows().renew_seals()
+            self._renewed = True
         soon = now + timedelta(seconds=self._settings.interval)
         alive = self._claims.rows().alive(self._queue, site=self._site, now=now, declared=self._declared.keys)
         for rows in self._outdated.batches(alive, now):
@@ -115,6 +120,7 @@ class Timetable:
 
     def _planned(self, row: Schedule, now: datetime) -> Firing | None:
         try:
+            ensure_sealed(row)
             section = self._settings
             return plan(row, now, self._zone, catch_up=section.catch_up, max_catch_up=section.max_catch_up)
         except Exception as error:  # noqa: BLE001  whatever is wrong with one row is no matter of the others

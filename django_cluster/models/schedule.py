@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.db.models.signals import pre_save
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -18,6 +19,7 @@ from django_cluster.core.due import CatchUp, Window
 from django_cluster.core.texts import checked, visible
 from django_cluster.errors import UnknownFunction
 from django_cluster.models.schedule_queries import CHUNK, ScheduleQuerySet
+from django_cluster.models.schedule_seal import SEALED, ScheduleSealField, is_sealed, seal_of, what_it_calls
 from django_cluster.models.settling import PLAN, RULE, WRITTEN_BY_SCHEDULERS, Settling
 from django_cluster.models.task import Task
 from django_cluster.models.timing import check_zone, type_choices
@@ -142,8 +144,18 @@ class Schedule(Settling, models.Model):
         help_text=_("No cluster looks at it before: one is just firing it, or it could not be fired"),
     )
     last_error = models.TextField(_("last error"), blank=True, editable=False)
+    seal = ScheduleSealField(
+        _("seal"),
+        max_length=64,
+        default="",
+        blank=True,
+        editable=False,
+        help_text=_("Shows that what is run was said by code of the project"),
+    )
 
     objects: ClassVar[models.Manager[Schedule]] = ScheduleQuerySet.as_manager()
+
+    _calls_before: tuple[tuple[str, ...], bool] | None = None
 
     class Meta:
         app_label = "django_cluster"
@@ -170,7 +182,8 @@ class Schedule(Settling, models.Model):
         if given is None:
             self.settle()
         elif given:
-            kwargs["update_fields"] = {*given, *self._settle_some(set(given))}
+            more = {"seal"} if set(SEALED) & set(given) else set()
+            kwargs["update_fields"] = {*given, *more, *self._settle_some(set(given))}
         super().save(*args, **kwargs)
         self._remember()
 
@@ -222,6 +235,23 @@ class Schedule(Settling, models.Model):
         """Whether the last task succeeded; None while it has no row."""
         return Task.objects.filter(pk=self.task).values_list("success", flat=True).first() if self.task else None
 
+    # ── saving ──────────────────────────────────────────────────────────────────────────────────
+
+    def may_be_sealed(self) -> bool:
+        """Whether saving seals the row: it was sealed when it was read, or now calls something else, or somebody has
+        looked at it (``accept``)."""
+        before = self._calls_before
+        return before is None or before[1] or before[0] != what_it_calls(self)
+
+    def accept(self) -> None:
+        """Whoever saves the row has looked at what it calls: from the next ``save`` on it has a valid seal."""
+        self._calls_before = None
+
+    def _remember(self) -> None:
+        super()._remember()
+        whole = self.__dict__.keys() >= {"seal", *SEALED}
+        self._calls_before = (what_it_calls(self), is_sealed(self)) if whole else None
+
     def _checks(self) -> dict[str, Any]:
         kind_field = {self.MINUTES: "minutes", self.CRON: "cron"}.get(self.schedule_type, "schedule_type")
         return {
@@ -245,3 +275,12 @@ def _check_window(window: Window) -> None:
 def _check_name(name: str | None) -> None:
     if name and (not name.isidentifier() or iskeyword(name)):
         raise ValueError(f"{name!r} cannot be the name of an argument.")
+
+
+def seal_from_fixture(instance: Schedule, *, raw: bool = False, **_: Any) -> None:
+    """A fixture is loaded without ``save`` and without its fields' own work."""
+    if raw:
+        instance.seal = seal_of(instance)
+
+
+pre_save.connect(seal_from_fixture, sender=Schedule, dispatch_uid="django_cluster.schedule_seal")

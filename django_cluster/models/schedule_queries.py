@@ -11,6 +11,8 @@ from django.db import models, transaction
 from django.db.models.functions import Cast, Coalesce, Concat
 from django.utils import timezone
 
+from django_cluster.models.schedule_seal import SEALED, is_sealed, seal_of
+from django_cluster.models.sealed import secrets
 from django_cluster.models.settling import RULE
 
 if TYPE_CHECKING:
@@ -36,8 +38,34 @@ class ScheduleQuerySet(models.QuerySet["Schedule"]):
     def update(self, **values: Any) -> int:
         """As ever; where the columns that say when are changed, so is the next run, unless it is given as well.
 
-        So it is with ``bulk_update``. An expression that was there before leaves the next run alone.
+        So it is with ``bulk_update``. An expression that was there before leaves the next run alone. Rows whose seal
+        was valid get one for what they call now.
         """
+        if not set(SEALED) & values.keys() or "seal" in values:
+            return self._update_and_revise(values)
+        self._for_write = True
+        columns = ("pk", "seal", *SEALED)
+        with transaction.atomic(using=self.db):
+            sound = [row.pk for row in self.order_by().only(*columns) if is_sealed(row)]
+            count = self._update_and_revise(values)
+            rows = ScheduleQuerySet(self.model, using=self.db)
+            for begin in range(0, len(sound), CHUNK):
+                for row in rows.filter(pk__in=sound[begin : begin + CHUNK]).only(*columns):
+                    rows.filter(pk=row.pk).update(seal=seal_of(row))
+        return count
+
+    update.alters_data = True  # type: ignore[attr-defined]
+
+    def renew_seals(self) -> int:
+        """Seal with the present key what has a seal of an older one; how many rows there were."""
+        if not secrets()[1]:
+            return 0
+        old = [row for row in self if is_sealed(row) and not is_sealed(row, lately=True)]
+        for row in old:
+            self.filter(pk=row.pk, seal=row.seal).update(seal=seal_of(row))
+        return len(old)
+
+    def _update_and_revise(self, values: dict[str, Any]) -> int:
         if not RULE & values.keys() or "planned_from" in values:
             return super().update(**values)
         self._for_write = True
@@ -47,8 +75,6 @@ class ScheduleQuerySet(models.QuerySet["Schedule"]):
             for begin in range(0, len(keys), CHUNK):
                 self._revise(keys[begin : begin + CHUNK], goes_on="ends_at" in values, given="next_run" in values)
         return count
-
-    update.alters_data = True  # type: ignore[attr-defined]
 
     def _revise(self, keys: Collection[Any], *, goes_on: bool, given: bool) -> None:
         """Bring the next runs up to date. ``goes_on``: also of those that have ended. ``given``: they were written.
