@@ -116,7 +116,10 @@ class Bench:
             step("open the arguments", time_each(lambda pair: self.codec.open(pair[0].body, *pair[1]), pairs)),
             step("find the function", time_each(load, [TASK] * PURE)),
             step("the task itself", time_each(lambda _: noop(), range(PURE))),
-            step("seal the result", time_each(self.seal.seal, [1] * PURE)),
+            step(
+                "seal the arguments", time_each(lambda pair: self.codec.seal_arguments(pair[0].body, *pair[1]), pairs)
+            ),
+            step("seal the result", time_each(lambda value: self.seal.seal(value, b"result:id"), [1] * PURE)),
             step("all of Executor.run", time_each(self.executor.run, jobs)),
             step("put right what it may have left", time_each(lambda _: tidy(), range(PURE))),
             step("adapt the window", time_each(Window().learn, [1e-5] * PURE)),

@@ -40,8 +40,10 @@ class DjangoClusterConfig(AppConfig):
         from django_cluster.core.log_lines import guard_loggers
         from django_cluster.core.redaction import use_redactor
         from django_cluster.models import Schedule
+        from django_cluster.models.sealed import install_serializer
         from django_cluster.models.storage import keep_as_they_are
 
+        install_serializer(serializer_of_rows)
         post_migrate.connect(keep_as_they_are, sender=self)
         Schedule.zone_of_the_project = staticmethod(zone_of_schedules)
         LocalTime.zone = staticmethod(zone_of_naive_times)
@@ -69,3 +71,14 @@ def zone_of_schedules() -> tzinfo | None:
 
     name = load_settings().schedule.time_zone
     return ZoneInfo(name) if name else None
+
+
+def serializer_of_rows() -> str:
+    """What ``Q_CLUSTER`` says; with settings that cannot be used, no pickle is opened."""
+    from django_cluster.conf import load_settings
+    from django_cluster.errors import InvalidSettings
+
+    try:
+        return load_settings().signing.serializer
+    except InvalidSettings:
+        return "json"

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 from django.apps import apps
-from django.core.checks import CheckMessage, Error, Info, Warning, register
+from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 from django.db import router
 
@@ -79,6 +79,20 @@ def check_servers(app_configs: object = None, **_: object) -> list[CheckMessage]
     """What ``manage.py check --deploy`` calls as well: it asks the servers, all at once, for ten seconds at most."""
     settings = conf.review_settings(secret=STAND_IN).settings
     return [] if settings is None else [_message(problem) for problem in dict.fromkeys(probe(settings))]
+
+
+@register(Tags.security, deploy=True)
+def check_functions(app_configs: object = None, **_: object) -> list[CheckMessage]:
+    """What ``manage.py check --deploy`` says to projects that have not named the functions that may be run."""
+    settings = conf.review_settings(secret=STAND_IN).settings
+    mapping = conf.configured()
+    if settings is None or settings.signing.functions != ("any",) or "functions" in mapping:
+        return []
+    sentence = "functions is not set: whoever holds SECRET_KEY can have any function called that can be imported."
+    hint = (
+        'Set "functions": "registered", or a list of patterns such as ["orders.tasks.*"]; or "any", if that is meant.'
+    )
+    return [_message(Problem(problems.ANY_FUNCTION, "functions", sentence, hint))]
 
 
 def validate_config() -> list[CheckMessage]:

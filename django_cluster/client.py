@@ -23,19 +23,20 @@ from django.db import connections, transaction
 from django_cluster.brokers import named_section, open_broker
 from django_cluster.brokers.base import Broker, Message
 from django_cluster.conf import load_settings
-from django_cluster.core.codec import Codec
+from django_cluster.core.codec import FOLLOWING, Codec
 from django_cluster.core.composing import GroupPlan
 from django_cluster.core.messages import Job, Outcome, TaskPackage
 from django_cluster.core.sealing import Seal
 from django_cluster.core.settings import BrokerSettings, Settings
 from django_cluster.core.test_queues import is_owner, suffix
 from django_cluster.errors import BrokerError, TaskFailed, TaskTimeout
+from django_cluster.lifecycle.admission import check_functions
 from django_cluster.lifecycle.contexts import InitialContext
 from django_cluster.lifecycle.execute import Executor
 from django_cluster.lifecycle.record import Recorder, run_hook, tell
 from django_cluster.lifecycle.relay import Forward, Relay
 from django_cluster.lifecycle.reporters import Reporters
-from django_cluster.lifecycle.send import Router, Sender, pack
+from django_cluster.lifecycle.send import Parcel, Router, Sender, pack
 from django_cluster.stores import open_results
 from django_cluster.stores.routed import RoutedResults
 
@@ -123,7 +124,7 @@ class Client:
     def chained(self, packages: Sequence[TaskPackage]) -> TaskPackage:
         """The first of several packages, with the signed others as what follows it."""
         first, *others = packages
-        return first.with_options(chain=tuple(message.payload for message in pack(self.codec, others)))
+        return first.with_options(chain=tuple(message.payload for message in pack(self.codec.of(FOLLOWING), others)))
 
     @contextmanager
     def _with_group(self, group: GroupPlan | None, broker: Broker) -> Iterator[None]:
@@ -139,7 +140,10 @@ class Client:
             yield
 
     def _open_group(self, plan: GroupPlan) -> None:
-        follows = [pack(self.codec, [each])[0].payload if each else "" for each in (plan.on_success, plan.on_failure)]
+        follows = [
+            pack(self.codec.of(FOLLOWING), [each])[0].payload if each else ""
+            for each in (plan.on_success, plan.on_failure)
+        ]
         self.results.groups.open(plan.id, plan.total, *follows)
 
     def broker_named(self, alias: str | None) -> Broker:
@@ -169,12 +173,18 @@ class Client:
 
     def _run_here(self, packages: Sequence[TaskPackage]) -> None:
         """The same way as through a cluster, without the processes: signed, opened, executed, recorded."""
-        waiting = deque(self.codec.dumps(package) for package in packages)
+        check_functions(self.settings.signing.functions, packages)
+        waiting = deque(self.codec.verify(self.codec.dumps(package)) for package in packages)
+
+        def follow(parcels: Sequence[Parcel]) -> None:
+            waiting.extend(
+                self.codec.of(each.queue or self.codec.queue).verify(each.message.payload) for each in parcels
+            )
+
         first_error: BaseException | None = None
         while waiting:
-            body = self.codec.verify(waiting.popleft())
-            outcome, error = self.execute(Job(number=0, body=body, receipt="", attempt=1))
-            self._record(outcome, None, lambda parcels: waiting.extend(each.message.payload for each in parcels))
+            outcome, error = self.execute(Job(number=0, body=waiting.popleft(), receipt="", attempt=1))
+            self._record(outcome, None, follow)
             first_error = first_error or error
             if "member" not in outcome.options:
                 raise_as_in_task(first_error)
@@ -218,7 +228,7 @@ class Client:
         )
 
     def _hook(self, outcome: Outcome) -> None:
-        run_hook(outcome, self.results.get)
+        run_hook(outcome, self.results.get, self.settings.signing.functions)
 
 
 def opened(section: BrokerSettings) -> Broker:

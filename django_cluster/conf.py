@@ -21,6 +21,7 @@ from django.utils.module_loading import import_string
 from django_cluster.core.broker_choice import DEFAULT_NAME, SELECTORS
 from django_cluster.core.masking import MaskedMapping
 from django_cluster.core.redaction import Redactor
+from django_cluster.core.sealing import secret_text
 from django_cluster.core.settings import BrokerSettings, QueueShare, Settings
 from django_cluster.core.settings_origin import Explained, explain
 from django_cluster.core.settings_parser import Review, Surroundings, review
@@ -159,8 +160,8 @@ def explain_settings(cluster: str | None = None) -> list[Explained]:
 
 def _surroundings(cluster: str | None, secret: str | None = None) -> Surroundings:
     return Surroundings(
-        secret=_text(_secret_key()) if secret is None else secret,
-        fallbacks=tuple(_text(each) for each in settings.SECRET_KEY_FALLBACKS),
+        secret=secret_text(_secret_key()) if secret is None else secret,
+        fallbacks=tuple(map(secret_text, settings.SECRET_KEY_FALLBACKS)),
         time_zone=settings.TIME_ZONE if settings.USE_TZ else None,
         cluster=cluster,
         environment=os.environ,
@@ -250,11 +251,6 @@ def _secret_key() -> str | bytes:
     except ImproperlyConfigured:
         return ""
     return key
-
-
-def _text(key: str | bytes) -> str:
-    """Django allows bytes as a key; any text will do as long as different bytes give different text."""
-    return key.decode("latin-1") if isinstance(key, bytes) else key
 
 
 def _forget_changed(*, setting: str, **_: object) -> None:

@@ -16,12 +16,13 @@ from django_cluster.brokers.base import Broker
 from django_cluster.brokers.limits import waiting_room
 from django_cluster.client import get_client
 from django_cluster.conf import load_settings
-from django_cluster.core.codec import Codec
 from django_cluster.core.naming import new_task_id
+from django_cluster.core.places import WAITING_ROOM, queue_in
 from django_cluster.errors import ClusterError
 from django_cluster.lifecycle.firing import is_busy, package_of
 from django_cluster.lifecycle.withdrawing import Withdrawer
 from django_cluster.models import Schedule
+from django_cluster.models.schedule_seal import ensure_sealed
 from django_cluster.retries import retry
 from django_cluster.stores.instructions import InstructionStore, Pause
 from django_cluster.stores.status import ClusterStatus, StatusStore
@@ -121,8 +122,8 @@ def _withdrawer(broker: Broker, queue: str | None = None) -> Withdrawer:
     """``queue``: whose tasks they are, where the broker is its waiting room."""
     settings = load_settings()
     database = settings.results.database or router.db_for_write(Schedule)
-    client = get_client(queue or broker.queue)
-    return Withdrawer(broker, Codec(settings.signing), database, client.record_cancelled)
+    client = get_client(queue or (queue_in(broker.queue) if broker.queue.startswith(WAITING_ROOM) else broker.queue))
+    return Withdrawer(broker, client.codec, database, client.record_cancelled)
 
 
 def run_now(schedule: Schedule) -> str:
@@ -132,6 +133,7 @@ def run_now(schedule: Schedule) -> str:
     the row.
     """
     now = timezone.now()
+    ensure_sealed(schedule)
     if is_busy(schedule, now):
         raise ClusterError("Its last run is unfinished, and its runs must not overlap.")
     package = package_of(schedule, new_task_id(), now, now).with_options(schedule=None)

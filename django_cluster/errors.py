@@ -13,8 +13,10 @@
     │   ├── BadSignature         wrong key, wrong cluster name, or tampered with
     │   ├── PayloadMissing       the ticket of a large payload, which is not in the database
     │   ├── UnknownFormat        signed, but written by a version that we do not know
-    │   └── UnknownFunction      no function can be found by this dotted path
-    │       └── UnsuitableFunction   it can be found, and no worker can run it: an async function, a generator
+    │   ├── UnknownFunction      no function can be found by this dotted path
+    │   │   └── UnsuitableFunction   it can be found, and no worker can run it: an async function, a generator
+    │   ├── FunctionNotAllowed   the setting ``functions`` does not allow this function
+    │   └── MessageTooOld        the message is older than ``max_message_age``
     ├── NotSerializable          arguments or a result that the serializer cannot carry
     │   └── ValueTooLarge        they are larger than the settings allow
     ├── TaskFailed               asked for with ``sync``: the task raised
@@ -80,7 +82,7 @@ class PackageError(ClusterError):
 
 
 class BadSignature(PackageError):
-    """The signature does not match: another key, another cluster name, or a changed message."""
+    """The signature does not match: another key, another site or queue, or a changed message."""
 
 
 class PayloadMissing(PackageError):
@@ -108,6 +110,14 @@ class UnknownFunction(PackageError, ValueError):
 
 class UnsuitableFunction(UnknownFunction, TypeError):
     """The function cannot be a task or a hook: it is async, or a generator."""
+
+
+class FunctionNotAllowed(PackageError):
+    """The setting ``functions`` does not allow this function."""
+
+
+class MessageTooOld(PackageError):
+    """The message is older than ``max_message_age`` allows."""
 
 
 class NotSerializable(ClusterError):

@@ -17,10 +17,23 @@ from django_cluster.brokers.base import Broker, Message
 from django_cluster.brokers.limits import waiting_room
 from django_cluster.client import Client, get_client
 from django_cluster.core.call import build_packages
+from django_cluster.core.codec import header_of
 from django_cluster.core.headers import read_header, write_header
-from django_cluster.core.messages import TaskPackage
+from django_cluster.core.messages import TaskHeader, TaskOptions, TaskPackage, path_of_class
 from django_cluster.core.naming import task_name
-from django_cluster.errors import ClusterError, NotSerializable, NotSupported, PackageError, PayloadTooLarge
+from django_cluster.core.sealing import NOT_SEALED
+from django_cluster.errors import (
+    BadSignature,
+    ClusterError,
+    MessageTooOld,
+    NotSerializable,
+    NotSupported,
+    PackageError,
+    PayloadMissing,
+    PayloadTooLarge,
+)
+from django_cluster.lifecycle.admission import allowed_by
+from django_cluster.lifecycle.execute import anonymous_id
 from django_cluster.lifecycle.withdrawing import DEPTH, labels_of
 from django_cluster.models import Task
 from django_cluster.models.task import saved_tasks
@@ -64,9 +77,12 @@ def requeue(task: Task) -> None:
     """
     if not task.payload:
         raise ValueError(f"The message of task {task.id} was not kept; resubmit() sends a new one.")
+    client = get_client(task.cluster)
+    if (header := _kept_header(task)) is not None:
+        allowed_by(client.settings.signing.functions).check_package(header)
     with transaction.atomic(using=task._state.db):
         _forget_attempts([task])
-        broker = get_client(task.cluster).broker_named(task.given_options.broker)
+        broker = client.broker_named(task.given_options.broker)
         broker.enqueue([_message_of(task, broker)])
 
 
@@ -76,7 +92,8 @@ def retry(task: Task) -> str:
     Of a task that is to be tried again by itself, the waiting retry is taken out of the queue first. Raises
     ``ClusterError`` when that retry runs, or the broker cannot say where it is, and as ``resubmit``.
     """
-    package = None if task.payload else _package_of(task)  # what cannot be sent leaves the waiting retry where it is
+    as_it_came = bool(task.payload) and not _is_too_old(task)
+    package = None if as_it_came else _package_of(task)  # what cannot be sent leaves the waiting retry where it is
     with _all_or_nothing(task):
         if not task.final:
             take_over_retries([task])
@@ -85,6 +102,11 @@ def retry(task: Task) -> str:
             return task.id
         _send(task, package, on_commit=False)
     return package.id
+
+
+def _is_too_old(task: Task) -> bool:
+    """Whether it was put aside because of its age: the same message would be put aside again."""
+    return task.error_kind == path_of_class(MessageTooOld)
 
 
 def _all_or_nothing(task: Task) -> AbstractContextManager[None]:
@@ -172,20 +194,46 @@ def _send_together(client: Client, pairs: Sequence[tuple[Task, TaskPackage]], re
 
 
 def _package_of(task: Task) -> TaskPackage:
-    args, kwargs = _arguments_of(task)
-    options = replace(task.given_options, not_before=None, schedule=None)
+    args, kwargs, given = _call_of(task)
+    options = replace(given, group=task.group, not_before=None, schedule=None)
     name = task.name if task.name != task_name(task.id) else None
     package = build_packages(task.func, [args], kwargs, options, name)[0]
-    read_header(write_header(package.header))  # the options of a row may have been changed since they were checked
+    read_header(write_header(package.header))  # the label that the row gives may be one that no message can have
     return package
 
 
-def _arguments_of(task: Task) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Those of the row; a task that was put aside unopened has them in its message only."""
+def _call_of(task: Task) -> tuple[tuple[Any, ...], dict[str, Any], TaskOptions]:
+    """Arguments and options as the row has them, or the message of a task that was put aside unopened.
+
+    Raises ``PackageError`` if the row is not as a cluster has written it.
+    """
     if task.sealed_arguments is None and task.payload:
+        _kept_header(task)
         package = get_client(task.cluster).codec.loads(task.payload)
-        return package.args, dict(package.kwargs)
-    return task.args, task.kwargs
+        return package.args, dict(package.kwargs), replace(package.header.options, cluster=task.cluster)
+    args, kwargs = task.call()
+    return args, kwargs, task.given_options
+
+
+def _kept_header(task: Task) -> TaskHeader | None:
+    """What the message in the row says of its task; None for a message that cannot be read here.
+
+    Raises ``BadSignature`` if it is the message of another task than the row says.
+    """
+    payload = task.payload or ""
+    header: TaskHeader | None = None
+    try:
+        header = header_of(get_client(task.cluster).codec.verify(payload))
+    except PayloadMissing as error:
+        header = header_of(error.body) if error.body else None
+    except PackageError:
+        pass
+    if header is None:
+        return None  # nor will any cluster run it, unless it gets the key with which it was signed
+    unread = not task.func and task.id == anonymous_id(payload)  # it could not be read when it was put aside
+    if not unread and (task.id, task.func, task.hook) != (header.id, header.func, header.options.hook):
+        raise BadSignature(NOT_SEALED)
+    return header
 
 
 def _message_of(task: Task, broker: Broker) -> Message:

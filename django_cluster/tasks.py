@@ -13,6 +13,8 @@ from django_cluster.brokers.base import Broker
 from django_cluster.calls import async_bulk, async_task, warn_of_unknown_queue
 from django_cluster.client import get_client
 from django_cluster.composition import AsyncTask, Chain, Group, Iter, async_chain, async_iter, call
+from django_cluster.core.dotted import dotted_path
+from django_cluster.lifecycle.admission import allowed_by
 from django_cluster.lifecycle.new_schedule import build_schedule
 from django_cluster.models import Schedule
 from django_cluster.results import (
@@ -73,10 +75,14 @@ def schedule(func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Sched
     ``catch_up``, ``time_zone``, ``starts_at``, ``ends_at``, ``no_overlap``, ``enabled``.
 
     Raises ``IntegrityError`` for a used name, ``ValidationError`` for what could never run, ``NotSerializable`` for
-    arguments that text cannot hold faithfully, ``UnknownFunction``.
+    arguments that text cannot hold faithfully, ``UnknownFunction``, ``FunctionNotAllowed``.
     """
     warn_of_unknown_queue(kwargs.get("cluster"))
     settings = get_client(kwargs.get("cluster")).settings
+    allowed = allowed_by(settings.signing.functions)
+    for path in (func, kwargs.get("hook"), (kwargs.get("q_options") or {}).get("hook")):
+        if path and not allowed.unlimited:
+            allowed.check(dotted_path(path))
     zone = settings.schedule.time_zone
     places = {"q_zone": ZoneInfo(zone) if zone else None, "q_database": settings.results.database}
     return build_schedule(func, *args, **{**places, **kwargs})

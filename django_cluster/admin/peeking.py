@@ -221,9 +221,9 @@ def label(payload: str) -> TaskHeader | None:
         return None
 
 
-def opened(payload: str) -> TaskPackage:
-    """With the arguments; raises ``PackageError`` before it opens what this project has not signed."""
-    return get_client().codec.loads(payload)
+def opened(queue: str, payload: str) -> TaskPackage:
+    """With the arguments; raises ``PackageError`` before it opens what this project has not signed for this queue."""
+    return get_client().codec.of(queue).loads(payload)
 
 
 class PeekingAdmin(ReadOnlyAdmin):

@@ -16,9 +16,11 @@ from django.utils.translation import gettext_lazy as _
 
 from django_cluster.admin.base import AnyScheduleForm, Select
 from django_cluster.admin.showing import showable
+from django_cluster.conf import load_settings
 from django_cluster.core.arguments import args_from_text, kwargs_from_text
 from django_cluster.core.signatures import call_problem, load_function
-from django_cluster.errors import ClusterError, UnknownFunction
+from django_cluster.errors import ClusterError, FunctionNotAllowed, UnknownFunction
+from django_cluster.lifecycle.admission import allowed_by
 from django_cluster.lifecycle.declared import registered_tasks
 from django_cluster.lifecycle.firing import options_of
 from django_cluster.models import Schedule
@@ -85,8 +87,8 @@ class ScheduleForm(AnyScheduleForm):
         if not self.any_function and path not in registered_tasks():
             raise ValidationError(gettext("%(path)s is not a registered task.") % {"path": path})
         try:
-            load_function(path)
-        except UnknownFunction as error:
+            allowed_by(load_settings().signing.functions).load(path)
+        except (UnknownFunction, FunctionNotAllowed) as error:
             raise ValidationError(str(error)) from error
         return path
 

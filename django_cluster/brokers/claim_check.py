@@ -19,8 +19,8 @@ from uuid import uuid4
 from django_cluster.brokers import adapter_class
 from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueueSize, Waiting
 from django_cluster.brokers.large_payloads import LargePayloads
-from django_cluster.brokers.limits import fitted
 from django_cluster.core.codec import Codec
+from django_cluster.core.places import fitted, joined
 from django_cluster.core.settings import BrokerSettings, SigningSettings
 from django_cluster.core.tickets import ID_LENGTH
 from django_cluster.errors import BrokerError
@@ -53,8 +53,10 @@ class ClaimCheck(Broker):
         self._age = age_of(inner.capabilities)
         self._limit = limit_of(settings, inner.capabilities.max_payload)
         secret, fallbacks = secrets()
-        self._codec = Codec(SigningSettings(secret=secret, fallbacks=fallbacks, salt=settings.name))
-        self._payloads = LargePayloads(fitted(f"{settings.name}:{settings.alias}:{settings.queue}"))
+        self._codec = Codec(
+            SigningSettings(secret=secret, fallbacks=fallbacks, salt=settings.name, queue=settings.queue)
+        )
+        self._payloads = LargePayloads(fitted(joined(settings.name, settings.alias, settings.queue)))
         self._away = False
 
     @property

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueueSize, Waiting
+from django_cluster.core.codec import Codec
 from django_cluster.core.outage import SHARE, Outage
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerError, BrokerUnavailable
@@ -320,6 +321,11 @@ def servers_of(sections: Sequence[BrokerSettings]) -> list[int]:
             known.append(server)
         numbers.append(known.index(server))
     return numbers
+
+
+def codec_of(codec: Codec, receipt: str) -> Codec:
+    """The codec of the queue that has lent under this receipt; ``codec`` itself, where there is one queue."""
+    return codec.places[place_of(receipt, len(codec.places)) or 0] if codec.places else codec
 
 
 def place_of(receipt: str, members: int) -> int | None:

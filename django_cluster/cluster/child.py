@@ -45,6 +45,7 @@ from django_cluster.cluster.sqlite_locks import wait_for_locks
 from django_cluster.cluster.until_empty import IdleNote
 from django_cluster.cluster.worker import Worker
 from django_cluster.core.codec import Codec
+from django_cluster.core.functions import REGISTERED
 from django_cluster.core.liveness import install_reporter
 from django_cluster.core.outage import Outage
 from django_cluster.core.sealing import Seal
@@ -54,6 +55,7 @@ from django_cluster.database import ServerClock, close_if_stale
 from django_cluster.errors import BrokerError
 from django_cluster.lifecycle.announce import announce
 from django_cluster.lifecycle.contexts import InitialContext
+from django_cluster.lifecycle.declared import discover
 from django_cluster.lifecycle.execute import Executor
 from django_cluster.lifecycle.moving import Mover
 from django_cluster.lifecycle.record import Recorder
@@ -195,14 +197,14 @@ def relay_of(settings: Settings, results: RoutedResults, broker: Broker, cluster
 
 def notifier_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orders) -> None:
     results = open_results(settings.results, None if settings.shares else settings.queue)
-    notifier = Notifier(seat, board, orders, reporters_of(settings, seat.name), results.get)
+    notifier = Notifier(seat, board, orders, reporters_of(settings, seat.name), results.get, settings.signing.functions)
     os.register_at_fork(after_in_child=notifier.hang_up)
     notifier.run()
 
 
 def pusher_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Orders) -> None:
     limit_waits(limit_of(max(section.lease for section in settings.sections)))
-    broker, codec = open_brokers(settings), Codec(settings.signing)
+    broker, codec = open_brokers(settings), codec_for(settings)
     prepare(broker)
     Pusher(seat, board, orders, broker, codec, (settings.broker, settings.crew)).run()
 
@@ -220,7 +222,7 @@ def worker_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Order
     name = signature_of(seat.role, seat.index, os.getpid())
     reporters = reporters_of(settings, name)
     executor = Executor(
-        Codec(signing),
+        codec_for(settings),
         Seal(signing.secret, signing.fallbacks, signing.serializer, settings.results.max_result_size),
         reporters,
         timeout=settings.crew.timeout,
@@ -229,11 +231,18 @@ def worker_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Order
         has_succeeded=open_results(settings.results, settings.queue).groups.has_succeeded,
         initial=InitialContext(),
     )
+    if REGISTERED in signing.functions:
+        discover()  # what is registered must be known before any message is asked what it wants
     hygiene = Hygiene()
     worker = Worker(seat, board, orders, executor, settings.crew, tidy=hygiene, prepare=hygiene.prepare)
     os.register_at_fork(after_in_child=worker.hang_up)
     worker.run()
     reporters.flush()
+
+
+def codec_for(settings: Settings) -> Codec:
+    """Of the queue, or of each of the queues, that this cluster works on."""
+    return Codec(settings.signing, settings.queues if settings.shares else ())
 
 
 def reporters_of(settings: Settings, worker: str) -> Reporters:

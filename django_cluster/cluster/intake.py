@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from django_cluster.brokers.base import Broker, Delivery, payload_from
-from django_cluster.brokers.several import SeveralQueues
+from django_cluster.brokers.several import SeveralQueues, codec_of
 from django_cluster.cluster.ledger import Ledger, Loan
 from django_cluster.cluster.scoreboard import OBEYED, PAUSED, Scoreboard
 from django_cluster.cluster.strangers import BYTES_A_DAY, LOOK_AGAIN, MESSAGES_A_DAY, Allowance, shortened
@@ -147,20 +147,21 @@ class Intake:
         """
         try:
             again = delivery.attempt > self._unknown_until
-            return self._looked_at(delivery.payload) if again else self._codec.verify(delivery.payload)
+            codec = codec_of(self._codec, delivery.receipt)
+            return self._looked_at(codec, delivery.payload) if again else codec.verify(delivery.payload)
         except (PackageError, MemoryError):
             raise
         except Exception as error:
             raise UnknownFormat(f"The message cannot be read: {type(error).__name__}: {error}") from error
 
-    def _looked_at(self, payload: str) -> bytes:
+    def _looked_at(self, codec: Codec, payload: str) -> bytes:
         """The body of a message that was leased before, and may have killed whoever looked at it."""
         if (deaths := self._suspects.deaths(payload)) >= self._deaths:
             deaths += self._unknown_until
             raise UnknownFormat(f"The message was not opened: {deaths} pushers have died while they looked at it.")
         self._suspects.begin(payload)
         try:
-            return self._codec.verify(payload)
+            return codec.verify(payload)
         finally:
             self._suspects.end()
 

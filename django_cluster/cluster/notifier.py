@@ -25,6 +25,7 @@ from django_cluster.cluster.seat import Orders, Seat
 from django_cluster.cluster.wire import Line
 from django_cluster.core.messages import Outcome, OutcomeStatus
 from django_cluster.errors import StoreUnavailable
+from django_cluster.lifecycle.admission import UNLIMITED
 from django_cluster.lifecycle.contexts import InitialContext
 from django_cluster.lifecycle.record import HOOK_LIMIT, has_hook, run_hook, tell_receivers
 from django_cluster.lifecycle.reporters import REPORT_LIMIT, Reporters
@@ -41,7 +42,10 @@ ANSWER_SECONDS = 0.1
 
 
 class Notifier:
-    """Calls in order, one after the other. ``find_row`` reads the row of a task by its id."""
+    """Calls in order, one after the other. ``find_row`` reads the row of a task by its id.
+
+    ``functions``: the setting, which is asked before a hook is imported.
+    """
 
     def __init__(
         self,
@@ -50,9 +54,10 @@ class Notifier:
         orders: Orders,
         reporters: Reporters,
         find_row: Callable[[str], Any],
+        functions: tuple[str, ...] = UNLIMITED,
     ) -> None:
         self._seat, self._board, self._orders = seat, board, orders
-        self._reporters, self._find = reporters, find_row
+        self._reporters, self._find, self._functions = reporters, find_row, functions
         self._line = Line(seat.folder.reports)
         self._hygiene, self._initial = Hygiene(), InitialContext()
         self._waiting: deque[tuple[int, Outcome]] = deque()
@@ -122,7 +127,7 @@ class Notifier:
             self._call(number, outcome, "post_execute", HOOK_LIMIT, tell_receivers, outcome)
         if has_hook(outcome):
             hook = str(outcome.options["hook"])
-            self._call(number, outcome, hook, HOOK_LIMIT, run_hook, outcome, self._row_of)
+            self._call(number, outcome, hook, HOOK_LIMIT, run_hook, outcome, self._row_of, self._functions)
         if outcome.status != OutcomeStatus.SUCCESS and self._reporters:
             limit = REPORT_LIMIT * len(self._reporters)
             self._call(number, outcome, "reporters", limit, self._reporters.report_unwitnessed, outcome)

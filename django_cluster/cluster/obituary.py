@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from django_cluster.brokers.several import codec_of
 from django_cluster.cluster.scoreboard import Cause, Row
 from django_cluster.core.codec import Codec
 from django_cluster.core.messages import Advice, Failure, Job, Outcome, OutcomeStatus, path_of_class
@@ -86,7 +87,7 @@ def obituaries(jobs: Sequence[Job], death: Death, codec: Codec, worker: str) -> 
 
 
 def _obituary(job: Job, death: Death, codec: Codec, worker: str) -> Outcome:
-    now, row = time.time(), death.row
+    now, row, codec = time.time(), death.row, codec_of(codec, job.receipt)
     try:
         header, arguments = codec.label(job.body)
     except PackageError as error:
@@ -107,7 +108,7 @@ def _obituary(job: Job, death: Death, codec: Codec, worker: str) -> Outcome:
         stopped_at=now,
         status=(OutcomeStatus.TIMEOUT if overdue else OutcomeStatus.LOST).value,
         worker=worker,
-        arguments=codec.seal_arguments(job.body, arguments),
+        arguments=codec.seal_arguments(job.body, header, arguments),
         failure=death.failure.plain,
         payload=codec.sign(job.body),
         advice=(Advice.NONE if again else Advice.STOP).value,

@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 from django_cluster.brokers.base import Broker, Delivery
-from django_cluster.brokers.several import SeveralQueues
+from django_cluster.brokers.several import SeveralQueues, codec_of
 from django_cluster.cluster.host import let_others_run
 from django_cluster.cluster.intake import Intake
 from django_cluster.cluster.leases import Leases
@@ -321,6 +321,9 @@ class Pusher:
         if self._undertaker.forsaken and (receipts := self._undertaker.give_back()):
             self._broker.release(receipts)
         if self._ledger.loans:
-            sign, loans = self._codec.sign, self._ledger.loans
-            self._broker.give_back([Delivery(loan.receipt, sign(loan.body), loan.attempt) for loan in loans])
+            loans = self._ledger.loans
+            signed = [codec_of(self._codec, loan.receipt).sign(loan.body) for loan in loans]
+            self._broker.give_back(
+                [Delivery(loan.receipt, text, loan.attempt) for loan, text in zip(loans, signed, strict=True)]
+            )
             loans.clear()

@@ -8,10 +8,11 @@ from typing import Any
 
 from django_cluster.client import get_client
 from django_cluster.core.call import build_options
+from django_cluster.core.codec import Codec, peek_header
 from django_cluster.core.dotted import dotted_path
 from django_cluster.core.messages import Outcome, OutcomeStatus, TaskHeader, TaskOptions, TaskPackage
 from django_cluster.errors import BadSignature
-from django_cluster.models.sealed import row_seal
+from django_cluster.stores.unsaved import unsaved_task
 
 __all__ = ["BadSignature", "EndedTask", "SignedPackage", "package_dict"]
 
@@ -32,12 +33,18 @@ class SignedPackage:
             options=build_options({name: obj[name] for name in OPTIONS if name in obj}),
         )
         package = TaskPackage(header=header, args=tuple(obj.get("args", ())), kwargs=obj.get("kwargs") or {})
-        return get_client().codec.dumps(package)
+        return _codec_of(header).dumps(package)
 
     @staticmethod
     def loads(obj: str) -> dict[str, Any]:
         """Raises ``BadSignature``."""
-        return package_dict(get_client().codec.loads(obj))
+        return package_dict(_codec_of(peek_header(obj)).loads(obj))
+
+
+def _codec_of(header: TaskHeader) -> Codec:
+    """Of the queue that the task names; its signature is verified, or made, for that one alone."""
+    codec = get_client().codec
+    return codec.of(header.options.cluster) if header.options.cluster else codec
 
 
 def package_dict(package: TaskPackage) -> dict[str, Any]:
@@ -74,9 +81,9 @@ class EndedTask(Mapping[str, Any]):
         }
         error = " : ".join(text for text in (message, traceback) if text)
         self._sealed: dict[str, Callable[[], Any]] = {
-            "args": lambda: tuple((row_seal().open(outcome.arguments) or ((), {}))[0]),
-            "kwargs": lambda: dict((row_seal().open(outcome.arguments) or ((), {}))[1]),
-            "result": lambda: row_seal().open(outcome.result) if success else error,
+            "args": lambda: unsaved_task(outcome).args,
+            "kwargs": lambda: unsaved_task(outcome).kwargs,
+            "result": lambda: unsaved_task(outcome).result if success else error,
         }
 
     def __getitem__(self, key: str) -> Any:

@@ -12,7 +12,8 @@ In memory a *body* is one byte, which says how arguments are written, and the bo
 decompress it; what runs it does, and takes no more memory for it than ``max_payload_size``.
 
 The header is JSON so that everyone may read the label without unpickling a thing, and so that a later
-version may add names to it. The signing key is derived from the secret and the cluster's name.
+version may add names to it. The signing key is derived from the secret, the site and the queue: a text that is
+copied into another queue, or into one of another site, does not carry the signature that is expected there.
 
 Whatever text comes in, nothing but ``PackageError`` comes out.
 """
@@ -21,7 +22,7 @@ from __future__ import annotations
 
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -29,6 +30,7 @@ from django_cluster.core.compression import ZLIB, ZSTD, Stream, compressed, requ
 from django_cluster.core.headers import HEADER_VERSION as HEADER_VERSION
 from django_cluster.core.headers import read_header, shown_header, write_header
 from django_cluster.core.messages import DEFAULT_OPTIONS, TaskHeader, TaskPackage
+from django_cluster.core.sealed_rows import arguments_context, seal_arguments
 from django_cluster.core.sealing import (
     Seal,
     derive_key,
@@ -63,18 +65,36 @@ COMPRESSED = {packed: method for (_, method), packed in _PACKED.items()}
 PICKLED = frozenset({b"p", b"P", b"Q"})
 """First bytes of bodies whose arguments are a pickle."""
 
+FOLLOWING = ""
+"""In the place of a queue: what waits in a composition until it follows. No queue has this name, so that nobody can
+put it into one before its time."""
+
 
 class Codec:
-    """Seals packages with one cluster's key, and opens what carries it (or an older key) again."""
+    """Seals packages with the key of one queue, and opens what carries it (or an older key) again."""
 
-    def __init__(self, signing: SigningSettings) -> None:
+    def __init__(self, signing: SigningSettings, queues: Sequence[str] = ()) -> None:
+        """``queues``: of a cluster that works on several, in the order of their places (see ``places``)."""
         secrets = (signing.secret, *signing.fallbacks)
-        self._keys = tuple(derive_key(secret, f"package:{signing.salt}") for secret in secrets)
+        self.signing = signing
+        self.queue = queue = signing.salt if signing.queue is None else signing.queue
+        self._keys = tuple(derive_key(secret, salt_of(signing.salt, queue)) for secret in secrets)
         self._seal = Seal(signing.secret, signing.fallbacks, signing.serializer)
         self._json = signing.serializer == "json"
         self._threshold = signing.compress_threshold if signing.compress else None
         self._method = ZSTD if signing.compress == ZSTD else ZLIB
         self._limit = signing.max_payload_size
+        self._others: dict[str, Codec] = {queue: self}
+        self.places: tuple[Codec, ...] = tuple(map(self.of, queues))
+        """The codecs of several queues; see ``brokers.several.codec_of``."""
+
+    def of(self, queue: str) -> Codec:
+        """The codec of another queue of the same site."""
+        found = self._others.get(queue)
+        if found is None:
+            found = self._others[queue] = type(self)(replace(self.signing, queue=queue))
+            found._others = self._others
+        return found
 
     # ── sending ──────────────────────────────────────────────────────────────────────────────────
 
@@ -150,35 +170,51 @@ class Codec:
             raise UnknownFormat("The package has no header.")
         return read_header(header), arguments
 
-    def open(self, body: bytes, header: TaskHeader, arguments: bytes) -> tuple[TaskPackage, bytes | None]:
-        """The whole package of a *verified* body, and its arguments sealed for the row.
+    def open(self, body: bytes, header: TaskHeader, arguments: bytes) -> TaskPackage:
+        """The whole package of a *verified* body. The one place where arguments are unpickled.
 
-        ``header`` and ``arguments`` as ``label`` gave them. The one place where arguments are unpickled.
+        ``header`` and ``arguments`` as ``label`` gave them.
         """
         if not arguments:
-            return TaskPackage(header=header), None
+            return TaskPackage(header=header)
         pickles = body[:1] in PICKLED
         if pickles and self._json:
             raise UnknownFormat("The arguments are a pickle, and serializer = 'json' forbids reading it.")
         args, kwargs = _pair(read_pickle(arguments) if pickles else read_json(arguments))
-        return TaskPackage(header=header, args=args, kwargs=kwargs), self.seal_arguments(body, arguments)
+        return TaskPackage(header=header, args=args, kwargs=kwargs)
 
-    def seal_arguments(self, body: bytes, arguments: bytes) -> bytes | None:
-        """The arguments of a *verified* body as a row keeps them; nothing is opened."""
-        if not arguments:
-            return None
-        return self._seal.seal_pickle(arguments) if body[:1] in PICKLED else b"J" + arguments
+    def seal_arguments(self, body: bytes, header: TaskHeader, arguments: bytes, *, success: bool = False) -> bytes:
+        """The arguments of a *verified* body as the row of their task keeps them; nothing is opened.
 
-    def relabel(self, text: str, change: Callable[[TaskHeader], TaskHeader]) -> tuple[str, TaskHeader]:
-        """A signed text with another label, and that label; the arguments stay closed.
+        ``success``: whether the row says that the task has succeeded.
+        """
+        options = header.options
+        wire = {} if options is DEFAULT_OPTIONS else options.to_wire()
+        context = arguments_context(header.id, header.func, wire, hook=options.hook, success=success)
+        marker = b"P" if body[:1] in PICKLED else b"J"
+        return seal_arguments(self._seal, marker, arguments, self.queue, context)
 
-        Raises ``PackageError`` for a text that does not carry our signature.
+    def relabel(
+        self, text: str, change: Callable[[TaskHeader], TaskHeader], home: str | None = None
+    ) -> tuple[str, TaskHeader]:
+        """The text with another label, and that label; the arguments stay closed.
+
+        It is signed for the queue that the new label names, by default for ``home``, which is by default the queue of
+        this codec. Raises ``PackageError`` for a text that does not carry our signature.
         """
         body = self.verify(text)
         header, arguments = self.label(body)
         header = change(header)
+        target = self.of(header.options.cluster or home or self.queue)
         kind = _UNPACKED.get(body[:1], body[:1])
-        return self.sign(kind + write_header(header) + b"\n" + arguments), header
+        return target.sign(kind + write_header(header) + b"\n" + arguments), header
+
+    def signed_for(self, text: str, queue: str) -> str:
+        """The same message, signed for another queue; what does not carry our signature stays as it is."""
+        try:
+            return self.of(queue).sign(self.verify(text))
+        except PackageError:
+            return text
 
     # ── tickets ──────────────────────────────────────────────────────────────────────────────────
 
@@ -197,7 +233,12 @@ class Codec:
     def loads(self, text: str) -> TaskPackage:
         """``verify``, ``label`` and ``open`` in one step."""
         body = self.verify(text)
-        return self.open(body, *self.label(body))[0]
+        return self.open(body, *self.label(body))
+
+
+def salt_of(site: str, queue: str) -> str:
+    """What derives the key of one queue. The length keeps the names of site and queue apart."""
+    return f"package:{len(site)}:{site}:{queue}"
 
 
 def header_of(body: bytes) -> TaskHeader:

@@ -33,6 +33,7 @@ NO_EFFECT_HERE = "W014"
 UNREACHABLE = "W015"
 MISSING_TABLES = "W016"
 TABLES_ELSEWHERE = "W017"
+ANY_FUNCTION = "W020"
 UNFIREABLE_SCHEDULE = "W021"
 
 MEANS_SOMETHING_ELSE = "I001"
@@ -127,6 +128,11 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     SERVER_ANSWERS: (
         "A broker answers, or a database answers and has the tables.",
         "Nothing has to be done. Only shown by `manage.py check --deploy`.",
+    ),
+    ANY_FUNCTION: (
+        "`functions` is not set, so that a task may name any function that can be imported.",
+        'Set `"functions": "registered"`, or a list of patterns. Only shown by `manage.py check --deploy`; see'
+        " [Security](../explanation/security.md).",
     ),
     UNFIREABLE_SCHEDULE: (
         "A schedule can never run: croniter is missing, and one is declared for a cron expression; or one in the"

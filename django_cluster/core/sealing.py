@@ -3,10 +3,13 @@
 A pickle can run any code when it is read, so it is only ever read after its signature has been verified.
 The layouts (one marker byte first, so that each may change without the others)::
 
-    b"P" + HMAC-SHA256 (32 bytes) + pickle      signed, then pickled objects
-    b"J" + JSON text                            nothing in it can run; not signed
+    marker + HMAC-SHA256 (32 bytes) + data
 
-``None`` is no bytes at all.
+    marker  "P": the data is a pickle; "J": it is JSON, in which nothing can run
+    HMAC    of the marker, the context, and the data
+
+The *context* is what the value belongs to: sealed for one task, it cannot be opened as that of another, whoever copies
+columns from row to row. ``None`` is no bytes at all.
 """
 
 from __future__ import annotations
@@ -27,9 +30,27 @@ VALUE_SALT = "django_cluster.value"
 """One salt for all rows: a web process of another cluster must be able to read them."""
 
 
+def secret_text(key: object) -> str:
+    """A key of Django's, which may be text or bytes, as text: the one conversion, which never fails.
+
+    Text and the bytes of its UTF-8 are the same key, as they are to Django.
+    """
+    if isinstance(key, bytes | bytearray | memoryview):
+        return bytes(key).decode("utf-8", "surrogateescape")
+    return str(key)
+
+
+def secret_bytes(text: str) -> bytes:
+    """The bytes of a key as ``secret_text`` returns it."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half of a surrogate pair; and an exception must not show a key
+        return text.encode("utf-8", "surrogatepass")
+
+
 def derive_key(secret: str, salt: str) -> bytes:
     """The signing key of one purpose, as ``django.utils.crypto.salted_hmac`` derives its keys."""
-    return sha256(f"django_cluster:{salt}:signer".encode() + secret.encode()).digest()
+    return sha256(f"django_cluster:{salt}:signer".encode() + secret_bytes(secret)).digest()
 
 
 def sign(key: bytes, data: bytes) -> bytes:
@@ -65,6 +86,12 @@ def jsoned(value: object, called: str = "The value") -> bytes:
     return text.encode("ascii")
 
 
+NOT_SEALED = (
+    "The value was not sealed for this row, or with another SECRET_KEY: the row was changed in the database, or the key"
+    " was changed without SECRET_KEY_FALLBACKS."
+)
+
+
 class Seal:
     """Seals and opens values with one secret; opens those of older secrets as well."""
 
@@ -76,7 +103,7 @@ class Seal:
         self._keys = tuple(derive_key(each, VALUE_SALT) for each in (secret, *fallbacks))
         self._json = serializer == "json"
 
-    def seal(self, value: object) -> bytes | None:
+    def seal(self, value: object, context: bytes) -> bytes | None:
         """Raises ``NotSerializable``, and ``ValueTooLarge`` for a value above the limit."""
         if value is None:
             return None
@@ -86,31 +113,40 @@ class Seal:
                 f"The result has {len(data)} bytes, and max_result_size is {self._max_size}:"
                 " store large data elsewhere, and return a reference to it."
             )
-        return b"J" + data if self._json else self.seal_pickle(data)
+        return self.seal_data(b"J" if self._json else b"P", data, context)
 
-    def seal_pickle(self, data: bytes) -> bytes:
-        """Seal what has been pickled already."""
-        return b"P" + sign(self._keys[0], data) + data
+    def seal_data(self, marker: bytes, data: bytes, context: bytes) -> bytes:
+        """Seal what has been written already; ``marker`` says as what."""
+        return marker + sign(self._keys[0], _signed(marker, context) + data) + data
 
-    def open(self, sealed: bytes | memoryview | None) -> Any:
+    def open(self, sealed: bytes | memoryview | None, context: bytes) -> Any:
         """Raises ``PackageError`` (and nothing else) when the value cannot be read."""
         if sealed is None:
             return None
-        data = bytes(sealed)
-        marker, rest = data[:1], data[1:]
-        if marker == b"P":
-            return self._open_pickle(rest)
-        if marker == b"J":
-            return read_json(rest)
-        raise UnknownFormat("The value is sealed in a format that is not known to this version.")
+        marker, data = self.data_of(sealed, context)
+        return read_value(marker, data)
 
-    def _open_pickle(self, rest: bytes) -> Any:
-        signature, data = rest[:DIGEST_SIZE], rest[DIGEST_SIZE:]
-        if self._json:
+    def data_of(self, sealed: bytes | memoryview, context: bytes) -> tuple[bytes, bytes]:
+        """(the marker, the data) that were sealed for this context; neither is opened. Raises as ``open``."""
+        found = bytes(sealed)
+        marker, signature, data = found[:1], found[1 : 1 + DIGEST_SIZE], found[1 + DIGEST_SIZE :]
+        if marker not in (b"P", b"J"):
+            raise UnknownFormat("The value is sealed in a format that is not known to this version.")
+        if marker == b"P" and self._json:
             raise UnknownFormat("The value is a pickle, and the setting serializer = 'json' forbids reading it.")
-        if not verified(self._keys, data, signature):
-            raise BadSignature
-        return read_pickle(data)
+        if not verified(self._keys, _signed(marker, context) + data, signature):
+            raise BadSignature(NOT_SEALED)
+        return marker, data
+
+
+def _signed(marker: bytes, context: bytes) -> bytes:
+    """What stands before the data that is signed. The length keeps the context and the data apart."""
+    return b"%b%d:%b" % (marker, len(context), context)
+
+
+def read_value(marker: bytes, data: bytes) -> Any:
+    """The value of *verified* data. Raises ``PackageError``."""
+    return read_pickle(data) if marker == b"P" else read_json(data)
 
 
 def read_pickle(data: bytes) -> Any:

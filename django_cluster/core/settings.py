@@ -49,8 +49,15 @@ class SigningSettings:
     fallbacks: tuple[str, ...] = field(default=(), repr=False)
     """Older secrets: read with, never signed with."""
     salt: str = "default"
+    """The site."""
+    queue: str | None = None
+    """For which messages are signed; None = the one that is called as the site is."""
     serializer: str = "pickle"
     """``pickle`` or ``json``; ``json`` also refuses to read pickles."""
+    functions: tuple[str, ...] = ("any",)
+    """Which functions may be sent and run: ``any``, ``registered``, or patterns of dotted paths."""
+    max_message_age: float | None = None
+    """Seconds after its sending, or its due time, after which a message is put aside instead of run; None = never."""
     compress: bool | str = False
     """True means zlib; or ``zstd``."""
     compress_threshold: int = 1024

@@ -210,6 +210,7 @@ def _settings(
     zone = values.get("time_zone", surroundings.time_zone) if surroundings.time_zone else None
     delay = {"retry_delay": values.get("retry", BY_KEY["retry"].default)}
     keys = {"secret": surroundings.secret, "fallbacks": tuple(surroundings.fallbacks), "salt": values["name"]}
+    keys["queue"] = values["queue"]
     whole = _section("", values)
     whole["brokers"] = MaskedMapping(brokers)
     whole["reporters"] = MaskedMapping(values.get("error_reporter"))

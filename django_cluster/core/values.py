@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 
 from django_cluster.core import compression as compression_methods
 from django_cluster.core.due import CatchUp
+from django_cluster.core.functions import ANY, is_pattern
 
 LONGEST_NAME = 100
 """Characters of a queue's name; the queue table has no room for more."""
@@ -203,6 +204,22 @@ def queue_name() -> Kind:
         return result
 
     return Kind(f"text of 1 to {LONGEST_NAME} characters", convert, as_text)
+
+
+def functions() -> Kind:
+    """One word or pattern, or several."""
+
+    def convert(value: Any) -> tuple[str, ...]:
+        several = [value] if isinstance(value, str) else value
+        if not isinstance(several, list | tuple | set | frozenset) or not several:
+            raise Unfit
+        if tuple(several) == (ANY,):
+            return (ANY,)
+        if not all(map(is_pattern, several)):
+            raise Unfit
+        return tuple(several) if isinstance(several, list | tuple) else tuple(sorted(several))
+
+    return Kind("'any', 'registered', or a list of patterns such as 'orders.tasks.*'", convert)
 
 
 def dotted_path() -> Kind:

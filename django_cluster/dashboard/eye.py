@@ -57,7 +57,7 @@ class Eye:
     """Those of the settings; clusters, pauses, schedules and brokers add theirs."""
     open_broker: Callable[[str], Broker]
     """The broker of a queue."""
-    read_label: Callable[[str], TaskHeader]
+    read_label: Callable[[str, str], TaskHeader]
     """What a message is; raises ``PackageError``."""
     database: str | None = None
     """Alias of the rows; None asks the router."""
@@ -150,7 +150,7 @@ class Eye:
             "queue": queue, "state": state, "attempts": each.attempts, "due": each.due, "key": each.key,
         }  # fmt: skip
         try:
-            header = self.read_label(each.payload)
+            header = self.read_label(queue, each.payload)
         except PackageError as error:
             return TaskView(id="", name="(cannot be read)", func="", moment=0.0, error=str(error), **common)
         group = header.options.group or ""

@@ -74,6 +74,11 @@ def registered_tasks() -> list[str]:
     return sorted(_tasks)
 
 
+def is_registered(path: str) -> bool:
+    """Whether this function was marked as a task, or has a declared schedule. May import the tasks of the apps."""
+    return path in _tasks or (discover() is not None and path in _tasks)
+
+
 def declarations() -> list[Declaration]:
     """All schedules that the modules imported so far declare."""
     return list(_declarations.values())

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
-from django_cluster.brokers.several import place_of
+from django_cluster.brokers.several import codec_of, place_of
 from django_cluster.core.call import option_meant
 from django_cluster.core.codec import Codec, header_of
 from django_cluster.core.composing import may_have_succeeded
@@ -28,8 +28,8 @@ from django_cluster.core.messages import (
     path_of_class,
 )
 from django_cluster.core.reprs import only
+from django_cluster.core.sealed_rows import result_context
 from django_cluster.core.sealing import Seal
-from django_cluster.core.signatures import load_function
 from django_cluster.errors import (
     NotSerializable,
     PackageError,
@@ -39,6 +39,7 @@ from django_cluster.errors import (
     TaskWish,
     UnsuitableFunction,
 )
+from django_cluster.lifecycle.admission import allowed_by, check_age
 from django_cluster.lifecycle.announce import announce
 from django_cluster.lifecycle.contexts import InitialContext
 from django_cluster.lifecycle.deadline import deadline
@@ -58,7 +59,6 @@ class Ending(NamedTuple):
     """How the function itself ended."""
 
     status: OutcomeStatus
-    arguments: bytes | None = None
     result: bytes | None = None
     failure: Failure | None = None
     error: BaseException | None = None
@@ -92,6 +92,8 @@ class Executor:
         ``has_succeeded``: whether this member of a composition need not be run; asked of no other task.
         """
         self._codec = codec
+        self._allowed = allowed_by(codec.signing.functions)
+        self._longest_age = codec.signing.max_message_age
         self._seal = seal
         self._reporters = reporters
         self._timeout = timeout
@@ -117,7 +119,8 @@ class Executor:
         """As ``run``, with the exception itself for a caller in the same process (sync mode)."""
         started_at = self._clock()
         try:
-            header, arguments = self._codec.label(job.body)
+            codec = codec_of(self._codec, job.receipt)
+            header, arguments = codec.label(job.body)
         except PackageError as error:
             return self._rejected(job, error, started_at), error
         limit = self.limit_of(header, job.receipt)
@@ -127,12 +130,12 @@ class Executor:
         ending = initial.run(self._open_and_call, job, header, arguments, limit)
         if ending.status is OutcomeStatus.REJECTED and ending.error is not None:
             return self._rejected(job, ending.error, started_at), ending.error
-        return self._outcome(job, header, ending, started_at), ending.error
+        sealed = codec.seal_arguments(job.body, header, arguments, success=ending.status is OutcomeStatus.SUCCESS)
+        return self._outcome(job, header, ending, started_at, sealed), ending.error
 
     def _open_and_call(self, job: Job, header: TaskHeader, arguments: bytes, limit: float | None) -> Ending:
         """Everything that may run user code, unpickling and importing too, is inside the limit."""
         package: TaskPackage | None = None
-        sealed = None
         ending: Ending | None = None
         called = False
         try:
@@ -140,25 +143,28 @@ class Executor:
                 if header.options.member and may_have_succeeded(header, job.attempt) and self._has_succeeded(header):
                     return Ending(OutcomeStatus.REPEATED)
                 try:
-                    package, sealed = self._codec.open(job.body, header, arguments)
-                    func = load_function(header.func)
+                    check_age(header, self._clock(), self._longest_age)
+                    self._allowed.check(header.func)
+                    package = self._codec.open(job.body, header, arguments)
+                    func = self._allowed.load(header.func)
                 except UnsuitableFunction:
                     raise
                 except PackageError as error:
                     return Ending(OutcomeStatus.REJECTED, error=error)
                 result = self._call(func, package)
                 called = True
-                ending = Ending(OutcomeStatus.SUCCESS, sealed, self._seal.seal(result))
+                sealed = self._seal.seal(result, result_context(header.id))
+                ending = Ending(OutcomeStatus.SUCCESS, sealed)
         except BaseException as error:  # noqa: BLE001  SystemExit and its like are the task's failure, not ours
             if ending is not None:
                 return ending  # the limit has passed in the last moment: all is done
             whole = package or TaskPackage(header=header)
             if called:
-                return self._failed(OutcomeStatus.FAILURE, sealed, unkept(error), whole, job, Advice.STOP)
+                return self._failed(OutcomeStatus.FAILURE, unkept(error), whole, job, Advice.STOP)
             if isinstance(error, TaskWish):
-                return granted(error, sealed)
+                return granted(error)
             status = OutcomeStatus.TIMEOUT if isinstance(error, TaskTimeout) else OutcomeStatus.FAILURE
-            return self._failed(status, sealed, error, whole, job)
+            return self._failed(status, error, whole, job)
         return ending
 
     def _call(self, func: Callable[..., Any], package: TaskPackage) -> object:
@@ -173,7 +179,6 @@ class Executor:
     def _failed(
         self,
         status: OutcomeStatus,
-        sealed: bytes | None,
         error: BaseException,
         package: TaskPackage,
         job: Job,
@@ -185,9 +190,9 @@ class Executor:
         failure = describe(error)
         if isinstance(error, TypeError) and (hint := option_meant(failure.message, package.kwargs)):
             failure = failure._replace(message=f"{failure.message}{hint}")
-        return Ending(status, sealed, failure=failure, error=error, advice=advice)
+        return Ending(status, failure=failure, error=error, advice=advice)
 
-    def _outcome(self, job: Job, header: TaskHeader, ending: Ending, started_at: float) -> Outcome:
+    def _outcome(self, job: Job, header: TaskHeader, ending: Ending, started_at: float, sealed: bytes) -> Outcome:
         return Outcome(
             number=job.number,
             receipt=job.receipt,
@@ -201,17 +206,17 @@ class Executor:
             stopped_at=self._clock(),
             status=ending.status.value,
             worker=self._worker,
-            arguments=ending.arguments,
+            arguments=sealed,
             result=ending.result,
             failure=ending.failure.plain if ending.failure else None,
-            payload=self._codec.sign(job.body) if ending.advice is Advice.SNOOZE else None,
+            payload=codec_of(self._codec, job.receipt).sign(job.body) if ending.advice is Advice.SNOOZE else None,
             advice=ending.advice.value,
             delay=ending.delay,
         )
 
     def _rejected(self, job: Job, error: BaseException, started_at: float) -> Outcome:
         """Signed by us, and yet it can never be run here: put aside with its payload."""
-        payload = self._codec.sign(job.body)
+        payload = codec_of(self._codec, job.receipt).sign(job.body)
         return rejected(job.number, job.receipt, job.attempt, payload, error, started_at, self._worker, job.body)
 
 
@@ -227,14 +232,14 @@ def unkept(error: BaseException) -> NotSerializable:
     return failure
 
 
-def granted(wish: TaskWish, sealed: bytes | None) -> Ending:
+def granted(wish: TaskWish) -> Ending:
     """What a task that raised ``Retry``, ``Snooze`` or ``Discard`` gets."""
     failure = describe(wish, with_traceback=wish.__cause__ is not None)
     if isinstance(wish, Retry):
-        return Ending(OutcomeStatus.FAILURE, sealed, None, failure, wish, Advice.RETRY, wish.delay)
+        return Ending(OutcomeStatus.FAILURE, None, failure, wish, Advice.RETRY, wish.delay)
     if isinstance(wish, Snooze):
-        return Ending(OutcomeStatus.SNOOZED, sealed, None, failure, None, Advice.SNOOZE, wish.delay)
-    return Ending(OutcomeStatus.DISCARDED, sealed, None, failure, wish, Advice.STOP)
+        return Ending(OutcomeStatus.SNOOZED, None, failure, None, Advice.SNOOZE, wish.delay)
+    return Ending(OutcomeStatus.DISCARDED, None, failure, wish, Advice.STOP)
 
 
 def worth_another_run(error: BaseException, options: TaskOptions) -> bool:
@@ -263,7 +268,7 @@ def rejected(
         number=number,
         receipt=receipt,
         attempt=attempt,
-        id=header.id if header else _anonymous_id(payload),
+        id=header.id if header else anonymous_id(payload),
         name=header.name if header else "unreadable package",
         func=header.func if header else "",
         options=header.options.to_wire() if header else {},
@@ -284,7 +289,7 @@ def _label(body: bytes) -> TaskHeader | None:
         return None
 
 
-def _anonymous_id(payload: str) -> str:
+def anonymous_id(payload: str) -> str:
     """The same message, put aside twice, is one row."""
     from hashlib import sha256
 

@@ -5,7 +5,8 @@ cannot be lent; they are copied with their moment and then withdrawn, unless the
 might be lent them in between. Killed at any point, either way leaves each message in at least one of the two places,
 and in both only if the death came between the copy and the forgetting.
 
-Nothing is opened, verified or signed anew: what was tampered with is moved as it is.
+Nothing is opened. A message is signed for its queue: for another one it is signed anew, if its signature is ours.
+What was tampered with is moved as it is, and refused there.
 """
 
 from __future__ import annotations
@@ -50,7 +51,15 @@ class Moved:
 class Mover:
     """Moves from ``source`` to ``target``; ``clock`` is that of the servers, Unix time."""
 
-    def __init__(self, source: Broker, target: Broker, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        source: Broker,
+        target: Broker,
+        clock: Callable[[], float] = time.time,
+        signed: Callable[[str], str] | None = None,
+    ) -> None:
+        """``signed``: text of a message → its text for the queue of ``target``; None = it is the same queue."""
+        self._signed = signed or (lambda text: text)
         self._source, self._target, self._clock = source, target, clock
         self._postbox = Postbox(target)
         # One call of each verb for a batch: the target takes all of it or nothing.
@@ -106,7 +115,8 @@ class Mover:
         return len(deliveries)
 
     def _message(self, delivery: Delivery) -> Message:
-        return Message(delivery.payload, self._priority(priority_of(delivery.payload)), None, delivery.attempt - 1)
+        text = self._signed(delivery.payload)
+        return Message(text, self._priority(priority_of(delivery.payload)), None, delivery.attempt - 1)
 
     def _taken(self, messages: Sequence[tuple[str, Message]]) -> list[str]:
         """The names of those that the target has taken."""
@@ -170,7 +180,7 @@ class Mover:
 
     def _copy(self, waiting: Waiting) -> Message:
         due = None if waiting.due is None else min(waiting.due, LAST_MOMENT)
-        return Message(waiting.payload, self._priority(waiting.priority), due, waiting.attempts)
+        return Message(self._signed(waiting.payload), self._priority(waiting.priority), due, waiting.attempts)
 
     def _priority(self, wish: int) -> int:
         if not self._target.capabilities.priority:

@@ -17,8 +17,8 @@ from django_cluster.brokers.several import place_of
 from django_cluster.core.liveness import report_progress
 from django_cluster.core.messages import Advice, Outcome, OutcomeStatus
 from django_cluster.core.settings import DeliverySettings, QueueShare
-from django_cluster.core.signatures import load_function
 from django_cluster.errors import PackageError
+from django_cluster.lifecycle.admission import UNLIMITED, allowed_by
 from django_cluster.lifecycle.announce import announce
 from django_cluster.lifecycle.deadline import deadline
 from django_cluster.lifecycle.relay import BACK_IN, Relay
@@ -244,15 +244,15 @@ def log_success(outcome: Outcome) -> None:
     )  # fmt: skip
 
 
-def run_hook(outcome: Outcome, find_row: Callable[[str], Any]) -> None:
+def run_hook(outcome: Outcome, find_row: Callable[[str], Any], functions: tuple[str, ...] = UNLIMITED) -> None:
     """Call the hook of a finished task with its saved row; a hook may fail without harm.
 
-    Of a success that is not kept, it gets a ``Task`` that is not in the database.
+    Of a success that is not kept, it gets a ``Task`` that is not in the database. ``functions``: the setting.
     """
     path = str(outcome.options["hook"])
     try:
         with deadline(HOOK_LIMIT):
-            load_function(path)(find_row(outcome.id) or unsaved_task(outcome))
+            allowed_by(functions).load(path)(find_row(outcome.id) or unsaved_task(outcome))
     except PackageError as error:
         logger.error("The hook %s of task %s cannot be called: %s", path, outcome.name, error)
     except BaseException:  # a hook is user code: SystemExit must not end its process

@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from django_cluster.brokers.base import Message
-from django_cluster.core.codec import Codec
+from django_cluster.core.codec import FOLLOWING, Codec
 from django_cluster.core.composing import Step
-from django_cluster.core.messages import Outcome
+from django_cluster.core.messages import Outcome, TaskHeader
 from django_cluster.errors import NotSupported, PackageError, PayloadTooLarge
 from django_cluster.lifecycle.execute import rejected
 from django_cluster.lifecycle.send import Parcel
@@ -32,7 +32,7 @@ Forward = Callable[[Sequence[Parcel]], None]
 
 
 class Relay:
-    """``forward`` gives signed packages to the queues that they name."""
+    """``forward`` gives signed packages to the queues that they name, by default to that of the codec."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Relay:
         self._debtor = debtor
         self.one_server = one_server
         self._groups = groups
-        self._codec = codec
+        self._codec, self._following = codec, codec.of(FOLLOWING)
         self._forward = forward
         self._clock = clock
 
@@ -70,7 +70,7 @@ class Relay:
             if len(steps) > 1:  # alone, each shows whether it is the one
                 return [ending for step in steps for ending in self.send([step])]
             logger.error("What follows the member %s cannot be sent: %s", steps[0].key, error)
-            return [rejected(0, "", 1, steps[0].payload, error, self._clock(), "relay", self._body(steps[0]))]
+            return [rejected(0, "", 1, self._text(steps[0]), error, self._clock(), "relay", self._body(steps[0]))]
         return []
 
     def settled(self, steps: Sequence[Step]) -> None:
@@ -88,12 +88,23 @@ class Relay:
 
     def _body(self, step: Step) -> bytes | None:
         try:
-            return self._codec.verify(step.payload)
+            return self._following.verify(step.payload)
         except PackageError:
             return None
 
+    def _text(self, step: Step) -> str:
+        """As it would be sent, for the row of what cannot be sent: an operator may send it later."""
+        try:
+            return self._signed(step)[0]
+        except PackageError:
+            return step.payload
+
     def _parcel(self, step: Step) -> Parcel:
-        now = self._clock()
-        payload, header = self._codec.relabel(step.payload, lambda header: step.labelled(header, now))
+        payload, header = self._signed(step)
         options = header.options
         return Parcel(options.broker, options.cluster, Message(payload, options.priority, options.not_before))
+
+    def _signed(self, step: Step) -> tuple[str, TaskHeader]:
+        """Signed for the queue into which it goes, with the label under which it goes there."""
+        now = self._clock()
+        return self._following.relabel(step.payload, lambda header: step.labelled(header, now), self._codec.queue)

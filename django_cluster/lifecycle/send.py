@@ -12,6 +12,7 @@ from django_cluster.brokers.limits import Postbox
 from django_cluster.core.codec import Codec
 from django_cluster.core.messages import TaskPackage
 from django_cluster.core.settings import BrokerSettings
+from django_cluster.lifecycle.admission import check_functions
 from django_cluster.lifecycle.announce import announce
 from django_cluster.signals import pre_enqueue
 
@@ -25,7 +26,8 @@ class Parcel(NamedTuple):
 
 
 def pack(codec: Codec, packages: Sequence[TaskPackage]) -> list[Message]:
-    """Announced and signed, for any queue."""
+    """Announced, and signed for the queue of the codec. Raises ``FunctionNotAllowed``."""
+    check_functions(codec.signing.functions, packages)
     if pre_enqueue.receivers:
         for package in packages:
             announce(pre_enqueue, task=package)
@@ -41,7 +43,7 @@ class Sender:
     """Sends packages to one queue."""
 
     def __init__(self, codec: Codec, broker: Broker) -> None:
-        self._codec = codec
+        self._codec = codec.of(broker.queue)
         self._postbox = Postbox(broker)
         self.broker = broker
 

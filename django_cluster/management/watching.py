@@ -50,8 +50,8 @@ def open_eye(names: Sequence[str] = ()) -> Eye:
     def broker_of(queue: str) -> Broker:
         return open_broker(load_settings(queue).broker)
 
-    def read_label(payload: str) -> TaskHeader:
-        return header_of(codec.verify(payload))
+    def read_label(queue: str, payload: str) -> TaskHeader:
+        return header_of(codec.of(queue).verify(payload))
 
     return Eye(
         label=settings.name,

@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from django_cluster.core.composing import Owed
+from django_cluster.core.sealed_rows import result_context
 from django_cluster.models.sealed import row_seal
 
 
@@ -71,4 +72,4 @@ class GroupMember(models.Model):
     @property
     def result(self) -> Any:
         """What the task returned, if it was kept. Raises ``PackageError`` when it can no longer be read."""
-        return row_seal().open(self.sealed_result)
+        return row_seal().open(self.sealed_result, result_context(self.task))

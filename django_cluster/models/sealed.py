@@ -6,26 +6,37 @@ settings of a cluster near. Django's own ``Signer`` knows the keys, and follows 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 from django.core.signing import Signer
-from django.utils.encoding import force_str
 
-from django_cluster.core.sealing import Seal
+from django_cluster.core.sealing import Seal, secret_text
 
 
 def row_seal() -> Seal:
     """Opens what any process of this project has sealed."""
-    return _seal(*secrets())
+    return _seal(*secrets(), _Serializer.read())
 
 
 def secrets() -> tuple[str, tuple[str, ...]]:
     """The project's secret, and its older ones."""
     signer = Signer()
-    return force_str(signer.key), tuple(force_str(key) for key in signer.fallback_keys)
+    return secret_text(signer.key), tuple(map(secret_text, signer.fallback_keys))
 
 
 @lru_cache(maxsize=4)
-def _seal(key: str, fallbacks: tuple[str, ...]) -> Seal:
+def _seal(key: str, fallbacks: tuple[str, ...], serializer: str) -> Seal:
     """Deriving keys costs more than reading a small value with them."""
-    return Seal(key, fallbacks)
+    return Seal(key, fallbacks, serializer)
+
+
+class _Serializer:
+    """Who knows the setting ``serializer``: the app says it when it is ready."""
+
+    read: Callable[[], str] = staticmethod(lambda: "json")
+
+
+def install_serializer(read: Callable[[], str]) -> None:
+    """From now on ``read`` says whether rows may hold pickles (``pickle``) or none is opened (``json``)."""
+    _Serializer.read = staticmethod(read)

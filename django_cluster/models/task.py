@@ -11,8 +11,10 @@ from django.db import models, router
 from django.utils.translation import gettext_lazy as _
 
 from django_cluster.core.messages import OutcomeStatus, TaskOptions
+from django_cluster.core.sealed_rows import OF_A_COMPOSITION, arguments_context, open_arguments, result_context
+from django_cluster.core.sealing import NOT_SEALED
 from django_cluster.core.texts import visible
-from django_cluster.errors import UnknownFormat
+from django_cluster.errors import BadSignature
 from django_cluster.models.pruned_group import PrunedGroup, ensure_whole
 from django_cluster.models.sealed import row_seal
 
@@ -36,6 +38,9 @@ ENDED_WELL, ENDED_BADLY = models.Q(success__in=[True]), models.Q(success__in=[Fa
 """Not ``success=True``: Django 5.2 writes that as ``WHERE success``, for which SQLite uses no index."""
 
 _LOOKS_LIKE_AN_ID = re.compile(r"[0-9a-f]{32}").fullmatch
+
+
+UNSEALED = "The arguments of this task were not kept, so that it cannot be run again."
 
 
 class TaskQuerySet(models.QuerySet["Task"]):
@@ -170,24 +175,40 @@ class Task(models.Model):
         Raises ``PackageError`` when the value can no longer be read.
         """
         if self.success:
-            return row_seal().open(self.sealed_result)
+            return row_seal().open(self.sealed_result, result_context(self.id))
         return " : ".join(text for text in (self.error_message, self.error_traceback) if text)
 
     @property
     def given_options(self) -> TaskOptions:
-        """Everything that the caller chose; ``cluster`` is the queue on which it was run."""
+        """Everything that the caller chose; ``cluster`` is the queue on which it was run.
+
+        The place of a success in a composition is not among it: sent again, it is a task of its own.
+        """
         others = self.options if isinstance(self.options, dict) else {}
+        if self.success:
+            others = {name: value for name, value in others.items() if name not in OF_A_COMPOSITION}
         return TaskOptions.from_wire({**others, "hook": self.hook, "group": self.group, "cluster": self.cluster})
 
+    def call(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """(args, kwargs), if id, function, hook, queue, options and arguments are as a cluster has written them.
+
+        Raises ``PackageError`` if any of them was changed, or if the arguments were not kept.
+        """
+        if self.sealed_arguments is None:
+            raise BadSignature(UNSEALED)
+        args, kwargs, queue = self._opened()
+        if (self.cluster or "") != queue and (self.cluster or self._state.db is not None):
+            raise BadSignature(NOT_SEALED)
+        return args, kwargs
+
     def _arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        pair = row_seal().open(self.sealed_arguments)
-        if pair is None:
-            return (), {}
-        try:
-            args, kwargs = pair
-            return tuple(args), dict(kwargs)
-        except (TypeError, ValueError) as error:
-            raise UnknownFormat("The sealed arguments are not (args, kwargs).") from error
+        return self._opened()[:2] if self.sealed_arguments is not None else ((), {})
+
+    def _opened(self) -> tuple[tuple[Any, ...], dict[str, Any], str]:
+        options = self.options if isinstance(self.options, dict) else {}
+        context = arguments_context(self.id, self.func, options, hook=self.hook, success=self.success)
+        assert self.sealed_arguments is not None
+        return open_arguments(row_seal(), self.sealed_arguments, context)
 
     # ── when ─────────────────────────────────────────────────────────────────────────────────────
 

@@ -15,6 +15,7 @@ from django_cluster.core.composing import in_chain, linked
 from django_cluster.core.dotted import dotted_path
 from django_cluster.core.messages import TaskHeader, TaskPackage
 from django_cluster.core.naming import derived_id, task_name
+from django_cluster.lifecycle.admission import UNLIMITED, allowed_by
 
 KEPT = ("hook", "group", "save", "cached", "ack_failure", "timeout", "cluster")
 """Options that travel in a package, and mean the same here."""
@@ -35,14 +36,30 @@ class _Pickles:
 
 
 class Reader:
-    """``site``: the ``name`` in ``Q_CLUSTER`` under which Django-Q has signed. ``home``: our own queue."""
+    """``site``: the ``name`` in ``Q_CLUSTER`` under which Django-Q has signed. ``home``: our own queue.
 
-    def __init__(self, secret: str, fallbacks: Sequence[str], site: str, *, home: str, compose: Compose) -> None:
+    ``functions``: the setting. ``forbidden``: whether no pickle may be opened, so that no package can be read.
+    """
+
+    def __init__(
+        self,
+        secret: bytes,
+        fallbacks: Sequence[bytes],
+        site: str,
+        *,
+        home: str,
+        compose: Compose,
+        forbidden: bool = False,
+        functions: tuple[str, ...] = UNLIMITED,
+    ) -> None:
+        self._forbidden, self._allowed = forbidden, allowed_by(functions)
         self._home, self._compose = home, compose
         self._keys = {"key": secret, "fallback_keys": list(fallbacks), "salt": site}
 
     def read(self, payload: str, not_before: datetime | None = None) -> TaskPackage:
         """Raises ``NotTaken``."""
+        if self._forbidden:
+            raise NotTaken("is a pickle, and serializer = 'json' forbids opening it: let Django-Q finish it.")
         try:
             task = signing.loads(payload, serializer=_Pickles, **self._keys)  # type: ignore[arg-type]  # only loads
         except signing.BadSignature as error:
@@ -51,6 +68,7 @@ class Reader:
             raise NotTaken(f"cannot be opened: {type(error).__name__}: {error}") from error
         try:
             package = _package(task, not_before)
+            self._allowed.check_package(package.header)
             links = _links(task.get("chain") or (), package)
             return self._compose(in_chain([package, *links], self._home)) if links else package
         except NotTaken:

@@ -7,7 +7,8 @@ from typing import Any
 from django.db import transaction
 
 from django_cluster.core.messages import OutcomeStatus
-from django_cluster.core.sealing import Seal
+from django_cluster.core.sealed_rows import arguments_context, result_context, seal_arguments
+from django_cluster.core.sealing import Seal, pickled
 from django_cluster.errors import NotSerializable
 from django_cluster.models import Task
 from django_cluster.moving.report import Report
@@ -18,11 +19,17 @@ TIMED_OUT = "Task exceeded maximum timeout value"
 TRACEBACK = " : Traceback (most recent call last)"
 LEFT_OUT = "came without {what}, which holds more than plain values; --trust-pickles takes it over as well."
 
+FORBIDDEN = "came without {what}: Django-Q has pickled it, and serializer = 'json' forbids opening pickles."
+
 
 class Results:
     """``database``: where our rows are. ``trusted``: whether pickles that are not plain may be taken over."""
 
-    def __init__(self, seal: Seal, *, source: str, database: str, trusted: bool, dry_run: bool) -> None:
+    def __init__(
+        self, seal: Seal, *, source: str, database: str, trusted: bool, dry_run: bool, forbidden: bool = False
+    ) -> None:
+        """``forbidden``: whether no pickle may be opened at all (``serializer = "json"``)."""
+        self._forbidden = forbidden
         self._seal, self._source, self._database = seal, source, database
         self._trusted, self._dry_run = trusted, dry_run
 
@@ -51,8 +58,8 @@ class Results:
             hook=row["hook"],
             group=row["group"],
             cluster=row.get("cluster"),
-            sealed_arguments=self._arguments(row, report),
-            sealed_result=self._sealed(row["result"], "its result", report) if success else None,
+            sealed_arguments=self._arguments(row, report, success=success),
+            sealed_result=self._result(row, report) if success else None,
             status=status.value,
             success=success,
             final=True,
@@ -64,29 +71,39 @@ class Results:
             error_traceback=traceback,
         )
 
-    def _arguments(self, row: Row, report: Report) -> bytes | None:
+    def _arguments(self, row: Row, report: Report, *, success: bool) -> bytes | None:
         try:
-            args = opened(row["args"], trusted=self._trusted, nothing=())
-            kwargs = opened(row["kwargs"], trusted=self._trusted, nothing={})
-            if args in ((), []) and kwargs == {}:
-                return None
-            return self._seal.seal((args if isinstance(args, Pickled) else tuple(args or ()), kwargs or {}))
+            args = self._opened(row["args"], nothing=())
+            kwargs = self._opened(row["kwargs"], nothing={})
+            pair = (args if isinstance(args, Pickled) else tuple(args or ()), kwargs or {})
+            data = b"" if pair == ((), {}) else pickled(pair)
         except (NotPlain, NotSerializable, TypeError):
-            report.reasons[LEFT_OUT.format(what="its arguments")] += 1
+            report.reasons[self._reason("its arguments")] += 1
+            return None
+        context = arguments_context(row["id"], row["func"], {}, hook=row["hook"], success=success)
+        return seal_arguments(self._seal, b"P", data, row.get("cluster") or "", context)
+
+    def _result(self, row: Row, report: Report) -> bytes | None:
+        try:
+            return self._seal.seal(self._opened(row["result"]), result_context(row["id"]))
+        except (NotPlain, NotSerializable):
+            report.reasons[self._reason("its result")] += 1
             return None
 
-    def _sealed(self, text: str | None, what: str, report: Report) -> bytes | None:
-        try:
-            return self._seal.seal(opened(text, trusted=self._trusted))
-        except (NotPlain, NotSerializable):
-            report.reasons[LEFT_OUT.format(what=what)] += 1
-            return None
+    def _opened(self, text: str | None, nothing: Any = None) -> Any:
+        """Raises ``NotPlain`` also for every pickle, where the settings forbid to open any."""
+        if text is not None and self._forbidden:
+            raise NotPlain
+        return opened(text, trusted=self._trusted, nothing=nothing)
+
+    def _reason(self, what: str) -> str:
+        return (FORBIDDEN if self._forbidden else LEFT_OUT).format(what=what)
 
     def _error(self, row: Row) -> tuple[str, str]:
         """Message and traceback, which Django-Q keeps as one text."""
         text: Any = None
         try:
-            text = opened(row["result"], trusted=False)
+            text = opened(None if self._forbidden else row["result"], trusted=False)
         except NotPlain:
             text = "The error is kept in a form that cannot be read here."
         message, found, rest = str(text or "").partition(TRACEBACK)

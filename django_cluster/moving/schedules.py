@@ -12,6 +12,7 @@ from django.db import transaction
 from django_cluster.core.arguments import kwargs_from_text, kwargs_to_text
 from django_cluster.core.due import CatchUp
 from django_cluster.errors import ClusterError
+from django_cluster.lifecycle.admission import allowed_by
 from django_cluster.lifecycle.firing import plan
 from django_cluster.models import Schedule
 from django_cluster.moving.report import Report
@@ -30,7 +31,11 @@ OPTIONS = frozenset({"ack_failure", "cached", "hook", "save", "sync", "task_name
 class Schedules:
     """``zone``: in which schedules are reckoned; None without ``USE_TZ``."""
 
-    def __init__(self, *, source: str, database: str, zone: tzinfo | None, dry_run: bool) -> None:
+    def __init__(
+        self, *, source: str, database: str, zone: tzinfo | None, dry_run: bool, functions: tuple[str, ...]
+    ) -> None:
+        """``functions``: the setting."""
+        self._allowed = allowed_by(functions)
         self._source, self._database = source, database
         self._zone, self._dry_run = zone, dry_run
 
@@ -67,6 +72,8 @@ class Schedules:
         """What would keep it from being fired; nothing if all is well."""
         try:
             schedule.full_clean(validate_unique=False)
+            for path in filter(None, (schedule.func, schedule.hook)):
+                self._allowed.check(path)
             if schedule.next_run is not None:
                 plan(schedule, schedule.next_run, self._zone, catch_up=CatchUp.ALL)
         except ValidationError as error:

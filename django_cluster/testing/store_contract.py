@@ -21,15 +21,22 @@ from uuid import uuid4
 import pytest
 
 from django_cluster.core.messages import Outcome, TaskOptions
+from django_cluster.core.sealed_rows import arguments_context, seal_arguments
+from django_cluster.core.sealing import pickled
 from django_cluster.models import Task
+from django_cluster.models.sealed import row_seal
 from django_cluster.stores.base import ResultStore
 
 ERROR = ("ValueError", "no good", "Traceback: …")
 
 
 def make_outcome(**changes: Any) -> Outcome:
-    """A success at the first attempt, with an id of its own; every field can be changed."""
-    now = time.time()
+    """A success at the first attempt, with an id of its own; every field can be changed.
+
+    Its arguments, by default none, are sealed as a cluster would seal them. ``pair``: others, as (args, kwargs).
+    ``queue``: the one that had the task, as its row will name it.
+    """
+    now, pair, queue = time.time(), changes.pop("pair", ((), {})), changes.pop("queue", None)
     fields: dict[str, Any] = {
         "number": 1,
         "receipt": "receipt",
@@ -44,7 +51,15 @@ def make_outcome(**changes: Any) -> Outcome:
         "status": "success",
         "worker": "worker 1",
     }
-    return Outcome(**{**fields, **changes})
+    outcome = Outcome(**{**fields, **changes})
+    return outcome if "arguments" in changes else outcome._replace(arguments=_sealed(outcome, pair, queue))
+
+
+def _sealed(outcome: Outcome, pair: tuple[Any, Any], queue: str | None) -> bytes:
+    options, success = outcome.options, outcome.status == "success"
+    context = arguments_context(outcome.id, outcome.func, options, hook=options.get("hook"), success=success)
+    data = b"" if pair == ((), {}) else pickled(pair)
+    return seal_arguments(row_seal(), b"P", data, queue or options.get("cluster") or "", context)
 
 
 def make_failure(**changes: Any) -> Outcome:

@@ -12,11 +12,11 @@ from django_cluster.core.codec import Codec
 from django_cluster.core.messages import TaskHeader, TaskOptions, TaskPackage
 from django_cluster.core.settings import ResultSettings, SigningSettings
 from django_cluster.models import QueuedTask, Schedule
-from django_cluster.models.sealed import row_seal
 from django_cluster.stores.instructions import InstructionStore
 from django_cluster.stores.orm import OrmResults
 from django_cluster.stores.status import ClusterStatus, ProcessStatus, RunningTask, StatusStore, Throughput
 from django_cluster.testing.store_contract import make_failure, make_outcome
+from tests.sealed import sealed_result
 
 SUCCESS_ID, FAILURE_ID, DEAD_ID = "5" * 32, "7" * 32, "9" * 32
 
@@ -37,7 +37,6 @@ def fill() -> None:
 
 def _tasks() -> None:
     now = time.time()
-    seal = row_seal()
 
     def at(seconds_ago: float, wait: float, run: float) -> dict[str, float]:
         stopped = now - seconds_ago
@@ -59,10 +58,8 @@ def _tasks() -> None:
             id=SUCCESS_ID,
             name="order 4242",
             func="shop.tasks.send_receipt",
-            arguments=seal.seal(
-                ((4242, "ada@example.org"), {"language": "en", "attach": ["receipt.pdf", "terms.pdf"]})
-            ),
-            result=seal.seal({"message_id": "<4242@shop.example>", "accepted": True}),
+            pair=((4242, "ada@example.org"), {"language": "en", "attach": ["receipt.pdf", "terms.pdf"]}),
+            result=sealed_result({"message_id": "<4242@shop.example>", "accepted": True}, SUCCESS_ID),
             options={"group": "night", "timeout": 30, "priority": 5, "max_attempts": 4, "retry_on": ["OSError"]},
             **at(3, 0.4, 1.2),
         )
@@ -71,7 +68,7 @@ def _tasks() -> None:
         id=FAILURE_ID,
         name="charge order 4243",
         func="shop.tasks.charge",
-        arguments=seal.seal(((4243,), {"currency": "EUR"})),
+        pair=((4243,), {"currency": "EUR"}),
         options={"group": "night", "max_attempts": 3},
         failure=("ConnectionRefusedError", "The bank at bank.example:443 refused the connection", TRACEBACK),
         worker="worker 2",

@@ -36,7 +36,7 @@ def there(project: Project) -> Broker:
 
 
 def ids(broker: Broker) -> list[str]:
-    codec = get_client().codec
+    codec = get_client().codec.of(broker.queue)
     return [codec.loads(each.payload).id for each in broker.peek(100_000)]
 
 

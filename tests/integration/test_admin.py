@@ -20,9 +20,11 @@ from django_cluster.admin.showing import moment, moment_text
 from django_cluster.client import get_client
 from django_cluster.core.messages import TaskHeader, TaskPackage
 from django_cluster.models import Failure, Schedule, Success, Task
-from django_cluster.models.sealed import row_seal
 from django_cluster.testing.store_contract import make_failure, make_outcome
 from tests.integration.admin_stage import Unfriendly, page, queue_one, save
+from tests.sealed import sealed_result
+
+ID = "0123456789abcdef" * 2
 
 pytestmark = pytest.mark.django_db
 
@@ -168,8 +170,7 @@ def test_lists_load_no_sealed_bytes(admin_client: Client) -> None:
 
 
 def test_the_page_of_a_success_shows_what_was_called_and_what_came_of_it(admin_client: Client) -> None:
-    seal = row_seal()
-    outcome = make_outcome(arguments=seal.seal(((1, "<b>"), {"x": 2})), result=seal.seal({"answer": 42}))
+    outcome = make_outcome(id=ID, pair=((1, "<b>"), {"x": 2}), result=sealed_result({"answer": 42}, ID))
     save(outcome)
 
     html = page(admin_client, "success_change", outcome.id)
@@ -218,21 +219,21 @@ def test_a_value_that_cannot_be_read_is_a_sentence(sealed: bytes, admin_client: 
 
 
 def test_a_value_that_cannot_be_shown_is_a_sentence(admin_client: Client) -> None:
-    outcome = make_outcome(result=row_seal().seal(Unfriendly()))
+    outcome = make_outcome(id=ID, result=sealed_result(Unfriendly(), ID))
     save(outcome)
 
     assert "This value cannot be shown: RuntimeError" in page(admin_client, "success_change", outcome.id)
 
 
 def test_arguments_of_another_shape_are_a_sentence(admin_client: Client) -> None:
-    outcome = make_outcome(arguments=row_seal().seal("neither args nor kwargs"))
+    outcome = make_outcome(pair="neither args nor kwargs")
     save(outcome)
 
     assert "This value can no longer be read." in page(admin_client, "success_change", outcome.id)
 
 
 def test_a_very_long_value_is_shown_in_part(admin_client: Client) -> None:
-    outcome = make_outcome(result=row_seal().seal("x" * 1_000_000))
+    outcome = make_outcome(id=ID, result=sealed_result("x" * 1_000_000, ID))
     save(outcome)
 
     assert len(page(admin_client, "success_change", outcome.id)) < 100_000

@@ -20,7 +20,6 @@ from django_cluster.admin import export
 from django_cluster.client import get_client
 from django_cluster.core.messages import Outcome, TaskHeader, TaskOptions, TaskPackage
 from django_cluster.models import Failure, QueuedTask, Success, Task
-from django_cluster.models.sealed import row_seal
 from django_cluster.testing.drain import drain
 from django_cluster.testing.store_contract import make_failure, make_outcome
 from tests.integration.admin_stage import act, message, page, person, queue_one, save
@@ -42,8 +41,7 @@ def retry(client: Client, name: str, *ids: object) -> str:
 
 
 def test_selected_tasks_can_be_run_again(admin_client: Client) -> None:
-    arguments = row_seal().seal(((1, 2), {}))
-    failure, success = make_failure(arguments=arguments), make_outcome(arguments=arguments)
+    failure, success = make_failure(pair=((1, 2), {})), make_outcome(pair=((1, 2), {}))
     save(failure, success)
 
     retry(admin_client, "failure", failure.id)

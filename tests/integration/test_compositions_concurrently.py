@@ -14,7 +14,7 @@ from django.db import connections
 
 from django_cluster.brokers.base import Broker
 from django_cluster.brokers.orm import OrmBroker
-from django_cluster.core.codec import Codec
+from django_cluster.core.codec import FOLLOWING, Codec
 from django_cluster.core.composing import Membership, Role
 from django_cluster.core.messages import Outcome, TaskHeader, TaskPackage
 from django_cluster.core.settings import BrokerSettings, DeliverySettings, ResultSettings
@@ -66,7 +66,7 @@ class Place:
 
 def payload_of(task_id: str) -> str:
     header = TaskHeader(id=task_id, name=task_id, func="tests.sample.tasks.nothing", enqueued_at=1.0)
-    return CODEC.dumps(TaskPackage(header=header))
+    return CODEC.of(FOLLOWING).dumps(TaskPackage(header=header))
 
 
 def record_patiently(recorder: Recorder, batch: Sequence[Outcome]) -> None:

@@ -24,11 +24,11 @@ from django_cluster.dashboard.panels.queues import state_of
 from django_cluster.dashboard.tables import chosen
 from django_cluster.errors import BrokerUnavailable
 from django_cluster.models import Heartbeat, Schedule, Task
-from django_cluster.models.sealed import row_seal
 from django_cluster.stores.instructions import InstructionStore
 from django_cluster.stores.status import StatusStore
 from tests.conftest import make_settings
 from tests.integration.stage import package
+from tests.sealed import sealed_result
 from tests.unit.stores.test_status import STATUS
 
 SETTINGS = make_settings()
@@ -45,7 +45,7 @@ def make_eye(open_broker: Callable[[str], Broker] | None = None) -> Eye:
         label="shop",
         queues=("tests",),
         open_broker=open_broker or (lambda _: broker),
-        read_label=lambda payload: CODEC.label(CODEC.verify(payload))[0],
+        read_label=lambda queue, payload: CODEC.label(CODEC.of(queue).verify(payload))[0],
     )
 
 
@@ -144,9 +144,10 @@ def test_the_detail_of_a_task_survives_arguments_that_cannot_be_read() -> None:
 
 @pytest.mark.django_db
 def test_the_detail_of_a_success_shows_its_result_and_that_of_our_own_errors_a_short_name() -> None:
-    sealed = row_seal().seal({"words": 6})
     kind = "django_cluster.errors.UnknownFunction"
-    success = make_task(1, sealed_result=sealed)
+    success = make_task(1)
+    success.sealed_result = sealed_result({"words": 6}, success.pk)
+    success.save()
     rejected = make_task(2, success=False, status="rejected", error_kind=kind, error_message="no such function")
 
     shown, refused = make_eye().detail(success.id), make_eye().detail(rejected.id)

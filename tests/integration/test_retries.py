@@ -14,7 +14,6 @@ from django_cluster.core.messages import Job
 from django_cluster.errors import BrokerUnavailable, PayloadTooLarge
 from django_cluster.lifecycle.send import Sender
 from django_cluster.models import QueuedTask, Task
-from django_cluster.models.sealed import row_seal
 from django_cluster.retries import retry, retry_many
 from django_cluster.testing.drain import drain
 from django_cluster.testing.store_contract import make_failure
@@ -55,8 +54,7 @@ def test_a_package_that_is_too_large_stops_no_other_task(monkeypatch: pytest.Mon
         check(sender, messages)
 
     monkeypatch.setattr(Sender, "check", with_a_limit)
-    large = row_seal().seal((("x" * 5000,), {}))
-    save(*(failures := [make_failure(), make_failure(arguments=large), make_failure()]))
+    save(*(failures := [make_failure(), make_failure(pair=(("x" * 5000,), {})), make_failure()]))
 
     report = retry_many([failure.id for failure in failures])
 
@@ -91,7 +89,7 @@ def test_the_waiting_retry_of_a_task_that_cannot_be_sent_stays(monkeypatch: pyte
 
 
 def test_what_was_put_aside_is_given_back_once() -> None:
-    save(dead := make_failure(status="dead", payload=signed("a" * 32), id="a" * 32))
+    save(dead := make_failure(status="dead", payload=signed("a" * 32), id="a" * 32, func="tests.sample.tasks.nothing"))
 
     reports = [retry_many([dead.id]), retry_many([dead.id])]
 

@@ -16,6 +16,7 @@ from django_cluster.cluster.window import Window
 from django_cluster.cluster.wire import Heard, Hub
 from django_cluster.cluster.worker import Worker
 from django_cluster.core.messages import Job, Outcome
+from django_cluster.core.sealed_rows import result_context
 from django_cluster.core.sealing import Seal
 from django_cluster.lifecycle.execute import Executor
 from django_cluster.lifecycle.reporters import Reporters
@@ -151,7 +152,7 @@ def test_a_job_is_run_and_its_outcome_sent(worker: Worker, pusher: FakeHub, moni
 
     (outcome,) = monitor.outcomes
     assert (outcome.number, outcome.receipt, outcome.status) == (7, "receipt 7", "success")
-    assert Seal(SETTINGS.signing.secret).open(outcome.result) == ((7,), {})
+    assert Seal(SETTINGS.signing.secret).open(outcome.result, result_context(outcome.id)) == ((7,), {})
 
 
 def test_jobs_are_run_in_their_order(worker: Worker, pusher: FakeHub, monitor: FakeHub) -> None:

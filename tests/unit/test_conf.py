@@ -49,7 +49,7 @@ def test_secret_keys_are_those_of_django() -> None:
         signing = load_settings().signing
 
     assert signing.secret == "new"
-    assert signing.fallbacks == ("old", "\xff")
+    assert signing.fallbacks == ("old", "\udcff")
 
 
 @pytest.mark.parametrize(("use_tz", "zone"), [(True, "Asia/Tokyo"), (False, None)])

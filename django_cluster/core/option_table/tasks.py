@@ -11,6 +11,7 @@ from django_cluster.core.values import (
     compression,
     flag,
     flag_or_seconds,
+    functions,
     keep_days,
     number_or_path,
     seconds,
@@ -29,6 +30,23 @@ SIGNING = (
         "serializer",
         choice("pickle", "json"),
         "How arguments and results are written. `json` forbids pickle altogether, reading included.",
+        parity="New.",
+    ),
+    signing(
+        "functions",
+        functions(),
+        "Which functions may be sent and run, as tasks, hooks and schedules: any that can be imported (`any`), those"
+        " that the code marks as tasks (`registered`), or a list of dotted paths with `*`, such as `orders.tasks.*`,"
+        " in which `registered` may stand too. Asked before anything is imported; see [Security](../explanation/security.md).",
+        default_words="`'any'`",
+        parity="New.",
+    ),
+    signing(
+        "max_message_age",
+        seconds(),
+        "Seconds after which a message is put aside as rejected instead of run, from its sending or from the moment for"
+        " which it was delayed. Later attempts and snoozes count from the same moment.",
+        default_words="`None`: no limit",
         parity="New.",
     ),
     signing(

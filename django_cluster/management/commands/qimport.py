@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 
 from django_cluster.client import get_client
 from django_cluster.conf import configured, known_queues
-from django_cluster.core.sealing import Seal
+from django_cluster.core.sealing import Seal, secret_bytes
 from django_cluster.errors import ClusterError
 from django_cluster.management.looking import sentence
 from django_cluster.moving import their_broker
@@ -93,6 +93,7 @@ def take_schedules(report: Report, options: dict[str, Any]) -> None:
         source=options["database"],
         database=str(client.results.database),
         zone=ZoneInfo(zone) if zone else None,
+        functions=client.settings.signing.functions,
         dry_run=options["dry_run"],
     ).take(report)
 
@@ -106,6 +107,7 @@ def take_results(report: Report, options: dict[str, Any]) -> None:
         database=str(client.results.database),
         trusted=options["trust_pickles"],
         dry_run=options["dry_run"],
+        forbidden=signing.serializer == "json",
     ).take(report)
 
 
@@ -144,4 +146,12 @@ def reader(options: dict[str, Any]) -> Reader:
     client = get_client()
     settings, signing = client.settings, client.settings.signing
     site = options["site"] or settings.name
-    return Reader(signing.secret, signing.fallbacks, site, home=settings.queue, compose=client.chained)
+    return Reader(
+        secret_bytes(signing.secret),
+        [secret_bytes(each) for each in signing.fallbacks],
+        site,
+        home=settings.queue,
+        compose=client.chained,
+        forbidden=signing.serializer == "json",
+        functions=signing.functions,
+    )

@@ -6,6 +6,7 @@ import math
 import time
 from argparse import ArgumentParser
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -15,6 +16,7 @@ from django.utils.translation import gettext as _
 from django_cluster.brokers import open_broker
 from django_cluster.brokers.base import Broker
 from django_cluster.brokers.limits import waiting_room
+from django_cluster.client import get_client
 from django_cluster.conf import broker_section
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerError, InvalidSettings
@@ -117,8 +119,12 @@ def with_waiting_room(source: Broker) -> Iterator[Broker]:
 
 
 def move_all(source: Broker, target: Broker, limit: int | None) -> Iterator[Moved]:
+    signed = None
+    if source.queue != target.queue:
+        codec = get_client(source.queue).codec
+        signed = partial(codec.signed_for, queue=target.queue)
     for broker in with_waiting_room(source):
-        moved = Mover(broker, target).run(limit)
+        moved = Mover(broker, target, signed=signed).run(limit)
         limit = None if limit is None else limit - moved.total
         yield moved
         if limit == 0:

@@ -13,8 +13,8 @@ from django_cluster.cluster.obituary import Death, crash_file, death_of, obituar
 from django_cluster.cluster.scoreboard import Cause, Order, Row, State
 from django_cluster.core.codec import Codec
 from django_cluster.core.messages import Job, OutcomeStatus, TaskHeader, TaskOptions, TaskPackage
-from django_cluster.core.sealing import Seal
 from tests.conftest import make_settings
+from tests.sealed import arguments_of
 
 SIGNING = make_settings().signing
 CODEC = Codec(SIGNING)
@@ -140,7 +140,7 @@ def test_an_obituary_says_whose_it_is_and_keeps_the_arguments() -> None:
     assert (outcome.id, outcome.name, outcome.func) == (f"{1:032x}", "task 1", "a.b")
     assert outcome.options == {"group": "letters"}
     assert (outcome.enqueued_at, outcome.worker) == (5.0, "worker 4711")
-    assert Seal(SIGNING.secret).open(outcome.arguments) == (("x", 2), {})
+    assert arguments_of(outcome, SIGNING.secret) == (("x", 2), {})
     assert outcome.failure is not None
     assert type(outcome.failure) is tuple
 

@@ -18,8 +18,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from django_cluster.core.codec import HEADER_VERSION, Codec, header_of, peek_header
+from django_cluster.core.codec import HEADER_VERSION, Codec, header_of, peek_header, salt_of
 from django_cluster.core.messages import TaskHeader, TaskOptions, TaskPackage
+from django_cluster.core.sealed_rows import arguments_context, open_arguments
 from django_cluster.core.sealing import Seal, derive_key, sign
 from django_cluster.core.settings import SigningSettings
 from django_cluster.errors import BadSignature, NotSerializable, PackageError, UnknownFormat, ValueTooLarge
@@ -60,7 +61,7 @@ def package(*args: Any, **kwargs: Any) -> TaskPackage:
 def signed(body: bytes, flags: str = "p", *, secret: str = "a secret", salt: str = "tests") -> str:
     """What a careless or a malicious program with some key would send, byte by byte."""
     text = b"dc1" + flags.encode() + b":" + base64.b64encode(body)
-    signature = base64.b64encode(sign(derive_key(secret, f"package:{salt}"), text))
+    signature = base64.b64encode(sign(derive_key(secret, salt_of(salt, salt)), text))
     return (text + b":" + signature).decode()
 
 
@@ -120,27 +121,34 @@ def test_arguments_that_cannot_be_carried_are_refused_at_the_door() -> None:
 
 def test_the_arguments_of_a_row_are_sealed_without_being_opened() -> None:
     body = CODEC.verify(CODEC.dumps(package(1, x=2)))
-    _, arguments = CODEC.label(body)
+    header, arguments = CODEC.label(body)
 
-    sealed = CODEC.seal_arguments(body, arguments)
+    sealed = CODEC.seal_arguments(body, header, arguments)
 
-    assert Seal("a secret").open(sealed) == ((1,), {"x": 2})
+    context = arguments_context(header.id, header.func, {}, hook=None, success=False)
+    assert open_arguments(Seal("a secret"), sealed, context) == ((1,), {"x": 2}, "tests")
 
 
 def test_json_arguments_are_sealed_as_json() -> None:
     body = JSON.verify(JSON.dumps(package(1, x=2)))
     header, arguments = JSON.label(body)
 
-    opened, sealed = JSON.open(body, header, arguments)
+    sealed = JSON.seal_arguments(body, header, arguments)
 
-    assert opened == package(1, x=2)
-    assert Seal("a secret", serializer="json").open(sealed) == [[1], {"x": 2}]
+    context = arguments_context(header.id, header.func, {}, hook=None, success=False)
+    assert JSON.open(body, header, arguments) == package(1, x=2)
+    assert open_arguments(Seal("a secret", serializer="json"), sealed, context) == ((1,), {"x": 2}, "tests")
 
 
-def test_a_call_without_arguments_seals_nothing() -> None:
+def test_a_call_without_arguments_is_sealed_too() -> None:
     body = CODEC.verify(CODEC.dumps(package()))
+    header, arguments = CODEC.label(body)
 
-    assert CODEC.open(body, *CODEC.label(body)) == (package(), None)
+    sealed = CODEC.seal_arguments(body, header, arguments)
+
+    context = arguments_context(header.id, header.func, {}, hook=None, success=False)
+    assert CODEC.open(body, header, arguments) == package()
+    assert open_arguments(Seal("a secret", serializer="json"), sealed, context) == ((), {}, "tests")
 
 
 # ── compression ──────────────────────────────────────────────────────────────────────────────────
@@ -440,7 +448,7 @@ def test_a_compressed_package_stays_compressed_until_it_is_opened() -> None:
     assert len(body) < 2000
     assert SQUEEZING.sign(body) == text
     assert CODEC.sign(body) == text
-    assert SQUEEZING.open(body, *SQUEEZING.label(body))[0] == sent
+    assert SQUEEZING.open(body, *SQUEEZING.label(body)) == sent
     relabelled, header = CODEC.relabel(text, lambda header: replace(header, name="another"))
     assert CODEC.loads(relabelled).args == sent.args
     assert header.name == header_of(CODEC.verify(relabelled)).name == "another"

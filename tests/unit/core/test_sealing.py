@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from django_cluster.core.sealing import DIGEST_SIZE, Seal, derive_key, jsoned, pickled, sign
+from django_cluster.core.sealing import DIGEST_SIZE, Seal, derive_key, jsoned, pickled, secret_bytes, secret_text, sign
 from django_cluster.errors import BadSignature, NotSerializable, PackageError, UnknownFormat, ValueTooLarge
 
 SEAL = Seal("a secret")
 JSON_SEAL = Seal("a secret", serializer="json")
+HERE = b"a row"
 
 plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary()
 values = st.recursive(
@@ -47,19 +48,19 @@ class Stubborn:
 @settings(deadline=None)
 @given(values)
 def test_any_picklable_value_comes_back(value: object) -> None:
-    assert SEAL.open(SEAL.seal(value)) == value
+    assert SEAL.open(SEAL.seal(value, HERE), HERE) == value
 
 
 def test_none_is_no_bytes_at_all() -> None:
-    assert SEAL.seal(None) is None
-    assert SEAL.open(None) is None
+    assert SEAL.seal(None, HERE) is None
+    assert SEAL.open(None, HERE) is None
 
 
 def test_a_database_may_return_a_memoryview() -> None:
-    sealed = SEAL.seal([1, 2])
+    sealed = SEAL.seal([1, 2], HERE)
     assert sealed is not None
 
-    assert SEAL.open(memoryview(sealed)) == [1, 2]
+    assert SEAL.open(memoryview(sealed), HERE) == [1, 2]
 
 
 @settings(deadline=None)
@@ -68,20 +69,20 @@ def test_arbitrary_bytes_raise_nothing_but_a_package_error(data: bytes) -> None:
     for seal in (SEAL, JSON_SEAL):
         for marker in (b"", b"P", b"J"):
             with suppress(PackageError):
-                seal.open(marker + data)
+                seal.open(marker + data, HERE)
 
 
 @settings(deadline=None)
 @given(values.filter(lambda value: value is not None), st.data())
 def test_a_changed_value_is_refused(value: object, data: st.DataObject) -> None:
-    sealed = SEAL.seal(value)
+    sealed = SEAL.seal(value, HERE)
     assert sealed is not None
     place = data.draw(st.integers(1, len(sealed) - 1))
     changed = bytearray(sealed)
     changed[place] ^= data.draw(st.integers(1, 255))
 
     with pytest.raises(BadSignature):
-        SEAL.open(bytes(changed))
+        SEAL.open(bytes(changed), HERE)
 
 
 def test_an_unsigned_pickle_is_never_read(tmp_path: Path) -> None:
@@ -90,31 +91,31 @@ def test_an_unsigned_pickle_is_never_read(tmp_path: Path) -> None:
 
     for attempt in (trap, b"P" + trap, b"P" + forged + trap, b"P" + b"\0" * DIGEST_SIZE + trap, b"J" + trap):
         with pytest.raises(PackageError):
-            SEAL.open(attempt)
+            SEAL.open(attempt, HERE)
 
     assert not (tmp_path / "touched").exists()
 
 
 def test_a_value_of_an_older_secret_can_still_be_read() -> None:
-    sealed = Seal("the old secret").seal("news")
+    sealed = Seal("the old secret").seal("news", HERE)
 
-    assert Seal("the new secret", ["the old secret"]).open(sealed) == "news"
+    assert Seal("the new secret", ["the old secret"]).open(sealed, HERE) == "news"
     with pytest.raises(BadSignature):
-        Seal("the new secret").open(sealed)
+        Seal("the new secret").open(sealed, HERE)
 
 
 def test_an_older_secret_is_never_signed_with() -> None:
-    sealed = Seal("the new secret", ["the old secret"]).seal("news")
+    sealed = Seal("the new secret", ["the old secret"]).seal("news", HERE)
 
     with pytest.raises(BadSignature):
-        Seal("the old secret").open(sealed)
+        Seal("the old secret").open(sealed, HERE)
 
 
 def test_a_class_that_is_gone_is_a_package_error() -> None:
-    sealed = SEAL.seal_pickle(b"cdjango_cluster.core.sealing\nGone\n.")
+    sealed = SEAL.seal_data(b"P", b"cdjango_cluster.core.sealing\nGone\n.", HERE)
 
     with pytest.raises(UnknownFormat, match="Gone"):
-        SEAL.open(sealed)
+        SEAL.open(sealed, HERE)
 
 
 @pytest.mark.parametrize("value", [lambda: None, Stubborn(), (n for n in "x")], ids=["lambda", "stubborn", "generator"])
@@ -128,24 +129,24 @@ def test_what_cannot_be_pickled_is_not_serializable(value: object) -> None:
 
 def test_json_forbids_reading_pickles_even_if_signed_by_us() -> None:
     with pytest.raises(UnknownFormat, match="json"):
-        JSON_SEAL.open(SEAL.seal({"a": 1}))
+        JSON_SEAL.open(SEAL.seal({"a": 1}, HERE), HERE)
 
 
 def test_a_json_value_is_read_under_either_serializer() -> None:
-    sealed = JSON_SEAL.seal({"a": [1, None, "ü"]})
+    sealed = JSON_SEAL.seal({"a": [1, None, "ü"]}, HERE)
 
-    assert SEAL.open(sealed) == JSON_SEAL.open(sealed) == {"a": [1, None, "ü"]}
+    assert SEAL.open(sealed, HERE) == JSON_SEAL.open(sealed, HERE) == {"a": [1, None, "ü"]}
 
 
 @settings(deadline=None)
 @given(values)
 def test_json_comes_back_equal_or_is_refused(value: object) -> None:
     try:
-        sealed = JSON_SEAL.seal(value)
+        sealed = JSON_SEAL.seal(value, HERE)
     except NotSerializable:
         return
 
-    assert JSON_SEAL.open(sealed) == value
+    assert JSON_SEAL.open(sealed, HERE) == value
 
 
 @pytest.mark.parametrize(
@@ -176,6 +177,31 @@ def test_a_salt_makes_another_key() -> None:
 def test_a_value_above_the_limit_is_not_sealed_and_both_sizes_are_said(serializer: str) -> None:
     seal = Seal("a secret", serializer=serializer, max_size=1000)
 
-    assert seal.open(seal.seal("x" * 900)) == "x" * 900
+    assert seal.open(seal.seal("x" * 900, HERE), HERE) == "x" * 900
     with pytest.raises(ValueTooLarge, match=r"The result has 50\d\d bytes, and max_result_size is 1000"):
-        seal.seal("x" * 5000)
+        seal.seal("x" * 5000, HERE)
+
+
+def test_a_value_that_was_sealed_for_another_row_is_never_opened() -> None:
+    sealed = SEAL.seal([1], HERE)
+
+    for context in (b"another row", b"", b"a ro", b"a row!"):
+        with pytest.raises(BadSignature):
+            SEAL.open(sealed, context)
+
+
+def test_no_part_of_a_context_can_become_data() -> None:
+    sealed = SEAL.seal_data(b"J", b"[1]", b"a row")
+
+    with pytest.raises(PackageError):
+        SEAL.open(sealed[:33] + b"row[1]", b"a ")
+
+
+@pytest.mark.parametrize("key", ["text", b"text", "ü", b"\xff\x00", bytearray(b"text"), "half: \ud800"])
+def test_any_key_can_be_used_and_is_one_key_as_text_and_as_its_bytes(key: Any) -> None:
+    text = secret_text(key)
+    sealed = Seal(text).seal("news", HERE)
+
+    assert Seal(secret_text(secret_bytes(text))).open(sealed, HERE) == "news"
+    if isinstance(key, bytes | bytearray):
+        assert secret_bytes(text) == bytes(key)

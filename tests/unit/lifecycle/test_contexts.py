@@ -16,6 +16,7 @@ from django.utils import timezone, translation
 
 from django_cluster.core.codec import Codec
 from django_cluster.core.messages import Job, OutcomeStatus, TaskHeader, TaskPackage
+from django_cluster.core.sealed_rows import result_context
 from django_cluster.core.sealing import Seal
 from django_cluster.lifecycle.contexts import InitialContext
 from django_cluster.lifecycle.execute import Executor
@@ -73,7 +74,7 @@ def run(used: Executor, func: Callable[..., Any], *args: Any) -> Any:
     header = TaskHeader(id="1", name="one", func=f"{__name__}.{func.__name__}", enqueued_at=0.0)
     outcome = used.run(Job(1, CODEC.verify(CODEC.dumps(TaskPackage(header=header, args=args))), "", 1))
     assert outcome.status == OutcomeStatus.SUCCESS, outcome.failure
-    return SEAL.open(outcome.result)
+    return SEAL.open(outcome.result, result_context(outcome.id))
 
 
 @pytest.mark.parametrize("what", CHANGES)

@@ -19,6 +19,7 @@ from django.dispatch import Signal
 
 from django_cluster.core.codec import Codec
 from django_cluster.core.messages import Advice, Job, Outcome, OutcomeStatus, TaskHeader, TaskOptions, TaskPackage
+from django_cluster.core.sealed_rows import result_context
 from django_cluster.core.sealing import Seal
 from django_cluster.errors import Discard, PackageError, Retry, Snooze, TaskTimeout, UnknownFunction
 from django_cluster.lifecycle.execute import MAX_TEXT, Executor, describe
@@ -26,6 +27,7 @@ from django_cluster.lifecycle.reporters import Reporters
 from django_cluster.signals import post_execute_in_worker, pre_execute
 from tests.conftest import Clock, make_settings
 from tests.sample.tasks import spin
+from tests.sealed import arguments_of
 
 HERE = __name__
 SIGNING = make_settings().signing
@@ -180,8 +182,8 @@ def test_a_task_that_returns_is_a_success_with_its_result() -> None:
     outcome = run("tests.sample.tasks.echo", 1, "two", x=[3])
 
     assert outcome.status == SUCCESS
-    assert SEAL.open(outcome.result) == ((1, "two"), {"x": [3]})
-    assert SEAL.open(outcome.arguments) == ((1, "two"), {"x": [3]})
+    assert SEAL.open(outcome.result, result_context(outcome.id)) == ((1, "two"), {"x": [3]})
+    assert arguments_of(outcome, SIGNING.secret) == ((1, "two"), {"x": [3]})
     assert outcome.failure is None
 
 
@@ -214,7 +216,7 @@ def test_a_task_that_raises_is_a_failure_with_its_reason() -> None:
     assert outcome.status == FAILURE
     assert (kind, message) == ("ValueError", "no luck")
     assert "tests/sample/tasks.py" in traceback
-    assert SEAL.open(outcome.arguments) == (("no luck",), {})
+    assert arguments_of(outcome, SIGNING.secret) == (("no luck",), {})
     assert outcome.result is None
 
 
@@ -424,7 +426,7 @@ def test_a_task_that_overruns_is_a_timeout(func: str) -> None:
     assert kind == "django_cluster.errors.TaskTimeout"
     assert "0.05 seconds" in message
     assert func.rpartition(".")[2] in traceback
-    assert SEAL.open(outcome.arguments) == ((10,), {})
+    assert arguments_of(outcome, SIGNING.secret) == ((10,), {})
 
 
 @pytest.mark.usefixtures("_no_other_alarm")
@@ -484,7 +486,7 @@ def test_a_receiver_that_raises_changes_nothing(where: Signal, caplog: pytest.Lo
         outcome = run("tests.sample.tasks.add", 1, 2)
 
     assert outcome.status == SUCCESS
-    assert SEAL.open(outcome.result) == 3
+    assert SEAL.open(outcome.result, result_context(outcome.id)) == 3
     assert "not today" in caplog.text
 
 

@@ -9,12 +9,16 @@ import pytest
 from django.test import override_settings
 from django.utils import timezone
 
+from django_cluster.core.sealed_rows import arguments_context, result_context, seal_arguments
 from django_cluster.core.sealing import Seal
 from django_cluster.errors import BadSignature, PackageError, UnknownFormat
 from django_cluster.models import Failure, Success, Task
 from django_cluster.models.sealed import row_seal
+from tests.sealed import sealed_arguments, sealed_result
 
 ID = "0123456789abcdef" * 2
+FUNC = "tests.sample.tasks.add"
+CONTEXT = arguments_context(ID, FUNC, {}, hook=None, success=True)
 
 
 def make_task(**changes: Any) -> Task:
@@ -22,7 +26,7 @@ def make_task(**changes: Any) -> Task:
     fields: dict[str, Any] = {
         "id": ID,
         "name": "red-green",
-        "func": "tests.sample.tasks.add",
+        "func": FUNC,
         "status": "success" if changes.get("success", True) else "failure",
         "success": True,
         "enqueued_at": now - timedelta(seconds=5),
@@ -33,14 +37,14 @@ def make_task(**changes: Any) -> Task:
 
 
 def test_arguments_are_opened_when_asked_for() -> None:
-    task = make_task(sealed_arguments=row_seal().seal(((1, 2), {"x": 3})))
+    task = make_task(sealed_arguments=sealed_arguments(((1, 2), {"x": 3}), id=ID, func=FUNC, success=True))
 
     assert task.args == (1, 2)
     assert task.kwargs == {"x": 3}
 
 
 def test_arguments_in_json_are_a_tuple_as_well() -> None:
-    task = make_task(sealed_arguments=b'J[[1,2],{"x":3}]')
+    task = make_task(sealed_arguments=seal_arguments(row_seal(), b"J", b'[[1,2],{"x":3}]', "", CONTEXT))
 
     assert task.args == (1, 2)
     assert task.kwargs == {"x": 3}
@@ -52,12 +56,12 @@ def test_no_arguments_are_none_at_all() -> None:
 
 def test_arguments_of_another_shape_are_refused() -> None:
     with pytest.raises(UnknownFormat):
-        _ = make_task(sealed_arguments=b"J5").args
+        _ = make_task(sealed_arguments=seal_arguments(row_seal(), b"J", b"5", "", CONTEXT)).args
 
 
 def test_the_result_of_a_success_is_its_value() -> None:
-    assert make_task(sealed_result=row_seal().seal([1])).result == [1]
-    assert make_task(sealed_result=memoryview(row_seal().seal([1]) or b"")).result == [1]
+    assert make_task(sealed_result=sealed_result([1], ID)).result == [1]
+    assert make_task(sealed_result=memoryview(sealed_result([1], ID) or b"")).result == [1]
     assert make_task().result is None
 
 
@@ -70,7 +74,7 @@ def test_the_result_of_a_failure_is_its_error() -> None:
 
 def test_a_value_sealed_with_an_older_key_is_still_read() -> None:
     with override_settings(SECRET_KEY="old", SECRET_KEY_FALLBACKS=[]):
-        sealed = row_seal().seal({"a": 1})
+        sealed = sealed_result({"a": 1}, ID)
 
     with override_settings(SECRET_KEY="new", SECRET_KEY_FALLBACKS=["old"]):
         assert make_task(sealed_result=sealed).result == {"a": 1}
@@ -78,7 +82,7 @@ def test_a_value_sealed_with_an_older_key_is_still_read() -> None:
 
 def test_a_value_sealed_with_a_foreign_key_is_never_opened() -> None:
     with pytest.raises(BadSignature):
-        _ = make_task(sealed_result=Seal("foreign").seal({"a": 1})).result
+        _ = make_task(sealed_result=Seal("foreign").seal({"a": 1}, result_context(ID))).result
 
 
 @pytest.mark.parametrize("sealed", [b"", b"?", b"P", b"P" + bytes(50), b"J", b"J{"])
@@ -130,14 +134,14 @@ class TestQuestions:
         assert Task.get_result(ID) is None
 
     def test_the_result_is_found_by_id_and_by_name(self) -> None:
-        make_task(sealed_result=row_seal().seal(42)).save()
+        make_task(sealed_result=sealed_result(42, ID)).save()
 
         assert Task.get_result(ID) == 42
         assert Task.get_result("red-green") == 42
 
     def test_a_group_knows_its_members(self) -> None:
         for number, success in enumerate((True, True, False)):
-            sealed = row_seal().seal(number) if success else None
+            sealed = sealed_result(number, f"{number}" * 32) if success else None
             make_task(
                 id=f"{number}" * 32, group="primes", success=success, sealed_result=sealed, error_message="no good"
             ).save()
@@ -150,7 +154,7 @@ class TestQuestions:
         assert Task.get_group_count("primes", failures=True) == 1
 
     def test_a_member_can_speak_for_its_group(self) -> None:
-        member = make_task(group="primes", sealed_result=row_seal().seal(7))
+        member = make_task(group="primes", sealed_result=sealed_result(7, ID))
         member.save()
 
         assert member.group_result() == [7]
