@@ -37,7 +37,8 @@ SIGNING = (
         functions(),
         "Which functions may be sent and run, as tasks, hooks and schedules: any that can be imported (`any`), those"
         " that the code marks as tasks (`registered`), or a list of dotted paths with `*`, such as `orders.tasks.*`,"
-        " in which `registered` may stand too. Asked before anything is imported; see [Security](../explanation/security.md).",
+        " in which `registered` may stand too. Asked before anything is imported; see"
+        " [Security](../explanation/security.md).",
         default_words="`'any'`",
         parity="New.",
     ),
