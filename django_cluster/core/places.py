@@ -62,5 +62,5 @@ def hyphenated(site: str, queue: str) -> str:
     name = site if site == queue else f"{site}-{queue}"
     if "-" not in site and "-" not in queue:
         return name
-    digest = hashlib.sha256(joined(site, queue).encode("utf-8", "backslashreplace")).hexdigest()[:8]
+    digest = hashlib.sha256(f"{len(site)}:{site}:{queue}".encode("utf-8", "backslashreplace")).hexdigest()[:8]
     return f"{name}-{digest}"

@@ -199,7 +199,7 @@ def test_the_export_of_a_chains_link_counts_the_links_that_follow(admin_client: 
     async_chain([(log_in, ("bob", SECRET)), (log_in, ("eve", SECRET)), (log_in, ("ann", SECRET))])
     queued = QueuedTask.objects.get()
     task = failed()
-    later = open_eye().read_label(queued.payload).options.chain
+    later = open_eye().read_label(queued.key, queued.payload).options.chain
     assert len(later) == 2
     Task.objects.filter(pk=task.pk).update(options={"chain": list(later), "priority": 3})
 
