@@ -6,11 +6,7 @@ import django_cluster.models.schedule_seal
 class Migration(migrations.Migration):
 
     dependencies = [
-<<<<<<<< HEAD:django_cluster/migrations/0009_schedule_seal.py
         ('django_cluster', '0008_schedule_plan'),
-========
-        ('django_cluster', '0007_view_task_arguments'),
->>>>>>>> 8ae9e6c (Texts of qseal in five languages; its migration comes after that of the arguments):django_cluster/migrations/0008_schedule_seal.py
     ]
 
     operations = [
