@@ -182,7 +182,7 @@ class Inquiry:
         for each in messages:
             state = "leased" if each.leased else "ready" if each.due is None else "delayed"
             try:
-                header = self._eye.read_label(each.payload)
+                header = self._eye.read_label(facts.name, each.payload)
             except PackageError:
                 unreadable += 1
                 continue
