@@ -13,6 +13,7 @@
     │   ├── BadSignature         wrong key, wrong cluster name, or tampered with
     │   ├── PayloadMissing       the ticket of a large payload, which is not in the database
     │   ├── UnknownFormat        signed, but written by a version that we do not know
+    │   │   └── LibraryMissing       compressed in a way that this process has no library for
     │   ├── UnknownFunction      no function can be found by this dotted path
     │   │   └── UnsuitableFunction   it can be found, and no worker can run it: an async function, a generator
     │   ├── FunctionNotAllowed   the setting ``functions`` does not allow this function

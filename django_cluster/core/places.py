@@ -55,12 +55,12 @@ def fitted(name: str) -> str:
 
 
 def hyphenated(site: str, queue: str) -> str:
-    """One name of letters and hyphens, where a server knows few other signs; ``shop``, ``shop-long``.
+    """One name of letters and hyphens, where a server knows few other characters.
 
-    With a hyphen in the site or the queue, a digest tells it from others that would look the same.
+    The site's own queue has the name of the site, as in Django-Q. Any other is named like ``shop-long-1f0c3a9b``: the
+    digest tells the queue ``long`` of the site ``shop`` from the own queue of a site ``shop-long``.
     """
-    name = site if site == queue else f"{site}-{queue}"
-    if "-" not in site and "-" not in queue:
-        return name
+    if site == queue:
+        return site
     digest = hashlib.sha256(f"{len(site)}:{site}:{queue}".encode("utf-8", "backslashreplace")).hexdigest()[:8]
-    return f"{name}-{digest}"
+    return f"{site}-{queue}-{digest}"

@@ -15,6 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django_cluster.brokers.base import Broker
 from django_cluster.brokers.ironmq import MAX_BYTES, IronMQBroker
 from django_cluster.brokers.ironmq_link import HOST, IronOptions
+from django_cluster.core.places import hyphenated
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
 from django_cluster.testing.contracts import Opener, eventually, lease_all, messages, payloads, receipts
@@ -195,7 +196,7 @@ def test_a_reservation_is_never_shorter_than_the_service_allows(own_server: Iron
 def test_the_queue_is_created_for_messages_that_live_thirty_days(broker: Broker, ironmq_server: IronServer) -> None:
     broker.enqueue(messages("one"))
 
-    queue = asked(ironmq_server, f"/queues/tests-{broker.queue}")["queue"]
+    queue = asked(ironmq_server, f"/queues/{hyphenated('tests', broker.queue)}")["queue"]
     assert (queue["type"], queue["message_expiration"]) == ("pull", 30 * 86_400)
 
 

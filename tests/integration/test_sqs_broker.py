@@ -18,6 +18,7 @@ from django_cluster.brokers.limits import waiting_room
 from django_cluster.brokers.sqs import MAX_BYTES, SqsBroker
 from django_cluster.brokers.sqs_link import SqsOptions
 from django_cluster.core.masking import MaskedMapping
+from django_cluster.core.places import hyphenated
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
 from django_cluster.testing.contracts import lease_all, messages, payloads, receipts
@@ -104,7 +105,8 @@ def test_secrets_are_not_shown() -> None:
     ("pattern", "site", "queue", "name"),
     [
         ("", "shop", "shop", "shop"),
-        ("", "shop", "long", "shop-long"),
+        ("", "my-shop", "my-shop", "my-shop"),
+        ("", "shop", "long", "shop-long-730444a1"),
         ("jobs", "shop", "long", "jobs"),
         ("{queue}.fifo", "shop", "long", "long.fifo"),
     ],
@@ -129,7 +131,7 @@ def test_a_name_that_sqs_would_refuse_becomes_one_that_it_takes_and_stays_apart_
 def test_a_queue_that_is_not_there_is_created(broker: Broker, console: Any) -> None:
     broker.ping()
 
-    assert console.get_queue_url(QueueName=f"tests-{broker.queue}")["QueueUrl"]
+    assert console.get_queue_url(QueueName=hyphenated("tests", broker.queue))["QueueUrl"]
 
 
 def test_a_queue_is_not_created_where_that_is_not_allowed(sqs_server: SqsServer) -> None:
@@ -173,7 +175,7 @@ def test_attributes_are_given_to_a_queue_that_is_created(sqs_server: SqsServer, 
     broker = opener("sqs", **sqs_server.options, queue_attributes={"MessageRetentionPeriod": 86400})()
     broker.ping()
 
-    url = console.get_queue_url(QueueName=f"tests-{broker.queue}")["QueueUrl"]
+    url = console.get_queue_url(QueueName=hyphenated("tests", broker.queue))["QueueUrl"]
     attributes = console.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
 
     assert attributes["MessageRetentionPeriod"] == "86400"
@@ -462,7 +464,7 @@ def test_whatever_stands_in_the_attribute_of_the_attempts_the_message_is_lent(
 ) -> None:
     given = {"BinaryValue": value.encode() or b" "} if kind == "Binary" else {"StringValue": value or " "}
     broker.prepare()
-    url = console.get_queue_url(QueueName=f"tests-{broker.queue}")["QueueUrl"]
+    url = console.get_queue_url(QueueName=hyphenated("tests", broker.queue))["QueueUrl"]
     try:
         console.send_message(
             QueueUrl=url, MessageBody="garbage", MessageAttributes={"attempts": {"DataType": kind, **given}}

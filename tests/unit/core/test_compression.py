@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from django_cluster.core import compression
-from django_cluster.core.codec import Codec, header_of, peek_header
+from django_cluster.core.codec import Codec, header_of, peek_header, salt_of
 from django_cluster.core.messages import TaskHeader, TaskPackage
 from django_cluster.core.sealing import derive_key, sign
 from django_cluster.core.settings import SigningSettings
@@ -33,7 +33,7 @@ def package(*args: Any, **kwargs: Any) -> TaskPackage:
 def signed(body: bytes, flags: str) -> str:
     """What a program with the key would send, byte by byte."""
     text = b"dc1" + flags.encode() + b":" + base64.b64encode(body)
-    signature = base64.b64encode(sign(derive_key("a secret", "package:tests"), text))
+    signature = base64.b64encode(sign(derive_key("a secret", salt_of("tests", "tests")), text))
     return (text + b":" + signature).decode()
 
 

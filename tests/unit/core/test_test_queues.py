@@ -53,7 +53,7 @@ def test_what_a_test_has_named_itself_keeps_its_name(other: dict[str, Any]) -> N
 @pytest.mark.parametrize(
     ("pattern", "name"),
     [
-        ("", "shop-test-1-mail"),
+        ("", "shop-test-1-mail-6347d29d"),
         ("jobs", "jobs-test-1"),
         ("jobs.fifo", "jobs-test-1.fifo"),
         ("{queue}-x", "mail-x-test-1"),
