@@ -16,8 +16,8 @@ from django_cluster.conf import explain_settings
 from django_cluster.dashboard.figures import Figures, LostCluster, figures_of
 from django_cluster.dashboard.states import about, count, total
 from django_cluster.dashboard.text import duration
-from django_cluster.dashboard.why import Answer, answer
-from django_cluster.dashboard.why_facts import Inquiry
+from django_cluster.dashboard.why.decision import Answer, answer
+from django_cluster.dashboard.why.inquiry import Inquiry
 from django_cluster.management.looking import LookingCommand, add_name, names_of, sentence
 from django_cluster.management.watching import delay_room, open_eye, settings_of
 

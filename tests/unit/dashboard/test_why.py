@@ -7,17 +7,9 @@ from typing import Any
 
 import pytest
 
-from django_cluster.dashboard.why import (
-    Answer,
-    Facts,
-    MessageFacts,
-    QueueFacts,
-    RowFacts,
-    ScheduleFacts,
-    TaskFacts,
-    Verdict,
-    answer,
-)
+from django_cluster.dashboard.why.decision import Answer, answer
+from django_cluster.dashboard.why.facts import Facts, MessageFacts, QueueFacts, RowFacts, ScheduleFacts, TaskFacts
+from django_cluster.dashboard.why.reason import Verdict
 from django_cluster.stores.instructions import Pause
 from django_cluster.stores.status import LOST, ClusterStatus, ProcessStatus, RunningTask
 

@@ -17,7 +17,7 @@ from django_cluster.core.nearest import nearest
 from django_cluster.core.settings import Settings
 from django_cluster.dashboard.eye import TROUBLE, Eye, unix
 from django_cluster.dashboard.snapshot import QueueView, Snapshot
-from django_cluster.dashboard.why import Facts, MessageFacts, QueueFacts, RowFacts, ScheduleFacts, TaskFacts
+from django_cluster.dashboard.why.facts import Facts, MessageFacts, QueueFacts, RowFacts, ScheduleFacts, TaskFacts
 from django_cluster.database import ServerClock
 from django_cluster.errors import PackageError, StoreUnavailable
 from django_cluster.models import Schedule, Task
