@@ -10,6 +10,7 @@ from pathlib import Path
 
 from django_cluster.core.settings import Settings
 from django_cluster.errors import ClusterError
+from django_cluster.lifecycle.admission import UNLIMITED
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ def scratch(settings: Settings, queue: str, lease: float) -> Settings:
         queue=queue,
         sync=False,
         broker=replace(settings.broker, queue=queue, lease=lease),
+        signing=replace(settings.signing, queue=queue, functions=UNLIMITED, max_message_age=None),
         results=replace(settings.results, save_limit=0, cached=False),
         # What happens to these tasks is never their own fault: neither attempts nor deaths may end one.
         delivery=replace(

@@ -364,6 +364,11 @@ ACTS = {
 }
 
 
+def offered(action: str) -> str:
+    """What a page holds that offers this act: a button on the page of queues, an entry of the list's menu elsewhere."""
+    return "Withdraw the selected tasks" if action == "withdraw" else f'value="{action}"'
+
+
 @pytest.mark.parametrize("action", ACTS)
 def test_who_may_only_look_may_not_act(action: str, client: Client) -> None:
     name, view, _ = ACTS[action]
@@ -371,7 +376,7 @@ def test_who_may_only_look_may_not_act(action: str, client: Client) -> None:
     save(failure := make_failure())
     row = queue_one()
 
-    assert f'value="{action}"' not in page(client, f"{name}_changelist")
+    assert offered(action) not in page(client, f"{name}_changelist")
     act(client, name, action, failure.id if name == "failure" else row.pk, confirmed="yes")
 
     assert Failure.objects.count() == 1
@@ -385,7 +390,7 @@ def test_who_has_the_permission_of_an_act_may(action: str, client: Client) -> No
     save(make_failure())
     queue_one()
 
-    assert f'value="{action}"' in page(client, f"{name}_changelist")
+    assert offered(action) in page(client, f"{name}_changelist")
 
 
 def test_who_may_not_run_again_sees_no_button_and_opens_no_page(client: Client) -> None:
