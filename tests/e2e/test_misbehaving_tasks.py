@@ -44,7 +44,7 @@ CASES = {
     "open transaction": Case(f"{WORSE}.open_transaction_and_fail", (), "failure", "no luck"),
     "no such function": Case(f"{SAMPLE}.nobody", (), "rejected", "nobody"),
     "no such module": Case("tests.sample.nowhere.nobody", (), "rejected", "nowhere"),
-    "wrong arguments": Case(f"{SAMPLE}.add", (1, 2, 3), "failure", "TypeError"),
+    "wrong arguments": Case("tests.e2e.unseen_tasks.add", (1, 2, 3), "failure", "TypeError"),
 }
 
 
@@ -66,9 +66,10 @@ def test_a_coroutine_function_leaves_a_row(make_project: MakeProject) -> None:
     project = make_project(workers=1)
     project.start()
 
-    row = project.wait_for_row(project.enqueue(f"{SAMPLE}.add_later", 1, 2), within=10)
+    row = project.wait_for_row(project.enqueue("tests.e2e.unseen_tasks.add_later", 1, 2), within=10)
 
-    assert row.status == "failure" or row.result == 3
+    assert (row.status, row.final) == ("failure", True)
+    assert "is an async function" in row.error_message
     assert project.wait_for_row(project.enqueue(f"{SAMPLE}.add", 1, 1)).result == 2
 
 

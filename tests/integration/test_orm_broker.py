@@ -17,6 +17,7 @@ from django.db import connections, transaction
 from django_cluster.brokers import orm, orm_session
 from django_cluster.brokers.base import Broker, Message
 from django_cluster.brokers.orm_dialects import PROMOTIONS, dialect_of
+from django_cluster.core.places import in_table
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
 from django_cluster.testing.contracts import eventually, lease_all, payloads, receipts
 from tests.brokers import known_database, opener, queue_database, queue_on
@@ -178,7 +179,9 @@ def test_verbs_share_one_connection_whatever_its_maximum_age(postgres_server: Po
 
 def test_collisions_are_tried_again(mariadb: str) -> None:
     names = [str(number) for number in range(300)]
-    open_orm(mariadb).enqueue([Message(name) for name in names])
+    filled = open_orm(mariadb)
+    filled.enqueue([Message(name) for name in names])
+    queue = filled.queue
 
     def churn(_: int) -> list[str]:
         broker, done = open_orm(mariadb, queue=queue), []
@@ -189,7 +192,6 @@ def test_collisions_are_tried_again(mariadb: str) -> None:
         broker.close()
         return done
 
-    ((queue,),) = set(rows(mariadb, "SELECT DISTINCT queue FROM django_cluster_queuedtask"))
     with ThreadPoolExecutor(4) as pool:
         done = [name for names in pool.map(churn, range(4)) for name in names]
     broker = open_orm(mariadb, queue=queue)
@@ -292,7 +294,7 @@ def plan_of_claim(alias: str, queue: str) -> str:
     connection = connections[alias]
     with transaction.atomic(using=alias), connection.cursor() as cursor:
         explained: Any = Explained(cursor, words[connection.vendor])
-        assert len(dialect_of(connection).claim(explained, queue, 100, 60)) == 100
+        assert len(dialect_of(connection).claim(explained, in_table("tests", queue), 100, 60)) == 100
     return str(explained.plan)
 
 

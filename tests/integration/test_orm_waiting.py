@@ -19,6 +19,7 @@ from django.db import connections, transaction
 
 from django_cluster.brokers import orm
 from django_cluster.brokers.base import Broker, Message
+from django_cluster.core.places import in_table
 from django_cluster.testing.contracts import payloads, receipts
 from tests.brokers import known_database, opener, queue_database, queue_on
 from tests.servers import MariaDBServer, PgBouncer, PostgresServer
@@ -364,4 +365,4 @@ def enqueue_in_thread(alias: str, queue: str, names: Sequence[str]) -> None:
 
 def insert_silently(alias: str, queue: str, name: str) -> None:
     with connections[alias].cursor() as cursor:
-        cursor.execute(INSERT, [queue, name])
+        cursor.execute(INSERT, [in_table("tests", queue), name])

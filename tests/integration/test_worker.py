@@ -177,7 +177,7 @@ def test_what_was_filed_is_said_to_the_pusher_so_that_it_need_not_be_kept_alive(
 
 
 def test_who_runs_quick_tasks_asks_for_more_of_them(worker: Worker, pusher: FakeHub, monitor: FakeHub) -> None:
-    given = 0
+    given, largest = 0, 0
 
     def caught_up() -> bool:
         return len(monitor.outcomes) == given and pusher.wanted > given
@@ -188,8 +188,9 @@ def test_who_runs_quick_tasks_asks_for_more_of_them(worker: Worker, pusher: Fake
         pusher.hand_out(*jobs(*more))
         play(worker.tick, until=caught_up)
         monitor.say("filed", list(more))
+        largest = max(largest, worker._window.size)
 
-    assert worker._window.size > 10
+    assert largest > 10  # one task that takes long, on a busy machine, shuts the window again
 
 
 def test_a_worker_never_asks_for_more_than_its_window(worker: Worker, pusher: FakeHub, monitor: FakeHub) -> None:

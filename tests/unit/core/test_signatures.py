@@ -99,7 +99,7 @@ FUNCTIONS = [
 )
 def test_it_is_as_python_says(func: Callable[..., Any], count: int, keywords: set[str]) -> None:
     try:
-        inspect.signature(func).bind(*range(count), **dict.fromkeys(keywords))
+        func(*range(count), **dict.fromkeys(keywords))
     except TypeError:
         fits = False
     else:
@@ -120,7 +120,7 @@ def test_it_is_as_python_says(func: Callable[..., Any], count: int, keywords: se
         (cached, 0, (), "missing a required argument: 'number'"),
         (Order.burn, 2, (), "too many positional arguments (2; it takes 1)"),
         (signed_by_hand, 0, (), "missing a required argument: 'only'"),
-        (ord, 0, (), "missing a required argument: 'character'" if sys.version_info >= (3, 13) else "missing"),
+        (ord, 0, (), "missing"),  # Python has called its parameter by several names
     ],
 )
 def test_the_problem_is_named(func: Callable[..., Any], count: int, keywords: Any, problem: str) -> None:
