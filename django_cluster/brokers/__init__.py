@@ -91,6 +91,10 @@ def adapter_class(section: BrokerSettings) -> type[Broker]:
     return found
 
 
+class LibraryNotInstalled(ImproperlyConfigured):
+    """A broker that comes with the package needs a library that is not installed; the text names the extra for it."""
+
+
 def shipped_kind(section: BrokerSettings) -> str:
     """The kind of the shipped adapter that serves this section, itself or by a class that descends from it; or ""."""
     if section.kind in ADAPTERS:
@@ -134,8 +138,8 @@ def _import(path: str) -> object:
     except ModuleNotFoundError as error:
         library = (error.name or "").partition(".")[0]
         if library in EXTRAS:
-            raise ImproperlyConfigured(
-                f"The broker {path} needs the library {library}: pip install django-cluster[{EXTRAS[library]}]"
+            raise LibraryNotInstalled(
+                f"The broker {path} needs the library {library}: pip install 'django-cluster[{EXTRAS[library]}]'"
             ) from error
         raise ImproperlyConfigured(f"The broker {path} cannot be imported: {error}.") from error
     except (ImportError, AttributeError, ValueError) as error:

@@ -39,7 +39,7 @@ def _ask_psutil(pid: int) -> Being | None:
     try:
         import psutil
     except ImportError as error:
-        raise ClusterError("Without /proc, qchaos needs psutil: pip install django-cluster[proc]") from error
+        raise ClusterError("Without /proc, qchaos needs psutil: pip install 'django-cluster[proc]'") from error
     with suppress(psutil.Error):
         process = psutil.Process(pid)
         if process.status() != psutil.STATUS_ZOMBIE:

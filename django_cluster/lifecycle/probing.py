@@ -12,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router
 from django.db.models import Model
 
-from django_cluster.brokers import needs_waiting_room, open_broker, shipped_kind
+from django_cluster.brokers import LibraryNotInstalled, needs_waiting_room, open_broker, shipped_kind
 from django_cluster.core import problems
 from django_cluster.core.settings import BrokerSettings, Settings
 from django_cluster.errors import Problem
@@ -38,6 +38,8 @@ class Probe:
     def run(self) -> None:
         try:
             self.found = self.ask()
+        except LibraryNotInstalled as error:
+            self.found = [Problem(problems.UNREACHABLE, "broker", str(error))]
         except ImproperlyConfigured:
             self.found = []  # the other checks say it
         except Exception as error:  # noqa: BLE001  a check is no place for a traceback, whatever a driver raises

@@ -219,7 +219,7 @@ def _find(name: str) -> Any:
         return getattr(import_module(module), attribute)
     except ModuleNotFoundError as error:
         if name in SHIPPED:
-            raise NotInstalled(f"The library {error.name} is missing: pip install django-cluster[{name}]") from error
+            raise NotInstalled(f"The library {error.name} is missing: pip install 'django-cluster[{name}]'") from error
         raise
 
 

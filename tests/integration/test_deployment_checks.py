@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -106,3 +107,14 @@ def test_a_cluster_does_not_start_where_its_tables_are_missing(tmp_path: Path) -
         with pytest.raises(CommandError, match=r"lacks the tables .* Run 'manage.py migrate --database queue'"):
             call_command("qcluster")
         assert missing_before_start(parse({"orm": "default"}, secret="s")) == ""
+
+
+@pytest.mark.django_db
+def test_a_library_that_is_not_installed_is_told_with_the_way_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("rabbitmq", "rabbitmq_link", "rabbitmq_holding"):
+        monkeypatch.delitem(sys.modules, f"django_cluster.brokers.{module}", raising=False)
+    monkeypatch.setitem(sys.modules, "amqp", None)
+
+    found = dict(asked(rabbitmq="amqp://localhost"))
+
+    assert "needs the library amqp: pip install 'django-cluster[rabbitmq]'" in found["W015"]

@@ -113,5 +113,5 @@ def test_a_missing_library_names_the_extra_that_brings_it(monkeypatch: pytest.Mo
         monkeypatch.delitem(sys.modules, f"django_cluster.brokers.{module}", raising=False)
     monkeypatch.setitem(sys.modules, "redis", None)
 
-    with pytest.raises(ImproperlyConfigured, match=r"pip install django-cluster\[redis\]"):
+    with pytest.raises(ImproperlyConfigured, match=r"pip install 'django-cluster\[redis\]'"):
         open_broker(BrokerSettings(kind="redis"))

@@ -15,7 +15,7 @@ def test_a_library_that_is_missing_is_named_once_with_the_way_to_install_it(monk
         monkeypatch.delitem(sys.modules, f"django_cluster.brokers.{module}", raising=False)
 
     broker = override_settings(Q_CLUSTER={"rabbitmq": "amqp://localhost"})
-    with broker, pytest.raises(CommandError, match=r"pip install django-cluster\[rabbitmq\]"):
+    with broker, pytest.raises(CommandError, match=r"pip install 'django-cluster\[rabbitmq\]'"):
         call_command("qcluster", skip_checks=True)
 
 
