@@ -75,12 +75,13 @@ def _no_cluster(queue: QueueFacts) -> Reason:
             f" {duration(last.age)} ago."
         )
         return Reason("cluster_lost", Verdict.BLOCKED, text, start)
-    if not queue.known and queue.nearest:
+    if not queue.known:
         return Reason(
             "unknown_queue",
             Verdict.BLOCKED,
             f"No cluster works on queue {queue.name!r}, and nothing names such a queue.",
-            f"Did you mean {queue.nearest!r}? Otherwise: manage.py qcluster -n {queue.name}",
+            (f"Did you mean {queue.nearest!r}?" if queue.nearest else "It may be misspelt.")
+            + f" Otherwise: manage.py qcluster -n {queue.name}",
         )
     return Reason("no_cluster", Verdict.BLOCKED, f"No cluster works on queue {queue.name!r}.", start)
 

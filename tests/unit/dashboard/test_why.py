@@ -90,6 +90,7 @@ def test_a_row_is_believed_before_an_older_heartbeat() -> None:
         (replace(NOBODY, pause=Pause("shop", "ann", 60.0)), ["paused", "no_cluster"], BLOCKED),
         (replace(NOBODY, lost=(GONE,)), ["cluster_lost"], BLOCKED),
         (replace(NOBODY, known=False, nearest="shops"), ["unknown_queue"], BLOCKED),
+        (replace(NOBODY, known=False), ["unknown_queue"], BLOCKED),
         (replace(NOBODY, clusters=(cluster(SCHEDULER),)), ["no_workers"], BLOCKED),
         (replace(NOBODY, clusters=(cluster(IDLE, state="stopping"),)), ["stopping"], BLOCKED),
         (replace(NOBODY, clusters=(cluster(IDLE, state="starting"),)), ["starting"], WAITS),
