@@ -100,7 +100,8 @@ def _parsed(source: str, what: str, text: str | None) -> ast.expr:
     try:
         return ast.parse(source, mode="eval").body
     except _REFUSED as error:
-        raise ValueError(f"The {what} {text!r} cannot be read: {getattr(error, 'msg', error)}.") from error
+        reason = str(getattr(error, "msg", error)).rstrip(".?")  # Python may end with "Perhaps you forgot a comma?"
+        raise ValueError(f"The {what} {text!r} cannot be read: {reason}.") from error
 
 
 def _understood(node: ast.expr, text: str | None) -> Any:

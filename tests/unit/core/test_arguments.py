@@ -162,6 +162,12 @@ def test_arguments_that_are_not_literal_are_refused(text: str) -> None:
         args_from_text(text)
 
 
+@pytest.mark.parametrize("text", ["foo bar", "1,, 2", "1 +"])
+def test_what_python_says_of_arguments_ends_with_one_full_stop(text: str) -> None:
+    with pytest.raises(ValueError, match=r"cannot be read: .*[^.?]\.$"):
+        args_from_text(text)
+
+
 @pytest.mark.parametrize(
     "text", ["1", "x=1, x=2", "**{'x': 1}", "x=y", "{1: 2}", "{'x'}", "{'x': 1}, 2", "x=1) or f(y=2", "x"]
 )
