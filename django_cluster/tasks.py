@@ -75,7 +75,7 @@ def schedule(func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Sched
     ``catch_up``, ``time_zone``, ``starts_at``, ``ends_at``, ``no_overlap``, ``enabled``.
 
     Raises ``IntegrityError`` for a used name, ``ValidationError`` for what could never run, ``NotSerializable`` for
-    arguments that text cannot hold faithfully, ``UnknownFunction``, ``FunctionNotAllowed``.
+    arguments that text, or the serializer, cannot hold faithfully, ``UnknownFunction``, ``FunctionNotAllowed``.
     """
     warn_of_unknown_queue(kwargs.get("cluster"))
     settings = get_client(kwargs.get("cluster")).settings
@@ -84,7 +84,11 @@ def schedule(func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Sched
         if path and not allowed.unlimited:
             allowed.check(dotted_path(path))
     zone = settings.schedule.time_zone
-    places = {"q_zone": ZoneInfo(zone) if zone else None, "q_database": settings.results.database}
+    places = {
+        "q_zone": ZoneInfo(zone) if zone else None,
+        "q_database": settings.results.database,
+        "q_json": settings.signing.serializer == "json",
+    }
     return build_schedule(func, *args, **{**places, **kwargs})
 
 

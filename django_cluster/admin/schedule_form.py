@@ -19,10 +19,11 @@ from django_cluster.admin.showing import showable
 from django_cluster.conf import load_settings
 from django_cluster.core.arguments import args_from_text, kwargs_from_text
 from django_cluster.core.signatures import call_problem, load_function
-from django_cluster.errors import ClusterError, FunctionNotAllowed, UnknownFunction
+from django_cluster.errors import ClusterError, FunctionNotAllowed, NotSerializable, UnknownFunction
 from django_cluster.lifecycle.admission import allowed_by
 from django_cluster.lifecycle.declared import registered_tasks
 from django_cluster.lifecycle.firing import options_of
+from django_cluster.lifecycle.new_schedule import check_json
 from django_cluster.models import Schedule
 from django_cluster.models.timing import MOMENTS
 
@@ -102,12 +103,21 @@ class ScheduleForm(AnyScheduleForm):
         except (ClusterError, ValueError):
             return data  # the row says it, beside the field
         self._check_options(kwargs.pop("q_options", None) or {}, data)
+        if load_settings().signing.serializer == "json":
+            self._check_json(args, kwargs)
         if data.get("func"):
             if data.get("intended_date_kwarg"):
                 kwargs.setdefault(data["intended_date_kwarg"], "")
             if problem := misfit(data["func"], args, kwargs):
                 self.add_error("args" if args or not kwargs else "kwargs", problem)
         return data
+
+    def _check_json(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        for field, values in (("args", (args, {})), ("kwargs", ((), kwargs))):
+            try:
+                check_json(*values)
+            except NotSerializable as error:
+                self.add_error(field, str(error))
 
     def _written(self, name: str) -> str | None:
         """Arguments as text: of the form, or of the row where the user may not see them."""

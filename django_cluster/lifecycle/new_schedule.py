@@ -15,6 +15,7 @@ from django.db import IntegrityError, router
 from django_cluster.core.arguments import args_to_text, kwargs_to_text
 from django_cluster.core.call import OptionError, aware, check_hook, given_options, portable
 from django_cluster.core.dotted import dotted_path
+from django_cluster.core.sealing import jsoned
 from django_cluster.core.signatures import check_function, load_function
 from django_cluster.errors import UnknownFunction
 from django_cluster.lifecycle.firing import options_of
@@ -43,10 +44,12 @@ def build_schedule(
     intended_date_kwarg: str | None = None,
     q_zone: tzinfo | None = None,
     q_database: str | None = None,
+    q_json: bool = False,
     **kwargs: Any,
 ) -> Schedule:
     """A saved schedule. ``q_zone``: in which the first run of a cron expression is reckoned; None = the project's.
-    ``q_database``: where it is kept; None asks the router.
+    ``q_database``: where it is kept; None asks the router. ``q_json``: whether its tasks carry their arguments as JSON,
+    which can hold less than the text of a row.
 
     Raises ``IntegrityError`` for a name that is used already, ``ValidationError`` for what makes no sense,
     ``UnknownFunction`` and ``NotSerializable`` for what cannot be kept, ``UnsuitableFunction`` for an async function.
@@ -55,6 +58,8 @@ def build_schedule(
     if name and Schedule.objects.using(alias).filter(name=name).exists():
         raise IntegrityError(f"There is a schedule named {name!r} already.")
     own, texts = texts_of(args, kwargs)
+    if q_json:
+        check_json(args, {key: value for key, value in kwargs.items() if key != "q_options"})
     check_function(func)
     if hook:
         check_hook(hook)
@@ -86,6 +91,11 @@ def check(row: Schedule, options: Mapping[str, Any] | None) -> None:
     """Refuse what could never be fired."""
     row.full_clean(validate_unique=False)  # it would look in the database that the router reads
     options_of(row, {name: value for name, value in (options or {}).items() if name not in IN_Q_OPTIONS})
+
+
+def check_json(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """Raise ``NotSerializable`` for arguments that a task with ``serializer = "json"`` could not be sent with."""
+    jsoned([list(args), dict(kwargs)], "The arguments")
 
 
 def check_existence(path: str) -> None:

@@ -175,6 +175,20 @@ def test_what_could_never_run_is_refused_beside_its_field(
     assert not Schedule.objects.exists()
 
 
+@pytest.mark.parametrize(
+    ("field", "text"), [("args", "(1, 2), 3"), ("args", "{1}, 2"), ("kwargs", "a={1: 2}, b=3")], ids=str
+)
+def test_arguments_that_json_would_change_are_refused_beside_their_field(
+    field: str, text: str, settings: Any, admin_client: Client
+) -> None:
+    form = filled(**{"args": "", field: text})
+    settings.Q_CLUSTER = {"name": "tests", "serializer": "json"}
+
+    assert list(problems(admin_client, form)) == [field]
+    settings.Q_CLUSTER = {"name": "tests"}
+    assert problems(admin_client, form) == {}
+
+
 def test_a_function_without_a_signature_is_taken_as_it_is(admin_client: Client) -> None:
     assert problems(admin_client, filled(func="builtins.min")) == {}
 

@@ -32,7 +32,7 @@ from django_cluster import (
 from django_cluster.brokers import memory
 from django_cluster.client import get_client
 from django_cluster.core.messages import TaskPackage
-from django_cluster.errors import NotFinished, NotSupported, UnknownFunction, UnsuitableFunction
+from django_cluster.errors import NotFinished, NotSerializable, NotSupported, UnknownFunction, UnsuitableFunction
 from django_cluster.models import Failure, QueuedTask, Schedule, Success, Task
 from django_cluster.signals import post_execute, pre_enqueue
 from django_cluster.tasks import fetch_cached, requeue, resubmit, result_cached
@@ -54,6 +54,18 @@ def sent(cluster: str | None = None) -> list[TaskPackage]:
 
 
 # ── asking for work ──────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("value", [(1, 2), {1: 2}, datetime(2026, 1, 1, tzinfo=UTC)], ids=str)
+def test_a_schedule_is_refused_where_json_could_not_carry_its_arguments(value: object, settings: Any) -> None:
+    settings.Q_CLUSTER = {"name": "tests", "broker": "memory", "serializer": "json"}
+
+    with pytest.raises(NotSerializable, match="The arguments"):
+        schedule(tasks.echo, value)
+    with pytest.raises(NotSerializable, match="The arguments"):
+        schedule(tasks.echo, when=value)
+    assert not Schedule.objects.exists()
+    schedule(tasks.echo, [1, 2], when="now", q_options={"starts_at": datetime(2026, 1, 1, tzinfo=UTC), "timeout": 3})
 
 
 def test_a_task_is_sent_and_its_id_returned() -> None:
