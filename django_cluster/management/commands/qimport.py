@@ -119,7 +119,10 @@ def take_redis(report: Report, options: dict[str, Any]) -> None:
     try:
         import redis
     except ImportError as error:
-        raise CommandError("--redis needs redis-py: pip install 'django-cluster[redis]'") from error
+        raise CommandError(
+            "Django-Q's queue in Redis cannot be read without redis-py: pip install 'django-cluster[redis]'."
+            " Without the queue: --only schedules,results."
+        ) from error
     given = options["queues"] or options["site"]
     names = given.split(",") if given else known_queues()
     timeouts = {"socket_connect_timeout": 10, "socket_timeout": 30}
