@@ -64,11 +64,14 @@ def _reasons(facts: Facts) -> Iterator[Reason]:
 
 
 def _of_schedule(schedule: ScheduleFacts, queue: QueueFacts, now: float) -> Iterator[Reason]:
-    in_the_way = list(obstacles_of_schedule(schedule, queue, now))
-    yield from in_the_way
-    if not in_the_way and schedule.next_run is not None:
+    of_schedule, of_queue = list(obstacles_of_schedule(schedule, queue, now)), list(obstacles(queue, now))
+    yield from of_schedule
+    if not of_schedule and schedule.next_run is not None:
+        blocked = [each for each in of_queue if each.verdict is Verdict.BLOCKED]
+        yield from blocked
+        of_queue = [each for each in of_queue if each not in blocked]
         left = duration(max(0.0, schedule.next_run - now))
         yield Reason("scheduled", Verdict.WAITS, f"Schedule {schedule.name!r} is due in {left}.")
     if schedule.task:
         yield Reason("last_task", Verdict.FINE, f"The last task that it has sent is {schedule.task}: ask for that.")
-    yield from obstacles(queue, now)
+    yield from of_queue

@@ -195,6 +195,9 @@ DUE = ScheduleFacts(name="nightly", queue="shop", enabled=True, next_run=NOW + 6
     ("schedule", "queue", "code", "verdict"),
     [
         (DUE, HEALTHY, "scheduled", WAITS),
+        (DUE, ALL_BUSY, "scheduled", WAITS),
+        (DUE, NOBODY, "no_cluster", BLOCKED),
+        (replace(DUE, enabled=False), NOBODY, "disabled", BLOCKED),
         (replace(DUE, enabled=False), HEALTHY, "disabled", BLOCKED),
         (replace(DUE, error="no such function"), HEALTHY, "schedule_error", BLOCKED),
         (replace(DUE, next_run=None), HEALTHY, "no_next_run", BLOCKED),
