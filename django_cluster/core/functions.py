@@ -13,7 +13,6 @@ REGISTERED = "registered"
 OWN = (
     "django_cluster.composition.iters.collect",
     "django_cluster.retries.retry_in_background",
-    "django_cluster.chaos.workload.work",
 )
 """Tasks of the package itself: always allowed."""
 

@@ -6,6 +6,7 @@ Two questions: whether the setting ``functions`` allows the function, and whethe
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
@@ -46,16 +47,25 @@ class AllowedFunctions:
         """The function, if it may be run. Raises ``FunctionNotAllowed`` and ``UnknownFunction``.
 
         A pattern names what a module defines, and not what it has imported from elsewhere: ``orders.tasks.*`` does not
-        allow ``orders.tasks.os.system``.
+        allow ``orders.tasks.os.system``. Nor does it name the methods of what stands in the module, such as
+        ``orders.tasks.CACHE.clear`` and ``orders.tasks.send.__globals__.update``.
         """
         if self.unlimited:
             return load_function(path)
         self.check(path)
         func = load_function(path)
         home = _home_of(func)
-        if home is not None and home != path and not self._names(path):
-            self.check(home)
+        if home != path and not self._names(path):
+            if home is not None:
+                self._check_home(home)
+            elif not _stands_in_a_module(path):
+                raise FunctionNotAllowed(self._sentence(path))
         return func
+
+    def _check_home(self, home: str) -> None:
+        """As ``check``, for a place that nobody can name by a path, too: the inside of a decorator."""
+        if home not in self._known and not matches(home, self._patterns) and not self._is_registered(home):
+            raise FunctionNotAllowed(self._sentence(home))
 
     def _ask(self, path: str) -> None:
         path = dotted_path(path)
@@ -84,7 +94,15 @@ def _home_of(func: Callable[..., Any]) -> str | None:
     if isinstance(owner, type):  # a class method belongs to the class on which it is called
         return f"{owner.__module__}.{owner.__qualname__}.{getattr(func, '__name__', '')}"
     name, module = getattr(func, "__qualname__", None), getattr(func, "__module__", None)
+    if not isinstance(module, str):  # methods of built-in classes know their class alone
+        module = getattr(getattr(func, "__objclass__", None), "__module__", None)
     return f"{module}.{name}" if isinstance(name, str) and isinstance(module, str) else None
+
+
+def _stands_in_a_module(path: str) -> bool:
+    """Whether the path is that of a module, and one name in it. What is imported is known under its own name."""
+    module, _, _ = path.rpartition(".")
+    return getattr(sys.modules.get(module), "__name__", None) == module
 
 
 @lru_cache(maxsize=64)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +18,12 @@ from django.utils import timezone
 
 from django_cluster import async_task, control
 from django_cluster.brokers.base import Message
+from django_cluster.chaos.stage import scratch
 from django_cluster.client import get_client
 from django_cluster.compat.small import scheduler
+from django_cluster.conf import load_settings
 from django_cluster.core.messages import TaskHeader, TaskPackage
+from django_cluster.core.signatures import load_function
 from django_cluster.decorators import task
 from django_cluster.errors import FunctionNotAllowed
 from django_cluster.lifecycle.admission import allowed_by
@@ -35,6 +41,48 @@ SAMPLE = ["tests.sample.tasks.*"]
 @task
 def marked(number: int = 1) -> int:
     return number
+
+
+HALF_TRUSTED = """
+import os, random, sys
+from functools import cache, partial, wraps
+
+LIMITS = {}
+
+class Order:
+    def method(self): ...
+    @classmethod
+    def of_class(cls): ...
+    @staticmethod
+    def static(): ...
+    def __call__(self): ...
+
+class Child(Order): ...
+
+def unnamed(func):
+    def inside(): ...
+    return inside
+
+def named(func):
+    @wraps(func)
+    def inside(): ...
+    return inside
+
+def nothing(): ...
+
+cached, decorated, wrapped = cache(nothing), unnamed(nothing), named(nothing)
+ready, callable_object = partial(os.getcwd), Order()
+"""
+
+
+@pytest.fixture
+def half_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The name of a module of which everything is allowed that it defines."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "half_trusted_tasks.py").write_text(HALF_TRUSTED)
+    yield "half_trusted_tasks"
+    sys.modules.pop("half_trusted_tasks", None)
+    load_function.cache_clear()
 
 
 def send_by_hand(func: str, **options: Any) -> None:
@@ -180,6 +228,44 @@ def test_a_pattern_names_what_a_module_defines_and_not_what_it_imports(project: 
     (row,) = run_all()
 
     assert row.status == "rejected"
+
+
+@pytest.mark.parametrize(
+    "func",
+    ["sys.path.append", "sys.modules.pop", "os.environ._data.clear", "nothing.__globals__.update",
+     "nothing.__setattr__", "nothing.__code__.replace", "__builtins__.get", "Order.__setattr__", "Order.__dict__.get",
+     "LIMITS.clear", "random.random", "ready.func"],
+)  # fmt: skip
+def test_a_pattern_names_no_method_of_what_stands_in_a_module(half_trusted: str, func: str) -> None:
+    functions = allowed_by((f"{half_trusted}.*",))
+
+    with pytest.raises(FunctionNotAllowed):
+        functions.load(f"{half_trusted}.{func}")
+
+
+@pytest.mark.parametrize(
+    "func", ["nothing", "cached", "ready", "callable_object", "decorated", "Order", "Order.method", "Order.of_class",
+             "Child.of_class", "Order.static", "wrapped"],
+)  # fmt: skip
+def test_a_pattern_names_all_that_a_module_defines(half_trusted: str, func: str) -> None:
+    assert callable(allowed_by((f"{half_trusted}.*",)).load(f"{half_trusted}.{func}"))
+
+
+def test_methods_of_built_in_classes_have_a_home() -> None:
+    functions = allowed_by(("builtins.*",))
+
+    assert functions.load("builtins.str.upper")("a") == "A"
+    assert functions.load("sum")([1, 2]) == 3
+
+
+def test_what_writes_files_for_qchaos_is_allowed_there_alone(project: Project) -> None:
+    project(functions="registered")
+    load = "django_cluster.chaos.workload.work"
+
+    with pytest.raises(FunctionNotAllowed):
+        async_task(load, "a file", "a line", 0.0)
+
+    allowed_by(scratch(load_settings(), "chaos-1", 5.0).signing.functions).check(load)
 
 
 @pytest.mark.parametrize(
