@@ -157,11 +157,19 @@ class _Walk:
             pair = (self.shown(value[0]), self.shown(value[1], value[0]))  # of a header, or of an item of a mapping
             return pair if isinstance(value, tuple) else list(pair)
         if isinstance(value, (list, tuple)):
-            each = [self.shown(item) for item in islice(value, max(0, self._left) + 1)]
+            each = self._sequence(value)
             return tuple(each) if isinstance(value, tuple) else each
         if isinstance(value, AbstractSet):
             return self._set(value)
         return Written(self._redactor.text(repr(value)))
+
+    def _sequence(self, value: Iterable[Any]) -> list[object]:
+        """What follows a flag such as ``--password`` has its name: so are programs called."""
+        shown, name = [], ""
+        for item in islice(value, max(0, self._left) + 1):
+            shown.append(self.shown(item, name))
+            name = item if isinstance(item, str) and item.startswith("--") else ""
+        return shown
 
     def _set(self, value: AbstractSet[Any]) -> object:
         items = ", ".join(repr(self.shown(item)) for item in islice(value, max(0, self._left) + 1))
@@ -193,7 +201,10 @@ def parameter_names(func: str, count: int) -> list[str]:
     if found is None or not count:
         return names
     try:
-        parameters = list(inspect.signature(found).parameters.values())
+        if isinstance(found, classmethod):  # as it stands in its class; who calls it does not give the class
+            parameters = list(inspect.signature(found.__func__).parameters.values())[1:]
+        else:
+            parameters = list(inspect.signature(found).parameters.values())
     except (ValueError, TypeError):
         return names
     for place, parameter in enumerate(parameters):

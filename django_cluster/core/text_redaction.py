@@ -18,8 +18,14 @@ _PAIR = re.compile(
     """,
     re.VERBOSE,
 )
-_FLAG = re.compile(r"""(?<![\w\-])(--[A-Za-z][\w\-]{0,60})(['"]?,?[ \t]{1,3}['"]?)(?![-*])([^\s'",\]]+)""")
-"""``--password hush``, also in a list of arguments: how a program that failed was called."""
+_FLAG = re.compile(
+    r"""(?<![\w\-])(--[A-Za-z][\w\-]{0,60})(?:(['"]?,?[ \t]{1,3}['"]?)(?![-*])[^\s'",\]]+
+    |(=)(?!\*)(?:"[^"\n]*"|'[^'\n]*'|[^\s'",\]]+))""",
+    re.VERBOSE,
+)
+"""``--password hush``, ``--password=hush``, also in a list of arguments: how a program that failed was called."""
+_OF_A_GROUP = re.compile(r" *\| ")
+"""Stands before each line of the traceback of an exception group, which are all read as running text."""
 _BEARER = re.compile(r"\b(bearer)(\s+)(?!\*)[^\s'\",;)\]}]+", re.IGNORECASE)
 _JWT = re.compile(r"\beyJ[\w\-]{5,}\.[\w\-]+(?:\.[\w\-]*)?")
 _CLASS_NAME = re.compile(r"(?:^|\.)[A-Z]\w*(?:Error|Exception|Warning|Exit|Interrupt)$|\.[A-Z]\w*$")
@@ -53,7 +59,7 @@ def redacted_text(text: str, hides: Hides | None, limit: int) -> str:
     if "eyJ" in text:
         text = _JWT.sub(MASK, text)
     if hides is not None and "--" in text:
-        text = _FLAG.sub(lambda found: f"{found[1]}{found[2]}{MASK}" if hides(found[1]) else found[0], text)
+        text = _FLAG.sub(lambda found: f"{found[1]}{found[2] or found[3]}{MASK}" if hides(found[1]) else found[0], text)
     if hides is None or ("=" not in text and ":" not in text):
         return text
     return _without_pairs(text, hides, literals_only=False)
@@ -63,7 +69,7 @@ def redacted_traceback(text: str, hides: Hides) -> str:
     """A traceback without credentials; names of variables in its source lines stay."""
     lines, in_frame = [], False
     for line in text.split("\n"):
-        if in_frame and line.startswith("    "):
+        if in_frame and line.startswith("    ") and _OF_A_GROUP.match(line) is None:
             line = _without_pairs(mask_urls(line[:LONGEST_LINE]), hides, literals_only=True)
         else:
             in_frame = line.lstrip(" |+-").startswith('File "')

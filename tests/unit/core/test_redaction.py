@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+import traceback
 from collections import OrderedDict, namedtuple
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,6 +40,16 @@ def log_in(user: str, password: str, *secrets: str, token: str = "") -> None:
     """Its parameters have names."""
 
 
+class Bank:
+    @classmethod
+    def pay(cls, user: str, secret: str) -> None:
+        """Whoever calls it does not give the class."""
+
+    @staticmethod
+    def book(user: str, secret: str) -> None:
+        """Nor here."""
+
+
 def test_the_names_are_those_of_django() -> None:
     assert SafeExceptionReporterFilter.hidden_settings.pattern == DJANGO_NAMES.pattern
 
@@ -59,6 +70,8 @@ def test_the_names_are_those_of_django() -> None:
         ((1, 2.5, None, True, b"x"), "(1, 2.5, None, True, b'x')"),
         ([("Authorization", SECRET), ("Accept", "text")], "[('Authorization', '********'), ('Accept', 'text')]"),
         ((b"x-token", SECRET), "(b'x-token', '********')"),
+        (["psql", "--password", SECRET, "shop"], "['psql', '--password', '********', 'shop']"),
+        (("--user", "bob", "--db-password"), "('--user', 'bob', '--db-password')"),
         (frozenset({1}), "frozenset({1})"),
         (set(), "set()"),
     ],
@@ -97,6 +110,8 @@ def test_positional_arguments_have_the_names_of_their_parameters() -> None:
     path = f"{__name__}.log_in"
 
     assert redactor.args(path, ("bob", SECRET, SECRET, SECRET)) == ("bob", "********", "********", "********")
+    assert redactor.args(f"{__name__}.Bank.pay", ("bob", SECRET)) == ("bob", "********")
+    assert redactor.args(f"{__name__}.Bank.book", ("bob", SECRET)) == ("bob", "********")
     assert parameter_names("a.module.that.is.not.loaded", 2) == ["", ""]
     assert parameter_names(f"{__name__}.missing", 1) == [""]
     assert parameter_names("operator.not_", 1) == ["a"]
@@ -133,6 +148,8 @@ def test_a_projects_own_rule_decides_and_may_fail(cleanse: Any) -> None:
             f"Command '['mysql', '--password', '{SECRET}']' failed",
             "Command '['mysql', '--password', '********']' failed",
         ),
+        (f"mysql --password={SECRET} --batch", "mysql --password=******** --batch"),
+        (f"--api-key='{SECRET} {SECRET}' --size=3", "--api-key=******** --size=3"),
         (f"with bearer {SECRET}", "with bearer ********"),
         ("jwt eyJhbGciOiJI.eyJzdWIiOiIx.abc end", "jwt ******** end"),
         (f"cannot reach amqp://bob:{SECRET}@h:1/", "cannot reach amqp://bob:********@h:1/"),
@@ -168,6 +185,23 @@ def test_a_traceback_keeps_its_names_and_loses_its_literals() -> None:
     )
 
     assert redactor.traceback(text) == text.replace(f'"{SECRET}"', '"********"').replace(f"={SECRET}", "=********")
+
+
+def test_the_traceback_of_a_group_shows_no_credential() -> None:
+    try:
+        try:
+            raise ValueError(f"password={SECRET}")
+        except ValueError as error:
+            error.add_note(f"api_key: {SECRET}")
+            inner = ExceptionGroup("inner", [OSError(f"token={SECRET}"), error])
+        raise ExceptionGroup(f"secret={SECRET}", [KeyError(f"secret={SECRET}"), inner])
+    except ExceptionGroup as group:
+        text = "".join(traceback.format_exception(group))
+
+    found = redactor.traceback(text)
+
+    assert SECRET not in found
+    assert len(found.splitlines()) == len(text.splitlines())
 
 
 @given(st.text())
