@@ -20,6 +20,9 @@ from django_cluster.models.schedule import Schedule
 GIVEN_UP = timedelta(days=1)
 """A run of which nothing was heard for so long is taken for lost, and holds up the next one no longer."""
 
+MOST_RUNS = (1 << 63) - 1
+"""What the column holds. Nobody counts so far; whoever writes it there must not stop the other schedules."""
+
 MEANINGLESS = ("sync", "on_commit")
 """Options that say how a caller sends."""
 
@@ -79,7 +82,7 @@ def plan(
     if found.fire is None:
         return Firing(row, task_id, None, changes)
     package = package_of(row, task_id, due, now)
-    changes |= {"task": task_id, "runs": row.runs + 1, "repeats": row.repeats - (row.repeats > 0)}
+    changes |= {"task": task_id, "runs": min(row.runs + 1, MOST_RUNS), "repeats": row.repeats - (row.repeats > 0)}
     if found.next_run is None and rule.next_after(due, zone) is None:
         # Nothing follows, ever: what was to run once has run.
         changes |= _plan_after(columns, due, rule, zone) | {"repeats": 0}

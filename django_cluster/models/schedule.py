@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from keyword import iskeyword
+from types import SimpleNamespace
 from typing import Any, ClassVar, Self
 
 from django.core.exceptions import ValidationError
@@ -19,12 +21,14 @@ from django_cluster.core.due import CatchUp, Window
 from django_cluster.core.texts import checked, visible
 from django_cluster.errors import UnknownFunction
 from django_cluster.models.schedule_queries import CHUNK, ScheduleQuerySet
-from django_cluster.models.schedule_seal import SEALED, ScheduleSealField, is_sealed, seal_of, what_it_calls
+from django_cluster.models.schedule_seal import SEALED, ScheduleSealField, is_sealed, seal_of
 from django_cluster.models.settling import PLAN, RULE, WRITTEN_BY_SCHEDULERS, Settling
 from django_cluster.models.task import Task
 from django_cluster.models.timing import check_zone, type_choices
 
 __all__ = ["CHUNK", "PLAN", "RULE", "WRITTEN_BY_SCHEDULERS", "Schedule", "ScheduleQuerySet"]
+
+_SEALED = frozenset({"seal", *SEALED})
 
 
 class Schedule(Settling, models.Model):
@@ -155,7 +159,8 @@ class Schedule(Settling, models.Model):
 
     objects: ClassVar[models.Manager[Schedule]] = ScheduleQuerySet.as_manager()
 
-    _calls_before: tuple[tuple[str, ...], bool] | None = None
+    _sealed_as_read: Mapping[str, Any] | None = None
+    """None: a new row, or one that was accepted."""
 
     class Meta:
         app_label = "django_cluster"
@@ -179,13 +184,15 @@ class Schedule(Settling, models.Model):
         ``update_fields``, what follows from these is written as well.
         """
         given = kwargs.get("update_fields")
+        if given is None or set(SEALED) & set(given):
+            self._complete()
         if given is None:
             self.settle()
         elif given:
             more = {"seal"} if set(SEALED) & set(given) else set()
             kwargs["update_fields"] = {*given, *more, *self._settle_some(set(given))}
         super().save(*args, **kwargs)
-        self._remember()
+        self._remember(kwargs.get("update_fields"))
 
     def _do_update(
         self, base_qs: Any, using: Any, pk_val: Any, values: Any, update_fields: Any, *more: Any, **others: Any
@@ -208,9 +215,11 @@ class Schedule(Settling, models.Model):
         schedule._remember()
         return schedule
 
-    def refresh_from_db(self, *args: Any, **kwargs: Any) -> None:
-        super().refresh_from_db(*args, **kwargs)
-        self._remember()
+    def refresh_from_db(self, using: Any = None, fields: Any = None, from_queryset: Any = None) -> None:
+        """As ever. Of columns that are not read anew, what was changed here remains a change."""
+        names = None if fields is None else list(fields)
+        super().refresh_from_db(using, names, from_queryset)
+        self._remember(names)
 
     def clean(self) -> None:
         """Refuse, field by field, what could never be fired. Whether the function exists, only a cluster knows."""
@@ -238,19 +247,32 @@ class Schedule(Settling, models.Model):
     # ── saving ──────────────────────────────────────────────────────────────────────────────────
 
     def may_be_sealed(self) -> bool:
-        """Whether saving seals the row: it was sealed when it was read, or now calls something else, or somebody has
-        looked at it (``accept``)."""
-        before = self._calls_before
-        return before is None or before[1] or before[0] != what_it_calls(self)
+        """Whether saving seals the row: it was sealed when it was read, or is new, or somebody has looked at it
+        (``accept``). Whoever changes one column of another has said nothing about those that stay."""
+        read = self._sealed_as_read
+        return read is None or (read.keys() >= _SEALED and is_sealed(SimpleNamespace(**read)))
 
     def accept(self) -> None:
         """Whoever saves the row has looked at what it calls: from the next ``save`` on it has a valid seal."""
-        self._calls_before = None
+        self._sealed_as_read = None
 
-    def _remember(self) -> None:
-        super()._remember()
-        whole = self.__dict__.keys() >= {"seal", *SEALED}
-        self._calls_before = (what_it_calls(self), is_sealed(self)) if whole else None
+    def _complete(self) -> None:
+        """Of a row that was read without some of the sealed columns (``only``, ``defer``): read these, too."""
+        read, here = self._sealed_as_read, self.__dict__
+        if read is None or not (lacking := _SEALED - read.keys()) or not _SEALED & here.keys():
+            return
+        stored = ScheduleQuerySet(Schedule, using=self._state.db).filter(pk=self.pk).values(*lacking).first()
+        if stored is not None:
+            self._sealed_as_read = {**read, **stored}
+            here.update({name: value for name, value in stored.items() if name not in here})
+
+    def _remember(self, fields: Collection[str] | None = None) -> None:
+        super()._remember(fields)
+        here, before = self.__dict__, self._sealed_as_read
+        if fields is None:
+            self._sealed_as_read = {name: here[name] for name in _SEALED & here.keys()}
+        elif before is not None:
+            self._sealed_as_read = {**before, **{name: here[name] for name in _SEALED & here.keys() & set(fields)}}
 
     def _checks(self) -> dict[str, Any]:
         kind_field = {self.MINUTES: "minutes", self.CRON: "cron"}.get(self.schedule_type, "schedule_type")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from datetime import datetime, tzinfo
 from types import MappingProxyType
@@ -78,11 +78,12 @@ class Settling(Timing):
         if self.next_run is None:
             self.local_next_run = NEVER
 
-    def _remember(self) -> None:
-        """The row as it is now in the database."""
+    def _remember(self, fields: Collection[str] | None = None) -> None:
+        """The row as it is now in the database; ``fields``: only these were read anew."""
         here = self.__dict__
         names = ("id", "starts_at", "ends_at", *WRITTEN_BY_SCHEDULERS)
-        self._read = {name: here[name] for name in names if name in here}
+        read = {name: here[name] for name in names if name in here and (fields is None or name in fields)}
+        self._read = read if fields is None else {**self._read, **read}
 
     def _settle_some(self, given: set[str]) -> set[str]:
         """Settle the row before some of its columns are saved; the names of the others that have to be saved, too."""

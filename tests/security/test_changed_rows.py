@@ -9,6 +9,7 @@ import pytest
 from django.core import serializers
 from django.core.management import call_command
 from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
 from django.test import override_settings
 from django.utils import timezone
 
@@ -161,6 +162,14 @@ def test_a_schedule_that_was_added_by_sql_is_not_fired(trap: Trap) -> None:
     assert not trap.sprung
 
 
+def test_a_count_at_the_end_of_its_column_stops_no_schedule() -> None:
+    row = due()
+    due()
+    sql("UPDATE django_cluster_schedule SET runs = 9223372036854775807 WHERE id = %s", row.pk)
+
+    assert fired() == 2
+
+
 def test_every_way_of_the_orm_seals() -> None:
     created = due()
     Schedule.objects.bulk_create([Schedule(func="tests.sample.tasks.nothing", schedule_type="D")])
@@ -199,6 +208,71 @@ def test_saving_a_row_for_another_reason_vouches_for_nothing() -> None:
     assert row.name == "renamed"
 
 
+def change_by_sql(column: str = "hook") -> Schedule:
+    """A schedule that somebody has made to call more than the project said."""
+    row = due(args="1")
+    sql(f"UPDATE django_cluster_schedule SET {column} = 'os.getcwd', args = '2'")
+    return row
+
+
+@pytest.mark.parametrize("column", ["hook", "func"])
+def test_who_changes_one_column_does_not_vouch_for_the_others(column: str) -> None:
+    change_by_sql(column)
+
+    # As many projects do it on each deployment.
+    Schedule.objects.update_or_create(schedule_type="D", defaults={"args": "1", "cluster": ""})
+
+    assert not is_sealed(Schedule.objects.get())
+    assert fired() == 0
+
+
+@pytest.mark.parametrize("names", [("name",), ("args",), ("args", "seal"), ("func", "seal", "args")])
+@pytest.mark.parametrize("some", [None, ["args"]])
+@pytest.mark.parametrize("changed", [True, False])
+def test_a_row_that_was_read_in_part_is_sealed_only_if_it_was(
+    names: tuple[str, ...], some: list[str] | None, changed: bool
+) -> None:
+    if changed:
+        change_by_sql()
+    else:
+        due()
+    row = Schedule.objects.only(*names).get()
+    row.args = "7"
+    row.save(update_fields=some)
+
+    assert is_sealed(Schedule.objects.get()) is not changed
+    assert fired() == (not changed)
+
+
+def test_reading_or_saving_one_column_leaves_changes_of_others_changes() -> None:
+    due(args="1", repeats=9)
+    row = Schedule.objects.get()
+    row.args, row.repeats = "7", 5
+    row.refresh_from_db(fields=["name"])
+    row.save(update_fields=["name"])
+    row.save()
+
+    row = Schedule.objects.get()
+    assert (row.args, row.repeats, is_sealed(row)) == ("7", 5, True)
+
+
+def test_the_model_of_a_migration_seals_only_what_was_sealed() -> None:
+    executor = MigrationExecutor(connection)
+    historical = executor.loader.project_state(executor.loader.graph.leaf_nodes("django_cluster"))
+    rows = historical.apps.get_model("django_cluster", "Schedule").objects
+    due()
+    row = rows.get()
+    row.args = "7"
+    row.save()
+    assert is_sealed(Schedule.objects.get())
+
+    sql("UPDATE django_cluster_schedule SET hook = 'os.getcwd'")
+    row = rows.get()
+    row.name = "renamed"
+    row.save()
+    assert not is_sealed(Schedule.objects.get())
+
+
 def test_qseal_lists_them_and_seals_those_that_are_named() -> None:
     row, out = due(), StringIO()
     sql("UPDATE django_cluster_schedule SET args = '5', func = 'tests.sample.tasks.echo'")
@@ -209,6 +283,17 @@ def test_qseal_lists_them_and_seals_those_that_are_named() -> None:
 
     assert "tests.sample.tasks.echo(5)" in out.getvalue()
     assert fired() == 1
+
+
+def test_qseal_is_not_deceived_by_what_it_shows() -> None:
+    due()
+    sql("UPDATE django_cluster_schedule SET args = %s, func = %s", "5\n2 y: harmless\x1b[2K", "os.getcwd\r\u202e")
+    out = StringIO()
+
+    call_command("qseal", stdout=out)
+
+    assert len(out.getvalue().splitlines()) == 1
+    assert "os.getcwd\\r\\u202e(5\\n2 y: harmless\\x1b[2K)" in out.getvalue()
 
 
 # ── keys ─────────────────────────────────────────────────────────────────────────────────────────

@@ -10,6 +10,7 @@ from django.db import router
 from django.utils.translation import gettext as _
 
 from django_cluster.conf import load_settings
+from django_cluster.core.texts import visible
 from django_cluster.models.schedule import Schedule, ScheduleQuerySet
 from django_cluster.models.schedule_seal import is_sealed
 
@@ -36,7 +37,9 @@ class Command(BaseCommand):
                 row.accept()
                 row.save(using=alias)
             what = "sealed" if key in wanted else "without a seal"
-            self.stdout.write(f"{key} {row}: {row.func}({_arguments(row)}), hook {row.hook or 'none'}: {what}")
+            # Whoever has written the row may want to deceive the one who vouches for it.
+            calls = visible(f"{row.func}({_arguments(row)}), hook {row.hook or 'none'}")
+            self.stdout.write(f"{key} {row}: {calls}: {what}")
         if not rows:
             self.stdout.write("All schedules have a seal.")
 
