@@ -25,7 +25,16 @@ WORSE = "tests.e2e.tasks"
 
 FULL_SHM = "mount -t tmpfs -o size=64k tmpfs /dev/shm"
 """As in a container that was given 64 kB, or one whose ``/dev/shm`` others have filled."""
-FULL_EVERYWHERE = FULL_SHM + ' && mount -t tmpfs -o size=64k tmpfs "$TMPDIR" && mount -t tmpfs -o size=64k tmpfs /tmp'
+FULL_EVERYWHERE = " && ".join(
+    [
+        FULL_SHM,
+        'database=$(dirname "$TEST_DATABASE_NAME")',  # it is below /tmp, and must be seen
+        'mount --bind "$database" /mnt',
+        "mount -t tmpfs -o size=64k tmpfs /tmp",
+        'mkdir -p "$database" "$TMPDIR"',
+        'mount --bind /mnt "$database"',
+    ]
+)
 SMALL_SHM = "mount -t tmpfs -o size=16m tmpfs /dev/shm"
 FIRST_PROCESS = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
 
