@@ -20,7 +20,7 @@ from bson.errors import BSONError
 from pymongo import MongoClient, ReadPreference, common, errors
 from pymongo.collection import Collection
 
-from django_cluster.brokers.option_keys import refuse_unknown
+from django_cluster.brokers.option_keys import refuse_unknown, texts
 from django_cluster.core.masking import plain
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
 
@@ -139,8 +139,7 @@ def _close(client: MongoClient[Document], pid: int) -> None:
 
 def hosts(keywords: Mapping[str, Any]) -> Sequence[str]:
     """What the client is told of the servers: names, or URLs."""
-    given = keywords.get("host") or "localhost"
-    return [given] if isinstance(given, str) else list(given)
+    return texts("mongo", "host", keywords.get("host") or "localhost")
 
 
 def options_of_urls(keywords: Mapping[str, Any]) -> set[str]:

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
-from django_cluster.brokers.option_keys import refuse_unknown
+from django_cluster.brokers.option_keys import refuse_other_than_text, refuse_unknown, texts
 from django_cluster.core.masking import plain
 
 HEARTBEATS = 5, 30
@@ -73,9 +73,10 @@ class RabbitOptions:
         """
         options = {ALIASES.get(key, key): value for key, value in written.items()}
         refuse_unknown("rabbitmq", options, KEYS)
-        urls = options.pop("url", None) or ["amqp://"]
-        urls = [urls] if isinstance(urls, str) else list(urls)
-        parsed = [_of_url(url) for url in urls]
+        refuse_other_than_text("rabbitmq", options, ("host", "userid", "password", "virtual_host", "exchange"))
+        if options.get("port"):
+            options["port"] = _whole("port", options["port"], least=1)
+        parsed = [_of_url(url) for url in texts("rabbitmq", "url", options.pop("url", None) or ["amqp://"])]
         merged: dict[str, Any] = {**parsed[0][1], **options}
         if merged.get("queue_type", "quorum") not in ("quorum", "classic"):
             raise ImproperlyConfigured("rabbitmq: queue_type is 'quorum' or 'classic'.")

@@ -36,6 +36,9 @@ that takes milliseconds, and 1.4 MB in each process."""
 SENTINEL_PATIENCE = 1.0
 """Seconds for which one Sentinel is waited for before the next is asked."""
 
+OWN_KEYWORDS = ("cluster", "master", "sentinels", "url")
+"""What may stand beside redis-py's keywords in the settings."""
+
 READ_SIZE = 1 << 17
 """Bytes that are read at once. With redis-py's own 32 KB, a large message takes a poll and a read for each of them."""
 
@@ -152,7 +155,8 @@ def unknown_keywords(options: Mapping[str, Any]) -> dict[str, str]:
     if "nodes" in options:
         known |= signature(RedisCluster).parameters.keys() | set(cluster_module.REDIS_ALLOWED_KEYS)
     names = sorted(known - {"self", "args", "kwargs", "connection_kwargs"})
-    return {name: nearest(name, names) for name in options.get("kwargs", {}) if name not in names}
+    meant = sorted({*names, *OWN_KEYWORDS})
+    return {name: nearest(name, meant) for name in options.get("kwargs", {}) if name not in names}
 
 
 def build_cluster(options: Mapping[str, Any]) -> PromptCluster:

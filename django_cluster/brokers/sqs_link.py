@@ -19,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NoConnection
 from django.core.exceptions import ImproperlyConfigured
 
-from django_cluster.brokers.option_keys import refuse_unknown
+from django_cluster.brokers.option_keys import refuse_other_than_text, refuse_unknown
 from django_cluster.core.masking import plain
 from django_cluster.core.places import hyphenated
 from django_cluster.core.settings import BrokerSettings
@@ -59,6 +59,19 @@ OWN_KEYS = frozenset(
 )
 
 KEYS = (SESSION_KEYS | CLIENT_KEYS | OWN_KEYS) - {"url"}
+
+TEXTS = (
+    "aws_access_key_id",
+    "aws_secret_access_key",
+    "aws_session_token",
+    "aws_region",
+    "region_name",
+    "profile_name",
+    "queue_url_prefix",
+    "queue_name",
+    "message_group_id",
+)
+"""Those that have to be text."""
 
 QUEUE_ATTRIBUTES = (
     "ContentBasedDeduplication",
@@ -122,7 +135,11 @@ class SqsOptions:
         if region is not None:
             options.setdefault("region_name", region)
         refuse_unknown("sqs", options, KEYS)
-        refuse_unknown("sqs: queue_attributes", dict(options.get("queue_attributes") or {}), QUEUE_ATTRIBUTES)
+        refuse_other_than_text("sqs", {**options, "aws_region": region}, TEXTS)
+        attributes = options.get("queue_attributes") or {}
+        if not isinstance(attributes, Mapping):
+            raise ImproperlyConfigured(f"sqs: queue_attributes must be a dict, not {type(attributes).__name__}.")
+        refuse_unknown("sqs: queue_attributes", attributes, QUEUE_ATTRIBUTES)
         endpoint = options.get("endpoint_url")
         if endpoint and not str(endpoint).startswith(("http://", "https://")):
             raise ImproperlyConfigured("sqs: endpoint_url begins with http:// or https://.")
@@ -132,9 +149,7 @@ class SqsOptions:
             url_prefix=str(options.get("queue_url_prefix") or ""),
             name_pattern=str(options.get("queue_name") or ""),
             create=bool(options.get("create_queue", True)),
-            attributes={
-                str(key): _attribute(each) for key, each in dict(options.get("queue_attributes") or {}).items()
-            },
+            attributes={str(key): _attribute(each) for key, each in attributes.items()},
             group=str(options.get("message_group_id") or "django_cluster"),
             poll=_poll(options.get("receive_message_wait_time_seconds", LONGEST_POLL)),
         )

@@ -37,7 +37,7 @@ nothing."""
 def in_shape(options: Mapping[str, Any]) -> dict[str, Any]:
     """``{"url": …, "kwargs": …}`` as it was written → its normal form; raises ``Unfit`` with the reason."""
     kwargs = dict(options.get("kwargs", {}))
-    _check_numbers(kwargs)
+    _check_values(kwargs)
     found = _of_url(options.get("url", "")) | _of_keywords(kwargs)
     if "sentinels" in found and "nodes" in found:
         raise Unfit("names Sentinels and a Cluster; choose one.")
@@ -51,12 +51,14 @@ def in_shape(options: Mapping[str, Any]) -> dict[str, Any]:
     return {**rest, **found, **({"kwargs": kwargs} if kwargs else {})}
 
 
-def _check_numbers(kwargs: Mapping[str, Any]) -> None:
+def _check_values(kwargs: Mapping[str, Any]) -> None:
     for name, kind in NUMBERS.items():
         try:
             kind(kwargs.get(name) or 0)
         except (TypeError, ValueError):
             raise Unfit(f"has a {name} that is no number: {kwargs[name]!r}.") from None
+    if not isinstance(kwargs.get("host") or "", str):
+        raise Unfit("has a host that is no text.")
 
 
 def _of_url(url: str) -> dict[str, Any]:

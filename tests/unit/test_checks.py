@@ -95,6 +95,26 @@ def test_alternative_clusters_are_checked_too_and_nothing_is_said_twice() -> Non
 
 
 @pytest.mark.parametrize(
+    ("mapping", "words"),
+    [
+        ({"sqs": {"aws_region": 5}}, "sqs: aws_region must be text, not int."),
+        ({"sqs": {"aws_region": "eu", "queue_attributes": 5}}, "sqs: queue_attributes must be a dict, not int."),
+        ({"rabbitmq": {"url": 5}}, "rabbitmq: url must be text, or a list of texts."),
+        ({"rabbitmq": {"host": 5}}, "rabbitmq: host must be text, not int."),
+        ({"mongo": {"host": 5}}, "mongo: host must be text, or a list of texts."),
+        ({"mongo": {"host": [5]}}, "mongo: host must be text, or a list of texts."),
+        ({"redis": {"host": 5}}, "redis has a host that is no text."),
+    ],
+)
+def test_a_value_of_another_type_inside_the_options_of_a_broker_is_named(mapping: dict[str, Any], words: str) -> None:
+    with override_settings(Q_CLUSTER={"name": "tests", **mapping}):
+        (message,) = validate_config()
+
+    assert message.id == "django_cluster.E003"
+    assert message.msg == f"Q_CLUSTER: {words}"
+
+
+@pytest.mark.parametrize(
     ("written", "key", "near"),
     [
         ({"sqs": {"regon": "eu"}}, "regon", "aws_region"),
