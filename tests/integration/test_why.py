@@ -161,3 +161,17 @@ def test_the_screens_read_names_as_qcluster_does(names: Any, capsys: pytest.Capt
 
     queues = [queue["name"] for queue in json.loads(capsys.readouterr().out)["queues"]]
     assert queues == (["slow"] if names == "slow" else ["shop", "slow"])
+
+
+def test_a_schedule_that_has_run_as_often_as_it_was_to_is_neither_due_nor_late(why: Any) -> None:
+    past = timezone.now() - timedelta(hours=3)
+    Schedule.objects.create(name="twice", func="math.sqrt", schedule_type=Schedule.DAILY, repeats=0)
+    Schedule.objects.filter(name="twice").update(next_run=past)
+    publish(IDLE, ProcessStatus(role="scheduler", pid=13, state="idle"), queues=("shop",))
+
+    assert (why("twice").codes, why("twice").exit_code) == (["no_next_run"], 4)
+    assert why("shop").codes == ["empty"]
+
+
+def test_an_empty_text_is_asked_for_and_is_no_question_for_figures(why: Any) -> None:
+    assert why("").exit_code == 5

@@ -45,6 +45,8 @@ class ScheduleFacts:
     error: str = ""
     busy: bool = False
     """Its last run is unfinished, and its runs must not overlap."""
+    ended: bool = False
+    """It has run as often as it was to; its row may still tell a next run."""
     task: str = ""
     """Id of the last task that it has sent."""
 

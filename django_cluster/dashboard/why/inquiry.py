@@ -203,7 +203,8 @@ class Inquiry:
         if queue == self._settings.name:
             mine |= Q(cluster__isnull=True) | Q(cluster="")
         wrong = Q(enabled=False) | ~Q(last_error="") | Q(next_run__lt=timezone.now())
-        rows = Schedule.objects.using(self._eye.database).filter(mine, wrong).order_by("next_run", "pk")
+        rows = Schedule.objects.using(self._eye.database).filter(mine, wrong).exclude(repeats=0)
+        rows = rows.order_by("next_run", "pk")
         return self._try(lambda: list(rows[:MANY_SCHEDULES]), [])
 
     def _schedule(self, name: str) -> Schedule | None:
@@ -219,6 +220,7 @@ class Inquiry:
             error=row.last_error,
             busy=row.no_overlap and row.busy_since is not None,
             task=row.task or "",
+            ended=row.repeats == 0,
         )
 
     # ── what concerns all ────────────────────────────────────────────────────────────────────────

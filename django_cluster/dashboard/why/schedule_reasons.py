@@ -20,6 +20,9 @@ def obstacles_of_schedule(schedule: ScheduleFacts, queue: QueueFacts, now: float
     elif schedule.error:
         text = f"{name} cannot be fired: {schedule.error}"
         yield Reason("schedule_error", Verdict.BLOCKED, text, "Correct the row and save it.")
+    elif schedule.ended:
+        text = f"{name} has ended: it has run as often as it was to."
+        yield Reason("no_next_run", Verdict.BLOCKED, text, "Give it more repeats, or -1 for no end.")
     elif schedule.next_run is None:
         yield Reason("no_next_run", Verdict.BLOCKED, f"{name} has no next run: it has ended.", "Give it one.")
     elif schedule.busy and schedule.next_run <= now:

@@ -48,7 +48,7 @@ class Command(LookingCommand):
         names = names_of(options)
         if options["config"]:
             self._config(settings_of(names).queue if names else None, as_json=options["json"])
-        elif options["why"]:
+        elif options["why"] is not None:
             self._why(options["why"], names, as_json=options["json"])
         elif options["ids"]:
             ids = [cluster.id for cluster in control.clusters()]
