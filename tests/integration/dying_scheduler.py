@@ -1,4 +1,7 @@
-"""A scheduler that is killed at one point of its work: entry of DATABASES, broker section (JSON), moment, point."""
+"""A scheduler that is killed at one point of its work.
+
+Arguments: entry of DATABASES and broker section (both JSON), moment, point, SECRET_KEY, with which the rows are sealed.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,12 @@ from typing import Any
 import django
 from django.conf import settings
 
-settings.configure(INSTALLED_APPS=["django_cluster"], DATABASES={"default": json.loads(sys.argv[1])}, USE_TZ=True)
+settings.configure(
+    INSTALLED_APPS=["django_cluster"],
+    DATABASES={"default": json.loads(sys.argv[1])},
+    SECRET_KEY=sys.argv[5],
+    USE_TZ=True,
+)
 django.setup()
 
 from django_cluster.brokers import open_broker  # noqa: E402  Django comes first

@@ -14,6 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.conf import settings
 from django.db import connections
 
 from django_cluster.brokers import open_broker
@@ -66,7 +67,7 @@ def die_at(point: str, broker: BrokerSettings) -> None:
     }
     section = {**asdict(broker), "options": {"alias": "default"} if broker.kind == "orm" else broker.options}
     connections[ALIAS].close()
-    arguments = [json.dumps(entry, default=str), json.dumps(section), NOW.isoformat(), point]
+    arguments = [json.dumps(entry, default=str), json.dumps(section), NOW.isoformat(), point, settings.SECRET_KEY]
 
     done = subprocess.run([sys.executable, PROGRAM, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
 

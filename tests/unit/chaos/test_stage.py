@@ -37,7 +37,16 @@ def test_what_the_user_has_set_stays() -> None:
     derived = scratch(settings, "chaos-1", 6.0)
 
     assert (derived.crew.workers, derived.crew.recycle, derived.broker.poll) == (7, 3, 0.7)
-    assert derived.signing == settings.signing
+    assert derived.signing.secret == settings.signing.secret
+
+
+def test_messages_are_signed_for_the_queue_of_the_stage_and_its_functions_are_allowed() -> None:
+    settings = make_settings(signing={"functions": ("registered",), "max_message_age": 1.0})
+
+    derived = scratch(settings, "chaos-1", 6.0)
+
+    assert (derived.signing.queue, derived.signing.functions) == ("chaos-1", ("any",))
+    assert derived.signing.max_message_age is None
 
 
 def test_neither_deaths_nor_attempts_end_a_task_for_good() -> None:
