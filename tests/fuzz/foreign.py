@@ -16,6 +16,7 @@ from django_cluster.brokers.orm import OrmBroker
 from django_cluster.brokers.rabbitmq import RabbitBroker
 from django_cluster.brokers.redis import RedisBroker
 from django_cluster.brokers.sqs import SqsBroker
+from django_cluster.core.places import in_table
 from tests.fuzz.nasty import VALUES
 
 NOT_TO_BE_READ = (
@@ -44,7 +45,7 @@ def rows(broker: OrmBroker) -> int:
     table = connection.ops.quote_name("django_cluster_queuedtask")
     taken = 0
     for each in odd:
-        row = {**usual, **each, "queue": broker.queue}
+        row = {**usual, **each, "queue": in_table("tests", broker.queue)}
         names, places = ", ".join(row), ", ".join(["%s"] * len(row))
         try:
             with transaction.atomic(using=broker.database), connection.cursor() as cursor:
@@ -56,7 +57,7 @@ def rows(broker: OrmBroker) -> int:
         with connection.cursor() as cursor:
             text = "CAST(x'ff6100fe' AS TEXT)"
             query = f"INSERT INTO {table} (queue, lane, due, priority, lease_number, leased, attempts, payload)"
-            cursor.execute(f"{query} VALUES (%s, 0, 0, 0, 0, FALSE, 0, {text})", [broker.queue])
+            cursor.execute(f"{query} VALUES (%s, 0, 0, 0, 0, FALSE, 0, {text})", [in_table("tests", broker.queue)])
         taken += 1
     return taken
 
