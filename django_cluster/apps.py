@@ -59,7 +59,7 @@ def zone_of_naive_times() -> tzinfo | None:
 
 
 def redactor_of_project() -> Redactor:
-    """What the project hides; read when somebody asks, not before."""
+    """Which names and values the project hides; the settings are read at the first use."""
     from django_cluster.conf import project_redactor
 
     return project_redactor()

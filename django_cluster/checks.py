@@ -88,7 +88,7 @@ def check_functions(app_configs: object = None, **_: object) -> list[CheckMessag
     mapping = conf.configured()
     if settings is None or settings.signing.functions != ("any",) or "functions" in mapping:
         return []
-    sentence = "functions is not set: whoever holds SECRET_KEY can have any function called that can be imported."
+    sentence = "functions is not set: everyone who holds SECRET_KEY can run any function that can be imported."
     hint = (
         'Set "functions": "registered", or a list of patterns such as ["orders.tasks.*"]; or "any", if that is meant.'
     )
@@ -198,12 +198,12 @@ def _private_cache(settings: Settings) -> Iterator[Problem]:
 
 
 def _without_effect(settings: Settings) -> Iterator[Problem]:
-    """Limits that nobody could keep on this system."""
+    """Limits that cannot be enforced on this system."""
     hint = "Install psutil: pip install 'django-cluster[proc]'."
     limits = [key for key in ("max_rss", "max_rss_kill") if getattr(settings.crew, key) is not None]
     if limits and not can_measure_memory():
         for key in limits:
-            sentence = f"{key} has no effect here: without /proc and psutil, nobody knows what memory a worker uses."
+            sentence = f"{key} has no effect here: without /proc and psutil, the memory of a worker cannot be measured."
             yield Problem(problems.NO_EFFECT_HERE, key, sentence, hint)
     if settings.crew.cpu_affinity and not can_pin():
         sentence = "cpu_affinity has no effect here: neither this system nor psutil can bind a process to CPUs."

@@ -237,7 +237,7 @@ def opened(section: BrokerSettings) -> Broker:
     place = section.kind, section.name, section.queue, section.alias
     if is_owner() and section.name.endswith(suffix()) and place not in _emptied:
         _emptied.add(place)
-        with suppress(BrokerError):  # whoever uses the broker will hear of it
+        with suppress(BrokerError):  # the first use of the broker raises it again
             broker.purge()
     return broker
 

@@ -105,7 +105,7 @@ def retry(task: Task) -> str:
 
 
 def _is_too_old(task: Task) -> bool:
-    """Whether it was put aside because of its age: the same message would be put aside again."""
+    """Whether it was rejected because of its age: the message would be rejected again."""
     return task.error_kind == path_of_class(MessageTooOld)
 
 
@@ -203,7 +203,7 @@ def _package_of(task: Task) -> TaskPackage:
 
 
 def _call_of(task: Task) -> tuple[tuple[Any, ...], dict[str, Any], TaskOptions]:
-    """Arguments and options as the row has them, or the message of a task that was put aside unopened.
+    """Arguments and options as the row has them, or the message of a task that was rejected unopened.
 
     Raises ``PackageError`` if the row is not as a cluster has written it.
     """
@@ -230,7 +230,7 @@ def _kept_header(task: Task) -> TaskHeader | None:
         pass
     if header is None:
         return None  # nor will any cluster run it, unless it gets the key with which it was signed
-    unread = not task.func and task.id == anonymous_id(payload)  # it could not be read when it was put aside
+    unread = not task.func and task.id == anonymous_id(payload)  # it could not be read when it was rejected
     if not unread and (task.id, task.func, task.hook) != (header.id, header.func, header.options.hook):
         raise BadSignature(NOT_SEALED)
     return header

@@ -77,7 +77,7 @@ QUOTE_ARGUMENTS = frozenset(
 class ClusterAdmin(ModelAdmin):
     """Brings its own style sheet, and asks for no count of a whole table.
 
-    No page shows a character that moves, reverses or hides others, whoever has put it into a name or an error.
+    No page shows a character that moves, reverses or hides others, wherever a name or an error comes from.
     """
 
     show_full_result_count = False
@@ -114,7 +114,7 @@ class ClusterAdmin(ModelAdmin):
 
 
 def _readable(pattern: URLPattern) -> URLPattern:
-    """The same page, in which characters that are a danger to the reader are written out."""
+    """The rendered page, with characters that could deceive its reader written as escapes."""
     view = pattern.callback
 
     @wraps(view)

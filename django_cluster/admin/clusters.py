@@ -72,7 +72,7 @@ class ClusterPart:
     figures: Sequence[tuple[str, str]]
     """What a figure is, and the figure."""
     workers: Sequence[ProcessLine]
-    """Of a lost cluster, those that ran a task when it was last heard of."""
+    """Workers of a lost cluster that ran a task at its last heartbeat."""
     others: Sequence[ProcessLine]
     empty: str
     """A sentence in the place of the workers; empty where there are some."""

@@ -35,7 +35,7 @@ LOOKED_AT = 100_000
 SAMPLE = 1000
 """Among so many a filter looks for its choices."""
 OFFERED = 10
-"""Of the values that it finds, a filter offers so many: those that are the most frequent."""
+"""Number of values that a filter offers: the most frequent ones."""
 
 Rows = QuerySet[Any]
 

@@ -58,7 +58,7 @@ class Entry:
     when: SafeString | str
     """When a delayed one becomes ready, or a leased one comes back."""
     url: str
-    """Of its own page; empty where it has none."""
+    """Address of the page of this message; empty where it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class Queues:
         self.names = self._names()
 
     def _names(self) -> list[str]:
-        """Those of the settings, of clusters, of pauses, and those that the broker of the site knows."""
+        """Queue names from the settings, from clusters, from pauses and from the broker of the project."""
         names = dict.fromkeys(known_queues())
         names |= dict.fromkeys(queue for status in self._clusters for queue in status.queues)
         names |= dict.fromkeys(self._pauses)
@@ -233,7 +233,7 @@ class PeekingAdmin(ReadOnlyAdmin):
         return may(request, "withdraw_task")
 
     def look_view(self, request: HttpRequest) -> HttpResponse:
-        """All queues, and what is in one of them; the same for every broker."""
+        """All queues and the messages of one of them, for every broker."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         queues = Queues()

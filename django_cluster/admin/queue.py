@@ -49,7 +49,7 @@ class QueueFilter(RecentValuesFilter):
 
 
 class AllRowsFilter(ScopeFilter):
-    """Stays on the list while somebody leafs through it."""
+    """Keeps ``rows=all`` in the address from one page of the list to the next."""
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
         return []
@@ -85,7 +85,7 @@ class QueuedTaskAdmin(PeekingAdmin):
         return False
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """The look that is the same for every broker; where the queue is a table, also a list to leaf through."""
+        """The page of queues; with ``rows=all``, where the queue is a table, the list of its rows."""
         leafs = request.GET.get(ScopeFilter.parameter_name) == ScopeFilter.ALL or "action" in request.POST
         if shipped_kind(load_settings().broker) == "orm" and leafs:
             return super().changelist_view(request, extra_context)

@@ -301,7 +301,7 @@ class ScheduleAdmin(ClusterAdmin):
 
 
 def _with_shown_arguments(fieldsets: Any) -> Any:
-    """The same fields, with the arguments as text and not as inputs."""
+    """The fields of the form, with the arguments as text instead of inputs."""
     names = {"args": "shown_args", "kwargs": "shown_kwargs"}
     return [
         (title, {**parts, "fields": tuple(names.get(field, field) for field in parts["fields"])})

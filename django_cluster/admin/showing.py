@@ -46,7 +46,7 @@ def hidden() -> SafeString:
 
 
 def shown_value(row: object, read: Callable[[], object]) -> SafeString:
-    """The value that ``read`` opens, without credentials, if whoever looks at the row may see arguments."""
+    """The value that ``read`` opens, without credentials, if the user may see arguments."""
     return shown(lambda: redactor().value(read())) if may_be_shown(row) else hidden()
 
 

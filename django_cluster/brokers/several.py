@@ -324,7 +324,7 @@ def servers_of(sections: Sequence[BrokerSettings]) -> list[int]:
 
 
 def codec_of(codec: Codec, receipt: str) -> Codec:
-    """The codec of the queue that has lent under this receipt; ``codec`` itself, where there is one queue."""
+    """The codec of the queue from which this receipt was leased; ``codec`` itself, where there is one queue."""
     return codec.places[place_of(receipt, len(codec.places)) or 0] if codec.places else codec
 
 

@@ -71,7 +71,7 @@ TEXTS = (
     "queue_name",
     "message_group_id",
 )
-"""Those that have to be text."""
+"""Options whose value must be text."""
 
 QUEUE_ATTRIBUTES = (
     "ContentBasedDeduplication",

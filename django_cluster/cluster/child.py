@@ -241,7 +241,7 @@ def worker_main(seat: Seat, settings: Settings, board: Scoreboard, orders: Order
 
 
 def codec_for(settings: Settings) -> Codec:
-    """Of the queue, or of each of the queues, that this cluster works on."""
+    """The codec of the queue, or of the queues, that this cluster works on."""
     return Codec(settings.signing, settings.queues if settings.shares else ())
 
 

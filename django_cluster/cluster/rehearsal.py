@@ -63,7 +63,7 @@ def _open(settings: Settings) -> None:
 
 def _play(settings: Settings) -> None:
     """One task, from its package to its outcome."""
-    signing = replace(settings.signing, functions=UNLIMITED)  # ours: nobody has asked for it
+    signing = replace(settings.signing, functions=UNLIMITED)  # this task is ours, not one of the project
     codec = Codec(signing)
     seal = Seal(signing.secret, signing.fallbacks, signing.serializer)
     executor = UnannouncedExecutor(codec, seal, Reporters({}), timeout=None, worker="")

@@ -36,7 +36,7 @@ NOTED = (*GRACEFUL, signal.SIGQUIT, signal.SIGCHLD, *CREW_SIGNALS)
 CLOSING_LIMIT = 10.0
 """Seconds for the pusher to give back and the monitor to file, when the workers were cut off by order, or are gone."""
 SETTLING_SECONDS = 4.0
-"""The same after ``shutdown_timeout``: by default a stop is over within the 30 seconds that Kubernetes gives to it."""
+"""Seconds after ``shutdown_timeout`` in which a stop must be over; together at most the 30 that Kubernetes allows."""
 FILING_SECONDS = 1.0
 """Seconds of these that the monitor is left when the pusher has used up its own."""
 SETTLING = tuple(role for role in Role if role is not Role.NOTIFIER)
@@ -56,7 +56,7 @@ class ExitCode:
     KILLED_TASKS = 4
     """The stop was ordered or overdue: running tasks were cut off, or results not recorded; they will run again."""
     TASKS_LEFT = 5
-    """Of ``--until-empty``: the cluster has ended, and tasks are left that are due later, paused, or held by others."""
+    """With ``--until-empty``: tasks are left that are due later, paused, or held by others."""
 
 
 class Sentinel:

@@ -42,7 +42,7 @@ class SignedPackage:
 
 
 def _codec_of(header: TaskHeader) -> Codec:
-    """Of the queue that the task names; its signature is verified, or made, for that one alone."""
+    """The codec of the queue that the task names: signatures hold for one queue."""
     codec = get_client().codec
     return codec.of(header.options.cluster) if header.options.cluster else codec
 

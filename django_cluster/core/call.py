@@ -160,7 +160,7 @@ def checked_packages(
     given: Mapping[str, Any],
     options: TaskOptions,
 ) -> list[TaskPackage]:
-    """As ``build_packages``, for a caller who can still be told that the function does not take these arguments.
+    """Build the packages, and check that the function takes these arguments.
 
     ``given``: the options as they were given. Raises ``TypeError`` as the call itself would, and
     ``UnsuitableFunction`` for what no worker can run. A function that is named by its path is looked at only if its

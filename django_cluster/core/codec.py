@@ -66,7 +66,7 @@ PICKLED = frozenset({b"p", b"P", b"Q"})
 """First bytes of bodies whose arguments are a pickle."""
 
 FOLLOWING = ""
-"""In the place of a queue: what waits in a composition until it follows. No queue has this name, so that nobody can
+"""Stands for a queue in the key of what waits in a composition. No queue has this name, so that it cannot be
 put it into one before its time."""
 
 
@@ -210,7 +210,7 @@ class Codec:
         return target.sign(kind + write_header(header) + b"\n" + arguments), header
 
     def signed_for(self, text: str, queue: str) -> str:
-        """The same message, signed for another queue; what does not carry our signature stays as it is."""
+        """The message signed for another queue; unchanged if it does not carry our signature."""
         try:
             return self.of(queue).sign(self.verify(text))
         except PackageError:

@@ -1,6 +1,6 @@
 """From what the next run of a schedule was calculated, and whether that still holds.
 
-The next run is a moment in a column, and what it follows from may change behind its back: somebody writes another rule
+The next run is a moment in a column, and what it follows from may change without it: SQL writes another rule
 into the row, by whatever way; the project gets a new time zone database, by which a local time is another moment.
 So a row also keeps the text of its rule, and the local times that are meant by its next run and its anchor. Everything
 here is a function of values.
@@ -32,7 +32,7 @@ class RuleText(NamedTuple):
     minutes: int | None
     cron: str
     zone: str
-    """Of the schedule itself; empty = the one of the project."""
+    """Name of the time zone of the schedule; empty = that of the project."""
 
     def __str__(self) -> str:
         return "|".join((self.code, "" if self.minutes is None else str(self.minutes), self.cron, self.zone))
@@ -108,7 +108,7 @@ class Columns:
     next_run: datetime | None = None
     anchor: datetime | None = None
     local_next_run: str = ""
-    """Empty: nobody has calculated anything, or somebody wants it to be done again."""
+    """Empty: not calculated yet, or to be calculated again."""
     local_anchor: str = ""
     planned_from: str = ""
     """Text of the rule from which ``next_run`` was calculated; empty: it was not."""
@@ -123,7 +123,7 @@ class Columns:
         return recurrence(code, anchor=anchor, minutes=minutes, cron=cron, local_anchor=local_anchor)
 
     def current_rule(self, now: datetime, zone: tzinfo | None) -> Recurrence:
-        """As it stands, anchored as the row says. Raises ``ValueError`` for an unknown type."""
+        """The rule of the row with its anchor. Raises ``ValueError`` for an unknown type."""
         if self.anchor is None:
             return self.rule_from(self.next_run or now)
         meant = IntendedTime.parse(self.local_anchor) if self.local_anchor else None
@@ -143,7 +143,7 @@ def revised(columns: Columns, now: datetime, zone: tzinfo | None) -> Planned | N
         return _first(columns, now, zone)
     meant = IntendedTime.parse(columns.local_next_run)
     if not columns.planned_from or meant is None or not same(meant.moment, columns.next_run) or columns.anchor is None:
-        # Somebody has said when: that is the next run, whatever the rule says, and the rule is counted from there.
+        # The next run was given: it stands, whatever the rule says, and the rule is counted from there.
         known = columns.planned_from == text and not columns.local_next_run and columns.anchor is not None
         return None if known else _planned(columns, columns.next_run, columns.current_rule(now, zone), zone)
     if columns.planned_from != text:
@@ -188,7 +188,7 @@ def _planned(columns: Columns, run: datetime | None, rule: Recurrence, zone: tzi
 
 
 def _first(columns: Columns, now: datetime, zone: tzinfo | None) -> Planned:
-    """Of a row that has no next run: the first one, or the one with which it goes on."""
+    """The first run of a row that has no next run, or the run with which it goes on."""
     rule = columns.current_rule(now, zone)
     rule.check()
     if isinstance(rule, Cron) or columns.anchor is not None:

@@ -57,7 +57,7 @@ class SigningSettings:
     functions: tuple[str, ...] = ("any",)
     """Which functions may be sent and run: ``any``, ``registered``, or patterns of dotted paths."""
     max_message_age: float | None = None
-    """Seconds after its sending, or its due time, after which a message is put aside instead of run; None = never."""
+    """Seconds after its sending, or its due time, after which a message is rejected instead of run; None = never."""
     compress: bool | str = False
     """True means zlib; or ``zstd``."""
     compress_threshold: int = 1024

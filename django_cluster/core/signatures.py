@@ -87,7 +87,7 @@ def check_function(func: Callable[..., Any] | str) -> None:
 def check_call(
     func: Callable[..., Any] | str, counts: Iterable[int], keywords: Collection[str] = NO_NAMES, *, whole: bool = True
 ) -> str:
-    """As ``call_problem``, in a sentence without its full stop that names the function."""
+    """Why ``func`` cannot be called so, in a sentence that names it, without a full stop; empty if it can."""
     problem = call_problem(func, counts, keywords)
     return f"{_name_of(func)} cannot be called so: {problem}" if problem else ""
 
@@ -115,7 +115,7 @@ def call_problem(
 
 @cache
 def load_function(path: str) -> Callable[..., Any]:
-    """As ``dotted.load``, for what is going to be called as a task or a hook.
+    """Import the function that ``path`` names, which will be called as a task or a hook.
 
     Raises ``UnknownFunction``, and ``UnsuitableFunction`` for what no worker can run.
     """

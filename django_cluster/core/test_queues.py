@@ -104,7 +104,7 @@ def _place_of(section: BrokerSettings) -> tuple[str, dict[str, Any], str]:
 
 
 def _options(section: BrokerSettings, suffix: str) -> Mapping[str, Any]:
-    """Those of SQS may name the queue without the name of the namespace."""
+    """Names of queues at SQS, which may lack the name of the project."""
     pattern = section.options.get("queue_name")
     if section.kind != "sqs" or not isinstance(pattern, str) or "{name}" in pattern:
         return section.options

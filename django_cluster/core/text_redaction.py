@@ -141,7 +141,7 @@ def _end_of_quoted(text: str, start: int) -> int:
 
 
 def _end_of_escaped(text: str, start: int) -> int:
-    """Of a text inside another text: ``\\"hush\\"``."""
+    """Quotes around a text inside another text: ``\\"hush\\"``."""
     opening = re.compile(r"\\+[\"']").match(text, start)
     if opening is None:
         return _BARE.match(text, start).end()  # type: ignore[union-attr]  # it matches the empty text

@@ -67,7 +67,7 @@ def visible(text: str, limit: int | None = None) -> str:
 
 
 def visible_lines(text: str) -> str:
-    """As ``visible``, for a text of several lines: line ends and tabulators stay."""
+    """Write characters that could deceive the reader as escapes; line ends and tabulators stay."""
     if text.isascii() and text.isprintable():
         return text
     return _UNSAFE_BUT_LINES.sub(_escaped, text)

@@ -284,7 +284,7 @@ def _result(task: Task) -> str:
 
 
 def _arguments(task: Task) -> str:
-    """As they would be written in a call, without credentials."""
+    """The arguments as they would be written in a call, without credentials."""
     discover()  # the names of parameters are known of functions that are imported
     try:
         parts = [repr(each) for each in redactor().args(task.func, task.args)]

@@ -1,7 +1,7 @@
 """What may be sent and run: asked before anything that a message or a row names is imported or opened.
 
 Two questions: whether the setting ``functions`` allows the function, and whether the message is younger than
-``max_message_age``. A task that is turned away is final, and is put aside with its message.
+``max_message_age``. A task that is turned away is final: it is rejected, and its message is kept.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class AllowedFunctions:
             self._known.add(path)
 
     def check_package(self, header: TaskHeader) -> None:
-        """The same for a task and its hook."""
+        """Raise ``FunctionNotAllowed`` unless a task's function and hook are allowed."""
         if not self.unlimited:
             self.check(header.func)
             if header.options.hook:
@@ -63,7 +63,7 @@ class AllowedFunctions:
         return func
 
     def _check_home(self, home: str) -> None:
-        """As ``check``, for a place that nobody can name by a path, too: the inside of a decorator."""
+        """Raise ``FunctionNotAllowed`` for a function object, also one without an importable path (in a decorator)."""
         if home not in self._known and not matches(home, self._patterns) and not self._is_registered(home):
             raise FunctionNotAllowed(self._sentence(home))
 

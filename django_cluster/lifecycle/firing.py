@@ -21,7 +21,7 @@ GIVEN_UP = timedelta(days=1)
 """A run of which nothing was heard for so long is taken for lost, and holds up the next one no longer."""
 
 MOST_RUNS = (1 << 63) - 1
-"""What the column holds. Nobody counts so far; whoever writes it there must not stop the other schedules."""
+"""The largest value of the column: a row that holds it must not stop the other schedules."""
 
 MEANINGLESS = ("sync", "on_commit")
 """Options that say how a caller sends."""

@@ -26,7 +26,7 @@ PAGE = 2000
 
 
 class OutdatedRows:
-    """Of one queue; ``tz``: in which the schedules without a zone of their own are reckoned."""
+    """Rows of one queue. ``tz``: the zone of schedules that name none."""
 
     def __init__(self, tz: tzinfo | None) -> None:
         self._zone = tz

@@ -104,7 +104,7 @@ def _probes(settings: Settings, seconds: float) -> Iterator[Probe]:
 
 
 def missing_before_start(settings: Settings) -> str:
-    """What lacks in the databases of a cluster, in a sentence; nothing where all is there, or nobody answers yet."""
+    """What is missing in the databases of a cluster, in a sentence; empty if nothing is, or no server answers."""
     for each in _probes(settings, PROBE_SECONDS):
         if isinstance(each, DatabaseProbe):
             each.run()

@@ -236,7 +236,7 @@ def log_failure(outcome: Outcome) -> None:
 
 
 def log_success(outcome: Outcome) -> None:
-    """One line of level DEBUG; whoever calls asks first whether it would be seen."""
+    """Log a success at level DEBUG; the caller has checked that the level is enabled."""
     failures.debug(
         "Task %s [%s] succeeded in run %d after %.3f s",
         outcome.name, outcome.func, outcome.attempt, outcome.stopped_at - outcome.started_at,

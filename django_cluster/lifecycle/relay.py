@@ -93,7 +93,7 @@ class Relay:
             return None
 
     def _text(self, step: Step) -> str:
-        """As it would be sent, for the row of what cannot be sent: an operator may send it later."""
+        """The message as it would be sent, for the row of one that cannot be sent: an operator may retry it."""
         try:
             return self._signed(step)[0]
         except PackageError:

@@ -176,7 +176,7 @@ class Timetable:
 
 
 def _report_skipped(firings: Sequence[Firing]) -> None:
-    """Of the one who has fired them, so that it is said once."""
+    """Log the missed runs that were skipped; called by the cluster that has fired, so that each is logged once."""
     for firing in firings:
         if firing.skipped is not None:
             begin, end = firing.skipped

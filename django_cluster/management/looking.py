@@ -33,7 +33,7 @@ class LookingCommand(BaseCommand):
 
 
 def sentence(text: object) -> str:
-    """What may be printed of a text that somebody else has written: without credentials, in one line."""
+    """A text from a row or a message as it may be printed: without credentials, in one line."""
     return visible(redactor().text(str(text)), LONGEST)
 
 

@@ -38,7 +38,7 @@ class Schedule(Settling, models.Model):
     through a night without one. It follows ``next_run`` by itself; whoever moves ``next_run`` to another date that
     the rule would have reached as well, and means a new beginning, sets it to None before saving.
 
-    ``next_run`` follows the other columns: whoever changes the rule, and says no next run, gets the one that the new
+    ``next_run`` follows the other columns: a changed rule without a given next run leads to the one that the new
     rule names. ``planned_from`` is the rule from which it was calculated, ``local_next_run`` and ``local_anchor`` are
     the local times that are meant by the two moments (``core/planning.py``).
     """
@@ -178,7 +178,7 @@ class Schedule(Settling, models.Model):
         return visible(self.name or self.func)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """As ever; the row is settled first: its next run, if the rule was changed, and a clean slate after an error.
+        """Save the row, settled first: its next run, if the rule was changed, and a clean slate after an error.
 
         What a scheduler may have written since the row was read is left alone, unless it was changed here. With
         ``update_fields``, what follows from these is written as well.
@@ -216,7 +216,7 @@ class Schedule(Settling, models.Model):
         return schedule
 
     def refresh_from_db(self, using: Any = None, fields: Any = None, from_queryset: Any = None) -> None:
-        """As ever. Of columns that are not read anew, what was changed here remains a change."""
+        """Read the row again; a change to a column that is not read again remains a change."""
         names = None if fields is None else list(fields)
         super().refresh_from_db(using, names, from_queryset)
         self._remember(names)
@@ -247,17 +247,17 @@ class Schedule(Settling, models.Model):
     # ── saving ──────────────────────────────────────────────────────────────────────────────────
 
     def may_be_sealed(self) -> bool:
-        """Whether saving seals the row: it was sealed when it was read, or is new, or somebody has looked at it
-        (``accept``). Whoever changes one column of another has said nothing about those that stay."""
+        """Whether saving seals the row: it was sealed when it was read, or is new, or was accepted
+        (``accept``). A change to one column says nothing about the others."""
         read = self._sealed_as_read
         return read is None or (read.keys() >= _SEALED and is_sealed(SimpleNamespace(**read)))
 
     def accept(self) -> None:
-        """Whoever saves the row has looked at what it calls: from the next ``save`` on it has a valid seal."""
+        """Note that what the row calls was looked at: the next ``save`` gives it a valid seal."""
         self._sealed_as_read = None
 
     def _complete(self) -> None:
-        """Of a row that was read without some of the sealed columns (``only``, ``defer``): read these, too."""
+        """Read the sealed columns that ``only`` or ``defer`` has left out."""
         read, here = self._sealed_as_read, self.__dict__
         if read is None or not (lacking := _SEALED - read.keys()) or not _SEALED & here.keys():
             return

@@ -22,21 +22,21 @@ CHUNK = 500
 """Rows in one statement: no database refuses so many parameters."""
 
 LONGEST_HOLD = timedelta(minutes=10)
-"""No cluster holds a row for so long: if one seems to, the clock was set back, and nobody holds it."""
+"""The longest time for which a cluster holds a row: beyond it the clock was set back, and the row is free."""
 
 
 class ScheduleQuerySet(models.QuerySet["Schedule"]):
     """The question that a scheduler asks."""
 
     def bulk_create(self, objs: Iterable[Schedule], *args: Any, **kwargs: Any) -> list[Schedule]:
-        """As ever; each row is settled first, as ``save`` does it: without its first run it would never be due."""
+        """Create the rows, each settled as by ``save``: without its first run it would never be due."""
         rows = list(objs)
         for row in rows:
             row.settle()
         return super().bulk_create(rows, *args, **kwargs)
 
     def update(self, **values: Any) -> int:
-        """As ever; where the columns that say when are changed, so is the next run, unless it is given as well.
+        """Update the rows; where the columns that say when are changed, so is the next run, unless it is given as well.
 
         So it is with ``bulk_update``. An expression that was there before leaves the next run alone. Rows whose seal
         was valid get one for what they call now.

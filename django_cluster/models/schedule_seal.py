@@ -57,7 +57,7 @@ def _content(row: Any) -> bytes:
 
 
 def _is_sealed_in_the_database(row: models.Model) -> bool:
-    """Of the model that a migration sees, which has not noted how it was read. What is not there yet may be sealed."""
+    """Whether a row of a migration's historical model may be sealed: one that is not in the database yet."""
     rows = type(row)._base_manager.using(row._state.db)
     stored = rows.filter(pk=row.pk).only("seal", *SEALED).first()
     return stored is None or is_sealed(stored)

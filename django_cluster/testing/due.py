@@ -23,7 +23,7 @@ MANY = 10_000
 """More than a test has in a queue."""
 
 _next_attempts: dict[str, float] = {}
-"""Of tasks that a test has run and that have another attempt: when, by the clock of the test."""
+"""Due times, by the clock of the test, of tasks that a test has run and that have another attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,4 +91,4 @@ def _may_run(waiting: Waiting, clock: Clock) -> bool:
     try:
         return clock.allows(peek_header(waiting.payload), waiting.due)
     except PackageError:
-        return False  # it will be put aside when its broker lends it
+        return False  # it will be rejected when it is leased

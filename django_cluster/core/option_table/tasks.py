@@ -45,7 +45,7 @@ SIGNING = (
     signing(
         "max_message_age",
         seconds(),
-        "Seconds after which a message is put aside as rejected instead of run, from its sending or from the moment for"
+        "Seconds after which a message is rejected instead of run, from its sending or from the moment for"
         " which it was delayed. Later attempts and snoozes count from the same moment.",
         default_words="`None`: no limit",
         parity="New.",

@@ -19,7 +19,7 @@ CLOCK_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What to tell whoever asks."""
+    """The reasons, the decisive one first, and what could not be looked at."""
 
     target: str
     reasons: tuple[Reason, ...]

@@ -74,7 +74,7 @@ class QueueFacts:
     """How many messages were looked at; -1 = this broker shows none."""
     pause: Pause | None = None
     clusters: tuple[ClusterStatus, ...] = ()
-    """Those that live."""
+    """Clusters of this queue that are alive."""
     lost: tuple[ClusterStatus, ...] = ()
     schedules: tuple[ScheduleFacts, ...] = ()
 

@@ -27,7 +27,7 @@ from django_cluster.stores.orm_session import Session
 SEARCHED = 10_000
 """Messages of a queue that are looked at for one task, in the order in which they would be taken."""
 LOOKED_AT = 200
-"""The same where no task is looked for."""
+"""Number of messages that are read where no task is looked for."""
 MANY_QUEUES = 100
 """Queues of schedules that are read at most."""
 MANY_SCHEDULES = 20
@@ -134,7 +134,7 @@ class Inquiry:
         return [queue.name for queue in self._snapshot.queues]
 
     def _named(self) -> set[str]:
-        """Queues that somebody has named on purpose: messages alone may have been sent to a misspelt one."""
+        """Queues that the settings, clusters, schedules or pauses name; a message alone may name a misspelt one."""
         snapshot = self._snapshot
         unknown: list[str | None] = []
         by_clusters = (queue for cluster in snapshot.clusters for queue in cluster.queues)
@@ -198,7 +198,7 @@ class Inquiry:
     # ── schedules ────────────────────────────────────────────────────────────────────────────────
 
     def _schedules(self, queue: str) -> list[Schedule]:
-        """Those of this queue that may have something to say: due long ago, with an error, or disabled."""
+        """Schedules of this queue that may explain something: due long ago, with an error, or disabled."""
         mine = Q(cluster=queue)
         if queue == self._settings.name:
             mine |= Q(cluster__isnull=True) | Q(cluster="")

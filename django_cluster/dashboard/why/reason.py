@@ -14,7 +14,7 @@ class Verdict(IntEnum):
     WAITS = 3
     """It runs by itself when its time has come, or a worker is free."""
     BLOCKED = 4
-    """It does not run unless somebody does something."""
+    """It does not run until the cause is removed."""
     UNKNOWN = 5
     """Nothing is known of it."""
 

@@ -53,7 +53,7 @@ def _ended(row: RowFacts, now: float) -> Reason:
         return Reason(
             row.status,
             Verdict.BLOCKED,
-            f"{what}; it was put aside {ago} ago: {row.error}",
+            f"{what}; it was {row.status} {ago} ago: {row.error}",
             "Mend the cause, then run it again (qmonitor --operate, the admin, control.retry).",
         )
     return Reason(

@@ -1,4 +1,4 @@
-"""``manage.py qseal``: the schedules that nobody vouches for, and vouching for them."""
+"""``manage.py qseal``: lists the schedules without a valid seal, and seals them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Command(BaseCommand):
                 row.accept()
                 row.save(using=alias)
             what = "sealed" if key in wanted else "without a seal"
-            # Whoever has written the row may want to deceive the one who vouches for it.
+            # A row that was written by SQL may be made to deceive the operator who seals it.
             calls = visible(f"{row.func}({_arguments(row)}), hook {row.hook or 'none'}")
             self.stdout.write(f"{key} {row}: {calls}: {what}")
         if not rows:
