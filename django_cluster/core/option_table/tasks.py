@@ -63,7 +63,7 @@ SIGNING = (
         "max_payload_size",
         whole(1),
         "Bytes of the largest task, its arguments and options, before it is compressed. A larger one is refused when"
-        " it is sent, and put aside as rejected where it arrives.",
+        " it is sent, and rejected where it arrives.",
         parity="New.",
     ),
 )
