@@ -69,9 +69,9 @@ SEE_ARGUMENTS = "view_task_arguments"
 """The permission to see what functions are called with, and what they return."""
 QUOTE_ARGUMENTS = frozenset(
     {"args", "kwargs", "payload", "sealed_arguments", "sealed_result", "options", "last_error"}
-    | {"error_message", "error_traceback", "attempts"}
+    | {"error_message", "error_traceback", "attempts", "seal"}
 )
-"""Columns that hold arguments, or may quote them: a filter on them in an address would find them out."""
+"""Columns that hold, quote or sign arguments: a filter on one in the address of a list would reveal them."""
 
 
 class ClusterAdmin(ModelAdmin):
@@ -102,7 +102,7 @@ class ClusterAdmin(ModelAdmin):
         return row
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Who may not see arguments cannot ask for them by ``?kwargs__contains=``, either."""
+        """Refuse lookups such as ``?kwargs__contains=`` of a user who may not see arguments."""
         if lookup.partition("__")[0] in QUOTE_ARGUMENTS and not may(request, SEE_ARGUMENTS):
             return False
         return bool(super().lookup_allowed(lookup, value, request))

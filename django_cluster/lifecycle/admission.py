@@ -63,7 +63,7 @@ class AllowedFunctions:
         return func
 
     def _check_home(self, home: str) -> None:
-        """Raise ``FunctionNotAllowed`` for a function object, also one without an importable path (in a decorator)."""
+        """Check where a function was defined, which may be inside a decorator. Raises ``FunctionNotAllowed``."""
         if home not in self._known and not matches(home, self._patterns) and not self._is_registered(home):
             raise FunctionNotAllowed(self._sentence(home))
 

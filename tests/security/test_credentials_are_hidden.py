@@ -131,6 +131,7 @@ def test_who_has_the_permission_sees_them(client: Client) -> None:
     [
         ("schedule", "kwargs__contains"),
         ("schedule", "args__icontains"),
+        ("schedule", "seal__startswith"),
         ("failure", "error_message__contains"),
         ("failure", "error_traceback__regex"),
         ("failure", "payload__startswith"),
