@@ -48,7 +48,7 @@ def test_until_empty_waits_for_no_delayed_task_and_no_retry_and_its_exit_code_sa
     make_project: MakeProject,
 ) -> None:
     project = make_project(max_attempts=3, retry_delay=3600)
-    project.enqueue("tests.sample.tasks.add", 1, 1, delay=3600)
+    project.enqueue("tests.sample.tasks.add", 1, 1, q_options={"delay": 3600})
     failing = project.enqueue("tests.sample.tasks.fail")
 
     cluster = project.launch(*UNTIL_EMPTY)
