@@ -57,7 +57,7 @@ chaos: $(VENV)/tox ## Kill clusters on each broker for SECONDS=20, and check the
 
 .PHONY: worse-days
 worse-days: servers $(VENV)/bench ## Freeze, hold, forget, lose, reset, step clocks and kill on each broker for SECONDS=20; DOCS=1: into the docs
-	@$(VENV)/bin/python scripts/run_worse_days.py --seconds $(SECONDS) $(if $(DOCS),--docs)
+	@$(VENV)/bin/python scripts/run_chaos_matrix.py --seconds $(SECONDS) $(if $(DOCS),--docs)
 
 .PHONY: coverage
 coverage: $(VENV)/tox ## Run all tests and show which lines none of them reaches
@@ -73,7 +73,7 @@ bench-quick: ## The same in a quarter of an hour, once each, for a first look
 bench-brokers: ## Every broker beside the floor of its server, in four minutes; the numbers go into the docs
 	@$(VENV)/bin/python -m benchmarks.brokers --docs
 profile: ## See where the microseconds of a task's life go; the numbers go into the docs
-	@$(VENV)/bin/python -m benchmarks.life --docs
+	@$(VENV)/bin/python -m benchmarks.task_profile --docs
 bench bench-main bench-quick bench-brokers profile: servers $(VENV)/bench
 
 .PHONY: messages

@@ -19,7 +19,7 @@ from redis import Redis
 from benchmarks.scenarios import Sizes
 from benchmarks.servers import Servers
 from benchmarks.timing import time_for
-from django_cluster.cluster.channel import Channel
+from django_cluster.cluster.ipc.channel import Channel
 
 BATCH = 256
 FRAME = 64

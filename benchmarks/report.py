@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from benchmarks.metrics import METRICS, TABLES, Metric, Table
 from benchmarks.results import Results, Spread
-from benchmarks.targets import TARGETS, Verdict, judge
+from benchmarks.targets import TARGETS, TargetResult, evaluate
 
 OURS = "django_cluster/"
 NOTHING = "–"
@@ -129,19 +129,19 @@ def counterpart(peer: str) -> str:
 
 
 def _targets(results: Results) -> Grid:
-    verdicts = judge(TARGETS, results.spreads())
-    rows = [_verdict(verdict) for verdict in verdicts if verdict.reached is not None]
+    verdicts = evaluate(TARGETS, results.spreads())
+    rows = [_target_row(result) for result in verdicts if result.reached is not None]
     return Grid("Targets", "", ["set-up", "number", "goal", "ours", "reached"], rows, words=3)
 
 
-def _verdict(verdict: Verdict) -> list[str]:
-    target, metric = verdict.target, METRICS[verdict.target.metric]
+def _target_row(result: TargetResult) -> list[str]:
+    target, metric = result.target, METRICS[result.target.metric]
     sign = "≥" if metric.more_is_better else "≤"
-    goal = number(verdict.goal or 0)
+    goal = number(result.goal or 0)
     if target.fixed is None:
         factor = f"{number(target.factor)} × " if target.factor != 1 else ""
         goal = f"{goal} = {factor}{target.peer}"
-    return [target.ours, metric.title, f"{sign} {goal}", number(verdict.ours or 0), "yes" if verdict.reached else "no"]
+    return [target.ours, metric.title, f"{sign} {goal}", number(result.ours or 0), "yes" if result.reached else "no"]
 
 
 def _floors(results: Results) -> Grid:

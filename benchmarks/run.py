@@ -14,12 +14,12 @@ from pathlib import Path
 
 from benchmarks.charts import charts
 from benchmarks.floors import measure_floors
+from benchmarks.harness import install, set_up
 from benchmarks.measure import fsync_ms, machine, noise
 from benchmarks.report import as_markdown, as_text
 from benchmarks.results import Results, Visit
 from benchmarks.scenarios import QUICK, SCENARIOS, TINY, Sizes, can_play
 from benchmarks.servers import Servers
-from benchmarks.stage import install, set_up
 from benchmarks.systems import SYSTEMS
 from benchmarks.systems.base import System
 from benchmarks.venvs import ROOT, Venv, cache_folder
@@ -103,8 +103,8 @@ def visit(system: System, scenario: str, sizes: Sizes, servers: Servers, repetit
     before = noise()
     numbers, error = {}, ""
     try:
-        with set_up(system, servers) as stage:
-            numbers = SCENARIOS[scenario](stage, sizes)
+        with set_up(system, servers) as harness:
+            numbers = SCENARIOS[scenario](harness, sizes)
     except Exception as problem:  # noqa: BLE001  one system's failure must not cost the others their run
         error = f"{type(problem).__name__}: {problem}"
     return Visit(system.name, scenario, repetition, numbers, (before.loop_ms, noise().loop_ms), before.load, error)

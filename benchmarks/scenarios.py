@@ -1,4 +1,4 @@
-"""What is measured: each scenario plays on a fresh stage, and returns numbers by the names of ``metrics``."""
+"""What is measured: each scenario plays on a fresh harness, and returns numbers by the names of ``metrics``."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from benchmarks.harness import Harness
 from benchmarks.servers import STATISTICS_DELAY
-from benchmarks.stage import Stage
 from benchmarks.systems.base import System
 
 Numbers = dict[str, float]
@@ -55,99 +55,103 @@ def percentile(values: list[float], percent: float) -> float:
 # ── scenarios ────────────────────────────────────────────────────────────────────────────────────
 
 
-def throughput(stage: Stage, sizes: Sizes) -> Numbers:
+def throughput(harness: Harness, sizes: Sizes) -> Numbers:
     """Tasks that do nothing: sent one by one and in bulk, then worked off."""
-    count = amount(sizes.seconds, stage.system.pace)
-    singly = count // 4 if stage.system.has_bulk else count
-    numbers = {"enqueue": singly / stage.agent.ask("send", "noop", singly)}
-    if stage.system.has_bulk:
-        numbers["bulk"] = (count - singly) / stage.agent.ask("send_bulk", "noop", count - singly)
-    return numbers | work_off(stage, count)
+    count = amount(sizes.seconds, harness.system.pace)
+    singly = count // 4 if harness.system.has_bulk else count
+    numbers = {"enqueue": singly / harness.agent.ask("send", "noop", singly)}
+    if harness.system.has_bulk:
+        numbers["bulk"] = (count - singly) / harness.agent.ask("send_bulk", "noop", count - singly)
+    return numbers | work_off(harness, count)
 
 
-def payload(stage: Stage, sizes: Sizes) -> Numbers:
+def payload(harness: Harness, sizes: Sizes) -> Numbers:
     """The same with an argument of 100 KB."""
-    count = amount(sizes.heavy_seconds, min(stage.system.pace, 2_000))
-    stage.agent.ask("send", "weigh", count)
-    found = work_off(stage, count)
+    count = amount(sizes.heavy_seconds, min(harness.system.pace, 2_000))
+    harness.agent.ask("send", "weigh", count)
+    found = work_off(harness, count)
     return {"payload": found["settled"], "payload_cpu": found["cpu"]}
 
 
-def work(stage: Stage, sizes: Sizes) -> Numbers:
+def work(harness: Harness, sizes: Sizes) -> Numbers:
     """Tasks of 1 ms of Python and one read by the ORM."""
-    count = amount(sizes.heavy_seconds, min(stage.system.pace, 1_000))
-    stage.agent.ask("send_bulk", "work", count)
-    found = work_off(stage, count)
+    count = amount(sizes.heavy_seconds, min(harness.system.pace, 1_000))
+    harness.agent.ask("send_bulk", "work", count)
+    found = work_off(harness, count)
     return {"work": found["settled"], "work_cpu": found["cpu"]}
 
 
-def rest(stage: Stage, sizes: Sizes) -> Numbers:
+def rest(harness: Harness, sizes: Sizes) -> Numbers:
     """Nothing to do; and then one task at a time."""
-    stage.crew.start()
+    harness.processes.start()
     began = time.monotonic()
-    stage.agent.ask("send", "noop", LEAST)
-    stage.wait_for_marks(LEAST, BOOT)
-    ready = stage.marks.moments()[0] - began
-    stage.agent.ask("wait_settled", LEAST, BOOT)
+    harness.agent.ask("send", "noop", LEAST)
+    harness.wait_for_marks(LEAST, BOOT)
+    ready = harness.marks.moments()[0] - began
+    harness.agent.ask("wait_settled", LEAST, BOOT)
     time.sleep(STATISTICS_DELAY)
-    numbers = idle(stage, sizes.idle_seconds)
-    latencies = stage.agent.ask("latencies", sizes.latencies)
+    numbers = idle(harness, sizes.idle_seconds)
+    latencies = harness.agent.ask("latencies", sizes.latencies)
     shares = {f"latency_{percent}": percentile(latencies, percent) * 1000 for percent in (50, 95, 99)}
     return numbers | shares | {"ready": ready}
 
 
-def idle(stage: Stage, seconds: float) -> Numbers:
-    asked, cpu, servers_cpu = stage.servers.questions(stage.entry), stage.crew.cpu_seconds(), servers_cpu_of(stage)
+def idle(harness: Harness, seconds: float) -> Numbers:
+    asked, cpu, servers_cpu = (
+        harness.servers.questions(harness.entry),
+        harness.processes.cpu_seconds(),
+        servers_cpu_of(harness),
+    )
     began = time.monotonic()
     time.sleep(seconds)
     elapsed = time.monotonic() - began
     return {
-        "idle_cpu": (stage.crew.cpu_seconds() - cpu) / elapsed * 100,
-        "idle_servers_cpu": (servers_cpu_of(stage) - servers_cpu) / elapsed * 100,
+        "idle_cpu": (harness.processes.cpu_seconds() - cpu) / elapsed * 100,
+        "idle_servers_cpu": (servers_cpu_of(harness) - servers_cpu) / elapsed * 100,
         # Less the question itself.
-        "idle_questions": max(0, stage.servers.questions(stage.entry) - asked - 1) / elapsed,
-        "idle_pss": stage.crew.pss_megabytes(),
+        "idle_questions": max(0, harness.servers.questions(harness.entry) - asked - 1) / elapsed,
+        "idle_pss": harness.processes.pss_megabytes(),
     }
 
 
-def waiting(stage: Stage, sizes: Sizes) -> Numbers:
+def waiting(harness: Harness, sizes: Sizes) -> Numbers:
     """Whether a task costs more when many wait: the same number is run with ever more behind it."""
-    sample = amount(sizes.seconds / 2, stage.system.pace)
+    sample = amount(sizes.seconds / 2, harness.system.pace)
     numbers: Numbers = {}
     sent = 0
     for behind in sizes.waiting:
-        if behind > stage.system.pace * 200:
+        if behind > harness.system.pace * 200:
             break  # to send them would take minutes
-        wanted = behind + sample - (sent - stage.marks.count)
-        stage.agent.ask("send_bulk", "noop", wanted)
+        wanted = behind + sample - (sent - harness.marks.count)
+        harness.agent.ask("send_bulk", "noop", wanted)
         sent += wanted
-        stage.servers.tidy(stage.entry)
-        numbers |= {f"{name}_{behind}": value for name, value in run_some(stage, sample).items()}
+        harness.servers.tidy(harness.entry)
+        numbers |= {f"{name}_{behind}": value for name, value in run_some(harness, sample).items()}
     return numbers
 
 
-def run_some(stage: Stage, sample: int) -> Numbers:
+def run_some(harness: Harness, sample: int) -> Numbers:
     """Work off so many of those that wait, and end abruptly; what was begun then comes back or is lost."""
-    before = stage.marks.count
-    stage.crew.start()
-    stage.wait_for_marks(before + 1, BOOT)
-    cpu, begun = stage.crew.cpu_seconds() + servers_cpu_of(stage), stage.marks.count
-    stage.wait_for_marks(before + sample, BOOT + SLOWEST * sample / stage.system.pace)
-    spent = stage.crew.cpu_seconds() + servers_cpu_of(stage) - cpu
-    done = max(1, stage.marks.count - begun)
-    stage.crew.kill()
-    moments = stage.marks.moments()[before : before + sample]
+    before = harness.marks.count
+    harness.processes.start()
+    harness.wait_for_marks(before + 1, BOOT)
+    cpu, begun = harness.processes.cpu_seconds() + servers_cpu_of(harness), harness.marks.count
+    harness.wait_for_marks(before + sample, BOOT + SLOWEST * sample / harness.system.pace)
+    spent = harness.processes.cpu_seconds() + servers_cpu_of(harness) - cpu
+    done = max(1, harness.marks.count - begun)
+    harness.processes.kill()
+    moments = harness.marks.moments()[before : before + sample]
     return {"waiting": (sample - 1) / (moments[-1] - moments[0]), "waiting_cpu": spent / done * 1000}
 
 
-def schedules(stage: Stage, sizes: Sizes) -> Numbers:
+def schedules(harness: Harness, sizes: Sizes) -> Numbers:
     """Many schedules that are all due at once."""
-    stage.agent.ask("schedule", sizes.schedules)
-    found = work_off(stage, sizes.schedules)
+    harness.agent.ask("schedule", sizes.schedules)
+    found = work_off(harness, sizes.schedules)
     return {"schedules": found["settled"], "schedules_cpu": found["cpu"]}
 
 
-SCENARIOS: Mapping[str, Callable[[Stage, Sizes], Numbers]] = {
+SCENARIOS: Mapping[str, Callable[[Harness, Sizes], Numbers]] = {
     "throughput": throughput,
     "rest": rest,
     "work": work,
@@ -164,28 +168,28 @@ def can_play(system: System, scenario: str) -> bool:
 # ── parts of them ────────────────────────────────────────────────────────────────────────────────
 
 
-def work_off(stage: Stage, count: int) -> Numbers:
-    """Start the crew on what waits, until all is settled. The clock and the CPU count from the first task."""
-    patience = BOOT + SLOWEST * count / min(stage.system.pace, 500)
-    stage.crew.start()
-    stage.wait_for_marks(1, BOOT)
-    cpu, servers_cpu, begun = stage.crew.cpu_seconds(), servers_cpu_of(stage), stage.marks.count
-    stage.wait_for_marks(max(begun, count // 2), patience)
-    memory = stage.crew.pss_megabytes()
-    stage.wait_for_marks(count, patience)
-    settled_at = stage.agent.ask("wait_settled", count, patience)
-    moments = stage.marks.moments()
+def work_off(harness: Harness, count: int) -> Numbers:
+    """Start the workers on what waits, until all is settled. The clock and the CPU count from the first task."""
+    patience = BOOT + SLOWEST * count / min(harness.system.pace, 500)
+    harness.processes.start()
+    harness.wait_for_marks(1, BOOT)
+    cpu, servers_cpu, begun = harness.processes.cpu_seconds(), servers_cpu_of(harness), harness.marks.count
+    harness.wait_for_marks(max(begun, count // 2), patience)
+    memory = harness.processes.pss_megabytes()
+    harness.wait_for_marks(count, patience)
+    settled_at = harness.agent.ask("wait_settled", count, patience)
+    moments = harness.marks.moments()
     done = max(1, count - begun)
     numbers = {
         "drain": (count - 1) / (moments[count - 1] - moments[0]),
         "settled": count / (settled_at - moments[0]),
-        "cpu": (stage.crew.cpu_seconds() - cpu) / done * 1000,
-        "servers_cpu": (servers_cpu_of(stage) - servers_cpu) / done * 1000,
+        "cpu": (harness.processes.cpu_seconds() - cpu) / done * 1000,
+        "servers_cpu": (servers_cpu_of(harness) - servers_cpu) / done * 1000,
         "load_pss": memory,
     }
-    stage.crew.stop()
+    harness.processes.stop()
     return numbers
 
 
-def servers_cpu_of(stage: Stage) -> float:
-    return stage.servers.cpu_seconds()
+def servers_cpu_of(harness: Harness) -> float:
+    return harness.servers.cpu_seconds()

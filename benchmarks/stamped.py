@@ -39,13 +39,13 @@ def stamp(owner: type, method: str, *, before: str | None = None, after: str | N
 
 def main() -> None:
     django.setup()
-    from django_cluster.cluster.intake import Intake
-    from django_cluster.cluster.wire import Peer
-    from django_cluster.lifecycle.execute import Executor
-    from django_cluster.lifecycle.record import Recorder
+    from django_cluster.cluster.ipc.wire import ClientConnection
+    from django_cluster.cluster.roles.fetcher import Fetcher
+    from django_cluster.lifecycle.executor import Executor
+    from django_cluster.lifecycle.recorder import Recorder
 
-    stamp(Intake, "_accept", before=LEASED)
-    stamp(Peer, "send", after=HANDED_OUT)
+    stamp(Fetcher, "_accept", before=LEASED)
+    stamp(ClientConnection, "send", after=HANDED_OUT)
     stamp(Executor, "run", before=RECEIVED, after=FINISHED)
     stamp(Recorder, "record", after=SETTLED)
     execute_from_command_line(sys.argv)

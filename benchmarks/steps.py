@@ -1,6 +1,6 @@
 """The steps of a task's life (house 3.7), each measured alone, with the functions that really do it.
 
-Runs in the agent, on a stage of its own. What is left when these are added up and set against the processes
+Runs in the agent, on a harness of its own. What is left when these are added up and set against the processes
 of a running cluster is the machinery between them: waking, waiting, passing on.
 """
 
@@ -16,19 +16,19 @@ from benchmarks.tasks import noop
 from benchmarks.timing import Step, Timing, time_each
 from django_cluster.brokers import open_broker
 from django_cluster.brokers.base import Delivery, Message
-from django_cluster.client import Client, get_client
-from django_cluster.cluster.channel import Channel
-from django_cluster.cluster.hygiene import Hygiene
-from django_cluster.cluster.scoreboard import Scoreboard
-from django_cluster.cluster.window import Window
+from django_cluster.client.client import Client, get_client
+from django_cluster.cluster.bootstrap.task_cleanup import TaskCleanup
+from django_cluster.cluster.ipc.channel import Channel
+from django_cluster.cluster.ipc.scoreboard import Scoreboard
+from django_cluster.cluster.roles.prefetch import PrefetchWindow
 from django_cluster.core.call import build_packages
-from django_cluster.core.dotted import load
+from django_cluster.core.import_paths import load
 from django_cluster.core.messages import DEFAULT_OPTIONS, Job, Outcome
-from django_cluster.core.sealing import Seal
-from django_cluster.lifecycle.contexts import InitialContext
-from django_cluster.lifecycle.execute import Executor
-from django_cluster.lifecycle.record import Recorder
-from django_cluster.lifecycle.reporters import Reporters
+from django_cluster.core.signing import ValueSigner
+from django_cluster.lifecycle.error_reporting import ErrorReporters
+from django_cluster.lifecycle.executor import Executor
+from django_cluster.lifecycle.recorder import Recorder
+from django_cluster.lifecycle.task_context import InitialContext
 from django_cluster.tasks import async_bulk, async_task
 
 BATCH = 256
@@ -50,12 +50,12 @@ class Bench:
     def __init__(self, client: Client) -> None:
         settings, signing = client.settings, client.settings.signing
         self.codec, self.broker, self.results = client.codec, client.broker, client.results
-        self.seal = Seal(signing.secret, signing.fallbacks, signing.serializer)
+        self.seal = ValueSigner(signing.secret, signing.fallbacks, signing.serializer)
         self.executor = Executor(
             self.codec,
             self.seal,
-            Reporters(settings.reporters),
-            timeout=settings.crew.timeout,
+            ErrorReporters(settings.reporters),
+            timeout=settings.processes.timeout,
             worker="worker 1",
             initial=InitialContext(),  # as a worker has it, made once
         )
@@ -107,12 +107,12 @@ class Bench:
 
     def worker(self) -> list[Step]:
         jobs = self.jobs(PURE)
-        labels = [self.codec.label(job.body) for job in jobs]
+        labels = [self.codec.split(job.body) for job in jobs]
         pairs = list(zip(jobs, labels, strict=True))
-        step, tidy = steps_of("worker"), Hygiene()
+        step, tidy = steps_of("worker"), TaskCleanup()
         return [
             step("note begin and end on the scoreboard", time_each(scoreboard(), range(PURE))),
-            step("read the header", time_each(lambda job: self.codec.label(job.body), jobs)),
+            step("read the header", time_each(lambda job: self.codec.split(job.body), jobs)),
             step("open the arguments", time_each(lambda pair: self.codec.open(pair[0].body, *pair[1]), pairs)),
             step("find the function", time_each(load, [TASK] * PURE)),
             step("the task itself", time_each(lambda _: noop(), range(PURE))),
@@ -122,7 +122,7 @@ class Bench:
             step("seal the result", time_each(lambda value: self.seal.seal(value, b"result:id"), [1] * PURE)),
             step("all of Executor.run", time_each(self.executor.run, jobs)),
             step("put right what it may have left", time_each(lambda _: tidy(), range(PURE))),
-            step("adapt the window", time_each(Window().learn, [1e-5] * PURE)),
+            step("adapt the window", time_each(PrefetchWindow().observe, [1e-5] * PURE)),
         ]
 
     # ── the monitor ──────────────────────────────────────────────────────────────────────────────
@@ -214,7 +214,7 @@ def scoreboard() -> Callable[[int], None]:
         board = Scoreboard.create(Path(folder) / "board", 1)
 
     def note(number: int) -> None:
-        board.begin(0, number, 1.0, 0.0)
-        board.finish(0)
+        board.begin_job(0, number, 1.0, 0.0)
+        board.finish_job(0)
 
     return note

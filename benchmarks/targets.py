@@ -23,7 +23,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class TargetResult:
     """What became of a target; ``reached`` is None where a number is missing."""
 
     target: Target
@@ -54,17 +54,17 @@ TARGETS = (
 )
 
 
-def judge(targets: Sequence[Target], numbers: Numbers) -> list[Verdict]:
+def evaluate(targets: Sequence[Target], numbers: Numbers) -> list[TargetResult]:
     return [_judge(target, numbers) for target in targets]
 
 
-def _judge(target: Target, numbers: Numbers) -> Verdict:
+def _judge(target: Target, numbers: Numbers) -> TargetResult:
     ours = _median(numbers, target.ours, target.metric)
     theirs = _median(numbers, target.peer, target.metric) if target.fixed is None else target.fixed
     if ours is None or theirs is None:
-        return Verdict(target, ours, None, None)
+        return TargetResult(target, ours, None, None)
     goal = theirs * target.factor
-    return Verdict(target, ours, goal, ours >= goal if METRICS[target.metric].more_is_better else ours <= goal)
+    return TargetResult(target, ours, goal, ours >= goal if METRICS[target.metric].more_is_better else ours <= goal)
 
 
 def _median(numbers: Numbers, system: str, metric: str) -> float | None:

@@ -37,18 +37,18 @@ class DjangoClusterConfig(AppConfig):
     def ready(self) -> None:
         from django_cluster import checks, schedule_checks  # noqa: F401  importing them registers the checks
         from django_cluster.core.call import LocalTime
-        from django_cluster.core.log_lines import guard_loggers
+        from django_cluster.core.log_filter import install_filter
         from django_cluster.core.redaction import use_redactor
         from django_cluster.models import Schedule
-        from django_cluster.models.sealed import install_serializer
-        from django_cluster.models.storage import keep_as_they_are
+        from django_cluster.models.postgres_storage import disable_compression
+        from django_cluster.models.row_signing import install_serializer
 
         install_serializer(serializer_of_rows)
-        post_migrate.connect(keep_as_they_are, sender=self)
-        Schedule.zone_of_the_project = staticmethod(zone_of_schedules)
+        post_migrate.connect(disable_compression, sender=self)
+        Schedule.default_zone = staticmethod(zone_of_schedules)
         LocalTime.zone = staticmethod(zone_of_naive_times)
         use_redactor(redactor_of_project)
-        guard_loggers()
+        install_filter()
 
 
 def zone_of_naive_times() -> tzinfo | None:

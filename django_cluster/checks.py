@@ -19,15 +19,14 @@ from django.db import router
 from django_cluster import conf
 from django_cluster.brokers import adapter_class, open_broker
 from django_cluster.brokers.option_keys import UnknownOption
-from django_cluster.cluster.host import can_measure_memory, can_pin
-from django_cluster.core import problems
-from django_cluster.core.nearest import nearest
-from django_cluster.core.parity import differences, silent_choice
-from django_cluster.core.settings import BrokerSettings, Settings
+from django_cluster.cluster.bootstrap.host import can_measure_memory, can_pin
+from django_cluster.core.settings import BrokerSettings, Settings, problems
 from django_cluster.core.sqlite_options import is_shared_file, missing_options
+from django_cluster.core.suggestions import closest_match
+from django_cluster.django_q.differences import differences, silent_choice
 from django_cluster.errors import Problem
+from django_cluster.lifecycle.error_reporting import is_offered
 from django_cluster.lifecycle.probing import probe
-from django_cluster.lifecycle.reporters import is_offered
 from django_cluster.models import QueuedTask
 from django_cluster.reporters import SHIPPED
 
@@ -77,14 +76,14 @@ def check_differences(app_configs: object = None, **_: object) -> list[CheckMess
 @register(TAG, deploy=True)
 def check_servers(app_configs: object = None, **_: object) -> list[CheckMessage]:
     """What ``manage.py check --deploy`` calls as well: it asks the servers, all at once, for ten seconds at most."""
-    settings = conf.review_settings(secret=STAND_IN).settings
+    settings = conf.try_load_settings(secret=STAND_IN).settings
     return [] if settings is None else [_message(problem) for problem in dict.fromkeys(probe(settings))]
 
 
 @register(Tags.security, deploy=True)
 def check_functions(app_configs: object = None, **_: object) -> list[CheckMessage]:
     """What ``manage.py check --deploy`` says to projects that have not named the functions that may be run."""
-    settings = conf.review_settings(secret=STAND_IN).settings
+    settings = conf.try_load_settings(secret=STAND_IN).settings
     mapping = conf.configured()
     if settings is None or settings.signing.functions != ("any",) or "functions" in mapping:
         return []
@@ -110,7 +109,7 @@ def _clusters() -> list[str | None]:
 
 
 def _problems(cluster: str | None) -> Iterator[Problem]:
-    settings, found = conf.review_settings(cluster, secret=STAND_IN)
+    settings, found = conf.try_load_settings(cluster, secret=STAND_IN)
     yield from found
     if settings is not None:
         yield from _unknown_aliases(settings)
@@ -139,7 +138,7 @@ def _left_behind() -> Iterator[Problem]:
 
 
 def knows_django_q() -> bool:
-    """Whether ``import django_q`` works: it is installed, or ``django_cluster.compat`` stands in for it."""
+    """Whether ``import django_q`` works: it is installed, or ``django_cluster.django_q`` stands in for it."""
     return find_spec("django_q") is not None
 
 
@@ -180,7 +179,7 @@ def _known(aliases: Mapping[str, Any]) -> str:
 def _absent_reporters(settings: Settings) -> Iterator[Problem]:
     for name in settings.reporters:
         if not is_offered(name):
-            near = nearest(name, SHIPPED)
+            near = closest_match(name, SHIPPED)
             sentence = f"error_reporter names {name!r}, which no installed package offers."
             hint = f"Did you mean {near!r}?" if near else ""
             yield Problem(problems.ABSENT_REPORTER, "error_reporter", sentence, hint)
@@ -200,12 +199,12 @@ def _private_cache(settings: Settings) -> Iterator[Problem]:
 def _without_effect(settings: Settings) -> Iterator[Problem]:
     """Limits that cannot be enforced on this system."""
     hint = "Install psutil: pip install 'django-cluster[proc]'."
-    limits = [key for key in ("max_rss", "max_rss_kill") if getattr(settings.crew, key) is not None]
+    limits = [key for key in ("max_rss", "max_rss_kill") if getattr(settings.processes, key) is not None]
     if limits and not can_measure_memory():
         for key in limits:
             sentence = f"{key} has no effect here: without /proc and psutil, the memory of a worker cannot be measured."
             yield Problem(problems.NO_EFFECT_HERE, key, sentence, hint)
-    if settings.crew.cpu_affinity and not can_pin():
+    if settings.processes.cpu_affinity and not can_pin():
         sentence = "cpu_affinity has no effect here: neither this system nor psutil can bind a process to CPUs."
         yield Problem(problems.NO_EFFECT_HERE, "cpu_affinity", sentence, hint)
 
@@ -280,7 +279,7 @@ def _shared_name(settings: Settings) -> Iterator[Problem]:
         return
     if any(not server.is_local for server in _servers(settings.broker)):
         sentence = "name is 'default', and the broker is on another machine."
-        yield Problem(problems.SHARED_NAME, "name", sentence, "Give the site a name of its own.")
+        yield Problem(problems.SHARED_NAME, "name", sentence, "Give the namespace a name of its own.")
 
 
 def _shared_database(broker: BrokerSettings) -> Iterator[Problem]:

@@ -18,16 +18,16 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
-from django_cluster.core.broker_choice import DEFAULT_NAME, SELECTORS
 from django_cluster.core.masking import MaskedMapping
 from django_cluster.core.redaction import Redactor
-from django_cluster.core.sealing import secret_text
-from django_cluster.core.settings import BrokerSettings, QueueShare, Settings
-from django_cluster.core.settings_origin import Explained, explain
-from django_cluster.core.settings_parser import Review, Surroundings, review
-from django_cluster.core.shares import Share, read_shares, without
-from django_cluster.core.test_queues import for_tests, pass_on, sections_of, suffix
-from django_cluster.core.values import Unfit
+from django_cluster.core.settings import BrokerSettings, QueueSettings, Settings
+from django_cluster.core.settings.brokers import DEFAULT_NAME, SELECTORS
+from django_cluster.core.settings.origin import EffectiveSetting, effective_settings_of
+from django_cluster.core.settings.parser import ParseContext, ParseResult, try_parse
+from django_cluster.core.settings.queue_weights import QueueWeight, exclude, parse_queue_weights
+from django_cluster.core.settings.test_queues import export_suffix, sections_of, suffix, with_test_queues
+from django_cluster.core.settings.values import InvalidValue
+from django_cluster.core.signing import secret_text
 from django_cluster.errors import InvalidSettings
 
 CLUSTER_VARIABLE = "Q_CLUSTER_NAME"
@@ -55,7 +55,7 @@ def load_settings(cluster: str | None = None) -> Settings:
 
 
 def load_cluster(names: Sequence[str] = (), broker: str = "", excluded: Sequence[str] = ()) -> Settings:
-    """The settings of a cluster that works on these queues (``a``, ``a,b``, ``a:5,b``; see ``core/shares.py``).
+    """The settings of a cluster that works on these queues (``a``, ``a,b``, ``a:5,b``; see ``core/settings/queue_weights.py``).
 
     Without names, ``Q_CLUSTER_NAME`` says them. ``broker``: one of ``brokers``, instead of what the settings say.
     ``excluded``: queues to leave out, by name or pattern; of all that the settings name, where no names are given.
@@ -63,23 +63,23 @@ def load_cluster(names: Sequence[str] = (), broker: str = "", excluded: Sequence
     of the root. Raises ``ClusterImproperlyConfigured``, and ``ValueError`` for names that make no sense.
     """
     chosen = [name for name in names or [os.environ.get(CLUSTER_VARIABLE, "")] if name]
-    shares = _shares(chosen or ["*"] if excluded else chosen)
+    weights = _queue_weights(chosen or ["*"] if excluded else chosen)
     if excluded:
-        shares = without(shares, excluded, known_queues())
-    if len(shares) < 2:
-        return _through(_load(shares[0].queue if shares else None), broker)
-    each = [_through(_load(share.queue), broker) for share in shares]
+        weights = exclude(weights, excluded, known_queues())
+    if len(weights) < 2:
+        return _through(_load(weights[0].queue if weights else None), broker)
+    each = [_through(_load(weight.queue), broker) for weight in weights]
     parts = tuple(
-        QueueShare(
-            queue=share.queue,
-            weight=share.weight,
+        QueueSettings(
+            queue=weight.queue,
+            weight=weight.weight,
             broker=own.broker,
             delivery=own.delivery,
-            timeout=own.crew.timeout,
+            timeout=own.processes.timeout,
         )
-        for share, own in zip(shares, each, strict=True)
+        for weight, own in zip(weights, each, strict=True)
     )
-    return replace(_load(None), shares=parts)
+    return replace(_load(None), queue_settings=parts)
 
 
 def broker_section(name: str, queue: str | None = None) -> BrokerSettings:
@@ -97,7 +97,7 @@ def broker_section(name: str, queue: str | None = None) -> BrokerSettings:
         raise ValueError(f"There is no broker named {name!r}; known: {known}, or write a URL.")
     try:
         choice = SELECTORS["broker_url"].convert(name)
-    except Unfit as error:
+    except InvalidValue as error:
         raise ValueError(f"The URL {str(error) or 'cannot be read.'}") from error
     return replace(settings.broker, kind=choice.kind, class_path="", options=MaskedMapping(choice.options), alias="")
 
@@ -125,17 +125,17 @@ def queues_of(names: Sequence[str]) -> list[str]:
 
     Raises ``ValueError`` for names that make no sense.
     """
-    return [share.queue for share in _shares(names)] or known_queues()
+    return [weight.queue for weight in _queue_weights(names)] or known_queues()
 
 
-def _shares(names: Sequence[str]) -> list[Share]:
-    return read_shares(names, known_queues())
+def _queue_weights(names: Sequence[str]) -> list[QueueWeight]:
+    return parse_queue_weights(names, known_queues())
 
 
 def _first_of(name: str) -> str | None:
     """What a process sends to whose variable names several queues: the first."""
-    shares = _shares([name]) if "," in name or "*" in name else []
-    return shares[0].queue if shares else name or None
+    weights = _queue_weights([name]) if "," in name or "*" in name else []
+    return weights[0].queue if weights else name or None
 
 
 def forget_settings() -> None:
@@ -144,22 +144,22 @@ def forget_settings() -> None:
     project_redactor.cache_clear()
 
 
-def review_settings(cluster: str | None = None, *, secret: str | None = None) -> Review:
+def try_load_settings(cluster: str | None = None, *, secret: str | None = None) -> ParseResult:
     """What there is to say about the settings, read anew; ``secret`` stands in for ``SECRET_KEY``."""
-    return review(configured(), _surroundings(cluster, secret))
+    return try_parse(configured(), _parse_context(cluster, secret))
 
 
-def explain_settings(cluster: str | None = None) -> list[Explained]:
+def effective_settings(cluster: str | None = None) -> list[EffectiveSetting]:
     """Each setting of this cluster, as it may be printed, and where it comes from.
 
     Raises ``ClusterImproperlyConfigured`` with all problems.
     """
     cluster = cluster or os.environ.get(CLUSTER_VARIABLE) or None
-    return explain(configured(), _surroundings(cluster), load_settings(cluster))
+    return effective_settings_of(configured(), _parse_context(cluster), load_settings(cluster))
 
 
-def _surroundings(cluster: str | None, secret: str | None = None) -> Surroundings:
-    return Surroundings(
+def _parse_context(cluster: str | None, secret: str | None = None) -> ParseContext:
+    return ParseContext(
         secret=secret_text(_secret_key()) if secret is None else secret,
         fallbacks=tuple(map(secret_text, settings.SECRET_KEY_FALLBACKS)),
         time_zone=settings.TIME_ZONE if settings.USE_TZ else None,
@@ -221,16 +221,16 @@ def _load(cluster: str | None) -> Settings:
 
 @cache
 def _loaded(cluster: str | None, test_suffix: str) -> Settings:
-    """``test_suffix``: what is added to the names of queues on servers while tests run; ``core/test_queues.py``."""
-    found = review_settings(cluster)
+    """``test_suffix``: what is added to the names of queues on servers while tests run; ``core/settings/test_queues.py``."""
+    found = try_load_settings(cluster)
     if found.settings is None:
         raise ClusterImproperlyConfigured([problem for problem in found.problems if problem.is_error])
     if not test_suffix:
         return found.settings
-    real = review(_configured_by_the_project(), _surroundings(cluster)).settings
-    renamed = for_tests(found.settings, sections_of(real) if real else [], test_suffix)
+    real = try_parse(_configured_by_the_project(), _parse_context(cluster)).settings
+    renamed = with_test_queues(found.settings, sections_of(real) if real else [], test_suffix)
     if renamed != found.settings:
-        pass_on(test_suffix)
+        export_suffix(test_suffix)
     return renamed
 
 

@@ -11,34 +11,34 @@ from collections.abc import Iterable, Sequence
 from django.db import router
 from django.utils import timezone
 
-from django_cluster.brokers import needs_waiting_room
+from django_cluster.brokers import needs_delay_queue
 from django_cluster.brokers.base import Broker
-from django_cluster.brokers.limits import waiting_room
-from django_cluster.client import get_client
+from django_cluster.brokers.publisher import delay_queue
+from django_cluster.client.client import get_client
+from django_cluster.client.retries import retry
 from django_cluster.conf import load_settings
-from django_cluster.core.naming import new_task_id
-from django_cluster.core.places import WAITING_ROOM, queue_in
+from django_cluster.core.queue_names import DELAY_QUEUE_PREFIX, parse_queue_name
+from django_cluster.core.task_ids import new_task_id
 from django_cluster.errors import ClusterError
-from django_cluster.lifecycle.firing import is_busy, package_of
-from django_cluster.lifecycle.withdrawing import Withdrawer
+from django_cluster.lifecycle.cancellation import Cancellation
 from django_cluster.models import Schedule
 from django_cluster.models.schedule_seal import ensure_sealed
-from django_cluster.retries import retry
-from django_cluster.stores.instructions import InstructionStore, Pause
+from django_cluster.schedules.planning import is_busy, package_for_run
+from django_cluster.stores.operator_commands import OperatorCommandStore, QueuePause
 from django_cluster.stores.status import ClusterStatus, StatusStore
 
 __all__ = [
     "PERMISSIONS",
+    "cancel",
     "clusters",
     "pause",
     "paused",
     "purge",
-    "recycle",
+    "restart_worker",
     "resume",
     "retry",
     "run_now",
-    "switch",
-    "withdraw",
+    "set_enabled",
 ]
 
 PERMISSIONS = {
@@ -46,12 +46,12 @@ PERMISSIONS = {
     "paused": "django_cluster.view_heartbeat",
     "pause": "django_cluster.pause_queue",
     "resume": "django_cluster.pause_queue",
-    "recycle": "django_cluster.recycle_worker",
-    "withdraw": "django_cluster.withdraw_task",
-    "purge": "django_cluster.withdraw_task",
-    "retry": "django_cluster.resubmit_task",
+    "restart_worker": "django_cluster.restart_worker",
+    "cancel": "django_cluster.cancel_task",
+    "purge": "django_cluster.cancel_task",
+    "retry": "django_cluster.retry_task",
     "run_now": "django_cluster.run_schedule",
-    "switch": "django_cluster.enable_schedule",
+    "set_enabled": "django_cluster.enable_schedule",
 }
 """Act → the permission of Django that it needs."""
 
@@ -67,43 +67,43 @@ def pause(queue: str | None = None, *, by: str = "") -> bool:
     It holds until ``resume``, also for clusters that are started later; each obeys with its next heartbeat. What
     has been taken is run, and sending goes on. Returns whether the queue was not paused before.
     """
-    return _instructions().pause(queue or load_settings().queue, by)
+    return _commands().pause(queue or load_settings().queue, by)
 
 
 def resume(queue: str | None = None) -> bool:
     """Ends a pause; whether there was one."""
-    return _instructions().resume(queue or load_settings().queue)
+    return _commands().resume(queue or load_settings().queue)
 
 
-def paused() -> list[Pause]:
+def paused() -> list[QueuePause]:
     """The queues that are paused, by whom, and for how long."""
-    return _instructions().paused()
+    return _commands().paused()
 
 
-def recycle(cluster_id: str, seat: int, *, by: str = "") -> bool:
+def restart_worker(cluster_id: str, seat: int, *, by: str = "") -> bool:
     """Have a worker replaced when its present task has ended; whether this was not wanted before.
 
     ``seat`` as ``ClusterStatus.workers`` names it. Raises ``ClusterError`` if nobody is there.
     """
     status = StatusStore(load_settings().results.database).get(cluster_id)
-    if status is None or seat not in {worker.seat for worker in status.workers}:
+    if status is None or seat not in {worker.incarnation for worker in status.workers}:
         raise ClusterError("This worker is gone.")
-    return _instructions().recycle(cluster_id, seat, by)
+    return _commands().restart(cluster_id, seat, by)
 
 
-def withdraw(keys: Sequence[str], queue: str | None = None) -> int:
+def cancel(keys: Sequence[str], queue: str | None = None) -> int:
     """Take waiting messages out of a queue, named by the keys under which its broker shows them.
 
     Returns how many there were: what has been begun in the meantime stays. A schedule whose run was taken out need
     not wait for it any longer, and a failed task whose retry was taken out is final. Raises ``BrokerRefused`` where
     the broker cannot do it.
     """
-    return withdraw_from(get_client(queue).broker, keys)
+    return cancel_in(get_client(queue).broker, keys)
 
 
-def withdraw_from(broker: Broker, keys: Sequence[str]) -> int:
+def cancel_in(broker: Broker, keys: Sequence[str]) -> int:
     """The same, where the broker is at hand."""
-    return _withdrawer(broker).withdraw(keys)
+    return _cancellation(broker).cancel(keys)
 
 
 def purge(queue: str | None = None) -> int:
@@ -113,17 +113,19 @@ def purge(queue: str | None = None) -> int:
     runs are gone need not wait for them any longer.
     """
     broker = get_client(queue).broker
-    held = needs_waiting_room(broker.settings)
-    room = _withdrawer(waiting_room(broker.settings), broker.queue) if held else None
-    return _withdrawer(broker).purge() + (room.purge() if room is not None else 0)
+    held = needs_delay_queue(broker.settings)
+    room = _cancellation(delay_queue(broker.settings), broker.queue) if held else None
+    return _cancellation(broker).purge() + (room.purge() if room is not None else 0)
 
 
-def _withdrawer(broker: Broker, queue: str | None = None) -> Withdrawer:
-    """``queue``: whose tasks they are, where the broker is its waiting room."""
+def _cancellation(broker: Broker, queue: str | None = None) -> Cancellation:
+    """``queue``: whose tasks they are, where the broker is its delay queue."""
     settings = load_settings()
     database = settings.results.database or router.db_for_write(Schedule)
-    client = get_client(queue or (queue_in(broker.queue) if broker.queue.startswith(WAITING_ROOM) else broker.queue))
-    return Withdrawer(broker, client.codec, database, client.record_cancelled)
+    client = get_client(
+        queue or (parse_queue_name(broker.queue) if broker.queue.startswith(DELAY_QUEUE_PREFIX) else broker.queue)
+    )
+    return Cancellation(broker, client.codec, database, client.record_cancelled)
 
 
 def run_now(schedule: Schedule) -> str:
@@ -136,7 +138,7 @@ def run_now(schedule: Schedule) -> str:
     ensure_sealed(schedule)
     if is_busy(schedule, now):
         raise ClusterError("Its last run is unfinished, and its runs must not overlap.")
-    package = package_of(schedule, new_task_id(), now, now).with_options(schedule=None)
+    package = package_for_run(schedule, new_task_id(), now, now).with_options(schedule=None)
     get_client(package.header.options.cluster).submit([package], broker=package.header.options.broker, on_commit=False)
     same = Schedule.objects.using(schedule._state.db).filter(pk=schedule.pk, task=schedule.task)
     if not schedule.no_overlap:  # there it names the run that the next one waits for
@@ -144,7 +146,7 @@ def run_now(schedule: Schedule) -> str:
     return package.id
 
 
-def switch(schedules: Iterable[Schedule], *, on: bool) -> int:
+def set_enabled(schedules: Iterable[Schedule], enabled: bool) -> int:
     """Enable or disable schedules, declared ones too; returns how many there were.
 
     What a schedule missed while it was off is made up for as its ``catch_up`` says.
@@ -153,8 +155,8 @@ def switch(schedules: Iterable[Schedule], *, on: bool) -> int:
     if not rows:
         return 0
     keys = [row.pk for row in rows]
-    return Schedule.objects.using(rows[0]._state.db).filter(pk__in=keys).update(enabled=on)
+    return Schedule.objects.using(rows[0]._state.db).filter(pk__in=keys).update(enabled=enabled)
 
 
-def _instructions() -> InstructionStore:
-    return InstructionStore(load_settings().results.database)
+def _commands() -> OperatorCommandStore:
+    return OperatorCommandStore(load_settings().results.database)

@@ -15,20 +15,20 @@ from django.core.exceptions import ValidationError
 
 from django_cluster.core.call import check_hook
 from django_cluster.core.cron import is_available
-from django_cluster.core.dotted import defined_at, dotted_path
 from django_cluster.core.due import CatchUp
-from django_cluster.core.signatures import check_function
-from django_cluster.lifecycle.declared import declare, register_task, registered_tasks
-from django_cluster.lifecycle.new_schedule import check, texts_of
+from django_cluster.core.function_signatures import check_function
+from django_cluster.core.import_paths import defined_at, dotted_path
 from django_cluster.models.schedule import Schedule
-from django_cluster.models.timing import MOMENTS
+from django_cluster.models.schedule_timing import MOMENTS
+from django_cluster.schedules.creation import arguments_as_text, check_schedule
+from django_cluster.schedules.declarations import declare, register_task, registered_tasks
 
-__all__ = ["cron_task", "registered_tasks", "schedule", "task"]
+__all__ = ["cron_task", "periodic_task", "registered_tasks", "schedulable"]
 
 Func = TypeVar("Func", bound=Callable[..., Any])
 
 
-def task(func: Func) -> Func:
+def schedulable(func: Func) -> Func:
     """Mark a function as a task: people who may not schedule just anything may schedule this.
 
     Raises ``UnsuitableFunction`` for an async function or a generator.
@@ -38,7 +38,7 @@ def task(func: Func) -> Func:
     return func
 
 
-def schedule(
+def periodic_task(
     *,
     schedule_type: str,
     minutes: int | None = None,
@@ -83,7 +83,7 @@ def schedule(
         "starts_at": starts_at,
         "ends_at": ends_at,
     }
-    _, texts = texts_of(tuple(args), {**(kwargs or {}), "q_options": q_options})
+    _, texts = arguments_as_text(tuple(args), {**(kwargs or {}), "q_options": q_options})
     columns |= texts
 
     def declared(func: Func) -> Func:
@@ -97,25 +97,25 @@ def schedule(
 
 
 def cron_task(cron: str | None = None, *, every: timedelta | None = None, **more: Any) -> Callable[[Func], Func]:
-    """``@cron_task("0 5 * * *")``, or ``@cron_task(every=timedelta(minutes=15))``; ``more`` as for ``schedule``.
+    """``@cron_task("0 5 * * *")``, or ``@cron_task(every=timedelta(minutes=15))``; ``more`` as for ``periodic_task``.
 
     ``every`` is a whole number of minutes. Raises ``ValueError`` unless exactly one of the two is given.
     """
     if (cron is None) == (every is None):
         raise ValueError("A cron_task has either an expression, such as '0 5 * * *', or every=timedelta(...).")
     if every is None:
-        return schedule(schedule_type=Schedule.CRON, cron=cron, **more)
+        return periodic_task(schedule_type=Schedule.CRON, cron=cron, **more)
     minutes, rest = divmod(every, timedelta(minutes=1))
     if rest or minutes < 1:
         raise ValueError(f"every is a whole number of minutes, not {every}.")
-    return schedule(schedule_type=Schedule.MINUTES, minutes=minutes, **more)
+    return periodic_task(schedule_type=Schedule.MINUTES, minutes=minutes, **more)
 
 
 def _check(row: Schedule, options: Mapping[str, Any] | None) -> None:
-    """Whether an expression makes sense, only croniter knows; where it is missing, ``manage.py check`` says that."""
+    """Whether an expression makes sense, only croniter knows; where it is missing, ``manage.py check_schedule`` says that."""
     if row.schedule_type == Schedule.CRON and row.cron and not is_available():
         row.schedule_type = Schedule.HOURLY  # the row is only looked at
     try:
-        check(row, options)
+        check_schedule(row, options)
     except ValidationError as error:
         raise ValueError(f"The schedule of {row.func}: {' '.join(error.messages)}") from None

@@ -11,7 +11,7 @@
     ├── StoreUnavailable         the result store cannot be reached (try again later)
     ├── PackageError             a message that is not one of ours, or no longer readable
     │   ├── BadSignature         wrong key, wrong cluster name, or tampered with
-    │   ├── PayloadMissing       the ticket of a large payload, which is not in the database
+    │   ├── PayloadMissing       the reference of a large payload, which is not in the database
     │   ├── UnknownFormat        signed, but written by a version that we do not know
     │   │   └── LibraryMissing       compressed in a way that this process has no library for
     │   ├── UnknownFunction      no function can be found by this dotted path
@@ -27,7 +27,7 @@
     ├── InvalidSettings          ``Q_CLUSTER`` holds values that make no sense, all of them listed
     └── CrashLoop                children died faster than they could be replaced
 
-    TaskWish (Exception)         what a task raises to say how it wants to end
+    TaskDirective (Exception)         what a task raises to say how it wants to end
     ├── Retry                this run failed; try again
     ├── Snooze               not now: run again later, and count no attempt
     └── Discard              give up for good; no further attempt
@@ -83,13 +83,13 @@ class PackageError(ClusterError):
 
 
 class BadSignature(PackageError):
-    """The signature does not match: another key, another site or queue, or a changed message."""
+    """The signature does not match: another key, another namespace or queue, or a changed message."""
 
 
 class PayloadMissing(PackageError):
-    """A ticket without its payload: the row is gone from the database, or claim_check is not set for this cluster.
+    """A reference without its payload: the row is gone from the database, or offload_large_payloads is not set for this cluster.
 
-    ``body``: what the ticket says of the task, as a body without arguments; None if it says nothing.
+    ``body``: what the reference says of the task, as a body without arguments; None if it says nothing.
     """
 
     def __init__(self, body: bytes | None = None) -> None:
@@ -149,7 +149,7 @@ class Problem(NamedTuple):
     """One thing that is wrong, or unwise, in the settings. Never holds a secret."""
 
     id: str
-    """``E…`` for an error, ``W…`` for a warning, ``I…`` for what is good to know; see ``core/problems.py``."""
+    """``E…`` for an error, ``W…`` for a warning, ``I…`` for what is good to know; see ``core/settings/problems.py``."""
     key: str
     """Where it stands, for example ``workers`` or ``ALT_CLUSTERS['long'].workers``."""
     sentence: str
@@ -186,11 +186,11 @@ class TaskTimeout(BaseException):
     """
 
 
-class TaskWish(Exception):
+class TaskDirective(Exception):
     """The task says how it wants to end."""
 
 
-class Retry(TaskWish):
+class Retry(TaskDirective):
     """This run failed, and the task asks to be run again.
 
     ``delay``: seconds, or None for the delay that the settings give. ``max_attempts`` still holds.
@@ -204,7 +204,7 @@ class Retry(TaskWish):
         return type(self), (self.delay, str(self))  # a task may hear of it from a process pool of its own
 
 
-class Snooze(TaskWish):
+class Snooze(TaskDirective):
     """Not now: run the task again after ``delay`` seconds. It costs no attempt and leaves no record."""
 
     def __init__(self, delay: float | timedelta, reason: str = "") -> None:
@@ -215,7 +215,7 @@ class Snooze(TaskWish):
         return type(self), (self.delay, str(self))
 
 
-class Discard(TaskWish):
+class Discard(TaskDirective):
     """Give up for good: the task is recorded as discarded, with the reason, and never run again."""
 
     def __init__(self, reason: str = "") -> None:

@@ -52,7 +52,7 @@ def databases(settings: Settings) -> Iterator[str]:
     queue = alias_of(settings.broker) or DEFAULT_DB_ALIAS
     yield queue
     yield settings.results.database or queue
-    for section in (*settings.brokers.values(), *settings.homes.values()):
+    for section in (*settings.brokers.values(), *settings.queue_brokers.values()):
         if alias := alias_of(section):
             yield alias
 

@@ -12,16 +12,17 @@ from django.db import DatabaseError, InterfaceError, router
 from django.utils import timezone
 
 from django_cluster import conf
-from django_cluster.core import cron, problems
-from django_cluster.core.dotted import dotted_path
+from django_cluster.core import cron
+from django_cluster.core.import_paths import dotted_path
+from django_cluster.core.settings import problems
 from django_cluster.errors import ClusterError
-from django_cluster.lifecycle.declared import declarations, discover
 from django_cluster.models.schedule import Schedule
+from django_cluster.schedules.declarations import declarations, discover
 
 TAG = "django_cluster"
-LOOKED_AT = 10_000
+MAX_ROWS = 10_000
 """Rows of which the first are looked at."""
-TOLD = 20
+MAX_MESSAGES = 20
 """Messages at most."""
 
 
@@ -32,7 +33,7 @@ def check_declared_schedules(app_configs: object = None, **_: object) -> list[Ch
         return []
     discover()
     return [
-        _message(f"The schedule that is declared for {each.func} cannot run. {cron.MISSING}")
+        _message(f"The schedule that is declared for {each.func} cannot run. {cron.CRONITER_MISSING}")
         for each in declarations()
         if each.columns.get("schedule_type") == Schedule.CRON
     ]
@@ -49,7 +50,7 @@ def check_kept_schedules(databases: Sequence[str] | None = None, **_: object) ->
         return []
     rows = Schedule.objects.using(alias).filter(enabled=True).exclude(repeats=0).order_by("pk")
     try:
-        return list(islice(_told(rows[:LOOKED_AT].iterator()), TOLD))
+        return list(islice(_told(rows[:MAX_ROWS].iterator()), MAX_MESSAGES))
     except (DatabaseError, InterfaceError):
         return []
 

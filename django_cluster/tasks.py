@@ -10,14 +10,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django_cluster.brokers.base import Broker
-from django_cluster.calls import async_bulk, async_task, warn_of_unknown_queue
-from django_cluster.client import get_client
-from django_cluster.composition import AsyncTask, Chain, Group, Iter, async_chain, async_iter, call
-from django_cluster.core.dotted import dotted_path
-from django_cluster.lifecycle.admission import allowed_by
-from django_cluster.lifecycle.new_schedule import build_schedule
-from django_cluster.models import Schedule
-from django_cluster.results import (
+from django_cluster.client.client import get_client
+from django_cluster.client.enqueue import async_bulk, async_task, warn_of_unknown_queue
+from django_cluster.client.results import (
     count_group,
     count_group_cached,
     delete_cached,
@@ -32,7 +27,12 @@ from django_cluster.results import (
     result_group,
     result_group_cached,
 )
-from django_cluster.retries import requeue, resubmit
+from django_cluster.client.retries import requeue, resubmit
+from django_cluster.composition import AsyncTask, Chain, Group, Iter, async_chain, async_iter, call
+from django_cluster.core.import_paths import dotted_path
+from django_cluster.lifecycle.admission import allowed_functions
+from django_cluster.models import Schedule
+from django_cluster.schedules.creation import build_schedule
 
 __all__ = [
     "AsyncTask",
@@ -79,7 +79,7 @@ def schedule(func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Sched
     """
     warn_of_unknown_queue(kwargs.get("cluster"))
     settings = get_client(kwargs.get("cluster")).settings
-    allowed = allowed_by(settings.signing.functions)
+    allowed = allowed_functions(settings.signing.functions)
     for path in (func, kwargs.get("hook"), (kwargs.get("q_options") or {}).get("hook")):
         if path and not allowed.unlimited:
             allowed.check(dotted_path(path))

@@ -33,8 +33,8 @@ LAST = """\
 | | what django_cluster does |
 |---|---|
 | priorities | a task with a priority is refused with `NotSupported` when it is sent; a schedule says so in its row |
-| delays, when they are longer than the limit | the task waits in the database (queue `held:…`) until it is due |
-| a larger payload | refused with `PayloadTooLarge` when it is sent, or kept in the database (`claim_check`) |
+| delays, when they are longer than the limit | the task waits in the database (queue `delayed:…`) until it is due |
+| a larger payload | refused with `PayloadTooLarge` when it is sent, or kept in the database (`offload_large_payloads`) |
 | messages that are kept for ever | work the queue off sooner, or the server deletes tasks |
 | looking, withdrawing | the admin shows numbers only; `qmove` moves what is delayed when it has become ready |
 | waking | the cluster looks every `poll` seconds |
@@ -73,16 +73,16 @@ ROWS: Sequence[tuple[str, Cell]] = (
     ("largest payload, packed", payload),
     ("forgets what waits", lambda able: "never" if able.max_age is None else f"after {able.max_age / 86_400:g} days"),
     ("wakes an idle cluster", lambda able: yes(able.blocking)),
-    ("first come, first served", lambda able: yes(able.order)),
-    ("what is given back goes first", lambda able: yes(able.front)),
+    ("first come, first served", lambda able: yes(able.fifo)),
+    ("what is given back goes first", lambda able: yes(able.requeues_first)),
     ("a batch is sent whole or not at all", lambda able: yes(able.atomic)),
     ("counts attempts", lambda able: yes(able.counts_attempts)),
-    ("gives attempts back without a copy", lambda able: yes(able.refunds)),
+    ("gives attempts back without a copy", lambda able: yes(able.refunds_attempts)),
     ("exact sizes", lambda able: yes(able.exact_size)),
     ("shows what waits", lambda able: yes(able.peek)),
-    ("takes back what waits", lambda able: yes(able.withdraw)),
-    ("an ended lease can do nothing", lambda able: yes(able.fenced)),
-    ("clusters share a queue and leases survive a lost connection", lambda able: yes(able.receipts_travel)),
+    ("takes back what waits", lambda able: yes(able.cancel)),
+    ("an ended lease can do nothing", lambda able: yes(able.fenced_receipts)),
+    ("clusters share a queue and leases survive a lost connection", lambda able: yes(able.portable_receipts)),
 )
 
 DEPENDS = {

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from django_cluster.core.option_table import BROKER, CLUSTER, CREW, DELIVERY, RESULTS, SCHEDULE, SIGNING
-from django_cluster.core.options import Option
-from django_cluster.core.problems import CATALOGUE
+from django_cluster.core.settings.definition import SettingDefinition
+from django_cluster.core.settings.problems import CATALOGUE
+from django_cluster.core.settings.table import BROKER, CLUSTER, DELIVERY, PROCESSES, RESULTS, SCHEDULE, SIGNING
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -55,14 +55,14 @@ seconds at most, and says of each whether it answers and has the tables (`W010`,
 `manage.py check --deploy --tag django_q` says what a `Q_CLUSTER` that was written for Django-Q means here.
 """
 
-TITLES: tuple[tuple[str, Sequence[Option]], ...] = (
+TITLES: tuple[tuple[str, Sequence[SettingDefinition]], ...] = (
     ("The cluster", CLUSTER),
     ("The broker", BROKER),
     ("Packages", SIGNING),
     ("Failures", DELIVERY),
     ("Results", RESULTS),
     ("Schedules", SCHEDULE),
-    ("Processes", CREW),
+    ("Processes", PROCESSES),
 )
 
 
@@ -78,16 +78,16 @@ def checks_page() -> str:
     return "\n".join([CHECKS_HEAD, NOTICE, "", *table(("id", "what is wrong", "what to do"), rows), ""])
 
 
-def _section(title: str, options: Sequence[Option]) -> str:
-    rows = [row(_keys(each), each.kind.words, _default(each), each.meaning, each.parity) for each in options]
+def _section(title: str, options: Sequence[SettingDefinition]) -> str:
+    rows = [row(_keys(each), each.value_type.words, _default(each), each.meaning, each.parity) for each in options]
     return "\n".join([f"## {title}", "", *table(("key", "value", "default", "meaning", "Django-Q"), rows), ""])
 
 
-def _keys(option: Option) -> str:
+def _keys(option: SettingDefinition) -> str:
     return ", ".join(f"`{key}`" for key in (option.key, *option.aliases))
 
 
-def _default(option: Option) -> str:
+def _default(option: SettingDefinition) -> str:
     if option.default_words or not option.field:
         return option.default_words
     return f"`{option.default!r}`"

@@ -29,7 +29,7 @@ Q_CLUSTER = {
     "timeout": 60,  # seconds for one file
     "shutdown_timeout": 10,  # seconds to finish what runs, after Ctrl-C
     "retry": 15,  # seconds after which the work of a cluster that was cut off belongs to the next one
-    "save_limit": 0,  # keep every result: the books are checked at the end
+    "save_limit": 0,  # keep every result: the reconciliation are checked at the end
 }
 
 INSTALLED_APPS = [

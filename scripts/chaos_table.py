@@ -40,7 +40,7 @@ def _row(item: tuple[str, Mapping[str, Any] | None]) -> tuple[str, ...]:
         place,
         str(said["seed"]),
         f"{said['seconds']:g}",
-        _events(said["hits"]),
+        _events(said["faults"]),
         str(said["enqueued"]),
         str(said["finished"]),
         str(said["lost"]),
@@ -51,6 +51,6 @@ def _row(item: tuple[str, Mapping[str, Any] | None]) -> tuple[str, ...]:
     )
 
 
-def _events(hits: Sequence[Mapping[str, Any]]) -> str:
-    counts = Counter("network" if hit["kind"] in NETWORK else hit["kind"] for hit in hits)
+def _events(faults: Sequence[Mapping[str, Any]]) -> str:
+    counts = Counter("network" if injected["kind"] in NETWORK else injected["kind"] for injected in faults)
     return ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))

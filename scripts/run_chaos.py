@@ -94,17 +94,20 @@ def running(place: Place) -> Iterator[Any]:
 def environment(name: str, server: Any, folder: Path) -> dict[str, str]:
     """How ``tests.django_settings`` is told where to work."""
     place = PLACES[name]
-    wishes: Mapping[str, str] = {"TEST_DATABASE": "sqlite", "TEST_DATABASE_NAME": f"{folder}/db.sqlite3"}
+    database_variables: Mapping[str, str] = {"TEST_DATABASE": "sqlite", "TEST_DATABASE_NAME": f"{folder}/db.sqlite3"}
     if place.database:
         server.create_database("chaos")
         entry = server.database("chaos")
-        wishes = {"TEST_DATABASE": name, **{f"TEST_DATABASE_{key}": entry[key] for key in ("NAME", "HOST", "USER")}}
+        database_variables = {
+            "TEST_DATABASE": name,
+            **{f"TEST_DATABASE_{key}": entry[key] for key in ("NAME", "HOST", "USER")},
+        }
     return {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "tests.django_settings",
         "TEST_Q_CLUSTER": json.dumps(place.q_cluster(server)),
         "TMPDIR": str(folder),
-        **wishes,
+        **database_variables,
     }
 
 

@@ -33,7 +33,7 @@ NAIVE = [
 """What is run once more without ``USE_TZ``: whatever gives, keeps or shows a moment. The core knows no settings."""
 
 OF_VERSIONS = [
-    *("tests/unit", "tests/docs", "tests/parity", "tests/browser"),
+    *("tests/unit", "tests/docs", "tests/django_q", "tests/browser"),
     *("tests/contract/test_stores.py", "tests/contract/test_status_stores.py", "tests/contract/test_brokers.py"),
     *sorted(glob("tests/integration/test_admin*.py") + glob("tests/integration/test_orm*.py")),
     *(f"tests/integration/test_{name}.py" for name in ("databases", "transactions", "storage", "scheduler")),

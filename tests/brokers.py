@@ -20,10 +20,15 @@ from django_cluster.testing.contracts import Opener
 from tests.servers import MariaDBServer, PostgresServer
 
 
-def opener(kind: str, *, claim_check: int = 0, **options: Any) -> Opener:
+def opener(kind: str, *, offload_large_payloads: int = 0, **options: Any) -> Opener:
     """Opens brokers for a queue that no other test uses."""
     section = BrokerSettings(
-        kind=kind, options=options, name="tests", queue=uuid4().hex, poll=0.05, claim_check=claim_check
+        kind=kind,
+        options=options,
+        name="tests",
+        queue=uuid4().hex,
+        poll=0.05,
+        offload_large_payloads=offload_large_payloads,
     )
 
     def open_another(**changes: Any) -> Broker:

@@ -64,7 +64,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def make_settings(**changes: Any) -> Settings:
     """Settings of a cluster named ``tests`` with the ``memory`` broker.
 
-    A mapping changes fields of a section: ``make_settings(queue="slow", crew={"workers": 1})``.
+    A mapping changes fields of a section: ``make_settings(queue="slow", processes={"workers": 1})``.
     """
     base = Settings(
         name="tests",

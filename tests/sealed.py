@@ -7,13 +7,13 @@ from typing import Any
 
 from django_cluster.core.messages import Outcome
 from django_cluster.core.sealed_rows import arguments_context, open_arguments, result_context, seal_arguments
-from django_cluster.core.sealing import Seal, pickled
-from django_cluster.models.sealed import row_seal
+from django_cluster.core.signing import ValueSigner, dump_pickle
+from django_cluster.models.row_signing import row_signer
 
 
 def sealed_result(value: object, task_id: str) -> bytes | None:
     """The result of the task of this id."""
-    return row_seal().seal(value, result_context(task_id))
+    return row_signer().seal(value, result_context(task_id))
 
 
 def sealed_arguments(
@@ -28,8 +28,8 @@ def sealed_arguments(
 ) -> bytes:
     """The arguments (args, kwargs) of a task with this id, function, hook, queue and options."""
     context = arguments_context(id, func, options or {}, hook=hook, success=success)
-    data = b"" if pair == ((), {}) else pickled(pair)
-    return seal_arguments(row_seal(), b"P", data, queue, context)
+    data = b"" if pair == ((), {}) else dump_pickle(pair)
+    return seal_arguments(row_signer(), b"P", data, queue, context)
 
 
 def arguments_of(outcome: Outcome, secret: str) -> tuple[Any, ...]:
@@ -37,4 +37,4 @@ def arguments_of(outcome: Outcome, secret: str) -> tuple[Any, ...]:
     assert outcome.arguments is not None
     success, hook = outcome.status == "success", outcome.options.get("hook")
     context = arguments_context(outcome.id, outcome.func, outcome.options, hook=hook, success=success)
-    return open_arguments(Seal(secret), outcome.arguments, context)[:2]
+    return open_arguments(ValueSigner(secret), outcome.arguments, context)[:2]

@@ -17,7 +17,7 @@ from django.db import connections
 from benchmarks.brokers import bare
 from benchmarks.brokers.sides import Ours, Side
 from benchmarks.servers import SQLITE_OPTIONS, BenchPostgres, number_in, output_of
-from django_cluster.core.redis_shapes import in_shape
+from django_cluster.core.settings.redis_topology import normalized
 from tests import servers
 from tests.brokers import opener, queue_database, queue_on
 
@@ -120,7 +120,7 @@ def on_redis_cluster() -> Iterator[Ground]:
 
 
 def by_redis(url: str) -> Callable[[], Side]:
-    return through("redis", **in_shape({"url": url}))
+    return through("redis", **normalized({"url": url}))
 
 
 def redis_version(server: servers.RedisServer) -> str:

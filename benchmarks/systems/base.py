@@ -36,7 +36,7 @@ ROW = "row with the value"
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where the servers of one stage are."""
+    """Where the servers of one harness are."""
 
     redis: str
     """The URL, without the number of a database."""
@@ -128,7 +128,7 @@ def dsn(database: Mapping[str, Any]) -> str:
 
 
 def redis_url(number: int = 0) -> str:
-    """In the agent or a worker: one of the databases of the stage's Redis."""
+    """In the agent or a worker: one of the databases of the harness's Redis."""
     return f"{os.environ['BENCH_REDIS']}/{number}"
 
 

@@ -59,7 +59,7 @@ class DjangoCluster(System):
         Schedule.objects.bulk_create([Schedule(name=f"bench {number}", **once) for number in range(count)])
 
     def settled(self, count: int) -> bool:
-        from django_cluster.client import get_client
+        from django_cluster.client.client import get_client
         from django_cluster.models import Task
 
         return get_client().broker.size().total == 0 and Task.objects.filter(success=True).count() >= count

@@ -7,7 +7,7 @@ and its result, after their signature was verified, and says so in a sentence wh
 from __future__ import annotations
 
 from django_cluster.admin.clusters import ClusterStatusAdmin
-from django_cluster.admin.ended import FailureAdmin, SuccessAdmin
+from django_cluster.admin.finished_tasks import FailureAdmin, SuccessAdmin
 from django_cluster.admin.queue import QueuedTaskAdmin
 from django_cluster.admin.schedules import ScheduleAdmin
 

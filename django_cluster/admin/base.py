@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 
 from django_cluster.conf import load_settings
 from django_cluster.core.redaction import redactor
-from django_cluster.core.texts import visible_lines
+from django_cluster.core.safe_text import printable_lines
 
 
 def _model_admin() -> type[admin.ModelAdmin[Any]]:
@@ -51,23 +51,23 @@ else:
 STYLES = {"all": ("django_cluster/admin.css", *(() if apps.is_installed("unfold") else ("django_cluster/plain.css",)))}
 """Style sheets of every page; the second one is for pages that Django itself draws."""
 
-ACT_AT_MOST = 1000
+MAX_ROWS_PER_ACTION = 1000
 """Rows for which one action does something; a request has to come to an end."""
 
 
 def may(request: HttpRequest, permission: str) -> bool:
-    """Whether the user has this permission of ours, such as ``resubmit_task``."""
+    """Whether the user has this permission of ours, such as ``retry_task``."""
     return request.user.has_perm(f"django_cluster.{permission}")
 
 
-def rows_of(rows: models.QuerySet[Any]) -> models.QuerySet[Any]:
+def in_database(rows: models.QuerySet[Any]) -> models.QuerySet[Any]:
     """The rows in the database that ``Q_CLUSTER`` names, or where the router reads them."""
     return rows.using(load_settings().results.database)
 
 
-SEE_ARGUMENTS = "view_task_arguments"
+VIEW_ARGUMENTS = "view_task_arguments"
 """The permission to see what functions are called with, and what they return."""
-QUOTE_ARGUMENTS = frozenset(
+COLUMNS_WITH_ARGUMENTS = frozenset(
     {"args", "kwargs", "payload", "sealed_arguments", "sealed_result", "options", "last_error"}
     | {"error_message", "error_traceback", "attempts", "seal"}
 )
@@ -98,12 +98,12 @@ class ClusterAdmin(ModelAdmin):
         """The row, which knows whether this user may see arguments."""
         row = super().get_object(request, object_id, from_field)
         if row is not None:
-            row.arguments_visible = may(request, SEE_ARGUMENTS)
+            row.arguments_visible = may(request, VIEW_ARGUMENTS)
         return row
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Refuse lookups such as ``?kwargs__contains=`` of a user who may not see arguments."""
-        if lookup.partition("__")[0] in QUOTE_ARGUMENTS and not may(request, SEE_ARGUMENTS):
+        if lookup.partition("__")[0] in COLUMNS_WITH_ARGUMENTS and not may(request, VIEW_ARGUMENTS):
             return False
         return bool(super().lookup_allowed(lookup, value, request))
 
@@ -136,7 +136,7 @@ def _is_edited(response: SimpleTemplateResponse) -> bool:
 
 def _written_out(response: HttpResponse) -> None:
     text = response.content.decode(response.charset)
-    if (cleaned := visible_lines(text)) != text:
+    if (cleaned := printable_lines(text)) != text:
         response.content = cleaned.encode(response.charset)
 
 

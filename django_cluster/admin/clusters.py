@@ -23,16 +23,16 @@ from django.utils.translation import gettext_lazy as _
 
 from django_cluster import control
 from django_cluster.admin.base import ReadOnlyAdmin
-from django_cluster.admin.confirming import ask, confirmed
-from django_cluster.admin.showing import NOTHING, badge, clock, function, moment, number, seconds, state_badge
+from django_cluster.admin.confirmation import confirmation_page, is_confirmed
+from django_cluster.admin.formatting import NOTHING, badge, clock, function_path, moment, number, seconds, state_badge
 from django_cluster.core.redaction import redactor
-from django_cluster.dashboard.states import about, cluster_state
+from django_cluster.dashboard.state_labels import about, cluster_state
 from django_cluster.errors import ClusterError, StoreUnavailable
 from django_cluster.models import Heartbeat
-from django_cluster.stores.instructions import Pause
+from django_cluster.stores.operator_commands import QueuePause
 from django_cluster.stores.status import ClusterStatus, ProcessStatus, RunningTask
 
-LATE = 0.8
+NEAR_LIMIT = 0.8
 """A task that has used up so much of its limit is pointed out."""
 
 STATES = {
@@ -40,12 +40,12 @@ STATES = {
     "booting": _("booting"),
     "idle": _("idle"),
     "busy": _("busy"),
-    "leaving": _("leaving"),
+    "stopping": _("stopping"),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class ProcessLine:
+class ProcessRow:
     """One process, as the page shows it."""
 
     name: str
@@ -61,7 +61,7 @@ class ProcessLine:
 
 
 @dataclass(frozen=True, slots=True)
-class ClusterPart:
+class ClusterSection:
     """One cluster, as the page shows it."""
 
     status: ClusterStatus
@@ -71,14 +71,14 @@ class ClusterPart:
     versions: str
     figures: Sequence[tuple[str, str]]
     """What a figure is, and the figure."""
-    workers: Sequence[ProcessLine]
+    workers: Sequence[ProcessRow]
     """Workers of a lost cluster that ran a task at its last heartbeat."""
-    others: Sequence[ProcessLine]
+    others: Sequence[ProcessRow]
     empty: str
     """A sentence in the place of the workers; empty where there are some."""
 
 
-def part(status: ClusterStatus) -> ClusterPart:
+def cluster_section(status: ClusterStatus) -> ClusterSection:
     if status.alive:
         state = state_badge(cluster_state(status))
     else:
@@ -86,9 +86,9 @@ def part(status: ClusterStatus) -> ClusterPart:
         state = badge("bad", lost)
     versions = ", ".join(f"{name} {number}" for name, number in status.versions.items())
     processes = status.processes if status.alive else status.running
-    workers = [line(process, status) for process in processes if process.role == "worker"]
-    others = [line(process, status) for process in processes if process.role != "worker"]
-    return ClusterPart(
+    workers = [process_row(process, status) for process in processes if process.role == "worker"]
+    others = [process_row(process, status) for process in processes if process.role != "worker"]
+    return ClusterSection(
         status=status,
         state=state,
         started=moment(status.started_at),
@@ -105,27 +105,27 @@ def figures(status: ClusterStatus) -> list[tuple[str, str]]:
     return [
         (gettext("succeeded"), number(status.throughput.done)),
         (gettext("failed"), number(status.throughput.failed)),
-        (gettext("prefetched"), number(max(0, status.held - len(status.running) - status.unfiled))),
-        (gettext("results to write"), number(status.unfiled)),
+        (gettext("prefetched"), number(max(0, status.in_flight - len(status.running) - status.unrecorded))),
+        (gettext("results to write"), number(status.unrecorded)),
         (gettext("restarts"), number(status.restarts)),
     ]
 
 
-def line(process: ProcessStatus, status: ClusterStatus) -> ProcessLine:
+def process_row(process: ProcessStatus, status: ClusterStatus) -> ProcessRow:
     now = status.published_at + (status.age if status.alive else 0.0)
     works = process.role == "worker"
-    return ProcessLine(
+    return ProcessRow(
         name=process.name,
         pid=process.pid,
         state=badge(process.state, STATES.get(process.state, process.state)),
-        task=format_html('{} <span class="dc-quiet">{}</span>', function(process.task.func), process.task.name)
+        task=format_html('{} <span class="dc-quiet">{}</span>', function_path(process.task.func), process.task.name)
         if process.task
         else NOTHING,
         elapsed=elapsed(process.task, now) if process.task else NOTHING,
         memory=f"{process.rss / 1024:.0f} MB" if process.rss else NOTHING,
         cpu=f"{process.cpu:.0f} %",
         done=number(process.done) if works else NOTHING,
-        order=f"{status.id} {process.seat}" if works and status.alive and process.state != "leaving" else "",
+        order=f"{status.id} {process.incarnation}" if works and status.alive and process.state != "stopping" else "",
     )
 
 
@@ -135,7 +135,7 @@ def elapsed(task: RunningTask, now: float) -> SafeString | str:
     if task.limit is None:
         return seconds(round(ran))
     text = gettext("%(ran)s of %(limit)s") % {"ran": seconds(round(ran)), "limit": seconds(round(task.limit))}
-    return badge("timeout", text) if ran > LATE * task.limit else text
+    return badge("timeout", text) if ran > NEAR_LIMIT * task.limit else text
 
 
 @admin.register(Heartbeat)
@@ -154,7 +154,7 @@ class ClusterStatusAdmin(ReadOnlyAdmin):
         if request.method == "POST":
             return self._order(request)
         found: list[ClusterStatus] = []
-        pauses: list[Pause] = []
+        pauses: list[QueuePause] = []
         problem = ""
         try:
             found, pauses = control.clusters(dead=True), control.paused()
@@ -166,13 +166,13 @@ class ClusterStatusAdmin(ReadOnlyAdmin):
             "title": capfirst(self.opts.verbose_name_plural),
             "opts": self.opts,
             "media": self.media,
-            "parts": [part(status) for status in found],
+            "parts": [cluster_section(status) for status in found],
             "queues": sorted({queue for status in found if status.alive for queue in status.queues} - held),
             "pauses": [(pause, about(pause.age)) for pause in pauses],
             "problem": problem,
             "now": clock(),
             "may_pause": self._may(request, "pause"),
-            "may_recycle": self._may(request, "recycle"),
+            "may_restart_worker": self._may(request, "restart_worker"),
         }
         return TemplateResponse(request, "admin/django_cluster/clusters.html", context)
 
@@ -186,13 +186,15 @@ class ClusterStatusAdmin(ReadOnlyAdmin):
 
     def _order(self, request: HttpRequest) -> HttpResponse:
         verb, _space, target = request.POST.get("order", "").partition(" ")
-        if verb not in ("pause", "resume", "recycle") or not self._may(request, verb):
+        if verb not in ("pause", "resume", "restart_worker") or not self._may(request, verb):
             raise PermissionDenied
-        if verb == "pause" and not confirmed(request):
-            question = gettext("Pause the queue %(queue)s?") % {"queue": target}
+        if verb == "pause" and not is_confirmed(request):
+            question = gettext("QueuePause the queue %(queue)s?") % {"queue": target}
             consequence = gettext("No cluster takes anything from it until it is resumed. What has begun goes on.")
-            button = gettext("Pause")
-            return ask(request, self, question=question, concerned=[consequence], button=button, carried=("order",))
+            button = gettext("QueuePause")
+            return confirmation_page(
+                request, self, question=question, concerned=[consequence], button=button, carried=("order",)
+            )
         try:
             self.message_user(request, self._carry_out(verb, target, request.user.get_username()), messages.SUCCESS)
         except ClusterError as error:
@@ -209,5 +211,5 @@ class ClusterStatusAdmin(ReadOnlyAdmin):
         cluster, _space, seat = target.partition(" ")
         if not seat.isdecimal():
             raise ClusterError(gettext("This worker is gone."))
-        control.recycle(cluster, int(seat), by=by)
-        return gettext("The worker is replaced when its present task has ended.")
+        control.restart_worker(cluster, int(seat), by=by)
+        return gettext("The worker restarts after its current task.")

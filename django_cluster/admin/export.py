@@ -16,9 +16,9 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, StreamingHttpResponse
 
-from django_cluster.admin.showing import without_links
+from django_cluster.admin.formatting import without_links
 from django_cluster.core.redaction import redactor
-from django_cluster.core.texts import escape_invisible, visible_lines
+from django_cluster.core.safe_text import escape_invisible, printable_lines
 
 PORTION = 500
 """Rows in the memory at a time."""
@@ -92,7 +92,7 @@ def _attempt(attempt: Any) -> Any:
 def harmless(value: Any) -> Any:
     """A cell that no spreadsheet runs as a formula."""
     if isinstance(value, str):
-        value = visible_lines(value)
+        value = printable_lines(value)
         return f"'{value}" if value.lstrip().startswith(FORMULA) or value.startswith(FORMULA) else value
     return value.isoformat() if hasattr(value, "isoformat") else value
 

@@ -18,13 +18,11 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from django_cluster.admin.confirming import confirmed
-from django_cluster.admin.finding import LISTED, CappedPaginator, CountingChangeList, RecentValuesFilter, ScopeFilter
-from django_cluster.admin.peeking import PeekingAdmin, label, opened
-from django_cluster.admin.showing import (
+from django_cluster.admin.confirmation import is_confirmed
+from django_cluster.admin.formatting import (
     NOTHING,
     badge,
-    function,
+    function_path,
     moment,
     moment_text,
     shown,
@@ -33,11 +31,13 @@ from django_cluster.admin.showing import (
     shown_value,
     without_links,
 )
+from django_cluster.admin.queue_inspector import QueueInspectorAdmin, open_package, unverified_header
+from django_cluster.admin.search import MAX_LISTED, CappedChangeList, CappedPaginator, RecentValuesFilter, ScopeFilter
 from django_cluster.brokers import open_broker, shipped_kind
 from django_cluster.conf import load_settings
-from django_cluster.control import withdraw_from
+from django_cluster.control import cancel_in
 from django_cluster.core.messages import TaskHeader
-from django_cluster.core.places import WAITING_ROOM, queue_in
+from django_cluster.core.queue_names import DELAY_QUEUE_PREFIX, parse_queue_name
 from django_cluster.core.redaction import redactor
 from django_cluster.models import QueuedTask
 
@@ -56,7 +56,7 @@ class AllRowsFilter(ScopeFilter):
 
 
 @admin.register(QueuedTask)
-class QueuedTaskAdmin(PeekingAdmin):
+class QueuedTaskAdmin(QueueInspectorAdmin):
     """Withdrawing goes through the broker, which leaves alone what is lent at this moment."""
 
     list_display = ("shown_func", "shown_state", "due_at", "task_name", "group", "queue", "attempts")
@@ -69,16 +69,16 @@ class QueuedTaskAdmin(PeekingAdmin):
     sortable_by = ("id",)
     paginator = CappedPaginator
     list_max_show_all = 0
-    actions = ("withdraw",)
-    change_list_template = "admin/django_cluster/ended_list.html"
+    actions = ("cancel",)
+    change_list_template = "admin/django_cluster/finished_task_list.html"
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         broker = load_settings().broker
         alias = broker.options.get("alias") if shipped_kind(broker) == "orm" else None
         return super().get_queryset(request).using(alias)
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[CountingChangeList]:
-        return CountingChangeList
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[CappedChangeList]:
+        return CappedChangeList
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """To delete the row of a running task would not stop it, and would lose it if its worker died."""
@@ -89,23 +89,23 @@ class QueuedTaskAdmin(PeekingAdmin):
         leafs = request.GET.get(ScopeFilter.parameter_name) == ScopeFilter.ALL or "action" in request.POST
         if shipped_kind(load_settings().broker) == "orm" and leafs:
             return super().changelist_view(request, extra_context)
-        return self.look_view(request)
+        return self.inspector_view(request)
 
-    @admin.action(description=_("Withdraw the selected tasks"), permissions=["withdraw"])
-    def withdraw(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> HttpResponse | None:
-        rows = list(queryset[:LISTED])
-        if not confirmed(request):
-            return self.ask_to_withdraw(request, [f"{self.task_name(row)}: {self.func(row)}" for row in rows])
+    @admin.action(description=_("Cancel the selected tasks"), permissions=["cancel"])
+    def cancel(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> HttpResponse | None:
+        rows = list(queryset[:MAX_LISTED])
+        if not is_confirmed(request):
+            return self.confirm_cancel(request, [f"{self.task_name(row)}: {self.func(row)}" for row in rows])
         keys: dict[str, list[str]] = {}
         for row in rows:
             keys.setdefault(row.queue, []).append(str(row.pk))
         section = load_settings().broker
         done = 0
         for place, ids in keys.items():
-            # A waiting room is known by its name in the table, a queue of ours by its own.
-            queue = place if place.startswith(WAITING_ROOM) else queue_in(place)
-            done += withdraw_from(open_broker(replace(section, queue=queue)), ids)
-        self.say_withdrawn(request, done, len(rows))
+            # A delay queue is known by its name in the table, a queue of ours by its own.
+            queue = place if place.startswith(DELAY_QUEUE_PREFIX) else parse_queue_name(place)
+            done += cancel_in(open_broker(replace(section, queue=queue)), ids)
+        self.report_cancelled(request, done, len(rows))
         return None
 
     # ── columns ──────────────────────────────────────────────────────────────────────────────────
@@ -122,7 +122,7 @@ class QueuedTaskAdmin(PeekingAdmin):
 
     @admin.display(description=_("function"))
     def shown_func(self, queued: Any) -> SafeString:
-        return function(self.func(queued))
+        return function_path(self.func(queued))
 
     def func(self, queued: Any) -> str:
         header = self._header(queued)
@@ -149,18 +149,20 @@ class QueuedTaskAdmin(PeekingAdmin):
 
     @admin.display(description=_("arguments"))
     def shown_args(self, queued: QueuedTask) -> SafeString:
-        return shown_args(queued, self.func(queued), lambda: opened(queued.key, queued.payload).args)
+        return shown_args(queued, self.func(queued), lambda: open_package(queued.key, queued.payload).args)
 
     @admin.display(description=_("keyword arguments"))
     def shown_kwargs(self, queued: QueuedTask) -> SafeString:
-        return shown_value(queued, lambda: dict(opened(queued.key, queued.payload).kwargs))
+        return shown_value(queued, lambda: dict(open_package(queued.key, queued.payload).kwargs))
 
     @admin.display(description=_("state"))
     def shown_state(self, queued: QueuedTask) -> SafeString:
         if queued.leased:
             return badge("leased", gettext("leased"))
         return (
-            badge("delayed", gettext("delayed")) if queued.lane == queued.PARKED else badge("ready", gettext("ready"))
+            badge("delayed", gettext("delayed"))
+            if queued.lane == queued.NOT_READY_LANE
+            else badge("ready", gettext("ready"))
         )
 
     @admin.display(description=_("payload"))
@@ -170,6 +172,6 @@ class QueuedTaskAdmin(PeekingAdmin):
     def _header(self, queued: Any) -> TaskHeader | None:
         """Five columns ask for it, and it is read once."""
         if not hasattr(queued, "peeked_header"):
-            queued.peeked_header = label(queued.payload)
+            queued.peeked_header = unverified_header(queued.payload)
         header: TaskHeader | None = queued.peeked_header
         return header

@@ -15,17 +15,17 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from django_cluster.admin.base import AnyScheduleForm, Select
-from django_cluster.admin.showing import showable
+from django_cluster.admin.formatting import showable
 from django_cluster.conf import load_settings
 from django_cluster.core.arguments import args_from_text, kwargs_from_text
-from django_cluster.core.signatures import call_problem, load_function
+from django_cluster.core.function_signatures import call_problem, load_function
 from django_cluster.errors import ClusterError, FunctionNotAllowed, NotSerializable, UnknownFunction
-from django_cluster.lifecycle.admission import allowed_by
-from django_cluster.lifecycle.declared import registered_tasks
-from django_cluster.lifecycle.firing import options_of
-from django_cluster.lifecycle.new_schedule import check_json
+from django_cluster.lifecycle.admission import allowed_functions
 from django_cluster.models import Schedule
-from django_cluster.models.timing import MOMENTS
+from django_cluster.models.schedule_timing import MOMENTS
+from django_cluster.schedules.creation import check_json
+from django_cluster.schedules.declarations import registered_tasks
+from django_cluster.schedules.planning import task_options
 
 HARMLESS_OPTIONS = frozenset(
     {"ack_failure", "cached", "cluster", "delay", "group", "max_attempts", "no_retry_on", "priority", "retry_delay"}
@@ -34,7 +34,7 @@ HARMLESS_OPTIONS = frozenset(
 """Options that name no code."""
 
 
-MOVING = frozenset({"next_run", "repeats"})
+CHANGED_BY_SCHEDULER = frozenset({"next_run", "repeats"})
 """Fields of the form that a scheduler changes while it is open."""
 
 
@@ -54,7 +54,7 @@ class ScheduleForm(AnyScheduleForm):
         super().__init__(*args, **kwargs)
         for name in MOMENTS & self.initial.keys():
             self.initial[name] = showable(self.initial[name])
-        for name in MOVING & self.fields.keys():
+        for name in CHANGED_BY_SCHEDULER & self.fields.keys():
             self._remember_what_was_shown(name)
         for name in {"args", "kwargs"} & self.fields.keys():  # who may only read has no fields
             self.fields[name].widget.attrs["rows"] = 2
@@ -88,7 +88,7 @@ class ScheduleForm(AnyScheduleForm):
         if not self.any_function and path not in registered_tasks():
             raise ValidationError(gettext("%(path)s is not a registered task.") % {"path": path})
         try:
-            allowed_by(load_settings().signing.functions).load(path)
+            allowed_functions(load_settings().signing.functions).load(path)
         except (UnknownFunction, FunctionNotAllowed) as error:
             raise ValidationError(str(error)) from error
         return path
@@ -96,7 +96,7 @@ class ScheduleForm(AnyScheduleForm):
     def clean(self) -> dict[str, Any]:
         data = super().clean() or self.cleaned_data
         if self.instance.pk:
-            for name in (MOVING & data.keys()).difference(self.changed_data):
+            for name in (CHANGED_BY_SCHEDULER & data.keys()).difference(self.changed_data):
                 data[name] = getattr(self.instance, name)
         try:
             args, kwargs = args_from_text(self._written("args")), kwargs_from_text(self._written("kwargs"))
@@ -134,7 +134,7 @@ class ScheduleForm(AnyScheduleForm):
 
     def _check_options(self, given: Any, data: Mapping[str, Any]) -> None:
         try:
-            options_of(Schedule(name=data.get("name"), pk=self.instance.pk), given)
+            task_options(Schedule(name=data.get("name"), pk=self.instance.pk), given)
         except (ClusterError, ValueError, TypeError) as error:
             self.add_error("kwargs", str(error))
             return

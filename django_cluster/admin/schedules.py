@@ -21,38 +21,38 @@ from django.utils.translation import gettext_lazy as _
 
 from django_cluster import control
 from django_cluster.admin.base import (
-    ACT_AT_MOST,
-    SEE_ARGUMENTS,
+    MAX_ROWS_PER_ACTION,
     STYLES,
+    VIEW_ARGUMENTS,
     AnyScheduleForm,
     ClusterAdmin,
+    in_database,
     may,
-    rows_of,
 )
-from django_cluster.admin.schedule_form import ScheduleForm
-from django_cluster.admin.showing import (
+from django_cluster.admin.formatting import (
     NOTHING,
     as_text,
     badge,
-    cut,
     from_now,
-    function,
+    function_path,
     moment_text,
     showable,
     shown_args,
     shown_value,
     state_badge,
+    truncated,
 )
+from django_cluster.admin.schedule_form import ScheduleForm
 from django_cluster.core.arguments import args_from_text, kwargs_from_text
 from django_cluster.core.redaction import redactor
-from django_cluster.dashboard.states import LATE_SECONDS, schedule_state
-from django_cluster.lifecycle.declared import registered_tasks
+from django_cluster.dashboard.state_labels import LATE_SECONDS, schedule_state
 from django_cluster.models import Schedule, Task
-from django_cluster.models.timing import MOMENTS
+from django_cluster.models.schedule_timing import MOMENTS
+from django_cluster.schedules.declarations import registered_tasks
 
-SHOWN_RUNS = 5
-RARE = ("time_zone", "starts_at", "ends_at", "catch_up", "no_overlap", "cluster", "hook", "intended_date_kwarg")
-WHEN = ("schedule_type", "minutes", "cron", "next_run", "repeats")
+PREVIEWED_RUNS = 5
+RARE_FIELDS = ("time_zone", "starts_at", "ends_at", "catch_up", "no_overlap", "cluster", "hook", "intended_date_kwarg")
+TIMING_FIELDS = ("schedule_type", "minutes", "cron", "next_run", "repeats")
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -109,7 +109,7 @@ class ScheduleAdmin(ClusterAdmin):
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         """Each schedule with how its last task ended, in one query."""
         last = Task.objects.filter(pk=models.OuterRef("task"))
-        rows: models.QuerySet[Any] = rows_of(super().get_queryset(request))
+        rows: models.QuerySet[Any] = in_database(super().get_queryset(request))
         rows = rows.annotate(last_success=models.Subquery(last.values("success")[:1]))
         return rows
 
@@ -118,7 +118,7 @@ class ScheduleAdmin(ClusterAdmin):
         fieldsets = super().get_fieldsets(request, obj)
         if not self._may_edit_arguments(request, obj):
             fieldsets = _with_shown_arguments(fieldsets)
-        if obj is None or not any(getattr(obj, name) for name in RARE):
+        if obj is None or not any(getattr(obj, name) for name in RARE_FIELDS):
             return fieldsets
         return [(title, {**options, "classes": ()}) for title, options in fieldsets]
 
@@ -150,7 +150,7 @@ class ScheduleAdmin(ClusterAdmin):
 
     def _may_edit_arguments(self, request: HttpRequest, obj: Schedule | None) -> bool:
         """Who may not see arguments writes them into new schedules, and leaves those of others as they are."""
-        return obj is None or (may(request, SEE_ARGUMENTS) and self.has_change_permission(request, obj))
+        return obj is None or (may(request, VIEW_ARGUMENTS) and self.has_change_permission(request, obj))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         fields = super().get_readonly_fields(request, obj)
@@ -191,10 +191,10 @@ class ScheduleAdmin(ClusterAdmin):
         row: Schedule = form.instance
         try:
             if row.next_run is None:
-                row.start_with_the_expression()
+                row.start_at_next_match()
         except (ValueError, ImportError, OverflowError) as error:
             return JsonResponse({"words": "", "runs": [], "problem": str(error)})
-        runs = [moment_text(run) for run in row.upcoming(SHOWN_RUNS)]
+        runs = [moment_text(run) for run in row.upcoming(PREVIEWED_RUNS)]
         return JsonResponse({"words": row.describe(), "runs": runs, "problem": ""})
 
     # ── what may be done ─────────────────────────────────────────────────────────────────────────
@@ -208,7 +208,7 @@ class ScheduleAdmin(ClusterAdmin):
     @admin.action(description=_("Run the selected schedules now"), permissions=["run"])
     def run_now(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
         done = 0
-        for row in queryset[:ACT_AT_MOST]:
+        for row in queryset[:MAX_ROWS_PER_ACTION]:
             try:
                 control.run_now(row)
                 self.log_change(request, row, "Run now.")
@@ -229,7 +229,7 @@ class ScheduleAdmin(ClusterAdmin):
 
     def _switch(self, request: HttpRequest, queryset: models.QuerySet[Any], *, on: bool) -> None:
         changed = [row for row in queryset if row.enabled is not on]
-        control.switch(changed, on=on)
+        control.set_enabled(changed, on)
         for row in changed:
             self.log_change(request, row, "Enabled." if on else "Disabled.")
         if on:
@@ -253,15 +253,15 @@ class ScheduleAdmin(ClusterAdmin):
 
     @admin.display(description=_("name"), ordering="name")
     def shown_name(self, schedule: Schedule) -> SafeString:
-        return cut(schedule.name or schedule.func.rpartition(".")[2])
+        return truncated(schedule.name or schedule.func.rpartition(".")[2])
 
     @admin.display(description=_("function"), ordering="func")
     def shown_func(self, schedule: Schedule) -> SafeString:
-        return function(schedule.func)
+        return function_path(schedule.func)
 
     @admin.display(description=_("next runs"))
     def shown_runs(self, schedule: Schedule) -> SafeString:
-        runs = [(moment_text(run),) for run in schedule.upcoming(SHOWN_RUNS)] if schedule.pk else []
+        runs = [(moment_text(run),) for run in schedule.upcoming(PREVIEWED_RUNS)] if schedule.pk else []
         items = format_html_join("", "<li>{}</li>", runs)
         url = reverse(f"{self.admin_site.name}:django_cluster_schedule_preview")
         return format_html('<ul id="dc-runs" data-url="{}" aria-live="polite">{}</ul>', url, items)
@@ -314,7 +314,7 @@ class _TimingForm(AnyScheduleForm):
 
     class Meta:
         model = Schedule
-        fields = (*WHEN, "time_zone", "starts_at", "ends_at")
+        fields = (*TIMING_FIELDS, "time_zone", "starts_at", "ends_at")
         field_classes = dict.fromkeys(("next_run", "starts_at", "ends_at"), SplitDateTimeField)
         widgets = dict.fromkeys(("next_run", "starts_at", "ends_at"), AdminSplitDateTime)
 

@@ -14,7 +14,7 @@ from importlib import import_module
 from django.core.exceptions import ImproperlyConfigured
 
 from django_cluster.brokers.base import Broker
-from django_cluster.brokers.several import SeveralQueues
+from django_cluster.brokers.multi_queue import MultiQueueBroker
 from django_cluster.core.settings import BrokerSettings, Settings
 from django_cluster.errors import NotSupported
 
@@ -44,18 +44,18 @@ EXTRAS = {
 
 def open_broker(section: BrokerSettings) -> Broker:
     """The broker that this section describes. It opens its connection when it is first used."""
-    return class_for(section)(section)
+    return broker_class_for(section)(section)
 
 
 def open_brokers(settings: Settings) -> Broker:
     """What a cluster leases from: its queue, or its several queues as one."""
-    if not settings.shares:
+    if not settings.queue_settings:
         return open_broker(settings.broker)
-    members = [open_broker(share.broker) for share in settings.shares]
-    return SeveralQueues(members, [share.weight for share in settings.shares])
+    members = [open_broker(share.broker) for share in settings.queue_settings]
+    return MultiQueueBroker(members, [share.weight for share in settings.queue_settings])
 
 
-def named_section(brokers: Mapping[str, BrokerSettings], alias: str, queue: str) -> BrokerSettings:
+def broker_section(brokers: Mapping[str, BrokerSettings], alias: str, queue: str) -> BrokerSettings:
     """A queue on the server that ``brokers`` calls so; raises ``NotSupported`` for a name that is not there."""
     if alias not in brokers:
         known = ", ".join(map(repr, sorted(brokers))) or "none"
@@ -82,7 +82,7 @@ def adapter_class(section: BrokerSettings) -> type[Broker]:
     if not section.class_path:
         return broker_class(section.kind)
     found = broker_class(section.class_path)
-    parents = shipped_parents(found)
+    parents = shipped_kinds_of(found)
     if parents and section.kind not in parents:
         raise ImproperlyConfigured(
             f"{section.class_path} descends from the broker {parents[0]!r}, and the options beside it are for"
@@ -99,27 +99,27 @@ def shipped_kind(section: BrokerSettings) -> str:
     """The kind of the shipped adapter that serves this section, itself or by a class that descends from it; or ""."""
     if section.kind in ADAPTERS:
         return section.kind
-    return next(iter(shipped_parents(broker_class(section.kind))), "")
+    return next(iter(shipped_kinds_of(broker_class(section.kind))), "")
 
 
-def shipped_parents(found: type[Broker]) -> list[str]:
+def shipped_kinds_of(found: type[Broker]) -> list[str]:
     """The kinds of the shipped adapters from which a class descends, itself included. Imports nothing."""
     paths = {f"{each.__module__}.{each.__qualname__}" for each in found.__mro__}
     return [kind for kind, path in ADAPTERS.items() if path in paths]
 
 
-def class_for(section: BrokerSettings) -> type[Broker]:
+def broker_class_for(section: BrokerSettings) -> type[Broker]:
     """The class behind this section: its adapter, or what keeps large payloads for it."""
     found = adapter_class(section)
-    limited = section.claim_check is not True or found.capabilities.max_payload is not None
-    if not section.claim_check or not limited or (section.kind == "orm" and not section.class_path):
+    limited = section.offload_large_payloads is not True or found.capabilities.max_payload is not None
+    if not section.offload_large_payloads or not limited or (section.kind == "orm" and not section.class_path):
         return found
-    from django_cluster.brokers.claim_check import ClaimCheck
+    from django_cluster.brokers.payload_offload import OffloadingBroker
 
-    return ClaimCheck
+    return OffloadingBroker
 
 
-def needs_waiting_room(section: BrokerSettings) -> bool:
+def needs_delay_queue(section: BrokerSettings) -> bool:
     """Whether somebody has to look after tasks that this broker cannot delay for long enough."""
     try:
         return adapter_class(section).capabilities.longest_delay < math.inf

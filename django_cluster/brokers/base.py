@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from django_cluster.core.reprs import only
+from django_cluster.core.reprs import repr_of
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerRefused, PayloadTooLarge
 
-MOST_ATTEMPTS = 1_000_000_000
+MAX_ATTEMPTS = 1_000_000_000
 """The largest number of attempts that a message can bring along; with those of the server it fits into 31 bits."""
 MAX_QUEUE_NAMES = 100
 """The most queues that ``Broker.queue_names`` lists."""
@@ -48,7 +48,7 @@ class Delivery(NamedTuple):
     """How often the message has been lent, this time included (given-back, unbegun leases do not count)."""
 
     def __repr__(self) -> str:
-        return only(self, "receipt", "attempt")
+        return repr_of(self, "receipt", "attempt")
 
 
 def attempts_from(value: object) -> int:
@@ -57,10 +57,10 @@ def attempts_from(value: object) -> int:
     0 for what is no number; never negative, and never more than every database can keep.
     """
     if isinstance(value, str | bytes):
-        value = int(value) if value.isdigit() and value.isascii() and len(value) <= len(str(MOST_ATTEMPTS)) else 0
+        value = int(value) if value.isdigit() and value.isascii() and len(value) <= len(str(MAX_ATTEMPTS)) else 0
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
         return 0
-    return int(min(max(value, 0), MOST_ATTEMPTS))
+    return int(min(max(value, 0), MAX_ATTEMPTS))
 
 
 def payload_from(value: object) -> str:
@@ -78,7 +78,7 @@ def payload_from(value: object) -> str:
         return f"({type(value).__name__})"
 
 
-class Waiting(NamedTuple):
+class QueuedMessage(NamedTuple):
     """One waiting message, for people to look at."""
 
     payload: str
@@ -89,10 +89,10 @@ class Waiting(NamedTuple):
     """Unix time: when a delayed one becomes ready, or a leased one comes back; None = ready."""
     leased: bool
     key: str = ""
-    """Names the message at its broker, for ``withdraw``; printable ASCII. Empty where it has no name."""
+    """Names the message at its broker, for ``cancel``; printable ASCII. Empty where it has no name."""
 
     def __repr__(self) -> str:
-        return only(self, "priority", "attempts", "due", "leased", "key")
+        return repr_of(self, "priority", "attempts", "due", "leased", "key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,25 +122,25 @@ class Capabilities:
     max_age: float | None = None
     """Seconds after which the server forgets a message that nobody has done; None = never."""
     peek: bool = True
-    withdraw: bool = False
+    cancel: bool = False
     """A message that waits can be taken out by its key."""
     counts_attempts: bool = True
     blocking: bool = False
     """``lease`` sleeps in the server until something comes, instead of asking again and again."""
     atomic: bool = True
     """One call of ``enqueue`` keeps all of its messages or none; otherwise an error may leave the first of them."""
-    order: bool = True
+    fifo: bool = True
     """What has one priority is lent in the order of enqueueing; otherwise only roughly."""
-    front: bool = True
+    requeues_first: bool = True
     """What is given back, or comes back, goes first; otherwise behind what waits."""
     exact_size: bool = True
     """``size`` counts; otherwise it estimates, and may take what is delayed for leased."""
-    refunds: bool = True
-    """A receipt is enough to take a counted attempt back (``release(begun=False)``); otherwise ``give_back`` sends a
+    refunds_attempts: bool = True
+    """A receipt is enough to take a counted attempt back (``release(refund_attempt=True)``); otherwise ``give_back`` sends a
     copy in place of the message."""
-    fenced: bool = True
+    fenced_receipts: bool = True
     """A receipt whose lease has ended does nothing; otherwise it may still acknowledge until the next lease."""
-    receipts_travel: bool = True
+    portable_receipts: bool = True
     """A receipt works in every process; otherwise only where its message was lent, and there leases end by themselves
     only with the process or its connection."""
 
@@ -186,17 +186,17 @@ class Broker(ABC):
     def enqueue(self, messages: Sequence[Message]) -> None:
         """Keep the messages: all of them, or none and raise."""
 
-    def enqueue_once(self, messages: Sequence[Message], names: Sequence[str]) -> None:
+    def enqueue_unique(self, messages: Sequence[Message], names: Sequence[str]) -> None:
         """Keep each message, unless one of its name was kept before and the name was not forgotten since.
 
         For a sender that may die before it has noted that it sent. A broker that cannot remember keeps it again.
         """
         self.enqueue(messages)
 
-    def forget_once(self, names: Sequence[str]) -> None:  # noqa: B027  who remembers nothing has nothing to forget
+    def release_unique(self, names: Sequence[str]) -> None:  # noqa: B027  who remembers nothing has nothing to forget
         """The messages of these names will never be sent again."""
 
-    def refuse_large(self, messages: Sequence[Message]) -> None:
+    def check_size(self, messages: Sequence[Message]) -> None:
         """Raises ``PayloadTooLarge``, with both sizes, before any of them is sent."""
         limit = self.capabilities.max_payload
         if limit is None:
@@ -224,7 +224,7 @@ class Broker(ABC):
         carries out later than that. A caller that holds no leases passes nothing.
         """
 
-    def came_late(self, asked: float, not_after: float) -> bool:
+    def claimed_too_late(self, asked: float, not_after: float) -> bool:
         """Whether what a claim has leased must be given back, because its answer has taken too long.
 
         ``asked``, ``not_after``: moments of ``time.monotonic()``. Half a lease (at least a second) after the claim was
@@ -233,7 +233,7 @@ class Broker(ABC):
         now = time.monotonic()
         return now >= not_after or now - asked > max(self.settings.lease / 2, 1.0)
 
-    def wait_with(self, others: Sequence[Broker], seconds: float) -> bool:
+    def wait_any(self, others: Sequence[Broker], seconds: float) -> bool:
         """Sleep until this queue or one of the others may have something to lend, for so long at most.
 
         False, at once, if this broker cannot be woken for all of them: they are of another kind, or elsewhere.
@@ -241,9 +241,9 @@ class Broker(ABC):
         return False
 
     @property
-    def waits_with_others(self) -> bool:
-        """Whether ``wait_with`` may ever say True."""
-        return type(self).wait_with is not Broker.wait_with
+    def can_wait_any(self) -> bool:
+        """Whether ``wait_any`` may ever say True."""
+        return type(self).wait_any is not Broker.wait_any
 
     @abstractmethod
     def renew(self, receipts: Sequence[str]) -> Sequence[str]:
@@ -254,10 +254,10 @@ class Broker(ABC):
         """Forget the messages: their work is done. Receipts that are no longer ours are ignored."""
 
     @abstractmethod
-    def release(self, receipts: Sequence[str], delay: float = 0.0, *, begun: bool = True) -> None:
+    def release(self, receipts: Sequence[str], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
         """Give back: to be lent again after ``delay`` seconds.
 
-        ``begun=False`` says that no run began, and takes the counted attempt back, where the capability ``refunds``
+        ``refund_attempt=True`` says that no run began, and takes the counted attempt back, where the capability ``refunds_attempts``
         says so. Without a delay the message goes to the front of the queue. Receipts that are no longer ours are
         ignored.
         """
@@ -268,23 +268,23 @@ class Broker(ABC):
         Wants them as they were lent, because some servers can only be sent a copy. It may be repeated when it has
         failed. Those that are no longer ours are ignored.
         """
-        self.release([delivery.receipt for delivery in deliveries], delay, begun=False)
+        self.release([delivery.receipt for delivery in deliveries], delay, refund_attempt=True)
 
     def discard(self, receipts: Sequence[str]) -> None:
         """Forget messages that can never be read."""
         self.acknowledge(receipts)
 
     @abstractmethod
-    def peek(self, limit: int = 100) -> Sequence[Waiting]:
+    def peek(self, limit: int = 100) -> Sequence[QueuedMessage]:
         """What is in the queue, in the order in which it would be lent, without taking it."""
 
-    def withdraw(self, keys: Sequence[str]) -> int:
+    def cancel(self, keys: Sequence[str]) -> int:
         """Forget messages that wait, named as ``peek`` names them; returns how many there were.
 
         What is lent at this moment stays, and so does what has gone in the meantime. Raises ``BrokerRefused``
         where the adapter cannot do it.
         """
-        raise BrokerRefused(f"{self.title} cannot withdraw single messages.")
+        raise BrokerRefused(f"{self.title} cannot cancel single messages.")
 
     @abstractmethod
     def size(self) -> QueueSize:
@@ -303,27 +303,27 @@ class Broker(ABC):
     def ping(self) -> None:
         """Return if the server answers; raise ``BrokerUnavailable`` if not."""
 
-    def concerns(self) -> Sequence[str]:
+    def warnings(self) -> Sequence[str]:
         """What in the setting up of the server may lose messages, in sentences; asks the server."""
         return ()
 
-    def tend(self) -> None:  # noqa: B027  few adapters need it
+    def keep_alive(self) -> None:  # noqa: B027  few adapters need it
         """Keep the connection alive; whoever holds leases calls it about twice a second."""
 
-    def descriptor(self) -> int | None:
+    def fileno(self) -> int | None:
         """A descriptor that becomes readable when there may be something to lend; ``lease`` need not wait then.
 
         None: there is none, or not now. It may be another one after each verb.
         """
         return None
 
-    def rest(self) -> None:  # noqa: B027  few adapters take more than they lend
+    def stop_prefetch(self) -> None:  # noqa: B027  few adapters take more than they lend
         """Nothing is wanted until the next ``lease``: what has come, and was not lent, goes back for others to take."""
 
     @property
-    def unsettled(self) -> int:
+    def unconfirmed_acks(self) -> int:
         """How many messages were acknowledged in vain so far: the server does not know it, and will lend them again,
-        unless ``rest`` is called until there are none. Asks no server."""
+        unless ``stop_prefetch`` is called until there are none. Asks no server."""
         return 0
 
     def info(self) -> str:

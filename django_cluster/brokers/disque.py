@@ -19,37 +19,37 @@ from typing import Any, NamedTuple
 
 from redis.exceptions import ResponseError
 
-from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueueSize, Waiting
-from django_cluster.brokers.disque_link import DisqueLink
-from django_cluster.core.places import joined
+from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueuedMessage, QueueSize
+from django_cluster.brokers.disque_connection import DisqueConnection
+from django_cluster.core.queue_names import join_escaped
 from django_cluster.core.settings import BrokerSettings
 
-LIFE = 45 * 86_400
+LIFETIME_SECONDS = 45 * 86_400
 """Seconds until Disque deletes a job that nobody has done; an id has room for no more."""
 MAX_DELAY = 14 * 86_400.0
 """Seconds for which a job may be delayed: WORKING is refused in the second half of its life."""
-INACCURACY = 0.5
+JITTER_SECONDS = 0.5
 """Seconds by which Disque brings a job back earlier or later than was said, so that nodes do not do it together."""
 REPLICATION_MS = 3000
 """Milliseconds for the other nodes to take their copies."""
-SCAN = 1000
+SCAN_COUNT = 1000
 """Jobs that are looked through in one call."""
 
 RECEIPT = re.compile(r"(D[-I][0-9A-Za-z+/=-]{20,60}):([0-9]{1,9}):([0-9]{1,9})", re.ASCII)
 
-ABLE = Capabilities(
+CAPABILITIES = Capabilities(
     blocking=True,
     priority=False,
-    order=False,
+    fifo=False,
     atomic=False,
     exact_size=False,
-    fenced=False,
+    fenced_receipts=False,
     max_delay=MAX_DELAY,
-    max_age=float(LIFE),
+    max_age=float(LIFETIME_SECONDS),
 )
 
 
-class Lease(NamedTuple):
+class JobLease(NamedTuple):
     """What a receipt names."""
 
     id: str
@@ -58,15 +58,15 @@ class Lease(NamedTuple):
 
 
 class DisqueBroker(Broker):
-    """One queue of a cluster of Disque, ``django_cluster:<site>:<queue>``."""
+    """One queue of a cluster of Disque, ``django_cluster:<namespace>:<queue>``."""
 
-    capabilities = ABLE
+    capabilities = CAPABILITIES
 
     def __init__(self, settings: BrokerSettings) -> None:
         super().__init__(settings)
-        self._link = DisqueLink(settings.options)
-        self._key = f"django_cluster:{joined(settings.name, settings.queue)}"
-        self._retry = math.ceil(settings.lease + INACCURACY)
+        self._connection = DisqueConnection(settings.options)
+        self._key = f"django_cluster:{join_escaped(settings.name, settings.queue)}"
+        self._retry = math.ceil(settings.lease + JITTER_SECONDS)
 
     # ── sending ──────────────────────────────────────────────────────────────────────────────────
 
@@ -74,13 +74,13 @@ class DisqueBroker(Broker):
         """In one go; when a node takes only some of them, the error says how many."""
         if not messages:
             return
-        with self._link.errors():
+        with self._connection.errors():
             now = time.time()
             self._add([(each.payload, each.attempts, (each.not_before or now) - now) for each in messages])
 
     def _add(self, jobs: Sequence[tuple[str, int, float]]) -> None:
         """(payload, attempts so far, seconds of delay) each."""
-        answers = self._link.ask(*(self._addition(*job) for job in jobs), again=False)
+        answers = self._connection.ask(*(self._addition(*job) for job in jobs), again=False)
         failed = [answer for answer in answers if isinstance(answer, ResponseError)]
         if failed:
             failed[0].add_note(f"{len(jobs) - len(failed)} of {len(jobs)} messages have been sent.")
@@ -89,26 +89,26 @@ class DisqueBroker(Broker):
     def _addition(self, payload: str, attempts: int, delay: float) -> list[Any]:
         later = ["DELAY", math.ceil(min(delay, MAX_DELAY))] if delay > 0 else []
         command = ["ADDJOB", self._key, f"{attempts}:{payload}", REPLICATION_MS]
-        return [*command, "RETRY", self._retry, "TTL", LIFE, *later]
+        return [*command, "RETRY", self._retry, "TTL", LIFETIME_SECONDS, *later]
 
     # ── lending ──────────────────────────────────────────────────────────────────────────────────
 
     def lease(self, limit: int, wait: float = 0.0, *, not_after: float = math.inf) -> Sequence[Delivery]:
         deadline = min(time.monotonic() + wait, not_after)
-        with self._link.errors():
+        with self._connection.errors():
             while (asked := time.monotonic()) < not_after:
-                left = min(deadline - time.monotonic(), self._link.nap)
+                left = min(deadline - time.monotonic(), self._connection.max_block)
                 patience = ["TIMEOUT", math.ceil(left * 1000)] if left > 0 else ["NOHANG"]
-                (jobs,) = self._link.call(
+                (jobs,) = self._connection.call(
                     ["GETJOB", *patience, "COUNT", limit, "WITHCOUNTERS", "FROM", self._key],
                 )
                 if jobs:
                     leased = [_delivery(job) for job in jobs]
-                    if self.came_late(asked + max(0.0, left), not_after):
+                    if self.claimed_too_late(asked + max(0.0, left), not_after):
                         self.give_back(leased)
                         return []
                     # An answer may be an error: half of its life is over. It is leased nevertheless, once.
-                    self._link.ask(*(["WORKING", job[1]] for job in jobs))
+                    self._connection.ask(*(["WORKING", job[1]] for job in jobs))
                     return leased
                 if time.monotonic() >= deadline:
                     return []
@@ -116,9 +116,9 @@ class DisqueBroker(Broker):
 
     def renew(self, receipts: Sequence[str]) -> Sequence[str]:
         """For as long as the sender has said in his ``retry``; refused in the second half of a job's life."""
-        with self._link.errors():
+        with self._connection.errors():
             held = [receipt for receipt, job in self._jobs(receipts).items() if job]
-            answers = self._link.ask(*(["WORKING", _lease(receipt).id] for receipt in held)) if held else []
+            answers = self._connection.ask(*(["WORKING", _lease(receipt).id] for receipt in held)) if held else []
         renewed = {receipt for receipt, answer in zip(held, answers, strict=True) if isinstance(answer, int)}
         return [receipt for receipt in receipts if receipt not in renewed]
 
@@ -132,7 +132,7 @@ class DisqueBroker(Broker):
         known = [receipt for receipt in dict.fromkeys(receipts) if RECEIPT.fullmatch(receipt)]
         if not known:
             return {}
-        shown = self._link.ask(*(["SHOW", _lease(receipt).id] for receipt in known))
+        shown = self._connection.ask(*(["SHOW", _lease(receipt).id] for receipt in known))
         found: dict[str, Mapping[str, Any] | None] = {}
         for receipt, answer in zip(known, shown, strict=True):
             if isinstance(answer, ResponseError):
@@ -146,33 +146,35 @@ class DisqueBroker(Broker):
 
     def acknowledge(self, receipts: Sequence[str]) -> None:
         """Of a job that is not here, others hear: the node passes it on."""
-        with self._link.errors():
+        with self._connection.errors():
             self._acknowledge([_lease(receipt).id for receipt in self._jobs(receipts, or_ended=True)])
 
     def _acknowledge(self, ids: Sequence[str]) -> None:
-        for start in range(0, len(ids), SCAN):
-            self._link.call(["ACKJOB", *ids[start : start + SCAN]])
+        for start in range(0, len(ids), SCAN_COUNT):
+            self._connection.call(["ACKJOB", *ids[start : start + SCAN_COUNT]])
 
-    def release(self, receipts: Sequence[str], delay: float = 0.0, *, begun: bool = True) -> None:
-        with self._link.errors():
+    def release(self, receipts: Sequence[str], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
+        with self._connection.errors():
             jobs = {receipt: job for receipt, job in self._jobs(receipts).items() if job}
             ids = [_lease(receipt).id for receipt in jobs]
             if not ids:
                 return
             if delay <= 0:
-                self._link.call(["ENQUEUE" if begun else "NACK", *ids])
+                self._connection.call(["NACK" if refund_attempt else "ENQUEUE", *ids])
                 return
-            copies = [(*_opened(job["body"]), job["additional-deliveries"] + begun) for job in jobs.values()]
+            copies = [
+                (*_opened(job["body"]), job["additional-deliveries"] + (not refund_attempt)) for job in jobs.values()
+            ]
             self._add([(payload, earlier + lent, delay) for payload, earlier, lent in copies])
             self._acknowledge(ids)
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────
 
-    def peek(self, limit: int = 100) -> Sequence[Waiting]:
+    def peek(self, limit: int = 100) -> Sequence[QueuedMessage]:
         """What the node has that is asked."""
-        with self._link.errors():
-            (queued,) = self._link.call(["QPEEK", self._key, limit])
-            shown = self._link.call(*(["SHOW", job[1]] for job in queued)) if queued else []
+        with self._connection.errors():
+            (queued,) = self._connection.call(["QPEEK", self._key, limit])
+            shown = self._connection.call(*(["SHOW", job[1]] for job in queued)) if queued else []
             waiting = [_waiting(_fields(job)) for job in shown if job]
             rest = limit - len(waiting)
             if rest <= 0:
@@ -185,8 +187,8 @@ class DisqueBroker(Broker):
         wanted = [word for state in states for word in ("STATE", state)]
         cursor = b"0"
         while True:
-            ((cursor, jobs),) = self._link.call(
-                ["JSCAN", cursor, "COUNT", SCAN, "QUEUE", self._key, *wanted, "REPLY", reply]
+            ((cursor, jobs),) = self._connection.call(
+                ["JSCAN", cursor, "COUNT", SCAN_COUNT, "QUEUE", self._key, *wanted, "REPLY", reply]
             )
             yield from jobs
             if cursor == b"0":
@@ -194,33 +196,33 @@ class DisqueBroker(Broker):
 
     def size(self) -> QueueSize:
         """As the node knows it that is asked; what is delayed counts as leased."""
-        with self._link.errors():
-            (ready,) = self._link.call(["QLEN", self._key])
+        with self._connection.errors():
+            (ready,) = self._connection.call(["QLEN", self._key])
             return QueueSize(ready=ready, delayed=0, leased=sum(1 for _ in self._scan("id", "active")))
 
     def purge(self) -> int:
         """What the node has that is asked; others hear of it."""
-        with self._link.errors():
+        with self._connection.errors():
             ids = [job.decode() for job in self._scan("id", "queued", "active")]
             self._acknowledge(ids)
             return len(ids)
 
     def ping(self) -> None:
-        with self._link.errors():
-            self._link.call(["PING"])
+        with self._connection.errors():
+            self._connection.call(["PING"])
 
     def info(self) -> str:
-        with self._link.errors():
-            return f"Disque {self._link.version()} at {self._link.address}"
+        with self._connection.errors():
+            return f"Disque {self._connection.version()} at {self._connection.address}"
 
     def close(self) -> None:
-        self._link.close()
+        self._connection.close()
 
 
-def _lease(receipt: str) -> Lease:
+def _lease(receipt: str) -> JobLease:
     """Of a receipt that is one."""
     id, deliveries, nacks = receipt.split(":")
-    return Lease(id, int(deliveries), int(nacks))
+    return JobLease(id, int(deliveries), int(nacks))
 
 
 def _opened(body: bytes) -> tuple[str, int]:
@@ -241,21 +243,21 @@ def _fields(answer: Sequence[Any]) -> dict[str, Any]:
     return {name.decode(): value for name, value in zip(answer[::2], answer[1::2], strict=True)}
 
 
-def _is_lent(job: Mapping[str, Any], lease: Lease) -> bool:
+def _is_lent(job: Mapping[str, Any], lease: JobLease) -> bool:
     return job["state"] == b"active" and (job["additional-deliveries"], job["nacks"]) == lease[1:]
 
 
-def _has_ended(job: Mapping[str, Any], lease: Lease) -> bool:
+def _has_ended(job: Mapping[str, Any], lease: JobLease) -> bool:
     """Whether the lease has run out, and nobody was leased the job since; released jobs look the same."""
     return job["state"] == b"queued" and (job["additional-deliveries"] - 1, job["nacks"]) == lease[1:]
 
 
-def _waiting(job: Mapping[str, Any]) -> Waiting:
+def _waiting(job: Mapping[str, Any]) -> QueuedMessage:
     payload, earlier = _opened(job["body"])
     if job["state"] == b"queued":
-        return Waiting(payload, 0, earlier + job["additional-deliveries"], None, False)
+        return QueuedMessage(payload, 0, earlier + job["additional-deliveries"], None, False)
     now = time.time()
     never_queued = not job["additional-deliveries"] and not job["nacks"]
     delayed = never_queued and job["delay"] > 0 and job["ctime"] / 1e9 + job["delay"] > now
     due = now + (job["next-requeue-within"] or 0) / 1000
-    return Waiting(payload, 0, earlier + job["additional-deliveries"] + (not delayed), due, not delayed)
+    return QueuedMessage(payload, 0, earlier + job["additional-deliveries"] + (not delayed), due, not delayed)

@@ -13,81 +13,91 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from django_cluster.brokers.base import Capabilities, Delivery, Message, QueueSize, Waiting, attempts_from, payload_from
-from django_cluster.brokers.copies import CopyingBroker
-from django_cluster.brokers.ironmq_holding import Held, Holding
-from django_cluster.brokers.ironmq_link import IronOptions, Link, Lost
-from django_cluster.core.places import hyphenated
-from django_cluster.core.portions import portions
+from django_cluster.brokers.base import (
+    Capabilities,
+    Delivery,
+    Message,
+    QueuedMessage,
+    QueueSize,
+    attempts_from,
+    payload_from,
+)
+from django_cluster.brokers.ironmq_connection import IronConnection, IronOptions, ReservationLost
+from django_cluster.brokers.ironmq_unacked import Reservation, Reservations
+from django_cluster.brokers.republishing import RepublishingBroker
+from django_cluster.core.batching import batches
+from django_cluster.core.queue_names import hyphenated_name
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerError
 
-BATCH = 100
+CALL_MESSAGES = 100
 """Messages in one call."""
 MAX_BYTES = 256 * 1024
 """Of one call, all of its messages together; some plans of the service allow less."""
-ROOM = 256
+ENVELOPE_BYTES = 256
 """Bytes of ``MAX_BYTES`` that are not for the payload."""
 MAX_DELAY = 604_800.0
 """Seconds (a week)."""
 MAX_TIMEOUT = 86_400
 """Seconds (a day) of the longest reservation."""
-LIFE = 2_592_000
+LIFETIME_SECONDS = 2_592_000
 """Seconds (thirty days, the most there is) after which IronMQ deletes what nobody has done."""
-POLL_IN_ONE_CALL = 4
+POLL_CALL_SECONDS = 4
 """Seconds that one call may wait there: a service that is silent for longer is away."""
 
-ABLE = Capabilities(
+CAPABILITIES = Capabilities(
     priority=False,
     atomic=False,
     exact_size=False,
-    front=False,
+    requeues_first=False,
     peek=False,
-    refunds=False,
-    receipts_travel=False,
+    refunds_attempts=False,
+    portable_receipts=False,
     max_delay=MAX_DELAY,
-    max_payload=MAX_BYTES - ROOM,
-    max_age=float(LIFE),
+    max_payload=MAX_BYTES - ENVELOPE_BYTES,
+    max_age=float(LIFETIME_SECONDS),
 )
 
 
-class IronMQBroker(CopyingBroker):
-    """A pull queue ``<site>-<queue>``, or ``<site>`` where both have one name."""
+class IronMQBroker(RepublishingBroker):
+    """A pull queue ``<namespace>-<queue>``, or ``<namespace>`` where both have one name."""
 
-    capabilities = ABLE
-    copies_at_once = BATCH
+    capabilities = CAPABILITIES
+    republish_batch = CALL_MESSAGES
 
     def __init__(self, settings: BrokerSettings) -> None:
         super().__init__(settings)
         options = IronOptions.of(settings.options)
-        self._link = Link(options, hyphenated(settings.name, settings.queue))
+        self._connection = IronConnection(options, hyphenated_name(settings.name, settings.queue))
         self._timeout = min(max(math.ceil(settings.lease), options.minimum_timeout), MAX_TIMEOUT)
-        self._holding = Holding()
+        self._reservations = Reservations()
         self._found = False
 
     def prepare(self) -> None:
         """Find or create the queue; one that is there is left as it is."""
-        if self._link.call("GET") is None:
+        if self._connection.call("GET") is None:
             self._create()
         self._found = True
 
     def _create(self) -> None:
-        queue = {"type": "pull", "message_timeout": self._timeout, "message_expiration": LIFE}
-        self._link.call("PUT", body={"queue": queue})
+        queue = {"type": "pull", "message_timeout": self._timeout, "message_expiration": LIFETIME_SECONDS}
+        self._connection.call("PUT", body={"queue": queue})
 
     # ── sending ──────────────────────────────────────────────────────────────────────────────────
 
     def enqueue(self, messages: Sequence[Message]) -> None:
         """A hundred in a call; when one of several calls fails, the error says how many messages had been sent."""
-        self.refuse_large(messages)
+        self.check_size(messages)
         if not self._found:
             self.prepare()  # a queue that the service makes by itself forgets what is older than a week
         now, sent = time.time(), 0
-        for portion in portions([_entry(message, now) for message in messages], _size, most=BATCH, room=MAX_BYTES):
+        for portion in batches(
+            [_entry(message, now) for message in messages], _size, most=CALL_MESSAGES, room=MAX_BYTES
+        ):
             try:
-                if self._link.call("POST", "/messages", {"messages": portion}) is None:
+                if self._connection.call("POST", "/messages", {"messages": portion}) is None:
                     self._create()
-                    self._link.call("POST", "/messages", {"messages": portion})
+                    self._connection.call("POST", "/messages", {"messages": portion})
             except BrokerError as error:
                 if sent:
                     error.add_note(f"{sent} of {len(messages)} messages had been sent before.")
@@ -102,12 +112,12 @@ class IronMQBroker(CopyingBroker):
         lent: list[Delivery] = []
         while len(lent) < limit and time.monotonic() < not_after:
             left = 0.0 if lent else deadline - time.monotonic()
-            poll = min(int(left), POLL_IN_ONE_CALL)
-            wanted = min(BATCH, limit - len(lent))
+            poll = min(int(left), POLL_CALL_SECONDS)
+            wanted = min(CALL_MESSAGES, limit - len(lent))
             asked = time.monotonic()
             came = self._reserve(wanted, poll)
             new = self._accept(came)
-            if new and self.came_late(asked + poll, not_after):
+            if new and self.claimed_too_late(asked + poll, not_after):
                 self.release([each.receipt for each in new if each.attempt > 1])  # it may still run in our own cluster
                 self.give_back([each for each in new if each.attempt <= 1])
                 break
@@ -120,7 +130,7 @@ class IronMQBroker(CopyingBroker):
 
     def _reserve(self, wanted: int, poll: int) -> list[dict[str, Any]]:
         body = {"n": wanted, "timeout": self._timeout, "wait": poll}
-        answer = self._link.call("POST", "/reservations", body, wait=poll)
+        answer = self._connection.call("POST", "/reservations", body, wait=poll)
         if answer is None:
             self._create()
             return []
@@ -134,7 +144,7 @@ class IronMQBroker(CopyingBroker):
             id, reservation = str(message["id"]), str(message["reservation_id"])
             new = f"{id}:{reservation}"
             count = attempts_from(message.get("reserved_count", 1))
-            held = self._holding.came(id, reservation, self._until(now), now, count)
+            held = self._reservations.came(id, reservation, self._until(now), now, count)
             if held is None:
                 self._delete(new)
             elif held.receipt == new:
@@ -150,106 +160,106 @@ class IronMQBroker(CopyingBroker):
         return [receipt for receipt in receipts if not self._renew(receipt)]
 
     def _renew(self, receipt: str) -> bool:
-        found = self._holding.find(receipt)
+        found = self._reservations.find(receipt)
         if found is None:
             return False
         message, held = found
         now = time.monotonic()
-        body = {"reservation_id": self._holding.reservation(receipt), "timeout": self._timeout}
+        body = {"reservation_id": self._reservations.reservation(receipt), "timeout": self._timeout}
         try:
-            answer = self._link.about(message, "POST", "/touch", body)
-        except Lost as lost:
+            answer = self._connection.about(message, "POST", "/touch", body)
+        except ReservationLost as lost:
             # It has ended, or it was prolonged and the answer with its new name was lost, with a predecessor perhaps.
             if not lost.gone and self._is_unleased(message, held):
-                self._holding.claim(receipt)
+                self._reservations.claim(receipt)
                 return True
-            self._holding.end(receipt)
+            self._reservations.end(receipt)
             return False
-        self._holding.hold(receipt, str(answer.get("reservation_id", body["reservation_id"])), self._until(now))
+        self._reservations.hold(receipt, str(answer.get("reservation_id", body["reservation_id"])), self._until(now))
         return True
 
-    def _is_unleased(self, message: str, held: Held | None) -> bool:
+    def _is_unleased(self, message: str, held: Reservation | None) -> bool:
         """Whether the message is there and was not leased since; of a predecessor's, only the former is known."""
         try:
-            found = self._link.about(message, "GET")
-        except Lost:
+            found = self._connection.about(message, "GET")
+        except ReservationLost:
             return False
         return held is None or found.get("message", found).get("reserved_count") == held.count
 
     # ── the end of a delivery ────────────────────────────────────────────────────────────────────
 
     def acknowledge(self, receipts: Sequence[str]) -> None:
-        known = [receipt for receipt in dict.fromkeys(receipts) if self._holding.find(receipt)]
-        for start in range(0, len(known), BATCH):
-            some = known[start : start + BATCH]
-            reserved = {receipt.partition(":")[0]: self._holding.reservation(receipt) for receipt in some}
-            if self._link.forget(reserved):
+        known = [receipt for receipt in dict.fromkeys(receipts) if self._reservations.find(receipt)]
+        for start in range(0, len(known), CALL_MESSAGES):
+            some = known[start : start + CALL_MESSAGES]
+            reserved = {receipt.partition(":")[0]: self._reservations.reservation(receipt) for receipt in some}
+            if self._connection.forget(reserved):
                 for receipt in some:
-                    self._holding.end(receipt)
+                    self._reservations.end(receipt)
             else:
                 for receipt in some:
                     self._delete(receipt)
 
     def _delete(self, receipt: str) -> None:
         """One by one, where a batch was refused for the sake of one of them."""
-        found = self._holding.find(receipt)
+        found = self._reservations.find(receipt)
         if found is None:
             return
         message, held = found
         try:
-            self._link.about(message, "DELETE", body={"reservation_id": self._holding.reservation(receipt)})
-        except Lost as lost:
+            self._connection.about(message, "DELETE", body={"reservation_id": self._reservations.reservation(receipt)})
+        except ReservationLost as lost:
             if not lost.gone and (held is None or self._is_unleased(message, held)):
-                self._holding.done(receipt)
-        self._holding.end(receipt)
+                self._reservations.done(receipt)
+        self._reservations.end(receipt)
 
-    def release(self, receipts: Sequence[str], delay: float = 0.0, *, begun: bool = True) -> None:
+    def release(self, receipts: Sequence[str], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
         """A call for each. What a predecessor has prolonged comes back when its reservation ends."""
         seconds = math.ceil(min(delay, MAX_DELAY))
         for receipt in reversed(dict.fromkeys(receipts)):  # each goes to the front
-            if found := self._holding.find(receipt):
-                body: dict[str, Any] = {"reservation_id": self._holding.reservation(receipt), "delay": seconds}
-                with suppress(Lost):
-                    self._link.about(found[0], "POST", "/release", body)
-                self._holding.end(receipt)
+            if found := self._reservations.find(receipt):
+                body: dict[str, Any] = {"reservation_id": self._reservations.reservation(receipt), "delay": seconds}
+                with suppress(ReservationLost):
+                    self._connection.about(found[0], "POST", "/release", body)
+                self._reservations.end(receipt)
 
-    def _hold(self, receipts: Sequence[str]) -> set[str]:
+    def _renewed(self, receipts: Sequence[str]) -> set[str]:
         """Without those that a predecessor has prolonged: nobody can delete them, so they come back by themselves."""
-        ours = super()._hold(receipts).intersection(held.receipt for held in self._holding.held.values())
+        ours = super()._renewed(receipts).intersection(held.receipt for held in self._reservations.held.values())
         self.release([receipt for receipt in receipts if receipt not in ours])
         return ours
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────
 
-    def peek(self, limit: int = 100) -> Sequence[Waiting]:
+    def peek(self, limit: int = 100) -> Sequence[QueuedMessage]:
         """Nothing: IronMQ shows what is ready, and neither what is lent nor what is delayed."""
         return []
 
     def size(self) -> QueueSize:
         """Leased: what this broker holds. What is delayed, and what others hold, counts as ready."""
-        answer = self._link.call("GET")
+        answer = self._connection.call("GET")
         total = int(answer["queue"].get("size", 0)) if answer else 0
         now = time.monotonic()
-        leased = min(total, sum(held.until > now for held in self._holding.held.values()))
+        leased = min(total, sum(held.until > now for held in self._reservations.held.values()))
         return QueueSize(ready=total - leased, delayed=0, leased=leased)
 
     def purge(self) -> int:
         total = self.size().total
-        self._link.call("DELETE", "/messages", {})
+        self._connection.call("DELETE", "/messages", {})
         return total
 
     def ping(self) -> None:
-        self._link.call("GET")
+        self._connection.call("GET")
 
     def info(self) -> str:
-        return f"IronMQ, queue {self._link.address}"
+        return f"IronMQ, queue {self._connection.address}"
 
     def close(self) -> None:
-        self._link.close()
+        self._connection.close()
 
 
 def _size(entry: dict[str, Any]) -> int:
-    return len(json.dumps(entry["body"])) + ROOM // 2
+    return len(json.dumps(entry["body"])) + ENVELOPE_BYTES // 2
 
 
 def _entry(message: Message, now: float) -> dict[str, Any]:

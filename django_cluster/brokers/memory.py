@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import chain, count
 from threading import Condition
 
-from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueueSize, Waiting
+from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueuedMessage, QueueSize
 from django_cluster.core.settings import BrokerSettings
 
 
@@ -88,7 +88,7 @@ def reset() -> None:
 class MemoryBroker(Broker):
     """Keeps messages as long as the process lives."""
 
-    capabilities = Capabilities(blocking=True, withdraw=True)
+    capabilities = Capabilities(blocking=True, cancel=True)
 
     def __init__(self, settings: BrokerSettings, clock: Callable[[], float] = lambda: time.time()) -> None:
         super().__init__(settings)
@@ -146,14 +146,14 @@ class MemoryBroker(Broker):
             for receipt in receipts:
                 queue.leased.pop(receipt, None)
 
-    def release(self, receipts: Sequence[str], delay: float = 0.0, *, begun: bool = True) -> None:
+    def release(self, receipts: Sequence[str], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
         queue = self._queue
         with queue.changed:
             entries = list(self._held(queue, receipts))
             for receipt in receipts:
                 queue.leased.pop(receipt, None)
             for entry in entries:
-                entry.attempts -= not begun
+                entry.attempts -= refund_attempt
                 if delay > 0:
                     queue.delay(entry, self._clock() + delay)
             if delay <= 0:
@@ -164,15 +164,19 @@ class MemoryBroker(Broker):
     def _held(queue: _Queue, receipts: Iterable[str]) -> Iterator[_Entry]:
         return (queue.leased[receipt] for receipt in dict.fromkeys(receipts) if receipt in queue.leased)
 
-    def peek(self, limit: int = 100) -> Sequence[Waiting]:
+    def peek(self, limit: int = 100) -> Sequence[QueuedMessage]:
         queue = self._queue
         with queue.changed:
-            ready = [Waiting(e.payload, e.priority, e.attempts, None, False, e.key) for e in queue.ready()]
-            parked = [Waiting(e.payload, e.priority, e.attempts, e.due, False, e.key) for _, _, e in queue.delayed]
-            parked += [Waiting(e.payload, e.priority, e.attempts, e.due, True, e.key) for e in queue.leased.values()]
+            ready = [QueuedMessage(e.payload, e.priority, e.attempts, None, False, e.key) for e in queue.ready()]
+            parked = [
+                QueuedMessage(e.payload, e.priority, e.attempts, e.due, False, e.key) for _, _, e in queue.delayed
+            ]
+            parked += [
+                QueuedMessage(e.payload, e.priority, e.attempts, e.due, True, e.key) for e in queue.leased.values()
+            ]
         return (ready + sorted(parked, key=lambda waiting: waiting.due or 0.0))[:limit]
 
-    def withdraw(self, keys: Sequence[str]) -> int:
+    def cancel(self, keys: Sequence[str]) -> int:
         queue, named = self._queue, set(keys)
         with queue.changed:
             queue.promote(self._clock())

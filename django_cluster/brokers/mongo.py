@@ -24,25 +24,25 @@ from bson import ObjectId
 from pymongo import ASCENDING, DeleteMany, ReturnDocument, UpdateMany, errors
 from pymongo.collection import Collection
 
-from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueueSize, Waiting
+from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueuedMessage, QueueSize
+from django_cluster.brokers.mongo_connection import Document, MongoConnection
 from django_cluster.brokers.mongo_documents import (
-    UNLENT,
+    NO_LEASE,
     delivery_of,
-    is_nameable,
+    has_valid_receipt,
     is_number,
     order_of,
-    waiting_of,
-    wrong_fields,
+    queued_message_of,
+    repairs,
 )
-from django_cluster.brokers.mongo_link import Document, Link
-from django_cluster.core.places import joined
+from django_cluster.core.queue_names import join_escaped
 from django_cluster.core.settings import BrokerSettings
 
 MESSAGES = "django_cluster_messages"
 """The collection that holds the messages of all queues."""
 
 ORDER = [("rank", ASCENDING), ("turn", ASCENDING), ("place", ASCENDING)]
-LABELS = {"_id": 1, "payload": 1, "attempts": 1, "rank": 1, "turn": 1, "place": 1}
+CLAIM_FIELDS = {"_id": 1, "payload": 1, "attempts": 1, "rank": 1, "turn": 1, "place": 1}
 
 MAX_PAYLOAD = 16_000_000
 """Bytes: a document has at most 16 MiB, and our labels need a little of it."""
@@ -50,19 +50,19 @@ MAX_PAYLOAD = 16_000_000
 FRONT, IN_LINE = -1, 0
 MICROSECONDS = 1_000_000
 
-LOOK_INTERVAL = 0.25
+CHECK_INTERVAL_SECONDS = 0.25
 """Seconds after which a busy broker looks for documents that have become due."""
 
-PORTION = 500
+BATCH = 500
 """Documents that are written or claimed in one step."""
 
 PROMOTIONS = 500
 """Due documents that are made ready in one step."""
 
-MEND_INTERVAL = 60.0
+REPAIR_INTERVAL_SECONDS = 60.0
 """Seconds between two looks for documents that somebody else has written, and that are neither ready nor parked."""
 
-CLAIMS = 3
+CLAIM_TRIES = 3
 """How often a claim is tried when others were quicker each time."""
 
 IDLE_GROWTH, IDLE_SECONDS = 1.25, 1.0
@@ -72,24 +72,24 @@ IDLE_GROWTH, IDLE_SECONDS = 1.25, 1.0
 class MongoBroker(Broker):
     """Documents of one collection, shared by all queues of the database."""
 
-    capabilities = Capabilities(bulk=PORTION, withdraw=True, atomic=False, max_payload=MAX_PAYLOAD)
+    capabilities = Capabilities(bulk=BATCH, cancel=True, atomic=False, max_payload=MAX_PAYLOAD)
 
     def __init__(self, settings: BrokerSettings) -> None:
         super().__init__(settings)
-        self._link = Link(settings.options)
-        self._key = joined(settings.name, settings.queue)
-        self._holder, self._leases = os.urandom(8).hex(), count()
+        self._connection = MongoConnection(settings.options)
+        self._key = join_escaped(settings.name, settings.queue)
+        self._token_prefix, self._leases = os.urandom(8).hex(), count()
         self._pause = settings.poll
-        self._look_at = self._mend_at = 0.0
+        self._check_at = self._repair_at = 0.0
         self._last_place = 0
 
     @property
     def _messages(self) -> Collection[Document]:
-        return self._link.collection(MESSAGES)
+        return self._connection.collection(MESSAGES)
 
     def prepare(self) -> None:
         """The two indexes: what is ready in its order, and what is parked by its moment."""
-        with self._link.errors():
+        with self._connection.errors():
             self._messages.create_index([("queue", ASCENDING), ("parked", ASCENDING), *ORDER], name="ready")
             self._messages.create_index(
                 [("queue", ASCENDING), ("parked", ASCENDING), ("due", ASCENDING)], name="parked"
@@ -98,13 +98,13 @@ class MongoBroker(Broker):
     def enqueue(self, messages: Sequence[Message]) -> None:
         if not messages:
             return
-        self.refuse_large(messages)
-        with self._link.errors():
-            now = self._link.now()
+        self.check_size(messages)
+        with self._connection.errors():
+            now = self._connection.now()
             documents = [self._document(message, now) for message in messages]
             try:
-                for start in range(0, len(documents), PORTION):
-                    self._messages.insert_many(documents[start : start + PORTION])
+                for start in range(0, len(documents), BATCH):
+                    self._messages.insert_many(documents[start : start + BATCH])
             except errors.PyMongoError:
                 self._take_back(documents)
                 raise
@@ -122,14 +122,14 @@ class MongoBroker(Broker):
             "place": int(due * MICROSECONDS) if later else self._last_place,
             "parked": later,
             "due": due if later else 0.0,
-            "lease": UNLENT,
+            "lease": NO_LEASE,
             "attempts": message.attempts,
         }
 
     def _take_back(self, documents: Sequence[Document]) -> None:
         """All or none: what a failed call had already written goes again, if the server still listens."""
         try:
-            self._messages.delete_many({"_id": {"$in": [document["_id"] for document in documents]}, "lease": UNLENT})
+            self._messages.delete_many({"_id": {"$in": [document["_id"] for document in documents]}, "lease": NO_LEASE})
         except errors.PyMongoError:
             return  # the caller hears of the first error, which says the same
 
@@ -138,9 +138,9 @@ class MongoBroker(Broker):
     def lease(self, limit: int, wait: float = 0.0, *, not_after: float = math.inf) -> Sequence[Delivery]:
         deadline = time.monotonic() + wait
         while (asked := time.monotonic()) < not_after:
-            with self._link.errors():
-                deliveries, due = self._take(min(limit, PORTION))
-            if deliveries and self.came_late(asked, not_after):
+            with self._connection.errors():
+                deliveries, due = self._take(min(limit, BATCH))
+            if deliveries and self.claimed_too_late(asked, not_after):
                 self.give_back(deliveries)
                 return []
             left = min(deadline, not_after) - time.monotonic()
@@ -154,20 +154,20 @@ class MongoBroker(Broker):
 
     def _take(self, limit: int) -> tuple[list[Delivery], float]:
         """What is ready now; if nothing is, the seconds until something will be."""
-        now = self._link.now()
-        if time.monotonic() >= self._look_at:
+        now = self._connection.now()
+        if time.monotonic() >= self._check_at:
             self._promote(now)
-            self._look_at = time.monotonic() + LOOK_INTERVAL
-        if time.monotonic() >= self._mend_at:
+            self._check_at = time.monotonic() + CHECK_INTERVAL_SECONDS
+        if time.monotonic() >= self._repair_at:
             self._mend({"queue": self._key, "parked": {"$nin": [True, False]}})
-            self._mend_at = time.monotonic() + MEND_INTERVAL
+            self._repair_at = time.monotonic() + REPAIR_INTERVAL_SECONDS
         if claimed := self._claim(limit, now):
             return claimed, 0.0
         due = self._promote(now)
         return (self._claim(limit, now), 0.0) if due <= 0 else ([], due)
 
     def _claim(self, limit: int, now: float) -> list[Delivery]:
-        token = f"{self._holder}{next(self._leases):x}"
+        token = f"{self._token_prefix}{next(self._leases):x}"
         ready = {"queue": self._key, "parked": False}
         lend = {
             "$set": {"parked": True, "due": now + self.settings.lease, "lease": token},
@@ -179,7 +179,7 @@ class MongoBroker(Broker):
                 found = self._messages.find_one_and_update(ready, lend, sort=ORDER, return_document=after)
                 return self._deliveries([found], token) if found else []
         sought: list[Any] = []
-        for _ in range(CLAIMS):
+        for _ in range(CLAIM_TRIES):
             first = [each["_id"] for each in self._messages.find(ready, {"_id": 1}, sort=ORDER, limit=limit)]
             sought += first
             if not first:
@@ -191,21 +191,21 @@ class MongoBroker(Broker):
                 # One value that nothing can be added to. Others may have been changed before it.
                 if not self._mend({"_id": {"$in": first}}):
                     raise
-        return self._deliveries(self._messages.find({"_id": {"$in": sought}, "lease": token}, LABELS), token)
+        return self._deliveries(self._messages.find({"_id": {"$in": sought}, "lease": token}, CLAIM_FIELDS), token)
 
     def _deliveries(self, leased: Iterable[Document], token: str) -> list[Delivery]:
         """Of the documents that a claim has marked."""
         found = sorted(leased, key=order_of)
-        strange = [each["_id"] for each in found if not is_nameable(each)]
+        strange = [each["_id"] for each in found if not has_valid_receipt(each)]
         if strange:  # they are mended, and leased next
-            self._mend({"_id": {"$in": strange}}, {"parked": False, "lease": UNLENT})
+            self._mend({"_id": {"$in": strange}}, {"parked": False, "lease": NO_LEASE})
         return [delivery_of(each, token) for each in found if each["_id"] not in strange]
 
     def _mend(self, which: Document, more: Document | None = None) -> bool:
         """Write into documents of another's shape what they lack, and ``more``; whether there were any."""
         mended = False
-        for document in self._messages.find(which, {"payload": 0}, limit=PORTION):
-            right = {**wrong_fields(document), **(more or {})}
+        for document in self._messages.find(which, {"payload": 0}, limit=BATCH):
+            right = {**repairs(document), **(more or {})}
             if right:
                 self._messages.update_one({"_id": document["_id"]}, {"$set": right})
             if type(document["_id"]) is not ObjectId:
@@ -232,8 +232,8 @@ class MongoBroker(Broker):
         if due:
             ended = {"_id": {"$in": due}, "parked": True, "due": {"$lte": now}}
             ready = {"parked": False}
-            self._messages.update_many({**ended, "lease": {"$ne": UNLENT}}, {"$set": {**ready, "turn": FRONT}})
-            self._messages.update_many({**ended, "lease": UNLENT}, {"$set": ready})
+            self._messages.update_many({**ended, "lease": {"$ne": NO_LEASE}}, {"$set": {**ready, "turn": FRONT}})
+            self._messages.update_many({**ended, "lease": NO_LEASE}, {"$set": ready})
             return 0.0
         return float(soonest[0]["due"]) - now if soonest else math.inf
 
@@ -243,8 +243,8 @@ class MongoBroker(Broker):
         held = _by_token(receipts)
         if not held:
             return list(receipts)
-        with self._link.errors():
-            change = {"$set": {"parked": True, "due": self._link.now() + self.settings.lease}}
+        with self._connection.errors():
+            change = {"$set": {"parked": True, "due": self._connection.now() + self.settings.lease}}
             steps = [UpdateMany(filter, change) for filter in map(self._ours, held.items())]
             renewed = self._messages.bulk_write(steps, ordered=False).matched_count
             if renewed == len(set(receipts)):
@@ -257,21 +257,21 @@ class MongoBroker(Broker):
 
     def acknowledge(self, receipts: Sequence[str]) -> None:
         if held := _by_token(receipts):
-            with self._link.errors():
+            with self._connection.errors():
                 steps = [DeleteMany(filter) for filter in map(self._ours, held.items())]
                 self._messages.bulk_write(steps, ordered=False)
 
-    def release(self, receipts: Sequence[str], delay: float = 0.0, *, begun: bool = True) -> None:
+    def release(self, receipts: Sequence[str], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
         held = _by_token(receipts)
         if not held:
             return
-        with self._link.errors():
-            due = self._link.now() + delay
-            parked = {"parked": True, "due": due, "turn": IN_LINE, "place": int(due * MICROSECONDS), "lease": UNLENT}
-            ready = {"parked": False, "due": 0.0, "turn": FRONT, "lease": UNLENT}
+        with self._connection.errors():
+            due = self._connection.now() + delay
+            parked = {"parked": True, "due": due, "turn": IN_LINE, "place": int(due * MICROSECONDS), "lease": NO_LEASE}
+            ready = {"parked": False, "due": 0.0, "turn": FRONT, "lease": NO_LEASE}
             change: Mapping[str, Any] = {
                 "$set": parked if delay > 0 else ready,
-                "$inc": {"attempts": 0 if begun else -1},
+                "$inc": {"attempts": -1 if refund_attempt else 0},
             }
             steps = [UpdateMany(filter, change) for filter in map(self._ours, held.items())]
             self._messages.bulk_write(steps, ordered=False)
@@ -283,46 +283,46 @@ class MongoBroker(Broker):
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────
 
-    def peek(self, limit: int = 100) -> Sequence[Waiting]:
-        with self._link.errors():
+    def peek(self, limit: int = 100) -> Sequence[QueuedMessage]:
+        with self._connection.errors():
             ready = list(self._messages.find({"queue": self._key, "parked": False}, sort=ORDER, limit=limit))
             by_moment = [("due", ASCENDING)]
             rest = limit - len(ready)
             parked = (
                 self._messages.find({"queue": self._key, "parked": True}, sort=by_moment, limit=rest) if rest else ()
             )
-            return [waiting_of(each) for each in (*ready, *parked)]
+            return [queued_message_of(each) for each in (*ready, *parked)]
 
-    def withdraw(self, keys: Sequence[str]) -> int:
+    def cancel(self, keys: Sequence[str]) -> int:
         ids = [ObjectId(key) for key in keys if ObjectId.is_valid(key)]
-        with self._link.errors():
-            not_lent = {"$or": [{"lease": UNLENT}, {"due": {"$lte": self._link.now()}}]}
+        with self._connection.errors():
+            not_lent = {"$or": [{"lease": NO_LEASE}, {"due": {"$lte": self._connection.now()}}]}
             waiting = {"_id": {"$in": ids}, "queue": self._key, **not_lent}
             return int(self._messages.delete_many(waiting).deleted_count)
 
     def size(self) -> QueueSize:
-        with self._link.errors():
-            later = {"queue": self._key, "parked": True, "due": {"$gt": self._link.now()}}
+        with self._connection.errors():
+            later = {"queue": self._key, "parked": True, "due": {"$gt": self._connection.now()}}
             total = self._messages.count_documents({"queue": self._key})
             parked = self._messages.count_documents(later)
-            delayed = self._messages.count_documents({**later, "lease": UNLENT})
+            delayed = self._messages.count_documents({**later, "lease": NO_LEASE})
         return QueueSize(ready=total - parked, delayed=delayed, leased=parked - delayed)
 
     def purge(self) -> int:
-        with self._link.errors():
+        with self._connection.errors():
             return int(self._messages.delete_many({"queue": self._key}).deleted_count)
 
     def ping(self) -> None:
-        with self._link.errors():
-            self._link.client.admin.command("ping")
+        with self._connection.errors():
+            self._connection.client.admin.command("ping")
 
     def info(self) -> str:
-        with self._link.errors():
-            version = self._link.client.admin.command("buildInfo").get("version", "")
-        return f"MongoDB {version} at {self._link.address}"
+        with self._connection.errors():
+            version = self._connection.client.admin.command("buildInfo").get("version", "")
+        return f"MongoDB {version} at {self._connection.address}"
 
     def close(self) -> None:
-        self._link.close()
+        self._connection.close()
 
 
 def _by_token(receipts: Sequence[str]) -> dict[str, list[ObjectId]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from django_cluster.core.broker_choice import did_you_mean
+from django_cluster.core.settings.brokers import did_you_mean
 
 MAX_LISTED = 20
 """The most known keys that one error lists; of more, it names only the nearest."""
@@ -29,7 +29,7 @@ def refuse_unknown(place: str, written: Iterable[object], known: Iterable[str], 
         raise UnknownOption(f"{place}: {said}{listed}.")
 
 
-def refuse_other_than_text(place: str, written: Mapping[str, Any], names: Iterable[str]) -> None:
+def require_text(place: str, written: Mapping[str, Any], names: Iterable[str]) -> None:
     """Raise ``ImproperlyConfigured`` for the first of ``names`` whose value in ``written`` is there, and no text.
 
     The library would raise something of its own, and only when it connects. The value is not shown: it may be a

@@ -19,35 +19,35 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
-from django_cluster.brokers.base import MOST_ATTEMPTS, Message, payload_from
-from django_cluster.core.arrays import number_array, text_array
-from django_cluster.core.reprs import only
-from django_cluster.models.acknowledged import AcknowledgedMessages
-from django_cluster.models.clock import NO_END, NOW, READ_ONLY
+from django_cluster.brokers.base import MAX_ATTEMPTS, Message, payload_from
+from django_cluster.core.postgres_arrays import number_array, text_array
+from django_cluster.core.reprs import repr_of
+from django_cluster.models.acknowledged_messages import AcknowledgedMessages
+from django_cluster.models.clock import FOREVER, NOW, READ_ONLY
 from django_cluster.models.large_payload import LargePayload
 from django_cluster.models.queued_task import QueuedTask
 
-PARKED = QueuedTask.PARKED
-SECOND = 1_000_000
+NOT_READY_LANE = QueuedTask.NOT_READY_LANE
+MICROSECONDS = 1_000_000
 
-FRONT = 10**16
+FRONT_OFFSET = 10**16
 """Taken off the moment of a row that goes to the front of its lane: three centuries before any other."""
 
-CHUNK_ROWS, CHUNK_CHARACTERS = 1000, 4_000_000
+MAX_STATEMENT_ROWS, MAX_STATEMENT_CHARACTERS = 1000, 4_000_000
 """What one INSERT carries at most; servers limit the size of a statement."""
 
-PROMOTIONS = 1000
+MAX_PROMOTIONS = 1000
 """The most rows that one look makes ready."""
 
-FEW_KEYS = 10
+MAX_KEYS_IN_SQL = 10
 """Keys that the database itself looks for among the notes; more are looked for here."""
 
 ACKNOWLEDGED_SECONDS = 300.0
 """For which a message is known after its acknowledgement, to a sender that has missed the answer."""
 
-MOST_LEASES = 1 << 62
+MAX_LEASE_NUMBER = 1 << 62
 """After a larger lease number (and after one that is none), the numbers begin anew."""
-NEXT_LEASE = f"CASE WHEN lease_number BETWEEN 0 AND {MOST_LEASES} THEN lease_number + 1 ELSE 1 END"
+NEXT_LEASE = f"CASE WHEN lease_number BETWEEN 0 AND {MAX_LEASE_NUMBER} THEN lease_number + 1 ELSE 1 END"
 READY_LANE = "CASE WHEN priority > 100 THEN -100 WHEN priority < -100 THEN 100 ELSE -priority END"
 """The lane of a row that can be lent. One value that a column cannot keep would stop the rows of all others."""
 
@@ -56,10 +56,10 @@ ORDER = "lane, due, id"
 INDEX = QueuedTask._meta.indexes[0].name
 
 
-Loaded = TypeVar("Loaded", Message, LargePayload)
+WithPayload = TypeVar("WithPayload", Message, LargePayload)
 
 
-class Claimed(NamedTuple):
+class ClaimedRow(NamedTuple):
     """A row that has just been lent."""
 
     id: int
@@ -68,10 +68,10 @@ class Claimed(NamedTuple):
     payload: str
 
     def __repr__(self) -> str:
-        return only(self, "id", "lease_number", "attempts")
+        return repr_of(self, "id", "lease_number", "attempts")
 
 
-class Look(NamedTuple):
+class QueueState(NamedTuple):
     """What a look at the queue has found."""
 
     ready: bool
@@ -93,7 +93,7 @@ class Dialect:
     """How the payload is read; SQLite's driver raises for bytes in a column for text that are no UTF-8."""
     known: ClassVar[str] = " ON CONFLICT (id) DO NOTHING"
     """Behind an INSERT that leaves out the rows whose key is taken."""
-    loses_answers: ClassVar[bool] = True
+    answers_can_be_lost: ClassVar[bool] = True
     """Whether a statement may be carried out without its sender ever hearing of it."""
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
@@ -123,10 +123,10 @@ class Dialect:
             # Keys that are known before do not ascend: the order of the messages is in the moments.
             moment = str(due) if due is not None else f"{self.now} + {place}" if known else self.now
             rows.append(f"({key}%s, %s, {moment}, %s, 0, FALSE, {message.attempts}, %s)")
-            params += [queue, -message.priority if due is None else PARKED, message.priority, message.payload]
+            params += [queue, -message.priority if due is None else NOT_READY_LANE, message.priority, message.payload]
         columns = f"{'id, ' if keys else ''}{COLUMNS}"
         statement = f"INSERT INTO {self.table} ({columns}) VALUES {', '.join(rows)}{self.known if known else ''}"
-        cursor.execute(self.announced(statement, queue), params)
+        cursor.execute(self.with_notify(statement, queue), params)
 
     def payload_of(self, cursor: CursorWrapper, key: int) -> str | None:
         """What the message of this key carries; None if it is not in the table."""
@@ -136,52 +136,54 @@ class Dialect:
 
     def acknowledge(self, cursor: CursorWrapper, receipts: Sequence[str]) -> None:
         """Delete the rows that were leased last under these receipts."""
-        held, params = self.held(receipts)
+        held, params = self.lease_condition(receipts)
         cursor.execute(f"DELETE FROM {self.table} WHERE {held}", params)
 
     def acknowledged(self, cursor: CursorWrapper, keys: Sequence[int], seconds: float) -> set[int]:
         """Which of the messages of these keys were acknowledged in the last ``seconds``."""
-        few = [f"%,{key},%" for key in keys] if len(keys) <= FEW_KEYS else []
-        which = f" AND ({' OR '.join(['noted LIKE %s'] * len(few))})" if few else ""
-        since = f"acknowledged >= {self.now} - %s"
-        query = f"SELECT noted FROM {self.acknowledged_table} WHERE {since}{which}"
-        cursor.execute(query, [int(seconds * SECOND), *few])
-        return {int(key) for (noted,) in cursor.fetchall() for key in noted.strip(",").split(",")}.intersection(keys)
+        few = [f"%,{key},%" for key in keys] if len(keys) <= MAX_KEYS_IN_SQL else []
+        which = f" AND ({' OR '.join(['message_keys LIKE %s'] * len(few))})" if few else ""
+        since = f"acknowledged_at >= {self.now} - %s"
+        query = f"SELECT message_keys FROM {self.acknowledged_table} WHERE {since}{which}"
+        cursor.execute(query, [int(seconds * MICROSECONDS), *few])
+        return {int(key) for (names,) in cursor.fetchall() for key in names.strip(",").split(",")}.intersection(keys)
 
     def forget_acknowledged(self, cursor: CursorWrapper) -> None:
         """Delete the notes that no sender will ask for."""
-        query = f"DELETE FROM {self.acknowledged_table} WHERE acknowledged < {self.now} - %s"
-        cursor.execute(query, [int(ACKNOWLEDGED_SECONDS * SECOND)])
+        query = f"DELETE FROM {self.acknowledged_table} WHERE acknowledged_at < {self.now} - %s"
+        cursor.execute(query, [int(ACKNOWLEDGED_SECONDS * MICROSECONDS)])
 
-    def announced(self, statement: str, queue: str) -> str:
+    def with_notify(self, statement: str, queue: str) -> str:
         """The statement that also wakes those who sleep at the queue, where the database can."""
         return statement
 
-    def look(self, cursor: CursorWrapper, queue: str) -> Look:
+    def read_state(self, cursor: CursorWrapper, queue: str) -> QueueState:
         """See what is ready and what the clock shows; takes no lock."""
         rows, server = (
             f"FROM {self.table} WHERE queue = %s AND lane",
             f"{self.now}, {READ_ONLY[self.connection.vendor]}",
         )
         cursor.execute(
-            f"SELECT (SELECT 1 {rows} < {PARKED} ORDER BY {ORDER} LIMIT 1),"
-            f" (SELECT due {rows} = {PARKED} ORDER BY {ORDER} LIMIT 1), {server}",
+            f"SELECT (SELECT 1 {rows} < {NOT_READY_LANE} ORDER BY {ORDER} LIMIT 1),"
+            f" (SELECT due {rows} = {NOT_READY_LANE} ORDER BY {ORDER} LIMIT 1), {server}",
             [queue, queue],
         )
         ready, due, now, read_only = cursor.fetchone()
         # In SQLite, a column for numbers may hold anything.
-        seconds = (due - now) / SECOND if isinstance(due, int | float) else None
-        return Look(ready is not None, seconds, int(now), read_only=bool(read_only))
+        seconds = (due - now) / MICROSECONDS if isinstance(due, int | float) else None
+        return QueueState(ready is not None, seconds, int(now), read_only=bool(read_only))
 
-    def write_nothing(self, cursor: CursorWrapper) -> None:
+    def check_writable(self, cursor: CursorWrapper) -> None:
         """A write that changes no row: an error where nothing can be written."""
         cursor.execute(f"DELETE FROM {self.acknowledged_table} WHERE id = 0")
 
-    def claim(self, cursor: CursorWrapper, queue: str, limit: int, lease: float, latest: int = NO_END) -> list[Claimed]:
+    def claim(
+        self, cursor: CursorWrapper, queue: str, limit: int, lease: float, latest: int = FOREVER
+    ) -> list[ClaimedRow]:
         """Lend up to ``limit`` ready rows, in their order; none if the database's clock is past ``latest``."""
         raise NotImplementedError
 
-    def promote(self, cursor: CursorWrapper, queue: str, latest: int = NO_END, *, lapsed: bool = True) -> int:
+    def promote(self, cursor: CursorWrapper, queue: str, latest: int = FOREVER, *, lapsed: bool = True) -> int:
         """Make ready what is due; rows whose lease has ended go to the front. Returns how many.
 
         None if the database's clock is past ``latest``; without ``lapsed``, only rows that were never leased or
@@ -195,19 +197,19 @@ class Dialect:
         # MariaDB assigns from left to right: "leased" is read before it is changed.
         return (
             f"UPDATE {self.table} SET lane = {READY_LANE},"
-            f" due = CASE WHEN leased AND due > -{FRONT} THEN due - {FRONT} ELSE due END, leased = FALSE"
+            f" due = CASE WHEN leased AND due > -{FRONT_OFFSET} THEN due - {FRONT_OFFSET} ELSE due END, leased = FALSE"
         )
 
     def overdue(self, lapsed: bool) -> str:
         """The rows to promote; its parameters are the queue and the latest moment."""
-        return f"{self._overdue(lapsed)} ORDER BY {ORDER} LIMIT {PROMOTIONS}"
+        return f"{self._overdue(lapsed)} ORDER BY {ORDER} LIMIT {MAX_PROMOTIONS}"
 
     def _overdue(self, lapsed: bool) -> str:
         which = "" if lapsed else " AND NOT leased"
         moment = f"due <= {self.now} AND {self.now} <= %s"
-        return f"SELECT id FROM {self.table} WHERE queue = %s AND lane = {PARKED} AND {moment}{which}"
+        return f"SELECT id FROM {self.table} WHERE queue = %s AND lane = {NOT_READY_LANE} AND {moment}{which}"
 
-    def held(self, receipts: Sequence[str]) -> tuple[str, list[Any]]:
+    def lease_condition(self, receipts: Sequence[str]) -> tuple[str, list[Any]]:
         """The condition that holds for the rows that were leased last under exactly these receipts.
 
         A lease that has ended still counts, until the row is leased again: what was promoted meanwhile keeps its
@@ -223,26 +225,28 @@ class SQLite(Dialect):
     now = NOW["sqlite"]
     payload = "CAST(payload AS BLOB)"
     pairs = "(VALUES {})"
-    loses_answers = False
+    answers_can_be_lost = False
 
-    def claim(self, cursor: CursorWrapper, queue: str, limit: int, lease: float, latest: int = NO_END) -> list[Claimed]:
+    def claim(
+        self, cursor: CursorWrapper, queue: str, limit: int, lease: float, latest: int = FOREVER
+    ) -> list[ClaimedRow]:
         # RETURNING knows neither an order nor the row as it was: the place in the order travels in "due",
         # as microseconds on top of the end of the lease, which does no harm there.
         cursor.execute(
-            f"UPDATE {self.table} SET lane = {PARKED}, due = {self.now} + %s + picked.place, leased = TRUE,"
+            f"UPDATE {self.table} SET lane = {NOT_READY_LANE}, due = {self.now} + %s + picked.place, leased = TRUE,"
             f" lease_number = CASE WHEN typeof(lease_number) = 'integer' THEN {NEXT_LEASE} ELSE 1 END,"
-            f" attempts = CAST(MAX(0, MIN(attempts, {MOST_ATTEMPTS})) AS INTEGER) + 1"
+            f" attempts = CAST(MAX(0, MIN(attempts, {MAX_ATTEMPTS})) AS INTEGER) + 1"
             f" FROM (SELECT id, row_number() OVER (ORDER BY {ORDER}) AS place FROM (SELECT {ORDER} FROM {self.table}"
-            f" WHERE queue = %s AND lane < {PARKED} AND {self.now} <= %s ORDER BY {ORDER} LIMIT %s)) AS picked"
+            f" WHERE queue = %s AND lane < {NOT_READY_LANE} AND {self.now} <= %s ORDER BY {ORDER} LIMIT %s)) AS picked"
             f" WHERE {self.table}.id = picked.id"
             " RETURNING due, id, lease_number, attempts, CAST(payload AS BLOB)",
-            [int(lease * SECOND), queue, latest, limit],
+            [int(lease * MICROSECONDS), queue, latest, limit],
         )
         rows = sorted(cursor.fetchall())
-        return [Claimed(id, number, attempts, text_of(payload)) for _, id, number, attempts, payload in rows]
+        return [ClaimedRow(id, number, attempts, decode_column(payload)) for _, id, number, attempts, payload in rows]
 
 
-MORE = f"GREATEST(0, LEAST(attempts, {MOST_ATTEMPTS})) + 1"
+NEXT_ATTEMPT = f"GREATEST(0, LEAST(attempts, {MAX_ATTEMPTS})) + 1"
 """One attempt more; a row whose number could not be raised any more would stop the claims of all others."""
 
 
@@ -262,7 +266,7 @@ class PostgreSQL(Dialect):
             return super().insert(cursor, queue, messages, keys, known=known)
         statement = (
             f"INSERT INTO {self.table} (id, {COLUMNS})"
-            f" SELECT id, %s::varchar, CASE WHEN due IS NULL THEN -priority ELSE {PARKED} END,"
+            f" SELECT id, %s::varchar, CASE WHEN due IS NULL THEN -priority ELSE {NOT_READY_LANE} END,"
             f" COALESCE(due, {self.now}), priority, 0, FALSE, attempts, payload"
             " FROM unnest(%s::bigint[], %s::smallint[], %s::bigint[], %s::integer[], %s::text[])"
             f" AS given(id, priority, due, attempts, payload) ORDER BY id"
@@ -274,44 +278,46 @@ class PostgreSQL(Dialect):
             number_array([message.attempts for message in messages]),
             text_array([message.payload for message in messages]),
         )
-        cursor.execute(self.announced(statement, queue), [queue, *columns])
+        cursor.execute(self.with_notify(statement, queue), [queue, *columns])
 
-    def announced(self, statement: str, queue: str) -> str:
+    def with_notify(self, statement: str, queue: str) -> str:
         # Heard at the commit, and once for any number of statements of one transaction.
         return f"WITH done AS ({statement}) SELECT pg_notify('{channel_of(queue)}', '')"
 
     def acknowledge(self, cursor: CursorWrapper, receipts: Sequence[str]) -> None:
-        held, params = self.held(receipts)
+        held, params = self.lease_condition(receipts)
         cursor.execute(
             f"WITH gone AS (DELETE FROM {self.table} WHERE {held} RETURNING id)"
-            f" INSERT INTO {self.acknowledged_table} (acknowledged, noted)"
+            f" INSERT INTO {self.acknowledged_table} (acknowledged_at, message_keys)"
             f" SELECT {self.now}, ',' || string_agg(id::text, ',') || ',' FROM gone HAVING COUNT(*) > 0",
             params,
         )
 
-    def claim(self, cursor: CursorWrapper, queue: str, limit: int, lease: float, latest: int = NO_END) -> list[Claimed]:
+    def claim(
+        self, cursor: CursorWrapper, queue: str, limit: int, lease: float, latest: int = FOREVER
+    ) -> list[ClaimedRow]:
         # The statistics of a queue are always old, and may say that it is empty. A limit that the planner cannot
         # see keeps it from sorting a million rows that it takes for three; an array of ids, from joining them.
         cursor.execute(
-            f"WITH picked AS (SELECT {ORDER} FROM {self.table} WHERE queue = %s AND lane < {PARKED}"
+            f"WITH picked AS (SELECT {ORDER} FROM {self.table} WHERE queue = %s AND lane < {NOT_READY_LANE}"
             f" AND {self.now} <= %s ORDER BY {ORDER} LIMIT (SELECT %s) FOR UPDATE SKIP LOCKED),"
-            f" taken AS (UPDATE {self.table} SET lane = {PARKED}, due = {self.now} + %s, leased = TRUE,"
-            f" lease_number = {NEXT_LEASE}, attempts = {MORE} WHERE id = ANY(ARRAY(SELECT id FROM picked))"
+            f" taken AS (UPDATE {self.table} SET lane = {NOT_READY_LANE}, due = {self.now} + %s, leased = TRUE,"
+            f" lease_number = {NEXT_LEASE}, attempts = {NEXT_ATTEMPT} WHERE id = ANY(ARRAY(SELECT id FROM picked))"
             " RETURNING id, lease_number, attempts, payload)"
             f" SELECT id, lease_number, attempts, payload FROM taken JOIN picked USING (id) ORDER BY {ORDER}",
-            [queue, latest, limit, int(lease * SECOND)],
+            [queue, latest, limit, int(lease * MICROSECONDS)],
         )
-        return [Claimed(*row) for row in cursor.fetchall()]
+        return [ClaimedRow(*row) for row in cursor.fetchall()]
 
     def overdue(self, lapsed: bool) -> str:
-        return f"{self._overdue(lapsed)} ORDER BY {ORDER} LIMIT (SELECT {PROMOTIONS}) FOR UPDATE SKIP LOCKED"
+        return f"{self._overdue(lapsed)} ORDER BY {ORDER} LIMIT (SELECT {MAX_PROMOTIONS}) FOR UPDATE SKIP LOCKED"
 
-    def promote(self, cursor: CursorWrapper, queue: str, latest: int = NO_END, *, lapsed: bool = True) -> int:
+    def promote(self, cursor: CursorWrapper, queue: str, latest: int = FOREVER, *, lapsed: bool = True) -> int:
         overdue = f"WITH overdue AS ({self.overdue(lapsed)})"
         cursor.execute(f"{overdue} {self.promotion} WHERE id = ANY(ARRAY(SELECT id FROM overdue))", [queue, latest])
         return int(cursor.rowcount)
 
-    def held(self, receipts: Sequence[str]) -> tuple[str, list[Any]]:
+    def lease_condition(self, receipts: Sequence[str]) -> tuple[str, list[Any]]:
         numbers = [parsed for receipt in receipts if (parsed := parse_receipt(receipt)) is not None]
         ids = number_array([id for id, _ in numbers])
         pairs = "SELECT * FROM unnest(%s::bigint[], %s::bigint[])"
@@ -330,18 +336,20 @@ class MySQL(Dialect):
         """Old servers cannot skip; their clusters wait for each other."""
         return "FOR UPDATE SKIP LOCKED" if self.connection.features.has_select_for_update_skip_locked else "FOR UPDATE"
 
-    def claim(self, cursor: CursorWrapper, queue: str, limit: int, lease: float, latest: int = NO_END) -> list[Claimed]:
+    def claim(
+        self, cursor: CursorWrapper, queue: str, limit: int, lease: float, latest: int = FOREVER
+    ) -> list[ClaimedRow]:
         cursor.execute(
-            f"SELECT id, {NEXT_LEASE}, {MORE}, payload FROM {self.table} FORCE INDEX ({INDEX})"
-            f" WHERE queue = %s AND lane < {PARKED} AND {self.now} <= %s ORDER BY {ORDER} LIMIT %s {self.lock}",
+            f"SELECT id, {NEXT_LEASE}, {NEXT_ATTEMPT}, payload FROM {self.table} FORCE INDEX ({INDEX})"
+            f" WHERE queue = %s AND lane < {NOT_READY_LANE} AND {self.now} <= %s ORDER BY {ORDER} LIMIT %s {self.lock}",
             [queue, latest, limit],
         )
-        claimed = [Claimed(*row) for row in cursor.fetchall()]
+        claimed = [ClaimedRow(*row) for row in cursor.fetchall()]
         if claimed:
             cursor.execute(
-                f"UPDATE {self.table} SET lane = {PARKED}, due = {self.now} + %s, leased = TRUE,"
-                f" lease_number = {NEXT_LEASE}, attempts = {MORE} WHERE id IN ({_ids(claimed)})",
-                [int(lease * SECOND)],
+                f"UPDATE {self.table} SET lane = {NOT_READY_LANE}, due = {self.now} + %s, leased = TRUE,"
+                f" lease_number = {NEXT_LEASE}, attempts = {NEXT_ATTEMPT} WHERE id IN ({_ids(claimed)})",
+                [int(lease * MICROSECONDS)],
             )
         return claimed
 
@@ -349,10 +357,10 @@ class MySQL(Dialect):
         super().acknowledge(cursor, receipts)
         if cursor.rowcount:
             keys = ",".join(str(parsed[0]) for receipt in receipts if (parsed := parse_receipt(receipt)))
-            note = f"INSERT INTO {self.acknowledged_table} (acknowledged, noted) VALUES ({self.now}, %s)"
+            note = f"INSERT INTO {self.acknowledged_table} (acknowledged_at, message_keys) VALUES ({self.now}, %s)"
             cursor.execute(note, [f",{keys},"])
 
-    def promote(self, cursor: CursorWrapper, queue: str, latest: int = NO_END, *, lapsed: bool = True) -> int:
+    def promote(self, cursor: CursorWrapper, queue: str, latest: int = FOREVER, *, lapsed: bool = True) -> int:
         cursor.execute(f"{self.overdue(lapsed)} {self.lock}", [queue, latest])
         rows = cursor.fetchall()
         if rows:
@@ -360,13 +368,13 @@ class MySQL(Dialect):
         return len(rows)
 
 
-FAMILIES: dict[str, type[Dialect]] = {"sqlite": SQLite, "postgresql": PostgreSQL, "mysql": MySQL}
+DIALECTS: dict[str, type[Dialect]] = {"sqlite": SQLite, "postgresql": PostgreSQL, "mysql": MySQL}
 
 
 def dialect_of(connection: BaseDatabaseWrapper) -> Dialect:
     """The SQL that this database understands."""
     try:
-        return FAMILIES[connection.vendor](connection)
+        return DIALECTS[connection.vendor](connection)
     except KeyError:
         raise ImproperlyConfigured(
             f"The ORM broker speaks SQLite, PostgreSQL, MySQL and MariaDB; {connection.alias!r} is {connection.vendor}."
@@ -382,21 +390,21 @@ def delayed_until(message: Message) -> int | None:
     """When a message becomes ready; None = at once."""
     if message.not_before is None or message.not_before <= time.time():
         return None
-    return int(message.not_before * SECOND)
+    return int(message.not_before * MICROSECONDS)
 
 
-def chunks(messages: Sequence[Loaded]) -> Iterator[Sequence[Loaded]]:
+def statement_batches(messages: Sequence[WithPayload]) -> Iterator[Sequence[WithPayload]]:
     """The messages, or rows, in portions that fit into one statement."""
     start = characters = 0
     for index, message in enumerate(messages):
         characters += len(message.payload)
-        if index > start and (index - start >= CHUNK_ROWS or characters > CHUNK_CHARACTERS):
+        if index > start and (index - start >= MAX_STATEMENT_ROWS or characters > MAX_STATEMENT_CHARACTERS):
             yield messages[start:index]
             start, characters = index, len(message.payload)
     yield messages[start:]
 
 
-def receipt_of(claimed: Claimed) -> str:
+def format_receipt(claimed: ClaimedRow) -> str:
     return f"{claimed.id}:{claimed.lease_number}"
 
 
@@ -406,7 +414,7 @@ def parse_receipt(receipt: str) -> tuple[int, int] | None:
     return (int(id), int(number)) if id.isdecimal() and number.isdecimal() else None
 
 
-def text_of(payload: object) -> str:
+def decode_column(payload: object) -> str:
     """A payload as ``Dialect.payload`` reads it; a byte that is no UTF-8 becomes ``\\xff``."""
     return payload.decode("utf-8", "backslashreplace") if isinstance(payload, bytes) else payload_from(payload)
 

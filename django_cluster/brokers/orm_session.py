@@ -21,18 +21,25 @@ from django.db import (
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
-from django_cluster.answer_limit import SEND_SECONDS
-from django_cluster.database import PATIENCE, close_if_stale, has_lost, is_collision, is_missing_table, rest
+from django_cluster.database.connection import (
+    RETRY_SECONDS,
+    close_if_stale,
+    has_lost,
+    is_conflict,
+    is_missing_table,
+    pause_before_retry,
+)
+from django_cluster.database.statement_watchdog import WRITE_TIMEOUT
+from django_cluster.database.watchdog import bounded, connect
 from django_cluster.errors import BrokerError, BrokerRefused, BrokerUnavailable
-from django_cluster.silence import bounded, connect
 
 T = TypeVar("T")
 
-MOST_RENEWALS = 3
+MAX_RECONNECTS = 3
 """How often a broken connection is replaced for work that knows whether it has been done."""
 
 
-class Session:
+class QueueSession:
     """The connection of one alias, in this thread."""
 
     def __init__(self, alias: str) -> None:
@@ -44,7 +51,7 @@ class Session:
         *,
         atomic: bool = False,
         again: Callable[[CursorWrapper], T] | None = None,
-        seconds: float = SEND_SECONDS,
+        seconds: float = WRITE_TIMEOUT,
     ) -> T:
         """What ``work`` returns for a cursor. ``atomic`` says that it is several statements.
 
@@ -53,8 +60,8 @@ class Session:
         statement may take outside a cluster's own processes; after such a silence the work is tried once more only.
         """
         began = time.monotonic()
-        deadline = began + PATIENCE
-        renewals = MOST_RENEWALS if again else 1
+        deadline = began + RETRY_SECONDS
+        renewals = MAX_RECONNECTS if again else 1
         while True:
             connection = connections[self.alias]
             nested, used = connection.in_atomic_block, None
@@ -68,11 +75,11 @@ class Session:
             except Error as error:
                 if nested:
                     raise self._told(error) from error
-                if is_collision(error) and time.monotonic() < deadline:
-                    rest()
+                if is_conflict(error) and time.monotonic() < deadline:
+                    pause_before_retry()
                 elif has_lost(connection, used, error) and renewals:
                     # The server may have closed it long ago; an answer can be lost, too.
-                    renewals = 0 if time.monotonic() - began >= SEND_SECONDS else renewals - 1
+                    renewals = 0 if time.monotonic() - began >= WRITE_TIMEOUT else renewals - 1
                     work = again or work
                     connection.close()
                 else:

@@ -22,7 +22,7 @@ Frame = tuple[int, int, Any]
 OnFrame = Callable[[Frame], bool]
 
 
-def forgiving_handler(connection: Any, callback: Callable[..., object]) -> OnFrame:
+def lenient_handler(connection: Any, callback: Callable[..., object]) -> OnFrame:
     """As the client makes one for each connection."""
     handle: OnFrame = frame_handler(connection, callback)
 

@@ -10,10 +10,10 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
-from django_cluster.brokers.option_keys import refuse_other_than_text, refuse_unknown, texts
+from django_cluster.brokers.option_keys import refuse_unknown, require_text, texts
 from django_cluster.core.masking import plain
 
-HEARTBEATS = 5, 30
+HEARTBEAT_SECONDS = 5, 30
 """Seconds, the shortest and the longest that we choose. RabbitMQ gives a connection up that is silent for two or three
 of them, and lends to others what it held. Less than five, says RabbitMQ, takes a busy machine for a dead one."""
 
@@ -59,7 +59,7 @@ class RabbitOptions:
 
     nodes: tuple[Mapping[str, Any], ...] = field(repr=False)
     """For each node the keywords of ``amqp.Connection``; they are tried in turn."""
-    heartbeat: int = HEARTBEATS[1]
+    heartbeat: int = HEARTBEAT_SECONDS[1]
     exchange: str = ""
     """Messages go through this direct exchange; empty: through the server's default one."""
     prefetch: int = 500
@@ -73,7 +73,7 @@ class RabbitOptions:
         """
         options = {ALIASES.get(key, key): value for key, value in written.items()}
         refuse_unknown("rabbitmq", options, KEYS)
-        refuse_other_than_text("rabbitmq", options, ("host", "userid", "password", "virtual_host", "exchange"))
+        require_text("rabbitmq", options, ("host", "userid", "password", "virtual_host", "exchange"))
         if options.get("port"):
             options["port"] = _whole("port", options["port"], least=1)
         parsed = [_of_url(url) for url in texts("rabbitmq", "url", options.pop("url", None) or ["amqp://"])]
@@ -91,7 +91,7 @@ class RabbitOptions:
 
 def heartbeat_for(lease: float) -> int:
     """Half a lease, where that makes sense."""
-    shortest, longest = HEARTBEATS
+    shortest, longest = HEARTBEAT_SECONDS
     return round(max(shortest, min(longest, lease / 2)))
 
 

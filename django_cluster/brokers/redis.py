@@ -23,12 +23,12 @@ from django_cluster.brokers.base import (
     Capabilities,
     Delivery,
     Message,
+    QueuedMessage,
     QueueSize,
-    Waiting,
 )
-from django_cluster.brokers.redis_calls import Senders, ServerClock
-from django_cluster.brokers.redis_link import ANY_ERROR, open_link
-from django_cluster.core.places import joined
+from django_cluster.brokers.redis_call_guards import RedisClock, SenderPool
+from django_cluster.brokers.redis_connection import ANY_ERROR, open_connection
+from django_cluster.core.queue_names import join_escaped
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerUnavailable
 
@@ -39,19 +39,19 @@ BRACES = "{}"
 WRONG_TYPE = "WRONGTYPE"
 """In what the server says when a key holds something of another kind."""
 
-CHUNK_MESSAGES, CHUNK_CHARACTERS = 1000, 4_000_000
+MAX_CALL_MESSAGES, MAX_CALL_CHARACTERS = 1000, 4_000_000
 """What one call of a script carries at most; Lua's stack is limited, and so is the patience of other clients."""
 
-REMEMBERED = 7 * 24 * 3600
+UNIQUE_NAME_SECONDS = 7 * 24 * 3600
 """Seconds for which the name of a message is kept that was to be taken once, unless it is forgotten before."""
 
-SCANS = 20
+MAX_SCAN_CALLS = 20
 """Calls that look for the names of queues; each reads about a thousand keys."""
 
-REPEATABLE = 120
+SENDER_MEMORY_SECONDS = 120
 """Seconds for which the server knows the last call of each sender: longer than any call is repeated."""
 
-UNANSWERED = 64
+MAX_UNANSWERED_CLAIMS = 64
 """Claims without an answer that are remembered; what a later one has lent comes back when its lease ends."""
 
 DELAYED_HEAD = re.compile(rb"\A[0-9]+:")
@@ -61,47 +61,49 @@ ENTRY_HEAD = re.compile(rb"(-?[0-9]{1,9}):([0-9]{1,9}):")
 class RedisBroker(Broker):
     """Lists of entries, and a lease for each that is lent; ``redis_scripts`` has the layout."""
 
-    capabilities = Capabilities(blocking=True, withdraw=True)
+    capabilities = Capabilities(blocking=True, cancel=True)
 
     def __init__(self, settings: BrokerSettings) -> None:
         super().__init__(settings)
-        self._link = open_link(settings.options)
+        self._connection = open_connection(settings.options)
         # The braces make Redis Cluster keep all keys of the queue in one slot.
-        self._base = f"{{django_cluster:{joined(settings.name, settings.queue, reserved=BRACES)}}}"
+        self._base = f"{{django_cluster:{join_escaped(settings.name, settings.queue, reserved=BRACES)}}}"
         # While a slot moves, a node refuses calls that name several keys unless it has all of them. One of these
         # never exists: so no script ever sees one half of a queue.
-        self._keys = (self._base, f"{self._base}:bands") if self._link.clustered else (self._base,)
+        self._keys = (self._base, f"{self._base}:bands") if self._connection.clustered else (self._base,)
         self._calls = count()
         self._holder, self._pid = "", 0
         self._unanswered: dict[str, int] = {}
         """Claims that the server may have carried out, although its answer has not come: prefix and limit."""
         self._due_at = -math.inf
-        """Monotonic moment before which nothing becomes ready without ringing the bell."""
-        self._senders = Senders()
-        self._clock = ServerClock()
+        """Monotonic moment before which nothing becomes ready without waking us."""
+        self._senders = SenderPool()
+        self._clock = RedisClock()
 
     def enqueue(self, messages: Sequence[Message]) -> None:
         calls = list(enqueue_calls(messages))
         sender = self._senders.take()
         try:
             if len(calls) == 1:
-                self._run(scripts.ENQUEUE, sender.name, sender.next_number(), REPEATABLE, *calls[0])
+                self._run(scripts.ENQUEUE, sender.name, sender.next_number(), SENDER_MEMORY_SECONDS, *calls[0])
             elif calls:
-                with self._link.errors():
-                    together = [[sender.name, str(sender.next_number()), str(REPEATABLE), *call] for call in calls]
-                    self._link.persist(lambda: self._together(together))
+                with self._connection.errors():
+                    together = [
+                        [sender.name, str(sender.next_number()), str(SENDER_MEMORY_SECONDS), *call] for call in calls
+                    ]
+                    self._connection.retry_once(lambda: self._together(together))
         finally:
-            self._senders.give_back(sender)
+            self._senders.put_back(sender)
 
     def _together(self, calls: Sequence[Sequence[str]]) -> None:
         """All of the calls, or none: the server takes them as one transaction."""
-        pipeline = self._link.client.pipeline(transaction=True)
+        pipeline = self._connection.client.pipeline(transaction=True)
         try:
             self._queue_up(pipeline, calls)
             pipeline.execute()
         except NoScriptError:
             # All calls are of the same script: none of them has run.
-            self._link.client.script_load(scripts.ENQUEUE.text)
+            self._connection.client.script_load(scripts.ENQUEUE.text)
             self._queue_up(pipeline, calls)
             pipeline.execute()
 
@@ -110,37 +112,37 @@ class RedisBroker(Broker):
             # Not by the method: that of a Cluster's pipeline refuses scripts, whose keys may stand anywhere.
             pipeline.execute_command("EVALSHA", scripts.ENQUEUE.sha, len(self._keys), *self._keys, *call)
 
-    def enqueue_once(self, messages: Sequence[Message], names: Sequence[str]) -> None:
+    def enqueue_unique(self, messages: Sequence[Message], names: Sequence[str]) -> None:
         # Not together: what is left over after an error is sent again, and what was taken is not taken twice.
-        for call in once_calls(messages, names):
-            self._run(scripts.ENQUEUE_ONCE, REMEMBERED, *call)
+        for call in unique_calls(messages, names):
+            self._run(scripts.ENQUEUE_UNIQUE, UNIQUE_NAME_SECONDS, *call)
 
-    def forget_once(self, names: Sequence[str]) -> None:
+    def release_unique(self, names: Sequence[str]) -> None:
         for portion in _portions(names):
-            self._run(scripts.FORGET_ONCE, *portion)
+            self._run(scripts.RELEASE_UNIQUE, *portion)
 
     def lease(self, limit: int, wait: float = 0.0, *, not_after: float = math.inf) -> Sequence[Delivery]:
         deadline = time.monotonic() + wait
         while (now := time.monotonic()) < not_after:
             left = min(deadline, not_after) - now
             deliveries = self._take(min(limit, self.capabilities.bulk), left, not_after)
-            if deliveries or deadline <= time.monotonic() or self._clock.overtook(not_after):
+            if deliveries or deadline <= time.monotonic() or self._clock.is_refused(not_after):
                 return deliveries
         return []
 
     def _take(self, limit: int, wait: float, not_after: float) -> list[Delivery]:
         """What is ready, or will be within ``wait`` seconds.
 
-        Where it is known when the next message is due, the wait for the bell and the claim are one request:
-        whatever rings the bell is lent before we hear of it. What a claim without an answer may have lent is given
+        Where it is known when the next message is due, the wait for the wake-up and the claim are one request:
+        what wakes us is lent before we hear of it. What a claim without an answer may have lent is given
         back first, so that nothing waits until a lease ends of which nobody knows.
         """
-        nap = min(wait, self._due_at - time.monotonic(), self._link.nap) if wait > 0 else 0.0
+        nap = min(wait, self._due_at - time.monotonic(), self._connection.max_block) if wait > 0 else 0.0
         if self._unanswered:
             self._undo_unanswered()
         if not_after < math.inf and not self._clock.known:
             self._claim(limit, 0.0, -math.inf)  # it leases nothing, and says what time it is there
-        if self._clock.overtook(not_after):
+        if self._clock.is_refused(not_after):
             return []
         try:
             deliveries, due = self._claim(limit, nap, not_after)
@@ -167,15 +169,15 @@ class RedisBroker(Broker):
         if time.monotonic() >= not_after > -math.inf:
             return [], 0
         prefix = self._new_prefix()
-        if len(self._unanswered) < UNANSWERED:
+        if len(self._unanswered) < MAX_UNANSWERED_CLAIMS:
             self._unanswered[prefix] = limit
-        claim = scripts.LEASE, prefix, limit, _milliseconds(self.settings.lease), self._clock.there(not_after)
-        moment, *answer = self._run(*claim, first=self._nap(nap) if nap > 0 else None, again=False)
+        claim = scripts.LEASE, prefix, limit, _milliseconds(self.settings.lease), self._clock.to_server_ms(not_after)
+        moment, *answer = self._run(*claim, first=self._block(nap) if nap > 0 else None, again=False)
         self._unanswered.pop(prefix, None)
         if not answer:
-            self._clock.refused(moment, not_after)
+            self._clock.claim_refused(moment, not_after)
             return [], -1
-        self._clock.heard(moment)
+        self._clock.claim_answered(moment)
         entries, due = answer
         deliveries = []
         for place, entry in enumerate(entries):
@@ -186,20 +188,22 @@ class RedisBroker(Broker):
     def _undo_unanswered(self) -> None:
         """Give back what was lent to us without our knowing; nobody would renew it, nor begin it, until it ended."""
         names = [_receipt(prefix, place) for prefix, limit in self._unanswered.items() for place in range(limit)]
-        self.release(names, begun=False)
+        self.release(names, refund_attempt=True)
         self._unanswered.clear()
 
-    def _nap(self, seconds: float) -> tuple[str | float, ...]:
-        """Until the bell rings, at most so long. A time-out of 0 would mean for ever."""
-        return "BLPOP", f"{self._base}:bell", max(0.001, seconds)
+    def _block(self, seconds: float) -> tuple[str | float, ...]:
+        """Until the wake-up comes, at most so long. A time-out of 0 would mean for ever."""
+        return "BLPOP", f"{self._base}:wakeup", max(0.001, seconds)
 
-    def wait_with(self, others: Sequence[Broker], seconds: float) -> bool:
+    def wait_any(self, others: Sequence[Broker], seconds: float) -> bool:
         same = [each for each in others if isinstance(each, RedisBroker) and each._is_beside(self)]
-        if len(same) < len(others) or self._link.clustered:  # in a Cluster the bells hang in different slots
+        if (
+            len(same) < len(others) or self._connection.clustered
+        ):  # in a Cluster the wake-up keys are in different slots
             return False
         brokers = [self, *same]
         due = min(each._due_at for each in brokers) - time.monotonic()
-        self._sleep(min(seconds, due), [f"{each._base}:bell" for each in brokers])
+        self._sleep(min(seconds, due), [f"{each._base}:wakeup" for each in brokers])
         return True
 
     def _is_beside(self, other: RedisBroker) -> bool:
@@ -215,16 +219,16 @@ class RedisBroker(Broker):
             self._unanswered.clear()  # they are our parent's
         return f"{self._holder}:{next(self._calls)}"
 
-    def _sleep(self, seconds: float, bells: Sequence[str]) -> None:
-        """Until one of the bells rings, at most so long. A time-out of 0 would mean for ever."""
-        with self._link.errors():
-            self._link.client.blpop(bells, timeout=max(0.001, min(seconds, self._link.nap)))
+    def _sleep(self, seconds: float, wakeup_keys: Sequence[str]) -> None:
+        """Until one of the wake-ups comes, at most so long. A time-out of 0 would mean for ever."""
+        with self._connection.errors():
+            self._connection.client.blpop(wakeup_keys, timeout=max(0.001, min(seconds, self._connection.max_block)))
 
     def renew(self, receipts: Sequence[str]) -> Sequence[str]:
         lost: list[str] = []
         for portion in _portions(receipts):
             moment, gone = self._run(scripts.RENEW, _milliseconds(self.settings.lease), *portion)
-            self._clock.renewed(moment)
+            self._clock.renewal_answered(moment)
             lost += map(_text, gone)
         return lost
 
@@ -232,32 +236,32 @@ class RedisBroker(Broker):
         for portion in _portions(receipts):
             self._run(scripts.ACKNOWLEDGE, *portion)
 
-    def release(self, receipts: Sequence[str], delay: float = 0.0, *, begun: bool = True) -> None:
+    def release(self, receipts: Sequence[str], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
         # The last portion first, because each goes in front of what is there.
         for portion in reversed(list(_portions(receipts))):
-            self._run(scripts.RELEASE, _milliseconds(delay), int(begun), *portion)
+            self._run(scripts.RELEASE, _milliseconds(delay), int(not refund_attempt), *portion)
 
-    def peek(self, limit: int = 100) -> Sequence[Waiting]:
+    def peek(self, limit: int = 100) -> Sequence[QueuedMessage]:
         ready, delayed, lent = self._run(scripts.PEEK, limit)
         waiting = [_waiting(entry, None) for entry in ready]
         parked = [_waiting(DELAYED_HEAD.sub(b"", member, count=1), float(due)) for member, due in _pairs(delayed)]
         parked += [_waiting(entry, float(due), leased=True) for entry, due in _pairs(lent)]
         return [*waiting, *sorted(parked, key=lambda each: each.due or 0.0)][:limit]
 
-    def withdraw(self, keys: Sequence[str]) -> int:
-        return sum(int(self._run(scripts.WITHDRAW, *portion)) for portion in _portions(keys))
+    def cancel(self, keys: Sequence[str]) -> int:
+        return sum(int(self._run(scripts.CANCEL, *portion)) for portion in _portions(keys))
 
     def size(self) -> QueueSize:
         ready, delayed, leased = self._run(scripts.SIZE)
         return QueueSize(ready=ready, delayed=delayed, leased=leased)
 
     def queue_names(self) -> Sequence[str]:
-        """From the names of the keys: as many of them as ``SCANS`` calls read. A Redis Cluster lists none."""
-        before, after = f"{{django_cluster:{joined(self.settings.name, '', reserved=BRACES)}", "}"
+        """From the names of the keys: as many of them as ``MAX_SCAN_CALLS`` calls read. A Redis Cluster lists none."""
+        before, after = f"{{django_cluster:{join_escaped(self.settings.name, '', reserved=BRACES)}", "}"
         names, cursor = {self.queue: None}, 0
-        for _ in range(0 if self._link.clustered else SCANS):
-            with self._link.errors():
-                cursor, keys = self._link.client.scan(cursor, match=f"{_literal(before)}*", count=1000)
+        for _ in range(0 if self._connection.clustered else MAX_SCAN_CALLS):
+            with self._connection.errors():
+                cursor, keys = self._connection.client.scan(cursor, match=f"{_literal(before)}*", count=1000)
             parts = (key.decode("utf-8", "replace").removeprefix(before).partition(after) for key in keys)
             names.update(dict.fromkeys(unquote(name) for name, end, _ in parts if end))
             if not cursor or len(names) >= MAX_QUEUE_NAMES:
@@ -268,19 +272,21 @@ class RedisBroker(Broker):
         return int(self._run(scripts.PURGE))
 
     def ping(self) -> None:
-        with self._link.errors():
-            self._link.ping()
+        with self._connection.errors():
+            self._connection.ping()
 
-    def concerns(self) -> Sequence[str]:
-        with self._link.errors():
-            return concerns(self._link.configuration("maxmemory-policy", "maxmemory", "appendonly", "save"))
+    def warnings(self) -> Sequence[str]:
+        with self._connection.errors():
+            return configuration_warnings(
+                self._connection.configuration("maxmemory-policy", "maxmemory", "appendonly", "save")
+            )
 
     def info(self) -> str:
-        with self._link.errors():
-            return " ".join(filter(None, ("Redis", self._link.version(), "at", self._link.address)))
+        with self._connection.errors():
+            return " ".join(filter(None, ("Redis", self._connection.version(), "at", self._connection.address)))
 
     def close(self) -> None:
-        self._link.close()
+        self._connection.close()
 
     def _run(
         self, script: scripts.Script, *arguments: str | int, first: Sequence[Any] | None = None, again: bool = True
@@ -293,25 +299,27 @@ class RedisBroker(Broker):
         key, named = self._keys[0], (len(self._keys), *self._keys, *arguments)
         try:
             try:
-                return self._link.call(*before, ("EVALSHA", script.sha, *named), key=key, again=again)[-1]
+                return self._connection.call(*before, ("EVALSHA", script.sha, *named), key=key, again=again)[-1]
             except NoScriptError:
-                return self._link.call(("EVAL", script.text, *named), key=key, again=again)[-1]
+                return self._connection.call(("EVAL", script.text, *named), key=key, again=again)[-1]
             except ResponseError as error:
                 # Not again: the script may have done a part, and may think that it has done all. The next call works.
                 if WRONG_TYPE in str(error):
-                    self._put_wrong_keys_aside()
+                    self._rename_foreign_keys()
                 raise
         except ANY_ERROR as error:
-            raise self._link.meaning_of(error) from error
+            raise self._connection.translate(error) from error
 
-    def _put_wrong_keys_aside(self) -> None:
+    def _rename_foreign_keys(self) -> None:
         """Rename the keys of this queue that hold what none of ours does."""
-        answer = self._link.call(("EVAL", scripts.PUT_ASIDE.text, len(self._keys), *self._keys), key=self._keys[0])[-1]
+        answer = self._connection.call(
+            ("EVAL", scripts.RENAME_FOREIGN_KEYS.text, len(self._keys), *self._keys), key=self._keys[0]
+        )[-1]
         if names := ", ".join(map(_text, answer)):
             logger.error("Redis: keys of the queue %s held something else, and were renamed: %s", self.queue, names)
 
 
-def concerns(configuration: Mapping[str, str]) -> list[str]:
+def configuration_warnings(configuration: Mapping[str, str]) -> list[str]:
     """What a server with this configuration may do to a queue; nothing, if it does not tell (an ACL may forbid it)."""
     found = []
     policy = configuration.get("maxmemory-policy", "noeviction")
@@ -336,7 +344,7 @@ def enqueue_calls(messages: Sequence[Message]) -> Iterator[list[str]]:
         due = message.not_before if message.not_before is not None and message.not_before > moment else None
         head = "" if due is not None else str(message.priority)
         call = groups.get(head)
-        if call and (len(call) > CHUNK_MESSAGES or sizes[head] + len(entry) > CHUNK_CHARACTERS):
+        if call and (len(call) > MAX_CALL_MESSAGES or sizes[head] + len(entry) > MAX_CALL_CHARACTERS):
             yield call
             call = None
         if call is None:
@@ -347,12 +355,12 @@ def enqueue_calls(messages: Sequence[Message]) -> Iterator[list[str]]:
     yield from groups.values()
 
 
-def once_calls(messages: Sequence[Message], names: Sequence[str]) -> Iterator[list[str]]:
+def unique_calls(messages: Sequence[Message], names: Sequence[str]) -> Iterator[list[str]]:
     """The arguments of ``ENQUEUE_ONCE`` for these messages, in portions."""
     moment, call, size = time.time(), list[str](), 0
     for message, name in zip(messages, names, strict=True):
         entry = f"{message.priority}:0:{message.payload}"
-        if call and (len(call) >= 4 * CHUNK_MESSAGES or size + len(entry) > CHUNK_CHARACTERS):
+        if call and (len(call) >= 4 * MAX_CALL_MESSAGES or size + len(entry) > MAX_CALL_CHARACTERS):
             yield call
             call, size = [], 0
         late = message.not_before is not None and message.not_before > moment
@@ -366,7 +374,7 @@ def once_calls(messages: Sequence[Message], names: Sequence[str]) -> Iterator[li
 def _portions(receipts: Sequence[str]) -> Iterator[Sequence[str]]:
     """Each receipt once, as many as a script takes."""
     unique = list(dict.fromkeys(receipts))
-    return (unique[start : start + CHUNK_MESSAGES] for start in range(0, len(unique), CHUNK_MESSAGES))
+    return (unique[start : start + MAX_CALL_MESSAGES] for start in range(0, len(unique), MAX_CALL_MESSAGES))
 
 
 def _receipt(prefix: str, place: int) -> str:
@@ -382,9 +390,9 @@ def _pairs(flat: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
     return zip(flat[::2], flat[1::2], strict=True)
 
 
-def _waiting(entry: bytes, due: float | None, *, leased: bool = False) -> Waiting:
+def _waiting(entry: bytes, due: float | None, *, leased: bool = False) -> QueuedMessage:
     priority, attempts, payload = parse_entry(entry)
-    return Waiting(payload, priority, attempts + leased, None if due is None else due / 1000, leased, _key(entry))
+    return QueuedMessage(payload, priority, attempts + leased, None if due is None else due / 1000, leased, _key(entry))
 
 
 def _literal(text: str) -> str:

@@ -21,7 +21,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from django_cluster.core.masking import plain
-from django_cluster.core.nearest import nearest
+from django_cluster.core.suggestions import closest_match
 from django_cluster.errors import BrokerRefused
 
 try:
@@ -93,15 +93,15 @@ def _without(kinds: Iterable[type[Exception]], *unwanted: type[Exception]) -> tu
     return tuple(each for each in kinds if not issubclass(each, unwanted))
 
 
-class PromptRetry(Retry):
+class ConnectionRetry(Retry):
     """Transactions of a Cluster name time-outs to it as well; but after one nobody knows what the node has done."""
 
     def update_supported_errors(self, specified_errors: Iterable[type[Exception]]) -> None:
         super().update_supported_errors(_without(specified_errors, errors.TimeoutError))
 
 
-class PromptCluster(RedisCluster):
-    """redis-py's own asks a silent node four times. For a Cluster that is down, our link knows how long to try."""
+class DirectCluster(RedisCluster):
+    """redis-py's own asks a silent node four times. For a Cluster that is down, our connection knows how long to try."""
 
     ERRORS_ALLOW_RETRY = _without(  # type: ignore[assignment]
         RedisCluster.ERRORS_ALLOW_RETRY, errors.TimeoutError, errors.ClusterDownError
@@ -156,13 +156,13 @@ def unknown_keywords(options: Mapping[str, Any]) -> dict[str, str]:
         known |= signature(RedisCluster).parameters.keys() | set(cluster_module.REDIS_ALLOWED_KEYS)
     names = sorted(known - {"self", "args", "kwargs", "connection_kwargs"})
     meant = sorted({*names, *OWN_KEYWORDS})
-    return {name: nearest(name, meant) for name in options.get("kwargs", {}) if name not in names}
+    return {name: closest_match(name, meant) for name in options.get("kwargs", {}) if name not in names}
 
 
-def build_cluster(options: Mapping[str, Any]) -> PromptCluster:
+def build_cluster(options: Mapping[str, Any]) -> DirectCluster:
     """A client of all nodes of a Redis Cluster; asks one of them for the others at once."""
     # "retry" is another thing to this client: how often it looks for the right node.
-    ours = {**defaults(), "retry": _retry(3, PromptRetry), **keepalive()}
+    ours = {**defaults(), "retry": _retry(3, ConnectionRetry), **keepalive()}
     url, said = options.get("url", ""), plain(options.get("kwargs", {}))
     keywords = {**of_url(url), **ours, **_name_of_library(url, said), **said, "decode_responses": False}
     keywords.pop("db", None)
@@ -170,7 +170,7 @@ def build_cluster(options: Mapping[str, Any]) -> PromptCluster:
         keywords |= checked
         _keep_in_clusters("ssl_check_hostname")
     nodes = [ClusterNode(host, port) for host, port in options["nodes"]]  # type: ignore[no-untyped-call]
-    return PromptCluster(startup_nodes=nodes, **keywords)
+    return DirectCluster(startup_nodes=nodes, **keywords)
 
 
 def _keep_in_clusters(keyword: str) -> None:

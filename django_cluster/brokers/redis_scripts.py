@@ -2,21 +2,21 @@
 
 The keys of a queue share one hash slot. An *entry* is ``<priority>:<attempts>:<payload>``::
 
-    {queue}:ready:<priority>   LIST   entries that can be lent, a list for each priority (a band)
+    {queue}:ready:<priority>   LIST   entries that can be leased_entries, a list for each priority (a band)
     {queue}:bands              ZSET   the bands that are not empty, the highest priority first
     {queue}:delayed            ZSET   <number>:<entry> by the moment at which it becomes ready
     {queue}:leases             ZSET   receipts by the moment at which they end
     {queue}:leased             HASH   receipt → entry
-    {queue}:bell               LIST   one element while something is ready and nobody was told
+    {queue}:wakeup               LIST   one element while something is ready and nobody was told
     {queue}:number             STRING tells equal delayed entries apart
-    {queue}:once:<name>        STRING a message of this name was taken; a sender may come again with it
+    {queue}:unique:<name>        STRING a message of this name was taken; a sender may come again with it
     {queue}:sender:<name>      STRING number of the last call of this sender; a repeated call changes nothing
-    {queue}:attended           STRING when clusters were last here, and the end of a pause; see ``take_back_ended``
+    {queue}:attended           STRING when clusters were last here, and the end of a pause; see ``requeue_expired``
 
 Moments are milliseconds of the server's clock. A script that adds messages begins with the writes that a full server
 refuses: either it fails before it has changed anything, or it runs to its end. The others work on a full server, too:
 they pass ``may_run_when_full`` first.
-Anything in a list that is not an entry is lent as it is; the codec refuses it.
+Anything in a list that is not an entry is leased_entries as it is; the codec refuses it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Script:
 COMMON = """
 local base = KEYS[1]
 local bands, delayed, leases, leased = base .. ':bands', base .. ':delayed', base .. ':leases', base .. ':leased'
-local bell = base .. ':bell'
+local wakeup = base .. ':wakeup'
 
 local function now()
   local time = redis.call('TIME')
@@ -63,8 +63,8 @@ local function delay(entry, due)
   redis.call('ZADD', delayed, due, string.format('%016d:', number) .. entry)
 end
 
-local function ring()
-  if redis.call('EXISTS', bell) == 0 then redis.call('RPUSH', bell, 1) end
+local function wake()
+  if redis.call('EXISTS', wakeup) == 0 then redis.call('RPUSH', wakeup, 1) end
 end
 
 -- A server over its limit of memory refuses a script at its first write, if that could take memory, and lets a script
@@ -74,14 +74,14 @@ local function may_run_when_full()
   redis.call('DEL', base .. ':none')
 end
 
--- End these leases; pass what was lent to give_back(priority, entry), the last one first.
-local function take_back(receipts, begun, give_back)
+-- End these leases; pass what was leased_entries to requeue(priority, entry), the last one first.
+local function end_leases(receipts, begun, requeue)
   if #receipts == 0 then return end
   local entries = redis.call('HMGET', leased, unpack(receipts))
   for i = #entries, 1, -1 do
     if entries[i] then
       local priority, attempts, payload = parse(entries[i])
-      give_back(priority, string.format('%s:%d:', priority, math.min(attempts + begun, 999999999)) .. payload)
+      requeue(priority, string.format('%s:%d:', priority, math.min(attempts + begun, 999999999)) .. payload)
     end
   end
   redis.call('HDEL', leased, unpack(receipts))
@@ -89,7 +89,7 @@ local function take_back(receipts, begun, give_back)
 end
 
 -- When clusters were last here; until when leases are spared, and those of them that ended after which moment.
-local function attendance()
+local function read_attended()
   local _, _, last, spared_until, since = string.find(redis.call('GET', base .. ':attended') or '', '(%d+) (%d+) (%d+)')
   return tonumber(last), tonumber(spared_until) or 0, tonumber(since) or 0
 end
@@ -97,8 +97,8 @@ end
 -- Clusters come at least three times in a lease. If for half of one none has come, then the server stood still or was
 -- away, or its clock was set: all must have the time to renew what they hold, before any of it is taken back. Leases
 -- that had ended before have no holder, and are not spared.
-local function attend(moment, lease)
-  local last, spared_until, since = attendance()
+local function note_attendance(moment, lease)
+  local last, spared_until, since = read_attended()
   if last and moment - last > lease / 2 then spared_until, since = moment + math.floor(lease / 2), last end
   if not last or moment < last or moment - last > lease / 16 then
     redis.call('SET', base .. ':attended', string.format('%.0f %.0f %.0f', moment, spared_until, since))
@@ -106,10 +106,10 @@ local function attend(moment, lease)
   return spared_until, since
 end
 
-local function take_back_ended(moment, spared_until, since, limit)
+local function requeue_expired(moment, spared_until, since, limit)
   if moment < spared_until then moment = math.min(moment, since) end
   local ended = redis.call('ZRANGEBYSCORE', leases, '-inf', moment, 'LIMIT', 0, limit)
-  take_back(ended, 1, function(priority, entry) push('LPUSH', priority, entry) end)
+  end_leases(ended, 1, function(priority, entry) push('LPUSH', priority, entry) end)
 end
 """
 
@@ -131,25 +131,25 @@ if ARGV[4] == '' then
 elseif call('RPUSH', base .. ':ready:' .. ARGV[4], unpack(ARGV, 5)) == #ARGV - 4 then
   call('ZADD', base .. ':bands', -ARGV[4], ARGV[4])
 end
-if call('EXISTS', base .. ':bell') == 0 then call('RPUSH', base .. ':bell', 1) end
+if call('EXISTS', base .. ':wakeup') == 0 then call('RPUSH', base .. ':wakeup', 1) end
 """,
     common="",
 )
 
-ENQUEUE_ONCE = Script("""
+ENQUEUE_UNIQUE = Script("""
 -- ARGV: seconds for which names are remembered, then for each message: name, priority, moment ('' = now), entry
 for i = 2, #ARGV, 4 do
-  if redis.call('SET', base .. ':once:' .. ARGV[i], 1, 'NX', 'EX', ARGV[1]) then
+  if redis.call('SET', base .. ':unique:' .. ARGV[i], 1, 'NX', 'EX', ARGV[1]) then
     if ARGV[i + 2] == '' then push('RPUSH', ARGV[i + 1], ARGV[i + 3]) else delay(ARGV[i + 3], ARGV[i + 2]) end
   end
 end
-ring()
+wake()
 """)
 
-FORGET_ONCE = Script("""
+RELEASE_UNIQUE = Script("""
 -- ARGV: names
 may_run_when_full()
-for i = 1, #ARGV do redis.call('UNLINK', base .. ':once:' .. ARGV[i]) end
+for i = 1, #ARGV do redis.call('UNLINK', base .. ':unique:' .. ARGV[i]) end
 """)
 
 LEASE = Script("""
@@ -157,15 +157,15 @@ LEASE = Script("""
 -- returns the moment, the entries (nil: it is too late), and in how many milliseconds something is due (-1 = nothing)
 may_run_when_full()
 local moment, limit = now(), tonumber(ARGV[2])
-local spared_until, since = attend(moment, tonumber(ARGV[3]))
+local spared_until, since = note_attendance(moment, tonumber(ARGV[3]))
 
 -- Whoever claims so late may have lost its own leases: it must renew them first.
 if ARGV[4] ~= '' and moment > tonumber(ARGV[4]) then
-  if redis.call('EXISTS', bands) == 1 then ring() end -- it may have been woken, and takes nothing
+  if redis.call('EXISTS', bands) == 1 then wake() end -- it may have been woken, and takes nothing
   return {moment}
 end
 
-take_back_ended(moment, spared_until, since, 100)
+requeue_expired(moment, spared_until, since, 100)
 
 local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', moment, 'LIMIT', 0, 500)
 for _, member in ipairs(due) do
@@ -194,7 +194,7 @@ while #taken < limit do
   if redis.call('EXISTS', band) == 0 then redis.call('ZREM', bands, priority) end
 end
 
-if redis.call('EXISTS', bands) == 1 then ring() else redis.call('DEL', bell) end
+if redis.call('EXISTS', bands) == 1 then wake() else redis.call('DEL', wakeup) end
 if #taken > 0 then return {moment, taken, -1} end
 
 local nearest = -1
@@ -210,7 +210,7 @@ RENEW = Script("""
 -- ARGV: length of the lease, receipts; returns the moment, and the receipts that are gone
 may_run_when_full()
 local ends, lost, called = {}, {}, now()
-attend(called, tonumber(ARGV[1]))
+note_attendance(called, tonumber(ARGV[1]))
 local moment = called + ARGV[1]
 for i = 2, #ARGV do
   if redis.call('ZSCORE', leases, ARGV[i]) then
@@ -234,14 +234,14 @@ RELEASE = Script("""
 may_run_when_full()
 local wait, receipts = tonumber(ARGV[1]), {unpack(ARGV, 3)}
 local due = now() + wait
-take_back(receipts, tonumber(ARGV[2]), function(priority, entry)
+end_leases(receipts, tonumber(ARGV[2]), function(priority, entry)
   if wait > 0 then delay(entry, due) else push('LPUSH', priority, entry) end
 end)
-ring()
+wake()
 """)
 
 PEEK = Script("""
--- ARGV: limit; returns the ready entries, the delayed members with their moments, the receipts with theirs, the lent
+-- ARGV: limit; returns the ready entries, the delayed members with their moments, the receipts with theirs, the leased_entries
 local limit, ready = tonumber(ARGV[1]), {}
 for _, priority in ipairs(redis.call('ZRANGE', bands, 0, -1)) do
   if #ready >= limit then break end
@@ -251,15 +251,15 @@ for _, priority in ipairs(redis.call('ZRANGE', bands, 0, -1)) do
 end
 local waiting = redis.call('ZRANGE', delayed, 0, limit - 1, 'WITHSCORES')
 local receipts = redis.call('ZRANGE', leases, 0, limit - 1)
-local lent = {}
+local leased_entries = {}
 for _, receipt in ipairs(receipts) do
-  lent[#lent + 1] = redis.call('HGET', leased, receipt) or ''
-  lent[#lent + 1] = redis.call('ZSCORE', leases, receipt)
+  leased_entries[#leased_entries + 1] = redis.call('HGET', leased, receipt) or ''
+  leased_entries[#leased_entries + 1] = redis.call('ZSCORE', leases, receipt)
 end
-return {ready, waiting, lent}
+return {ready, waiting, leased_entries}
 """)
 
-WITHDRAW = Script("""
+CANCEL = Script("""
 -- ARGV: fingerprints of payloads; returns how many messages there were
 local sought, left, found = {}, #ARGV, 0
 for _, key in ipairs(ARGV) do sought[key] = true end
@@ -308,7 +308,7 @@ return found
 """)
 
 SIZE = Script("""
--- returns how many are ready, delayed and lent
+-- returns how many are ready, delayed and leased_entries
 local ready = 0
 for _, priority in ipairs(redis.call('ZRANGE', bands, 0, -1)) do
   ready = ready + redis.call('LLEN', base .. ':ready:' .. priority)
@@ -325,11 +325,11 @@ for _, priority in ipairs(redis.call('ZRANGE', bands, 0, -1)) do
   count = count + redis.call('LLEN', band)
   redis.call('UNLINK', band)
 end
-redis.call('UNLINK', bands, delayed, leases, leased, bell, base .. ':attended')
+redis.call('UNLINK', bands, delayed, leases, leased, wakeup, base .. ':attended')
 return count
 """)
 
-PUT_ASIDE = Script("""
+RENAME_FOREIGN_KEYS = Script("""
 -- returns the new names of the keys that were renamed, because they held what no key of ours does
 local found = {}
 local function look(key, kind)
@@ -351,7 +351,7 @@ end
 look(delayed, 'zset')
 look(leases, 'zset')
 look(leased, 'hash')
-look(bell, 'list')
+look(wakeup, 'list')
 look(base .. ':attended', 'string')
 look(base .. ':number', 'string')
 return found

@@ -13,18 +13,26 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from django_cluster.brokers.base import Capabilities, Delivery, Message, QueueSize, Waiting, attempts_from, payload_from
-from django_cluster.brokers.copies import CopyingBroker
-from django_cluster.brokers.sqs_link import POLL_IN_ONE_CALL, Link, whole_seconds
-from django_cluster.core.portions import portions
+from django_cluster.brokers.base import (
+    Capabilities,
+    Delivery,
+    Message,
+    QueuedMessage,
+    QueueSize,
+    attempts_from,
+    payload_from,
+)
+from django_cluster.brokers.republishing import RepublishingBroker
+from django_cluster.brokers.sqs_connection import POLL_CALL_SECONDS, SqsConnection, whole_seconds
+from django_cluster.core.batching import batches
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
 
-BATCH = 10
+CALL_MESSAGES = 10
 """Messages in one call."""
 MAX_BYTES = 1024 * 1024
 """Of one message, and of all messages of one call."""
-ROOM_FOR_ATTRIBUTES = 64
+ATTRIBUTE_BYTES = 64
 """Bytes of ``MAX_BYTES`` that are not for the payload."""
 MAX_DELAY = 900.0
 """Seconds for which SQS delays a message that is sent."""
@@ -32,42 +40,42 @@ MAX_AGE = 14 * 86_400.0
 """Seconds of the longest ``MessageRetentionPeriod``; four days unless the queue says otherwise."""
 MAX_VISIBILITY = 43_200
 """Seconds (twelve hours) after which SQS lends a message again, whatever its borrower says."""
-WORTH_A_POLL = 0.05
+MIN_POLL_SECONDS = 0.05
 """Seconds: a shorter wait is no reason to wait for a whole second, the shortest poll."""
-FILLING = 0.5
+FILL_SECONDS = 0.5
 """Seconds after which what has come is handed on, although there may be more."""
-TRIES = 3
+BATCH_TRIES = 3
 """How often a part of a batch that SQS could not take just now is sent."""
-ATTEMPTS = "attempts"
+ATTEMPTS_ATTRIBUTE = "attempts"
 """The attribute with the attempts that a message brought along."""
 
-STANDARD = Capabilities(
+CAPABILITIES = Capabilities(
     blocking=True,
     priority=False,
     peek=False,
-    order=False,
-    front=False,
+    fifo=False,
+    requeues_first=False,
     atomic=False,
     exact_size=False,
-    refunds=False,
-    fenced=False,
+    refunds_attempts=False,
+    fenced_receipts=False,
     max_delay=MAX_DELAY,
-    max_payload=MAX_BYTES - ROOM_FOR_ATTRIBUTES,
+    max_payload=MAX_BYTES - ATTRIBUTE_BYTES,
     max_age=MAX_AGE,
 )
 
 
-class SqsBroker(CopyingBroker):
+class SqsBroker(RepublishingBroker):
     """One queue of SQS; ``.fifo`` at the end of its name makes it a FIFO queue, which knows no delays."""
 
-    capabilities = STANDARD
-    copies_at_once = BATCH
+    capabilities = CAPABILITIES
+    republish_batch = CALL_MESSAGES
 
     def __init__(self, settings: BrokerSettings) -> None:
         super().__init__(settings)
-        self._link = Link(settings)
+        self._connection = SqsConnection(settings)
         self._lease_seconds = max(1, min(whole_seconds(settings.lease), MAX_VISIBILITY))
-        self.capabilities = capabilities_of(fifo=self._link.fifo, waits=self._link.options.poll > 0)
+        self.capabilities = capabilities_of(fifo=self._connection.fifo, waits=self._connection.options.poll > 0)
 
     def prepare(self) -> None:
         """Find or create the queue now, and not in the middle of the work."""
@@ -77,9 +85,9 @@ class SqsBroker(CopyingBroker):
 
     def enqueue(self, messages: Sequence[Message]) -> None:
         """Ten in a call; when one of several calls fails, the error says how many messages had been sent."""
-        self.refuse_large(messages)
+        self.check_size(messages)
         sent = 0
-        for portion in portions(messages, _size, most=BATCH, room=MAX_BYTES):
+        for portion in batches(messages, _size, most=CALL_MESSAGES, room=MAX_BYTES):
             try:
                 self._send([self._entry(message) for message in portion])
             except (BrokerUnavailable, BrokerRefused) as error:
@@ -91,18 +99,20 @@ class SqsBroker(CopyingBroker):
     def _entry(self, message: Message) -> dict[str, Any]:
         entry: dict[str, Any] = {"Id": uuid.uuid4().hex, "MessageBody": message.payload}
         if message.attempts > 0:
-            entry["MessageAttributes"] = {ATTEMPTS: {"DataType": "Number", "StringValue": str(message.attempts)}}
-        if self._link.fifo:
+            entry["MessageAttributes"] = {
+                ATTEMPTS_ATTRIBUTE: {"DataType": "Number", "StringValue": str(message.attempts)}
+            }
+        if self._connection.fifo:
             # A batch that is sent again, because the answer was lost, is recognised by these names.
             entry["MessageDeduplicationId"] = entry["Id"]
-            entry["MessageGroupId"] = self._link.options.group
+            entry["MessageGroupId"] = self._connection.options.group
         elif message.not_before is not None and (delay := message.not_before - time.time()) > 0:
             entry["DelaySeconds"] = whole_seconds(min(delay, MAX_DELAY))
         return entry
 
     def _send(self, entries: list[dict[str, Any]]) -> None:
-        for _ in range(TRIES):
-            failed = self._link.call("send_message_batch", Entries=entries).get("Failed", [])
+        for _ in range(BATCH_TRIES):
+            failed = self._connection.call("send_message_batch", Entries=entries).get("Failed", [])
             if not failed:
                 return
             refused = [each for each in failed if each.get("SenderFault")]
@@ -114,7 +124,7 @@ class SqsBroker(CopyingBroker):
 
     def _words(self, what: str, failed: Sequence[dict[str, Any]]) -> str:
         first = failed[0]
-        return f"The queue {self._link.address} {what}: {first.get('Message') or first.get('Code')}"
+        return f"The queue {self._connection.address} {what}: {first.get('Message') or first.get('Code')}"
 
     # ── lending ──────────────────────────────────────────────────────────────────────────────────
 
@@ -125,18 +135,18 @@ class SqsBroker(CopyingBroker):
         while len(deliveries) < limit and time.monotonic() < not_after:
             left = min(started + wait, not_after) - time.monotonic()
             # The service may answer until its poll ends, whatever becomes of us meanwhile.
-            until_then = math.floor(max(0.0, min(not_after - time.monotonic(), POLL_IN_ONE_CALL)))
-            longest = min(self._link.options.poll, until_then)
-            poll = 0 if deliveries or left < WORTH_A_POLL else min(whole_seconds(left), longest)
-            wanted = min(BATCH, limit - len(deliveries))
+            until_then = math.floor(max(0.0, min(not_after - time.monotonic(), POLL_CALL_SECONDS)))
+            longest = min(self._connection.options.poll, until_then)
+            poll = 0 if deliveries or left < MIN_POLL_SECONDS else min(whole_seconds(left), longest)
+            wanted = min(CALL_MESSAGES, limit - len(deliveries))
             asked = time.monotonic()
             came = self._receive(wanted, poll)
-            if came and self.came_late(asked + poll, not_after):
-                self._give_back_late(came)
+            if came and self.claimed_too_late(asked + poll, not_after):
+                self._release_late(came)
                 break
             deliveries += came
             if came:
-                if len(came) < wanted or time.monotonic() - started > max(FILLING, wait):
+                if len(came) < wanted or time.monotonic() - started > max(FILL_SECONDS, wait):
                     break
             elif deliveries or time.monotonic() - started >= wait:
                 break
@@ -145,17 +155,17 @@ class SqsBroker(CopyingBroker):
         return deliveries
 
     def _receive(self, wanted: int, poll: int) -> list[Delivery]:
-        answer = self._link.call(
+        answer = self._connection.call(
             "receive_message",
             MaxNumberOfMessages=wanted,
             WaitTimeSeconds=poll,
             VisibilityTimeout=self._lease_seconds,
             MessageSystemAttributeNames=["ApproximateReceiveCount"],
-            MessageAttributeNames=[ATTEMPTS],
+            MessageAttributeNames=[ATTEMPTS_ATTRIBUTE],
         )
         return [_delivery(message) for message in answer.get("Messages", [])]
 
-    def _give_back_late(self, came: Sequence[Delivery]) -> None:
+    def _release_late(self, came: Sequence[Delivery]) -> None:
         """What was leased before may still run in the caller's cluster, under an older receipt: no copy of it."""
         self.release([each.receipt for each in came if each.attempt > 1])
         self.give_back([each for each in came if each.attempt <= 1])
@@ -168,12 +178,12 @@ class SqsBroker(CopyingBroker):
     def acknowledge(self, receipts: Sequence[str]) -> None:
         self._batches("delete_message_batch", receipts, {})
 
-    def release(self, receipts: Sequence[str], delay: float = 0.0, *, begun: bool = True) -> None:
+    def release(self, receipts: Sequence[str], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
         self._change_visibility(receipts, min(whole_seconds(delay), MAX_VISIBILITY))
 
     def give_back(self, deliveries: Sequence[Delivery], delay: float = 0.0) -> None:
         """In a FIFO queue, order is worth more than an attempt: without a delay, a message keeps its place there."""
-        if self._link.fifo and delay <= 0:
+        if self._connection.fifo and delay <= 0:
             self.release([delivery.receipt for delivery in deliveries])
         else:
             super().give_back(deliveries, delay)
@@ -185,15 +195,15 @@ class SqsBroker(CopyingBroker):
         """Do this for each receipt; returns those that mean nothing to SQS (any more)."""
         known = [receipt for receipt in dict.fromkeys(receipts) if receipt and receipt.isascii()]
         lost = set(receipts) - set(known)
-        for start in range(0, len(known), BATCH):
-            lost |= self._batch(action, known[start : start + BATCH], more)
+        for start in range(0, len(known), CALL_MESSAGES):
+            lost |= self._batch(action, known[start : start + CALL_MESSAGES], more)
         return lost
 
     def _batch(self, action: str, receipts: Sequence[str], more: dict[str, Any]) -> set[str]:
         entries = [{"Id": str(number), "ReceiptHandle": each, **more} for number, each in enumerate(receipts)]
         lost: set[str] = set()
-        for _ in range(TRIES):
-            failed = self._link.call(action, Entries=entries).get("Failed", [])
+        for _ in range(BATCH_TRIES):
+            failed = self._connection.call(action, Entries=entries).get("Failed", [])
             lost |= {receipts[int(each["Id"])] for each in failed if each.get("SenderFault")}
             again = {each["Id"] for each in failed if not each.get("SenderFault")}
             if not again:
@@ -203,7 +213,7 @@ class SqsBroker(CopyingBroker):
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────
 
-    def peek(self, limit: int = 100) -> Sequence[Waiting]:
+    def peek(self, limit: int = 100) -> Sequence[QueuedMessage]:
         """Nothing: SQS shows no message without lending it."""
         return []
 
@@ -211,7 +221,7 @@ class SqsBroker(CopyingBroker):
         """As SQS estimates; what was given back with a delay counts as leased."""
         kinds = ("", "Delayed", "NotVisible")
         names = [f"ApproximateNumberOfMessages{kind}" for kind in kinds]
-        found = self._link.call("get_queue_attributes", AttributeNames=names)["Attributes"]
+        found = self._connection.call("get_queue_attributes", AttributeNames=names)["Attributes"]
         ready, delayed, leased = (int(found.get(name, 0)) for name in names)
         return QueueSize(ready=ready, delayed=delayed, leased=leased)
 
@@ -219,33 +229,33 @@ class SqsBroker(CopyingBroker):
         """SQS does it once a minute, and takes up to a minute for it; ``BrokerUnavailable`` if asked more often."""
         total = self.size().total
         try:
-            self._link.call("purge_queue")
+            self._connection.call("purge_queue")
         except BrokerUnavailable:
             if total:
                 raise
         return total
 
     def ping(self) -> None:
-        self._link.call("get_queue_attributes", AttributeNames=["QueueArn"])
+        self._connection.call("get_queue_attributes", AttributeNames=["QueueArn"])
 
     def info(self) -> str:
-        return f"Amazon SQS, {'FIFO ' if self._link.fifo else ''}queue {self._link.address}"
+        return f"Amazon SQS, {'FIFO ' if self._connection.fifo else ''}queue {self._connection.address}"
 
     def close(self) -> None:
-        self._link.close()
+        self._connection.close()
 
 
 def capabilities_of(*, fifo: bool, waits: bool) -> Capabilities:
     """A FIFO queue keeps the order; it delays all of its messages or none."""
-    found = replace(STANDARD, blocking=waits)
-    return replace(found, order=True, delay=False, max_delay=0.0) if fifo else found
+    found = replace(CAPABILITIES, blocking=waits)
+    return replace(found, fifo=True, delay=False, max_delay=0.0) if fifo else found
 
 
 def _size(message: Message) -> int:
-    return len(message.payload) + ROOM_FOR_ATTRIBUTES
+    return len(message.payload) + ATTRIBUTE_BYTES
 
 
 def _delivery(message: dict[str, Any]) -> Delivery:
-    brought = message.get("MessageAttributes", {}).get(ATTEMPTS, {}).get("StringValue")
+    brought = message.get("MessageAttributes", {}).get(ATTEMPTS_ATTRIBUTE, {}).get("StringValue")
     count = attempts_from(message.get("Attributes", {}).get("ApproximateReceiveCount", 1))
     return Delivery(message["ReceiptHandle"], payload_from(message.get("Body", "")), attempts_from(brought) + count)

@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from django_cluster.brokers.base import Broker
-from django_cluster.calls import send
-from django_cluster.client import get_client
-from django_cluster.composition.common import in_order, where
+from django_cluster.client.client import get_client
+from django_cluster.client.enqueue import send
+from django_cluster.client.results import count_group, delete_group, fetch_group
+from django_cluster.composition.lookup import in_order, lookup_place
 from django_cluster.core.call import build_options
-from django_cluster.core.composing import Call, as_call, in_chain, linked
-from django_cluster.core.naming import new_task_id
+from django_cluster.core.compositions import TaskCall, as_task_call, in_chain, packages_of_links
+from django_cluster.core.task_ids import new_task_id
 from django_cluster.errors import ResultsPruned
 from django_cluster.models import Task
-from django_cluster.results import count_group, delete_group, fetch_group
 from django_cluster.stores.base import UNFINISHED, Unfinished, wait_for
 
 
@@ -52,7 +52,7 @@ class Chain:
         stop_on_failure: bool = True,
         on_commit: bool | str | None = None,
     ) -> None:
-        self.calls: tuple[Call, ...] = tuple(map(as_call, chain or ()))
+        self.calls: tuple[TaskCall, ...] = tuple(map(as_task_call, chain or ()))
         self.group = group or new_task_id()
         self.cached, self.sync, self.broker = cached, sync, broker
         self.stop_on_failure, self.on_commit = stop_on_failure, on_commit
@@ -62,7 +62,7 @@ class Chain:
 
     def append(self, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> int:
         """Add a call at the end; returns how many there are. The results of an earlier run are forgotten."""
-        self.calls = (*self.calls, Call(func, args, kwargs))
+        self.calls = (*self.calls, TaskCall(func, args, kwargs))
         if self.started:
             delete_group(self.group)
             self.started = False
@@ -73,13 +73,15 @@ class Chain:
         if not self.calls:
             raise ValueError("A chain has at least one link.")
         like = build_options({"group": self.group, "cached": self.cached})
-        packages = in_chain(linked(self.calls, like), get_client().settings.queue, lenient=not self.stop_on_failure)
+        packages = in_chain(
+            packages_of_links(self.calls, like), get_client().settings.queue, lenient=not self.stop_on_failure
+        )
         first = packages[0].header.options
         broker = self.broker or first.broker
-        ways = {"sync": self.sync, "broker": broker, "on_commit": self.on_commit, "cluster": first.cluster}
+        options = {"sync": self.sync, "broker": broker, "on_commit": self.on_commit, "cluster": first.cluster}
         self.ids = tuple(package.id for package in packages)
         self.started = True
-        send(packages, ways, chain=True)
+        send(packages, options, chain=True)
         return self.group
 
     def result(self, wait: int = -1) -> list[Any] | None:
@@ -100,7 +102,7 @@ class Chain:
 
         def look() -> bool | Unfinished:
             nonlocal missing
-            found = in_order(fetch_group(self.group, wait=0, cached=where(self.cached)), self.ids)
+            found = in_order(fetch_group(self.group, wait=0, cached=lookup_place(self.cached)), self.ids)
             tasks[:] = [task for task in found if task is not None]
             if self._has_ended([task.success for task in tasks if task.final]):
                 missing = _gaps(found)
@@ -120,7 +122,7 @@ class Chain:
 
     def current(self) -> int | None:
         """How many links have ended; None until it is run."""
-        return count_group(self.group, cached=where(self.cached)) if self.started else None
+        return count_group(self.group, cached=lookup_place(self.cached)) if self.started else None
 
     def length(self) -> int:
         return len(self.calls)

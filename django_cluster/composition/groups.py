@@ -7,34 +7,34 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from django_cluster.brokers.base import Broker
-from django_cluster.calls import send
-from django_cluster.composition.common import in_order
-from django_cluster.core.composing import (
+from django_cluster.client.enqueue import send
+from django_cluster.client.results import count_group, fetch_group
+from django_cluster.composition.lookup import in_order
+from django_cluster.core.compositions import (
     FAILURE_POSITION,
     SUCCESS_POSITION,
-    Call,
     GroupPlan,
+    MemberRole,
     Membership,
-    Role,
-    as_call,
+    TaskCall,
     as_member,
+    as_task_call,
     member_id,
-    package_of,
+    package_of_call,
 )
 from django_cluster.core.messages import TaskPackage
-from django_cluster.core.naming import new_task_id
+from django_cluster.core.task_ids import new_task_id
 from django_cluster.errors import ResultsPruned
 from django_cluster.models import Task
-from django_cluster.results import count_group, fetch_group
 
 
-def call(func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Call:
+def call(func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> TaskCall:
     """``func(*args, **kwargs)`` as an item of a chain or a group; options among the keywords, as of ``async_task``."""
-    return Call(func, args, kwargs)
+    return TaskCall(func, args, kwargs)
 
 
 @dataclass(frozen=True, slots=True)
-class Ways:
+class SendOptions:
     """How a group is sent."""
 
     sync: bool | None = None
@@ -42,7 +42,7 @@ class Ways:
     on_commit: bool | str | None = None
     cluster: str | None = None
 
-    def plain(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         return {"sync": self.sync, "broker": self.broker, "on_commit": self.on_commit, "cluster": self.cluster}
 
 
@@ -64,20 +64,20 @@ class Group:
     ) -> None:
         """``calls``: functions, tuples (function, args, kwargs), or ``call``s."""
         self.id = new_task_id()
-        self.calls: tuple[Call, ...] = tuple(map(as_call, calls))
-        self._ways = Ways(sync, broker, on_commit, cluster)
-        self._success: Call | None = None
-        self._failure: Call | None = None
+        self.calls: tuple[TaskCall, ...] = tuple(map(as_task_call, calls))
+        self._options = SendOptions(sync, broker, on_commit, cluster)
+        self._success: TaskCall | None = None
+        self._failure: TaskCall | None = None
 
     def then(self, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Self:
         """When every call has succeeded, have this called, once."""
-        return self._with(_success=Call(func, args, kwargs))
+        return self._with(_success=TaskCall(func, args, kwargs))
 
     def on_failure(self, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Self:
         """When every call has ended and some have failed for good, have this called, once."""
-        return self._with(_failure=Call(func, args, kwargs))
+        return self._with(_failure=TaskCall(func, args, kwargs))
 
-    def _with(self, **changes: Call) -> Self:
+    def _with(self, **changes: TaskCall) -> Self:
         new = type(self).__new__(type(self))
         new.__dict__.update({**self.__dict__, **changes})
         return new
@@ -92,26 +92,26 @@ class Group:
         on_success = self._follow(self._success, SUCCESS_POSITION)
         on_failure = self._follow(self._failure, FAILURE_POSITION)
         if not self.calls:
-            send([on_success] if on_success else [], self._ways.plain())
+            send([on_success] if on_success else [], self._options.as_dict())
             return self.id
         plan = GroupPlan(id=self.id, total=len(self.calls), on_success=on_success, on_failure=on_failure)
-        send([self._package(position) for position in range(len(self.calls))], self._ways.plain(), group=plan)
+        send([self._package(position) for position in range(len(self.calls))], self._options.as_dict(), group=plan)
         return self.id
 
     def _package(self, position: int) -> TaskPackage:
-        package, named = package_of(self.calls[position])
+        package, named = package_of_call(self.calls[position])
         if package.header.options.broker or package.header.options.cluster:
             raise TypeError("The calls of a group go to the cluster and the broker of the group.")
         return as_member(package, self._place(position), named=named, group=self.id)
 
-    def _follow(self, call: Call | None, position: int) -> TaskPackage | None:
+    def _follow(self, call: TaskCall | None, position: int) -> TaskPackage | None:
         if call is None:
             return None
-        package, named = package_of(call)
-        return as_member(package, Membership(self.id, position, Role.FOLLOW), named=named)
+        package, named = package_of_call(call)
+        return as_member(package, Membership(self.id, position, MemberRole.FOLLOW), named=named)
 
     def _place(self, position: int) -> Membership:
-        return Membership(self.id, position, Role.CALL)
+        return Membership(self.id, position, MemberRole.CALL)
 
     def result(self, failures: bool = False, wait: int = 0) -> list[Any]:
         """What the calls returned, in their order; with ``failures`` also the errors of those that failed.

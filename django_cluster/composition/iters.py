@@ -7,20 +7,20 @@ from dataclasses import replace
 from typing import Any
 
 from django_cluster.brokers.base import Broker
-from django_cluster.calls import send
-from django_cluster.client import get_client
-from django_cluster.composition.common import where
-from django_cluster.core.call import build_options, build_packages, check_hook, checked_packages, part
-from django_cluster.core.composing import COLLECT_POSITION, GroupPlan, Membership, Role, as_member
+from django_cluster.client.client import get_client
+from django_cluster.client.enqueue import send
+from django_cluster.client.results import fetch, result
+from django_cluster.composition.lookup import lookup_place
+from django_cluster.core.call import build_options, build_packages, check_hook, checked_packages, split_options
+from django_cluster.core.compositions import COLLECT_POSITION, GroupPlan, MemberRole, Membership, as_member
 from django_cluster.core.messages import TaskOptions, TaskPackage, path_of_class
-from django_cluster.core.naming import new_task_id
+from django_cluster.core.task_ids import new_task_id
 from django_cluster.errors import ItemsFailed
 from django_cluster.models import Task
-from django_cluster.results import fetch, result
 
-OF_THE_LIST = frozenset({"cached", "group", "hook", "save", "task_name"})
+LIST_OPTIONS = frozenset({"cached", "group", "hook", "save", "task_name"})
 """Options that belong to the list of results, and not to each item."""
-MAX_NAMED = 10
+MAX_ITEMS_IN_ERROR = 10
 """Failed items that an error names."""
 
 
@@ -31,13 +31,13 @@ def async_iter(func: Callable[..., Any] | str, args_iter: Iterable[Any], **kwarg
     ``async_task``. ``hook``, ``save``, ``cached``, ``group`` and ``task_name`` belong to the list, all others to each
     item. The list has the order of the items. If some of them fail for good, the whole is a failure that names them.
     """
-    own, given = part(kwargs)
+    own, given = split_options(kwargs)
     calls = [item if isinstance(item, tuple) else (item,) for item in args_iter]
     iter_id = new_task_id()
-    of_list = {name: given.pop(name) for name in OF_THE_LIST & given.keys()}
+    of_list = {name: given.pop(name) for name in LIST_OPTIONS & given.keys()}
     options = build_options({**given, "save": False, "cached": False, "group": iter_id})
     items = [
-        as_member(package, Membership(iter_id, position, Role.ITEM))
+        as_member(package, Membership(iter_id, position, MemberRole.ITEM))
         for position, package in enumerate(checked_packages(func, calls, own, given, options))
     ]
     collecting = _collecting(iter_id, len(items), of_list, options)
@@ -53,7 +53,7 @@ def _collecting(iter_id: str, total: int, given: Mapping[str, Any], like: TaskOp
     options = replace(options, priority=like.priority, cluster=like.cluster, no_retry_on=(path_of_class(ItemsFailed),))
     name = given.get("task_name")
     package = build_packages(collect, [(iter_id, total)], {}, options, name)[0]
-    return as_member(package, Membership(iter_id, COLLECT_POSITION, Role.COLLECT), named=name is not None)
+    return as_member(package, Membership(iter_id, COLLECT_POSITION, MemberRole.COLLECT), named=name is not None)
 
 
 def collect(iter_id: str, total: int) -> list[Any]:
@@ -64,8 +64,8 @@ def collect(iter_id: str, total: int) -> list[Any]:
     members = get_client().results.groups.members(iter_id)
     failed = [f"item {member.position} ({member.error})" for member in members if not member.success]
     if failed:
-        more = [f"{len(failed) - MAX_NAMED} more"] if len(failed) > MAX_NAMED else []
-        raise ItemsFailed(f"{len(failed)} of {total} items failed: {', '.join(failed[:MAX_NAMED] + more)}.")
+        more = [f"{len(failed) - MAX_ITEMS_IN_ERROR} more"] if len(failed) > MAX_ITEMS_IN_ERROR else []
+        raise ItemsFailed(f"{len(failed)} of {total} items failed: {', '.join(failed[:MAX_ITEMS_IN_ERROR] + more)}.")
     if len(members) < total:
         raise ItemsFailed(f"Of {total} results only {len(members)} are still there.")
     return [member.result for member in members]
@@ -100,7 +100,7 @@ class Iter:
         """Send the items; returns the id of the list."""
         if self.func is None:
             raise ValueError("An iter needs a function.")
-        own, given = part(self.kwargs)
+        own, given = split_options(self.kwargs)
         mine = {"cached": self.cached, "sync": self.sync, "broker": self.broker}
         options = {**given, **{name: value for name, value in mine.items() if value is not None}}
         self.id = async_iter(self.func, self.args, **own, q_options=options)
@@ -109,12 +109,12 @@ class Iter:
 
     def result(self, wait: int = 0) -> list[Any] | None:
         """The list of results; of a failed iter the text of its error; None until there is one."""
-        found: list[Any] | None = result(self.id, wait=wait, cached=where(self.cached)) if self.started else None
+        found: list[Any] | None = result(self.id, wait=wait, cached=lookup_place(self.cached)) if self.started else None
         return found
 
     def fetch(self, wait: int = 0) -> Task | None:
         """The task that collected the results; None until it has ended."""
-        return fetch(self.id, wait=wait, cached=where(self.cached)) if self.started else None
+        return fetch(self.id, wait=wait, cached=lookup_place(self.cached)) if self.started else None
 
     def length(self) -> int:
         return len(self.args)

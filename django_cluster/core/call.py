@@ -9,8 +9,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
 from typing import Any, ClassVar
 
-from django_cluster.core.dotted import dotted_path
+from django_cluster.core.function_signatures import check_call
 from django_cluster.core.headers import LAST_MOMENT, MOST_RUNS, MOST_SECONDS, PRIORITIES
+from django_cluster.core.import_paths import dotted_path
+from django_cluster.core.local_time import instants_of
 from django_cluster.core.messages import (
     DEFAULT_OPTIONS,
     NO_TIMEOUT,
@@ -19,11 +21,9 @@ from django_cluster.core.messages import (
     TaskPackage,
     path_of_class,
 )
-from django_cluster.core.naming import new_task_id, task_name
-from django_cluster.core.nearest import nearest
-from django_cluster.core.signatures import check_call
-from django_cluster.core.texts import checked
-from django_cluster.core.wall_clock import moments_of
+from django_cluster.core.safe_text import require_storable
+from django_cluster.core.suggestions import closest_match
+from django_cluster.core.task_ids import new_task_id, task_name
 from django_cluster.errors import LONGEST_DURATION
 
 KEYWORDS = frozenset({
@@ -37,7 +37,7 @@ ONLY_IN_Q_OPTIONS = frozenset({
 })  # fmt: skip
 """Options that Django-Q did not have: as plain keywords they may belong to the function."""
 
-OTHER_WORDS = {
+SYNONYMS = {
     "countdown": "delay",
     "job_timeout": "timeout",
     "max_retries": "max_attempts",
@@ -50,14 +50,17 @@ OTHER_WORDS = {
 UNEXPECTED = re.compile(r"got an unexpected keyword argument '(\w+)'")
 """How Python says that a function does not take a keyword."""
 
-OF_ASYNC_ITER = frozenset({"iter_cached", "iter_count"})
+ASYNC_ITER_OPTIONS = frozenset({"iter_cached", "iter_count"})
 """Known, so that nobody's function is given them, and offered to nobody."""
 
-ELSEWHERE = {"chain": "async_task() alone", **dict.fromkeys(OF_ASYNC_ITER, "async_iter(), which sets it itself")}
+REFUSED_OPTIONS = {
+    "chain": "async_task() alone",
+    **dict.fromkeys(ASYNC_ITER_OPTIONS, "async_iter(), which sets it itself"),
+}
 MAX_NAME = 100
 
 
-def part(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def split_options(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """(the function's keywords, the options) of a call; neither argument is changed.
 
     With ``q_options`` every other keyword is the function's own, whatever its name.
@@ -85,12 +88,14 @@ def given_options(given: Mapping[str, Any], more: frozenset[str] = frozenset()) 
 
 
 def _unknown(name: str, known: frozenset[str]) -> str:
-    near = nearest(name, known, OTHER_WORDS)
-    advice = f" (did you mean {near!r}?)" if near else f"; known are {', '.join(sorted(known - OF_ASYNC_ITER))}"
-    return f"{name!r} is not an option{advice}"
+    near = closest_match(name, known, SYNONYMS)
+    retry_hint = (
+        f" (did you mean {near!r}?)" if near else f"; known are {', '.join(sorted(known - ASYNC_ITER_OPTIONS))}"
+    )
+    return f"{name!r} is not an option{retry_hint}"
 
 
-def option_meant(message: str, kwargs: Mapping[str, Any]) -> str:
+def option_hint(message: str, kwargs: Mapping[str, Any]) -> str:
     """What to add about the option that was meant by a keyword which the function does not take; "" if none was.
 
     ``message``: of the ``TypeError``. ``kwargs``: with which the function was called.
@@ -98,7 +103,7 @@ def option_meant(message: str, kwargs: Mapping[str, Any]) -> str:
     found = UNEXPECTED.search(message)
     if found is None or found[1] not in kwargs:
         return ""
-    near = nearest(found[1], KEYWORDS | ONLY_IN_Q_OPTIONS, OTHER_WORDS)
+    near = closest_match(found[1], KEYWORDS | ONLY_IN_Q_OPTIONS, SYNONYMS)
     # One that is spelt right has reached the function because q_options is the place for it.
     place = ", which stands in q_options" if near in ONLY_IN_Q_OPTIONS or near == found[1] else ""
     return f" (did you mean the option {near!r}{place}?)" if near else ""
@@ -108,9 +113,9 @@ def build_options(given: Mapping[str, Any]) -> TaskOptions:
     """Options as they were given → as they travel. Raises ``TypeError``, ``ValueError``."""
     if not given:
         return DEFAULT_OPTIONS
-    for name in ELSEWHERE.keys() & given.keys():
+    for name in REFUSED_OPTIONS.keys() & given.keys():
         if given[name]:
-            raise TypeError(f"The option {name!r} belongs to {ELSEWHERE[name]}.")
+            raise TypeError(f"The option {name!r} belongs to {REFUSED_OPTIONS[name]}.")
     values = {name: _read(name, given[name]) for name in _READERS.keys() & given.keys() if given[name] is not None}
     if "delay" in values:
         values["not_before"] = time.time() + values.pop("delay")
@@ -128,7 +133,7 @@ def _read(name: str, value: Any) -> Any:
         raise error.kind(f"The option {name!r}: {error}") from None
 
 
-def portable(given: Mapping[str, Any]) -> dict[str, Any]:
+def with_paths(given: Mapping[str, Any]) -> dict[str, Any]:
     """Options as they were given, with what stands in the code (functions, exceptions) named by its path."""
     paths = {"hook": dotted_path, "retry_on": _exceptions, "no_retry_on": _exceptions}
     return {name: paths[name](value) if name in paths and value else value for name, value in given.items()}
@@ -180,7 +185,7 @@ def check_arguments(
     problem = check_call(func, counts, kwargs)
     if not problem:
         return
-    hint = option_meant(problem, kwargs)
+    hint = option_hint(problem, kwargs)
     if taken := [name for name in sorted(given) if name in KEYWORDS and repr(name) in problem]:
         hint += (
             f" ({' and '.join(map(repr, taken))} was taken for an option of the task: beside q_options={{...}}, every"
@@ -201,7 +206,7 @@ def checked_name(name: Any) -> str | None:
         return None
     if not isinstance(name, str):
         raise TypeError(f"A task name is a text, not {name!r}.")
-    return checked(name, "The task name")
+    return require_storable(name, "The task name")
 
 
 class OptionError(Exception):
@@ -270,7 +275,7 @@ def aware(value: datetime) -> datetime:
     zone = LocalTime.zone()
     if zone is None:
         return value
-    found = moments_of(value.replace(fold=0), zone)
+    found = instants_of(value.replace(fold=0), zone)
     if len(found) == 1 or (found and value.fold):
         return found[-1]
     raise OptionError(
@@ -281,7 +286,7 @@ def aware(value: datetime) -> datetime:
 
 
 def _short_text(value: object) -> str:
-    text = checked(str(value), "The name of a group, cluster or broker")
+    text = require_storable(str(value), "The name of a group, cluster or broker")
     if len(text) > MAX_NAME:
         raise ValueError(
             f"The name of a group, cluster or broker has at most {MAX_NAME} characters; this one has {len(text)}."
@@ -320,7 +325,7 @@ def _exceptions(value: Any) -> tuple[str, ...]:
 
 def _exception_path(kind: Any) -> str:
     if isinstance(kind, str) and kind:
-        return checked(kind, "The path of an exception").removeprefix("builtins.")
+        return require_storable(kind, "The path of an exception").removeprefix("builtins.")
     if isinstance(kind, type) and issubclass(kind, BaseException):
         return path_of_class(kind)
     raise TypeError(f"An exception class or its dotted path is expected, not {kind!r}.")

@@ -12,8 +12,8 @@ In memory a *body* is one byte, which says how arguments are written, and the bo
 decompress it; what runs it does, and takes no more memory for it than ``max_payload_size``.
 
 The header is JSON so that everyone may read the label without unpickling a thing, and so that a later
-version may add names to it. The signing key is derived from the secret, the site and the queue: a text that is
-copied into another queue, or into one of another site, does not carry the signature that is expected there.
+version may add names to it. The signing key is derived from the secret, the namespace and the queue: a text that is
+copied into another queue, or into one of another namespace, does not carry the signature that is expected there.
 
 Whatever text comes in, nothing but ``PackageError`` comes out.
 """
@@ -26,32 +26,31 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from django_cluster.core.compression import ZLIB, ZSTD, Stream, compressed, require
+from django_cluster.core.compression import ZLIB, ZSTD, Decompressor, compressed, require
 from django_cluster.core.headers import HEADER_VERSION as HEADER_VERSION
 from django_cluster.core.headers import read_header, shown_header, write_header
 from django_cluster.core.messages import DEFAULT_OPTIONS, TaskHeader, TaskPackage
+from django_cluster.core.payload_references import REFERENCE_PREFIX, PayloadReference, read_reference, write_reference
 from django_cluster.core.sealed_rows import arguments_context, seal_arguments
-from django_cluster.core.sealing import (
-    Seal,
-    derive_key,
-    jsoned,
-    pickled,
-    read_json,
-    read_pickle,
-    sign,
-    verified,
-)
 from django_cluster.core.settings import SigningSettings
-from django_cluster.core.tickets import BEGINNING as TICKET
-from django_cluster.core.tickets import Ticket, read_ticket, write_ticket
+from django_cluster.core.signing import (
+    ValueSigner,
+    derive_key,
+    dump_json,
+    dump_pickle,
+    is_verified,
+    load_json,
+    load_pickle,
+    sign,
+)
 from django_cluster.errors import BadSignature, PackageError, PayloadMissing, UnknownFormat, ValueTooLarge
 
 VERSION = "dc1"
 PEEK_LIMIT = 1 << 20
-LONGEST_LABEL = 2000
-"""Bytes of a label in a ticket."""
+MAX_TICKET_HEADER = 2000
+"""Bytes of a label in a reference."""
 
-CHUNK = 1 << 14
+CHUNK_BYTES = 1 << 14
 """Bytes that are decompressed at a time while the end of a header is looked for."""
 
 _FLAGS = {b"p": "p", b"P": "pz", b"Q": "ps", b"j": "j", b"J": "jz", b"K": "js"}
@@ -65,7 +64,7 @@ COMPRESSED = {packed: method for (_, method), packed in _PACKED.items()}
 PICKLED = frozenset({b"p", b"P", b"Q"})
 """First bytes of bodies whose arguments are a pickle."""
 
-FOLLOWING = ""
+CONTINUATION = ""
 """Stands for a queue in the key of what waits in a composition. No queue has this name, so that it cannot be
 put it into one before its time."""
 
@@ -79,17 +78,17 @@ class Codec:
         self.signing = signing
         self.queue = queue = signing.salt if signing.queue is None else signing.queue
         self._keys = tuple(derive_key(secret, salt_of(signing.salt, queue)) for secret in secrets)
-        self._seal = Seal(signing.secret, signing.fallbacks, signing.serializer)
+        self._seal = ValueSigner(signing.secret, signing.fallbacks, signing.serializer)
         self._json = signing.serializer == "json"
         self._threshold = signing.compress_threshold if signing.compress else None
         self._method = ZSTD if signing.compress == ZSTD else ZLIB
         self._limit = signing.max_payload_size
         self._others: dict[str, Codec] = {queue: self}
-        self.places: tuple[Codec, ...] = tuple(map(self.of, queues))
+        self.places: tuple[Codec, ...] = tuple(map(self.for_queue, queues))
         """The codecs of several queues; see ``brokers.several.codec_of``."""
 
-    def of(self, queue: str) -> Codec:
-        """The codec of another queue of the same site."""
+    def for_queue(self, queue: str) -> Codec:
+        """The codec of another queue of the same namespace."""
         found = self._others.get(queue)
         if found is None:
             found = self._others[queue] = type(self)(replace(self.signing, queue=queue))
@@ -121,9 +120,9 @@ class Codec:
         arguments = b""
         if package.args or package.kwargs:
             if self._json:
-                arguments = jsoned([list(package.args), dict(package.kwargs)], "The arguments")
+                arguments = dump_json([list(package.args), dict(package.kwargs)], "The arguments")
             else:
-                arguments = pickled((package.args, dict(package.kwargs)), "The arguments")
+                arguments = dump_pickle((package.args, dict(package.kwargs)), "The arguments")
         return write_header(package.header) + b"\n" + arguments
 
     # ── receiving ────────────────────────────────────────────────────────────────────────────────
@@ -132,18 +131,18 @@ class Codec:
         """The body of a text that carries our signature, still closed, and compressed if it came so.
 
         Raises ``BadSignature`` for a foreign or changed text, ``UnknownFormat`` for what is no package,
-        ``LibraryMissing`` for what this process cannot decompress, and ``PayloadMissing`` for a ticket: a broker with a
-        claim check would have given us what it stands for.
+        ``LibraryMissing`` for what this process cannot decompress, and ``PayloadMissing`` for a reference: a broker with a
+        payload offloading would have given us what it stands for.
         """
         try:
             kind, data, signature = _split(text)
         except UnknownFormat:
-            if text.startswith(TICKET):
+            if text.startswith(REFERENCE_PREFIX):
                 raise self._stranded(text) from None
             raise
         try:
             signed = text[: -1 - len(signature)].encode("ascii")
-            authentic = verified(self._keys, signed, a2b_base64(signature))
+            authentic = is_verified(self._keys, signed, a2b_base64(signature))
             # A strict look takes longer; what we have signed does not need it.
             body = a2b_base64(data, strict_mode=not authentic)
         except (Base64Error, ValueError) as error:
@@ -155,10 +154,10 @@ class Codec:
         return kind + body
 
     def _stranded(self, text: str) -> PackageError:
-        ticket = self.read_ticket(text)
-        return BadSignature() if ticket is None else PayloadMissing(_bare(ticket.label))
+        reference = self.read_reference(text)
+        return BadSignature() if reference is None else PayloadMissing(_bare(reference.label))
 
-    def label(self, body: bytes) -> tuple[TaskHeader, bytes]:
+    def split(self, body: bytes) -> tuple[TaskHeader, bytes]:
         """The header of a *verified* body, and the arguments, still closed.
 
         Raises ``UnknownFormat`` for what is larger than ``max_payload_size`` when it is decompressed.
@@ -173,14 +172,14 @@ class Codec:
     def open(self, body: bytes, header: TaskHeader, arguments: bytes) -> TaskPackage:
         """The whole package of a *verified* body. The one place where arguments are unpickled.
 
-        ``header`` and ``arguments`` as ``label`` gave them.
+        ``header`` and ``arguments`` as ``split`` gave them.
         """
         if not arguments:
             return TaskPackage(header=header)
         pickles = body[:1] in PICKLED
         if pickles and self._json:
             raise UnknownFormat("The arguments are a pickle, and serializer = 'json' forbids reading it.")
-        args, kwargs = _pair(read_pickle(arguments) if pickles else read_json(arguments))
+        args, kwargs = _pair(load_pickle(arguments) if pickles else load_json(arguments))
         return TaskPackage(header=header, args=args, kwargs=kwargs)
 
     def seal_arguments(self, body: bytes, header: TaskHeader, arguments: bytes, *, success: bool = False) -> bytes:
@@ -194,7 +193,7 @@ class Codec:
         marker = b"P" if body[:1] in PICKLED else b"J"
         return seal_arguments(self._seal, marker, arguments, self.queue, context)
 
-    def relabel(
+    def replace_header(
         self, text: str, change: Callable[[TaskHeader], TaskHeader], home: str | None = None
     ) -> tuple[str, TaskHeader]:
         """The text with another label, and that label; the arguments stay closed.
@@ -203,42 +202,42 @@ class Codec:
         this codec. Raises ``PackageError`` for a text that does not carry our signature.
         """
         body = self.verify(text)
-        header, arguments = self.label(body)
+        header, arguments = self.split(body)
         header = change(header)
-        target = self.of(header.options.cluster or home or self.queue)
+        target = self.for_queue(header.options.cluster or home or self.queue)
         kind = _UNPACKED.get(body[:1], body[:1])
         return target.sign(kind + write_header(header) + b"\n" + arguments), header
 
     def signed_for(self, text: str, queue: str) -> str:
         """The message signed for another queue; unchanged if it does not carry our signature."""
         try:
-            return self.of(queue).sign(self.verify(text))
+            return self.for_queue(queue).sign(self.verify(text))
         except PackageError:
             return text
 
-    # ── tickets ──────────────────────────────────────────────────────────────────────────────────
+    # ── references ──────────────────────────────────────────────────────────────────────────────────
 
-    def ticket(self, id: str, text: str) -> str:
+    def reference(self, id: str, text: str) -> str:
         """What a broker may carry instead of this text, which is kept under ``id``."""
         try:
             label = _short_label(header_of(self.verify(text)))
         except PackageError:  # moved as it is, whatever it is
             label = b""
-        return write_ticket(self._keys[0], Ticket(id, label))
+        return write_reference(self._keys[0], PayloadReference(id, label))
 
-    def read_ticket(self, text: str) -> Ticket | None:
-        """None for what is no ticket of ours."""
-        return read_ticket(self._keys, text)
+    def read_reference(self, text: str) -> PayloadReference | None:
+        """None for what is no reference of ours."""
+        return read_reference(self._keys, text)
 
     def loads(self, text: str) -> TaskPackage:
-        """``verify``, ``label`` and ``open`` in one step."""
+        """``verify``, ``split`` and ``open`` in one step."""
         body = self.verify(text)
-        return self.open(body, *self.label(body))
+        return self.open(body, *self.split(body))
 
 
-def salt_of(site: str, queue: str) -> str:
-    """What derives the key of one queue. The length keeps the names of site and queue apart."""
-    return f"package:{len(site)}:{site}:{queue}"
+def salt_of(namespace: str, queue: str) -> str:
+    """What derives the key of one queue. The length keeps the names of namespace and queue apart."""
+    return f"package:{len(namespace)}:{namespace}:{queue}"
 
 
 def header_of(body: bytes) -> TaskHeader:
@@ -249,7 +248,7 @@ def header_of(body: bytes) -> TaskHeader:
 def _short_label(header: TaskHeader) -> bytes:
     """Without what follows the task, which may itself be large."""
     label = write_header(replace(header, options=replace(header.options, chain=())))
-    return label if len(label) <= LONGEST_LABEL else write_header(replace(header, options=DEFAULT_OPTIONS))
+    return label if len(label) <= MAX_TICKET_HEADER else write_header(replace(header, options=DEFAULT_OPTIONS))
 
 
 def _bare(label: bytes) -> bytes | None:
@@ -287,8 +286,8 @@ def _first_line(body: bytes, limit: int = 0) -> bytes:
     method = COMPRESSED.get(body[:1])
     if method is None:
         return body[1:].partition(b"\n")[0]
-    stream, found = Stream(body[1:], method), b""
-    while b"\n" not in found and (more := stream.read(CHUNK)):
+    stream, found = Decompressor(body[1:], method), b""
+    while b"\n" not in found and (more := stream.read(CHUNK_BYTES)):
         found += more
         if limit and len(found) > limit:
             raise UnknownFormat(f"The header of the package has more than {limit} bytes.")
@@ -297,7 +296,7 @@ def _first_line(body: bytes, limit: int = 0) -> bytes:
 
 def _decompressed(data: bytes, method: str, limit: int) -> bytes:
     """No more memory is taken than ``limit`` bytes and a little; more than that is an ``UnknownFormat``."""
-    found = Stream(data, method).read(limit + 1)
+    found = Decompressor(data, method).read(limit + 1)
     if len(found) > limit:
         raise UnknownFormat(
             f"The package has {len(data)} bytes and more than {limit} when it is decompressed, which is what"

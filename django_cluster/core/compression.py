@@ -59,7 +59,7 @@ def compressed(data: bytes, method: str) -> bytes:
     return bytes(_zstd().compress(data))
 
 
-class Stream:
+class Decompressor:
     """Decompresses one piece of data in steps, each of which takes no more memory than it was told to.
 
     Raises ``UnknownFormat`` for data that cannot be decompressed, and ``LibraryMissing``.

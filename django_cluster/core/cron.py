@@ -1,6 +1,6 @@
 """A cron expression: five fields, or a word such as ``@daily``.
 
-croniter only says which times on the wall match. When those are is reckoned here, as good crons do it:
+croniter only says which times on the wall match. When those are is calculate_next here, as good crons do it:
 an expression with fixed hours runs once for a time that the clock shows twice, and right after the gap for one that
 it skips; an expression for every hour (``*``) follows the clock as it goes.
 """
@@ -13,13 +13,13 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
-from django_cluster.core.wall_clock import first_moment_of, moments_of, set_back_soon, wall_of
+from django_cluster.core.local_time import first_instant_of, instants_of, repeats_after, to_local
 
 if TYPE_CHECKING:
     from croniter import croniter
 
-WORDS = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually")
-MISSING = "Schedules of the type cron need croniter: pip install 'django-cluster[cron]'."
+ALIASES = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually")
+CRONITER_MISSING = "Schedules of the type cron need croniter: pip install 'django-cluster[cron]'."
 _INSTANT = timedelta(microseconds=1)
 
 
@@ -35,8 +35,8 @@ class CronExpression:
         if not parts:
             raise ValueError("A schedule of the type cron needs an expression, such as '30 2 * * *'.")
         if len(parts) == 1 and parts[0].startswith("@"):
-            if parts[0] not in WORDS:
-                raise ValueError(f"{self.text!r} is not one of the words {', '.join(WORDS)}.")
+            if parts[0] not in ALIASES:
+                raise ValueError(f"{self.text!r} is not one of the words {', '.join(ALIASES)}.")
         elif len(parts) != 5:
             raise ValueError(
                 f"The cron expression {self.text!r} has {len(parts)} fields; five are needed: "
@@ -44,7 +44,7 @@ class CronExpression:
             )
         elif any(part[0] in "RrHh" for part in parts):
             raise ValueError(f"The cron expression {self.text!r} asks for a random time; give a fixed one.")
-        if flaw := _flaw_of(self.text):
+        if flaw := _error_in(self.text):
             raise ValueError(f"The cron expression {self.text!r} is not valid: {flaw}")
 
     def next_after(self, moment: datetime, tz: tzinfo | None) -> datetime:
@@ -52,13 +52,13 @@ class CronExpression:
         # In UTC: two moments of one zone that the clock shows alike are equal to Python, and would share an answer.
         return _next_after(self, moment if tz is None else moment.astimezone(UTC), tz)
 
-    def reckoned(self, moment: datetime, tz: tzinfo | None) -> datetime:
+    def calculate_next(self, moment: datetime, tz: tzinfo | None) -> datetime:
         """As ``next_after``, which remembers it: many schedules ask the same, and croniter takes its time."""
-        wall = wall_of(moment, tz)
+        wall = to_local(moment, tz)
         # Just before the clock is set back, times that have passed already are still to come once more.
-        begin = wall - set_back_soon(moment, tz) - _INSTANT if self.every_hour else wall
+        begin = wall - repeats_after(moment, tz) - _INSTANT if self.every_hour else wall
         found: list[datetime] = []
-        for match in self._walls_after(begin):
+        for match in self._local_matches_after(begin):
             found += [due for due in self._moments(match, tz) if due > moment]
             if found and match > wall:
                 break
@@ -70,13 +70,13 @@ class CronExpression:
         return self.text == "@hourly" or self.text.split()[1:2] in (["*"], ["*/1"])
 
     def _moments(self, match: datetime, tz: tzinfo | None) -> tuple[datetime, ...]:
-        return moments_of(match, tz) if self.every_hour else (first_moment_of(match, tz),)
+        return instants_of(match, tz) if self.every_hour else (first_instant_of(match, tz),)
 
-    def _walls_after(self, wall: datetime) -> Iterator[datetime]:
-        return walls_after(self.text, wall)
+    def _local_matches_after(self, wall: datetime) -> Iterator[datetime]:
+        return local_matches_after(self.text, wall)
 
 
-def walls_after(text: str, wall: datetime) -> Iterator[datetime]:
+def local_matches_after(text: str, wall: datetime) -> Iterator[datetime]:
     """The times on the wall that match, as croniter finds them."""
     matches = _croniter()(text, wall)
     while True:
@@ -85,14 +85,14 @@ def walls_after(text: str, wall: datetime) -> Iterator[datetime]:
 
 @lru_cache(maxsize=512)
 def _next_after(expression: CronExpression, moment: datetime, tz: tzinfo | None) -> datetime:
-    return expression.reckoned(moment, tz)
+    return expression.calculate_next(moment, tz)
 
 
 @lru_cache(maxsize=512)
-def _flaw_of(text: str) -> str:
+def _error_in(text: str) -> str:
     """Ask for one time that matches: 31 February is well-formed, and never comes. Nothing, if there is one."""
     try:
-        next(walls_after(text, datetime(2000, 1, 1)))  # noqa: DTZ001  a time on the wall
+        next(local_matches_after(text, datetime(2000, 1, 1)))  # noqa: DTZ001  a time on the wall
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         # croniter lets slip errors of many kinds for malformed fields.
         return str(error) or type(error).__name__
@@ -113,5 +113,5 @@ def _croniter() -> type[croniter]:
     try:
         from croniter import croniter
     except ImportError as error:
-        raise ImportError(MISSING) from error
+        raise ImportError(CRONITER_MISSING) from error
     return croniter

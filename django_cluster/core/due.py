@@ -1,6 +1,6 @@
-"""What one look at a schedule comes to: which run is due now, and when the next one is.
+"""What one decide_due at a schedule comes to: which run is due now, and when the next one is.
 
-A *missed* run is one whose time has passed by more than ``LATE``: no cluster was there to see it. What becomes of
+A *missed* run is one whose time has passed by more than ``MISSED_AFTER``: no cluster was there to see it. What becomes of
 those is the schedule's choice (``CatchUp``). Everything here is a function of values.
 """
 
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from django_cluster.core.recurrence import RESOLUTION, Recurrence, just_before
 
-LATE = timedelta(minutes=1)
+MISSED_AFTER = timedelta(minutes=1)
 """A run that is later than this was missed; a cluster that is merely busy, or just replaced, misses none."""
 
 
@@ -22,7 +22,7 @@ class CatchUp(StrEnum):
     """What becomes of missed runs."""
 
     ALL = "all"
-    """Each is made up for, one at a look."""
+    """Each is made up for, one at a decide_due."""
     ONCE = "once"
     """One run makes up for all of them."""
     SKIP = "skip"
@@ -30,7 +30,7 @@ class CatchUp(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class RunWindow:
     """From when, and until when, there are runs at all; both ends belong to it, None leaves it open."""
 
     start: datetime | None = None
@@ -41,11 +41,11 @@ class Window:
         return None if moment is None or (self.end is not None and moment > self.end) else moment
 
 
-ALWAYS = Window()
+UNBOUNDED = RunWindow()
 
 
-class Look(NamedTuple):
-    """What one look at a schedule finds."""
+class DueDecision(NamedTuple):
+    """What one decide_due at a schedule finds."""
 
     fire: datetime | None
     """The occurrence to fire now, if one is due."""
@@ -55,50 +55,54 @@ class Look(NamedTuple):
     """Missed runs that are not made up for, because there are too many: from this one to the one before that."""
 
 
-def first_run(rule: Recurrence, not_before: datetime, tz: tzinfo | None, window: Window = ALWAYS) -> datetime | None:
+def first_run(
+    rule: Recurrence, not_before: datetime, tz: tzinfo | None, window: RunWindow = UNBOUNDED
+) -> datetime | None:
     """The first occurrence at this moment or later; None if there is none."""
     if window.start is not None:
         not_before = max(not_before, window.start)
     return window.clip(rule.next_after(just_before(not_before), tz))
 
 
-def look(
+def decide_due(
     rule: Recurrence,
     next_run: datetime,
     now: datetime,
     tz: tzinfo | None,
     *,
     catch_up: CatchUp,
-    window: Window = ALWAYS,
+    window: RunWindow = UNBOUNDED,
     busy: bool = False,
     limit: int | None = None,
-) -> Look:
+) -> DueDecision:
     """Fire what is due, and step on. However long ago ``next_run`` is, this is one step.
 
     ``busy``: the last run has not ended, and this schedule wants no two at once; what has come due meanwhile is left
-    out, whatever ``catch_up`` says. ``limit``: how many missed runs are made up for at most, the newest.
+    out, whatever ``catch_up`` says. ``limit``: how many missed runs are made up for at most, the first_of_newest.
     """
     if next_run > now:
-        return Look(None, next_run)
-    rule = rule.through(next_run, tz)
+        return DueDecision(None, next_run)
+    rule = rule.anchored_at(next_run, tz)
     if window.start is not None and next_run < window.start:
-        return Look(None, first_run(rule, window.start, tz, window))
+        return DueDecision(None, first_run(rule, window.start, tz, window))
     if busy:
-        return Look(None, window.clip(rule.next_after(now, tz)))
-    if catch_up is CatchUp.SKIP and next_run < now - LATE:
-        following = first_run(rule, now - LATE, tz)
+        return DueDecision(None, window.clip(rule.next_after(now, tz)))
+    if catch_up is CatchUp.SKIP and next_run < now - MISSED_AFTER:
+        following = first_run(rule, now - MISSED_AFTER, tz)
         if following is not None:
             next_run = following
     if next_run > now or window.clip(next_run) is None:
-        return Look(None, window.clip(next_run))
+        return DueDecision(None, window.clip(next_run))
     since, first = now if catch_up is CatchUp.ONCE else next_run, next_run
-    if catch_up is CatchUp.ALL and limit is not None and next_run < now - LATE:
-        until = now - LATE if window.end is None else min(now - LATE, window.end + RESOLUTION)
-        since = next_run = newest(rule, next_run, until, tz, limit)
-    return Look(next_run, window.clip(rule.next_after(since, tz)), (first, next_run) if next_run != first else None)
+    if catch_up is CatchUp.ALL and limit is not None and next_run < now - MISSED_AFTER:
+        until = now - MISSED_AFTER if window.end is None else min(now - MISSED_AFTER, window.end + RESOLUTION)
+        since = next_run = first_of_newest(rule, next_run, until, tz, limit)
+    return DueDecision(
+        next_run, window.clip(rule.next_after(since, tz)), (first, next_run) if next_run != first else None
+    )
 
 
-def newest(rule: Recurrence, first: datetime, until: datetime, tz: tzinfo | None, count: int) -> datetime:
+def first_of_newest(rule: Recurrence, first: datetime, until: datetime, tz: tzinfo | None, count: int) -> datetime:
     """The occurrence with which the last ``count`` before ``until`` begin; ``first`` if there are no more since."""
     last = first
     for _ in range(count):

@@ -13,7 +13,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from django_cluster.core.messages import DEFAULT_OPTIONS, TaskHeader, TaskOptions
-from django_cluster.core.texts import clean
+from django_cluster.core.safe_text import storable
 from django_cluster.errors import UnknownFormat
 
 HEADER_VERSION = 1
@@ -68,12 +68,12 @@ def read_header(text: bytes) -> TaskHeader:
 
 def shown_header(header: TaskHeader) -> TaskHeader:
     """A header that nobody has verified, made fit for pages: short texts that can be encoded."""
-    texts: dict[str, Any] = {name: clean(getattr(header, name), size) or "" for name, size in SHOWN.items()}
+    texts: dict[str, Any] = {name: storable(getattr(header, name), size) or "" for name, size in SHOWN.items()}
     options = header.options
     dirty: dict[str, Any] = {
-        field.name: clean(value)
+        field.name: storable(value)
         for field in fields(options)
-        if isinstance(value := getattr(options, field.name), str) and clean(value) != value
+        if isinstance(value := getattr(options, field.name), str) and storable(value) != value
     }
     return replace(header, **texts, options=replace(options, **dirty) if dirty else options)
 

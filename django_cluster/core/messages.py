@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from django_cluster.core.reprs import only
+from django_cluster.core.reprs import repr_of
 
 NO_TIMEOUT = -1.0
 """The value of ``TaskOptions.timeout`` that means "no limit", whatever the cluster says."""
@@ -125,7 +125,7 @@ class Job(NamedTuple):
     """Which run this is, counted by the broker when it lent the message; the first is 1."""
 
     def __repr__(self) -> str:
-        return only(self, "number", "receipt", "attempt")
+        return repr_of(self, "number", "receipt", "attempt")
 
 
 class OutcomeStatus(StrEnum):
@@ -146,11 +146,11 @@ class OutcomeStatus(StrEnum):
     """The task gave itself up."""
     SNOOZED = "snoozed"
     """The task asked to be run later; no run was counted, and no row says so."""
-    REPEATED = "repeated"
+    DUPLICATE = "duplicate"
     """A message of a task that had succeeded before: nothing was run, and no row says so."""
 
 
-class Advice(StrEnum):
+class RetryHint(StrEnum):
     """What a run says about the next one."""
 
     NONE = ""
@@ -168,7 +168,7 @@ def path_of_class(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
 
 
-class Failure(NamedTuple):
+class FailureDetails(NamedTuple):
     """Why a run did not succeed: text, never the exception itself."""
 
     kind: str
@@ -177,7 +177,7 @@ class Failure(NamedTuple):
     traceback: str = ""
 
     def __repr__(self) -> str:
-        return only(self, "kind")
+        return repr_of(self, "kind")
 
     @property
     def plain(self) -> tuple[str, str, str]:
@@ -209,15 +209,17 @@ class Outcome(NamedTuple):
     arguments: bytes | None = None
     result: bytes | None = None
     failure: tuple[str, str, str] | None = None
-    """The fields of ``Failure``."""
+    """The fields of ``FailureDetails``."""
     payload: str | None = None
     """The signed package as it came, kept for a run that can never be made, or that is to be made later."""
     final: bool = True
     """False: it will be tried again (set by the recorder before saving)."""
-    advice: str = ""
-    """A value of ``Advice``."""
+    retry_hint: str = ""
+    """A value of ``RetryHint``."""
     delay: float | None = None
     """Seconds until the next run, where the task itself named them."""
 
     def __repr__(self) -> str:
-        return only(self, "number", "attempt", "id", "name", "func", "status", "worker", "final", "advice", "delay")
+        return repr_of(
+            self, "number", "attempt", "id", "name", "func", "status", "worker", "final", "retry_hint", "delay"
+        )

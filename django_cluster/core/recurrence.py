@@ -16,11 +16,11 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import ClassVar, Self
 
 from django_cluster.core.cron import CronExpression
-from django_cluster.core.wall_clock import first_moment_of, moments_of, wall_of
+from django_cluster.core.local_time import first_instant_of, instants_of, to_local
 
 RESOLUTION = timedelta(microseconds=1)
-LAST_YEARS = 9900
-MIDDLE_AGES = 1000
+LATEST_YEARS = 9900
+EARLIEST_YEARS = 1000
 """A year: what leaves the calendar before it does so at its beginning (year 1), else at its end (year 9999)."""
 
 
@@ -58,7 +58,7 @@ class Recurrence(ABC):
         """Whether this very moment is an occurrence."""
         return self.next_after(just_before(moment), tz) == moment
 
-    def through(self, moment: datetime, tz: tzinfo | None) -> Self:
+    def anchored_at(self, moment: datetime, tz: tzinfo | None) -> Self:
         """This rule, counted from ``moment`` if that is not one of its occurrences."""
         return self if self.includes(moment, tz) else replace(self, anchor=moment, local_anchor=None)
 
@@ -67,10 +67,10 @@ class Recurrence(ABC):
 
         A daily run of 02:30 takes place at 03:00 when the clock is set from 02:00 to 03:00; 02:30 is meant.
         """
-        shown, before = wall_of(moment, tz), wall_of(just_before(moment), tz)
+        shown, before = to_local(moment, tz), to_local(just_before(moment), tz)
         if not self.on_local_clock or shown - before <= RESOLUTION:
             return shown
-        anchor = self.local_anchor or wall_of(self.anchor, tz)
+        anchor = self.local_anchor or to_local(self.anchor, tz)
         meant = replace(self, anchor=anchor, local_anchor=None).next_after(before, None)
         return meant if meant is not None and meant < shown else shown
 
@@ -79,9 +79,9 @@ class Recurrence(ABC):
 
         That is ``moment`` itself, unless the rules of the zone have changed since.
         """
-        if not self.on_local_clock or moment in moments_of(local, tz):
+        if not self.on_local_clock or moment in instants_of(local, tz):
             return moment
-        return first_moment_of(local, tz)
+        return first_instant_of(local, tz)
 
 
 class Once(Recurrence):
@@ -129,7 +129,7 @@ class Hourly(_Elapsed):
         return timedelta(hours=1)
 
 
-class _OnTheWall(Recurrence):
+class _LocalGrid(Recurrence):
     """A grid of times on the wall clock."""
 
     on_local_clock = True
@@ -145,24 +145,24 @@ class _OnTheWall(Recurrence):
     def includes(self, moment: datetime, tz: tzinfo | None) -> bool:
         """Asked for each run, and mostly of one that is."""
         with suppress(OverflowError, ValueError):
-            anchor, wall = self.local_anchor or wall_of(self.anchor, tz), wall_of(moment, tz)
-            if self.slot(anchor, self.slots_between(anchor, wall)) == wall and first_moment_of(wall, tz) == moment:
+            anchor, wall = self.local_anchor or to_local(self.anchor, tz), to_local(moment, tz)
+            if self.slot(anchor, self.slots_between(anchor, wall)) == wall and first_instant_of(wall, tz) == moment:
                 return True
         return super().includes(moment, tz)
 
     def next_after(self, moment: datetime, tz: tzinfo | None) -> datetime | None:
         try:
-            anchor = self.local_anchor or wall_of(self.anchor, tz)
+            anchor = self.local_anchor or to_local(self.anchor, tz)
             # One back for the estimate, and one for a clock that was changed in between.
-            number = self.slots_between(anchor, wall_of(moment, tz)) - 2
+            number = self.slots_between(anchor, to_local(moment, tz)) - 2
         except OverflowError:
-            refuse_the_beginning(moment)
+            reject_before_calendar(moment)
             return None
         while True:
             try:
-                due = first_moment_of(self.slot(anchor, number), tz)
+                due = first_instant_of(self.slot(anchor, number), tz)
             except (OverflowError, ValueError):  # of ``timedelta``, and of ``replace``
-                if moment.year > MIDDLE_AGES:
+                if moment.year > EARLIEST_YEARS:
                     return None
             else:
                 if due > moment:
@@ -170,13 +170,13 @@ class _OnTheWall(Recurrence):
             number += 1
 
 
-def refuse_the_beginning(moment: datetime) -> None:
+def reject_before_calendar(moment: datetime) -> None:
     """Raise ``ValueError`` for a moment at the beginning of the calendar; after its end, there are simply no more."""
-    if moment.year <= MIDDLE_AGES:
+    if moment.year <= EARLIEST_YEARS:
         raise ValueError("The schedule begins before the first day that the calendar of its time zone has.")
 
 
-class Daily(_OnTheWall):
+class Daily(_LocalGrid):
     code = "D"
     label = "Daily"
     days: ClassVar[int] = 1
@@ -200,7 +200,7 @@ class Biweekly(Daily):
     days = 14
 
 
-class Monthly(_OnTheWall):
+class Monthly(_LocalGrid):
     """On the day of the anchor, or on the last one of a month that is shorter."""
 
     code = "M"
@@ -249,20 +249,20 @@ class Cron(Recurrence):
         try:
             return self.expression.next_after(moment, tz)
         except OverflowError:
-            refuse_the_beginning(moment)
+            reject_before_calendar(moment)
             return None
         except ValueError:
-            if moment.year < LAST_YEARS:
+            if moment.year < LATEST_YEARS:
                 raise
             return None  # croniter has looked for it until the end of the calendar
 
-    def through(self, moment: datetime, tz: tzinfo | None) -> Self:
+    def anchored_at(self, moment: datetime, tz: tzinfo | None) -> Self:
         """The expression alone says when: nothing is counted from the anchor."""
         return self
 
     def at_local(self, local: datetime, moment: datetime, tz: tzinfo | None) -> datetime:
         """An expression for every hour follows the clock as it goes: what is an occurrence now remains one."""
-        if self.expression.every_hour and wall_of(moment, tz) != local:
+        if self.expression.every_hour and to_local(moment, tz) != local:
             return self.next_after(just_before(moment), tz) or moment
         return super().at_local(local, moment, tz)
 

@@ -35,7 +35,7 @@ DEEPEST = 50
 WIDTH = 100
 
 
-class Written:
+class RawRepr:
     """Stands in a container for a value, and is printed as this text."""
 
     __slots__ = ("text",)
@@ -47,7 +47,7 @@ class Written:
         return self.text
 
 
-ELLIPSIS = Written("...")
+ELLIPSIS = RawRepr("...")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ class _Walk:
             return tuple(each) if isinstance(value, tuple) else each
         if isinstance(value, AbstractSet):
             return self._set(value)
-        return Written(self._redactor.text(repr(value)))
+        return RawRepr(self._redactor.text(repr(value)))
 
     def _sequence(self, value: Iterable[Any]) -> list[object]:
         """What follows a flag such as ``--password`` has its name: so are programs called."""
@@ -175,11 +175,11 @@ class _Walk:
         items = ", ".join(repr(self.shown(item)) for item in islice(value, max(0, self._left) + 1))
         name = type(value).__name__
         if not items:
-            return Written(f"{name}()")
-        return Written(f"{{{items}}}" if name == "set" else f"{name}({{{items}}})")
+            return RawRepr(f"{name}()")
+        return RawRepr(f"{{{items}}}" if name == "set" else f"{name}({{{items}}})")
 
-    def _call(self, name: str, parts: Iterable[tuple[str, object]]) -> Written:
-        return Written(f"{name}({', '.join(f'{key}={self.shown(value, key)!r}' for key, value in parts)})")
+    def _call(self, name: str, parts: Iterable[tuple[str, object]]) -> RawRepr:
+        return RawRepr(f"{name}({', '.join(f'{key}={self.shown(value, key)!r}' for key, value in parts)})")
 
 
 def _has_own_form(value: Any) -> bool:
@@ -188,7 +188,7 @@ def _has_own_form(value: Any) -> bool:
 
 
 def _key(key: object) -> object:
-    return key if isinstance(key, (str, int, float, bytes, type(None))) else Written(repr(key))
+    return key if isinstance(key, (str, int, float, bytes, type(None))) else RawRepr(repr(key))
 
 
 def parameter_names(func: str, count: int) -> list[str]:

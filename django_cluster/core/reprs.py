@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 
-def only(value: tuple[object, ...], *names: str) -> str:
+def repr_of(value: tuple[object, ...], *names: str) -> str:
     """The ``repr`` of a ``NamedTuple`` with the fields of these names, and none that holds arguments or results."""
     return f"{type(value).__name__}({', '.join(f'{name}={getattr(value, name)!r}' for name in names)})"

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from django_cluster.core.sealing import Seal, read_value
+from django_cluster.core.signing import ValueSigner, load_value
 from django_cluster.errors import UnknownFormat
 
 IN_OTHER_COLUMNS = frozenset({"hook", "group", "cluster", "schedule"})
@@ -51,21 +51,21 @@ def _number(value: Any) -> Any:
     return int(value) if type(value) is float and value.is_integer() else value
 
 
-def seal_arguments(seal: Seal, marker: bytes, data: bytes, queue: str, context: bytes) -> bytes:
+def seal_arguments(seal: ValueSigner, marker: bytes, data: bytes, queue: str, context: bytes) -> bytes:
     """``data``: the arguments as they came, not opened; empty for none."""
     if not data:
         marker, data = b"J", NOTHING
     name = queue.encode("utf-8", "backslashreplace")
-    return seal.seal_data(marker, len(name).to_bytes(SIZE_OF_LENGTH, "big") + name + data, context)
+    return seal.sign_data(marker, len(name).to_bytes(SIZE_OF_LENGTH, "big") + name + data, context)
 
 
 def open_arguments(
-    seal: Seal, sealed: bytes | memoryview, context: bytes
+    seal: ValueSigner, sealed: bytes | memoryview, context: bytes
 ) -> tuple[tuple[Any, ...], dict[str, Any], str]:
     """(args, kwargs, the queue that had the task). Raises ``PackageError``."""
-    marker, found = seal.data_of(sealed, context)
+    marker, found = seal.verified_data(sealed, context)
     start = SIZE_OF_LENGTH + int.from_bytes(found[:SIZE_OF_LENGTH], "big")
-    pair = read_value(marker, found[start:])
+    pair = load_value(marker, found[start:])
     try:
         args, kwargs = pair
         return tuple(args), dict(kwargs), found[SIZE_OF_LENGTH:start].decode("utf-8", "replace")

@@ -11,14 +11,14 @@ from typing import Any
 
 import blessed
 
-from django_cluster.dashboard.frame import Canvas, Scene, frame, surroundings
+from django_cluster.dashboard.layout import Canvas, Scene, key_context, render
 from django_cluster.dashboard.panels import TABS
+from django_cluster.dashboard.refresher import Refresher
+from django_cluster.dashboard.state import ScreenRequest, ScreenState, handle_key
 from django_cluster.dashboard.text import Line, clean
-from django_cluster.dashboard.view import Request, View, press
-from django_cluster.dashboard.watcher import Watcher
 
 LOOK = 0.1
-"""Seconds between two looks at what the watcher has brought."""
+"""Seconds between two looks at what the refresher has brought."""
 
 COLOURS = {
     "title": "bold",
@@ -66,10 +66,10 @@ def _unseen(name: str) -> Iterator[None]:
 class Screen:
     """Draws a watcher's snapshots until somebody quits."""
 
-    def __init__(self, watcher: Watcher, *, ascii_only: bool, operate: bool, interval: float) -> None:
+    def __init__(self, refresher: Refresher, *, ascii_only: bool, operate: bool, interval: float) -> None:
         with _unseen("NO_COLOR"):
             self._terminal = blessed.Terminal()
-        self._watcher = watcher
+        self._refresher = refresher
         self._fixed: dict[str, Any] = {"ascii_only": ascii_only, "operate": operate, "interval": interval}
         self._styles = self._formatters(MONOCHROME if os.environ.get("NO_COLOR") else COLOURS)
         if self._terminal.number_of_colors < GREYS:
@@ -83,44 +83,44 @@ class Screen:
 
     def run(self) -> None:
         """Until ``q``. The terminal is left as it was found, whatever happens."""
-        terminal, view = self._terminal, View()
-        self._watcher.show(TABS[view.tab].parts)
+        terminal, state = self._terminal, ScreenState()
+        self._refresher.show(TABS[state.tab].parts)
         with terminal.fullscreen(), terminal.cbreak(), terminal.hidden_cursor():
             while True:
-                view = self._heard(view)
-                scene, canvas = self._scene(view), self._canvas()
-                self._paint(frame(scene, canvas), canvas)
+                state = self._heard(state)
+                scene, canvas = self._scene(state), self._canvas()
+                self._paint(render(scene, canvas), canvas)
                 key = self._key()
                 if not key:
                     continue
-                view, request = press(view, key, surroundings(scene, canvas))
+                state, request = handle_key(state, key, key_context(scene, canvas))
                 if request is not None and request.kind == "quit":
                     return
-                self._pass_on(view, request)
+                self._pass_on(state, request)
 
-    def _scene(self, view: View) -> Scene:
-        watcher = self._watcher
-        return Scene(snapshot=watcher.snapshot, view=view, now=time.time(), detail=watcher.detail)
+    def _scene(self, state: ScreenState) -> Scene:
+        refresher = self._refresher
+        return Scene(snapshot=refresher.snapshot, state=state, now=time.time(), detail=refresher.detail)
 
     def _canvas(self) -> Canvas:
         return Canvas(width=self._terminal.width, height=self._terminal.height, **self._fixed)
 
-    def _heard(self, view: View) -> View:
-        """What came of an act is said in the footer."""
-        if not self._watcher.said:
-            return view
-        return replace(view, message=self._watcher.said.pop())
+    def _heard(self, state: ScreenState) -> ScreenState:
+        """What came of an action is said in the footer."""
+        if not self._refresher.messages:
+            return state
+        return replace(state, message=self._refresher.messages.pop())
 
-    def _pass_on(self, view: View, request: Request | None) -> None:
-        self._watcher.show(TABS[view.tab].parts, view.query)
+    def _pass_on(self, state: ScreenState, request: ScreenRequest | None) -> None:
+        self._refresher.show(TABS[state.tab].parts, state.query)
         if request is None:
             return
         if request.kind == "detail":
-            self._watcher.open(request.task)
-        elif request.act is not None:
-            self._watcher.act(request.act)
+            self._refresher.open(request.task)
+        elif request.action is not None:
+            self._refresher.act(request.action)
         else:
-            self._watcher.refresh()
+            self._refresher.refresh()
 
     def _key(self) -> str:
         if self._typed:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from django_cluster.stores.instructions import Pause
+from django_cluster.stores.operator_commands import QueuePause
 from django_cluster.stores.status import ClusterStatus, ProcessStatus
 
 FAILED, WAITING = "failed", "waiting"
@@ -97,7 +97,7 @@ class Snapshot:
     broker: str = ""
     clusters: tuple[ClusterStatus, ...] = ()
     """Dead ones too."""
-    pauses: tuple[Pause, ...] = ()
+    pauses: tuple[QueuePause, ...] = ()
     queues: tuple[QueueView, ...] = ()
     waiting: tuple[TaskView, ...] = ()
     """The first that would be lent, of each queue."""
@@ -109,7 +109,7 @@ class Snapshot:
     totals: Totals = Totals()
     problems: tuple[str, ...] = ()
     """Servers that could not be asked, in sentences."""
-    looks: Mapping[str, float] = field(default_factory=dict)
+    part_times: Mapping[str, float] = field(default_factory=dict)
     """When each part was last seen."""
 
     @property
@@ -119,7 +119,7 @@ class Snapshot:
     def workers(self) -> Iterator[tuple[ClusterStatus, ProcessStatus]]:
         return ((cluster, worker) for cluster in self.alive for worker in cluster.workers)
 
-    def paused(self, queue: str) -> Pause | None:
+    def paused(self, queue: str) -> QueuePause | None:
         return next((pause for pause in self.pauses if pause.queue == queue), None)
 
     def as_json(self) -> dict[str, Any]:

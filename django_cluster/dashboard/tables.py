@@ -24,7 +24,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class TableRow:
     key: str
     """Stays the same while the thing that is shown does."""
     cells: tuple[str, ...]
@@ -49,12 +49,12 @@ class Row:
 @dataclass(frozen=True, slots=True)
 class Table:
     columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     empty: str = "Nothing to show."
     """What to say when there are no rows."""
 
 
-def chosen(table: Table, query: str, sort: int | None, *, descending: bool) -> list[Row]:
+def chosen(table: Table, query: str, sort: int | None, *, descending: bool) -> list[TableRow]:
     """The rows that match, in the order that is wanted (None: as they come)."""
     rows = [row for row in table.rows if matches(table, row, query)]
     if sort is not None and sort < len(table.columns):
@@ -62,12 +62,12 @@ def chosen(table: Table, query: str, sort: int | None, *, descending: bool) -> l
     return rows
 
 
-def _order(row: Row, column: int) -> tuple[bool, Any]:
+def _order(row: TableRow, column: int) -> tuple[bool, Any]:
     value = row.order[column] if column < len(row.order) else row.cells[column].lower()
     return value is not None, value if value is not None else 0
 
 
-def matches(table: Table, row: Row, query: str) -> bool:
+def matches(table: Table, row: TableRow, query: str) -> bool:
     """Whether every word of the query is found in the row; ``column:text`` looks in one column, ``*`` is anything."""
     fields = {column.title.lower(): cell for column, cell in zip(table.columns, row.cells, strict=True)}
     fields.update(row.more)
@@ -104,12 +104,12 @@ def header(table: Table, width: int, sort: int | None = None, *, descending: boo
     return tuple(spans[:-1])
 
 
-def body(table: Table, rows: Sequence[Row], width: int, selected: str = "") -> list[Line]:
+def body(table: Table, rows: Sequence[TableRow], width: int, selected: str = "") -> list[Line]:
     sizes = widths(table.columns, width)
     return [_row(table, row, sizes, selected=row.key == selected) for row in rows]
 
 
-def _row(table: Table, row: Row, sizes: Mapping[int, int], *, selected: bool) -> Line:
+def _row(table: Table, row: TableRow, sizes: Mapping[int, int], *, selected: bool) -> Line:
     spans: list[Span] = []
     for place, size in sizes.items():
         style = "selected" if selected else row.styles.get(place, row.style)

@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
-from django_cluster.core.dotted import dotted_path
-from django_cluster.core.functions import ANY, REGISTERED, matches
+from django_cluster.core.allowed_functions import ANY, REGISTERED, matches
+from django_cluster.core.function_signatures import load_function
+from django_cluster.core.import_paths import dotted_path
 from django_cluster.core.messages import TaskHeader, TaskPackage
-from django_cluster.core.signatures import load_function
 from django_cluster.errors import FunctionNotAllowed, MessageTooOld
-from django_cluster.lifecycle.declared import is_registered
+from django_cluster.schedules.declarations import is_registered
 
-UNLIMITED = (ANY,)
+ALL_FUNCTIONS = (ANY,)
 
 
 class AllowedFunctions:
@@ -26,7 +26,7 @@ class AllowedFunctions:
 
     def __init__(self, functions: tuple[str, ...]) -> None:
         """``functions``: ``SigningSettings.functions``."""
-        self.unlimited = functions == UNLIMITED
+        self.unlimited = functions == ALL_FUNCTIONS
         self._patterns = functions
         self._known: set[str] = set()
 
@@ -54,11 +54,11 @@ class AllowedFunctions:
             return load_function(path)
         self.check(path)
         func = load_function(path)
-        home = _home_of(func)
+        home = _defined_at(func)
         if home != path and not self._names(path):
             if home is not None:
                 self._check_home(home)
-            elif not _stands_in_a_module(path):
+            elif not _is_module_attribute(path):
                 raise FunctionNotAllowed(self._sentence(path))
         return func
 
@@ -83,12 +83,12 @@ class AllowedFunctions:
         if self._patterns == (REGISTERED,):
             return (
                 f'{path} may not be run: Q_CLUSTER["functions"] is "registered", and this is no registered task. Mark'
-                " it with @task of django_cluster.decorators, in the tasks module of an installed app."
+                " it with @schedulable of django_cluster.decorators, in the tasks module of an installed app."
             )
         return f'{path} may not be run: Q_CLUSTER["functions"] does not name it ({", ".join(self._patterns)}).'
 
 
-def _home_of(func: Callable[..., Any]) -> str | None:
+def _defined_at(func: Callable[..., Any]) -> str | None:
     """Where the function was defined; None for an object that does not say it."""
     owner = getattr(func, "__self__", None)
     if isinstance(owner, type):  # a class method belongs to the class on which it is called
@@ -99,21 +99,21 @@ def _home_of(func: Callable[..., Any]) -> str | None:
     return f"{module}.{name}" if isinstance(name, str) and isinstance(module, str) else None
 
 
-def _stands_in_a_module(path: str) -> bool:
+def _is_module_attribute(path: str) -> bool:
     """Whether the path is that of a module, and one name in it. What is imported is known under its own name."""
     module, _, _ = path.rpartition(".")
     return getattr(sys.modules.get(module), "__name__", None) == module
 
 
 @lru_cache(maxsize=64)
-def allowed_by(functions: tuple[str, ...]) -> AllowedFunctions:
+def allowed_functions(functions: tuple[str, ...]) -> AllowedFunctions:
     """One for each value of the setting in a process."""
     return AllowedFunctions(functions)
 
 
 def check_functions(functions: tuple[str, ...], packages: Iterable[TaskPackage]) -> None:
     """Raises ``FunctionNotAllowed`` for the first package whose function or hook may not be run."""
-    allowed = allowed_by(functions)
+    allowed = allowed_functions(functions)
     if not allowed.unlimited:
         for package in packages:
             allowed.check_package(package.header)

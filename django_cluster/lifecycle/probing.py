@@ -12,9 +12,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router
 from django.db.models import Model
 
-from django_cluster.brokers import LibraryNotInstalled, needs_waiting_room, open_broker, shipped_kind
-from django_cluster.core import problems
-from django_cluster.core.settings import BrokerSettings, Settings
+from django_cluster.brokers import LibraryNotInstalled, needs_delay_queue, open_broker, shipped_kind
+from django_cluster.core.settings import BrokerSettings, Settings, problems
 from django_cluster.errors import Problem
 from django_cluster.models import QueuedTask, Task
 from django_cluster.stores.tables import QUEUE_MODELS, RESULT_MODELS, missing_migrations, missing_tables
@@ -85,7 +84,7 @@ def _probes(settings: Settings, seconds: float) -> Iterator[Probe]:
     for section in sections_of(settings):
         try:
             is_orm = shipped_kind(section) == "orm"
-            room = is_orm or needs_waiting_room(section)
+            room = is_orm or needs_delay_queue(section)
         except ImproperlyConfigured:
             continue
         if room:
@@ -117,7 +116,7 @@ def missing_before_start(settings: Settings) -> str:
 def sections_of(settings: Settings) -> list[BrokerSettings]:
     """The brokers that the settings name, each once."""
     found: list[BrokerSettings] = []
-    for section in (*settings.sections, *settings.brokers.values(), *settings.homes.values()):
+    for section in (*settings.broker_sections, *settings.brokers.values(), *settings.queue_brokers.values()):
         if section not in found:
             found.append(section)
     return found
@@ -132,7 +131,7 @@ def ask_broker(section: BrokerSettings) -> list[Problem]:
     """Raises ``BrokerError`` and ``ImproperlyConfigured``."""
     with closing(open_broker(section)) as broker:
         broker.ping()
-        concerns = [Problem(problems.SERVER_CONCERN, "broker", concern) for concern in broker.concerns()]
+        concerns = [Problem(problems.SERVER_CONCERN, "broker", concern) for concern in broker.warnings()]
         return [*concerns, Problem(problems.SERVER_ANSWERS, "broker", f"{_place(section)} answers: {broker.info()}.")]
 
 

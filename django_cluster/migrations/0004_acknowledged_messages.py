@@ -14,8 +14,8 @@ class Migration(migrations.Migration):
             name='AcknowledgedMessages',
             fields=[
                 ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('acknowledged', models.BigIntegerField(db_index=True, editable=False)),
-                ('noted', models.TextField(editable=False, help_text='Keys of queued tasks, each between two commas')),
+                ('acknowledged_at', models.BigIntegerField(db_index=True, editable=False)),
+                ('message_keys', models.TextField(editable=False, help_text='Keys of queued tasks, each between two commas')),
             ],
             options={
                 'verbose_name': 'Acknowledged messages',

@@ -27,8 +27,8 @@ class Migration(migrations.Migration):
             options={'verbose_name': 'cluster', 'verbose_name_plural': 'clusters'},
         ),
         migrations.AlterModelOptions(
-            name='instruction',
-            options={'default_permissions': (), 'permissions': [('pause_queue', 'Can pause and resume queues'), ('recycle_worker', 'Can replace workers of a running cluster'), ('withdraw_task', 'Can withdraw waiting tasks')], 'verbose_name': 'instruction', 'verbose_name_plural': 'instructions'},
+            name='operatorcommand',
+            options={'default_permissions': (), 'permissions': [('pause_queue', 'Can pause and resume queues'), ('restart_worker', 'Can restart workers of a running cluster'), ('cancel_task', 'Can cancel waiting tasks')], 'verbose_name': 'operator command', 'verbose_name_plural': 'operator commands'},
         ),
         migrations.AlterModelOptions(
             name='largepayload',
@@ -40,7 +40,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AlterModelOptions(
             name='schedule',
-            options={'ordering': ['next_run'], 'permissions': (('run_schedule', 'Can run schedules at once'), ('enable_schedule', 'Can enable and disable schedules'), ('schedule_any_function', 'Can schedule functions that are no registered tasks')), 'verbose_name': 'scheduled task', 'verbose_name_plural': 'scheduled tasks'},
+            options={'ordering': ['next_run'], 'permissions': (('run_schedule', 'Can run schedules immediately'), ('enable_schedule', 'Can enable and disable schedules'), ('schedule_any_function', 'Can schedule functions that are not registered tasks')), 'verbose_name': 'scheduled task', 'verbose_name_plural': 'scheduled tasks'},
         ),
         migrations.AlterModelOptions(
             name='success',
@@ -48,7 +48,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AlterModelOptions(
             name='task',
-            options={'ordering': ['-stopped_at'], 'permissions': (('resubmit_task', 'Can run finished tasks again'), ('export_task', 'Can export finished tasks')), 'verbose_name': 'task', 'verbose_name_plural': 'tasks'},
+            options={'ordering': ['-stopped_at'], 'permissions': (('retry_task', 'Can retry finished tasks'), ('export_task', 'Can export finished tasks')), 'verbose_name': 'task', 'verbose_name_plural': 'tasks'},
         ),
         migrations.AlterModelOptions(
             name='taskgroup',

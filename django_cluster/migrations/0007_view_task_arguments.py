@@ -12,6 +12,6 @@ class Migration(migrations.Migration):
     operations = [
         migrations.AlterModelOptions(
             name='task',
-            options={'ordering': ['-stopped_at'], 'permissions': (('resubmit_task', 'Can run finished tasks again'), ('export_task', 'Can export finished tasks'), ('view_task_arguments', 'Can view the arguments and results of tasks')), 'verbose_name': 'task', 'verbose_name_plural': 'tasks'},
+            options={'ordering': ['-stopped_at'], 'permissions': (('retry_task', 'Can retry finished tasks'), ('export_task', 'Can export finished tasks'), ('view_task_arguments', 'Can view the arguments and results of tasks')), 'verbose_name': 'task', 'verbose_name_plural': 'tasks'},
         ),
     ]

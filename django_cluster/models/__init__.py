@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from django_cluster.models.acknowledged import AcknowledgedMessages
+from django_cluster.models.acknowledged_messages import AcknowledgedMessages
 from django_cluster.models.group import GroupMember, TaskGroup
 from django_cluster.models.heartbeat import Heartbeat
-from django_cluster.models.instruction import Instruction
 from django_cluster.models.large_payload import LargePayload
+from django_cluster.models.operator_command import OperatorCommand
 from django_cluster.models.pruned_group import PrunedGroup
 from django_cluster.models.queued_task import QueuedTask
 from django_cluster.models.schedule import Schedule
@@ -17,8 +17,8 @@ __all__ = [
     "Failure",
     "GroupMember",
     "Heartbeat",
-    "Instruction",
     "LargePayload",
+    "OperatorCommand",
     "PrunedGroup",
     "QueuedTask",
     "Schedule",

@@ -27,7 +27,7 @@ MICROSECONDS = 1_000_000
 """Of a second."""
 
 
-NO_END = 1 << 62
+FOREVER = 1 << 62
 """A moment that no clock reaches, in microseconds."""
 
 
@@ -53,11 +53,11 @@ class ClockOffset:
     def latest(self, moment: float) -> int:
         """The reading of the server's clock that it does not pass before ``moment`` of the monotonic clock.
 
-        Microseconds since 1970. A moment that is infinitely far away is ``NO_END``; where nothing was learned, no
+        Microseconds since 1970. A moment that is infinitely far away is ``FOREVER``; where nothing was learned, no
         reading will do, and it is 0.
         """
         if math.isinf(moment):
-            return NO_END
+            return FOREVER
         return 0 if self._bounds is None else int((moment + self._bounds[0]) * MICROSECONDS)
 
     def reading(self, moment: float) -> float:

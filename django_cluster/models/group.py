@@ -11,9 +11,9 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from django_cluster.core.composing import Owed
+from django_cluster.core.compositions import PendingStep
 from django_cluster.core.sealed_rows import result_context
-from django_cluster.models.sealed import row_seal
+from django_cluster.models.row_signing import row_signer
 
 
 class TaskGroup(models.Model):
@@ -50,9 +50,9 @@ class GroupMember(models.Model):
     position = models.IntegerField(_("position"))
     task = models.CharField(_("task"), max_length=32)
     success = models.BooleanField(_("success"))
-    owes = models.CharField(_("owes"), max_length=8, default=Owed.NOTHING, blank=True)
-    owed_by = models.CharField(_("debtor"), max_length=64, default="", blank=True)
-    owed_since = models.DateTimeField(_("owed since"), null=True)
+    pending_step = models.CharField(_("pending step"), max_length=8, default=PendingStep.NOTHING, blank=True)
+    claimed_by = models.CharField(_("claimed by"), max_length=64, default="", blank=True)
+    claimed_at = models.DateTimeField(_("claimed at"), null=True)
     sealed_result = models.BinaryField(_("sealed result"), null=True)
     error = models.TextField(_("error"), blank=True)
     noted_at = models.DateTimeField(_("noted"), default=timezone.now)
@@ -63,7 +63,7 @@ class GroupMember(models.Model):
         verbose_name_plural = _("members of groups")
         indexes = (
             models.Index(fields=["of", "position"], name="django_cluster_member_place"),
-            models.Index(fields=["owes", "noted_at"], name="django_cluster_member_owes"),
+            models.Index(fields=["pending_step", "noted_at"], name="django_cluster_member_step"),
         )
 
     def __str__(self) -> str:
@@ -72,4 +72,4 @@ class GroupMember(models.Model):
     @property
     def result(self) -> Any:
         """What the task returned, if it was kept. Raises ``PackageError`` when it can no longer be read."""
-        return row_seal().open(self.sealed_result, result_context(self.task))
+        return row_signer().open(self.sealed_result, result_context(self.task))

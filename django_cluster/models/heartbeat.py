@@ -9,14 +9,14 @@ from django.utils.translation import gettext_lazy as _
 class Heartbeat(models.Model):
     """What ``stores.status`` keeps; everybody else reads it there.
 
-    ``beat`` is a moment of the database's clock, so that the clocks of hosts need not agree.
+    ``heartbeat_at`` is a moment of the database's clock, so that the clocks of hosts need not agree.
     """
 
     id = models.CharField(_("id"), max_length=36, primary_key=True, editable=False)
     name = models.CharField(_("name"), max_length=100, editable=False)
     host = models.CharField(_("host"), max_length=255, editable=False)
     pid = models.BigIntegerField(_("process id"), editable=False)
-    beat = models.BigIntegerField(_("beat"), editable=False, help_text=_("Microseconds since 1970"))
+    heartbeat_at = models.BigIntegerField(_("last heartbeat"), editable=False, help_text=_("Microseconds since 1970"))
     document = models.TextField(_("document"), editable=False)
 
     class Meta:

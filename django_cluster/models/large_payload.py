@@ -7,14 +7,14 @@ from django.utils.translation import gettext_lazy as _
 
 
 class LargePayload(models.Model):
-    """Written by ``brokers.claim_check`` before the ticket is sent, and deleted after its message was forgotten.
+    """Written by ``brokers.payload_offload`` before the ticket is sent, and deleted after its message was forgotten.
 
     Moments are microseconds since 1970 (UTC), of the database's clock.
     """
 
     id = models.CharField(_("id"), max_length=32, primary_key=True, editable=False)
     queue = models.CharField(_("queue"), max_length=100, editable=False)
-    made = models.BigIntegerField(_("made"), editable=False)
+    created_at = models.BigIntegerField(_("created"), editable=False)
     keep_until = models.BigIntegerField(
         _("keep until"), null=True, editable=False, help_text=_("When the broker has forgotten the ticket at last")
     )

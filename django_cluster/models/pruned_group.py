@@ -55,6 +55,6 @@ def ensure_whole(using: str, group: str, *, failures: bool) -> None:
     gone = 0 if pruned is None else pruned.count if failures else pruned.count - pruned.failed
     if gone > 0:
         raise ResultsPruned(
-            f"{gone} results of the group {group!r} are no longer kept (settings save_limit and keep_days);"
+            f"{gone} results of the group {group!r} are no longer kept (settings save_limit and retention_days);"
             " what is left can be read as Task.objects.filter(group=...)."
         )

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_cluster.core.codec import peek_header
 from django_cluster.core.headers import LAST_MOMENT
-from django_cluster.core.places import queue_in
+from django_cluster.core.queue_names import parse_queue_name
 from django_cluster.errors import PackageError
 
 
@@ -19,11 +19,11 @@ class QueuedTask(models.Model):
 
     ``lane`` says both whether a row can be lent and in which order, so that one index serves every
     question of the broker: ready rows stand in the lane of their negated priority, rows that wait for
-    their time (delayed or lent) in ``PARKED``. Moments are microseconds since 1970 (UTC) as integers:
+    their time (delayed or lent) in ``NOT_READY_LANE``. Moments are microseconds since 1970 (UTC) as integers:
     cheap to compare, and free of ``USE_TZ``.
     """
 
-    PARKED = 1000
+    NOT_READY_LANE = 1000
 
     id = models.BigAutoField(primary_key=True)
     queue = models.CharField(_("queue"), max_length=100)
@@ -47,15 +47,15 @@ class QueuedTask(models.Model):
 
     @property
     def key(self) -> str:
-        """The queue without its site."""
-        return queue_in(self.queue)
+        """The queue without its namespace."""
+        return parse_queue_name(self.queue)
 
     @property
     def lock(self) -> datetime | None:
         """Until when nobody is lent it: it is lent already, or not due yet. None: it is ready."""
         return (
             datetime.fromtimestamp(min(max(self.due / 1_000_000, 0.0), LAST_MOMENT), UTC)
-            if self.lane == self.PARKED
+            if self.lane == self.NOT_READY_LANE
             else None
         )
 

@@ -16,22 +16,22 @@ from django.utils.translation import gettext_lazy as _
 
 from django_cluster.core import recurrence
 from django_cluster.core.arguments import args_from_text, kwargs_from_text
-from django_cluster.core.dotted import dotted_path
-from django_cluster.core.due import CatchUp, Window
-from django_cluster.core.texts import checked, visible
+from django_cluster.core.due import CatchUp, RunWindow
+from django_cluster.core.import_paths import dotted_path
+from django_cluster.core.safe_text import printable, require_storable
 from django_cluster.errors import UnknownFunction
-from django_cluster.models.schedule_queries import CHUNK, ScheduleQuerySet
+from django_cluster.models.schedule_planning import PLAN, RULE, WRITTEN_BY_SCHEDULERS, SchedulePlanning
+from django_cluster.models.schedule_queries import BATCH_ROWS, ScheduleQuerySet
 from django_cluster.models.schedule_seal import SEALED, ScheduleSealField, is_sealed, seal_of
-from django_cluster.models.settling import PLAN, RULE, WRITTEN_BY_SCHEDULERS, Settling
+from django_cluster.models.schedule_timing import check_zone, type_choices
 from django_cluster.models.task import Task
-from django_cluster.models.timing import check_zone, type_choices
 
-__all__ = ["CHUNK", "PLAN", "RULE", "WRITTEN_BY_SCHEDULERS", "Schedule", "ScheduleQuerySet"]
+__all__ = ["BATCH_ROWS", "PLAN", "RULE", "WRITTEN_BY_SCHEDULERS", "Schedule", "ScheduleQuerySet"]
 
 _SEALED = frozenset({"seal", *SEALED})
 
 
-class Schedule(Settling, models.Model):
+class Schedule(SchedulePlanning, models.Model):
     """One row for each standing order.
 
     ``anchor`` is the occurrence from which all others are counted: it keeps the 31st through February, and 02:30
@@ -40,7 +40,7 @@ class Schedule(Settling, models.Model):
 
     ``next_run`` follows the other columns: a changed rule without a given next run leads to the one that the new
     rule names. ``planned_from`` is the rule from which it was calculated, ``local_next_run`` and ``local_anchor`` are
-    the local times that are meant by the two moments (``core/planning.py``).
+    the local times that are meant by the two moments (``core/next_run.py``).
     """
 
     ONCE = recurrence.Once.code
@@ -141,8 +141,8 @@ class Schedule(Settling, models.Model):
     planned_from = models.CharField(
         max_length=200, blank=True, default="", editable=False, help_text="The rule that next_run was calculated from"
     )
-    held_until = models.DateTimeField(
-        _("held until"),
+    claimed_until = models.DateTimeField(
+        _("claimed until"),
         null=True,
         editable=False,
         help_text=_("No cluster looks at it before: one is just firing it, or it could not be fired"),
@@ -168,14 +168,14 @@ class Schedule(Settling, models.Model):
         verbose_name_plural = _("scheduled tasks")
         ordering: ClassVar = ["next_run"]
         permissions = (
-            ("run_schedule", "Can run schedules at once"),
+            ("run_schedule", "Can run schedules immediately"),
             ("enable_schedule", "Can enable and disable schedules"),
-            ("schedule_any_function", "Can schedule functions that are no registered tasks"),
+            ("schedule_any_function", "Can schedule functions that are not registered tasks"),
         )
         indexes = (models.Index(fields=["enabled", "next_run"], name="django_cluster_schedule_due"),)
 
     def __str__(self) -> str:
-        return visible(self.name or self.func)
+        return printable(self.name or self.func)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save the row, settled first: its next run, if the rule was changed, and a clean slate after an error.
@@ -187,10 +187,10 @@ class Schedule(Settling, models.Model):
         if given is None or set(SEALED) & set(given):
             self._complete()
         if given is None:
-            self.settle()
+            self.plan_next_run()
         elif given:
             more = {"seal"} if set(SEALED) & set(given) else set()
-            kwargs["update_fields"] = {*given, *more, *self._settle_some(set(given))}
+            kwargs["update_fields"] = {*given, *more, *self._plan_for_update(set(given))}
         super().save(*args, **kwargs)
         self._remember(kwargs.get("update_fields"))
 
@@ -223,7 +223,7 @@ class Schedule(Settling, models.Model):
 
     def clean(self) -> None:
         """Refuse, field by field, what could never be fired. Whether the function exists, only a cluster knows."""
-        self.keep_moments_as_the_project_does()
+        self.normalize_moments()
         problems: dict[str, str] = {}
         for field, check in self._checks().items():
             try:
@@ -285,11 +285,11 @@ class Schedule(Settling, models.Model):
             "intended_date_kwarg": lambda: _check_name(self.intended_date_kwarg),
             "time_zone": lambda: check_zone(self.time_zone),
             "ends_at": lambda: _check_window(self.window),
-            "name": lambda: checked(self.name, "The name") if self.name else None,
+            "name": lambda: require_storable(self.name, "The name") if self.name else None,
         }
 
 
-def _check_window(window: Window) -> None:
+def _check_window(window: RunWindow) -> None:
     if window.start is not None and window.end is not None and window.end < window.start:
         raise ValueError("The end lies before the start: there would never be a run.")
 

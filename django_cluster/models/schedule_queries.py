@@ -11,17 +11,17 @@ from django.db import models, transaction
 from django.db.models.functions import Cast, Coalesce, Concat
 from django.utils import timezone
 
+from django_cluster.models.row_signing import secrets
+from django_cluster.models.schedule_planning import RULE
 from django_cluster.models.schedule_seal import SEALED, is_sealed, seal_of
-from django_cluster.models.sealed import secrets
-from django_cluster.models.settling import RULE
 
 if TYPE_CHECKING:
     from django_cluster.models.schedule import Schedule
 
-CHUNK = 500
+BATCH_ROWS = 500
 """Rows in one statement: no database refuses so many parameters."""
 
-LONGEST_HOLD = timedelta(minutes=10)
+MAX_CLAIM = timedelta(minutes=10)
 """The longest time for which a cluster holds a row: beyond it the clock was set back, and the row is free."""
 
 
@@ -32,7 +32,7 @@ class ScheduleQuerySet(models.QuerySet["Schedule"]):
         """Create the rows, each settled as by ``save``: without its first run it would never be due."""
         rows = list(objs)
         for row in rows:
-            row.settle()
+            row.plan_next_run()
         return super().bulk_create(rows, *args, **kwargs)
 
     def update(self, **values: Any) -> int:
@@ -49,8 +49,8 @@ class ScheduleQuerySet(models.QuerySet["Schedule"]):
             sound = [row.pk for row in self.order_by().only(*columns) if is_sealed(row)]
             count = self._update_and_revise(values)
             rows = ScheduleQuerySet(self.model, using=self.db)
-            for begin in range(0, len(sound), CHUNK):
-                for row in rows.filter(pk__in=sound[begin : begin + CHUNK]).only(*columns):
+            for begin in range(0, len(sound), BATCH_ROWS):
+                for row in rows.filter(pk__in=sound[begin : begin + BATCH_ROWS]).only(*columns):
                     rows.filter(pk=row.pk).update(seal=seal_of(row))
         return count
 
@@ -72,8 +72,8 @@ class ScheduleQuerySet(models.QuerySet["Schedule"]):
         with transaction.atomic(using=self.db):
             keys = list(self.order_by().values_list("pk", flat=True))
             count = super().update(**values)
-            for begin in range(0, len(keys), CHUNK):
-                self._revise(keys[begin : begin + CHUNK], goes_on="ends_at" in values, given="next_run" in values)
+            for begin in range(0, len(keys), BATCH_ROWS):
+                self._revise(keys[begin : begin + BATCH_ROWS], goes_on="ends_at" in values, given="next_run" in values)
         return count
 
     def _revise(self, keys: Collection[Any], *, goes_on: bool, given: bool) -> None:
@@ -87,16 +87,16 @@ class ScheduleQuerySet(models.QuerySet["Schedule"]):
             if goes_on and row.next_run is None and row.repeats:
                 row.local_next_run = ""
             try:
-                if (plan := row.revised(now)) is not None:
-                    rows.filter(pk=row.pk).update(**asdict(plan), held_until=None, last_error="")
+                if (plan := row.revise(now)) is not None:
+                    rows.filter(pk=row.pk).update(**asdict(plan), claimed_until=None, last_error="")
             except (ValueError, ImportError, OverflowError):
                 if given:  # it belongs to a rule that makes no sense, and ends with that
                     rows.filter(pk=row.pk).update(local_next_run=row.local_text_of_next_run())
 
-    def alive(self, queue: str, *, site: bool, now: datetime, declared: Collection[str] = ()) -> Self:
+    def runnable(self, queue: str, *, is_default: bool, now: datetime, declared: Collection[str] = ()) -> Self:
         """What belongs to this queue, may become due, and is not held, the longest waiting first.
 
-        ``site``: whether this is the queue of the site itself, to which the schedules without a cluster belong.
+        ``is_default``: whether this is the default queue, to which the schedules without a cluster belong.
         ``declared``: the keys of the declarations that this program knows; of the others it knows nothing, and
         leaves them to those who do.
         """
@@ -104,13 +104,13 @@ class ScheduleQuerySet(models.QuerySet["Schedule"]):
         if declared:
             known |= models.Q(declared__in=declared)
         mine = models.Q(cluster=queue)
-        if site:
+        if is_default:
             mine |= models.Q(cluster__isnull=True) | models.Q(cluster="")
-        free = models.Q(held_until__isnull=True) | models.Q(held_until__lte=now)
-        free |= models.Q(held_until__gt=now + LONGEST_HOLD)
+        free = models.Q(claimed_until__isnull=True) | models.Q(claimed_until__lte=now)
+        free |= models.Q(claimed_until__gt=now + MAX_CLAIM)
         return self.filter(mine, free, known, enabled=True).exclude(repeats=0).order_by("next_run", "pk")
 
-    def outdated(self) -> Self:
+    def with_stale_plans(self) -> Self:
         """Rows that were never settled, or whose rule was changed by other ways than ours: by SQL, in a migration."""
         parts: list[Any] = ["schedule_type", _text("minutes"), _text("cron"), _text("time_zone")]
         for place in (3, 2, 1):

@@ -12,9 +12,9 @@ from typing import Any
 
 from django.db import models
 
-from django_cluster.core.sealing import derive_key, sign, verified
+from django_cluster.core.signing import derive_key, is_verified, sign
 from django_cluster.errors import BadSignature
-from django_cluster.models.sealed import secrets
+from django_cluster.models.row_signing import secrets
 
 SEALED = ("func", "hook", "args", "kwargs", "intended_date_kwarg", "cluster")
 """The columns that say what is run."""
@@ -37,7 +37,7 @@ def is_sealed(row: Any, *, lately: bool = False) -> bool:
         signature = bytes.fromhex(row.seal)
     except (ValueError, TypeError):
         return False
-    return verified(keys[:1] if lately else keys, _content(row), signature)
+    return is_verified(keys[:1] if lately else keys, _content(row), signature)
 
 
 def ensure_sealed(row: Any) -> None:
@@ -46,14 +46,14 @@ def ensure_sealed(row: Any) -> None:
         raise BadSignature(UNSEALED)
 
 
-def what_it_calls(row: Any) -> tuple[str, ...]:
+def sealed_content(row: Any) -> tuple[str, ...]:
     """What is sealed; nothing and an empty text are the same."""
     return tuple(getattr(row, name) or "" for name in SEALED)
 
 
 def _content(row: Any) -> bytes:
     """The lengths keep neighbours apart."""
-    return "".join(f"{len(text)}:{text}" for text in what_it_calls(row)).encode("utf-8", "backslashreplace")
+    return "".join(f"{len(text)}:{text}" for text in sealed_content(row)).encode("utf-8", "backslashreplace")
 
 
 def _is_sealed_in_the_database(row: models.Model) -> bool:

@@ -10,19 +10,19 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_cluster.models.schedule import Schedule
 
-FREE = {"held_until": "NULL", "last_error": "''"}
+UNCLAIMED = {"claimed_until": "NULL", "last_error": "''"}
 """What every row says that was fired, or passed over, in good order."""
 
 
-def write_columns(alias: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, free: bool = False) -> None:
+def write_columns(alias: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, unclaim: bool = False) -> None:
     """Write each row ``(pk, *values of the columns)``. The rows must exist, and be locked.
 
-    ``free``: also end their holds, and forget their errors.
+    ``unclaim``: also end their claims, and forget their errors.
     """
     if not rows:
         return
     connection = connections[alias]
-    constants = FREE if free else {}
+    constants = UNCLAIMED if unclaim else {}
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             lists = [list(column) for column in zip(*rows, strict=True)]

@@ -11,12 +11,12 @@ from django.db import models, router
 from django.utils.translation import gettext_lazy as _
 
 from django_cluster.core.messages import OutcomeStatus, TaskOptions
+from django_cluster.core.safe_text import printable
 from django_cluster.core.sealed_rows import OF_A_COMPOSITION, arguments_context, open_arguments, result_context
-from django_cluster.core.sealing import NOT_SEALED
-from django_cluster.core.texts import visible
+from django_cluster.core.signing import NOT_SIGNED
 from django_cluster.errors import BadSignature
 from django_cluster.models.pruned_group import PrunedGroup, ensure_whole
-from django_cluster.models.sealed import row_seal
+from django_cluster.models.row_signing import row_signer
 
 STATUSES = (
     (OutcomeStatus.SUCCESS.value, _("success")),
@@ -141,7 +141,7 @@ class Task(models.Model):
         verbose_name_plural = _("tasks")
         ordering: ClassVar = ["-stopped_at"]
         permissions = (
-            ("resubmit_task", "Can run finished tasks again"),
+            ("retry_task", "Can retry finished tasks"),
             ("export_task", "Can export finished tasks"),
             ("view_task_arguments", "Can view the arguments and results of tasks"),
         )
@@ -154,7 +154,7 @@ class Task(models.Model):
         )
 
     def __str__(self) -> str:
-        return visible(self.name or self.id)
+        return printable(self.name or self.id)
 
     # ── what was called, and what came of it ─────────────────────────────────────────────────────
 
@@ -175,7 +175,7 @@ class Task(models.Model):
         Raises ``PackageError`` when the value can no longer be read.
         """
         if self.success:
-            return row_seal().open(self.sealed_result, result_context(self.id))
+            return row_signer().open(self.sealed_result, result_context(self.id))
         return " : ".join(text for text in (self.error_message, self.error_traceback) if text)
 
     @property
@@ -198,7 +198,7 @@ class Task(models.Model):
             raise BadSignature(UNSEALED)
         args, kwargs, queue = self._opened()
         if (self.cluster or "") != queue and (self.cluster or self._state.db is not None):
-            raise BadSignature(NOT_SEALED)
+            raise BadSignature(NOT_SIGNED)
         return args, kwargs
 
     def _arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -208,7 +208,7 @@ class Task(models.Model):
         options = self.options if isinstance(self.options, dict) else {}
         context = arguments_context(self.id, self.func, options, hook=self.hook, success=self.success)
         assert self.sealed_arguments is not None
-        return open_arguments(row_seal(), self.sealed_arguments, context)
+        return open_arguments(row_signer(), self.sealed_arguments, context)
 
     # ── when ─────────────────────────────────────────────────────────────────────────────────────
 

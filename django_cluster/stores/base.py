@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, TypeVar
 
 from django_cluster.core.messages import Outcome
 from django_cluster.models import Task
-from django_cluster.stores.orm_groups import GroupBook
+from django_cluster.stores.group_store import GroupStore
 
 Value = TypeVar("Value")
 
@@ -24,8 +24,8 @@ class Unfinished(Enum):
 
 UNFINISHED: Final = Unfinished.UNFINISHED
 
-FIRST_PAUSE = 0.001
-LONGEST_PAUSE = 0.020
+FIRST_PAUSE_SECONDS = 0.001
+MAX_PAUSE_SECONDS = 0.020
 
 
 class ResultStore(ABC):
@@ -34,7 +34,7 @@ class ResultStore(ABC):
     database: str | None = None
     """The Django database alias whose transactions this store writes in, if any."""
 
-    groups: GroupBook | None = None
+    groups: GroupStore | None = None
     """What this store notes of compositions, in the same transactions; None where it has no place for them."""
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────
@@ -101,11 +101,11 @@ def wait_for(read: Callable[[], Value | Unfinished], milliseconds: float = 0) ->
     waited for gently: the pauses grow from one millisecond to twenty.
     """
     deadline = time.monotonic() + milliseconds / 1000
-    pause = FIRST_PAUSE
+    pause = FIRST_PAUSE_SECONDS
     while (value := read()) is UNFINISHED:
-        left = deadline - time.monotonic() if milliseconds >= 0 else LONGEST_PAUSE
+        left = deadline - time.monotonic() if milliseconds >= 0 else MAX_PAUSE_SECONDS
         if left <= 0:
             return UNFINISHED
         time.sleep(min(pause, left))
-        pause = min(pause * 1.5, LONGEST_PAUSE)
+        pause = min(pause * 1.5, MAX_PAUSE_SECONDS)
     return value

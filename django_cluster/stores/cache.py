@@ -22,15 +22,15 @@ from django_cluster.models import Task
 from django_cluster.stores.base import ResultStore
 from django_cluster.stores.rows import (
     SUCCESS,
-    Earlier,
-    Folded,
+    Deduplicated,
+    EarlierRuns,
     attempt_of,
-    fold,
+    deduplicate,
     lifetime_in_cache,
-    reduced,
+    truncated,
     with_history,
 )
-from django_cluster.stores.unsaved import unsaved_task
+from django_cluster.stores.transient_task import transient_task
 
 Key = TypeVar("Key")
 
@@ -54,7 +54,7 @@ class CachedResults(ResultStore):
         return nullcontext()
 
     def save(self, outcomes: Sequence[Outcome]) -> None:
-        cached = [each for each in fold(outcomes) if lifetime_in_cache(each.outcome, self._section)]
+        cached = [each for each in deduplicate(outcomes) if lifetime_in_cache(each.outcome, self._section)]
         if not cached:
             return
         with self._cache() as cache:
@@ -66,16 +66,16 @@ class CachedResults(ResultStore):
                     if group:
                         self._join(cache, group, [each.outcome.id for each in members], timeout)
 
-    def _timeout(self, each: Folded) -> int | None:
+    def _timeout(self, each: Deduplicated) -> int | None:
         lifetime = lifetime_in_cache(each.outcome, self._section)
         return None if lifetime is True else lifetime
 
-    def _keep(self, cache: BaseCache, part: Sequence[Folded], timeout: int | None) -> None:
+    def _keep(self, cache: BaseCache, part: Sequence[Deduplicated], timeout: int | None) -> None:
         refused = cache.set_many({_key(each.outcome.id): _record(each) for each in part}, timeout)
         if not refused:
             return
         reason = ValueError("The cache did not take it; is it too large?")
-        rest = {_key(e.outcome.id): e._replace(outcome=reduced(e.outcome, reason)) for e in part}
+        rest = {_key(e.outcome.id): e._replace(outcome=truncated(e.outcome, reason)) for e in part}
         if cache.set_many({key: _record(rest[key]) for key in refused}, timeout):
             raise StoreUnavailable(f"The cache {self._section.cache!r} takes no results.")
 
@@ -164,7 +164,7 @@ def _member_keys(cache: BaseCache, group: str) -> list[str]:
     return [_group_key(group, number) for number in range(1, cache.get(_group_key(group), 0) + 1)]
 
 
-def _group(each: Folded) -> str | None:
+def _group(each: Deduplicated) -> str | None:
     group: str | None = each.outcome.options.get("group")
     return group
 
@@ -174,18 +174,18 @@ def _may_be_known(outcome: Outcome) -> bool:
     return outcome.attempt > 1 or outcome.status != SUCCESS
 
 
-def _is_news(each: Folded, known: Mapping[str, Record]) -> bool:
+def _is_news(each: Deduplicated, known: Mapping[str, Record]) -> bool:
     record = known.get(each.outcome.id)
     return record is None or (record["status"] != SUCCESS and record["attempt"] <= each.outcome.attempt)
 
 
-def _with_history(each: Folded, record: Record | None) -> Folded:
+def _with_history(each: Deduplicated, record: Record | None) -> Deduplicated:
     if record is None:
         return with_history(each, None)
-    return with_history(each, Earlier(record["attempt"], record["attempts"], attempt_of(_outcome(record))))
+    return with_history(each, EarlierRuns(record["attempt"], record["attempts"], attempt_of(_outcome(record))))
 
 
-def _record(each: Folded) -> Record:
+def _record(each: Deduplicated) -> Record:
     plain = {name: value for name, value in each.outcome._asdict().items() if name not in NOT_IN_THE_RECORD}
     return {"v": RECORD_VERSION, **plain, "attempts": list(each.before)}
 
@@ -195,11 +195,11 @@ def _outcome(record: Record) -> Outcome:
 
 
 def _task(record: Record) -> Task:
-    return unsaved_task(_outcome(record), record["attempts"])
+    return transient_task(_outcome(record), record["attempts"])
 
 
-def _by(items: Sequence[Folded], key: Callable[[Folded], Key]) -> dict[Key, list[Folded]]:
-    parts: dict[Key, list[Folded]] = defaultdict(list)
+def _by(items: Sequence[Deduplicated], key: Callable[[Deduplicated], Key]) -> dict[Key, list[Deduplicated]]:
+    parts: dict[Key, list[Deduplicated]] = defaultdict(list)
     for item in items:
         parts[key(item)].append(item)
     return parts

@@ -13,22 +13,22 @@ from datetime import datetime, timedelta
 from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 
-from django_cluster.core.composing import FAILURE_POSITION, SUCCESS_POSITION
+from django_cluster.core.compositions import FAILURE_POSITION, SUCCESS_POSITION
 from django_cluster.models import GroupMember, PrunedGroup, TaskGroup
 from django_cluster.models.task import saved_tasks
 from django_cluster.stores.orm_session import Session
 
-READABLE = timedelta(hours=1)
+MIN_GROUP_RETENTION = timedelta(hours=1)
 """For which the results of a group are kept after its last task has ended, whatever ``save_limit`` says."""
-ABANDONED = timedelta(days=30)
+ABANDONED_AFTER = timedelta(days=30)
 """Age of a group that has never ended, from which its results are pruned as if it had."""
-REMEMBERED = timedelta(days=30)
+REMEMBER_PRUNED_FOR = timedelta(days=30)
 """For which it is known that a group was pruned."""
 
 
 def needed(database: str, since: datetime | None = None) -> Q:
     """Rows of ``Task`` whose group is at work, or had a task that ended in the last hour, or after ``since``."""
-    start = timezone.now() - READABLE
+    start = timezone.now() - MIN_GROUP_RETENTION
     if since is not None:
         start = min(start, since)
     others = saved_tasks(database).filter(group=OuterRef("group"), stopped_at__gte=start)
@@ -43,16 +43,16 @@ def at_work(database: str) -> Exists:
     unfinished = Q(done__lt=F("total"))
     success = ~Q(on_success="") & ~Exists(ended.filter(position=SUCCESS_POSITION))
     failure = ~Q(on_failure="") & Q(failure_sent=True) & ~Exists(ended.filter(position=FAILURE_POSITION))
-    young = groups.filter(created_at__gte=timezone.now() - ABANDONED).order_by()
+    young = groups.filter(created_at__gte=timezone.now() - ABANDONED_AFTER).order_by()
     return Exists(young.filter(unfinished | success | failure))
 
 
-def delete_rows(session: Session, ids: Sequence[str], *, patience: float = 0.0) -> int:
+def delete_rows(session: Session, ids: Sequence[str], *, retry_seconds: float = 0.0) -> int:
     """Delete these rows of ``Task``, and note for each group what it has lost; how many there were.
 
     Raises ``StoreUnavailable``.
     """
-    return session.run(lambda: _delete_rows(session.alias, ids), patience) if ids else 0
+    return session.run(lambda: _delete_rows(session.alias, ids), retry_seconds) if ids else 0
 
 
 def _delete_rows(database: str, ids: Sequence[str]) -> int:
@@ -69,4 +69,4 @@ def _delete_rows(database: str, ids: Sequence[str]) -> int:
 
 def forget_old(database: str) -> None:
     """Forget which groups were pruned long ago."""
-    PrunedGroup.objects.using(database).filter(pruned_at__lt=timezone.now() - REMEMBERED).delete()
+    PrunedGroup.objects.using(database).filter(pruned_at__lt=timezone.now() - REMEMBER_PRUNED_FOR).delete()

@@ -15,7 +15,7 @@ from django_cluster.models import Schedule, Task
 from django_cluster.models.pruned_group import ensure_whole
 from django_cluster.models.task import TaskQuerySet, saved_tasks
 from django_cluster.stores.base import ResultStore
-from django_cluster.stores.orm_groups import GroupBook
+from django_cluster.stores.group_store import GroupStore
 from django_cluster.stores.orm_session import Session
 from django_cluster.stores.orm_writer import FULL, SHORT, RowWriter
 from django_cluster.stores.pruning import Pruner
@@ -23,9 +23,9 @@ from django_cluster.stores.rows import (
     MAX_ATTEMPT_MESSAGE,
     MAX_ATTEMPT_TRACEBACK,
     SUCCESS,
-    Earlier,
-    Folded,
-    fold,
+    Deduplicated,
+    EarlierRuns,
+    deduplicate,
     leaves_row,
     other_options,
     with_history,
@@ -33,7 +33,7 @@ from django_cluster.stores.rows import (
 
 logger = logging.getLogger("django_cluster")
 
-IDS_PER_QUESTION = 500
+IDS_PER_QUERY = 500
 
 
 class OrmResults(ResultStore):
@@ -49,7 +49,7 @@ class OrmResults(ResultStore):
         self.database = section.database or router.db_for_write(Task)
         self._session = Session(self.database)
         self._writer = RowWriter(self._session, cluster)
-        self.groups: GroupBook = GroupBook(self._session)
+        self.groups: GroupStore = GroupStore(self._session)
         self._pruner = Pruner(self._session, section)
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────
@@ -58,11 +58,11 @@ class OrmResults(ResultStore):
         return self._session.transaction()
 
     def save(self, outcomes: Sequence[Outcome]) -> None:
-        quick: list[Folded] = []
-        other: list[Folded] = []
+        quick: list[Deduplicated] = []
+        other: list[Deduplicated] = []
         stale: list[str] = []
         waited_for: list[Outcome] = []
-        for each in fold(outcomes):
+        for each in deduplicate(outcomes):
             outcome = each.outcome
             if outcome.options and outcome.final and "schedule" in outcome.options:
                 waited_for.append(outcome)
@@ -83,21 +83,21 @@ class OrmResults(ResultStore):
         if waited_for:
             # Its row may never be written: a schedule does not look for one.
             runs = [(outcome.options["schedule"], outcome.id) for outcome in waited_for]
-            self._session.run(lambda: free_schedules(self.database, runs))
+            self._session.run(lambda: clear_busy_schedules(self.database, runs))
 
-    def _save(self, quick: Sequence[Folded], other: Sequence[Folded], stale: Sequence[str]) -> None:
+    def _save(self, quick: Sequence[Deduplicated], other: Sequence[Deduplicated], stale: Sequence[str]) -> None:
         self._writer.write(quick, SHORT)
         self._writer.write(self._with_history(other), FULL)
-        for ids in _portions(stale):
+        for ids in _batches(stale):
             self._rows().filter(pk__in=ids, success=False).delete()
 
-    def _with_history(self, folded: Sequence[Folded]) -> list[Folded]:
+    def _with_history(self, deduplicated: Sequence[Deduplicated]) -> list[Deduplicated]:
         """Only tasks that have run before cost a question here."""
-        retried = [each.outcome.id for each in folded if each.outcome.attempt > 1]
-        known = {task_id: earlier for ids in _portions(retried) for task_id, earlier in self._known(ids)}
-        return [with_history(each, known.get(each.outcome.id)) for each in folded]
+        retried = [each.outcome.id for each in deduplicated if each.outcome.attempt > 1]
+        known = {task_id: earlier for ids in _batches(retried) for task_id, earlier in self._known(ids)}
+        return [with_history(each, known.get(each.outcome.id)) for each in deduplicated]
 
-    def _known(self, task_ids: Sequence[str]) -> Iterator[tuple[str, Earlier]]:
+    def _known(self, task_ids: Sequence[str]) -> Iterator[tuple[str, EarlierRuns]]:
         ending = ("status", "error_kind", "error_message", "error_traceback")
         columns = ("attempts", "worker", "started_at", "stopped_at", *ending)
         rows = self._rows().filter(pk__in=task_ids).order_by().values_list("pk", "attempt_count", *columns)
@@ -112,7 +112,7 @@ class OrmResults(ResultStore):
                 "message": message[:MAX_ATTEMPT_MESSAGE],
                 "traceback": traceback[-MAX_ATTEMPT_TRACEBACK:],
             }
-            yield task_id, Earlier(number, attempts or (), last)
+            yield task_id, EarlierRuns(number, attempts or (), last)
 
     def deaths(self, outcomes: Sequence[Outcome]) -> dict[str, int]:
         current = {outcome.id: outcome.attempt for outcome in outcomes}
@@ -122,7 +122,7 @@ class OrmResults(ResultStore):
                     run["status"] == OutcomeStatus.LOST and run["number"] != current[task_id]
                     for run in (*earlier.attempts, earlier.last)
                 )
-                for ids in _portions(list(current))
+                for ids in _batches(list(current))
                 for task_id, earlier in self._known(ids)
             }
         )
@@ -131,7 +131,7 @@ class OrmResults(ResultStore):
         return self._session.read(
             lambda: {
                 task_id
-                for ids in _portions(task_ids)
+                for ids in _batches(task_ids)
                 for task_id in self._rows().filter(pk__in=ids, success=True).order_by().values_list("pk", flat=True)
             }
         )
@@ -166,7 +166,7 @@ class OrmResults(ResultStore):
         return self._session.read(
             lambda: {
                 old: new
-                for ids in _portions(task_ids)
+                for ids in _batches(task_ids)
                 for old, new in self._rows().filter(pk__in=ids).order_by().values_list("pk", "retried_as")
                 if new is not None
             }
@@ -189,12 +189,12 @@ class OrmResults(ResultStore):
         return saved_tasks(self.database)
 
 
-def free_schedules(alias: str, runs: Iterable[tuple[int, str]]) -> None:
+def clear_busy_schedules(alias: str, runs: Iterable[tuple[int, str]]) -> None:
     """Tell the schedules that must not overlap that this task, their last run, has ended; no matter how."""
     for schedule, task_id in runs:
         Schedule.objects.using(alias).filter(pk=schedule, task=task_id).update(busy_since=None)
 
 
-def _portions(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(ids), IDS_PER_QUESTION):
-        yield ids[start : start + IDS_PER_QUESTION]
+def _batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(ids), IDS_PER_QUERY):
+        yield ids[start : start + IDS_PER_QUERY]

@@ -13,8 +13,8 @@ from typing import Any
 
 from django.db.backends.utils import CursorWrapper
 
-from django_cluster.core.arrays import BYTEA_ARRAY, array, packed_bytes_array
-from django_cluster.core.portions import portions
+from django_cluster.core.batching import batches
+from django_cluster.core.postgres_arrays import BYTEA_ARRAY, array, packed_bytes_array
 from django_cluster.stores.rows import Values
 
 ARRAYS = {
@@ -54,7 +54,7 @@ def execute(cursor: CursorWrapper, statement: str, columns: Sequence[str], rows:
     beside = hasattr(raw, "pgconn")  # psycopg 2 knows only the other way
     weight = _weight(kinds, values)
     if weight > LARGEST_STATEMENT and len(rows) > 1:
-        for portion in portions(rows, partial(_weight_of, kinds), most=len(rows), room=LARGEST_STATEMENT):
+        for portion in batches(rows, partial(_weight_of, kinds), most=len(rows), room=LARGEST_STATEMENT):
             execute(cursor, statement, columns, portion)
         return
     if weight > (LARGEST_ROW if beside else LARGEST_ROW // 2):

@@ -13,21 +13,21 @@ from typing import TypeVar
 from django.db import Error, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_cluster.answer_limit import READ_SECONDS
+from django_cluster.core.backoff import first_line
 from django_cluster.core.liveness import report_progress
-from django_cluster.core.outage import first_line
-from django_cluster.database import (
-    PATIENCE,
+from django_cluster.database.connection import (
+    RETRY_SECONDS,
     close_if_stale,
     has_lost,
-    is_collision,
+    is_conflict,
     is_missing_table,
     is_wrong_server,
-    rest,
+    pause_before_retry,
 )
+from django_cluster.database.statement_watchdog import READ_TIMEOUT
+from django_cluster.database.watchdog import bounded, connect
 from django_cluster.errors import StoreUnavailable
 from django_cluster.models import Task
-from django_cluster.silence import bounded, connect
 
 T = TypeVar("T")
 
@@ -43,18 +43,18 @@ class Session:
         return connections[self.alias]
 
     @contextmanager
-    def transaction(self, patience: float = PATIENCE) -> Iterator[None]:
+    def transaction(self, retry_seconds: float = RETRY_SECONDS) -> Iterator[None]:
         """All or nothing; a savepoint where a transaction is open. Raises ``StoreUnavailable``."""
         connection = self.connection
         outermost = not connection.in_atomic_block
-        with self.telling(), bounded(connection):
+        with self.translated_errors(), bounded(connection):
             if outermost:
                 close_if_stale(connection)
                 connect(connection)
             try:
                 with transaction.atomic(using=self.alias):
                     if outermost and connection.vendor == "sqlite" and not _begins_with_lock(connection):
-                        _take_write_lock(connection, patience)
+                        _take_write_lock(connection, retry_seconds)
                     yield
             except Exception as error:
                 if outermost and is_wrong_server(error):
@@ -62,7 +62,7 @@ class Session:
                 raise
 
     @contextmanager
-    def telling(self) -> Iterator[None]:
+    def translated_errors(self) -> Iterator[None]:
         """The errors of the database as ``StoreUnavailable``."""
         try:
             yield
@@ -71,28 +71,28 @@ class Session:
             sentence = f"The results in database {self.alias!r} cannot be used{advice}: {first_line(error)}"
             raise StoreUnavailable(sentence) from error
 
-    def run(self, work: Callable[[], T], patience: float = PATIENCE) -> T:
+    def run(self, work: Callable[[], T], retry_seconds: float = RETRY_SECONDS) -> T:
         """Do the work in a transaction; when it collides with others, or the connection had died, again."""
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + retry_seconds
         renewed = False
         while True:
             nested, used = self.connection.in_atomic_block, self.connection.connection
             report_progress()
             try:
-                with self.transaction(patience):
+                with self.transaction(retry_seconds):
                     return work()
             except StoreUnavailable as error:
                 if nested:
                     raise
-                if is_collision(error.__cause__) and time.monotonic() < deadline:
-                    rest()
+                if is_conflict(error.__cause__) and time.monotonic() < deadline:
+                    pause_before_retry()
                 elif not renewed and has_lost(self.connection, used, error):
                     # The server may have closed it long ago. To save again is harmless.
                     renewed = True
                 else:
                     raise
 
-    def read(self, work: Callable[[], T], seconds: float = READ_SECONDS) -> T:
+    def read(self, work: Callable[[], T], seconds: float = READ_TIMEOUT) -> T:
         """What ``work`` reads; when the connection had died, from a new one.
 
         ``seconds`` is how long a statement may take outside a cluster's own processes.
@@ -100,7 +100,7 @@ class Session:
         report_progress()
         close_if_stale(self.connection)
         used, nested = self.connection.connection, self.connection.in_atomic_block
-        with self.telling(), bounded(self.connection, seconds):
+        with self.translated_errors(), bounded(self.connection, seconds):
             try:
                 connect(self.connection)
                 return work()
@@ -116,13 +116,13 @@ def _begins_with_lock(connection: BaseDatabaseWrapper) -> bool:
     return getattr(connection, "transaction_mode", None) in ("IMMEDIATE", "EXCLUSIVE")
 
 
-def _take_write_lock(connection: BaseDatabaseWrapper, patience: float) -> None:
+def _take_write_lock(connection: BaseDatabaseWrapper, retry_seconds: float) -> None:
     """Begin to write before anything is read.
 
     A SQLite transaction that reads first and writes later fails at once, and for good, when another wrote in
     between; one that has only tried to write may wait and try again.
     """
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + retry_seconds
     table = connection.ops.quote_name(Task._meta.db_table)
     while True:
         try:
@@ -130,6 +130,6 @@ def _take_write_lock(connection: BaseDatabaseWrapper, patience: float) -> None:
                 cursor.execute(f"UPDATE {table} SET success = success WHERE id = ''")  # noqa: S608  our own table
             return
         except OperationalError as error:
-            if not is_collision(error) or time.monotonic() > deadline:
+            if not is_conflict(error) or time.monotonic() > deadline:
                 raise
-        rest()
+        pause_before_retry()

@@ -16,7 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
-from django_cluster.database import code_of
+from django_cluster.database.connection import error_code
 from django_cluster.models import Task
 from django_cluster.stores import orm_postgres
 from django_cluster.stores.rows import EVERYTHING, SUCCESS, Moment, Values
@@ -85,10 +85,10 @@ def _weight(value: bytes | str) -> int:
     return len(data) + sum(data.count(escaped) for escaped in b"\0'\"\\\n\r\x1a")
 
 
-def concerns_data(error: Exception) -> bool:
+def is_data_error(error: Exception) -> bool:
     """Whether the database refused a value, and will refuse it again; or else it is the database itself."""
     if isinstance(error, DatabaseError) and not isinstance(error, (DataError, IntegrityError)):
-        code = code_of(error)
+        code = error_code(error)
         return code in MYSQL_DATA_ERRORS or (_is_sqlstate(code) and str(code).startswith(PROGRAM_LIMIT))
     return True
 

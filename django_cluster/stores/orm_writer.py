@@ -1,4 +1,4 @@
-"""Writes folded outcomes as rows: all in one statement, or one by one when a value among them is refused."""
+"""Writes deduplicated outcomes as rows: all in one statement, or one by one when a value among them is refused."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 from django.db import Error, transaction
 
-from django_cluster.core.portions import portions
+from django_cluster.core.batching import batches
 from django_cluster.stores.orm_session import Session
 from django_cluster.stores.orm_sql import (
     ROWS_PER_STATEMENT,
-    concerns_data,
+    is_data_error,
     moment_writer,
     packet_limit,
     weight,
@@ -20,20 +20,20 @@ from django_cluster.stores.orm_sql import (
 from django_cluster.stores.rows import (
     EVERYTHING,
     FIRST_SUCCESS,
-    Folded,
+    Deduplicated,
     Moment,
     Values,
     all_values,
     first_success_values,
-    reduced,
+    truncated,
 )
 
 logger = logging.getLogger("django_cluster")
 
-REFUSALS = (Error, ValueError, TypeError, OverflowError, OSError)
+DATA_ERRORS = (Error, ValueError, TypeError, OverflowError, OSError)
 """What databases and their drivers raise for a value; the last three also come from impossible moments."""
 
-Shape = tuple[Sequence[str], Callable[[Folded, Moment, str | None], Values]]
+Shape = tuple[Sequence[str], Callable[[Deduplicated, Moment, str | None], Values]]
 SHORT: Shape = (FIRST_SUCCESS, first_success_values)
 FULL: Shape = (EVERYTHING, all_values)
 
@@ -46,36 +46,36 @@ class RowWriter:
         self._cluster = cluster
         self._limit: int | None = None
 
-    def write(self, folded: Sequence[Folded], shape: Shape) -> None:
+    def write(self, deduplicated: Sequence[Deduplicated], shape: Shape) -> None:
         """Must be called in a transaction: a refused statement is taken back to its savepoint."""
-        for start in range(0, len(folded), ROWS_PER_STATEMENT):
-            portion = folded[start : start + ROWS_PER_STATEMENT]
-            reason = self._refused(portion, shape)
+        for start in range(0, len(deduplicated), ROWS_PER_STATEMENT):
+            portion = deduplicated[start : start + ROWS_PER_STATEMENT]
+            reason = self._error_of(portion, shape)
             if reason is not None:
                 for each in portion:
                     self._write_one(each)
 
-    def _write_one(self, each: Folded) -> None:
-        reason = self._refused([each], FULL)
+    def _write_one(self, each: Deduplicated) -> None:
+        reason = self._error_of([each], FULL)
         if reason is None:
             return
-        logger.error("The record of task %s was reduced, because it could not be saved: %s", each.outcome.id, reason)
-        reason = self._refused([Folded(reduced(each.outcome, reason))], FULL)
+        logger.error("The record of task %s was truncated, because it could not be saved: %s", each.outcome.id, reason)
+        reason = self._error_of([Deduplicated(truncated(each.outcome, reason))], FULL)
         if reason is not None:  # its message is settled all the same: a value must not stop the records of others
             logger.error("The end of task %s is not recorded, because it cannot be saved: %s", each.outcome.id, reason)
 
-    def _refused(self, portion: Sequence[Folded], shape: Shape) -> Exception | None:
+    def _error_of(self, portion: Sequence[Deduplicated], shape: Shape) -> Exception | None:
         """Why the database will not take these rows; None when it has taken them."""
         try:
             with transaction.atomic(using=self._session.alias):
                 self._insert(portion, shape)
-        except REFUSALS as error:
-            if not concerns_data(error):
+        except DATA_ERRORS as error:
+            if not is_data_error(error):
                 raise
             return error
         return None
 
-    def _insert(self, portion: Sequence[Folded], shape: Shape) -> None:
+    def _insert(self, portion: Sequence[Deduplicated], shape: Shape) -> None:
         connection = self._session.connection
         columns, values_of = shape
         moment = moment_writer(connection)
@@ -98,4 +98,4 @@ class RowWriter:
                 raise ValueError(f"{found} bytes are more than the server takes (max_allowed_packet = {limit}).")
             return found
 
-        return portions(rows, size, most=ROWS_PER_STATEMENT, room=limit)
+        return batches(rows, size, most=ROWS_PER_STATEMENT, room=limit)

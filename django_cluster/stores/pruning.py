@@ -1,7 +1,7 @@
 """Which rows need not be kept any longer, and their deletion: in portions, and never for one task at a time.
 
 Three limits hold, and whichever forgets first does: ``save_limit`` counts successes, ``save_limit_failures`` failures
-that are final, ``keep_days`` looks at the age of every kind of ending. A task that will be tried again is kept beyond
+that are final, ``retention_days`` looks at the age of every kind of ending. A task that will be tried again is kept beyond
 its age, and the results of a group together (``group_retention.py``).
 """
 
@@ -17,32 +17,32 @@ from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
 from django_cluster.core.messages import Outcome
+from django_cluster.core.safe_text import storable
 from django_cluster.core.settings import ResultSettings
-from django_cluster.core.texts import clean
-from django_cluster.core.values import FAILED
+from django_cluster.core.settings.values import FAILED
 from django_cluster.models import Task
 from django_cluster.models.task import ENDED_BADLY, ENDED_WELL, saved_tasks
 from django_cluster.stores.group_retention import at_work, delete_rows, needed
 from django_cluster.stores.orm_session import Session
 from django_cluster.stores.rows import SUCCESS
 
-PORTION = 500
+BATCH_ROWS = 500
 """Rows that one statement deletes."""
-SECONDS = 0.5
+MAX_PRUNE_SECONDS = 0.5
 """The monitor has other work: what one call does not drop, the next one will."""
-AGE_EVERY = 60.0
-"""Seconds between two looks for rows that have grown too old."""
-POSTPONED_SECONDS = 60.0
+AGE_INTERVAL_SECONDS = 60.0
+"""Seconds between two looks for rows that have exceeded too old."""
+POSTPONE_SECONDS = 60.0
 """Seconds until a limit is looked at again that a group, still needed, is beyond."""
 MAX_RETRY_DAYS = 30.0
 """Days beyond its age for which a row that says *will be tried again* is kept: its message may have been lost."""
 
 
-Grown = tuple[str, str | None]
-"""The kind of a ``Limit`` that may be exceeded, and the value of ``save_limit_per`` for which it may be."""
+Exceeded = tuple[str, str | None]
+"""The kind of a ``CountLimit`` that may be exceeded, and the value of ``save_limit_per`` for which it may be."""
 
 
-class Rule(NamedTuple):
+class AgeRule(NamedTuple):
     """Rows of this kind are kept for so many days."""
 
     kind: str
@@ -60,13 +60,13 @@ class Rule(NamedTuple):
         return ENDED_BADLY & Q(status=self.kind)
 
 
-def rules(keep_days: Mapping[str, float | None]) -> list[Rule]:
-    """What ``keep_days`` means; kinds that are kept for ever have no rule."""
-    named = tuple(kind for kind in keep_days if kind not in (SUCCESS, FAILED))
-    return [Rule(kind, days, named) for kind, days in keep_days.items() if days is not None]
+def rules(retention_days: Mapping[str, float | None]) -> list[AgeRule]:
+    """What ``retention_days`` means; kinds that are kept for ever have no rule."""
+    named = tuple(kind for kind in retention_days if kind not in (SUCCESS, FAILED))
+    return [AgeRule(kind, days, named) for kind, days in retention_days.items() if days is not None]
 
 
-def outdated(database: str, rule: Rule) -> QuerySet[Task]:
+def outdated(database: str, rule: AgeRule) -> QuerySet[Task]:
     """The rows that this rule forgets now."""
     before = timezone.now() - timedelta(days=rule.days)
     ended = Q(final=True) | Q(stopped_at__lt=before - timedelta(days=MAX_RETRY_DAYS))
@@ -74,13 +74,13 @@ def outdated(database: str, rule: Rule) -> QuerySet[Task]:
     return rows.exclude(at_work(database)).order_by()
 
 
-def delete_in_portions(session: Session, rows: QuerySet[Task], *, patience: float = 0.0) -> Iterator[int]:
+def delete_in_portions(session: Session, rows: QuerySet[Task], *, retry_seconds: float = 0.0) -> Iterator[int]:
     """How many each portion had. Each is a transaction of its own, so nobody waits for long."""
-    while ids := session.read(lambda: list(rows.values_list("pk", flat=True)[:PORTION]), math.inf):
-        yield delete_rows(session, ids, patience=patience)
+    while ids := session.read(lambda: list(rows.values_list("pk", flat=True)[:BATCH_ROWS]), math.inf):
+        yield delete_rows(session, ids, retry_seconds=retry_seconds)
 
 
-class Limit(NamedTuple):
+class CountLimit(NamedTuple):
     """The newest rows that have ended so are kept, so many of them."""
 
     kind: str
@@ -92,18 +92,18 @@ class Limit(NamedTuple):
         return ENDED_WELL if self.kind == SUCCESS else ENDED_BADLY & Q(final=True)
 
 
-def limits(section: ResultSettings) -> list[Limit]:
+def limits(section: ResultSettings) -> list[CountLimit]:
     """What ``save_limit`` and ``save_limit_failures`` mean; a number that is not positive limits nothing here."""
     numbers = {SUCCESS: section.save_limit, FAILED: section.save_limit_failures}
-    return [Limit(kind, number) for kind, number in numbers.items() if number > 0]
+    return [CountLimit(kind, number) for kind, number in numbers.items() if number > 0]
 
 
-def newest(database: str, limit: Limit, per: str | None, key: str | None) -> QuerySet[Task]:
+def newest(database: str, limit: CountLimit, per: str | None, key: str | None) -> QuerySet[Task]:
     """The rows for which a limit counts: all, or those with this value of ``save_limit_per``."""
     return saved_tasks(database).filter(limit.condition, **({per: key} if per else {})).order_by("-stopped_at")
 
 
-def overfull(database: str, limit: Limit, per: str | None) -> dict[str | None, int]:
+def overfull(database: str, limit: CountLimit, per: str | None) -> dict[str | None, int]:
     """How many rows each value of ``save_limit_per`` has beyond a limit, groups that are still needed left out.
 
     None stands for all rows. Counts the whole table, and so is nothing for the monitor.
@@ -118,7 +118,7 @@ def overfull(database: str, limit: Limit, per: str | None) -> dict[str | None, i
     return {key: count for key, count in found.items() if count}
 
 
-def beyond_limit(database: str, limit: Limit, per: str | None, key: str | None) -> QuerySet[Task]:
+def beyond_limit(database: str, limit: CountLimit, per: str | None, key: str | None) -> QuerySet[Task]:
     """The rows that a limit forgets now, the oldest first."""
     rows = newest(database, limit, per, key)
     last_kept = list(rows.values_list("stopped_at", flat=True)[limit.number - 1 : limit.number])
@@ -129,7 +129,7 @@ def beyond_limit(database: str, limit: Limit, per: str | None, key: str | None) 
     return rows.filter(stopped_at__lt=last_kept[0]).exclude(still).order_by("stopped_at")
 
 
-class Portion(NamedTuple):
+class Deletion(NamedTuple):
     """What one deletion came to."""
 
     deleted: int
@@ -138,58 +138,58 @@ class Portion(NamedTuple):
 
 
 def delete_beyond(
-    session: Session, limit: Limit, per: str | None, key: str | None, *, patience: float = 0.0
-) -> Portion:
+    session: Session, limit: CountLimit, per: str | None, key: str | None, *, retry_seconds: float = 0.0
+) -> Deletion:
     """Delete one portion of what lies beyond a limit."""
     alias = session.alias
     beyond = newest(alias, limit, per, key).values_list("pk", "group")
-    found = session.read(lambda: list(beyond[limit.number : limit.number + PORTION]), math.inf)
+    found = session.read(lambda: list(beyond[limit.number : limit.number + BATCH_ROWS]), math.inf)
     ids = [pk for pk, group in found if group is None]
     if len(ids) < len(found):  # at the cost of some questions, which nobody pays who uses no groups
         ids = session.read(
-            lambda: list(beyond_limit(alias, limit, per, key).values_list("pk", flat=True)[:PORTION]), math.inf
+            lambda: list(beyond_limit(alias, limit, per, key).values_list("pk", flat=True)[:BATCH_ROWS]), math.inf
         )
-    return Portion(delete_rows(session, ids, patience=patience), len(ids) < len(found))
+    return Deletion(delete_rows(session, ids, retry_seconds=retry_seconds), len(ids) < len(found))
 
 
 class Pruner:
-    """Remembers what has grown since the last time, and looks at nothing else."""
+    """Remembers what has exceeded since the last time, and looks at nothing else."""
 
     def __init__(self, session: Session, section: ResultSettings, clock: Callable[[], float] = time.monotonic) -> None:
         self._session, self._section, self._clock = session, section, clock
         self._limits = {limit.kind: limit for limit in limits(section)}
         # A predecessor may have died before it came to what is counted over all rows.
-        self._grown: set[Grown] = set() if section.save_limit_per else {(kind, None) for kind in self._limits}
-        self._postponed: set[Grown] = set()
+        self._exceeded: set[Exceeded] = set() if section.save_limit_per else {(kind, None) for kind in self._limits}
+        self._postponed: set[Exceeded] = set()
         self._postponed_until = 0.0
-        self._rules = rules(section.keep_days or {})
+        self._rules = rules(section.retention_days or {})
         self._age_at = 0.0
 
     def note(self, outcomes: Sequence[Outcome]) -> None:
         """These have been saved."""
         for outcome in outcomes if self._limits else ():
             if (kind := SUCCESS if outcome.status == SUCCESS else FAILED) in self._limits:
-                self._grown.add((kind, self._key(outcome)))
+                self._exceeded.add((kind, self._key(outcome)))
 
     def prune(self) -> None:
         """For half a second at most; raises ``StoreUnavailable``."""
-        deadline = self._clock() + SECONDS
+        deadline = self._clock() + MAX_PRUNE_SECONDS
         if self._postponed and self._clock() >= self._postponed_until:
-            self._grown |= self._postponed
+            self._exceeded |= self._postponed
             self._postponed.clear()
-        while self._grown and self._clock() < deadline:
-            self._prune_key(next(iter(self._grown)))
+        while self._exceeded and self._clock() < deadline:
+            self._prune_key(next(iter(self._exceeded)))
         if self._rules and self._clock() >= self._age_at and self._drop_old(deadline):
-            self._age_at = self._clock() + AGE_EVERY
+            self._age_at = self._clock() + AGE_INTERVAL_SECONDS
 
-    def _prune_key(self, grown: Grown) -> None:
-        kind, key = grown
+    def _prune_key(self, exceeded: Exceeded) -> None:
+        kind, key = exceeded
         portion = delete_beyond(self._session, self._limits[kind], self._section.save_limit_per, key)
-        if portion.deleted < PORTION:
-            self._grown.discard(grown)
+        if portion.deleted < BATCH_ROWS:
+            self._exceeded.discard(exceeded)
         if portion.postponed:
-            self._postponed_until = self._postponed_until if self._postponed else self._clock() + POSTPONED_SECONDS
-            self._postponed.add(grown)
+            self._postponed_until = self._postponed_until if self._postponed else self._clock() + POSTPONE_SECONDS
+            self._postponed.add(exceeded)
 
     def _drop_old(self, deadline: float) -> bool:
         """Whether nothing is left to be dropped."""
@@ -209,4 +209,4 @@ class Pruner:
             "name": (outcome.name, 100),
             "func": (outcome.func, 256),
         }[per]
-        return clean(value, limit)
+        return storable(value, limit)

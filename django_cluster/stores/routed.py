@@ -13,8 +13,8 @@ from django_cluster.errors import StoreUnavailable
 from django_cluster.models import Task
 from django_cluster.stores.base import ResultStore
 from django_cluster.stores.cache import CachedResults
+from django_cluster.stores.group_store import GroupStore
 from django_cluster.stores.orm import OrmResults
-from django_cluster.stores.orm_groups import GroupBook
 from django_cluster.stores.rows import lifetime_in_cache
 
 logger = logging.getLogger("django_cluster")
@@ -34,7 +34,7 @@ class RoutedResults(ResultStore):
         self.rows = OrmResults(section, cluster)
         self.cached = CachedResults(section)
         self.database = self.rows.database
-        self.groups: GroupBook = self.rows.groups
+        self.groups: GroupStore = self.rows.groups
 
     def batch(self) -> AbstractContextManager[None]:
         return self.rows.batch()

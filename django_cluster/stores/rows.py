@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 from django_cluster.core.headers import MOST_RUNS
 from django_cluster.core.messages import Outcome, OutcomeStatus
+from django_cluster.core.safe_text import storable as storable
 from django_cluster.core.settings import ResultSettings
-from django_cluster.core.texts import clean as clean
 
 SUCCESS = OutcomeStatus.SUCCESS.value
 
 MAX_ATTEMPTS_KEPT = 10
-"""Earlier attempts that a row remembers."""
+"""EarlierRuns attempts that a row remembers."""
 MAX_ATTEMPT_MESSAGE = 1000
 """Characters kept of the error of an earlier attempt."""
 MAX_ATTEMPT_TRACEBACK = 4000
@@ -43,7 +43,7 @@ Attempt = Mapping[str, Any]
 Values = tuple[Any, ...]
 
 
-class Earlier(NamedTuple):
+class EarlierRuns(NamedTuple):
     """What a row says already of a task that now has run again."""
 
     attempt: int
@@ -51,7 +51,7 @@ class Earlier(NamedTuple):
     last: Attempt
 
 
-class Folded(NamedTuple):
+class Deduplicated(NamedTuple):
     """The one outcome of a task that counts, and the attempts before it."""
 
     outcome: Outcome
@@ -77,21 +77,21 @@ def leaves_row(outcome: Outcome, settings: ResultSettings) -> bool:
     return settings.save_limit >= 0 if save is None else save
 
 
-def fold(outcomes: Sequence[Outcome]) -> list[Folded]:
+def deduplicate(outcomes: Sequence[Outcome]) -> list[Deduplicated]:
     """One entry for each task, in the order of their ids.
 
     Rows are always locked in the same order, then, so that two monitors cannot wait for each other.
     Of several outcomes of one task the first success counts, or else the latest attempt.
     """
     if len({outcome.id for outcome in outcomes}) == len(outcomes):
-        return [Folded(outcome) for outcome in sorted(outcomes, key=attrgetter("id"))]
+        return [Deduplicated(outcome) for outcome in sorted(outcomes, key=attrgetter("id"))]
     by_attempt = sorted(outcomes, key=attrgetter("id", "attempt"))
-    return [_fold_one(list(runs)) for _, runs in groupby(by_attempt, key=attrgetter("id"))]
+    return [_deduplicate_one(list(runs)) for _, runs in groupby(by_attempt, key=attrgetter("id"))]
 
 
-def _fold_one(runs: Sequence[Outcome]) -> Folded:
+def _deduplicate_one(runs: Sequence[Outcome]) -> Deduplicated:
     counts = next((run for run in runs if run.status == SUCCESS), runs[-1])
-    return Folded(counts, [attempt_of(run) for run in runs if run.attempt < counts.attempt])
+    return Deduplicated(counts, [attempt_of(run) for run in runs if run.attempt < counts.attempt])
 
 
 def attempt_of(outcome: Outcome) -> Attempt:
@@ -108,54 +108,54 @@ def attempt_of(outcome: Outcome) -> Attempt:
     }
 
 
-def with_history(folded: Folded, earlier: Earlier | None) -> Folded:
+def with_history(deduplicated: Deduplicated, earlier: EarlierRuns | None) -> Deduplicated:
     """``before`` completed by what the row remembers: each attempt once, the last ones only."""
     known = {attempt["number"]: attempt for attempt in (earlier.attempts if earlier else ())}
-    if earlier and earlier.attempt < folded.outcome.attempt:
+    if earlier and earlier.attempt < deduplicated.outcome.attempt:
         known[earlier.attempt] = earlier.last
-    known.update((attempt["number"], attempt) for attempt in folded.before)
-    before = [known[number] for number in sorted(known) if number < folded.outcome.attempt]
-    return folded._replace(before=before[-MAX_ATTEMPTS_KEPT:])
+    known.update((attempt["number"], attempt) for attempt in deduplicated.before)
+    before = [known[number] for number in sorted(known) if number < deduplicated.outcome.attempt]
+    return deduplicated._replace(before=before[-MAX_ATTEMPTS_KEPT:])
 
 
 # ── the values themselves ────────────────────────────────────────────────────────────────────────
 
 
-def first_success_values(folded: Folded, moment: Moment, cluster: str | None) -> Values:
+def first_success_values(deduplicated: Deduplicated, moment: Moment, cluster: str | None) -> Values:
     """The row of a success at the first attempt (``FIRST_SUCCESS``): the way of nearly every task."""
-    outcome = folded.outcome
+    outcome = deduplicated.outcome
     option = outcome.options.get
     return (
         outcome.id,
-        clean(outcome.name, 100),
-        clean(outcome.func, 256),
-        clean(option("hook"), 256),
-        clean(option("group"), 100),
-        clean(cluster or option("cluster"), 100),
+        storable(outcome.name, 100),
+        storable(outcome.func, 256),
+        storable(option("hook"), 256),
+        storable(option("group"), 100),
+        storable(cluster or option("cluster"), 100),
         outcome.arguments,
         outcome.result,
         moment(outcome.enqueued_at),
         moment(outcome.started_at),
         moment(outcome.stopped_at),
-        clean(outcome.worker, 100),
+        storable(outcome.worker, 100),
     )
 
 
-def all_values(folded: Folded, moment: Moment, cluster: str | None) -> Values:
+def all_values(deduplicated: Deduplicated, moment: Moment, cluster: str | None) -> Values:
     """The row of any outcome (``EVERYTHING``)."""
-    outcome = folded.outcome
+    outcome = deduplicated.outcome
     kind, message, traceback = outcome.failure or ("", "", "")
     return (
-        *first_success_values(folded, moment, cluster),
+        *first_success_values(deduplicated, moment, cluster),
         outcome.status,
         outcome.status == SUCCESS,
         outcome.final,
         min(max(outcome.attempt, 0), MOST_RUNS),
-        clean(kind, 255),
-        clean(message),
-        clean(traceback),
-        attempts_text(folded.before),
-        clean(outcome.payload),
+        storable(kind, 255),
+        storable(message),
+        storable(traceback),
+        attempts_text(deduplicated.before),
+        storable(outcome.payload),
         options_text(outcome.options),
     )
 
@@ -164,7 +164,7 @@ def attempts_text(attempts: Sequence[Attempt]) -> str | None:
     """JSON, in ASCII; the NUL that PostgreSQL refuses even when it is written as ``\\u0000`` is replaced."""
     if not attempts:
         return None
-    return json.dumps([{key: clean(v) if isinstance(v, str) else v for key, v in each.items()} for each in attempts])
+    return json.dumps([{key: storable(v) if isinstance(v, str) else v for key, v in each.items()} for each in attempts])
 
 
 def other_options(options: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -179,18 +179,18 @@ def options_text(options: Mapping[str, Any]) -> str | None:
 
 
 def _cleaned(value: Any) -> Any:
-    """``clean`` for whatever JSON can hold."""
+    """``storable`` for whatever JSON can hold."""
     if isinstance(value, str):
-        return clean(value)
+        return storable(value)
     if isinstance(value, Mapping):
-        return {clean(str(name)): _cleaned(each) for name, each in value.items()}
+        return {storable(str(name)): _cleaned(each) for name, each in value.items()}
     return [_cleaned(each) for each in value] if isinstance(value, list | tuple) else value
 
 
-def reduced(outcome: Outcome, reason: BaseException) -> Outcome:
+def truncated(outcome: Outcome, reason: BaseException) -> Outcome:
     """What is left of an outcome that the database refuses: no bytes, short plain text, and the reason."""
     kind, message, traceback = outcome.failure or ("", "", "")
-    why = f"The record was reduced, because it could not be saved: {type(reason).__name__}: {str(reason)[:500]}"
+    why = f"The record was truncated, because it could not be saved: {type(reason).__name__}: {str(reason)[:500]}"
     options = {name: _plain(value) for name, value in outcome.options.items() if isinstance(value, str)}
     return outcome._replace(
         id=_plain(outcome.id)[:32],
@@ -198,9 +198,9 @@ def reduced(outcome: Outcome, reason: BaseException) -> Outcome:
         func=_plain(outcome.func),
         worker=_plain(outcome.worker),
         options=options,
-        enqueued_at=possible(outcome.enqueued_at),
-        started_at=possible(outcome.started_at),
-        stopped_at=possible(outcome.stopped_at),
+        enqueued_at=storable_moment(outcome.enqueued_at),
+        started_at=storable_moment(outcome.started_at),
+        stopped_at=storable_moment(outcome.stopped_at),
         arguments=None,
         result=None,
         failure=(_plain(kind), _plain(f"{why}\n{message}"), _plain(traceback)),
@@ -212,6 +212,6 @@ def _plain(text: str) -> str:
     return ascii(text)[1:-1][:MAX_REDUCED_TEXT].replace("\\n", "\n") if text else ""
 
 
-def possible(moment: float) -> float:
+def storable_moment(moment: float) -> float:
     """A moment that every database can write; 1970 stands for nonsense."""
     return moment if 0 <= moment < 2**33 else 0.0

@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 from django.db import router
 from django.db.models import F, QuerySet
 
-from django_cluster.models import Heartbeat, Instruction
+from django_cluster.models import Heartbeat, OperatorCommand
 from django_cluster.models.clock import MICROSECONDS, DatabaseClock
 from django_cluster.stores.orm_session import Session
 
-FORGET_AFTER = 86400.0
+FORGET_AFTER_SECONDS = 86400.0
 """Seconds for which a lost cluster is still shown: one that has died without a graceful stop."""
 LOST = "lost"
 """The state of a cluster whose sentinel was killed, as its own monitor has seen."""
@@ -46,11 +46,11 @@ class ProcessStatus:
     """``sentinel``, ``monitor``, ``pusher``, ``worker``, ``scheduler`` or ``notifier``."""
     index: int = 0
     """Which of its role, from 0."""
-    seat: int = 0
+    incarnation: int = 0
     """Names this life of it; the sentinel has none."""
     pid: int
     state: str
-    """``booting``, ``idle``, ``busy``, ``leaving``; of the sentinel that of the cluster."""
+    """``booting``, ``idle``, ``busy``, ``stopping``; of the sentinel that of the cluster."""
     done: int = 0
     """Of a worker: tasks that this life of it has finished."""
     rss: int = 0
@@ -65,7 +65,7 @@ class ProcessStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Slice:
+class ThroughputSlice:
     """What ended in a few seconds of the past. All durations are seconds."""
 
     number: int
@@ -92,7 +92,7 @@ class Throughput:
     """Runs that are followed by another one."""
     step: int = 5
     """Seconds of a slice."""
-    slices: tuple[Slice, ...] = ()
+    slices: tuple[ThroughputSlice, ...] = ()
     """The last minutes, oldest first; a slice in which nothing ended is left out."""
 
 
@@ -103,7 +103,7 @@ class ClusterStatus:
     id: str
     """A UUID, new with each start."""
     name: str
-    """The site."""
+    """The namespace."""
     queues: tuple[str, ...]
     host: str
     pid: int
@@ -119,9 +119,9 @@ class ClusterStatus:
     """How often a process has been replaced."""
     paused: tuple[str, ...] = ()
     """Queues from which it takes nothing."""
-    held: int = 0
+    in_flight: int = 0
     """Jobs that it has leased and not settled yet: they wait inside, run, or have just ended."""
-    unfiled: int = 0
+    unrecorded: int = 0
     """Outcomes that wait to be saved."""
     broker: str = ""
     """The kind of broker."""
@@ -174,7 +174,9 @@ class ClusterStatus:
         document = json.loads(text)
         document["processes"] = tuple(_process(each) for each in document.get("processes", ()))
         throughput = _known(Throughput, document.get("throughput") or {})
-        throughput["slices"] = tuple(Slice(**_known(Slice, each)) for each in throughput.get("slices", ()))
+        throughput["slices"] = tuple(
+            ThroughputSlice(**_known(ThroughputSlice, each)) for each in throughput.get("slices", ())
+        )
         document["throughput"] = Throughput(**throughput)
         for name in ("queues", "paused"):
             document[name] = tuple(document.get(name, ()))
@@ -203,14 +205,14 @@ class StatusStore:
 
     def publish(self, status: ClusterStatus) -> None:
         """One upsert. It is not worth waiting for: the next heartbeat says more."""
-        self._session.run(lambda: self._publish(status), patience=0)
+        self._session.run(lambda: self._publish(status), retry_seconds=0)
 
     def _publish(self, status: ClusterStatus) -> None:
         document = status.to_text()
         rows = self._rows().filter(pk=status.id)
-        if not rows.update(beat=DatabaseClock(), document=document):
+        if not rows.update(heartbeat_at=DatabaseClock(), document=document):
             values = {"name": status.name, "host": status.host[:255], "pid": status.pid}
-            self._rows().create(id=status.id, beat=DatabaseClock(), document=document, **values)
+            self._rows().create(id=status.id, heartbeat_at=DatabaseClock(), document=document, **values)
 
     def all(self, *, dead: bool = False) -> list[ClusterStatus]:
         """The living clusters by name, host and start; with ``dead`` also those that were lost within a day."""
@@ -224,21 +226,21 @@ class StatusStore:
 
     def remove(self, cluster_id: str) -> None:
         """The cluster has stopped."""
-        self._session.run(lambda: self._rows().filter(pk=cluster_id).delete(), patience=0)
+        self._session.run(lambda: self._rows().filter(pk=cluster_id).delete(), retry_seconds=0)
 
-    def prune(self, older_than: float = FORGET_AFTER) -> int:
+    def prune(self, older_than: float = FORGET_AFTER_SECONDS) -> int:
         """Forget those that have been silent for so many seconds, and what they were told; returns how many."""
-        return self._session.run(lambda: self._prune(int(older_than * MICROSECONDS)), patience=0)
+        return self._session.run(lambda: self._prune(int(older_than * MICROSECONDS)), retry_seconds=0)
 
     def _prune(self, silence: int) -> int:
-        silent = self._rows().filter(beat__lt=DatabaseClock() - silence)
-        instructions = Instruction._default_manager.using(self.database).filter(verb=Instruction.RECYCLE)
-        instructions.filter(given__lt=DatabaseClock() - silence).delete()
+        silent = self._rows().filter(heartbeat_at__lt=DatabaseClock() - silence)
+        commands = OperatorCommand._default_manager.using(self.database).filter(verb=OperatorCommand.RESTART)
+        commands.filter(given_at__lt=DatabaseClock() - silence).delete()
         return silent.delete()[0]
 
     @staticmethod
     def _aged(rows: QuerySet[Heartbeat]) -> Iterator[ClusterStatus]:
-        aged = rows.annotate(age=DatabaseClock() - F("beat"))
+        aged = rows.annotate(age=DatabaseClock() - F("heartbeat_at"))
         for document, age in aged.values_list("document", "age"):
             yield ClusterStatus.from_text(document, max(0.0, age / MICROSECONDS))
 

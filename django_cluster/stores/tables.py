@@ -12,7 +12,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Model
 
 from django_cluster import migrations, models
-from django_cluster.silence import bounded, connect
+from django_cluster.database.watchdog import bounded, connect
 
 QUEUE_MODELS: tuple[type[Model], ...] = (models.QueuedTask, models.AcknowledgedMessages)
 """What the ORM broker writes."""

@@ -20,15 +20,9 @@ the same queue. Tests of what the adapter's ``capabilities`` deny are skipped. A
 
 from __future__ import annotations
 
-from django_cluster.testing.broker_contract.away import UnreachableContract
-from django_cluster.testing.broker_contract.crowds import Crowds
-from django_cluster.testing.broker_contract.endings import Endings
-from django_cluster.testing.broker_contract.keeping import Keeping
-from django_cluster.testing.broker_contract.leases import Leases
-from django_cluster.testing.broker_contract.looking import Looking
-from django_cluster.testing.broker_contract.steps import (
-    PATIENCE,
-    SHORT,
+from django_cluster.testing.broker_contract.base import (
+    SHORT_LEASE_SECONDS,
+    WAIT_SECONDS,
     Opener,
     eventually,
     lease_all,
@@ -36,11 +30,17 @@ from django_cluster.testing.broker_contract.steps import (
     payloads,
     receipts,
 )
-from django_cluster.testing.broker_contract.waiting import WaitingForMore
+from django_cluster.testing.broker_contract.concurrency import ConcurrencyContract
+from django_cluster.testing.broker_contract.delays import DelayContract
+from django_cluster.testing.broker_contract.enqueue import EnqueueContract
+from django_cluster.testing.broker_contract.inspection import InspectionContract
+from django_cluster.testing.broker_contract.leases import LeaseContract
+from django_cluster.testing.broker_contract.release import ReleaseContract
+from django_cluster.testing.broker_contract.unreachable import UnreachableContract
 
 __all__ = [
-    "PATIENCE",
-    "SHORT",
+    "SHORT_LEASE_SECONDS",
+    "WAIT_SECONDS",
     "BrokerContract",
     "Opener",
     "UnreachableContract",
@@ -52,5 +52,7 @@ __all__ = [
 ]
 
 
-class BrokerContract(Keeping, Leases, Endings, WaitingForMore, Crowds, Looking):
+class BrokerContract(
+    EnqueueContract, LeaseContract, ReleaseContract, DelayContract, ConcurrencyContract, InspectionContract
+):
     """Inherit, and give the fixture ``open_another``."""

@@ -14,10 +14,10 @@ from django.db import DatabaseError, connections, transaction
 from django.test import TestCase
 
 from django_cluster.brokers.base import Delivery
-from django_cluster.client import Client, SendOnCommit, get_client, raise_as_in_task
-from django_cluster.core.dotted import dotted_path
+from django_cluster.client.client import Client, SendOnCommit, get_client, raise_as_in_task
+from django_cluster.core.import_paths import dotted_path
 from django_cluster.core.messages import Job, Outcome, TaskPackage
-from django_cluster.core.test_queues import tests_run
+from django_cluster.core.settings.test_queues import is_test_process
 from django_cluster.testing.due import MANY, Clock, make_ready, note_next_attempt, refuse_to_leave_delayed
 
 __all__ = [
@@ -52,7 +52,7 @@ def drain(
     ``AssertionError`` when there are more than ``limit`` runs, ``RuntimeError`` outside of tests, ``NotSupported``
     where the broker does not give out what it delays (SQS, RabbitMQ, IronMQ, Disque).
     """
-    if not tests_run():
+    if not is_test_process():
         raise RuntimeError("drain() is for tests: here it would take tasks out of the real queue.")
     client = get_client(cluster)
     clock = Clock(delayed=delayed, retries=retries)
@@ -80,7 +80,7 @@ def _lease(client: Client, clock: Clock) -> Sequence[Delivery]:
 
 
 def _is_due(client: Client, delivery: Delivery, clock: Clock) -> bool:
-    return clock.allows(client.codec.label(client.codec.verify(delivery.payload))[0])
+    return clock.allows(client.codec.split(client.codec.verify(delivery.payload))[0])
 
 
 @contextmanager

@@ -11,13 +11,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from django_cluster.brokers.base import Broker, Message, Waiting
-from django_cluster.brokers.limits import waiting_room
-from django_cluster.client import Client
+from django_cluster.brokers.base import Broker, Message, QueuedMessage
+from django_cluster.brokers.publisher import delay_queue
+from django_cluster.client.client import Client
 from django_cluster.core.codec import peek_header
 from django_cluster.core.messages import Outcome, TaskHeader
 from django_cluster.errors import NotSupported, PackageError
-from django_cluster.lifecycle.retrying import sequel_of
+from django_cluster.lifecycle.retry_policy import decide_retry
 
 MANY = 10_000
 """More than a test has in a queue."""
@@ -46,7 +46,7 @@ class Clock:
 
 def note_next_attempt(client: Client, outcome: Outcome) -> float | None:
     """Remember when the task is due again; returns in how many seconds, None if this was its last run."""
-    delay = sequel_of(outcome, client.settings.delivery, jitter=lambda: 1.0).delay
+    delay = decide_retry(outcome, client.settings.delivery, jitter=lambda: 1.0).delay
     if delay is None:
         _next_attempts.pop(outcome.id, None)
     else:
@@ -59,7 +59,7 @@ def make_ready(client: Client, clock: Clock) -> int:
     broker, count = client.broker, 0
     for place in _places(broker):
         for waiting in _delayed(place, clock):
-            if place.withdraw([waiting.key]):
+            if place.cancel([waiting.key]):
                 broker.enqueue([Message(waiting.payload, waiting.priority, None, waiting.attempts)])
                 count += 1
     return count
@@ -67,7 +67,7 @@ def make_ready(client: Client, clock: Clock) -> int:
 
 def refuse_to_leave_delayed(broker: Broker) -> None:
     """Raise ``NotSupported`` if the server delays something, and does not give it out before its time."""
-    if not broker.capabilities.withdraw and (count := broker.size().delayed):
+    if not broker.capabilities.cancel and (count := broker.size().delayed):
         raise NotSupported(
             f"{broker.title} delays {count} tasks and gives none of them out before its time: let tests that need it"
             " use the broker 'memory' or 'orm'."
@@ -76,18 +76,18 @@ def refuse_to_leave_delayed(broker: Broker) -> None:
 
 def _places(broker: Broker) -> Iterator[Broker]:
     """Where delayed tasks of this queue are kept, and can be taken out."""
-    if broker.capabilities.withdraw:
+    if broker.capabilities.cancel:
         yield broker
     if broker.capabilities.longest_delay < float("inf"):
-        yield waiting_room(broker.settings)
+        yield delay_queue(broker.settings)
 
 
-def _delayed(broker: Broker, clock: Clock) -> list[Waiting]:
+def _delayed(broker: Broker, clock: Clock) -> list[QueuedMessage]:
     found = [each for each in broker.peek(MANY) if each.due is not None and not each.leased]
     return sorted((each for each in found if _may_run(each, clock)), key=lambda each: each.due or 0.0)
 
 
-def _may_run(waiting: Waiting, clock: Clock) -> bool:
+def _may_run(waiting: QueuedMessage, clock: Clock) -> bool:
     try:
         return clock.allows(peek_header(waiting.payload), waiting.due)
     except PackageError:

@@ -22,9 +22,9 @@ import pytest
 
 from django_cluster.core.messages import Outcome, TaskOptions
 from django_cluster.core.sealed_rows import arguments_context, seal_arguments
-from django_cluster.core.sealing import pickled
+from django_cluster.core.signing import dump_pickle
 from django_cluster.models import Task
-from django_cluster.models.sealed import row_seal
+from django_cluster.models.row_signing import row_signer
 from django_cluster.stores.base import ResultStore
 
 ERROR = ("ValueError", "no good", "Traceback: …")
@@ -58,8 +58,8 @@ def make_outcome(**changes: Any) -> Outcome:
 def _sealed(outcome: Outcome, pair: tuple[Any, Any], queue: str | None) -> bytes:
     options, success = outcome.options, outcome.status == "success"
     context = arguments_context(outcome.id, outcome.func, options, hook=options.get("hook"), success=success)
-    data = b"" if pair == ((), {}) else pickled(pair)
-    return seal_arguments(row_seal(), b"P", data, queue or options.get("cluster") or "", context)
+    data = b"" if pair == ((), {}) else dump_pickle(pair)
+    return seal_arguments(row_signer(), b"P", data, queue or options.get("cluster") or "", context)
 
 
 def make_failure(**changes: Any) -> Outcome:

@@ -31,7 +31,7 @@ class Failed(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
+class Reconciliation:
     """What must agree: the files, what was enqueued for them, and what came of it."""
 
     files: int
@@ -47,9 +47,9 @@ class Books:
 
     def __str__(self) -> str:
         if self.balanced:
-            return f"The books: {self.enqueued:,} enqueued = {self.succeeded:,} succeeded + {self.failed:,} failed."
+            return f"The reconciliation: {self.enqueued:,} enqueued = {self.succeeded:,} succeeded + {self.failed:,} failed."
         return (
-            f"The books do not balance: of {self.files:,} files {self.enqueued:,} were enqueued, "
+            f"The reconciliation do not balance: of {self.files:,} files {self.enqueued:,} were enqueued, "
             f"{self.succeeded:,} succeeded, {self.failed:,} failed, {self.astray:,} went astray."
         )
 

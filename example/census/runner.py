@@ -15,7 +15,7 @@ from types import FrameType
 
 from django.core.management.base import CommandError
 
-from django_cluster.cluster.host import die_with_parent
+from django_cluster.cluster.bootstrap.host import die_with_parent
 
 MANAGE = Path(__file__).resolve().parents[2] / "manage.py"
 PATIENCE = 30.0

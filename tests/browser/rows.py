@@ -12,7 +12,7 @@ from django_cluster.core.codec import Codec
 from django_cluster.core.messages import TaskHeader, TaskOptions, TaskPackage
 from django_cluster.core.settings import ResultSettings, SigningSettings
 from django_cluster.models import QueuedTask, Schedule
-from django_cluster.stores.instructions import InstructionStore
+from django_cluster.stores.operator_commands import OperatorCommandStore
 from django_cluster.stores.orm import OrmResults
 from django_cluster.stores.status import ClusterStatus, ProcessStatus, RunningTask, StatusStore, Throughput
 from django_cluster.testing.store_contract import make_failure, make_outcome
@@ -167,9 +167,9 @@ def _queue() -> None:
     for number in range(12):
         state: dict[str, Any] = {}
         if number < 2:
-            state = {"leased": True, "lane": QueuedTask.PARKED, "attempts": 1}
+            state = {"leased": True, "lane": QueuedTask.NOT_READY_LANE, "attempts": 1}
         elif number > 9:
-            state = {"lane": QueuedTask.PARKED}
+            state = {"lane": QueuedTask.NOT_READY_LANE}
         payload = _message(f"order {4400 + number}", "shop.tasks.send_receipt", "night")
         QueuedTask.objects.create(queue="tests", due=now + number * 1_000_000, payload=payload, **state)
 
@@ -184,15 +184,15 @@ def clusters() -> None:
     ]
     processes = [
         ProcessStatus(role="sentinel", pid=4101, state="running", rss=41_000),
-        ProcessStatus(role="monitor", pid=4102, seat=1, state="idle", rss=52_000, cpu=1),
-        ProcessStatus(role="pusher", pid=4103, seat=2, state="idle", rss=48_000, cpu=2),
+        ProcessStatus(role="monitor", pid=4102, incarnation=1, state="idle", rss=52_000, cpu=1),
+        ProcessStatus(role="pusher", pid=4103, incarnation=2, state="idle", rss=48_000, cpu=2),
     ]
     for index, task in enumerate(tasks):
         processes.append(
             ProcessStatus(
                 role="worker",
                 index=index,
-                seat=index + 3,
+                incarnation=index + 3,
                 pid=4104 + index,
                 state="busy" if task else "idle",
                 done=1200 + index * 37,
@@ -203,9 +203,9 @@ def clusters() -> None:
         )
     status = ClusterStatus(
         id="8c1d7a9e-0000-4000-8000-000000000001", name="shop", queues=("default", "mail"), host="web-1", pid=4101,
-        state="running", started_at=now - 7300, published_at=now, interval=3.0, restarts=1, held=2, broker="orm",
+        state="running", started_at=now - 7300, published_at=now, interval=3.0, restarts=1, in_flight=2, broker="orm",
         versions={"django_cluster": "0.1.0", "django": "6.1"}, processes=tuple(processes),
         throughput=Throughput(done=3705, failed=9),
     )  # fmt: skip
     StatusStore().publish(status)
-    InstructionStore().pause("newsletter", "ada")
+    OperatorCommandStore().pause("newsletter", "ada")

@@ -164,8 +164,8 @@ def test_a_failure_is_run_again_with_two_clicks(visitor: Any) -> None:
     page = visitor().open("failure")
     waiting = QueuedTask.objects.count()
 
-    page.get_by_role("link", name="Run again").click()
-    page.get_by_role("button", name="Run again").click()
+    page.get_by_role("link", name="Retry").click()
+    page.get_by_role("button", name="Retry").click()
 
     page.get_by_text("1 task was sent again.").wait_for()
     assert QueuedTask.objects.count() == waiting + 1
@@ -176,10 +176,10 @@ def test_a_waiting_task_is_withdrawn_after_a_question(visitor: Any) -> None:
     waiting = QueuedTask.objects.count()
 
     page.locator("tr", has_text="order 4405").get_by_role("checkbox").check()
-    page.get_by_role("button", name="Withdraw the selected tasks").click()
-    page.get_by_role("button", name="Withdraw").click()
+    page.get_by_role("button", name="Cancel the selected tasks").click()
+    page.get_by_role("button", name="Cancel tasks").click()
 
-    page.get_by_text("1 task was withdrawn.").wait_for()
+    page.get_by_text("1 task was cancelled.").wait_for()
     assert QueuedTask.objects.count() == waiting - 1
 
 

@@ -38,7 +38,7 @@ def main() -> None:
     ]
     addresses = [reverse(f"admin:django_cluster_{name}", args=arguments) for name, arguments in pages]
     addresses += [reverse(f"admin:django_cluster_{name}_change", args=(key,)) for name, key in singles]
-    addresses += [reverse("admin:django_cluster_failure_again", args=(rows.FAILURE_ID,))]
+    addresses += [reverse("admin:django_cluster_failure_retry", args=(rows.FAILURE_ID,))]
     for address in addresses:
         response = client.get(address)
         assert response.status_code == 200, (address, response.status_code)

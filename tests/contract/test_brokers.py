@@ -12,8 +12,8 @@ from django.db import connections
 
 from django_cluster.brokers import memory
 from django_cluster.brokers.base import Broker
-from django_cluster.brokers.claim_check import ClaimCheck
-from django_cluster.core.redis_shapes import in_shape
+from django_cluster.brokers.payload_offload import OffloadingBroker
+from django_cluster.core.settings.redis_topology import normalized
 from django_cluster.models import LargePayload
 from django_cluster.testing.contracts import BrokerContract, Opener, UnreachableContract
 from tests.brokers import known_database, opener, queue_database, queue_on
@@ -105,21 +105,21 @@ class TestRedisBroker(BrokerContract, UnreachableContract):
 class TestRedisBrokerUnderSentinels(BrokerContract, UnreachableContract):
     @pytest.fixture
     def open_another(self, sentinels: Sentinels) -> Opener:
-        return opener("redis", **in_shape({"url": sentinels.url}))
+        return opener("redis", **normalized({"url": sentinels.url}))
 
     @pytest.fixture
     def unreachable(self) -> Broker:
-        return opener("redis", **in_shape({"url": f"redis+sentinel://127.0.0.1:{free_port()}/orders/0"}))()
+        return opener("redis", **normalized({"url": f"redis+sentinel://127.0.0.1:{free_port()}/orders/0"}))()
 
 
 class TestRedisBrokerOnACluster(BrokerContract, UnreachableContract):
     @pytest.fixture
     def open_another(self, redis_cluster: RedisCluster) -> Opener:
-        return opener("redis", **in_shape({"url": redis_cluster.url}))
+        return opener("redis", **normalized({"url": redis_cluster.url}))
 
     @pytest.fixture
     def unreachable(self) -> Broker:
-        return opener("redis", **in_shape({"url": f"redis+cluster://127.0.0.1:{free_port()}"}))()
+        return opener("redis", **normalized({"url": f"redis+cluster://127.0.0.1:{free_port()}"}))()
 
 
 class TestSqsBroker(BrokerContract, UnreachableContract):
@@ -134,7 +134,7 @@ class TestSqsBroker(BrokerContract, UnreachableContract):
         return opener("sqs", **{**sqs_server.options, "endpoint_url": f"http://127.0.0.1:{free_port()}"})()
 
 
-class ClaimCheckContract(BrokerContract):
+class OffloadContract(BrokerContract):
     """Every payload is a row, and the adapter carries tickets."""
 
     many = 300
@@ -150,28 +150,28 @@ class ClaimCheckContract(BrokerContract):
 
     @pytest.fixture(autouse=True)
     def is_there(self, broker: Broker) -> None:
-        assert isinstance(broker, ClaimCheck)
+        assert isinstance(broker, OffloadingBroker)
 
 
-class TestClaimCheckOfMemory(ClaimCheckContract):
+class TestOffloadOfMemory(OffloadContract):
     @pytest.fixture
     def open_another(self) -> Iterator[Opener]:
-        yield opener("memory", claim_check=1)
+        yield opener("memory", offload_large_payloads=1)
         memory.reset()
 
 
-class TestClaimCheckOfSqs(ClaimCheckContract):
+class TestOffloadOfSqs(OffloadContract):
     many = 100
 
     @pytest.fixture
     def open_another(self, sqs_server: SqsServer) -> Opener:
-        return opener("sqs", claim_check=1, **sqs_server.options)
+        return opener("sqs", offload_large_payloads=1, **sqs_server.options)
 
 
-class TestClaimCheckOfRabbit(ClaimCheckContract):
+class TestOffloadOfRabbit(OffloadContract):
     @pytest.fixture
     def open_another(self, rabbitmq_server: RabbitServer) -> Opener:
-        return opener("rabbitmq", claim_check=1, url=rabbitmq_server.url)
+        return opener("rabbitmq", offload_large_payloads=1, url=rabbitmq_server.url)
 
 
 class TestDisqueBroker(BrokerContract, UnreachableContract):

@@ -1,4 +1,4 @@
-"""Heartbeats and instructions on every database."""
+"""Heartbeats and commands on every database."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from django.test.utils import CaptureQueriesContext
 from django_cluster.errors import StoreUnavailable
 from django_cluster.models import Heartbeat
 from django_cluster.models.clock import MICROSECONDS, DatabaseClock
-from django_cluster.stores.instructions import InstructionStore, Wishes
-from django_cluster.stores.status import FORGET_AFTER, StatusStore
+from django_cluster.stores.operator_commands import OperatorCommandStore, PendingCommands
+from django_cluster.stores.status import FORGET_AFTER_SECONDS, StatusStore
 from tests.e2e.project import working_on
 from tests.unit.stores.test_status import STATUS
 
@@ -46,13 +46,13 @@ def statuses(_database: None) -> StatusStore:
 
 
 @pytest.fixture
-def instructions(_database: None) -> InstructionStore:
-    return InstructionStore()
+def commands(_database: None) -> OperatorCommandStore:
+    return OperatorCommandStore()
 
 
 def silence(seconds: float) -> None:
     """All clusters have been silent for so long."""
-    Heartbeat.objects.update(beat=DatabaseClock() - int(seconds * MICROSECONDS))
+    Heartbeat.objects.update(heartbeat_at=DatabaseClock() - int(seconds * MICROSECONDS))
 
 
 def test_the_last_word_of_each_cluster_is_kept(statuses: StatusStore) -> None:
@@ -79,7 +79,7 @@ def test_a_silent_cluster_is_dead_then_forgotten(statuses: StatusStore) -> None:
     assert dead.age == pytest.approx(60, abs=5)
     assert statuses.prune() == 0
 
-    silence(FORGET_AFTER + 1)
+    silence(FORGET_AFTER_SECONDS + 1)
 
     assert statuses.prune() == 1
     assert statuses.all(dead=True) == []
@@ -94,53 +94,53 @@ def test_a_cluster_that_stops_takes_its_row_away(statuses: StatusStore) -> None:
     assert statuses.all(dead=True) == []
 
 
-def test_a_heartbeat_is_one_statement_in_one_transaction(statuses: StatusStore, instructions: InstructionStore) -> None:
+def test_a_heartbeat_is_one_statement_in_one_transaction(statuses: StatusStore, commands: OperatorCommandStore) -> None:
     statuses.publish(STATUS)
 
     with CaptureQueriesContext(connection) as queries:
         statuses.publish(STATUS)
-        instructions.wishes(STATUS.id, STATUS.queues)
+        commands.pending(STATUS.id, STATUS.queues)
 
     said = [each["sql"] for each in queries.captured_queries]
     framing = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE")
     assert len([sql for sql in said if not sql.startswith(framing) and "success = success" not in sql]) == 2
 
 
-def test_a_pause_is_given_once_and_seen_by_every_cluster_of_the_queue(instructions: InstructionStore) -> None:
-    assert instructions.pause("mail", "Ada")
-    assert not instructions.pause("mail", "Bob")
-    instructions.pause("reports")
+def test_a_pause_is_given_once_and_seen_by_every_cluster_of_the_queue(commands: OperatorCommandStore) -> None:
+    assert commands.pause("mail", "Ada")
+    assert not commands.pause("mail", "Bob")
+    commands.pause("reports")
 
-    assert instructions.wishes("any", ["mail", "default"]) == Wishes(paused=frozenset({"mail"}))
-    assert [(pause.queue, pause.by) for pause in instructions.paused()] == [("mail", "Ada"), ("reports", "")]
-    assert all(0 <= pause.age < 60 for pause in instructions.paused())
-    assert instructions.resume("mail")
-    assert not instructions.resume("mail")
-    assert instructions.wishes("any", ["mail"]) == Wishes()
+    assert commands.pending("any", ["mail", "default"]) == PendingCommands(paused=frozenset({"mail"}))
+    assert [(pause.queue, pause.by) for pause in commands.paused()] == [("mail", "Ada"), ("reports", "")]
+    assert all(0 <= pause.age < 60 for pause in commands.paused())
+    assert commands.resume("mail")
+    assert not commands.resume("mail")
+    assert commands.pending("any", ["mail"]) == PendingCommands()
 
 
-def test_a_seat_is_recycled_once_by_its_own_cluster(instructions: InstructionStore) -> None:
-    assert instructions.recycle("one", 7)
-    assert not instructions.recycle("one", 7)
-    instructions.recycle("one", 8)
-    instructions.recycle("other", 7)
+def test_a_seat_is_recycled_once_by_its_own_cluster(commands: OperatorCommandStore) -> None:
+    assert commands.restart("one", 7)
+    assert not commands.restart("one", 7)
+    commands.restart("one", 8)
+    commands.restart("other", 7)
 
-    assert instructions.wishes("one", []) == Wishes(recycle=frozenset({7, 8}))
-    instructions.fulfilled("one", frozenset({7}))
+    assert commands.pending("one", []) == PendingCommands(restart=frozenset({7, 8}))
+    commands.mark_done("one", frozenset({7}))
 
-    assert instructions.wishes("one", []) == Wishes(recycle=frozenset({8}))
-    assert instructions.wishes("other", []) == Wishes(recycle=frozenset({7}))
+    assert commands.pending("one", []) == PendingCommands(restart=frozenset({8}))
+    assert commands.pending("other", []) == PendingCommands(restart=frozenset({7}))
 
 
 def test_what_a_forgotten_cluster_was_told_is_forgotten_too(
-    statuses: StatusStore, instructions: InstructionStore
+    statuses: StatusStore, commands: OperatorCommandStore
 ) -> None:
-    instructions.recycle("gone", 7)
-    instructions.pause("mail")
+    commands.restart("gone", 7)
+    commands.pause("mail")
 
     statuses.prune(older_than=-60)
 
-    assert instructions.wishes("gone", ["mail"]) == Wishes(paused=frozenset({"mail"}))
+    assert commands.pending("gone", ["mail"]) == PendingCommands(paused=frozenset({"mail"}))
 
 
 def test_a_missing_table_is_said_as_an_error_of_the_store(tmp_path: Path, django_db_blocker: Any) -> None:
@@ -149,4 +149,4 @@ def test_a_missing_table_is_said_as_an_error_of_the_store(tmp_path: Path, django
         with pytest.raises(StoreUnavailable):
             StatusStore().all()
         with pytest.raises(StoreUnavailable):
-            InstructionStore().wishes("any", ["mail"])
+            OperatorCommandStore().pending("any", ["mail"])

@@ -62,7 +62,7 @@ def prune_all(store: OrmResults) -> None:
     for _ in range(20):
         before = saved_tasks(ALIAS).count()
         store.prune()
-        if saved_tasks(ALIAS).count() == before and not store._pruner._grown:
+        if saved_tasks(ALIAS).count() == before and not store._pruner._exceeded:
             return
 
 
@@ -265,7 +265,7 @@ class RowsContract(ResultStoreContract):
     def test_a_group_that_is_at_work_or_whose_callback_has_not_ended_is_kept(
         self, state: dict[str, Any], kept: bool, open_store: Callable[..., OrmResults]
     ) -> None:
-        store = open_store(save_limit=2, keep_days={"success": 0.1})
+        store = open_store(save_limit=2, retention_days={"success": 0.1})
         TaskGroup.objects.using(ALIAS).create(id="g", total=7, **state)
         store.save([make_outcome(options={"group": "g"}, stopped_at=YESTERDAY + n) for n in range(6)])
         store.save([make_outcome() for _ in range(3)])
@@ -277,7 +277,7 @@ class RowsContract(ResultStoreContract):
         store.delete_group("g", tasks=True)
 
     def test_a_result_that_is_too_old_is_known_to_be_gone(self, open_store: Callable[..., OrmResults]) -> None:
-        store = open_store(keep_days={"success": 0.1})
+        store = open_store(retention_days={"success": 0.1})
         store.save([make_outcome(options={"group": "g"}, stopped_at=YESTERDAY), make_outcome(options={"group": "g"})])
 
         prune_all(store)

@@ -5,7 +5,7 @@ from __future__ import annotations
 # example begins
 from datetime import datetime, timedelta
 
-from django_cluster.decorators import cron_task, schedule, task
+from django_cluster.decorators import cron_task, periodic_task, schedulable
 from django_cluster.models import Schedule
 
 
@@ -21,14 +21,16 @@ def fetch_prices() -> int:
     return 3
 
 
-@schedule(schedule_type=Schedule.MONTHLY, next_run=datetime.fromisoformat("2026-01-31 08:00+01:00"), name="invoices")
-@schedule(schedule_type=Schedule.DAILY, args=(True,), q_options={"timeout": 60}, name="reminders")
+@periodic_task(
+    schedule_type=Schedule.MONTHLY, next_run=datetime.fromisoformat("2026-01-31 08:00+01:00"), name="invoices"
+)
+@periodic_task(schedule_type=Schedule.DAILY, args=(True,), q_options={"timeout": 60}, name="reminders")
 def send_invoices(reminders_only: bool = False) -> str:
     """Two schedules of one function."""
     return "reminders" if reminders_only else "invoices"
 
 
-@task
+@schedulable
 def greet(name: str) -> str:
     """Nothing is scheduled yet; people may choose it in the admin."""
     return f"Hello {name}"

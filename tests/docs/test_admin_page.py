@@ -12,8 +12,8 @@ from django.test import Client
 from django.urls import reverse
 
 from django_cluster.control import PERMISSIONS
-from django_cluster.lifecycle import declared
-from django_cluster.models import Instruction, Schedule, Task
+from django_cluster.models import OperatorCommand, Schedule, Task
+from django_cluster.schedules import declarations
 from tests.sample import tasks
 
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "admin.md").read_text()
@@ -42,7 +42,7 @@ def test_the_table_of_permissions_is_that_of_the_code() -> None:
     asked: dict[str, set[str]] = {}
     for function, code in PERMISSIONS.items():
         asked.setdefault(code, set()).add(function)
-    ours = [*Task._meta.permissions, *Schedule._meta.permissions, *Instruction._meta.permissions]
+    ours = [*Task._meta.permissions, *Schedule._meta.permissions, *OperatorCommand._meta.permissions]
     named = {f"django_cluster.{code}" for code, _name in ours}
     known = set(Permission.objects.filter(content_type__app_label="django_cluster").values_list("codename", flat=True))
 
@@ -59,8 +59,8 @@ def test_the_group_has_all_of_its_permissions(operator: Client) -> None:
 def test_an_operator_schedules_registered_tasks_only(
     operator: Client, func: str, saved: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(declared, "_tasks", set())
-    declared.register_task(tasks.nothing)
+    monkeypatch.setattr(declarations, "_tasks", set())
+    declarations.register_task(tasks.nothing)
     form: dict[str, Any] = {"func": func, "schedule_type": "D", "repeats": -1, "enabled": "on"}
 
     operator.post(reverse("admin:django_cluster_schedule_add"), form)

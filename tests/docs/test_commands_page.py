@@ -12,9 +12,9 @@ from django.core.management import load_command_class
 from django.core.management.base import CommandParser
 
 import django_cluster.management.commands
-from django_cluster.cluster.sentinel import ExitCode
-from django_cluster.dashboard import why
-from django_cluster.dashboard.why.reason import Verdict
+from django_cluster.cluster.supervisor.sentinel import ExitCode
+from django_cluster.dashboard import diagnosis
+from django_cluster.dashboard.diagnosis.reason import Conclusion
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "reference" / "commands.md").read_text()
@@ -51,9 +51,9 @@ def test_the_page_names_every_exit_code_of_qcluster() -> None:
 
 def test_the_page_of_reasons_names_every_code() -> None:
     page = (DOCS / "how-to" / "why-does-my-task-not-run.md").read_text()
-    source = "".join(path.read_text() for path in Path(why.__path__[0]).glob("*.py"))
+    source = "".join(path.read_text() for path in Path(diagnosis.__path__[0]).glob("*.py"))
     codes = set(re.findall(r"Reason\(\s*\"(\w+)\"", source))
 
     assert len(codes) > 20
     assert sorted(code for code in codes if f"`{code}`" not in page) == []
-    assert [f"| {verdict.value} | `{verdict.name.lower()}`" in page for verdict in Verdict] == [True] * 4
+    assert [f"| {verdict.value} | `{verdict.name.lower()}`" in page for verdict in Conclusion] == [True] * 4

@@ -6,14 +6,14 @@ import json
 from pathlib import Path
 
 from django_cluster.core.messages import TaskHeader, TaskPackage
-from django_cluster.lifecycle.reporters import Reporters
+from django_cluster.lifecycle.error_reporting import ErrorReporters
 
 PACKAGE = TaskPackage(header=TaskHeader(id="1" * 32, name="one", func="a.b", enqueued_at=1.0), args=("secret",))
 
 
 def test_the_reporter_of_the_docs_writes_a_line_for_each_failure(tmp_path: Path) -> None:
     log = tmp_path / "failures.jsonl"
-    reporters = Reporters({"tests.docs.own_reporter.FileReporter": {"path": str(log)}}, queue="shop")
+    reporters = ErrorReporters({"tests.docs.own_reporter.FileReporter": {"path": str(log)}}, queue="shop")
 
     reporters.report(ValueError("no luck"), PACKAGE, attempt=3)
     reporters.flush()

@@ -11,7 +11,7 @@ import pytest
 from django.core.management import call_command
 from django.utils import timezone
 
-from django_cluster.conf import load_cluster, review_settings
+from django_cluster.conf import load_cluster, try_load_settings
 from django_cluster.models import Task
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
@@ -33,7 +33,7 @@ def examples(page: str) -> list[dict[str, Any]]:
 def test_every_example_can_be_used(page: str, settings: Any) -> None:
     for example in examples(page):
         settings.Q_CLUSTER = example
-        assert [each.sentence for each in review_settings().problems if each.is_error] == []
+        assert [each.sentence for each in try_load_settings().problems if each.is_error] == []
 
 
 def test_each_queue_of_a_cluster_has_its_own_limits_and_the_processes_of_the_root(settings: Any) -> None:
@@ -41,15 +41,15 @@ def test_each_queue_of_a_cluster_has_its_own_limits_and_the_processes_of_the_roo
 
     loaded = load_cluster(["mail:5", "long"])
 
-    assert (loaded.name, loaded.crew.workers) == ("shop", 4)
-    assert [(share.queue, share.weight, share.timeout) for share in loaded.shares] == [
+    assert (loaded.name, loaded.processes.workers) == ("shop", 4)
+    assert [(share.queue, share.weight, share.timeout) for share in loaded.queue_settings] == [
         ("mail", 5, 30.0),
         ("long", 1, 3600.0),
     ]
-    assert [share.delivery.max_attempts for share in loaded.shares] == [0, 2]
-    assert [share.delivery.retry_delay for share in loaded.shares] == [300.0, 60.0]
+    assert [share.delivery.max_attempts for share in loaded.queue_settings] == [0, 2]
+    assert [share.delivery.retry_delay for share in loaded.queue_settings] == [300.0, 60.0]
     assert load_cluster(["*"]).queues == ("shop", "long", "mail")
-    assert load_cluster(["long"]).crew.workers == 1
+    assert load_cluster(["long"]).processes.workers == 1
 
 
 def test_a_variable_that_names_several_queues_means_the_first_to_those_who_send(

@@ -10,9 +10,9 @@ from django.utils import timezone
 
 from django_cluster.core.messages import TaskPackage
 from django_cluster.core.settings import ScheduleSettings
-from django_cluster.lifecycle import declared
-from django_cluster.lifecycle.schedules import Timetable
-from tests.moments import needs_time_zones, utc
+from django_cluster.schedules import declarations
+from django_cluster.schedules.dispatcher import ScheduleDispatcher
+from tests.datetimes import needs_time_zones, utc
 from tests.sample.tasks import nothing as archive
 from tests.sample.tasks import nothing as send_report
 
@@ -27,11 +27,11 @@ class Cluster:
     def __init__(self) -> None:
         self.sent: list[TaskPackage] = []
         section = ScheduleSettings(time_zone="Europe/Amsterdam")
-        self.timetable = Timetable(section, queue="tests", site=True, send=self.sent.extend)
+        self.dispatcher = ScheduleDispatcher(section, queue="tests", is_default=True, send=self.sent.extend)
 
     def look(self, now: datetime) -> list[TaskPackage]:
         self.sent.clear()
-        while self.timetable.fire_due(now).fired:
+        while self.dispatcher.fire_due(now).fired:
             pass
         return self.sent
 
@@ -39,9 +39,9 @@ class Cluster:
 @pytest.fixture
 def examples(monkeypatch: pytest.MonkeyPatch) -> None:
     """A program that declares what the page declares, and nothing else."""
-    declared.discover()
-    monkeypatch.setattr(declared, "_tasks", set())
-    monkeypatch.setattr(declared, "_declarations", {})
+    declarations.discover()
+    monkeypatch.setattr(declarations, "_tasks", set())
+    monkeypatch.setattr(declarations, "_declarations", {})
     reload(import_module("tests.docs.scheduled_tasks"))
 
 

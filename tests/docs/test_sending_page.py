@@ -128,7 +128,7 @@ def test_the_result_is_read(run: Run) -> None:
 def test_the_row_has_what_the_page_names() -> None:
     table = rows("Read the result")
     statuses = {*quoted(table[0][1])}
-    unrecorded = {OutcomeStatus.SNOOZED, OutcomeStatus.REPEATED}
+    unrecorded = {OutcomeStatus.SNOOZED, OutcomeStatus.DUPLICATE}
 
     for name in [each for names, _ in table for each in quoted(names)]:
         try:

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from django_cluster import async_task, fetch
-from django_cluster.client import get_client
+from django_cluster.client.client import get_client
 from django_cluster.errors import PayloadTooLarge
 from django_cluster.models import LargePayload
 from django_cluster.testing.drain import drain
@@ -23,7 +23,7 @@ def count_lines(text: bytes) -> int:
 @pytest.fixture
 def shop(settings: Any, sqs_server: SqsServer, transactional_db: None) -> dict[str, Any]:
     """The settings of the page, with our server in the place of Amazon's."""
-    (found,) = [each for each in examples("sqs.md") if "claim_check" in each]
+    (found,) = [each for each in examples("sqs.md") if "offload_large_payloads" in each]
     settings.Q_CLUSTER = {**found, "name": f"shop-{uuid4().hex[:8]}", "sqs": {**found["sqs"], **sqs_server.options}}
     return dict(settings.Q_CLUSTER)
 
@@ -45,7 +45,7 @@ def test_a_task_may_carry_more_than_sqs_takes(shop: dict[str, Any]) -> None:
 
 
 def test_without_the_setting_it_is_refused(shop: dict[str, Any], settings: Any) -> None:
-    settings.Q_CLUSTER = {**shop, "claim_check": False}
+    settings.Q_CLUSTER = {**shop, "offload_large_payloads": False}
 
     with pytest.raises(PayloadTooLarge):
         async_task(count_lines, b"x" * 6_000_000)

@@ -12,9 +12,9 @@ import django
 logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
 django.setup()
 
-from django_cluster.cluster.cluster import Cluster  # noqa: E402  Django comes first
-from django_cluster.compat.cluster import Cluster as ClusterOfDjangoQ  # noqa: E402
+from django_cluster.cluster.supervisor.embedded_cluster import Cluster  # noqa: E402  Django comes first
 from django_cluster.conf import load_settings  # noqa: E402
+from django_cluster.django_q.shim.cluster import Cluster as ClusterOfDjangoQ  # noqa: E402
 from django_cluster.tasks import async_task, result  # noqa: E402
 
 logger = logging.getLogger("embedded")

@@ -8,5 +8,5 @@ from tests.django_settings import *  # noqa: F403
 from tests.django_settings import INSTALLED_APPS as USUAL_APPS
 from tests.django_settings import SECRET_KEY as USUAL_KEY
 
-INSTALLED_APPS = [*USUAL_APPS, "tests.e2e.saboteur", "tests.e2e.declaring"]
+INSTALLED_APPS = [*USUAL_APPS, "tests.e2e.failing_startup", "tests.e2e.declaring"]
 SECRET_KEY = os.environ.get("TEST_SECRET_KEY", USUAL_KEY)

@@ -17,7 +17,7 @@ from django.db import connections
 from django.test import override_settings
 
 from django_cluster.brokers.base import Broker
-from django_cluster.client import get_client
+from django_cluster.client.client import get_client
 from django_cluster.models import Task
 from django_cluster.tasks import async_bulk, async_task
 from tests.conftest import wait_until

@@ -113,7 +113,7 @@ class RunningCluster:
         return found[index]
 
     def remember_folders(self) -> None:
-        """Note the private folders that the processes have mapped, to see later whether they are gone."""
+        """Note the runtime directorys that the processes have mapped, to see later whether they are gone."""
         for process in self.members():
             with contextlib.suppress(psutil.Error):
                 for each in process.memory_maps():

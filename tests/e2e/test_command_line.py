@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from django_cluster.cluster.sentinel import ExitCode
+from django_cluster.cluster.supervisor.sentinel import ExitCode
 from django_cluster.models import Schedule
 from tests.e2e.brokers import on_every_broker
 from tests.e2e.conftest import MakeProject

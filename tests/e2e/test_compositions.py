@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 
 from django_cluster.composition import Group, async_chain, async_iter, call
-from django_cluster.core.composing import Call
+from django_cluster.core.compositions import TaskCall
 from django_cluster.models import Task
 from tests.conftest import wait_until
 from tests.e2e.brokers import on_both_brokers
 from tests.e2e.conftest import MakeProject
-from tests.e2e.deadly_brokers import FOLDER, POINT, REDIS, WHOLE
+from tests.e2e.crashing_brokers import FOLDER, POINT, REDIS, WHOLE
 from tests.e2e.project import Project
 from tests.e2e.running_cluster import PATIENCE, RunningCluster
 from tests.sample import tasks
 
-CLASSES = {"orm": "tests.e2e.deadly_brokers.DeadlyOrm", "redis": "tests.e2e.deadly_brokers.DeadlyRedis"}
+CLASSES = {"orm": "tests.e2e.crashing_brokers.DeadlyOrm", "redis": "tests.e2e.crashing_brokers.DeadlyRedis"}
 LINKS = 5
 
 
@@ -42,7 +42,7 @@ def start_deadly(project: Project, point: str, *, whole: bool = False) -> Runnin
     return project.start(environment=environment)
 
 
-def touching(project: Project, text: str) -> Call:
+def touching(project: Project, text: str) -> TaskCall:
     return call(tasks.touch, str(project.trace), text)
 
 

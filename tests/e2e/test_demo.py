@@ -179,11 +179,11 @@ def test_a_census_cut_between_two_batches_forgets_no_file_and_sends_none_twice(d
     dies_in_the_second_batch = f"""
 import os, pathlib
 from django.db import transaction
-from example.census import books
-census = books.open_census(pathlib.Path({str(folder)!r}), None)
-books.enqueue_batch(census)
+from example.census import reconciliation
+census = reconciliation.open_census(pathlib.Path({str(folder)!r}), None)
+reconciliation.enqueue_batch(census)
 with transaction.atomic():
-    books.enqueue_batch(census)
+    reconciliation.enqueue_batch(census)
     os._exit(9)
 """
     demo.run("shell", "-c", dies_in_the_second_batch, expect=9)

@@ -7,49 +7,49 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.conftest import MakeProject
-from tests.ingest import Ingest, ingest_server
+from tests.error_service import ErrorService, run_error_service
 
 
 @pytest.fixture
-def ingest() -> Iterator[Ingest]:
-    with ingest_server() as found:
+def error_service() -> Iterator[ErrorService]:
+    with run_error_service() as found:
         yield found
 
 
-def services(ingest: Ingest) -> dict[str, dict[str, str]]:
+def services(error_service: ErrorService) -> dict[str, dict[str, str]]:
     return {
-        "sentry": {"dsn": ingest.dsn},
-        "rollbar": {"access_token": "token", "endpoint": ingest.endpoint},
+        "sentry": {"dsn": error_service.dsn},
+        "rollbar": {"access_token": "token", "endpoint": error_service.endpoint},
     }
 
 
-def test_a_failure_is_told_to_every_service(make_project: MakeProject, ingest: Ingest) -> None:
-    project = make_project(workers=1, error_reporter=services(ingest))
+def test_a_failure_is_told_to_every_service(make_project: MakeProject, error_service: ErrorService) -> None:
+    project = make_project(workers=1, error_reporter=services(error_service))
     project.start()
 
     ids = project.enqueue_many("tests.sample.tasks.fail", [("no luck",)] * 3)
 
     project.wait_for_rows(3)
-    events = [event["contexts"]["task"] for event in ingest.wait_for_sentry(3)]
-    items = [item["custom"]["task"] for item in ingest.wait_for_rollbar(3)]
+    events = [event["contexts"]["task"] for event in error_service.wait_for_sentry(3)]
+    items = [item["custom"]["task"] for item in error_service.wait_for_rollbar(3)]
     assert {task["id"] for task in events} == {task["id"] for task in items} == set(ids)
     assert {(task["queue"], task["attempt"], task["final"]) for task in events} == {(project.name, 1, True)}
     assert all(task["worker"].startswith("worker 1") for task in events)
 
 
-def test_a_death_is_told_by_the_process_that_files_it(make_project: MakeProject, ingest: Ingest) -> None:
-    project = make_project(workers=1, error_reporter=services(ingest))
+def test_a_death_is_told_by_the_process_that_files_it(make_project: MakeProject, error_service: ErrorService) -> None:
+    project = make_project(workers=1, error_reporter=services(error_service))
     cluster = project.start()
 
     task_id = project.enqueue("tests.sample.tasks.die")
 
     project.wait_for_row(task_id)
-    (event,) = ingest.wait_for_sentry()
+    (event,) = error_service.wait_for_sentry()
     assert event["contexts"]["task"]["id"] == task_id
     assert event["fingerprint"] == ["tests.sample.tasks.die", "WorkerLost"]
-    assert ingest.wait_for_rollbar()[0]["custom"]["task"]["id"] == task_id
+    assert error_service.wait_for_rollbar()[0]["custom"]["task"]["id"] == task_id
     cluster.stop()
-    assert len(ingest.sentry) == 1
+    assert len(error_service.sentry) == 1
 
 
 LAZY = "tests.e2e.lazy_reporter.LazyReporter"

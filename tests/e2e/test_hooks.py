@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from django_cluster import control
-from django_cluster.cluster import notifier
+from django_cluster.cluster.roles import notifier
 from django_cluster.errors import TaskTimeout
-from django_cluster.lifecycle import record
+from django_cluster.lifecycle import recorder
 from django_cluster.models import Task
 from django_cluster.stores.status import ProcessStatus
 from tests.conftest import wait_until
@@ -49,8 +49,8 @@ def note_and_wait(task: Task) -> None:
 def shorten_the_limit(task: Task) -> None:
     """For all hooks that come after this one, in this process."""
     note(task)
-    for module in (notifier, record):
-        vars(module)["HOOK_LIMIT"] = 0.5
+    for module in (notifier, recorder):
+        vars(module)["HOOK_TIMEOUT"] = 0.5
 
 
 def note_and_overrun(task: Task) -> None:
@@ -104,7 +104,7 @@ def test_a_hook_that_kills_its_process_is_called_once_and_the_next_ones_are_call
 
 
 def test_a_hook_that_goes_on_after_its_limit_is_killed_and_the_next_ones_are_called(make_project: MakeProject) -> None:
-    project = make_project(workers=1, timeout_grace=0.5)
+    project = make_project(workers=1, kill_grace=0.5)
     cluster = project.start()
 
     for name, hook in (("short", shorten_the_limit), ("endless", note_and_overrun), ("last", note)):
@@ -121,7 +121,7 @@ def test_a_hook_that_goes_on_after_its_limit_is_killed_and_the_next_ones_are_cal
 
 def test_a_running_hook_is_shown_with_its_limit(make_project: MakeProject) -> None:
     """Its process is busy then, as one that runs a task: its deadline counts, and no silence."""
-    project = make_project(workers=1, heartbeat=0.2)
+    project = make_project(workers=1, heartbeat_interval=0.2)
     cluster = project.start()
     task_id = project.enqueue(NOTHING, hook=f"{HERE}.note_and_wait", group=str(project.trace))
     project.wait_for_traces(1)
@@ -137,7 +137,7 @@ def test_a_running_hook_is_shown_with_its_limit(make_project: MakeProject) -> No
     assert (shown[0].state, shown[0].pid) == ("busy", cluster.pid_of("notifier"))
     assert shown[0].task is not None
     assert (shown[0].task.id, shown[0].task.func) == (task_id, f"{HERE}.note_and_wait")
-    assert shown[0].task.limit == pytest.approx(record.HOOK_LIMIT, abs=5)
+    assert shown[0].task.limit == pytest.approx(recorder.HOOK_TIMEOUT, abs=5)
     assert cluster.stop() == 0
 
 

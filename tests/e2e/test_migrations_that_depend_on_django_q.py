@@ -23,7 +23,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 Q_CLUSTER = {{"name": "shop", "orm": "default", "timeout": 60, "retry": 90}}
 USE_TZ = True
 """
-SHIM = "from django_cluster.compat import install_django_q\ninstall_django_q()"
+SHIM = "from django_cluster.django_q import install_django_q\ninstall_django_q()"
 MIGRATION = """
 from datetime import datetime, timezone
 from django.db import migrations

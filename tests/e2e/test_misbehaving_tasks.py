@@ -150,7 +150,7 @@ def test_a_module_that_fails_on_import_leaves_a_row(make_project: MakeProject) -
 
 
 def test_a_forked_child_that_comes_back_from_the_task_changes_nothing(make_project: MakeProject) -> None:
-    project = make_project(workers=1, timeout=1, timeout_grace=0.5)
+    project = make_project(workers=1, timeout=1, kill_grace=0.5)
     project.start()
 
     task_id = project.enqueue(f"{WORSE}.fork_and_forget", str(project.trace))

@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 
 from django_cluster.brokers import open_broker
 from django_cluster.brokers.base import Broker, Message
-from django_cluster.client import get_client
+from django_cluster.client.client import get_client
 from django_cluster.conf import broker_section
 from django_cluster.tasks import async_task
 from tests.conftest import wait_until
@@ -36,7 +36,7 @@ def there(project: Project) -> Broker:
 
 
 def ids(broker: Broker) -> list[str]:
-    codec = get_client().codec.of(broker.queue)
+    codec = get_client().codec.for_queue(broker.queue)
     return [codec.loads(each.payload).id for each in broker.peek(100_000)]
 
 

@@ -12,15 +12,15 @@ import pytest
 from django.core.management import call_command
 
 from django_cluster import control
+from django_cluster.django_q.status import Stat
 from django_cluster.errors import ClusterError
-from django_cluster.models import Instruction
-from django_cluster.status import Stat
+from django_cluster.models import OperatorCommand
 from django_cluster.stores.status import ClusterStatus, RunningTask
 from tests.conftest import wait_until
 from tests.e2e.conftest import MakeProject
 from tests.e2e.project import Project
 
-QUICK = {"heartbeat": 0.1, "guard_cycle": 0.1}
+QUICK = {"heartbeat_interval": 0.1, "guard_cycle": 0.1}
 
 
 def the_cluster(project: Project) -> ClusterStatus:
@@ -141,7 +141,7 @@ def test_nothing_is_taken_from_a_paused_queue_until_it_is_resumed(make_project: 
 
     assert control.pause(by="Ada")
     wait_until(lambda: the_cluster(project).paused == (project.name,), 20, "the cluster should say that it pauses")
-    wait_until(lambda: not the_cluster(project).held, 20, "what it had taken should be done")
+    wait_until(lambda: not the_cluster(project).in_flight, 20, "what it had taken should be done")
     task_id = project.enqueue("tests.sample.tasks.add", 1, 2)
 
     seen = the_cluster(project).published_at
@@ -181,11 +181,11 @@ def test_a_worker_is_recycled_after_its_present_task(make_project: MakeProject) 
     wait_until(running_tasks, 20, "the task should run")
     (worker,) = the_cluster(project).workers
 
-    assert control.recycle(the_cluster(project).id, worker.seat)
+    assert control.restart_worker(the_cluster(project).id, worker.incarnation)
 
     assert project.wait_for_row(task_id).success
     cluster.wait_for_replacement("worker", before)
-    wait_until(lambda: not Instruction.objects.exists(), 20, "what is done should be forgotten")
+    wait_until(lambda: not OperatorCommand.objects.exists(), 20, "what is done should be forgotten")
     assert project.wait_for_row(project.enqueue("tests.sample.tasks.add", 1, 1)).success
     assert "as an operator wants" in cluster.logs
 
@@ -195,7 +195,7 @@ def test_nobody_can_recycle_a_worker_that_is_gone(make_project: MakeProject) -> 
     project.start()
 
     with pytest.raises(ClusterError, match="gone"):
-        control.recycle(the_cluster(project).id, 4711)
+        control.restart_worker(the_cluster(project).id, 4711)
 
 
 def test_a_killed_monitor_is_replaced_by_one_that_goes_on_with_the_same_row(make_project: MakeProject) -> None:
@@ -211,7 +211,7 @@ def test_a_killed_monitor_is_replaced_by_one_that_goes_on_with_the_same_row(make
 
 
 def test_a_cluster_without_heartbeat_works_and_is_not_seen(make_project: MakeProject) -> None:
-    project = make_project(heartbeat=0)
+    project = make_project(heartbeat_interval=0)
     project.start()
 
     assert project.wait_for_row(project.enqueue("tests.sample.tasks.add", 1, 2)).success

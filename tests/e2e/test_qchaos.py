@@ -65,7 +65,7 @@ def test_nothing_is_lost_on_sqlite_when_everybody_is_killed(make_project: MakePr
 
     assert figures["enqueued"] == figures["finished"] == figures["rows"]["all"] == 120
     # Whom a slow machine leaves time to hit differs; most of them are hit, and the sentinel is.
-    assert {hit["target"] for hit in figures["hits"]} >= {"sentinel", "worker"}
+    assert {injected["target"] for injected in figures["faults"]} >= {"sentinel", "worker"}
 
 
 @pytest.mark.slow
@@ -79,7 +79,7 @@ def test_nothing_is_lost_on_redis_when_everybody_is_killed_and_the_server_hangs(
     figures = qchaos(project, *QUICK, *pause, "--yes", "--json", "--sentinel", "--seed", EARLY).check()
 
     assert figures["enqueued"] == figures["finished"]
-    assert "server" in {hit["target"] for hit in figures["hits"]}
+    assert "server" in {injected["target"] for injected in figures["faults"]}
 
 
 @pytest.mark.slow
@@ -93,7 +93,7 @@ def test_nothing_is_lost_on_postgres_when_everybody_is_killed_and_the_server_han
     figures = qchaos(project, *QUICK, *pause, "--yes", "--json", "--sentinel", "--seed", EARLY).check()
 
     assert figures["enqueued"] == figures["finished"]
-    assert "server" in {hit["target"] for hit in figures["hits"]}
+    assert "server" in {injected["target"] for injected in figures["faults"]}
 
 
 @pytest.mark.slow
@@ -114,13 +114,13 @@ def test_nothing_is_lost_on_sqlite_when_processes_are_frozen_and_there_is_no_net
 
     figures = said.figures
     assert figures["enqueued"] == figures["finished"] == 120
-    assert {hit["kind"] for hit in figures["hits"]} == {"freeze", "kill"}
+    assert {injected["kind"] for injected in figures["faults"]} == {"freeze", "kill"}
     assert "no network" in figures["not_applicable"][0]
 
 
 @pytest.mark.slow
 def test_a_broker_that_forgets_is_found_out(make_project: MakeProject) -> None:
-    broker = "tests.e2e.careless_brokers.ForgetfulBroker"
+    broker = "tests.e2e.unreliable_brokers.ForgetfulBroker"
 
     said = qchaos(make_project(), *QUICK, "--yes", "--json", broker_class=broker)
 
@@ -132,7 +132,7 @@ def test_a_broker_that_forgets_is_found_out(make_project: MakeProject) -> None:
 
 @pytest.mark.slow
 def test_a_broker_that_delivers_twice_is_found_out(make_project: MakeProject) -> None:
-    broker = "tests.e2e.careless_brokers.ZealousBroker"
+    broker = "tests.e2e.unreliable_brokers.ZealousBroker"
 
     said = qchaos(make_project(), *QUICK, "--every", "100", "--yes", broker_class=broker)
 
@@ -168,11 +168,11 @@ def test_what_is_to_be_kept_is_kept(make_project: MakeProject) -> None:
 @pytest.mark.slow
 def test_a_seed_repeats_the_plan(make_project: MakeProject) -> None:
     project = make_project()
-    wishes = ("--seconds", "2", "--every", "0.4", "--rate", "20", "--yes", "--json", "--seed", "5")
+    run_options = ("--seconds", "2", "--every", "0.4", "--rate", "20", "--yes", "--json", "--seed", "5")
 
-    first, second = qchaos(project, *wishes).check(), qchaos(project, *wishes).check()
+    first, second = qchaos(project, *run_options).check(), qchaos(project, *run_options).check()
 
-    pairs = list(zip(first["hits"], second["hits"], strict=False))  # a slower machine comes less far
+    pairs = list(zip(first["faults"], second["faults"], strict=False))  # a slower machine comes less far
     assert pairs
     assert all(one["target"] == other["target"] for one, other in pairs)
     assert first["seed"] == second["seed"] == 5

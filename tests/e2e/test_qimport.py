@@ -15,8 +15,8 @@ from django.db import connection
 from django.test import override_settings
 
 from django_cluster.core.arguments import kwargs_from_text
+from django_cluster.django_q.importer.source import SourceMessage, SourceSchedule, SourceTask
 from django_cluster.models import QueuedTask, Schedule, Task
-from django_cluster.moving.source import SourceMessage, SourceSchedule, SourceTask
 from tests.e2e.conftest import MakeProject
 from tests.e2e.project import Project
 from tests.e2e.running_cluster import ROOT

@@ -30,7 +30,7 @@ UPDATE_IMAGES = float(os.environ.get("UPDATE_IMAGES", "0"))
 """Seconds of life before the pictures of the documentation are taken anew; 0 = they stay as they are."""
 
 QMONITOR = (sys.executable, "-m", "django", "qmonitor")
-QUICK = {"heartbeat": 0.2, "guard_cycle": 0.1}
+QUICK = {"heartbeat_interval": 0.2, "guard_cycle": 0.1}
 
 
 def monitor(project: Project, *arguments: str, columns: int = 80, lines: int = 24, **environment: Any) -> Terminal:
@@ -127,7 +127,7 @@ def test_an_operator_acts_after_a_yes(busy: Project) -> None:
         terminal.press("W")
         terminal.wait_for("out of its queue for good?")
         terminal.press("y")
-        terminal.wait_for("It was taken out of its queue.")
+        terminal.wait_for("Task cancelled.")
         terminal.wait_for("No row matches the filter")
         assert busy.broker().size().ready == 0
 
@@ -141,7 +141,7 @@ def test_an_operator_acts_after_a_yes(busy: Project) -> None:
         terminal.wait_for("worker 2", "filter: name:*2", gone=["worker 1"])
         terminal.press("X", "y")
         terminal.wait_for("will be replaced after its present task")
-        terminal.wait_for("leaving")
+        terminal.wait_for("stopping")
     stop_at_once(busy)
 
 
@@ -347,7 +347,7 @@ def test_qmemory_says_what_each_process_holds(busy: Project) -> None:
 @pytest.mark.skipif(not UPDATE_IMAGES, reason="only on request: UPDATE_IMAGES=300")
 @pytest.mark.timeout(UPDATE_IMAGES + 120)
 def test_the_pictures_of_the_documentation_are_taken(make_project: MakeProject) -> None:
-    project = make_project(workers=4, timeout=120, name="shop", heartbeat=1)
+    project = make_project(workers=4, timeout=120, name="shop", heartbeat_interval=1)
     project.start()
     with monitor(project, "--operate", columns=100, lines=28) as terminal:
         terminal.wait_for("1 cluster", "q quit")

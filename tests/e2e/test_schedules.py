@@ -10,8 +10,8 @@ from datetime import timedelta
 from django.test import override_settings
 from django.utils import timezone
 
-from django_cluster.lifecycle.schedules import HOLD
 from django_cluster.models import Schedule
+from django_cluster.schedules.dispatcher import CLAIM_DURATION
 from django_cluster.tasks import schedule
 from tests.conftest import wait_until
 from tests.e2e.brokers import on_both_brokers
@@ -76,12 +76,14 @@ def test_a_scheduler_that_is_killed_again_and_again_fires_each_schedule_once(mak
         schedule("tests.sample.tasks.touch", str(project.trace), str(number), schedule_type="O", next_run=due)
 
     for traces in range(0, MANY, MANY // 5):
-        project.wait_for_traces(traces, PATIENCE + HOLD.total_seconds())
+        project.wait_for_traces(traces, PATIENCE + CLAIM_DURATION.total_seconds())
         killed = cluster.kill("scheduler")
         cluster.wait_for_replacement("scheduler", killed)
 
     wait_until(
-        lambda: not Schedule.objects.exists(), PATIENCE + HOLD.total_seconds(), "all schedules should have been fired"
+        lambda: not Schedule.objects.exists(),
+        PATIENCE + CLAIM_DURATION.total_seconds(),
+        "all schedules should have been fired",
     )
     project.wait_for_traces(MANY)
     wait_until(lambda: project.broker().size().total == 0, PATIENCE, "nothing should be left on the queue")
@@ -104,7 +106,7 @@ def test_a_schedule_without_overlap_is_free_again_when_its_task_has_ended(
 
     project.wait_for_traces(1)
     wait_until(
-        lambda: Schedule.objects.filter(pk=row.pk, runs=1, busy_since=None, held_until=None).exists(),
+        lambda: Schedule.objects.filter(pk=row.pk, runs=1, busy_since=None, claimed_until=None).exists(),
         PATIENCE,
         "the schedule should be free again, though no row says that its task has ended",
     )
@@ -126,7 +128,7 @@ def test_a_schedule_that_stands_in_the_code_runs_once_with_two_clusters(make_pro
 
 
 def test_a_project_without_time_zones_lives_on_one_naive_clock(make_project: MakeProject) -> None:
-    project = make_project(schedule_interval=0.2, heartbeat=0.2)
+    project = make_project(schedule_interval=0.2, heartbeat_interval=0.2)
     environment = {**project.environment(), "TEST_USE_TZ": "0"}
 
     with override_settings(USE_TZ=False):

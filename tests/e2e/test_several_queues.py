@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from django_cluster.client import get_client
+from django_cluster.client.client import get_client
 from django_cluster.models import Schedule
 from django_cluster.tasks import schedule
 from tests.conftest import wait_until
@@ -52,7 +52,7 @@ def test_an_idle_cluster_is_woken_for_any_of_its_queues(make_project: MakeProjec
 
 @on_every_broker
 def test_what_each_queue_says_of_time_limits_and_retries_holds(make_project: MakeProject, broker: str) -> None:
-    project = make_project(broker, ALT_CLUSTERS=ALTERNATIVES, timeout_grace=5)
+    project = make_project(broker, ALT_CLUSTERS=ALTERNATIVES, kill_grace=5)
     project.start("-n", "*")
 
     long = project.enqueue(tasks.sleep, 0.5, cluster="long")

@@ -15,7 +15,7 @@ from tests.e2e.conftest import MakeProject
 REQUESTS = 120
 SITES = ("here", "there")
 
-PATIENT = {"DJANGO_SETTINGS_MODULE": "tests.e2e.patient_sqlite"}
+PATIENT = {"DJANGO_SETTINGS_MODULE": "tests.e2e.tuned_sqlite"}
 """As the documentation recommends."""
 
 
@@ -43,7 +43,7 @@ def test_four_workers_and_two_web_processes_write_to_one_sqlite(make_project: Ma
 def test_tasks_wait_for_each_other_with_the_settings_of_a_new_project(make_project: MakeProject, broker: str) -> None:
     """Nothing in ``OPTIONS``; the web process, which nobody but the project can make wait, does as recommended."""
     project = make_project(broker, workers=4)
-    project.enqueue_many("tests.e2e.rough_tasks.update_or_create", [(f"task {number}",) for number in range(400)])
+    project.enqueue_many("tests.e2e.misbehaving_tasks.update_or_create", [(f"task {number}",) for number in range(400)])
     cluster = project.start()
 
     site = project.launch("-m", "tests.e2e.writing_web_process", "site", "60", environment=PATIENT)
@@ -62,7 +62,7 @@ def test_what_a_project_says_of_its_sqlite_stays(make_project: MakeProject) -> N
         file.execute("PRAGMA journal_mode=DELETE")
     project.start(environment={"DJANGO_SETTINGS_MODULE": "tests.e2e.own_sqlite"})
 
-    task = project.wait_for_row(project.enqueue("tests.e2e.rough_tasks.sqlite_options"))
+    task = project.wait_for_row(project.enqueue("tests.e2e.misbehaving_tasks.sqlite_options"))
 
     assert task.result == {"transaction_mode": "DEFERRED", "timeout": 7, "journal_mode": "delete"}
 
@@ -71,6 +71,6 @@ def test_a_file_that_nobody_may_write_is_only_read(make_project: MakeProject) ->
     project = make_project(workers=1)
     project.start(environment={"DJANGO_SETTINGS_MODULE": "tests.e2e.read_only_sqlite"})
 
-    task = project.wait_for_row(project.enqueue("tests.e2e.rough_tasks.read_in_a_transaction", "replica"))
+    task = project.wait_for_row(project.enqueue("tests.e2e.misbehaving_tasks.read_in_a_transaction", "replica"))
 
     assert task.success, task.error_message

@@ -9,9 +9,9 @@ import signal
 import psutil
 import pytest
 
-from django_cluster.cluster.sentinel import ExitCode
+from django_cluster.cluster.supervisor.sentinel import ExitCode
 from tests.e2e.conftest import MakeProject
-from tests.e2e.saboteur.apps import ROLE
+from tests.e2e.failing_startup.apps import ROLE
 
 SABOTAGE = {"DJANGO_SETTINGS_MODULE": "tests.e2e.other_settings"}
 

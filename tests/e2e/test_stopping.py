@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
-from django_cluster.cluster.sentinel import ExitCode
+from django_cluster.cluster.supervisor.sentinel import ExitCode
 from django_cluster.testing.contracts import lease_all
 from tests.conftest import wait_until
 from tests.e2e.brokers import each_once, on_every_broker, on_every_broker_always, on_every_broker_before_release
@@ -157,7 +157,7 @@ def test_a_task_that_does_not_end_in_time_is_given_back(make_project: MakeProjec
 
 
 def test_time_limits_hold_during_a_stop(make_project: MakeProject) -> None:
-    project = make_project(timeout=1, timeout_grace=0.3)
+    project = make_project(timeout=1, kill_grace=0.3)
     cluster = project.start()
     soft = project.enqueue("tests.sample.tasks.touch_and_sleep", str(project.trace), 60)
     hard = project.enqueue("tests.sample.tasks.touch_and_hang_deaf", str(project.trace), 60)
@@ -277,7 +277,7 @@ def test_a_cluster_under_nohup_outlives_its_terminal(make_project: MakeProject) 
 
 
 def test_a_stop_keeps_its_limit_where_results_cannot_be_recorded(make_project: MakeProject) -> None:
-    project = make_project(shutdown_timeout=1, heartbeat=0)
+    project = make_project(shutdown_timeout=1, heartbeat_interval=0)
     cluster = start_busy(project, waiting=0)
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE django_cluster_task RENAME TO django_cluster_task_away")

@@ -26,7 +26,7 @@ def test_an_overdue_task_is_stopped_by_an_exception(make_project: MakeProject, f
 
 @pytest.mark.parametrize("guard_cycle", [0.2, 0.3, 0.5, 5])
 def test_a_task_that_swallows_the_exception_is_killed(make_project: MakeProject, guard_cycle: float) -> None:
-    project = make_project(workers=1, timeout=0.5, timeout_grace=0.5, guard_cycle=guard_cycle)
+    project = make_project(workers=1, timeout=0.5, kill_grace=0.5, guard_cycle=guard_cycle)
     cluster = project.start()
     worker = cluster.pid_of("worker")
 
@@ -40,7 +40,7 @@ def test_a_task_that_swallows_the_exception_is_killed(make_project: MakeProject,
 
 @pytest.mark.parametrize(("func", "args"), [("tests.e2e.tasks.stay_in_c", ()), ("tests.sample.tasks.hang_deaf", (60,))])
 def test_a_task_that_is_stuck_in_c_is_killed(make_project: MakeProject, func: str, args: tuple[Any, ...]) -> None:
-    project = make_project(timeout=0.5, timeout_grace=0.3)
+    project = make_project(timeout=0.5, kill_grace=0.3)
     project.start()
 
     row = project.wait_for_row(project.enqueue(func, *args), within=10)
@@ -69,7 +69,7 @@ def test_none_as_a_limit_means_that_of_the_cluster(make_project: MakeProject) ->
 
 
 def test_an_overdue_task_is_tried_again_while_it_may(make_project: MakeProject) -> None:
-    project = make_project(timeout=0.4, timeout_grace=0.2, max_attempts=2, retry_delay=0.1)
+    project = make_project(timeout=0.4, kill_grace=0.2, max_attempts=2, retry_delay=0.1)
     project.start()
     soft = project.enqueue("tests.sample.tasks.sleep", 60)
     hard = project.enqueue("tests.e2e.tasks.swallow_everything", 60)
@@ -80,7 +80,7 @@ def test_an_overdue_task_is_tried_again_while_it_may(make_project: MakeProject) 
 
 
 def test_a_killed_task_does_not_disturb_its_neighbours(make_project: MakeProject) -> None:
-    project = make_project(timeout_grace=0.2)
+    project = make_project(kill_grace=0.2)
     cluster = project.start()
     end = project.folder / "end"
     neighbour = project.enqueue("tests.e2e.tasks.say_and_wait_for", str(project.trace), str(end))

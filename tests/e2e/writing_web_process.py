@@ -23,7 +23,7 @@ def main(name: str, requests: int) -> None:
         with transaction.atomic():
             Group.objects.filter(name__startswith=name).count()
             order = Group.objects.create(name=f"{name} order {number}")
-            async_task("tests.e2e.rough_tasks.read_and_write", f"{name} done {number}", order.pk)
+            async_task("tests.e2e.misbehaving_tasks.read_and_write", f"{name} done {number}", order.pk)
         Group.objects.filter(pk=order.pk).update(name=f"{name} sent {number}")
 
     errors: list[BaseException] = []

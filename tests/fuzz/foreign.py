@@ -16,8 +16,8 @@ from django_cluster.brokers.orm import OrmBroker
 from django_cluster.brokers.rabbitmq import RabbitBroker
 from django_cluster.brokers.redis import RedisBroker
 from django_cluster.brokers.sqs import SqsBroker
-from django_cluster.core.places import in_table
-from tests.fuzz.nasty import VALUES
+from django_cluster.core.queue_names import table_queue_name
+from tests.fuzz.hostile_values import VALUES
 
 NOT_TO_BE_READ = (
     b"\x00\x80\x02\xff\xfe",  # a name that is no UTF-8
@@ -45,7 +45,7 @@ def rows(broker: OrmBroker) -> int:
     table = connection.ops.quote_name("django_cluster_queuedtask")
     taken = 0
     for each in odd:
-        row = {**usual, **each, "queue": in_table("tests", broker.queue)}
+        row = {**usual, **each, "queue": table_queue_name("tests", broker.queue)}
         names, places = ", ".join(row), ", ".join(["%s"] * len(row))
         try:
             with transaction.atomic(using=broker.database), connection.cursor() as cursor:
@@ -57,7 +57,9 @@ def rows(broker: OrmBroker) -> int:
         with connection.cursor() as cursor:
             text = "CAST(x'ff6100fe' AS TEXT)"
             query = f"INSERT INTO {table} (queue, lane, due, priority, lease_number, leased, attempts, payload)"
-            cursor.execute(f"{query} VALUES (%s, 0, 0, 0, 0, FALSE, 0, {text})", [in_table("tests", broker.queue)])
+            cursor.execute(
+                f"{query} VALUES (%s, 0, 0, 0, 0, FALSE, 0, {text})", [table_queue_name("tests", broker.queue)]
+            )
         taken += 1
     return taken
 
@@ -87,7 +89,7 @@ def documents(broker: MongoBroker) -> int:
 
 def entries(broker: RedisBroker) -> int:
     """Forms that are none of ours in each of the keys, and leases of nothing."""
-    client, base = broker._link.client, broker._base
+    client, base = broker._connection.client, broker._base
     odd = [b"", b"x", b":", b"0:x", b"-:1:x", b"0:0:", b"--1:0:x", b"1:2:3:4", b"\xff\xfe", b"9" * 30 + b":1:x"]
     odd += [b"0:" + b"9" * 30 + b":x", b"0:999999999:y", b"999999999:0:z"]
     client.rpush(f"{base}:ready:0", *odd)
@@ -96,11 +98,11 @@ def entries(broker: RedisBroker) -> int:
     client.zadd(f"{base}:delayed", delayed)
     client.zadd(f"{base}:leases", {"nobody's": 1, "\xff": 2, "mine": 3})
     client.hset(f"{base}:leased", mapping={"mine": "0:0:v", "without an end": "0:0:u"})
-    client.rpush(f"{base}:bell", "x")
+    client.rpush(f"{base}:wakeup", "x")
     return len(odd) + len(delayed) + 1
 
 
-def letters(broker: RabbitBroker) -> int:
+def copies(broker: RabbitBroker) -> int:
     """Properties, headers and bodies of other programs, and of broken ones."""
     bodies: Iterable[Any] = ["", "x", b"\xff\xfe", b"\0", "é"]
     headers = [{"attempts": value, "not_before": value} for value in ("abc", -1, 2**40, True, [1], {"a": 1}, None)]
@@ -113,9 +115,9 @@ def letters(broker: RabbitBroker) -> int:
         message = amqp.Message("x")
         message._serialize_properties = lambda raw=raw: raw
         odd.append(message)
-    with broker._sender.errors():
-        broker._sender.declare(broker._name, {})
-        broker._sender.publish([(broker._name, message) for message in odd])
+    with broker._publisher_connection.errors():
+        broker._publisher_connection.declare(broker._name, {})
+        broker._publisher_connection.publish([(broker._name, message) for message in odd])
     return len(odd)
 
 
@@ -126,7 +128,7 @@ def sqs_messages(broker: SqsBroker) -> int:
     odd += [{"StringValue": value, "DataType": "Number"} for value in ("3000000000", "-5", "1.5")]
     odd += [{"BinaryValue": b"\xff", "DataType": "Binary"}]
     for attribute in odd:
-        broker._link.call("send_message", MessageBody="x", MessageAttributes={"attempts": attribute})
+        broker._connection.call("send_message", MessageBody="x", MessageAttributes={"attempts": attribute})
     return len(odd)
 
 
@@ -134,12 +136,12 @@ def iron_messages(broker: IronMQBroker) -> int:
     """Bodies of any kind that JSON has."""
     bodies = ["", "x", "²:x", "9" * 30 + ":x", ":", "é", "\0", "\ud83d", "0:"]
     broker.prepare()
-    broker._link.call("POST", "/messages", {"messages": [{"body": body} for body in bodies]})
+    broker._connection.call("POST", "/messages", {"messages": [{"body": body} for body in bodies]})
     return len(bodies)
 
 
 def disque_jobs(broker: Any) -> int:
     bodies = [b"", b"x", b":", b"9" * 30 + b":x", b"\xff\xfe", b"0:", b"-1:x", "²:x".encode()]
-    with broker._link.errors():
-        broker._link.ask(*(["ADDJOB", broker._key, body, 1000, "RETRY", 60, "TTL", 600] for body in bodies))
+    with broker._connection.errors():
+        broker._connection.ask(*(["ADDJOB", broker._key, body, 1000, "RETRY", 60, "TTL", 600] for body in bodies))
     return len(bodies)

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from django_cluster.brokers import memory
 from django_cluster.brokers.base import Broker, Message
 from django_cluster.errors import BrokerError
-from django_cluster.lifecycle.moving import Mover
+from django_cluster.lifecycle.queue_transfer import QueueTransfer
 from django_cluster.testing.contracts import Opener, eventually
 from tests.brokers import opener, queue_database, queue_on
 from tests.examples import examples
 from tests.fuzz import foreign
-from tests.fuzz.intaking import Pusher
-from tests.fuzz.nasty import CANNOT_TRAVEL, GOOD, SIGNED, TEXTS, words
-from tests.integration.stage import CODEC
+from tests.fuzz.fetching import Pusher
+from tests.fuzz.hostile_values import CANNOT_TRAVEL, GOOD, SIGNED, TEXTS, messages
+from tests.integration.cluster_harness import CODEC
 from tests.servers import (
     DisqueServer,
     IronServer,
@@ -45,7 +45,7 @@ def databases(django_db_blocker: Any) -> Iterator[None]:
 
 
 def send(broker: Broker, texts: Sequence[str]) -> int:
-    """One by one; returns how many the broker has taken. A text that its server cannot keep is refused in our words."""
+    """One by one; returns how many the broker has taken. A text that its server cannot keep is refused in our messages."""
     taken = 0
     for text in texts:
         try:
@@ -87,7 +87,7 @@ class QueueContract:
         seen = broker.peek(1000)
         assert all(type(each.payload) is str and type(each.attempts) is int for each in seen)
         broker.size()
-        broker.withdraw(["x", "²", "9" * 30, "", "-1"]) if broker.capabilities.withdraw else None
+        broker.cancel(["x", "²", "9" * 30, "", "-1"]) if broker.capabilities.cancel else None
 
     def gone(self, broker: Broker) -> None:
         if broker.capabilities.exact_size:
@@ -124,7 +124,7 @@ class QueueContract:
         planted = self.plant(broker)
         target = opener("memory")()
 
-        moved = Mover(broker, target).run()
+        moved = QueueTransfer(broker, target).run()
 
         assert (moved.total, moved.refused, target.size().total) == (planted, [], planted)
         memory.reset()
@@ -134,7 +134,7 @@ class QueueContract:
         texts = self.fitting(*CANNOT_TRAVEL, *TEXTS.values())
         source.enqueue([Message(text) for text in texts])
 
-        moved = Mover(source, broker).run()
+        moved = QueueTransfer(source, broker).run()
 
         assert moved.total + len(moved.refused) == len(texts)
         assert source.size().total == len(moved.refused)
@@ -144,7 +144,7 @@ class QueueContract:
     def test_any_text_is_put_aside(self, broker: Broker, tmp_path: Path) -> None:
         # Inside, because the method itself belongs to many classes.
         @settings(max_examples=examples(FEW), derandomize=True, database=None, suppress_health_check=list(HealthCheck))
-        @given(texts=st.lists(words, min_size=1, max_size=10))
+        @given(texts=st.lists(messages, min_size=1, max_size=10))
         def these_are_put_aside(texts: list[str]) -> None:
             pusher = Pusher(broker, tmp_path)
             sent = send(broker, self.fitting(*texts))

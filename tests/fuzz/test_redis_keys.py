@@ -37,7 +37,7 @@ def at_last(act: Callable[[], Any]) -> Any:
 @pytest.mark.parametrize("key", KEYS)
 def test_a_key_of_another_kind_is_renamed_and_no_message_that_was_taken_is_lost(broker: Any, key: str) -> None:
     name = f"{broker._base}:{key}"
-    broker._link.client.pfadd(name, "x") if key != "attended" else broker._link.client.sadd(name, "x")
+    broker._connection.client.pfadd(name, "x") if key != "attended" else broker._connection.client.sadd(name, "x")
 
     at_last(lambda: broker.enqueue([Message("first")]))
     leased = {each.payload for _ in range(3) for each in at_last(lambda: broker.lease(10))}
@@ -47,4 +47,4 @@ def test_a_key_of_another_kind_is_renamed_and_no_message_that_was_taken_is_lost(
     at_last(broker.peek)
 
     assert leased == {"first", "second"}
-    assert broker._link.client.keys(f"*{broker.queue}*:{key}:foreign:*")
+    assert broker._connection.client.keys(f"*{broker.queue}*:{key}:foreign:*")

@@ -27,9 +27,9 @@ django.setup()
 from django_cluster.brokers import open_broker  # noqa: E402  Django comes first
 from django_cluster.core.codec import Codec  # noqa: E402
 from django_cluster.core.settings import BrokerSettings, ScheduleSettings, SigningSettings  # noqa: E402
-from django_cluster.lifecycle import claims  # noqa: E402
-from django_cluster.lifecycle.schedules import Timetable  # noqa: E402
-from django_cluster.lifecycle.send import Router  # noqa: E402
+from django_cluster.lifecycle.send import TaskRouter  # noqa: E402
+from django_cluster.schedules import claims  # noqa: E402
+from django_cluster.schedules.dispatcher import ScheduleDispatcher  # noqa: E402
 
 
 def die(*_: Any, **__: Any) -> None:
@@ -46,28 +46,28 @@ def then_die(verb: Callable[..., Any]) -> Callable[..., Any]:
 
 def main(section: dict[str, Any], moment: str, point: str) -> None:
     broker = open_broker(BrokerSettings(**section))
-    router = Router(Codec(SigningSettings(secret="a secret for tests")), broker)
+    router = TaskRouter(Codec(SigningSettings(secret="a secret for tests")), broker)
     send: Callable[[Sequence[Any]], None] = router.send_once
     sent: Callable[[Sequence[Any]], None] = router.forget
     if point == "before the claim is kept":
-        claims.Claims.hold = then_die(claims.Claims.hold)  # type: ignore[method-assign]  # a fault, put in
+        claims.ScheduleClaims.claim = then_die(claims.ScheduleClaims.claim)  # type: ignore[method-assign]  # a fault, put in
     if point == "before it is sent":
         send = die
     if point == "after it was sent":
         send = then_die(send)
     if point == "before the next run is kept":
-        claims.Claims.step_on = then_die(claims.Claims.step_on)  # type: ignore[method-assign]  # likewise
+        claims.ScheduleClaims.advance = then_die(claims.ScheduleClaims.advance)  # type: ignore[method-assign]  # likewise
     if point == "after the next run was kept":
         sent = die
-    timetable = Timetable(
+    dispatcher = ScheduleDispatcher(
         ScheduleSettings(time_zone="Europe/Amsterdam"),
         queue="tests",
-        site=True,
+        is_default=True,
         send=send,
         sent=sent,
         broker_database=broker.database,
     )
-    timetable.fire_due(datetime.fromisoformat(moment))
+    dispatcher.fire_due(datetime.fromisoformat(moment))
 
 
 main(json.loads(sys.argv[2]), sys.argv[3], sys.argv[4])

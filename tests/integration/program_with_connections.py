@@ -11,7 +11,7 @@ django.setup()
 
 from django.db import connections, transaction  # noqa: E402  Django comes first
 
-from django_cluster.cluster.cluster import Cluster  # noqa: E402
+from django_cluster.cluster.supervisor.embedded_cluster import Cluster  # noqa: E402
 from django_cluster.conf import load_settings  # noqa: E402
 from django_cluster.tasks import async_bulk, result  # noqa: E402
 from tests.integration.database_tasks import session, session_of  # noqa: E402

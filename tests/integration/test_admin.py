@@ -14,14 +14,14 @@ from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from django_cluster.admin import finding, peeking
-from django_cluster.admin.finding import QUESTIONS, SearchScope
-from django_cluster.admin.showing import moment, moment_text
-from django_cluster.client import get_client
+from django_cluster.admin import queue_inspector, search
+from django_cluster.admin.formatting import moment, moment_text
+from django_cluster.admin.search import FIELD_SEARCHES, SearchScope
+from django_cluster.client.client import get_client
 from django_cluster.core.messages import TaskHeader, TaskPackage
 from django_cluster.models import Failure, Schedule, Success, Task
 from django_cluster.testing.store_contract import make_failure, make_outcome
-from tests.integration.admin_stage import Unfriendly, page, queue_one, save
+from tests.integration.admin_client import Unfriendly, page, queue_one, save
 from tests.sealed import sealed_result
 
 ID = "0123456789abcdef" * 2
@@ -120,7 +120,7 @@ def test_a_filter_offers_the_most_frequent_values_and_the_chosen_one(admin_clien
 def test_a_list_counts_with_separators_and_says_where_it_stopped(
     admin_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(finding, "LISTED", 1200)
+    monkeypatch.setattr(search, "MAX_LISTED", 1200)
     save(*(make_outcome() for _ in range(1205)))
 
     assert "1,200+ successful tasks" in page(admin_client, "success_changelist")
@@ -271,9 +271,9 @@ def test_the_arguments_of_a_queued_task_are_shown_once_its_signature_holds(admin
 
 
 def test_a_list_that_is_cut_off_says_at_which_end(admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(finding, "LISTED", 1)
+    monkeypatch.setattr(search, "MAX_LISTED", 1)
     save(make_outcome(id="a" * 32), make_outcome(id="b" * 32))
-    monkeypatch.setattr(peeking, "SEEN", 1)
+    monkeypatch.setattr(queue_inspector, "MAX_MESSAGES", 1)
     for _ in range(2):
         queue_one()
 
@@ -317,7 +317,7 @@ def test_a_queued_task_without_a_label_breaks_no_page(payload: str, admin_client
 @pytest.mark.parametrize("column", ["name", "group"])
 def test_sqlite_looks_for_a_name_in_the_index_of_names(column: str, model: type[Task]) -> None:
     """Without statistics it takes an index with one known column for as good as any other with one."""
-    plan = QUESTIONS[column](model.objects.all(), "red", SearchScope()).explain()
+    plan = FIELD_SEARCHES[column](model.objects.all(), "red", SearchScope()).explain()
 
     assert f"django_cluster_task_{column}" in plan
 

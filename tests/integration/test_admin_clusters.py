@@ -14,9 +14,9 @@ from django.urls import reverse
 
 from django_cluster import control
 from django_cluster.models import Heartbeat
-from django_cluster.stores.instructions import InstructionStore
+from django_cluster.stores.operator_commands import OperatorCommandStore
 from django_cluster.stores.status import ClusterStatus, ProcessStatus, RunningTask, StatusStore
-from tests.integration.admin_stage import page, person
+from tests.integration.admin_client import page, person
 
 pytestmark = pytest.mark.django_db
 
@@ -28,8 +28,10 @@ def publish(number: int = 1, **changes: Any) -> ClusterStatus:
     task = RunningTask(id="a" * 32, name="red-green", func="tests.sample.tasks.add", started=now - 50, limit=60.0)
     processes = (
         ProcessStatus(role="sentinel", pid=100, state="running"),
-        ProcessStatus(role="worker", index=0, seat=3, pid=101, state="busy", rss=51_200, cpu=12.4, done=7, task=task),
-        ProcessStatus(role="worker", index=1, seat=4, pid=102, state="idle"),
+        ProcessStatus(
+            role="worker", index=0, incarnation=3, pid=101, state="busy", rss=51_200, cpu=12.4, done=7, task=task
+        ),
+        ProcessStatus(role="worker", index=1, incarnation=4, pid=102, state="idle"),
     )
     fields: dict[str, Any] = {
         "id": f"cluster-{number}", "name": "shop", "queues": ("mail",), "host": "web1", "pid": 100 + number,
@@ -68,13 +70,13 @@ def test_a_cluster_shows_what_its_workers_run_for_how_long_and_in_how_much_memor
 
 def test_a_cluster_that_fell_silent_is_pointed_out(admin_client: Client) -> None:
     publish()
-    Heartbeat.objects.update(beat=Heartbeat.objects.get().beat - 60_000_000)
+    Heartbeat.objects.update(heartbeat_at=Heartbeat.objects.get().heartbeat_at - 60_000_000)
 
     text = page(admin_client, "heartbeat_changelist")
 
     assert "dc-bad" in text
     assert "lost 1 min ago" in text
-    assert "recycle" not in text
+    assert "restart_worker" not in text
 
 
 def test_the_page_asks_the_same_few_questions_however_many_clusters_there_are(admin_client: Client) -> None:
@@ -111,19 +113,19 @@ def test_a_queue_is_paused_after_a_question_and_resumed_without_one(admin_client
 def test_a_worker_is_replaced_by_order(admin_client: Client) -> None:
     status = publish()
 
-    order(admin_client, f"recycle {status.id} 3")
+    order(admin_client, f"restart_worker {status.id} 3")
 
-    assert InstructionStore().wishes(status.id, ()).recycle == {3}
+    assert OperatorCommandStore().pending(status.id, ()).restart == {3}
 
 
 @pytest.mark.parametrize("target", ["cluster-1 99", "nobody 3", "cluster-1 x", ""])
 def test_a_worker_that_is_gone_cannot_be_replaced(target: str, admin_client: Client) -> None:
     publish()
 
-    assert "This worker is gone." in order(admin_client, f"recycle {target}").content.decode()
+    assert "This worker is gone." in order(admin_client, f"restart_worker {target}").content.decode()
 
 
-@pytest.mark.parametrize("text", ["pause mail", "resume mail", "recycle cluster-1 3", "nonsense", ""])
+@pytest.mark.parametrize("text", ["pause mail", "resume mail", "restart_worker cluster-1 3", "nonsense", ""])
 def test_who_may_only_look_gives_no_orders(text: str, client: Client) -> None:
     person(client, "view_heartbeat")
     publish()
@@ -134,7 +136,7 @@ def test_who_may_only_look_gives_no_orders(text: str, client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("permission", "text"), [("pause_queue", "pause mail"), ("recycle_worker", "recycle cluster-1 3")]
+    ("permission", "text"), [("pause_queue", "pause mail"), ("restart_worker", "restart_worker cluster-1 3")]
 )
 def test_who_has_the_permission_gives_the_order(permission: str, text: str, client: Client) -> None:
     person(client, "view_heartbeat", permission)

@@ -17,12 +17,12 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.test import RequestFactory
 
-from django_cluster.admin import finding
+from django_cluster.admin import search
 from django_cluster.core.settings import ResultSettings
 from django_cluster.models import Failure, Success
 from django_cluster.stores.orm import OrmResults
 from django_cluster.testing.store_contract import make_failure, make_outcome
-from tests.moments import utc
+from tests.datetimes import utc
 from tests.servers import MariaDBServer, PostgresServer
 
 ALIAS = "many rows"
@@ -137,7 +137,7 @@ class ListsOfMany:
     @pytest.fixture(autouse=True)
     def _settings(self, database: None, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         settings.Q_CLUSTER = {"name": "tests", "results_db": ALIAS}
-        monkeypatch.setattr(finding, "LOOKED_AT", LOOKED_AT)
+        monkeypatch.setattr(search, "MAX_SEARCHED", LOOKED_AT)
 
     def touched(self, statement: Statement) -> int:
         """How many rows or index entries the database looked at for this, more or less."""
@@ -150,13 +150,13 @@ class ListsOfMany:
 
         assert len(asked) <= 10
         for statement in asked:
-            assert self.touched(statement) <= 2 * finding.LISTED + 100, statement
+            assert self.touched(statement) <= 2 * search.MAX_LISTED + 100, statement
 
     def test_a_kind_of_error_is_looked_for_among_the_newest(self) -> None:
         _, asked = open_list(Failure, {"error_kind": "Nothing"})
 
         for statement in asked:
-            assert self.touched(statement) <= 2 * finding.LISTED + 100, statement
+            assert self.touched(statement) <= 2 * search.MAX_LISTED + 100, statement
 
     def test_the_newest_come_first_and_are_not_all_counted(self) -> None:
         text, _ = open_list(Success, {})

@@ -19,10 +19,10 @@ from django_cluster import control
 from django_cluster.brokers import memory
 from django_cluster.brokers.base import Broker, Message, QueueSize
 from django_cluster.brokers.redis import RedisBroker
-from django_cluster.client import get_client
+from django_cluster.client.client import get_client
 from django_cluster.core.messages import TaskHeader, TaskPackage
 from django_cluster.models import QueuedTask
-from tests.integration.admin_stage import message, page, person, queue_one
+from tests.integration.admin_client import message, page, person, queue_one
 from tests.servers import RedisServer
 
 pytestmark = pytest.mark.django_db
@@ -46,7 +46,7 @@ def broker(request: pytest.FixtureRequest, settings: Any) -> Broker:
     return get_client().broker
 
 
-def withdraw(client: Client, *keys: str, **more: str) -> str:
+def cancel(client: Client, *keys: str, **more: str) -> str:
     response = client.post(reverse(URL), {"_selected_action": keys, **more}, follow=True)
     return response.content.decode()
 
@@ -84,20 +84,20 @@ def test_a_message_is_withdrawn_after_a_question(broker: Broker, admin_client: C
     broker.enqueue([Message(message("first")), Message(message("second"))])
     key = keys(broker)[0]
 
-    asked = withdraw(admin_client, key)
+    asked = cancel(admin_client, key)
     before = broker.size().total
-    done = withdraw(admin_client, key, confirmed="yes")
+    done = cancel(admin_client, key, confirmed="yes")
 
     assert "first: tests.sample.tasks.add" in asked
     assert before == 2
-    assert "1 task was withdrawn." in done
+    assert "1 task was cancelled." in done
     assert "second" in page(admin_client, "queuedtask_changelist")
     assert broker.size().total == 1
 
 
 def test_what_is_gone_already_is_said(broker: Broker, admin_client: Client) -> None:
-    assert "The others had begun, or were gone already." in withdraw(admin_client, "a" * 40, confirmed="yes")
-    assert "No task was selected." in withdraw(admin_client)
+    assert "The others had begun, or were gone already." in cancel(admin_client, "a" * 40, confirmed="yes")
+    assert "No task was selected." in cancel(admin_client)
 
 
 def test_every_queue_of_the_project_can_be_looked_into(broker: Broker, admin_client: Client) -> None:
@@ -154,7 +154,7 @@ def test_a_label_that_cannot_be_encoded_breaks_no_page(where: str, broker: Broke
 @pytest.mark.parametrize("where", ["name", "group", "hook", "cluster"])
 def test_a_row_whose_label_cannot_be_encoded_breaks_no_page(where: str, admin_client: Client) -> None:
     row = queue_one(with_half_a_pair(where))
-    queue_one(message("an ordinary one"), due=9_000_000_000_000_000_000, lane=QueuedTask.PARKED)
+    queue_one(message("an ordinary one"), due=9_000_000_000_000_000_000, lane=QueuedTask.NOT_READY_LANE)
     queue_one("dc1p:garbage", due=-9_000_000_000_000_000_000)
 
     text = page(admin_client, "queuedtask_changelist")

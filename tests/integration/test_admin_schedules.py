@@ -17,14 +17,14 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from django_cluster.client import get_client
+from django_cluster.client.client import get_client
 from django_cluster.core.settings import ScheduleSettings
-from django_cluster.lifecycle import declared
-from django_cluster.lifecycle.schedules import Timetable
 from django_cluster.models import QueuedTask, Schedule
 from django_cluster.models.schedule import WRITTEN_BY_SCHEDULERS
+from django_cluster.schedules import declarations
+from django_cluster.schedules.dispatcher import ScheduleDispatcher
 from django_cluster.testing.store_contract import make_failure
-from tests.integration.admin_stage import act, page, person, save
+from tests.integration.admin_client import act, page, person, save
 from tests.sample import tasks
 
 pytestmark = pytest.mark.django_db
@@ -35,8 +35,8 @@ ADD = "admin:django_cluster_schedule_add"
 @pytest.fixture
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     """``tests.sample.tasks.add`` is a registered task, and the only one."""
-    monkeypatch.setattr(declared, "_tasks", set())
-    declared.register_task(tasks.add)
+    monkeypatch.setattr(declarations, "_tasks", set())
+    declarations.register_task(tasks.add)
 
 
 def filled(**changes: str) -> dict[str, str]:
@@ -410,7 +410,9 @@ def test_who_may_only_look_sees_a_moment_at_the_end_of_the_calendar(client: Clie
 @pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Etc/GMT+12", ""])
 def test_the_scheduler_does_not_die_of_the_first_or_last_day_of_the_calendar(kind: str, zone: str) -> None:
     sent: list[Any] = []
-    look = Timetable(ScheduleSettings(), queue="default", site=True, send=sent.extend, broker_database=None)
+    look = ScheduleDispatcher(
+        ScheduleSettings(), queue="default", is_default=True, send=sent.extend, broker_database=None
+    )
     rows = [
         Schedule(name="n", func="a.b", schedule_type=kind, minutes=7, cron="0 3 * * *", next_run=moment, anchor=moment)
         for moment in ENDS
@@ -433,7 +435,7 @@ def test_the_scheduler_does_not_die_of_the_first_or_last_day_of_the_calendar(kin
 
 def fire(row: Schedule) -> None:
     """As a scheduler does it, which knows nothing of this instance."""
-    look = Timetable(ScheduleSettings(), queue="default", site=True, send=lambda packages: None)
+    look = ScheduleDispatcher(ScheduleSettings(), queue="default", is_default=True, send=lambda packages: None)
     assert look.fire_due(timezone.now()).fired == 1
 
 

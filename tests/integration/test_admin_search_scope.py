@@ -6,9 +6,9 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from django_cluster.admin import finding
+from django_cluster.admin import search
 from django_cluster.testing.store_contract import make_failure
-from tests.integration.admin_stage import page, save
+from tests.integration.admin_client import page, save
 
 pytestmark = pytest.mark.django_db
 
@@ -18,7 +18,7 @@ SAID = "Only the newest 100,000 rows were searched."
 @pytest.fixture(autouse=True)
 def rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest is not among those that are searched by themselves."""
-    monkeypatch.setattr(finding, "LOOKED_AT", 3)
+    monkeypatch.setattr(search, "MAX_SEARCHED", 3)
     save(
         make_failure(name="old one", func="shop.old", options={"cluster": "slow"}, stopped_at=1_700_000_000.0),
         *(make_failure(name=f"new {number}", stopped_at=1_700_001_000.0 + number) for number in range(4)),

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from django_cluster.brokers.base import Broker
-from django_cluster.chaos.plan import Kind
-from django_cluster.chaos.proxy import Address, Proxy
 from django_cluster.errors import BrokerError, BrokerUnavailable
+from django_cluster.testing.chaos.plan import FaultKind
+from django_cluster.testing.chaos.proxy import Proxy, UpstreamAddress
 from django_cluster.testing.contracts import Opener, eventually, lease_all, messages, payloads, receipts
 from tests.brokers import opener
 from tests.servers import DisqueServer, IronServer, NxServer, RabbitServer, SqsServer, require
@@ -41,7 +41,7 @@ FIXTURES = {
 def way(request: pytest.FixtureRequest) -> Iterator[tuple[Proxy, Opener]]:
     """A network that can be hurt, and brokers behind it."""
     server = request.getfixturevalue(FIXTURES[request.param])
-    proxy = Proxy([Address("127.0.0.1", server.port)], seed=1)
+    proxy = Proxy([UpstreamAddress("127.0.0.1", server.port)], seed=1)
     proxy.start()
     yield proxy, OPENERS[request.param](proxy.ports[0], getattr(server, "options", {}))
     proxy.stop()
@@ -74,7 +74,7 @@ def test_forgotten_connections_are_replaced_in_time(way: tuple[Proxy, Opener], v
         "ping": broker.ping,
     }
 
-    proxy.do(Kind.FORGET, 0)
+    proxy.disturb(FaultKind.FORGET, 0)
     took = until_it_works(verbs[verb])
 
     assert took < LONGEST_WAIT
@@ -120,7 +120,7 @@ def test_mongodb_an_ended_lease_that_no_other_has_taken_is_still_ours(nx_server:
     broker.enqueue(messages("one"))
     held = receipts(broker.lease(1))
     eventually(lambda: other.size().ready == 1)
-    other._promote(other._link.now())  # type: ignore[attr-defined]  # another cluster has made it ready
+    other._promote(other._connection.now())  # type: ignore[attr-defined]  # another cluster has made it ready
 
     if verb == "renew":
         long = open_another(lease=60)
@@ -198,13 +198,13 @@ def test_disque_what_has_come_back_and_nobody_has_taken_is_acknowledged(disque_s
 
 def test_rabbitmq_a_name_that_is_sent_again_is_leased_once(rabbitmq_server: RabbitServer) -> None:
     broker = opener("rabbitmq", url=rabbitmq_server.url)(lease=60)
-    broker.enqueue_once(messages("one"), ["n"])
-    broker.enqueue_once(messages("one"), ["n"])
+    broker.enqueue_unique(messages("one"), ["n"])
+    broker.enqueue_unique(messages("one"), ["n"])
     broker.enqueue(messages("end"))
 
     came = lease_all(broker, 2)
     broker.acknowledge(receipts(came))
-    broker.enqueue_once(messages("one"), ["n"])
+    broker.enqueue_unique(messages("one"), ["n"])
     broker.enqueue(messages("last"))
 
     assert payloads(came) == ["one", "end"]
@@ -218,11 +218,11 @@ def test_rabbitmq_a_copy_whose_confirmation_was_lost_is_run_once(rabbitmq_server
     broker = opener("rabbitmq", url=rabbitmq_server.url)(lease=60)
     broker.enqueue(messages("one"))
     held = receipts(broker.lease(1))
-    link = broker._holder  # type: ignore[attr-defined]
+    link = broker._consumer_connection  # type: ignore[attr-defined]
     publish = link.publish
 
-    def publish_unheard(letters: Any) -> None:
-        publish(letters)
+    def publish_unheard(copies: Any) -> None:
+        publish(copies)
         raise ConnectionResetError("the answer was lost")
 
     link.publish = publish_unheard

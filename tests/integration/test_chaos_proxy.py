@@ -10,9 +10,9 @@ from threading import Thread
 
 import pytest
 
-from django_cluster.chaos import proxy as proxies
-from django_cluster.chaos.plan import Kind
-from django_cluster.chaos.proxy import Address, Proxy
+from django_cluster.testing.chaos import proxy as proxies
+from django_cluster.testing.chaos.plan import FaultKind
+from django_cluster.testing.chaos.proxy import Proxy, UpstreamAddress
 
 PATIENCE = 20.0
 """Seconds for what has to come."""
@@ -26,7 +26,7 @@ class Shouter:
     def __init__(self) -> None:
         self.heard: list[bytes] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.address = Address("127.0.0.1", self._listener.getsockname()[1])
+        self.address = UpstreamAddress("127.0.0.1", self._listener.getsockname()[1])
         Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
@@ -94,7 +94,7 @@ def test_a_server_at_a_socket_of_unix_is_reached(tmp_path_factory: pytest.TempPa
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen()
-        proxy = Proxy([Address("", 0, path=path)], seed=1)
+        proxy = Proxy([UpstreamAddress("", 0, path=path)], seed=1)
         proxy.start()
         with client(proxy) as sock:
             sock.sendall(b"hello\n")
@@ -108,7 +108,7 @@ def test_what_is_held_is_delivered_later_in_its_order(proxy: Proxy, server: Shou
     with client(proxy) as sock:
         assert ask(sock, b"before\n") == b"BEFORE\n"
         began = time.monotonic()
-        proxy.do(Kind.HOLD, 2.0)
+        proxy.disturb(FaultKind.HOLD, 2.0)
         time.sleep(SILENCE)  # the order and the bytes go different ways
         sock.sendall(b"one\n")
         sock.sendall(b"two\n")
@@ -123,7 +123,7 @@ def test_what_is_held_is_delivered_later_in_its_order(proxy: Proxy, server: Shou
 def test_forgotten_connections_are_silent_for_ever_and_new_ones_work(proxy: Proxy, server: Shouter) -> None:
     with client(proxy) as old:
         assert ask(old, b"before\n") == b"BEFORE\n"
-        proxy.do(Kind.FORGET, 0.2)
+        proxy.disturb(FaultKind.FORGET, 0.2)
         time.sleep(SILENCE)
         old.sendall(b"lost\n")
 
@@ -140,7 +140,7 @@ def test_a_lost_answer_is_one_to_a_request_that_was_carried_out(
     monkeypatch.setattr(proxies, "ONE_IN", 1)
     proxy = Proxy([server.address], seed=1)
     proxy.start()
-    proxy.do(Kind.LOSE, 60.0)
+    proxy.disturb(FaultKind.LOSE, 60.0)
     time.sleep(SILENCE)
     fates = set()
     for number in range(20):
@@ -156,7 +156,7 @@ def test_a_lost_answer_is_one_to_a_request_that_was_carried_out(
 def test_a_reset_ends_what_is_open_and_nothing_else(proxy: Proxy) -> None:
     with client(proxy) as old:
         assert ask(old, b"before\n") == b"BEFORE\n"
-        proxy.do(Kind.RESET, 0.0)
+        proxy.disturb(FaultKind.RESET, 0.0)
 
         with pytest.raises(ConnectionResetError):
             old.recv(100)

@@ -14,14 +14,14 @@ from django.db import connections
 
 from django_cluster.brokers.base import Broker
 from django_cluster.brokers.orm import OrmBroker
-from django_cluster.core.codec import FOLLOWING, Codec
-from django_cluster.core.composing import Membership, Role
+from django_cluster.core.codec import CONTINUATION, Codec
+from django_cluster.core.compositions import MemberRole, Membership
 from django_cluster.core.messages import Outcome, TaskHeader, TaskPackage
 from django_cluster.core.settings import BrokerSettings, DeliverySettings, ResultSettings
 from django_cluster.errors import StoreUnavailable
-from django_cluster.lifecycle.record import Recorder
-from django_cluster.lifecycle.relay import Relay
-from django_cluster.lifecycle.send import Parcel, Router
+from django_cluster.lifecycle.continuations import Continuations
+from django_cluster.lifecycle.recorder import Recorder
+from django_cluster.lifecycle.send import AddressedMessage, TaskRouter
 from django_cluster.models import GroupMember, QueuedTask, Task, TaskGroup
 from django_cluster.stores.orm import OrmResults
 from django_cluster.testing.store_contract import make_failure, make_outcome
@@ -40,7 +40,7 @@ class Place:
 
     def __init__(self, alias: str) -> None:
         self.alias = alias
-        self.sent: list[Parcel] = []
+        self.sent: list[AddressedMessage] = []
         """What recorders with a queue elsewhere have sent."""
 
     def broker(self) -> Broker:
@@ -51,22 +51,24 @@ class Place:
         results = OrmResults(ResultSettings(save_limit=0, database=self.alias), "tests")
         if where == "together":
             broker = self.broker()
-            forward: Callable[[Sequence[Parcel]], None] = Router(CODEC, broker).forward
-            return Recorder(results, broker, ONCE, Relay(results.groups, CODEC, forward, debtor=uuid4().hex)), results
+            forward: Callable[[Sequence[AddressedMessage]], None] = TaskRouter(CODEC, broker).forward
+            return Recorder(
+                results, broker, ONCE, Continuations(results.groups, CODEC, forward, claimed_by=uuid4().hex)
+            ), results
         return Recorder(
-            results, None, ONCE, Relay(results.groups, CODEC, self.sent.extend, debtor=uuid4().hex)
+            results, None, ONCE, Continuations(results.groups, CODEC, self.sent.extend, claimed_by=uuid4().hex)
         ), results
 
     def sent_anywhere(self) -> list[str]:
         """The ids of what was sent, repetitions too."""
         payloads = [each.message.payload for each in self.sent]
         payloads += QueuedTask.objects.using(self.alias).values_list("payload", flat=True)
-        return [CODEC.label(CODEC.verify(payload))[0].id for payload in payloads]
+        return [CODEC.split(CODEC.verify(payload))[0].id for payload in payloads]
 
 
 def payload_of(task_id: str) -> str:
     header = TaskHeader(id=task_id, name=task_id, func="tests.sample.tasks.nothing", enqueued_at=1.0)
-    return CODEC.of(FOLLOWING).dumps(TaskPackage(header=header))
+    return CODEC.for_queue(CONTINUATION).dumps(TaskPackage(header=header))
 
 
 def record_patiently(recorder: Recorder, batch: Sequence[Outcome]) -> None:
@@ -83,7 +85,7 @@ def record_patiently(recorder: Recorder, batch: Sequence[Outcome]) -> None:
 def outcomes_of(group: str, failing: int | None = None) -> list[Outcome]:
     outcomes = []
     for position in range(MEMBERS):
-        options = {"member": Membership(group, position, Role.CALL).wire, "group": group}
+        options = {"member": Membership(group, position, MemberRole.CALL).wire, "group": group}
         make = make_failure if position == failing else make_outcome
         outcomes.append(make(id=f"{group[:20]}{position:012x}", options=options, receipt=""))
     return outcomes
@@ -148,7 +150,8 @@ class Recording:
         chains = [uuid4().hex for _ in range(20)]
         outcomes = [
             make_outcome(
-                options={"member": Membership(of, 0, Role.LINK).wire, "chain": [payload_of(f"after {of}")]}, receipt=""
+                options={"member": Membership(of, 0, MemberRole.LINK).wire, "chain": [payload_of(f"after {of}")]},
+                receipt="",
             )
             for of in chains
         ]
@@ -201,7 +204,7 @@ class TestInMariaDB(Recording):
         results.groups.open(group, 2, payload_of("success"), payload_of("failure"))
         large, small = (
             make_outcome(
-                result=data, receipt="", options={"save": False, "member": Membership(group, n, Role.ITEM).wire}
+                result=data, receipt="", options={"save": False, "member": Membership(group, n, MemberRole.ITEM).wire}
             )
             for n, data in enumerate([b"P" + bytes(10 << 20), b"small"])
         )

@@ -16,7 +16,7 @@ from django.db import connections
 from django.test import override_settings
 
 from django_cluster.checks import check_servers
-from django_cluster.core.settings_parser import parse
+from django_cluster.core.settings.parser import parse
 from django_cluster.lifecycle.probing import missing_before_start, probe
 from tests.servers import RedisServer
 from tests.servers.base import free_port
@@ -111,7 +111,7 @@ def test_a_cluster_does_not_start_where_its_tables_are_missing(tmp_path: Path) -
 
 @pytest.mark.django_db
 def test_a_library_that_is_not_installed_is_told_with_the_way_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("rabbitmq", "rabbitmq_link", "rabbitmq_holding"):
+    for module in ("rabbitmq", "rabbitmq_connection", "rabbitmq_unacked"):
         monkeypatch.delitem(sys.modules, f"django_cluster.brokers.{module}", raising=False)
     monkeypatch.setitem(sys.modules, "amqp", None)
 

@@ -12,7 +12,7 @@ from redis import Redis
 
 from django_cluster.brokers.base import Broker
 from django_cluster.brokers.disque import DisqueBroker
-from django_cluster.brokers.disque_link import place_of
+from django_cluster.brokers.disque_connection import parse_node
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
 from django_cluster.testing.contracts import eventually, lease_all, messages, payloads, receipts
@@ -90,7 +90,7 @@ def size_at(server: DisqueServer, broker: Broker) -> int:
     ],
 )
 def test_a_node_is_a_host_and_perhaps_a_port(node: str, place: tuple[str, int]) -> None:
-    assert place_of(node) == place
+    assert parse_node(node) == place
 
 
 @pytest.mark.parametrize("nodes", [(), ("host:port",), (":7711",)])
@@ -183,7 +183,7 @@ def test_what_is_given_back_unbegun_counts_as_a_nack_and_what_was_begun_as_a_del
 ) -> None:
     broker.enqueue(messages("one"))
 
-    broker.release(receipts(broker.lease(1)), begun=False)
+    broker.release(receipts(broker.lease(1)), refund_attempt=True)
     broker.release(receipts(broker.lease(1)))
 
     (delivery,) = broker.lease(1)

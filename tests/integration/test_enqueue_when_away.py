@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from django.test import override_settings
 
-from django_cluster.client import get_client
+from django_cluster.client.client import get_client
 from django_cluster.errors import BrokerUnavailable
 from django_cluster.tasks import async_bulk, async_task
 from tests.brokers import queue_on

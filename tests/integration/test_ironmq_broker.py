@@ -14,8 +14,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 from django_cluster.brokers.base import Broker
 from django_cluster.brokers.ironmq import MAX_BYTES, IronMQBroker
-from django_cluster.brokers.ironmq_link import HOST, IronOptions
-from django_cluster.core.places import hyphenated
+from django_cluster.brokers.ironmq_connection import HOST, IronOptions
+from django_cluster.core.queue_names import hyphenated_name
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
 from django_cluster.testing.contracts import Opener, eventually, lease_all, messages, payloads, receipts
@@ -196,7 +196,7 @@ def test_a_reservation_is_never_shorter_than_the_service_allows(own_server: Iron
 def test_the_queue_is_created_for_messages_that_live_thirty_days(broker: Broker, ironmq_server: IronServer) -> None:
     broker.enqueue(messages("one"))
 
-    queue = asked(ironmq_server, f"/queues/{hyphenated('tests', broker.queue)}")["queue"]
+    queue = asked(ironmq_server, f"/queues/{hyphenated_name('tests', broker.queue)}")["queue"]
     assert (queue["type"], queue["message_expiration"]) == ("pull", 30 * 86_400)
 
 
@@ -213,13 +213,13 @@ def test_a_queue_that_somebody_has_deleted_is_created_again(own_server: IronServ
 
 def test_a_batch_is_parted_by_number_and_by_size(broker: IronMQBroker, monkeypatch: pytest.MonkeyPatch) -> None:
     broker.prepare()
-    call, sizes = broker._link.call, []
+    call, sizes = broker._connection.call, []
 
     def count(verb: str, path: str, body: dict[str, Any]) -> Any:
         sizes.append(len(body["messages"]))
         return call(verb, path, body)
 
-    monkeypatch.setattr(broker._link, "call", count)
+    monkeypatch.setattr(broker._connection, "call", count)
 
     broker.enqueue(messages(*"x" * 250))
     broker.enqueue(messages(*["x" * (MAX_BYTES // 3)] * 5))
@@ -243,7 +243,7 @@ def test_a_service_that_goes_away_between_two_calls_says_how_many_were_sent(own_
     broker = opener("iron_mq", **own_server.options)()
     broker.prepare()
     assert isinstance(broker, IronMQBroker)
-    call = broker._link.call
+    call = broker._connection.call
     calls: list[tuple[Any, ...]] = []
 
     def call_and_die(*values: Any, **keywords: Any) -> Any:
@@ -252,7 +252,7 @@ def test_a_service_that_goes_away_between_two_calls_says_how_many_were_sent(own_
         calls.append(values)
         return call(*values, **keywords)
 
-    setattr(broker._link, "call", call_and_die)  # noqa: B010
+    setattr(broker._connection, "call", call_and_die)  # noqa: B010
 
     with pytest.raises(BrokerUnavailable) as caught:
         broker.enqueue(messages(*map(str, range(150))))
@@ -352,7 +352,7 @@ def test_a_copy_that_was_sent_is_not_sent_again(broker: IronMQBroker, monkeypatc
         raise BrokerUnavailable("away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(broker._link, "forget", be_away)
+        patch.setattr(broker._connection, "forget", be_away)
         with pytest.raises(BrokerUnavailable):
             broker.give_back(held)
     assert broker.size().total == 4

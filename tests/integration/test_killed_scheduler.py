@@ -21,10 +21,10 @@ from django_cluster.brokers import open_broker
 from django_cluster.brokers.base import Broker
 from django_cluster.core.codec import Codec, peek_header
 from django_cluster.core.settings import BrokerSettings, SigningSettings
-from django_cluster.lifecycle.new_schedule import build_schedule
-from django_cluster.lifecycle.schedules import HOLD
-from django_cluster.lifecycle.send import Router
+from django_cluster.lifecycle.send import TaskRouter
 from django_cluster.models.schedule import Schedule
+from django_cluster.schedules.creation import build_schedule
+from django_cluster.schedules.dispatcher import CLAIM_DURATION
 from tests.integration.test_scheduler import ALIAS, NOW, database, make_scheduler
 from tests.sample import tasks
 from tests.servers import RedisServer
@@ -76,7 +76,7 @@ def die_at(point: str, broker: BrokerSettings) -> None:
 
 def tick_twice(broker: Broker, after: timedelta) -> None:
     """Two clusters that live look at the schedules."""
-    router = Router(Codec(SigningSettings(secret="a secret for tests")), broker)
+    router = TaskRouter(Codec(SigningSettings(secret="a secret for tests")), broker)
     for _ in range(2):
         make_scheduler(router.send_once, NOW + after, sent=router.forget, broker_database=broker.database).tick()
 
@@ -86,8 +86,8 @@ def ids_in(broker: Broker) -> list[str]:
 
 
 def check_that_all_have_stepped_on() -> None:
-    assert not Schedule.objects.filter(next_run__lte=NOW + HOLD).exists()
-    assert not Schedule.objects.filter(held_until__isnull=False).exists()
+    assert not Schedule.objects.filter(next_run__lte=NOW + CLAIM_DURATION).exists()
+    assert not Schedule.objects.filter(claimed_until__isnull=False).exists()
     assert set(Schedule.objects.values_list("runs", flat=True)) == {1}
 
 
@@ -100,7 +100,7 @@ def test_a_scheduler_killed_on_its_way_to_redis_sends_each_run_once(
     broker = open_broker(redis)
 
     tick_twice(broker, timedelta(seconds=1))
-    tick_twice(broker, HOLD)
+    tick_twice(broker, CLAIM_DURATION)
 
     ids = ids_in(broker)
     assert len(ids) == len(set(ids)) == ROWS
@@ -119,7 +119,7 @@ def test_runs_that_have_ended_before_their_scheduler_is_followed_by_another_are_
     assert len(lent) == ROWS
     broker.acknowledge([delivery.receipt for delivery in lent])
 
-    tick_twice(broker, HOLD)
+    tick_twice(broker, CLAIM_DURATION)
 
     assert broker.size().total == 0
     check_that_all_have_stepped_on()
@@ -148,11 +148,11 @@ def test_a_name_that_was_forgotten_is_taken_again(redis: BrokerSettings) -> None
     some: list[Any] = [Message("one"), Message("two", priority=5), Message("three", not_before=NOW.timestamp() * 2)]
 
     for _ in range(2):
-        broker.enqueue_once(some, ["1", "2", "3"])
+        broker.enqueue_unique(some, ["1", "2", "3"])
     assert sorted(each.payload for each in broker.peek()) == ["one", "three", "two"]
     assert (broker.size().ready, broker.size().delayed) == (2, 1)
-    broker.forget_once(["1"])
-    broker.enqueue_once(some, ["1", "2", "3"])
+    broker.release_unique(["1"])
+    broker.enqueue_unique(some, ["1", "2", "3"])
 
     assert sorted(each.payload for each in broker.peek()) == ["one", "one", "three", "two"]
     broker.close()

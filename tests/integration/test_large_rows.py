@@ -11,12 +11,12 @@ from django.core.management import call_command
 from django.db import DatabaseError, connections
 from django.test.utils import CaptureQueriesContext
 
-from django_cluster.core.arrays import packed_bytes_array
+from django_cluster.core.postgres_arrays import packed_bytes_array
 from django_cluster.core.settings import ResultSettings
 from django_cluster.models import Task
 from django_cluster.stores import orm_postgres
 from django_cluster.stores.orm import OrmResults
-from django_cluster.stores.orm_sql import concerns_data
+from django_cluster.stores.orm_sql import is_data_error
 from django_cluster.testing.store_contract import make_outcome
 from tests.brokers import known_database
 from tests.servers import PostgresServer
@@ -87,7 +87,7 @@ def test_what_is_beyond_the_limits_of_postgresql_concerns_the_data(alias: str) -
         cursor.execute("SELECT repeat('x', 1073741824)")
 
     assert caught.value.__cause__.sqlstate.startswith("54")  # type: ignore[union-attr]
-    assert concerns_data(caught.value)
+    assert is_data_error(caught.value)
 
 
 def test_a_server_that_is_going_away_does_not(alias: str) -> None:
@@ -95,4 +95,4 @@ def test_a_server_that_is_going_away_does_not(alias: str) -> None:
         cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
 
     connections[alias].close()
-    assert not concerns_data(caught.value)
+    assert not is_data_error(caught.value)

@@ -16,8 +16,8 @@ from django.db import connections, transaction
 
 from django_cluster.brokers import orm, orm_session
 from django_cluster.brokers.base import Broker, Message
-from django_cluster.brokers.orm_dialects import PROMOTIONS, dialect_of
-from django_cluster.core.places import in_table
+from django_cluster.brokers.orm_dialects import MAX_PROMOTIONS, dialect_of
+from django_cluster.core.queue_names import table_queue_name
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
 from django_cluster.testing.contracts import eventually, lease_all, payloads, receipts
 from tests.brokers import known_database, opener, queue_database, queue_on
@@ -186,7 +186,7 @@ def test_collisions_are_tried_again(mariadb: str) -> None:
     def churn(_: int) -> list[str]:
         broker, done = open_orm(mariadb, queue=queue), []
         while deliveries := broker.lease(10):
-            broker.release(receipts(deliveries[5:]), begun=False)
+            broker.release(receipts(deliveries[5:]), refund_attempt=True)
             broker.acknowledge(receipts(deliveries[:5]))
             done += payloads(deliveries[:5])
         broker.close()
@@ -294,7 +294,7 @@ def plan_of_claim(alias: str, queue: str) -> str:
     connection = connections[alias]
     with transaction.atomic(using=alias), connection.cursor() as cursor:
         explained: Any = Explained(cursor, words[connection.vendor])
-        assert len(dialect_of(connection).claim(explained, in_table("tests", queue), 100, 60)) == 100
+        assert len(dialect_of(connection).claim(explained, table_queue_name("tests", queue), 100, 60)) == 100
     return str(explained.plan)
 
 
@@ -338,7 +338,7 @@ def test_a_claim_on_mariadb_reads_the_index_in_its_order(mariadb: str) -> None:
 
 def test_more_rows_than_one_look_promotes_become_ready_in_turn(alias: str) -> None:
     broker = open_orm(alias)
-    count = PROMOTIONS + 200
+    count = MAX_PROMOTIONS + 200
     broker.enqueue([Message(str(number), not_before=time.time() + 1.0) for number in range(count)])
     eventually(lambda: broker.size().ready == count)
 
@@ -443,7 +443,7 @@ def test_a_claim_that_a_frozen_server_carries_out_late_takes_nothing(kind: str, 
 def test_after_a_server_was_frozen_other_clusters_renew_first(
     postgres: str, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(orm, "SLOW_ANSWER", 0.5)
+    monkeypatch.setattr(orm, "SLOW_ANSWER_SECONDS", 0.5)
     broker = open_orm(postgres, lease=1.0)
     broker.enqueue([Message("runs")])
     held = receipts(broker.lease(1))

@@ -66,7 +66,7 @@ UNITTEST = """
 import unittest
 import django
 django.setup()
-from django_cluster.client import get_client
+from django_cluster.client.client import get_client
 from django_cluster.testing.drain import drain, enqueued
 from django_cluster import async_task
 

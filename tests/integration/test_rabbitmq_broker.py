@@ -14,8 +14,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 from django_cluster.brokers.base import Broker, Delivery, Message
 from django_cluster.brokers.rabbitmq import RabbitBroker
-from django_cluster.brokers.rabbitmq_letters import DELAYS, level_of
 from django_cluster.brokers.rabbitmq_options import RabbitOptions
+from django_cluster.brokers.rabbitmq_publisher import DELAY_QUEUE_SECONDS, level_of
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
 from django_cluster.testing.contracts import Opener, eventually, lease_all, messages, payloads, receipts
@@ -69,7 +69,7 @@ def lends(broker: Broker, came: list[Delivery]) -> bool:
 def cut(broker: Broker) -> None:
     """The connection that holds what is lent ends without a word, as when a process is killed."""
     assert isinstance(broker, RabbitBroker)
-    broker._holder.drop()
+    broker._consumer_connection.drop()
 
 
 # -- options --------------------------------------------------------------------------------------
@@ -309,7 +309,7 @@ def test_what_is_given_back_while_the_message_is_away_goes_back_when_it_comes(op
     held = receipts(lease_all(predecessor, 1))
 
     cut(predecessor)
-    successor.release(held, begun=False)
+    successor.release(held, refund_attempt=True)
     (delivery,) = lease_all(successor, 1)
 
     assert delivery.attempt == 1
@@ -347,7 +347,7 @@ def test_a_listening_broker_says_when_something_comes(broker: Broker, open_anoth
     import select
 
     assert list(broker.lease(10)) == []
-    descriptor = broker.descriptor()
+    descriptor = broker.fileno()
     assert descriptor is not None
     assert list(broker.lease(10)) == []
     sender = open_another()
@@ -363,13 +363,13 @@ def test_a_listening_broker_says_when_something_comes(broker: Broker, open_anoth
 
 
 def test_what_has_come_between_two_calls_does_not_keep_the_rest_away(broker: Broker, open_another: Opener) -> None:
-    broker.descriptor()
+    broker.fileno()
     assert list(broker.lease(1)) == []  # a bell stands
     sender = open_another()
     sender.enqueue(messages("one", "two"))
 
     def has_come() -> bool:
-        broker.tend()
+        broker.keep_alive()
         return sender.size().ready < 2
 
     eventually(has_come)
@@ -380,7 +380,7 @@ def test_what_has_come_between_two_calls_does_not_keep_the_rest_away(broker: Bro
 
 def test_a_burst_that_is_still_coming_is_not_taken_for_lent(broker: Broker, open_another: Opener) -> None:
     """A consumer that was cancelled in mid-stream would have its messages returned, as if they had been lent."""
-    broker.descriptor()
+    broker.fileno()
     sender = open_another()
     for _ in range(10):
         assert list(broker.lease(100)) == []
@@ -402,13 +402,13 @@ def test_of_two_that_want_much_none_takes_what_the_other_has_for_lent(open_anoth
 
     def work() -> None:
         one = open_another(queue=sender.queue)
-        one.descriptor()
+        one.fileno()
         while len(lent) < 2000 and time.monotonic() < end:
             found = one.lease(70)
             lent.extend(found)
             one.acknowledge(receipts(found))
-            one.tend()
-        one.rest()
+            one.keep_alive()
+        one.stop_prefetch()
         one.close()
 
     end = time.monotonic() + 30
@@ -425,14 +425,14 @@ def test_of_two_that_want_much_none_takes_what_the_other_has_for_lent(open_anoth
 
 
 def test_a_broker_that_rests_leaves_what_comes_to_others(broker: Broker, open_another: Opener) -> None:
-    broker.descriptor()
+    broker.fileno()
     assert list(broker.lease(10)) == []
     other = open_another(lease=30)
     other.enqueue(messages("one", "two", "three"))
 
     def rests() -> bool:
-        broker.tend()
-        broker.rest()
+        broker.keep_alive()
+        broker.stop_prefetch()
         return other.size().ready == 3
 
     eventually(rests)
@@ -440,7 +440,7 @@ def test_a_broker_that_rests_leaves_what_comes_to_others(broker: Broker, open_an
     lent = lease_all(other, 3)
     assert {(delivery.payload, delivery.attempt) for delivery in lent} == {("one", 1), ("two", 1), ("three", 1)}
     other.acknowledge(receipts(lent))
-    broker.tend()
+    broker.keep_alive()
     assert list(broker.lease(10)) == []
     other.close()
 
@@ -450,7 +450,7 @@ def test_a_broker_that_rests_leaves_what_comes_to_others(broker: Broker, open_an
 
 def test_a_delay_begins_in_the_longest_queue_that_is_not_too_long() -> None:
     assert [level_of(seconds) for seconds in (-5, 0, 2, 2.1, 4, 7.9, 3600)] == [0, 0, 0, 2, 4, 4, 2048]
-    assert level_of(10**9) == DELAYS[-1]
+    assert level_of(10**9) == DELAY_QUEUE_SECONDS[-1]
 
 
 def test_a_longer_delay_passes_through_a_queue_of_delays(broker: Broker) -> None:
@@ -467,7 +467,7 @@ def test_a_longer_delay_passes_through_a_queue_of_delays(broker: Broker) -> None
 def test_a_message_that_comes_out_of_one_queue_of_delays_too_early_goes_into_the_next(broker: Broker) -> None:
     broker.enqueue([Message("later", not_before=time.time() + 3600)])
     assert isinstance(broker, RabbitBroker)
-    channel = broker._sender.channel
+    channel = broker._publisher_connection.channel
     letter = channel.basic_get(f"{queue_of(broker)}.delay.2048")
     channel.basic_publish(letter, routing_key=queue_of(broker))  # as if its time there were over
     channel.basic_ack(letter.delivery_tag)
@@ -496,11 +496,11 @@ def test_what_was_done_while_its_connection_was_lost_is_fetched_and_acknowledged
     held = receipts(broker.lease(1))
     cut(broker)
     broker.acknowledge(held)
-    assert broker.unsettled == 1
+    assert broker.unconfirmed_acks == 1
 
     def settles() -> bool:
-        broker.rest()
-        return not broker.unsettled
+        broker.stop_prefetch()
+        return not broker.unconfirmed_acks
 
     eventually(settles)
     broker.close()
@@ -575,7 +575,7 @@ def test_a_silent_server_is_given_up_by_the_heart(own_server: RabbitServer) -> N
 
     def is_given_up() -> bool:
         try:
-            broker.tend()
+            broker.keep_alive()
         except BrokerUnavailable:
             return True
         return False

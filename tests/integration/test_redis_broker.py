@@ -16,9 +16,9 @@ import pytest
 from django.test import override_settings
 from redis import Redis
 
-from django_cluster.brokers import redis_link
+from django_cluster.brokers import redis_connection
 from django_cluster.brokers.base import Broker, Delivery, Message, QueueSize
-from django_cluster.brokers.redis import REPEATABLE, RedisBroker
+from django_cluster.brokers.redis import SENDER_MEMORY_SECONDS, RedisBroker
 from django_cluster.brokers.redis_clients import build_client
 from django_cluster.brokers.redis_scripts import LEASE
 from django_cluster.core.masking import MaskedMapping
@@ -241,7 +241,9 @@ def test_a_purged_queue_leaves_nothing_but_a_counter(broker: Broker, console: An
     broker.purge()
 
     left = {key.decode().removeprefix(keys_of(broker)): console.ttl(key) for key in console.keys(f"*{broker.queue}*")}
-    passing = [key for key, seconds in left.items() if key.startswith(":sender:") and 0 < seconds <= REPEATABLE]
+    passing = [
+        key for key, seconds in left.items() if key.startswith(":sender:") and 0 < seconds <= SENDER_MEMORY_SECONDS
+    ]
     assert left.keys() - set(passing) == {":number"}
 
 
@@ -503,7 +505,7 @@ def test_threads_that_open_a_broker_at_once_do_not_close_it_for_each_other(
         time.sleep(0.05 * next(turns))  # the others come in the meantime, and each is ready at another moment
         return build_client(options)
 
-    monkeypatch.setattr(redis_link, "build_client", build)
+    monkeypatch.setattr(redis_connection, "build_client", build)
     broker = opener("redis", url=redis_server.url)()
     failed: list[BaseException] = []
 
@@ -541,7 +543,7 @@ def test_an_acl_user_needs_only_the_keys_of_its_queues(own_server: RedisServer) 
 
     broker.enqueue([Message("one"), Message("two", priority=3)])
     assert payloads(lease_all(broker, 2)) == ["two", "one"]
-    assert list(broker.concerns()) == []  # it may not ask, and says nothing
+    assert list(broker.warnings()) == []  # it may not ask, and says nothing
     assert broker.info() == f"Redis at 127.0.0.1:{own_server.port}/0"
     broker.close()
 
@@ -589,9 +591,9 @@ def test_tls_is_an_address(tmp_path: Path) -> None:
 
 def test_a_server_that_deletes_and_forgets_is_a_concern(own_server: RedisServer) -> None:
     broker = opener("redis", url=own_server.url)()
-    assert list(broker.concerns()) == []
+    assert list(broker.warnings()) == []
 
     own_server.says("config", "set", "maxmemory", "100mb", "maxmemory-policy", "volatile-lru", "appendonly", "no")
 
-    assert [word in " ".join(broker.concerns()) for word in ("volatile-lru", "nothing on disk")] == [True, True]
+    assert [word in " ".join(broker.warnings()) for word in ("volatile-lru", "nothing on disk")] == [True, True]
     broker.close()

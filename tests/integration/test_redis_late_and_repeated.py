@@ -14,7 +14,7 @@ from redis import Redis
 
 from django_cluster.brokers.base import Broker, Message, QueueSize
 from django_cluster.brokers.redis import RedisBroker
-from django_cluster.brokers.redis_link import is_not_the_server
+from django_cluster.brokers.redis_connection import is_not_primary
 from django_cluster.brokers.redis_scripts import LEASE
 from django_cluster.errors import BrokerUnavailable
 from django_cluster.testing.contracts import eventually, lease_all, payloads, receipts
@@ -62,8 +62,8 @@ def test_the_server_refuses_a_claim_that_it_carries_out_too_late(redis_server: R
         held = receipts(far.lease(1, not_after=started + 60))
 
         tunnel.to_delay = 1
-        far._link.client.connection_pool.reset()
-        claim = LEASE, "late:1", 10, 1000, far._clock.there(started + 0.9)
+        far._connection.client.connection_pool.reset()
+        claim = LEASE, "late:1", 10, 1000, far._clock.to_server_ms(started + 0.9)
         with pytest.raises(BrokerUnavailable):
             far._run(*claim, again=False)
         while time.monotonic() < started + 1.2:  # somebody is there: this is no pause of the server
@@ -209,7 +209,7 @@ def check_that_it_drains(broker: Broker, servers: list[RedisServer]) -> None:
         broker.release(back[10:20], delay=0.01)
         broker.give_back([])
         broker.acknowledge(back[20:])
-        broker.withdraw([broker.peek(1)[0].key])
+        broker.cancel([broker.peek(1)[0].key])
         drained = lease_all(broker, 389)
         broker.acknowledge(receipts(drained))
         assert broker.size().total == 0
@@ -254,7 +254,7 @@ def test_a_full_cluster_of_redis_drains_and_refuses_only_what_is_sent(redis_clus
     ],
 )
 def test_which_answers_mean_another_server(words: str, so: bool) -> None:
-    assert is_not_the_server(Exception(words)) is so
+    assert is_not_primary(Exception(words)) is so
 
 
 def test_a_server_that_has_become_a_replica_is_left_at_once_by_every_verb(own_server: RedisServer) -> None:
@@ -269,7 +269,7 @@ def test_a_server_that_has_become_a_replica_is_left_at_once_by_every_verb(own_se
             "renew": lambda: broker.renew(["x"]),
             "acknowledge": lambda: broker.acknowledge(["x"]),
             "release": lambda: broker.release(["x"]),
-            "withdraw": lambda: broker.withdraw(["x"]),
+            "cancel": lambda: broker.cancel(["x"]),
             "purge": broker.purge,
         }
         own_server.says("replicaof", "127.0.0.1", str(new.port))

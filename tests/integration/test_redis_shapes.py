@@ -11,7 +11,7 @@ import pytest
 from redis import Redis
 
 from django_cluster.brokers.base import Broker, Message
-from django_cluster.core.redis_shapes import in_shape
+from django_cluster.core.settings.redis_topology import normalized
 from django_cluster.errors import BrokerUnavailable
 from django_cluster.testing.contracts import eventually, lease_all, messages, payloads, receipts
 from tests.brokers import opener
@@ -85,7 +85,7 @@ def replicated(family: Sentinels) -> bool:
 
 
 def test_nothing_that_was_replicated_is_lost_when_the_master_dies(family: Sentinels) -> None:
-    open_another = opener("redis", **in_shape({"url": family.url}))
+    open_another = opener("redis", **normalized({"url": family.url}))
     broker = open_another(lease=60)
     broker.enqueue(messages(*(f"before {number}" for number in range(200))))
     held = broker.lease(50)
@@ -108,7 +108,7 @@ def test_nothing_that_was_replicated_is_lost_when_the_master_dies(family: Sentin
 
 
 def test_a_failover_is_a_server_that_is_away_and_comes_back(family: Sentinels) -> None:
-    broker = opener("redis", **in_shape({"url": family.url}))()
+    broker = opener("redis", **normalized({"url": family.url}))()
     broker.enqueue(messages("one"))
     eventually(lambda: replicated(family))
 
@@ -140,7 +140,7 @@ def slot_of(broker: Broker, cluster: RedisCluster) -> int:
 
 
 def test_a_slot_that_moves_under_load_loses_nothing_and_doubles_nothing(redis_cluster: RedisCluster) -> None:
-    open_another = opener("redis", **in_shape({"url": redis_cluster.url}))
+    open_another = opener("redis", **normalized({"url": redis_cluster.url}))
     broker = open_another()
     slot = slot_of(broker, redis_cluster)
     sender = Sender(open_another(), 2000)
@@ -163,7 +163,7 @@ def test_a_slot_that_moves_under_load_loses_nothing_and_doubles_nothing(redis_cl
 
 def test_a_script_that_meets_half_a_queue_does_not_run(redis_cluster: RedisCluster) -> None:
     """The band has moved, and the rest has not: the call is refused for the moment, and nothing is torn."""
-    broker = opener("redis", **in_shape({"url": redis_cluster.url}))()
+    broker = opener("redis", **normalized({"url": redis_cluster.url}))()
     broker.enqueue(messages("1", "2", "3", priority=5))
     held = receipts(broker.lease(1))
     slot = slot_of(broker, redis_cluster)
@@ -203,7 +203,7 @@ def own_cluster() -> Iterator[RedisCluster]:
 def test_a_node_that_hangs_is_said_within_ten_seconds_and_is_not_sent_the_same_again(
     own_cluster: RedisCluster, count: int
 ) -> None:
-    broker = opener("redis", **in_shape({"url": own_cluster.url}))()
+    broker = opener("redis", **normalized({"url": own_cluster.url}))()
     batch = [Message(f"{each}", priority=each) for each in range(count)]
     broker.enqueue(batch)
     slot = int(own_cluster.nodes[0].says("cluster", "keyslot", f"{{django_cluster:tests:{broker.queue}}}"))
@@ -228,7 +228,7 @@ def test_a_node_that_hangs_is_said_within_ten_seconds_and_is_not_sent_the_same_a
 
 def test_sentinels_that_cannot_be_asked_are_named_with_the_reason_in_few_words() -> None:
     places = [f"127.0.0.1:{free_port()}" for _ in range(2)]
-    broker = opener("redis", **in_shape({"url": f"redis+sentinel://{','.join(places)}/orders"}))()
+    broker = opener("redis", **normalized({"url": f"redis+sentinel://{','.join(places)}/orders"}))()
 
     with pytest.raises(BrokerUnavailable, match="No master found for 'orders'") as caught:
         broker.ping()

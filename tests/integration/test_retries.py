@@ -9,16 +9,16 @@ from django.test import override_settings
 
 from django_cluster import async_task
 from django_cluster.brokers import memory
-from django_cluster.client import Client, get_client
+from django_cluster.client.client import Client, get_client
+from django_cluster.client.retries import retry, retry_many
 from django_cluster.core.messages import Job
 from django_cluster.errors import BrokerUnavailable, PayloadTooLarge
-from django_cluster.lifecycle.send import Sender
+from django_cluster.lifecycle.send import QueueSender
 from django_cluster.models import QueuedTask, Task
-from django_cluster.retries import retry, retry_many
 from django_cluster.testing.drain import drain
 from django_cluster.testing.store_contract import make_failure
-from tests.integration.admin_stage import save
-from tests.integration.test_admin_acts import park, signed
+from tests.integration.admin_client import save
+from tests.integration.test_admin_actions import park, signed
 from tests.sample.tasks import fail
 
 pytestmark = pytest.mark.django_db
@@ -46,14 +46,14 @@ def test_options_that_cannot_be_read_stop_no_other_task(options: dict[str, Any])
 
 
 def test_a_package_that_is_too_large_stops_no_other_task(monkeypatch: pytest.MonkeyPatch) -> None:
-    check = Sender.check
+    check = QueueSender.check
 
-    def with_a_limit(sender: Sender, messages: Any) -> None:
+    def with_a_limit(sender: QueueSender, messages: Any) -> None:
         if any(len(message.payload) > 3000 for message in messages):
             raise PayloadTooLarge("too large")
         check(sender, messages)
 
-    monkeypatch.setattr(Sender, "check", with_a_limit)
+    monkeypatch.setattr(QueueSender, "check", with_a_limit)
     save(*(failures := [make_failure(), make_failure(pair=(("x" * 5000,), {})), make_failure()]))
 
     report = retry_many([failure.id for failure in failures])
@@ -77,10 +77,10 @@ def test_the_waiting_retry_of_a_task_that_cannot_be_sent_stays(monkeypatch: pyte
     save(failure := make_failure(final=False))
     park(failure)
 
-    def refuse(sender: Sender, messages: Any) -> None:
+    def refuse(sender: QueueSender, messages: Any) -> None:
         raise BrokerUnavailable("away")
 
-    monkeypatch.setattr(Sender, "put", refuse)
+    monkeypatch.setattr(QueueSender, "put", refuse)
     report = retry_many([failure.id])
 
     assert report.errors == [f"{failure.name}: away"]
@@ -93,7 +93,7 @@ def test_what_was_put_aside_is_given_back_once() -> None:
 
     reports = [retry_many([dead.id]), retry_many([dead.id])]
 
-    assert [(report.sent, report.repeated) for report in reports] == [(1, 0), (0, 1)]
+    assert [(report.sent, report.retried_before) for report in reports] == [(1, 0), (0, 1)]
     assert QueuedTask.objects.count() == 1
 
 

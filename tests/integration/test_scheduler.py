@@ -16,17 +16,17 @@ from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
 from django_cluster.brokers import open_broker
-from django_cluster.cluster.scheduler import Scheduler
+from django_cluster.cluster.roles.scheduler import Scheduler
 from django_cluster.core.codec import Codec
 from django_cluster.core.messages import TaskPackage
 from django_cluster.core.settings import BrokerSettings, ScheduleSettings, SigningSettings
 from django_cluster.errors import BrokerUnavailable, NotSerializable
-from django_cluster.lifecycle.new_schedule import build_schedule
-from django_cluster.lifecycle.schedules import BATCH
-from django_cluster.lifecycle.send import Sender
+from django_cluster.lifecycle.send import QueueSender
 from django_cluster.models import AcknowledgedMessages, QueuedTask
 from django_cluster.models.schedule import Schedule
-from tests.moments import AMSTERDAM, utc
+from django_cluster.schedules.creation import build_schedule
+from django_cluster.schedules.dispatcher import BATCH_ROWS
+from tests.datetimes import AMSTERDAM, utc
 from tests.sample import tasks
 from tests.servers import MariaDBServer, PostgresServer
 
@@ -98,7 +98,7 @@ class Outbox:
 
 def make_scheduler(send: Callable[[Sequence[TaskPackage]], None], now: datetime = NOW, **more: Any) -> Scheduler:
     section = ScheduleSettings(**{"time_zone": ZONE, **more.pop("settings", {})})
-    return Scheduler(section, queue="tests", site=True, send=send, clock=lambda: now, **more)
+    return Scheduler(section, queue="tests", is_default=True, send=send, clock=lambda: now, **more)
 
 
 @pytest.mark.parametrize("broker_database", [ALIAS, None], ids=["broker in the same database", "broker elsewhere"])
@@ -122,13 +122,13 @@ def test_many_clusters_fire_each_due_time_exactly_once(database: str, broker_dat
 
     assert len(outbox.ids) == len(set(outbox.ids)) == ROWS
     assert not Schedule.objects.filter(next_run__lte=NOW).exists()
-    assert not Schedule.objects.filter(held_until__isnull=False).exists()
+    assert not Schedule.objects.filter(claimed_until__isnull=False).exists()
 
 
 def test_a_broker_in_the_same_database_and_the_row_change_together_or_not_at_all(database: str) -> None:
     build_schedule(tasks.add, 1, 2, schedule_type="H", next_run=NOW)
     broker = open_broker(BrokerSettings(kind="orm", options={"alias": ALIAS}, queue="tests"))
-    sender = Sender(Codec(SigningSettings(secret="a secret for tests")), broker)
+    sender = QueueSender(Codec(SigningSettings(secret="a secret for tests")), broker)
 
     def cut_off(packages: Sequence[TaskPackage]) -> None:
         sender.send(packages)
@@ -194,7 +194,7 @@ def test_thousands_of_due_schedules_are_a_few_statements(database: str, kind: st
     broken = Schedule(name="broken", anchor=NOW, **{**due, "args": "1, ("})
     Schedule.objects.bulk_create([*rows[:1200], broken, *rows[1200:]])
     section = BrokerSettings(kind="orm", options={"alias": ALIAS}, queue="tests")
-    sender = Sender(Codec(SigningSettings(secret="a secret for tests")), open_broker(section))
+    sender = QueueSender(Codec(SigningSettings(secret="a secret for tests")), open_broker(section))
     scheduler = make_scheduler(
         sender.send, broker_database=ALIAS if place == "broker in the same database" else "another"
     )
@@ -204,7 +204,7 @@ def test_thousands_of_due_schedules_are_a_few_statements(database: str, kind: st
         while scheduler.tick() == 0.0:
             pass
 
-    assert len(statements) <= MOST_STATEMENTS * (DUE // BATCH)
+    assert len(statements) <= MOST_STATEMENTS * (DUE // BATCH_ROWS)
     assert QueuedTask.objects.count() == DUE
     assert [row.name for row in Schedule.objects.filter(next_run__lte=NOW)] == ["broken"]
     assert Schedule.objects.get(name="broken").last_error
@@ -212,7 +212,7 @@ def test_thousands_of_due_schedules_are_a_few_statements(database: str, kind: st
 
 def test_one_that_cannot_be_sent_is_found_among_a_thousand_in_a_few_steps(database: str) -> None:
     due = {"schedule_type": "H", "anchor": NOW, "next_run": NOW}
-    rows = [Schedule(func="a.b", name=str(number), **due) for number in range(BATCH)]
+    rows = [Schedule(func="a.b", name=str(number), **due) for number in range(BATCH_ROWS)]
     rows[700].func = "a.refused"
     Schedule.objects.bulk_create(rows)
     calls, outbox = [], Outbox()
@@ -226,7 +226,7 @@ def test_one_that_cannot_be_sent_is_found_among_a_thousand_in_a_few_steps(databa
     make_scheduler(send).tick()
 
     assert len(calls) <= 2 * 11
-    assert len(set(outbox.ids)) == len(outbox.ids) == BATCH - 1
+    assert len(set(outbox.ids)) == len(outbox.ids) == BATCH_ROWS - 1
     assert Schedule.objects.exclude(last_error="").get().name == "700"
 
 
@@ -241,11 +241,11 @@ def test_a_rule_that_was_changed_past_the_model_is_found_by_the_database(databas
             cursor.execute("UPDATE django_cluster_schedule SET cron = %s WHERE name = %s", [cron, name])
 
     scheduler = make_scheduler(Outbox())
-    found = sorted(row.name or "" for row in Schedule.objects.all().outdated())
+    found = sorted(row.name or "" for row in Schedule.objects.all().with_stale_plans())
     scheduler.tick()
 
     assert found == ["other", "spaced"]
-    assert not Schedule.objects.all().outdated().exists()
+    assert not Schedule.objects.all().with_stale_plans().exists()
     after = {row.name: row for row in Schedule.objects.all()}
     assert after["kept"].planned_from == before["kept"]
     assert after["minutes"].planned_from == before["minutes"] == "I|7||"

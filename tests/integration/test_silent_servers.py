@@ -13,10 +13,10 @@ import pytest
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_cluster import answer_limit, silence
-from django_cluster.answer_limit import AnswerLimit, answers_within
 from django_cluster.brokers import orm_session
 from django_cluster.brokers.base import Broker, Message
+from django_cluster.database import statement_watchdog, watchdog
+from django_cluster.database.statement_watchdog import StatementWatchdog, statement_timeout
 from django_cluster.errors import BrokerUnavailable, StoreUnavailable
 from django_cluster.models import Task
 from django_cluster.stores.orm_session import Session
@@ -62,10 +62,10 @@ def tunnelled(alias: str, tunnel: Tunnel, monkeypatch: pytest.MonkeyPatch) -> It
     """The same database through the tunnel, for a sender with a short limit."""
 
     def shortly(connection: BaseDatabaseWrapper, seconds: float) -> AbstractContextManager[None]:
-        return answers_within(connection, min(seconds, LIMIT))
+        return statement_timeout(connection, min(seconds, LIMIT))
 
-    monkeypatch.setattr(silence, "answers_within", shortly)
-    monkeypatch.setattr(silence, "CONNECT_SECONDS", int(LIMIT))
+    monkeypatch.setattr(watchdog, "statement_timeout", shortly)
+    monkeypatch.setattr(watchdog, "CONNECT_SECONDS", int(LIMIT))
     monkeypatch.setattr(orm_session, "SEND_SECONDS", LIMIT)
     with known_database({**connections[alias].settings_dict, "HOST": "127.0.0.1", "PORT": str(tunnel.port)}) as name:
         yield name
@@ -180,29 +180,31 @@ def test_statements_of_ours_that_follow_each_other_have_the_limit_each(alias: st
 
 
 def answers_threads() -> list[str]:
-    return [thread.name for thread in all_threads() if thread.name == "answers"]
+    return [thread.name for thread in all_threads() if thread.name == "statement-watchdog"]
 
 
 @pytest.mark.filterwarnings("ignore:This process")  # the tests have threads of their own
 def test_no_fork_copies_a_process_with_the_watching_thread(sender: Broker) -> None:
     """CPython (3.12 and later) warns of a fork of a process with threads, and warnings are errors here."""
-    assert answers_threads() == ["answers"]
+    assert answers_threads() == ["statement-watchdog"]
 
     child = os.fork()
     if child == 0:
-        os._exit(0 if answer_limit._answers._thread is None and not answer_limit._answers._statements else 1)
+        os._exit(
+            0 if statement_watchdog._watchdog._thread is None and not statement_watchdog._watchdog._statements else 1
+        )
     _, status = os.waitpid(child, 0)
 
     assert status == 0
     assert answers_threads() == []
     sender.enqueue([Message("one")])
-    assert answers_threads() == ["answers"]
+    assert answers_threads() == ["statement-watchdog"]
 
 
 def test_the_watching_thread_ends_when_there_is_nothing_to_watch(
     sender: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answer_limit, "IDLE_TICKS", 1)
+    monkeypatch.setattr(statement_watchdog, "IDLE_TICKS", 1)
 
     eventually(lambda: answers_threads() == [])
 
@@ -212,7 +214,7 @@ def test_the_watching_thread_ends_when_there_is_nothing_to_watch(
 def test_after_a_pause_of_this_process_itself_an_answer_has_its_time_again(
     tunnelled: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limit = AnswerLimit()
+    limit = StatementWatchdog()
     connection = connections[tunnelled]
     connection.ensure_connection()
 

@@ -13,12 +13,12 @@ import pytest
 from botocore.exceptions import ClientError
 from django.core.exceptions import ImproperlyConfigured
 
-from django_cluster.brokers.base import MOST_ATTEMPTS, Broker, Message
-from django_cluster.brokers.limits import waiting_room
+from django_cluster.brokers.base import MAX_ATTEMPTS, Broker, Message
+from django_cluster.brokers.publisher import delay_queue
 from django_cluster.brokers.sqs import MAX_BYTES, SqsBroker
-from django_cluster.brokers.sqs_link import SqsOptions
+from django_cluster.brokers.sqs_connection import SqsOptions
 from django_cluster.core.masking import MaskedMapping
-from django_cluster.core.places import hyphenated
+from django_cluster.core.queue_names import hyphenated_name
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
 from django_cluster.testing.contracts import lease_all, messages, payloads, receipts
@@ -131,7 +131,7 @@ def test_a_name_that_sqs_would_refuse_becomes_one_that_it_takes_and_stays_apart_
 def test_a_queue_that_is_not_there_is_created(broker: Broker, console: Any) -> None:
     broker.ping()
 
-    assert console.get_queue_url(QueueName=hyphenated("tests", broker.queue))["QueueUrl"]
+    assert console.get_queue_url(QueueName=hyphenated_name("tests", broker.queue))["QueueUrl"]
 
 
 def test_a_queue_is_not_created_where_that_is_not_allowed(sqs_server: SqsServer) -> None:
@@ -175,7 +175,7 @@ def test_attributes_are_given_to_a_queue_that_is_created(sqs_server: SqsServer, 
     broker = opener("sqs", **sqs_server.options, queue_attributes={"MessageRetentionPeriod": 86400})()
     broker.ping()
 
-    url = console.get_queue_url(QueueName=hyphenated("tests", broker.queue))["QueueUrl"]
+    url = console.get_queue_url(QueueName=hyphenated_name("tests", broker.queue))["QueueUrl"]
     attributes = console.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
 
     assert attributes["MessageRetentionPeriod"] == "86400"
@@ -188,7 +188,7 @@ def test_a_wrong_key_is_refused_and_not_waited_for(broker: Broker, monkeypatch: 
     def without_credentials(*_: Any) -> None:
         raise NoCredentialsError
 
-    monkeypatch.setattr("django_cluster.brokers.sqs_link.Link._call", without_credentials)
+    monkeypatch.setattr("django_cluster.brokers.sqs_connection.SqsConnection._call", without_credentials)
 
     with pytest.raises(BrokerRefused, match="credentials"):
         broker.ping()
@@ -198,13 +198,13 @@ def test_a_wrong_key_is_refused_and_not_waited_for(broker: Broker, monkeypatch: 
 
 
 def test_a_call_takes_ten_messages_and_a_mebibyte(broker: SqsBroker, monkeypatch: pytest.MonkeyPatch) -> None:
-    call, sizes = broker._link.call, []
+    call, sizes = broker._connection.call, []
 
     def count(action: str, **keywords: Any) -> dict[str, Any]:
         sizes.append(len(keywords["Entries"]))
         return call(action, **keywords)
 
-    monkeypatch.setattr(broker._link, "call", count)
+    monkeypatch.setattr(broker._connection, "call", count)
 
     broker.enqueue(messages(*"x" * 25))
     broker.enqueue(messages(*["x" * (MAX_BYTES // 2)] * 3))
@@ -216,7 +216,7 @@ def test_a_call_takes_ten_messages_and_a_mebibyte(broker: SqsBroker, monkeypatch
 def test_what_sqs_did_not_take_just_now_is_sent_again_and_nothing_twice(
     broker: SqsBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    call, refusals = broker._link.call, [2, 1]
+    call, refusals = broker._connection.call, [2, 1]
 
     def take_only_a_part(action: str, **keywords: Any) -> dict[str, Any]:
         if action != "send_message_batch" or not refusals:
@@ -227,7 +227,7 @@ def test_what_sqs_did_not_take_just_now_is_sent_again_and_nothing_twice(
         failed = [{"Id": entry["Id"], "SenderFault": False, "Code": "InternalError"} for entry in left_out]
         return {**answer, "Failed": failed}
 
-    monkeypatch.setattr(broker._link, "call", take_only_a_part)
+    monkeypatch.setattr(broker._connection, "call", take_only_a_part)
 
     broker.enqueue(messages("1", "2", "3", "4"))
 
@@ -278,7 +278,7 @@ def test_a_batch_that_is_sent_again_because_the_answer_was_lost_is_kept_once(
 ) -> None:
     broker = fifo(sqs_server)
     assert isinstance(broker, SqsBroker)
-    call, lost = broker._link._call, [True]
+    call, lost = broker._connection._call, [True]
 
     def lose_the_first_answer(action: str, keywords: dict[str, Any]) -> dict[str, Any]:
         answer = call(action, keywords)
@@ -287,7 +287,7 @@ def test_a_batch_that_is_sent_again_because_the_answer_was_lost_is_kept_once(
             raise ConnectionResetError
         return answer
 
-    monkeypatch.setattr(broker._link, "_call", lose_the_first_answer)
+    monkeypatch.setattr(broker._connection, "_call", lose_the_first_answer)
 
     broker.enqueue(messages("one"))
 
@@ -297,7 +297,7 @@ def test_a_batch_that_is_sent_again_because_the_answer_was_lost_is_kept_once(
 def test_a_fifo_queue_says_that_it_delays_nothing(sqs_server: SqsServer) -> None:
     capabilities = fifo(sqs_server).capabilities
 
-    assert (capabilities.delay, capabilities.order) == (False, True)
+    assert (capabilities.delay, capabilities.fifo) == (False, True)
 
 
 def test_what_is_given_back_to_a_fifo_queue_keeps_its_place(sqs_server: SqsServer) -> None:
@@ -315,14 +315,14 @@ def test_what_is_given_back_to_a_fifo_queue_keeps_its_place(sqs_server: SqsServe
 
 def fail_once(broker: SqsBroker, monkeypatch: pytest.MonkeyPatch, action: str, error: Exception) -> None:
     """The first such call fails before SQS has heard of it."""
-    call, errors = broker._link.call, [error]
+    call, errors = broker._connection.call, [error]
 
     def fail(which: str, **keywords: Any) -> dict[str, Any]:
         if which == action and errors:
             raise errors.pop()
         return call(which, **keywords)
 
-    monkeypatch.setattr(broker._link, "call", fail)
+    monkeypatch.setattr(broker._connection, "call", fail)
 
 
 def test_a_copy_that_was_sent_is_not_sent_again(broker: SqsBroker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -369,7 +369,7 @@ def test_without_a_copy_a_message_is_given_back_as_it_is(
 def test_where_copies_would_take_too_long_the_rest_is_given_back_as_it_is(
     broker: Broker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("django_cluster.brokers.copies.PATIENCE", 0.0)
+    monkeypatch.setattr("django_cluster.brokers.republishing.REPUBLISH_SECONDS", 0.0)
     broker.enqueue(messages(*map(str, range(25))))
 
     broker.give_back(lease_all(broker, 25))
@@ -389,7 +389,7 @@ def test_the_copy_of_what_sqs_cannot_delay_for_so_long_waits_in_the_database(
     broker.give_back(lease_all(broker, 1), delay=3600)
 
     assert broker.size().total == 0
-    (waiting,) = waiting_room(broker.settings).peek()
+    (waiting,) = delay_queue(broker.settings).peek()
     assert (waiting.payload, waiting.attempts) == ("one", 2)
     assert waiting.due is not None
     assert 3590 < waiting.due - time.time() <= 3600
@@ -464,7 +464,7 @@ def test_whatever_stands_in_the_attribute_of_the_attempts_the_message_is_lent(
 ) -> None:
     given = {"BinaryValue": value.encode() or b" "} if kind == "Binary" else {"StringValue": value or " "}
     broker.prepare()
-    url = console.get_queue_url(QueueName=hyphenated("tests", broker.queue))["QueueUrl"]
+    url = console.get_queue_url(QueueName=hyphenated_name("tests", broker.queue))["QueueUrl"]
     try:
         console.send_message(
             QueueUrl=url, MessageBody="garbage", MessageAttributes={"attempts": {"DataType": kind, **given}}
@@ -475,4 +475,4 @@ def test_whatever_stands_in_the_attribute_of_the_attempts_the_message_is_lent(
     (lent,) = lease_all(broker, 1)
 
     assert lent.payload == "garbage"
-    assert 1 <= lent.attempt <= MOST_ATTEMPTS + 1
+    assert 1 <= lent.attempt <= MAX_ATTEMPTS + 1

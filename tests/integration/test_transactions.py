@@ -15,7 +15,7 @@ from django.test import SimpleTestCase, TestCase, override_settings
 
 from django_cluster.brokers import memory
 from django_cluster.brokers.base import Broker
-from django_cluster.client import get_client
+from django_cluster.client.client import get_client
 from django_cluster.errors import BrokerUnavailable, NotSerializable
 from django_cluster.models import QueuedTask
 from django_cluster.tasks import async_bulk, async_task, result

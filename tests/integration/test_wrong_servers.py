@@ -13,14 +13,14 @@ from uuid import uuid4
 import pytest
 from django.db import connections
 
-from django_cluster import silence
 from django_cluster.brokers.base import Broker, Message
-from django_cluster.cluster.scheduler import Round
-from django_cluster.core.outage import Outage
-from django_cluster.database import ServerClock, is_wrong_server
+from django_cluster.cluster.roles.scheduler import ServerLoop
+from django_cluster.core.backoff import ReconnectBackoff
+from django_cluster.database import watchdog
+from django_cluster.database.connection import DatabaseServerClock, is_wrong_server
+from django_cluster.database.watchdog import MIN_WAIT_SECONDS, ConnectionWatchdog, driver_timeouts, max_wait
 from django_cluster.errors import BrokerUnavailable, StoreUnavailable
-from django_cluster.models import Heartbeat, Instruction, QueuedTask, Schedule, Task
-from django_cluster.silence import SHORTEST_LIMIT, WaitLimit, limit_of, time_outs
+from django_cluster.models import Heartbeat, OperatorCommand, QueuedTask, Schedule, Task
 from django_cluster.stores.orm_session import Session
 from django_cluster.testing.contracts import eventually, payloads
 from tests.brokers import known_database, opener, queue_on
@@ -28,7 +28,7 @@ from tests.servers import MariaDBServer, PostgresServer, require
 from tests.servers.tunnel import Tunnel
 
 Server = PostgresServer | MariaDBServer
-MODELS = (Heartbeat, Instruction, Schedule, Task)
+MODELS = (Heartbeat, OperatorCommand, Schedule, Task)
 KINDS: dict[str, type[Server]] = {"postgres": PostgresServer, "mariadb": MariaDBServer}
 
 
@@ -59,7 +59,7 @@ def silent(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
             for model in MODELS:
                 editor.create_model(model)
         with known_database(through(alias, tunnel)) as tunnelled:
-            monkeypatch.setattr(silence, "_limit", WaitLimit(4.0))
+            monkeypatch.setattr(watchdog, "_limit", ConnectionWatchdog(4.0))
             yield alias, tunnelled, tunnel
 
 
@@ -125,16 +125,16 @@ def test_a_connection_that_is_forgotten_within_a_transaction_is_an_error_in_time
 
 def test_a_forgotten_connection_of_a_scheduler_is_replaced(silent: tuple[str, str, Tunnel]) -> None:
     _, tunnelled, tunnel = silent
-    clock = ServerClock(tunnelled)
+    clock = DatabaseServerClock(tunnelled)
     clock()
     tunnel.forget()
 
     def look() -> float:
-        ServerClock(tunnelled)()
+        DatabaseServerClock(tunnelled)()
         return 0.0
 
-    round_ = Round([look], Outage("The schedule table"))
-    eventually(lambda: round_.go(alone=True) == 0.0)
+    round_ = ServerLoop([look], ReconnectBackoff("The schedule table"))
+    eventually(lambda: round_.run(alone=True) == 0.0)
 
 
 def test_a_statement_that_takes_long_and_others_that_follow_each_other_are_let_be(
@@ -168,17 +168,17 @@ def test_threads_of_user_code_wait_as_long_as_they_like(silent: tuple[str, str, 
 
 
 def test_the_limit_follows_the_lease_and_is_never_short() -> None:
-    assert limit_of(2) == SHORTEST_LIMIT
-    assert limit_of(60) == 90
+    assert max_wait(2) == MIN_WAIT_SECONDS
+    assert max_wait(60) == 90
 
 
 @pytest.mark.parametrize("driver", ["psycopg", "psycopg2", "MySQLdb", "pymysql"])
 def test_each_driver_gets_a_limit_for_connecting(driver: str) -> None:
-    assert 0 < time_outs(driver, 15)["connect_timeout"] <= 15
+    assert 0 < driver_timeouts(driver, 15)["connect_timeout"] <= 15
 
 
 def test_a_driver_that_is_not_known_gets_nothing() -> None:
-    assert time_outs("sqlite3", 15) == {}
+    assert driver_timeouts("sqlite3", 15) == {}
 
 
 # -- fail-over ------------------------------------------------------------------------------------
@@ -345,16 +345,16 @@ def test_a_batch_whose_acknowledgement_meets_the_old_server_is_at_the_new_one_ne
 
 
 def test_an_idle_scheduler_goes_to_the_new_server(pair: Pair, alias: str) -> None:
-    ServerClock(alias)()
+    DatabaseServerClock(alias)()
     pair.fail_over()
 
     def look() -> float:
-        ServerClock(alias)()
+        DatabaseServerClock(alias)()
         return 0.0
 
-    round_ = Round([look], Outage("The schedule table"))
-    assert round_.go(alone=True) > 0
-    eventually(lambda: round_.go(alone=True) == 0.0)
+    round_ = ServerLoop([look], ReconnectBackoff("The schedule table"))
+    assert round_.run(alone=True) > 0
+    eventually(lambda: round_.run(alone=True) == 0.0)
 
 
 def test_other_errors_are_none_of_a_wrong_server() -> None:
@@ -369,7 +369,7 @@ def test_the_clock_of_a_database_does_not_follow_that_of_the_host(
     postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with queue_on(postgres_server) as alias:
-        clock = ServerClock(alias)
+        clock = DatabaseServerClock(alias)
         before = datetime.now(UTC)
         monkeypatch.setattr(time, "time", lambda: before.timestamp() + 90)
 

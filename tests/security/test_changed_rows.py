@@ -15,13 +15,13 @@ from django.utils import timezone
 
 from django_cluster import async_task, control
 from django_cluster.brokers.base import Message
-from django_cluster.client import get_client
-from django_cluster.compat.small import scheduler
+from django_cluster.client.client import get_client
+from django_cluster.client.retries import retry, retry_many
 from django_cluster.core.messages import TaskHeader, TaskPackage
+from django_cluster.django_q.shim.utils import scheduler
 from django_cluster.errors import BadSignature, PackageError
 from django_cluster.models import QueuedTask, Schedule, Task
 from django_cluster.models.schedule_seal import is_sealed
-from django_cluster.retries import retry, retry_many
 from tests.sample import tasks
 from tests.security.conftest import Project, Trap, run_all
 
@@ -129,7 +129,7 @@ def due(func: str = "tests.sample.tasks.nothing", **more: Any) -> Schedule:
 
 
 def fired() -> int:
-    Schedule.objects.update(held_until=None, next_run=timezone.now())
+    Schedule.objects.update(claimed_until=None, next_run=timezone.now())
     scheduler()
     return QueuedTask.objects.count()
 

@@ -16,13 +16,13 @@ from django.views.debug import SafeExceptionReporterFilter
 
 from django_cluster.core.messages import TaskHeader, TaskOptions, TaskPackage
 from django_cluster.core.redaction import redactor
-from django_cluster.dashboard.frame import detail_lines
+from django_cluster.dashboard.layout import detail_lines
 from django_cluster.dashboard.text import plain
-from django_cluster.management.watching import open_eye
+from django_cluster.management.monitoring import open_eye
 from django_cluster.models import QueuedTask, Schedule, Task
 from django_cluster.reporters.base import FailedRun
 from django_cluster.tasks import async_chain, async_task
-from tests.integration.admin_stage import act, page, person
+from tests.integration.admin_client import act, page, person
 from tests.security.hostile_tasks import SECRET, failed, log_in, run, token_of
 
 pytestmark = pytest.mark.django_db
@@ -219,11 +219,11 @@ def test_the_export_of_a_chains_link_counts_the_links_that_follow(admin_client: 
 def test_qmonitor_shows_no_credential(capsys: pytest.CaptureFixture[str]) -> None:
     task, success = failed(), run(token_of, "bob")
     Schedule.objects.create(func="operator.not_", last_error=f"bad token={SECRET}")
-    eye = open_eye()
+    collector = open_eye()
 
     call_command("qmonitor", once=True)
     call_command("qmonitor", json=True)
-    details = [eye.detail(task.pk), eye.detail(success.pk)]
+    details = [collector.detail(task.pk), collector.detail(success.pk)]
 
     shown = "\n".join([
         capsys.readouterr().out, *(plain(line) for detail in details for line in detail_lines(detail, 200))
@@ -244,7 +244,7 @@ def test_an_unreachable_server_is_named_without_its_password(command: str, capsy
 
 
 def test_the_log_of_a_failure_shows_no_credential(caplog: pytest.LogCaptureFixture) -> None:
-    from django_cluster.lifecycle.record import log_failure
+    from django_cluster.lifecycle.recorder import log_failure
     from django_cluster.testing.store_contract import make_failure
 
     message = f"password='{SECRET}' is wrong for redis://:{SECRET}@h"

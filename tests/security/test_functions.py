@@ -18,18 +18,18 @@ from django.utils import timezone
 
 from django_cluster import async_task, control
 from django_cluster.brokers.base import Message
-from django_cluster.chaos.stage import scratch
-from django_cluster.client import get_client
-from django_cluster.compat.small import scheduler
+from django_cluster.client.client import get_client
+from django_cluster.client.retries import retry
 from django_cluster.conf import load_settings
+from django_cluster.core.function_signatures import load_function
 from django_cluster.core.messages import TaskHeader, TaskPackage
-from django_cluster.core.signatures import load_function
-from django_cluster.decorators import task
+from django_cluster.decorators import schedulable
+from django_cluster.django_q.shim.utils import scheduler
 from django_cluster.errors import FunctionNotAllowed
-from django_cluster.lifecycle.admission import allowed_by
+from django_cluster.lifecycle.admission import allowed_functions
 from django_cluster.models import QueuedTask, Schedule, Task
-from django_cluster.retries import retry
 from django_cluster.tasks import Chain, Group, async_iter, schedule
+from django_cluster.testing.chaos.sandbox import sandbox_settings
 from tests.sample import tasks
 from tests.security.conftest import Project, Trap, run_all, without_a_limit
 
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.django_db
 SAMPLE = ["tests.sample.tasks.*"]
 
 
-@task
+@schedulable
 def marked(number: int = 1) -> int:
     return number
 
@@ -237,7 +237,7 @@ def test_a_pattern_names_what_a_module_defines_and_not_what_it_imports(project: 
      "LIMITS.clear", "random.random", "ready.func"],
 )  # fmt: skip
 def test_a_pattern_names_no_method_of_what_stands_in_a_module(half_trusted: str, func: str) -> None:
-    functions = allowed_by((f"{half_trusted}.*",))
+    functions = allowed_functions((f"{half_trusted}.*",))
 
     with pytest.raises(FunctionNotAllowed):
         functions.load(f"{half_trusted}.{func}")
@@ -248,11 +248,11 @@ def test_a_pattern_names_no_method_of_what_stands_in_a_module(half_trusted: str,
              "Child.of_class", "Order.static", "wrapped"],
 )  # fmt: skip
 def test_a_pattern_names_all_that_a_module_defines(half_trusted: str, func: str) -> None:
-    assert callable(allowed_by((f"{half_trusted}.*",)).load(f"{half_trusted}.{func}"))
+    assert callable(allowed_functions((f"{half_trusted}.*",)).load(f"{half_trusted}.{func}"))
 
 
 def test_methods_of_built_in_classes_have_a_home() -> None:
-    functions = allowed_by(("builtins.*",))
+    functions = allowed_functions(("builtins.*",))
 
     assert functions.load("builtins.str.upper")("a") == "A"
     assert functions.load("sum")([1, 2]) == 3
@@ -260,12 +260,12 @@ def test_methods_of_built_in_classes_have_a_home() -> None:
 
 def test_what_writes_files_for_qchaos_is_allowed_there_alone(project: Project) -> None:
     project(functions="registered")
-    load = "django_cluster.chaos.workload.work"
+    load = "django_cluster.testing.chaos.workload.work"
 
     with pytest.raises(FunctionNotAllowed):
         async_task(load, "a file", "a line", 0.0)
 
-    allowed_by(scratch(load_settings(), "chaos-1", 5.0).signing.functions).check(load)
+    allowed_functions(sandbox_settings(load_settings(), "chaos-1", 5.0).signing.functions).check(load)
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ def test_what_writes_files_for_qchaos_is_allowed_there_alone(project: Project) -
      ("print", False), ("a.d1", True), ("a.d12", False)],
 )  # fmt: skip
 def test_patterns_cover_whole_paths(path: str, allowed: bool) -> None:
-    functions = allowed_by(("a.b", "a.c.*", "a.d?"))
+    functions = allowed_functions(("a.b", "a.c.*", "a.d?"))
     if allowed:
         functions.check(path)
     else:

@@ -10,13 +10,13 @@ import pytest
 from django.core.management import call_command
 from django.test import Client
 
-from django_cluster.cluster.logs import LineFormatter
-from django_cluster.dashboard.frame import Canvas, Scene, frame
+from django_cluster.cluster.bootstrap.logs import LineFormatter
+from django_cluster.dashboard.layout import Canvas, Scene, render
 from django_cluster.dashboard.panels import TABS
+from django_cluster.dashboard.state import ScreenState
 from django_cluster.dashboard.text import clean, plain
-from django_cluster.dashboard.view import View
-from django_cluster.lifecycle.record import log_failure
-from django_cluster.management.watching import open_eye
+from django_cluster.lifecycle.recorder import log_failure
+from django_cluster.management.monitoring import open_eye
 from django_cluster.testing.store_contract import make_failure
 from tests.security.test_hostile_names_on_pages import CONTROL, MARKS, hostile_rows
 
@@ -32,14 +32,18 @@ def printable(text: str) -> bool:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_no_tab_of_qmonitor_moves_the_cursor(client: Client, text: str) -> None:
     rows = hostile_rows(text[:100])
-    eye = open_eye()
-    snapshot = eye.look()
-    detail = eye.detail(rows["failure"])
+    collector = open_eye()
+    snapshot = collector.collect()
+    detail = collector.detail(rows["failure"])
 
     for number, _tab in enumerate(TABS):
-        for view in (View(tab=number), View(tab=number, mode="detail"), View(tab=number, query=text, message=text)):
-            scene = Scene(snapshot=snapshot, view=view, now=snapshot.taken_at, detail=detail)
-            drawn = frame(scene, Canvas(width=100, height=30))
+        for state in (
+            ScreenState(tab=number),
+            ScreenState(tab=number, mode="detail"),
+            ScreenState(tab=number, query=text, message=text),
+        ):
+            scene = Scene(snapshot=snapshot, state=state, now=snapshot.taken_at, detail=detail)
+            drawn = render(scene, Canvas(width=100, height=30))
             assert len(drawn) == 30
             assert all(printable(clean(plain(line))) and len(plain(line)) <= 100 for line in drawn)
 

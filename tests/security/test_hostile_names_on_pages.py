@@ -16,12 +16,12 @@ from django.urls import reverse
 from django.utils.html import escape
 
 from django_cluster.admin.export import FORMULA
-from django_cluster.core.texts import visible_lines
+from django_cluster.core.safe_text import printable_lines
 from django_cluster.models import QueuedTask, Schedule, Task
-from django_cluster.stores.instructions import InstructionStore
+from django_cluster.stores.operator_commands import OperatorCommandStore
 from django_cluster.stores.status import RunningTask, StatusStore
 from django_cluster.testing.store_contract import make_failure, make_outcome
-from tests.integration.admin_stage import act, message, queue_one, save
+from tests.integration.admin_client import act, message, queue_one, save
 from tests.unit.stores.test_status import STATUS
 
 pytestmark = pytest.mark.django_db
@@ -51,7 +51,7 @@ def hostile_rows(text: str) -> dict[str, Any]:
     worker = replace(STATUS.processes[-1], role=text, task=task, state=text)
     status = replace(STATUS, name=text, host=text, queues=(text,), processes=(worker,))
     StatusStore().publish(status)
-    InstructionStore().pause(text[:100], text[:100])
+    OperatorCommandStore().pause(text[:100], text[:100])
     return {
         "failure": failure.id, "success": success.id, "schedule": schedule.pk, "queuedtask": queued.pk,
         "heartbeat": status.id,
@@ -89,7 +89,7 @@ def test_no_page_runs_reverses_or_hides_what_a_name_says(admin_client: Client, t
         edited = "/schedule/" in address and "/change/" in address
         assert edited or not UNSEEN & set(html), address
     lists = "".join(seen[reverse(f"admin:django_cluster_{name}_changelist")] for name in rows)
-    assert lists.count(escape(visible_lines(text)[:6])) >= 5
+    assert lists.count(escape(printable_lines(text)[:6])) >= 5
 
 
 @pytest.mark.parametrize("text", [SCRIPT, BREAKOUT, MARKS])
@@ -100,7 +100,7 @@ def test_questions_and_answers_of_actions_are_as_harmless(admin_client: Client, 
         admin_client.post(
             reverse(f"admin:django_cluster_{name}_changelist"), {"action": action, "_selected_action": [rows[name]]}
         ).content.decode()
-        for name, action in (("failure", "resubmit"), ("failure", "delete_selected"), ("queuedtask", "withdraw"))
+        for name, action in (("failure", "retry"), ("failure", "delete_selected"), ("queuedtask", "cancel"))
     ]
     said = [
         admin_client.post(
@@ -108,7 +108,7 @@ def test_questions_and_answers_of_actions_are_as_harmless(admin_client: Client, 
             {"action": action, "_selected_action": [rows[name]], "confirmed": "yes"},
             follow=True,
         ).content.decode()
-        for name, action in (("failure", "resubmit"), ("schedule", "run_now"))
+        for name, action in (("failure", "retry"), ("schedule", "run_now"))
     ]
 
     for html in (*asked, *said):

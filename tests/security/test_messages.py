@@ -14,17 +14,23 @@ from django.utils import timezone
 from django_cluster import async_task
 from django_cluster.brokers import memory, open_broker
 from django_cluster.brokers.base import Broker, Message
-from django_cluster.brokers.sqs_link import SqsOptions
-from django_cluster.client import get_client
+from django_cluster.brokers.sqs_connection import SqsOptions
+from django_cluster.client.client import get_client
+from django_cluster.client.retries import retry
 from django_cluster.core.codec import Codec
 from django_cluster.core.messages import TaskHeader, TaskPackage
-from django_cluster.core.places import hyphenated, in_table, joined, queue_in, room_in_table
+from django_cluster.core.queue_names import (
+    delay_queue_in_table,
+    hyphenated_name,
+    join_escaped,
+    parse_queue_name,
+    table_queue_name,
+)
 from django_cluster.core.settings import BrokerSettings, SigningSettings
 from django_cluster.errors import BadSignature, PackageError
-from django_cluster.lifecycle.moving import Mover
+from django_cluster.lifecycle.queue_transfer import QueueTransfer
 from django_cluster.models import QueuedTask, Task
-from django_cluster.models.sealed import row_seal
-from django_cluster.retries import retry
+from django_cluster.models.row_signing import row_signer
 from tests.sample import tasks
 from tests.sealed import sealed_arguments, sealed_result
 from tests.security.conftest import Project, run_all
@@ -90,7 +96,7 @@ def test_qmove_signs_for_the_queue_into_which_it_moves_and_only_what_is_ours() -
     source.enqueue([Message(codec_of(("tests", "tests")).dumps(package()))])
     codec = get_client().codec
 
-    Mover(source, target, signed=lambda text: codec.signed_for(text, "other")).run()
+    QueueTransfer(source, target, signed=lambda text: codec.signed_for(text, "other")).run()
 
     ours, strange = (each.payload for each in target.lease(2))
     assert get_client("other").codec.loads(ours).args == (1,)
@@ -113,12 +119,12 @@ def test_a_message_that_was_cut_or_changed_is_never_opened(cut: int) -> None:
 
 def test_no_two_pairs_have_one_name_on_any_server() -> None:
     names: list[Any] = [
-        lambda site, queue: joined(site, queue),
-        lambda site, queue: joined(site, queue, separator="."),
-        lambda site, queue: joined(site, queue, reserved="{}"),
-        hyphenated,
-        in_table,
-        lambda site, queue: room_in_table(site, "", queue),
+        lambda site, queue: join_escaped(site, queue),
+        lambda site, queue: join_escaped(site, queue, separator="."),
+        lambda site, queue: join_escaped(site, queue, reserved="{}"),
+        hyphenated_name,
+        table_queue_name,
+        lambda site, queue: delay_queue_in_table(site, "", queue),
         SqsOptions().queue_name,
     ]
     for name in names:
@@ -127,8 +133,8 @@ def test_no_two_pairs_have_one_name_on_any_server() -> None:
 
 @pytest.mark.parametrize("pair", PAIRS)
 def test_the_queue_can_be_read_from_its_name_in_the_table(pair: tuple[str, str]) -> None:
-    assert queue_in(in_table(*pair)) == pair[1]
-    assert queue_in(room_in_table(pair[0], "an:alias", pair[1])) == pair[1]
+    assert parse_queue_name(table_queue_name(*pair)) == pair[1]
+    assert parse_queue_name(delay_queue_in_table(pair[0], "an:alias", pair[1])) == pair[1]
 
 
 @pytest.fixture(params=["orm", "memory", "redis"])
@@ -236,6 +242,6 @@ def test_a_pickle_that_nobody_has_signed_is_opened_under_no_setting(tmp_path: Pa
         codec.verify(f"{head}:{body}:{signature}")
     for sealed in (b"P" + bytes(32) + data, b"P" + data):
         with pytest.raises(PackageError):
-            row_seal().open(sealed, b"result:x")
+            row_signer().open(sealed, b"result:x")
 
     assert not trap.exists()

@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from django_cluster.models import Failure, Schedule
 from django_cluster.testing.store_contract import make_failure
-from tests.integration.admin_stage import page, queue_one, save
+from tests.integration.admin_client import page, queue_one, save
 from tests.security.test_staff_without_permissions import ANSWERS, addresses, rows, state
 
 __all__ = ["rows"]  # a fixture
@@ -82,8 +82,8 @@ def test_a_filter_finds_nothing_by_a_text_that_no_row_can_hold(admin_client: Cli
 
 
 def test_a_text_that_no_database_keeps_is_asked_of_none() -> None:
-    from django_cluster.admin.finding import FunctionFilter, answerable
+    from django_cluster.admin.search import FunctionFilter, is_queryable
 
-    assert not answerable("a\0b")
-    assert answerable("tests.sample.tasks.add")
+    assert not is_queryable("a\0b")
+    assert is_queryable("tests.sample.tasks.add")
     assert FunctionFilter.parameter_name == "func"

@@ -15,10 +15,10 @@ from django.urls import reverse
 
 from django_cluster import control
 from django_cluster.admin.base import ClusterAdmin
-from django_cluster.models import Instruction, QueuedTask, Schedule, Task
+from django_cluster.models import OperatorCommand, QueuedTask, Schedule, Task
 from django_cluster.stores.status import StatusStore
 from django_cluster.testing.store_contract import make_failure, make_outcome
-from tests.integration.admin_stage import person, queue_one, save
+from tests.integration.admin_client import person, queue_one, save
 from tests.unit.stores.test_status import STATUS
 
 pytestmark = pytest.mark.django_db
@@ -59,7 +59,7 @@ def state() -> tuple[Any, ...]:
         list(Task.objects.order_by("pk").values_list("pk", "final", "retried_as", "attempt_count")),
         list(QueuedTask.objects.order_by("pk").values_list("pk", "payload", "leased")),
         list(Schedule.objects.order_by("pk").values_list("pk", "name", "enabled", "task", "next_run")),
-        list(Instruction.objects.values_list("verb", "target")),
+        list(OperatorCommand.objects.values_list("verb", "target")),
         LogEntry.objects.count(),
     )
 
@@ -112,11 +112,11 @@ def test_every_action_is_known() -> None:
     ours = {name for _model, name in ACTIONS}
 
     assert ours >= {
-        "resubmit",
+        "retry",
         "delete_selected",
         "export_csv",
         "export_jsonl",
-        "withdraw",
+        "cancel",
         "run_now",
         "enable",
         "disable",
@@ -137,7 +137,7 @@ def test_who_may_only_look_carries_out_no_action(client: Client, rows: dict[str,
     assert state() == before
 
 
-@pytest.mark.parametrize("order", ["pause tests", "resume tests", f"recycle {STATUS.id} 3", "nonsense"])
+@pytest.mark.parametrize("order", ["pause tests", "resume tests", f"restart_worker {STATUS.id} 3", "nonsense"])
 def test_who_may_only_see_the_clusters_gives_no_order(client: Client, rows: dict[str, Any], order: str) -> None:
     person(client, "view_heartbeat")
     before = state()

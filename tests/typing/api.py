@@ -20,12 +20,11 @@ from django_cluster import (
     control,
 )
 from django_cluster.brokers import open_broker
-from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueueSize, Waiting
+from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueuedMessage, QueueSize
 from django_cluster.conf import load_settings
 from django_cluster.core.messages import Outcome, TaskPackage
 from django_cluster.core.settings import BrokerSettings
-from django_cluster.decorators import cron_task, registered_tasks, task
-from django_cluster.decorators import schedule as scheduled
+from django_cluster.decorators import cron_task, periodic_task, registered_tasks, schedulable
 from django_cluster.errors import BrokerUnavailable, ClusterError, Discard, NotFinished, Retry, Snooze, TaskFailed
 from django_cluster.models import Failure, Schedule, Success, Task
 from django_cluster.reporters.base import ErrorReporter, FailedRun, RunReporter
@@ -79,10 +78,10 @@ def asking_for_work(broker: Broker) -> None:
     assert_type(schedule(add, 1, 2, name="sum", schedule_type=Schedule.DAILY, next_run=datetime.now(UTC)), Schedule)
 
 
-@task
+@schedulable
 @cron_task("0 5 * * *", time_zone="Europe/Amsterdam", catch_up="skip")
 @cron_task(every=timedelta(minutes=15), name="often", no_overlap=True)
-@scheduled(schedule_type=Schedule.DAILY, args=(3,), name="daily")
+@periodic_task(schedule_type=Schedule.DAILY, args=(3,), name="daily")
 def nightly(days: int = 1) -> str:
     return str(days)
 
@@ -151,14 +150,14 @@ def operating(task: Task, row: Schedule) -> None:
     for cluster in control.clusters(dead=True):
         for worker in cluster.workers:
             show(worker.task.name if worker.task else "idle", worker.rss)
-            assert_type(control.recycle(cluster.id, worker.seat or 0, by="typing"), bool)
+            assert_type(control.restart_worker(cluster.id, worker.incarnation or 0, by="typing"), bool)
     assert_type(control.pause("slow", by="typing"), bool)
     assert_type([pause.queue for pause in control.paused()], list[str])
     assert_type(control.resume("slow"), bool)
-    assert_type(control.withdraw(["key"], "slow"), int)
+    assert_type(control.cancel(["key"], "slow"), int)
     assert_type(control.retry(task), str)
     assert_type(control.run_now(row), str)
-    assert_type(control.switch([row], on=False), int)
+    assert_type(control.set_enabled([row], False), int)
 
 
 def again(task: Task) -> None:
@@ -243,11 +242,11 @@ class MyBroker(Broker):
     def acknowledge(self, receipts: Sequence[str]) -> None:
         show(receipts)
 
-    def release(self, receipts: Sequence[str], delay: float = 0.0, *, begun: bool = True) -> None:
-        show(receipts, delay, begun)
+    def release(self, receipts: Sequence[str], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
+        show(receipts, delay, refund_attempt)
 
-    def peek(self, limit: int = 100) -> Sequence[Waiting]:
-        return [Waiting("payload", 0, 0, None, False, "key")]
+    def peek(self, limit: int = 100) -> Sequence[QueuedMessage]:
+        return [QueuedMessage("payload", 0, 0, None, False, "key")]
 
     def size(self) -> QueueSize:
         return QueueSize(ready=1, delayed=0, leased=0)

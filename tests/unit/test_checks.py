@@ -14,7 +14,7 @@ from django.test import override_settings
 from django_cluster import checks, conf
 from django_cluster.brokers.memory import MemoryBroker
 from django_cluster.checks import check_differences, validate_config
-from django_cluster.cluster import host
+from django_cluster.cluster.bootstrap import host
 
 LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
 REDIS_CACHE = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:6379/1"}
@@ -312,7 +312,7 @@ def test_explanations_are_only_given_to_those_who_ask_for_them() -> None:
 class Forgetful(MemoryBroker):
     """A broker whose server is set up badly."""
 
-    def concerns(self) -> list[str]:
+    def warnings(self) -> list[str]:
         return ["It forgets."]
 
 

@@ -62,15 +62,15 @@ def test_the_environment_picks_the_cluster(monkeypatch: pytest.MonkeyPatch) -> N
     with override_settings(Q_CLUSTER={"name": "shop", "ALT_CLUSTERS": {"long": {"timeout": 9}}}):
         monkeypatch.setenv("Q_CLUSTER_NAME", "long")
 
-        assert (load_settings().queue, load_settings().crew.timeout) == ("long", 9)
-        assert load_settings("shop").crew.timeout is None
+        assert (load_settings().queue, load_settings().processes.timeout) == ("long", 9)
+        assert load_settings("shop").processes.timeout is None
 
 
 def test_the_environment_fills_in_what_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("Q_CLUSTER_RECYCLE", "7")
 
     with override_settings(Q_CLUSTER={}):
-        assert load_settings().crew.recycle == 7
+        assert load_settings().processes.recycle == 7
 
 
 @pytest.mark.parametrize("caught_as", [ImproperlyConfigured, InvalidSettings])

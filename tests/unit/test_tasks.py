@@ -30,7 +30,7 @@ from django_cluster import (
     schedule,
 )
 from django_cluster.brokers import memory
-from django_cluster.client import get_client
+from django_cluster.client.client import get_client
 from django_cluster.core.messages import TaskPackage
 from django_cluster.errors import NotFinished, NotSerializable, NotSupported, UnknownFunction, UnsuitableFunction
 from django_cluster.models import Failure, QueuedTask, Schedule, Success, Task

@@ -19,7 +19,7 @@ from django.utils.translation.template import templatize
 import django_cluster
 from django_cluster.core.recurrence import BUILT_IN
 from django_cluster.models import Schedule
-from django_cluster.models.wording import LABELS
+from django_cluster.models.schedule_description import LABELS
 
 PACKAGE = Path(django_cluster.__file__).parent
 LANGUAGES = ["de", "fr", "ru", "tr", "zh_Hans"]

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from django_cluster.dashboard.charts import gauge
 from django_cluster.dashboard.snapshot import Snapshot
-from django_cluster.dashboard.states import cluster_state
-from django_cluster.dashboard.tables import Column, Row, Table
+from django_cluster.dashboard.state_labels import cluster_state
+from django_cluster.dashboard.tables import Column, Table, TableRow
 from django_cluster.dashboard.text import duration, megabytes
 from django_cluster.stores.status import ClusterStatus, ProcessStatus
 
@@ -25,14 +25,14 @@ COLUMNS = (
 )
 NEARLY = 0.8
 """Of its time limit: from here on a task is worth a warning."""
-NOBODY = "No cluster is running. Start one: manage.py qcluster"
+NO_CLUSTER_TEXT = "No cluster is running. Start one: manage.py qcluster"
 
 
 def table(snapshot: Snapshot, ascii_only: bool) -> Table:
-    return Table(COLUMNS, tuple(_rows(snapshot, ascii_only)), NOBODY)
+    return Table(COLUMNS, tuple(_rows(snapshot, ascii_only)), NO_CLUSTER_TEXT)
 
 
-def _rows(snapshot: Snapshot, ascii_only: bool) -> Iterator[Row]:
+def _rows(snapshot: Snapshot, ascii_only: bool) -> Iterator[TableRow]:
     for cluster in snapshot.clusters:
         yield _cluster(cluster)
         if cluster.alive:
@@ -46,10 +46,10 @@ def _rows(snapshot: Snapshot, ascii_only: bool) -> Iterator[Row]:
                 )
                 # It is gone: nobody can replace it, and what it used then says nothing now.
                 cells = (*row.cells[:2], "lost", *row.cells[3:])
-                yield replace(row, key=f"lost:{cluster.id}:{worker.seat}", cells=cells, style="dim", styles={})
+                yield replace(row, key=f"lost:{cluster.id}:{worker.incarnation}", cells=cells, style="dim", styles={})
 
 
-def _cluster(cluster: ClusterStatus) -> Row:
+def _cluster(cluster: ClusterStatus) -> TableRow:
     state = cluster_state(cluster)
     busy = sum(1 for worker in cluster.workers if worker.task)
     # What changes stands first: on a narrow screen the end is cut off.
@@ -62,7 +62,7 @@ def _cluster(cluster: ClusterStatus) -> Row:
     rss = sum(process.rss for process in cluster.processes)
     cpu = sum(process.cpu for process in cluster.processes)
     done = cluster.throughput.done + cluster.throughput.failed
-    return Row(
+    return TableRow(
         key=f"cluster:{cluster.id}",
         cells=(
             cluster.name, str(cluster.pid), state.plain, said, duration(cluster.uptime), "", f"{cpu:.0f}",
@@ -80,15 +80,15 @@ def _time(elapsed: float, limit: float | None) -> str:
     return f"{duration(elapsed)}/{duration(limit)}" if limit else duration(elapsed)
 
 
-def _process(cluster: ClusterStatus, process: ProcessStatus, now: float, ascii_only: bool, *, last: bool) -> Row:
+def _process(cluster: ClusterStatus, process: ProcessStatus, now: float, ascii_only: bool, *, last: bool) -> TableRow:
     branch = ("`- " if last else "|- ") if ascii_only else ("└─ " if last else "├─ ")
     task, elapsed, share = process.task, 0.0, 0.0
     if task is not None:
         elapsed = max(0.0, now - task.started)
         share = elapsed / task.limit if task.limit else 0.0
     warning = "bad" if share >= 1 else "warn" if share >= NEARLY else ""
-    return Row(
-        key=f"worker:{cluster.id}:{process.seat}" if process.role == "worker" else f"process:{process.pid}",
+    return TableRow(
+        key=f"worker:{cluster.id}:{process.incarnation}" if process.role == "worker" else f"process:{process.pid}",
         cells=(
             branch + process.name,
             str(process.pid),

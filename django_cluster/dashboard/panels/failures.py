@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from django_cluster.dashboard.panels.tasks import about
+from django_cluster.dashboard.panels.tasks import search_fields
 from django_cluster.dashboard.snapshot import Snapshot, TaskView
-from django_cluster.dashboard.tables import Column, Row, Table
+from django_cluster.dashboard.tables import Column, Table, TableRow
 from django_cluster.dashboard.text import duration
 
 COLUMNS = (
@@ -20,13 +20,13 @@ def table(snapshot: Snapshot, ascii_only: bool = False) -> Table:
     return Table(COLUMNS, tuple(_row(task, snapshot.taken_at) for task in snapshot.failures), "No task has failed.")
 
 
-def _row(task: TaskView, now: float) -> Row:
+def _row(task: TaskView, now: float) -> TableRow:
     ago = max(0.0, now - task.moment)
     status = task.state if task.final else "retrying"
-    return Row(
+    return TableRow(
         key=f"task:{task.id}",
         cells=(duration(ago), status, str(task.attempts), task.func or task.name, task.error),
         order=(ago, status, task.attempts, task.func, task.error),
         styles={1: "warn" if not task.final else "dim" if task.state == "discarded" else "bad"},
-        more={**about(task), "name": task.name},
+        more={**search_fields(task), "name": task.name},
     )

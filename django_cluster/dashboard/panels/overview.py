@@ -10,9 +10,9 @@ from django_cluster.dashboard import tables
 from django_cluster.dashboard.charts import area
 from django_cluster.dashboard.panels import clusters, failures, queues
 from django_cluster.dashboard.snapshot import Snapshot
-from django_cluster.dashboard.states import total
+from django_cluster.dashboard.state_labels import total
 from django_cluster.dashboard.text import Line, Span, amount, cells, clip, duration, fit, line, side_by_side
-from django_cluster.stores.status import Slice
+from django_cluster.stores.status import ThroughputSlice
 
 Unit = Callable[[float], str]
 
@@ -25,7 +25,7 @@ MINUTE = 60 // STEP
 class Past:
     """What all clusters did in the last minutes, oldest slice first."""
 
-    slices: tuple[Slice, ...]
+    slices: tuple[ThroughputSlice, ...]
 
     def rates(self, name: str) -> list[float]:
         """A count of the slices, per second."""
@@ -48,7 +48,7 @@ class Past:
 def past_of(snapshot: Snapshot) -> Past:
     """The slices of all clusters as one row, without the one that is still growing."""
     last = int(snapshot.taken_at) // STEP
-    merged: dict[int, list[Slice]] = {number: [] for number in range(last - COUNT, last)}
+    merged: dict[int, list[ThroughputSlice]] = {number: [] for number in range(last - COUNT, last)}
     for cluster in snapshot.alive:
         for each in cluster.throughput.slices:
             if each.number in merged:
@@ -56,7 +56,7 @@ def past_of(snapshot: Snapshot) -> Past:
     return Past(tuple(_merged(number, slices) for number, slices in merged.items()))
 
 
-def _merged(number: int, slices: Sequence[Slice]) -> Slice:
+def _merged(number: int, slices: Sequence[ThroughputSlice]) -> ThroughputSlice:
     """Counts are added; of high values the highest counts, of medians their weighted mean."""
     if len(slices) == 1:
         return slices[0]
@@ -65,7 +65,7 @@ def _merged(number: int, slices: Sequence[Slice]) -> Slice:
     def mean(name: str) -> float:
         return sum(float(getattr(each, name)) * (each.done + each.failed) for each in slices) / weight
 
-    return Slice(
+    return ThroughputSlice(
         number=number,
         done=sum(each.done for each in slices),
         failed=sum(each.failed for each in slices),
@@ -83,7 +83,7 @@ def lines(snapshot: Snapshot, width: int, height: int, *, ascii_only: bool = Fal
     chart_height = max(3, min(10, (height - 11) // 2))
     drawn += _charts(past, width, chart_height, ascii_only)
     if not snapshot.clusters:
-        drawn += [line(), line(Span(clusters.NOBODY, "warn"))]
+        drawn += [line(), line(Span(clusters.NO_CLUSTER_TEXT, "warn"))]
     left = height - len(drawn)
     queue_rows = min(len(snapshot.queues), max(1, left // 2 - 2))
     drawn += [line(), *_table(queues.table(snapshot), width, queue_rows)]

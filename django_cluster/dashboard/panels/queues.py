@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from django_cluster.dashboard.snapshot import QueueView, Snapshot
-from django_cluster.dashboard.states import State, queue_state
-from django_cluster.dashboard.tables import Column, Row, Table
+from django_cluster.dashboard.state_labels import StateLabel, queue_state
+from django_cluster.dashboard.tables import Column, Table, TableRow
 from django_cluster.dashboard.text import amount
 
 COLUMNS = (
@@ -23,12 +23,12 @@ def table(snapshot: Snapshot, ascii_only: bool = False) -> Table:
     return Table(COLUMNS, tuple(_row(snapshot, queue) for queue in snapshot.queues), "No queue is known.")
 
 
-def _row(snapshot: Snapshot, queue: QueueView) -> Row:
+def _row(snapshot: Snapshot, queue: QueueView) -> TableRow:
     serving = [cluster for cluster in snapshot.alive if queue.name in cluster.queues]
     workers = sum(len(cluster.workers) for cluster in serving)
     state = state_of(snapshot, queue)
     sizes = ["?" if queue.problem else amount(size) for size in (queue.ready, queue.leased, queue.delayed)]
-    return Row(
+    return TableRow(
         key=f"queue:{queue.name}",
         cells=(queue.name, queue.broker, *sizes, str(len(serving)), str(workers), state.plain),
         order=(
@@ -38,7 +38,7 @@ def _row(snapshot: Snapshot, queue: QueueView) -> Row:
     )  # fmt: skip
 
 
-def state_of(snapshot: Snapshot, queue: QueueView) -> State:
+def state_of(snapshot: Snapshot, queue: QueueView) -> StateLabel:
     waits = bool(queue.ready or queue.leased)
     pause = snapshot.paused(queue.name)
     return queue_state(queue.name, snapshot.clusters, pause, waits=waits, away=bool(queue.problem))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from django_cluster.dashboard.snapshot import ScheduleView, Snapshot
-from django_cluster.dashboard.states import FINISHED, LATE, OFF, schedule_state
-from django_cluster.dashboard.tables import Column, Row, Table
+from django_cluster.dashboard.state_labels import FINISHED, LATE, OFF, schedule_state
+from django_cluster.dashboard.tables import Column, Table, TableRow
 from django_cluster.dashboard.text import duration
 
 COLUMNS = (
@@ -22,14 +22,14 @@ def table(snapshot: Snapshot, ascii_only: bool = False) -> Table:
     return Table(COLUMNS, tuple(_row(each, snapshot.taken_at) for each in snapshot.schedules), "There is no schedule.")
 
 
-def _row(schedule: ScheduleView, now: float) -> Row:
+def _row(schedule: ScheduleView, now: float) -> TableRow:
     left = None if schedule.next_run is None else schedule.next_run - now
     state = schedule_state(
         enabled=schedule.enabled, repeats=schedule.repeats, until_next_run=left, error=schedule.error
     )
     rests = state.text in (OFF, FINISHED)
     due = "" if left is None or rests else f"in {duration(left)}" if left > 0 else duration(left)
-    return Row(
+    return TableRow(
         key=f"schedule:{schedule.id}",
         cells=(
             due,

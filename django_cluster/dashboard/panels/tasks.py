@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django_cluster.dashboard.snapshot import Snapshot, TaskView
-from django_cluster.dashboard.tables import Column, Row, Table
+from django_cluster.dashboard.tables import Column, Table, TableRow
 from django_cluster.dashboard.text import duration
 
 COLUMNS = (
@@ -25,7 +25,7 @@ def table(snapshot: Snapshot, ascii_only: bool = False) -> Table:
     return Table(COLUMNS, tuple(rows), "No task waits, and none has left a row.")
 
 
-def _row(task: TaskView, now: float, place: int) -> Row:
+def _row(task: TaskView, now: float, place: int) -> TableRow:
     age = max(0.0, now - task.moment) if task.moment else 0.0
     state = task.state
     if task.state == "delayed" and task.due is not None:
@@ -34,12 +34,12 @@ def _row(task: TaskView, now: float, place: int) -> Row:
         state = "retrying"
     waited = duration(task.wait) if not task.waits else ""
     ran = duration(task.run) if not task.waits else ""
-    return Row(
+    return TableRow(
         key=key_of(task, place),
         cells=(state, task.queue, task.func, task.name, str(task.attempts), duration(age), waited, ran),
         order=(state, task.queue, task.func, task.name, task.attempts, age, task.wait, task.run),
         styles={0: STYLES.get(task.state, "bad")},
-        more=about(task),
+        more=search_fields(task),
     )
 
 
@@ -49,7 +49,7 @@ def key_of(task: TaskView, place: int = 0) -> str:
     return f"waiting:{task.queue}:{task.key or task.id or place}"
 
 
-def about(task: TaskView) -> dict[str, str]:
+def search_fields(task: TaskView) -> dict[str, str]:
     """What it can be found by, beside what the columns show."""
     return {
         "about": f"{task.name} [{task.func}]" if task.func else task.name,

@@ -15,17 +15,17 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
 
-from django_cluster.chaos.evidence import Evidence
-from django_cluster.chaos.pausing import Pausing
-from django_cluster.chaos.plan import NETWORK, Kind, Target
-from django_cluster.chaos.report import as_json, as_text
-from django_cluster.chaos.run import Run
-from django_cluster.chaos.stage import Stage
-from django_cluster.chaos.verdict import judge
-from django_cluster.chaos.wishes import Wishes
 from django_cluster.conf import debugging, load_settings
 from django_cluster.core.settings import Settings
 from django_cluster.errors import ClusterError
+from django_cluster.testing.chaos.analysis import analyse
+from django_cluster.testing.chaos.observations import Observations
+from django_cluster.testing.chaos.pausing import Pausing
+from django_cluster.testing.chaos.plan import NETWORK, FaultKind, Target
+from django_cluster.testing.chaos.report import as_json, as_text
+from django_cluster.testing.chaos.run import Run
+from django_cluster.testing.chaos.run_options import RunOptions
+from django_cluster.testing.chaos.sandbox import Sandbox
 
 WARNING = """\
 DEBUG is off, so this may be a live site. qchaos starts a cluster of its own, with these settings:
@@ -38,8 +38,8 @@ DEBUG is off, so this may be a live site. qchaos starts a cluster of its own, wi
 No task and no schedule of yours is touched, but the load is real. Add --yes if that is what you want."""
 
 COULD_NOT_RUN = 2
-KINDS = ", ".join(Kind)
-HIT = [target for target in Target if target is not Target.NOTIFIER]
+KINDS = ", ".join(FaultKind)
+TARGETS = [target for target in Target if target is not Target.NOTIFIER]
 
 
 class Command(BaseCommand):
@@ -51,7 +51,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        default, add = Wishes(), parser.add_argument
+        default, add = RunOptions(), parser.add_argument
         add("-n", "--name", help=_("Cluster whose settings to use; one of ALT_CLUSTERS."))
         add("--seconds", type=float, default=default.seconds, help=_("How long to send tasks (%(default)s)."))
         add("--rate", type=float, default=default.rate, help=_("Tasks to send in a second (%(default)s)."))
@@ -67,7 +67,7 @@ class Command(BaseCommand):
         add("--freeze", action="store_true", help=_("Freeze processes, and the server, for longer than a lease."))
         add("--network", action="store_true", help=_("Hold, forget and reset connections, and lose answers."))
         add("--clock", action="store_true", help=_("Set the clock of the cluster to a wrong time now and then."))
-        add("--only", nargs="+", default=(), choices=HIT, help=_("Hit nobody but these."))
+        add("--only", nargs="+", default=(), choices=TARGETS, help=_("Hit nobody but these."))
         add("--sentinel", action="store_true", help=_("Kill the sentinel too, and start another."))
         add("--pause-broker", type=int, metavar="PID", help=_("Pause this process and its children now and then."))
         add("--pause-command", default="", help=_("Shell command that pauses the broker's server."))
@@ -80,54 +80,60 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         settings = load_settings(options["name"])
         try:
-            wishes = wishes_from(options)
-            insist(settings, wishes, yes=options["yes"])
-            stage = Stage.set_up(settings, wishes.lease)
-            evidence = self._rehearse(stage, wishes, options["verbosity"])
+            run_options = run_options_from(options)
+            require_confirmation(settings, run_options, yes=options["yes"])
+            sandbox = Sandbox.create(settings, run_options.lease)
+            observations = self._run_faults(sandbox, run_options, options["verbosity"])
         except ClusterError as error:
             raise CommandError(str(error), returncode=COULD_NOT_RUN) from error
-        verdict = judge(evidence)
-        self.stdout.write(json.dumps(as_json(evidence, verdict)) if options["json"] else as_text(evidence, verdict))
+        analysis = analyse(observations)
+        self.stdout.write(
+            json.dumps(as_json(observations, analysis)) if options["json"] else as_text(observations, analysis)
+        )
         if options["figures"]:
-            options["figures"].write_text(json.dumps(as_json(evidence, verdict)))
-        if wishes.keep or verdict.findings:
-            self.stderr.write(f"The log and the journals are in {stage.folder}.")
+            options["figures"].write_text(json.dumps(as_json(observations, analysis)))
+        if run_options.keep or analysis.findings:
+            self.stderr.write(f"The log and the journals are in {sandbox.folder}.")
         else:
-            stage.clear_away()
-        if verdict.findings:
+            sandbox.remove()
+        if analysis.findings:
             sys.exit(1)
 
-    def _rehearse(self, stage: Stage, wishes: Wishes, verbosity: int) -> Evidence:
+    def _run_faults(self, sandbox: Sandbox, run_options: RunOptions, verbosity: int) -> Observations:
         def say(sentence: str) -> None:
             if verbosity:
                 self.stderr.write(sentence)
 
-        say(f"{wishes.seconds:g} seconds under fire, seed {wishes.seed}; the log is {stage.log}.")
+        say(f"{run_options.seconds:g} seconds under fire, seed {run_options.seed}; the log is {sandbox.log}.")
         try:
-            with logging_to(stage, on_screen=verbosity > 1):
-                return Run(stage, wishes, say).run()
+            with logging_to(sandbox, on_screen=verbosity > 1):
+                return Run(sandbox, run_options, say).run()
         except ClusterError as error:
-            raise ClusterError(f"{error} See {stage.log}.") from error
+            raise ClusterError(f"{error} See {sandbox.log}.") from error
         except BaseException:
-            stage.clear_away()
+            sandbox.remove()
             raise
 
 
-def kinds(text: str) -> frozenset[Kind]:
+def kinds(text: str) -> frozenset[FaultKind]:
     """The kinds that are named; ``all`` means all of them. Raises ``ValueError`` for others."""
-    return frozenset(Kind) if text == "all" else frozenset(Kind(name) for name in text.replace(" ", "").split(","))
+    return (
+        frozenset(FaultKind)
+        if text == "all"
+        else frozenset(FaultKind(name) for name in text.replace(" ", "").split(","))
+    )
 
 
-def events_from(options: dict[str, Any]) -> frozenset[Kind]:
+def events_from(options: dict[str, Any]) -> frozenset[FaultKind]:
     """What ``--events`` names, or kills; and what the switches add."""
-    events = options["events"] or frozenset({Kind.KILL})
-    for switch, more in (("freeze", {Kind.FREEZE}), ("network", set(NETWORK)), ("clock", {Kind.CLOCK})):
+    events = options["events"] or frozenset({FaultKind.KILL})
+    for switch, more in (("freeze", {FaultKind.FREEZE}), ("network", set(NETWORK)), ("clock", {FaultKind.CLOCK})):
         if options[switch]:
             events |= more
     return events
 
 
-def wishes_from(options: dict[str, Any]) -> Wishes:
+def run_options_from(options: dict[str, Any]) -> RunOptions:
     """Raises ``ClusterError`` for wishes that cannot be fulfilled."""
     numbers = {name: options[name] for name in ("seconds", "rate", "every", "lease")}
     if wrong := [name for name, value in numbers.items() if not value > 0]:
@@ -137,24 +143,24 @@ def wishes_from(options: dict[str, Any]) -> Wishes:
     seed = secrets.randbelow(1_000_000) if options["seed"] is None else options["seed"]
     switches = {name: options[name] for name in ("sentinel", "keep")}
     confined = tuple(options["only"])
-    return Wishes(seed=seed, pausing=pausing, events=events_from(options), only=confined, **switches, **numbers)
+    return RunOptions(seed=seed, pausing=pausing, events=events_from(options), only=confined, **switches, **numbers)
 
 
-def insist(settings: Settings, wishes: Wishes, *, yes: bool) -> None:
+def require_confirmation(settings: Settings, run_options: RunOptions, *, yes: bool) -> None:
     """Raises ``ClusterError`` where this may be a live site and nobody has said that it is meant."""
     if yes or debugging():
         return
-    paused = "the broker's server, for everybody, again and again" if wishes.pausing.possible else "nothing"
-    rows = int(wishes.rate * wishes.seconds)
+    paused = "the broker's server, for everybody, again and again" if run_options.pausing.possible else "nothing"
+    rows = int(run_options.rate * run_options.seconds)
     raise ClusterError(WARNING.format(broker=settings.broker.kind, rows=rows, paused=paused))
 
 
 @contextmanager
-def logging_to(stage: Stage, *, on_screen: bool) -> Iterator[None]:
-    """Within the block the log of the cluster goes to the stage: what it says of the killed is no news here."""
+def logging_to(sandbox: Sandbox, *, on_screen: bool) -> Iterator[None]:
+    """Within the block the log of the cluster goes to the sandbox: what it says of the killed is no news here."""
     logger = logging.getLogger("django_cluster")
     before = (logger.handlers, logger.level, logger.propagate)
-    file = logging.FileHandler(stage.log)
+    file = logging.FileHandler(sandbox.log)
     handlers: list[logging.Handler] = [file, *([logging.StreamHandler()] if on_screen else [])]
     for handler in handlers:
         handler.setFormatter(logging.Formatter("%(asctime)s [%(process)d] %(levelname)s %(message)s"))

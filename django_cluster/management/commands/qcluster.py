@@ -13,11 +13,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
 
-from django_cluster.brokers import needs_waiting_room, open_broker
-from django_cluster.brokers.limits import waiting_room
-from django_cluster.cluster.inherited import close_before_fork
-from django_cluster.cluster.logs import level_of, show_logs
-from django_cluster.cluster.sentinel import ExitCode, Sentinel
+from django_cluster.brokers import needs_delay_queue, open_broker
+from django_cluster.brokers.publisher import delay_queue
+from django_cluster.cluster.bootstrap.fork_safety import close_before_fork
+from django_cluster.cluster.bootstrap.logs import configure_logs, level_of
+from django_cluster.cluster.supervisor.sentinel import ExitCode, Sentinel
 from django_cluster.conf import configures_logging, load_cluster
 from django_cluster.core.settings import BrokerSettings, Settings
 from django_cluster.errors import BrokerError, InvalidSettings
@@ -64,7 +64,7 @@ class Command(BaseCommand):
         if options["scheduler_only"] and not settings.schedule.enabled:
             raise CommandError("--scheduler-only has nothing to do: the setting scheduler is False.")
         self.stderr.style_func = None  # not every line of the log is an error
-        show_logs(settings, self.stderr)
+        configure_logs(settings, self.stderr)
         # The sentinel forks: what is open here would be shared by every child.
         close_before_fork(pools=True)
         sentinel = Sentinel(
@@ -83,7 +83,7 @@ class Command(BaseCommand):
     def _loaded(options: dict[str, Any]) -> Settings:
         try:
             loaded = load_cluster(options["name"], options["broker"], options["exclude_queue"])
-            for section in (loaded.broker, *(share.broker for share in loaded.shares)):
+            for section in (loaded.broker, *(share.broker for share in loaded.queue_settings)):
                 refuse_memory(section)
                 # Connects to nothing; a missing library or an unknown option is said once, and not by each child.
                 open_broker(section)
@@ -121,7 +121,7 @@ def count(text: str) -> int:
 def adjusted(settings: Settings, options: dict[str, Any]) -> Settings:
     """The settings with what the command line says otherwise."""
     if options["workers"] is not None:
-        settings = replace(settings, crew=replace(settings.crew, workers=options["workers"]))
+        settings = replace(settings, processes=replace(settings.processes, workers=options["workers"]))
     if options["no_scheduler"]:
         settings = replace(settings, schedule=replace(settings.schedule, enabled=False))
     return replace(
@@ -135,12 +135,12 @@ def adjusted(settings: Settings, options: dict[str, Any]) -> Settings:
 def tasks_left(settings: Settings) -> list[str]:
     """A sentence for each queue that still has tasks, or that cannot be asked."""
     sentences = []
-    for section in settings.sections:
+    for section in settings.broker_sections:
         try:
             size = open_broker(section).size()
             delayed = size.delayed
-            if needs_waiting_room(section):
-                delayed += waiting_room(section).size().total
+            if needs_delay_queue(section):
+                delayed += delay_queue(section).size().total
         except BrokerError as error:
             sentences.append(f"Queue {section.queue} could not be asked for what is left: {error}")
             continue

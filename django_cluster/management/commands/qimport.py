@@ -11,18 +11,18 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.utils.translation import gettext as _
 
-from django_cluster.client import get_client
+from django_cluster.client.client import get_client
 from django_cluster.conf import configured, known_queues
-from django_cluster.core.sealing import Seal, secret_bytes
+from django_cluster.core.signing import ValueSigner, secret_bytes
+from django_cluster.django_q.importer import source_broker
+from django_cluster.django_q.importer.packages import PackageReader
+from django_cluster.django_q.importer.queue import TargetQueue, import_list, import_rows
+from django_cluster.django_q.importer.report import ImportReport
+from django_cluster.django_q.importer.results import ResultImporter
+from django_cluster.django_q.importer.schedules import ScheduleImporter
+from django_cluster.django_q.importer.source import Source, SourceMessage, SourceSchedule, SourceTask, has_table
 from django_cluster.errors import ClusterError
-from django_cluster.management.looking import sentence
-from django_cluster.moving import their_broker
-from django_cluster.moving.packages import Reader
-from django_cluster.moving.queue import Queue, move_list, move_rows
-from django_cluster.moving.report import Report
-from django_cluster.moving.results import Results
-from django_cluster.moving.schedules import Schedules
-from django_cluster.moving.source import Source, SourceMessage, SourceSchedule, SourceTask, has_table
+from django_cluster.management.base import sentence
 
 PARTS = ("schedules", "results", "queue")
 
@@ -55,13 +55,13 @@ class Command(BaseCommand):
         try:
             for part in PARTS:
                 if part in parts:
-                    report = Report(part.capitalize())
+                    report = ImportReport(part.capitalize())
                     self._take(part, report, options)
                     self.stdout.write("\n".join(map(sentence, report.lines(dry_run=options["dry_run"]))))
         except ClusterError as error:
             raise CommandError(f"The import was interrupted, and can be repeated: {sentence(error)}") from error
 
-    def _take(self, part: str, report: Report, options: dict[str, Any]) -> None:
+    def _take(self, part: str, report: ImportReport, options: dict[str, Any]) -> None:
         tables: dict[str, tuple[Source, Callable[..., None]]] = {
             "schedules": (SourceSchedule, take_schedules),
             "results": (SourceTask, take_results),
@@ -71,51 +71,51 @@ class Command(BaseCommand):
         if part == "queue" and options["redis"]:
             take_redis(report, options)
             return
-        kind = their_broker.kind_of(configured()) if part == "queue" else ""
+        kind = source_broker.kind_of(configured()) if part == "queue" else ""
         if has_table(source, options["database"]):
             take(report, options)
-        elif kind != their_broker.REDIS:
+        elif kind != source_broker.REDIS:
             report.missing = f"the database {options['database']!r} has no table {source._meta.db_table}."
-        if kind == their_broker.REDIS:
+        if kind == source_broker.REDIS:
             take_redis(report, options)
-        elif kind and kind not in their_broker.READABLE:
+        elif kind and kind not in source_broker.READABLE:
             report.notes.append(
                 f"Q_CLUSTER names {kind!r}: a queue there is not read. Let Django-Q finish what waits in it."
             )
-        elif kind and not report.taken:
+        elif kind and not report.imported:
             report.notes.append("If Django-Q had its queue in Redis, say where: --redis URL.")
 
 
-def take_schedules(report: Report, options: dict[str, Any]) -> None:
+def take_schedules(report: ImportReport, options: dict[str, Any]) -> None:
     client = get_client()
     zone = client.settings.schedule.time_zone
-    Schedules(
+    ScheduleImporter(
         source=options["database"],
         database=str(client.results.database),
         zone=ZoneInfo(zone) if zone else None,
         functions=client.settings.signing.functions,
         dry_run=options["dry_run"],
-    ).take(report)
+    ).run(report)
 
 
-def take_results(report: Report, options: dict[str, Any]) -> None:
+def take_results(report: ImportReport, options: dict[str, Any]) -> None:
     client = get_client()
     signing = client.settings.signing
-    Results(
-        Seal(signing.secret, signing.fallbacks, signing.serializer),
+    ResultImporter(
+        ValueSigner(signing.secret, signing.fallbacks, signing.serializer),
         source=options["database"],
         database=str(client.results.database),
         trusted=options["trust_pickles"],
         dry_run=options["dry_run"],
         forbidden=signing.serializer == "json",
-    ).take(report)
+    ).run(report)
 
 
-def take_queue(report: Report, options: dict[str, Any]) -> None:
-    move_rows(reader(options), Queue(get_client(), dry_run=options["dry_run"]), options["database"], report)
+def take_queue(report: ImportReport, options: dict[str, Any]) -> None:
+    import_rows(reader(options), TargetQueue(get_client(), dry_run=options["dry_run"]), options["database"], report)
 
 
-def take_redis(report: Report, options: dict[str, Any]) -> None:
+def take_redis(report: ImportReport, options: dict[str, Any]) -> None:
     try:
         import redis
     except ImportError as error:
@@ -129,13 +129,13 @@ def take_redis(report: Report, options: dict[str, Any]) -> None:
     server = (
         redis.Redis.from_url(options["redis"], **timeouts)
         if options["redis"]
-        else their_broker.redis_of(configured(), **timeouts)
+        else source_broker.redis_of(configured(), **timeouts)
     )
     try:
         for name in names:
-            move_list(reader(options), Queue(get_client(), dry_run=options["dry_run"]), server, name, report)
+            import_list(reader(options), TargetQueue(get_client(), dry_run=options["dry_run"]), server, name, report)
     except redis.RedisError as error:
-        if options["redis"] or their_broker.names_redis(configured()):
+        if options["redis"] or source_broker.names_redis(configured()):
             raise CommandError(f"Redis cannot be used: {sentence(error)}") from error
         report.notes.append(
             f"Q_CLUSTER names no broker, so that Django-Q used Redis on this machine, which does not answer:"
@@ -145,11 +145,11 @@ def take_redis(report: Report, options: dict[str, Any]) -> None:
         server.close()
 
 
-def reader(options: dict[str, Any]) -> Reader:
+def reader(options: dict[str, Any]) -> PackageReader:
     client = get_client()
     settings, signing = client.settings, client.settings.signing
     site = options["site"] or settings.name
-    return Reader(
+    return PackageReader(
         secret_bytes(signing.secret),
         [secret_bytes(each) for each in signing.fallbacks],
         site,

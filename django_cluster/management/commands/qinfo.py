@@ -12,17 +12,17 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from django_cluster import control
-from django_cluster.conf import explain_settings
-from django_cluster.dashboard.figures import Figures, LostCluster, figures_of
-from django_cluster.dashboard.states import about, count, total
+from django_cluster.conf import effective_settings
+from django_cluster.dashboard.diagnosis.diagnosis import Diagnosis, diagnose
+from django_cluster.dashboard.diagnosis.fact_collector import FactCollector
+from django_cluster.dashboard.state_labels import about, count, total
+from django_cluster.dashboard.stats import LostCluster, Stats, stats_of
 from django_cluster.dashboard.text import duration
-from django_cluster.dashboard.why.decision import Answer, answer
-from django_cluster.dashboard.why.inquiry import Inquiry
-from django_cluster.management.looking import LookingCommand, add_name, names_of, sentence
-from django_cluster.management.watching import delay_room, open_eye, settings_of
+from django_cluster.management.base import ReadOnlyCommand, add_name, names_of, sentence
+from django_cluster.management.monitoring import delay_queue_broker, open_eye, settings_of
 
 
-class Command(LookingCommand):
+class Command(ReadOnlyCommand):
     """Parses, asks once, prints."""
 
     help = _(
@@ -44,7 +44,7 @@ class Command(LookingCommand):
         )
         parser.add_argument("--json", action="store_true", help=_("Print as JSON."))
 
-    def look(self, options: dict[str, Any]) -> None:
+    def report(self, options: dict[str, Any]) -> None:
         names = names_of(options)
         if options["config"]:
             self._config(settings_of(names).queue if names else None, as_json=options["json"])
@@ -59,26 +59,26 @@ class Command(LookingCommand):
             self._figures(names, as_json=options["json"])
 
     def _why(self, target: str, names: list[str], *, as_json: bool) -> None:
-        eye = open_eye(names)
+        collector = open_eye(names)
         try:
-            found = printable(answer(Inquiry(eye, settings_of(names), delay_room).ask(target)))
+            found = printable(diagnose(FactCollector(collector, settings_of(names), delay_queue_broker).ask(target)))
         finally:
-            eye.close()
+            collector.close()
         self.stdout.write(json.dumps(found.as_json(), indent=2) if as_json else why_text(found))
         if found.exit_code:
             sys.exit(found.exit_code)
 
     def _figures(self, names: list[str], *, as_json: bool) -> None:
-        eye = open_eye(names)
-        seen = eye.look(("clusters", "queues", "totals"))
+        collector = open_eye(names)
+        seen = collector.collect(("clusters", "queues", "totals"))
         for problem in seen.problems:
             self.stderr.write(sentence(problem))
-        figures = figures_of(seen, str(eye.database))
-        eye.close()
+        figures = stats_of(seen, str(collector.database))
+        collector.close()
         self.stdout.write(json.dumps(asdict(figures), indent=2) if as_json else as_text(figures))
 
     def _config(self, name: str | None, *, as_json: bool) -> None:
-        rows = explain_settings(name)
+        rows = effective_settings(name)
         if as_json:
             document = {row.key: {"value": row.text, "origin": row.origin} for row in rows}
             self.stdout.write(json.dumps(document, indent=2))
@@ -89,23 +89,23 @@ class Command(LookingCommand):
             self.stdout.write(f"{row.key:<{wide}}  {row.text:<{long}}  {row.origin}")
 
 
-def printable(found: Answer) -> Answer:
+def printable(found: Diagnosis) -> Diagnosis:
     """Without credentials and control characters: errors and names are anybody's text."""
     reasons = [replace(each, sentence=sentence(each.sentence), advice=sentence(each.advice)) for each in found.reasons]
     return replace(found, reasons=tuple(reasons), unseen=tuple(map(sentence, found.unseen)))
 
 
-def why_text(found: Answer) -> str:
+def why_text(found: Diagnosis) -> str:
     """A line for each reason, the decisive one first; below it what to do, and last what could not be seen."""
     lines = []
     for reason in found.reasons:
-        lines.append(f"{reason.verdict.name.lower():<8} {reason.sentence}")
+        lines.append(f"{reason.conclusion.name.lower():<8} {reason.sentence}")
         if reason.advice:
             lines.append(f"{'':<8} {reason.advice}")
     return "\n".join([*lines, *(f"{'unseen':<8} {text}" for text in found.unseen)])
 
 
-def as_text(figures: Figures) -> str:
+def as_text(figures: Stats) -> str:
     """Three columns, as Django-Q's."""
     away = len(figures.unknown)
 
@@ -142,7 +142,7 @@ def as_text(figures: Figures) -> str:
     return "\n".join([*lines, *map(sentence, (*map(lost_line, figures.lost), *_trouble(figures)))])
 
 
-def _trouble(figures: Figures) -> Iterator[str]:
+def _trouble(figures: Stats) -> Iterator[str]:
     """Queues that were not counted, queues that are paused, and schedules that are late."""
     if figures.unknown:
         yield f"Cannot be asked: {', '.join(figures.unknown)}"

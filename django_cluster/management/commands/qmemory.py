@@ -12,16 +12,16 @@ from django.utils.translation import gettext as _
 
 from django_cluster import control
 from django_cluster.dashboard import tables
-from django_cluster.dashboard.figures import memory_document, memory_table
 from django_cluster.dashboard.report import as_text
+from django_cluster.dashboard.stats import memory_document, memory_table
 from django_cluster.dashboard.text import line
-from django_cluster.management.looking import LookingCommand, add_interval
+from django_cluster.management.base import ReadOnlyCommand, add_interval
 
 WIDTH = 100
 CLEAR = "\x1b[H\x1b[2J"
 
 
-class Command(LookingCommand):
+class Command(ReadOnlyCommand):
     """Prints what the clusters say of themselves, again and again, or once."""
 
     help = _("Prints the memory of every cluster's processes and hosts, until interrupted.")
@@ -33,7 +33,7 @@ class Command(LookingCommand):
         add("--workers", action="store_true", help=_("A line for each worker."))
         add("--json", action="store_true", help=_("Print once, as JSON; kilobytes."))
 
-    def look(self, options: dict[str, Any]) -> None:
+    def report(self, options: dict[str, Any]) -> None:
         lowest: dict[str, float] = {}
         try:
             while True:

@@ -12,10 +12,10 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.utils.translation import gettext as _
 
+from django_cluster.dashboard.refresher import Refresher
 from django_cluster.dashboard.report import as_text, lines
-from django_cluster.dashboard.watcher import Watcher
-from django_cluster.management.looking import LookingCommand, add_interval, add_name, names_of
-from django_cluster.management.watching import CONTROLS, open_eye, speaks_ascii_only
+from django_cluster.management.base import ReadOnlyCommand, add_interval, add_name, names_of
+from django_cluster.management.monitoring import CONTROLS, is_ascii_only, open_eye
 
 NOT_INSTALLED = 3
 """Exit code when the library that draws is missing."""
@@ -26,7 +26,7 @@ SEEN_BY_PROGRAMS = ("clusters", "queues", "waiting", "ended", "failures", "sched
 SEEN_BY_PEOPLE = ("clusters", "queues", "failures")
 
 
-class Command(LookingCommand):
+class Command(ReadOnlyCommand):
     """Parses, loads the settings, hands over to the screen, or prints one table where there is none."""
 
     help = _("Shows clusters, workers, queues, tasks, failures and schedules; without a terminal, one plain table.")
@@ -44,8 +44,8 @@ class Command(LookingCommand):
         add("--operate", action="store_true", help=_("Allow to retry, withdraw, pause and recycle."))
         add("--ascii", action="store_true", help=_("Draw with plain letters."))
 
-    def look(self, options: dict[str, Any]) -> None:
-        ascii_only = options["ascii"] or speaks_ascii_only()
+    def report(self, options: dict[str, Any]) -> None:
+        ascii_only = options["ascii"] or is_ascii_only()
         if options["json"]:
             self.stdout.write(json.dumps(self._seen(names_of(options), SEEN_BY_PROGRAMS).as_json(), indent=2))
         elif options["once"] or not (sys.stdin.isatty() and sys.stdout.isatty()):
@@ -57,11 +57,11 @@ class Command(LookingCommand):
 
     @staticmethod
     def _seen(names: list[str], parts: tuple[str, ...]) -> Any:
-        eye = open_eye(names)
+        collector = open_eye(names)
         try:
-            return eye.look(parts)
+            return collector.collect(parts)
         finally:
-            eye.close()
+            collector.close()
 
     @staticmethod
     def _show(options: dict[str, Any], *, ascii_only: bool) -> None:
@@ -72,12 +72,12 @@ class Command(LookingCommand):
             sentence = _("The screen needs blessed: pip install django-cluster[monitor]. Without it: qmonitor --once.")
             raise CommandError(sentence, returncode=NOT_INSTALLED) from error
         controls = CONTROLS if options["operate"] else {}
-        watcher = Watcher(open_eye(names_of(options)), options["interval"], controls)
-        screen = Screen(watcher, ascii_only=ascii_only, operate=options["operate"], interval=options["interval"])
-        watcher.start()
+        refresher = Refresher(open_eye(names_of(options)), options["interval"], controls)
+        screen = Screen(refresher, ascii_only=ascii_only, operate=options["operate"], interval=options["interval"])
+        refresher.start()
         try:
             screen.run()
         except KeyboardInterrupt:
             pass
         finally:
-            watcher.stop()
+            refresher.stop()

@@ -15,13 +15,13 @@ from django.utils.translation import gettext as _
 
 from django_cluster.brokers import open_broker
 from django_cluster.brokers.base import Broker
-from django_cluster.brokers.limits import waiting_room
-from django_cluster.client import get_client
+from django_cluster.brokers.publisher import delay_queue
+from django_cluster.client.client import get_client
 from django_cluster.conf import broker_section
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerError, InvalidSettings
-from django_cluster.lifecycle.moving import Moved, Mover
-from django_cluster.management.looking import sentence as printed
+from django_cluster.lifecycle.queue_transfer import QueueTransfer, TransferResult
+from django_cluster.management.base import sentence as printed
 
 LOOK_AGAIN = 1.0
 """Seconds between two looks with ``--follow``."""
@@ -55,7 +55,7 @@ class Command(BaseCommand):
             raise CommandError(printed(error)) from error
 
     def _tell_sizes(self, source: Broker) -> None:
-        for broker in with_waiting_room(source):
+        for broker in with_delay_queue(source):
             size = broker.size()
             self.stdout.write(
                 f"{broker.queue}: {size.ready} ready, {size.delayed} delayed; {size.leased} are lent and would stay."
@@ -82,11 +82,11 @@ class Command(BaseCommand):
         if refused:
             raise CommandError(f"{refused} tasks were refused, and have stayed where they were.")
 
-    def _tell(self, moved: Moved) -> None:
+    def _tell(self, moved: TransferResult) -> None:
         for sentence in dict.fromkeys(moved.refused):
             self.stderr.write(printed(sentence))
-        if moved.doubled:
-            self.stderr.write(f"{moved.doubled} tasks became due while they were moved, and will run twice.")
+        if moved.duplicated:
+            self.stderr.write(f"{moved.duplicated} tasks became due while they were moved, and will run twice.")
 
 
 def ends(options: dict[str, Any]) -> tuple[Broker, Broker]:
@@ -111,20 +111,20 @@ def place_of(section: BrokerSettings) -> tuple[str, dict[str, Any], str]:
     return section.class_path or section.kind, dict(section.options), section.queue
 
 
-def with_waiting_room(source: Broker) -> Iterator[Broker]:
+def with_delay_queue(source: Broker) -> Iterator[Broker]:
     """The queue, and where its long delays are kept."""
     yield source
     if source.capabilities.longest_delay < math.inf:
-        yield waiting_room(source.settings)
+        yield delay_queue(source.settings)
 
 
-def move_all(source: Broker, target: Broker, limit: int | None) -> Iterator[Moved]:
+def move_all(source: Broker, target: Broker, limit: int | None) -> Iterator[TransferResult]:
     signed = None
     if source.queue != target.queue:
         codec = get_client(source.queue).codec
         signed = partial(codec.signed_for, queue=target.queue)
-    for broker in with_waiting_room(source):
-        moved = Mover(broker, target, signed=signed).run(limit)
+    for broker in with_delay_queue(source):
+        moved = QueueTransfer(broker, target, signed=signed).run(limit)
         limit = None if limit is None else limit - moved.total
         yield moved
         if limit == 0:

@@ -9,16 +9,16 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import router
 from django.utils.translation import gettext as _
 
-from django_cluster.brokers.large_payloads import LargePayloads
+from django_cluster.brokers.payload_store import PayloadStore
 from django_cluster.conf import load_settings
-from django_cluster.core.values import FAILED, KEPT_KINDS
+from django_cluster.core.settings.values import FAILED, RETENTION_KINDS
 from django_cluster.errors import BrokerError, StoreUnavailable
-from django_cluster.management.looking import sentence
+from django_cluster.management.base import sentence
 from django_cluster.models import Task
 from django_cluster.stores.orm_session import Session
 from django_cluster.stores.pruning import (
-    Limit,
-    Rule,
+    AgeRule,
+    CountLimit,
     delete_beyond,
     delete_in_portions,
     limits,
@@ -35,12 +35,12 @@ PATIENCE = 30.0
 class Command(BaseCommand):
     """Parses, and tells what was deleted."""
 
-    help = _("Deletes the rows of finished tasks that the settings save_limit and keep_days no longer keep.")
+    help = _("Deletes the rows of finished tasks that the settings save_limit and retention_days no longer keep.")
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--days", type=float, help=_("Delete what ended so many days ago, instead of the setting."))
         parser.add_argument(
-            "--status", action="append", choices=KEPT_KINDS, help=_("Only such rows; may be given several times.")
+            "--status", action="append", choices=RETENTION_KINDS, help=_("Only such rows; may be given several times.")
         )
         parser.add_argument("--dry-run", action="store_true", help=_("Only tell how many there are."))
 
@@ -53,12 +53,12 @@ class Command(BaseCommand):
                 if limit.kind in (options["status"] or [limit.kind]):
                     done = True
                     self._prune_by_number(Session(database), limit, settings.save_limit_per, options["dry_run"])
-            for rule in self._rules(options["days"], options["status"], settings.keep_days, may_be_none=done):
+            for rule in self._rules(options["days"], options["status"], settings.retention_days, may_be_none=done):
                 rows = outdated(database, rule)
                 count = (
                     rows.count()
                     if options["dry_run"]
-                    else sum(delete_in_portions(Session(database), rows, patience=PATIENCE))
+                    else sum(delete_in_portions(Session(database), rows, retry_seconds=PATIENCE))
                 )
                 words = "would be deleted" if options["dry_run"] else "deleted"
                 age = "a day" if rule.days == 1 else f"{rule.days:g} days"
@@ -66,7 +66,7 @@ class Command(BaseCommand):
         except (StoreUnavailable, BrokerError) as error:
             raise CommandError(sentence(error)) from error
 
-    def _prune_by_number(self, session: Session, limit: Limit, per: str | None, dry_run: bool) -> None:
+    def _prune_by_number(self, session: Session, limit: CountLimit, per: str | None, dry_run: bool) -> None:
         """Also of groups, names and functions of which no task has ended lately: the monitor looks at no others."""
         count = 0
         for key, many in overfull(session.alias, limit, per).items():
@@ -75,28 +75,30 @@ class Command(BaseCommand):
         each = f" of each {per}" if per else ""
         self.stdout.write(f"{limit.kind}: {count} beyond the newest {limit.number}{each} {words}.")
 
-    def _drop(self, session: Session, limit: Limit, per: str | None, key: str | None) -> int:
+    def _drop(self, session: Session, limit: CountLimit, per: str | None, key: str | None) -> int:
         count = 0
-        while portion := delete_beyond(session, limit, per, key, patience=PATIENCE).deleted:
+        while portion := delete_beyond(session, limit, per, key, retry_seconds=PATIENCE).deleted:
             count += portion
         return count
 
     def _prune_payloads(self, *, dry_run: bool) -> bool:
-        """Those of the claim check of which no broker holds a ticket any more; whether there are any."""
-        payloads = LargePayloads("")
-        rows = payloads.outdated()
-        count = payloads.count(rows) if dry_run else payloads.forget_in_portions(rows)
+        """Those of payload offloading of which no broker holds a reference any more; whether there are any."""
+        payloads = PayloadStore("")
+        rows = payloads.expired()
+        count = payloads.count(rows) if dry_run else payloads.delete_in_batches(rows)
         if count:
             words = "would be deleted" if dry_run else "deleted"
             self.stdout.write(f"large payloads: {count} that no broker can ask for any more {words}.")
         return count > 0
 
-    def _rules(self, days: float | None, kinds: list[str] | None, keep_days: Any, *, may_be_none: bool) -> list[Rule]:
+    def _rules(
+        self, days: float | None, kinds: list[str] | None, retention_days: Any, *, may_be_none: bool
+    ) -> list[AgeRule]:
         if days is not None and not days >= 0:
             raise CommandError(_("--days must be at least 0."))
         if days is None:
-            found = [rule for rule in rules(keep_days or {}) if not kinds or rule.kind in kinds]
+            found = [rule for rule in rules(retention_days or {}) if not kinds or rule.kind in kinds]
             if not found and not may_be_none:
-                raise CommandError(_("Nothing says for how long rows are kept: give --days, or set keep_days."))
+                raise CommandError(_("Nothing says for how long rows are kept: give --days, or set retention_days."))
             return found
         return rules(dict.fromkeys(kinds or (SUCCESS, FAILED), days))

@@ -10,7 +10,7 @@ from django.db import router
 from django.utils.translation import gettext as _
 
 from django_cluster.conf import load_settings
-from django_cluster.core.texts import visible
+from django_cluster.core.safe_text import printable
 from django_cluster.models.schedule import Schedule, ScheduleQuerySet
 from django_cluster.models.schedule_seal import is_sealed
 
@@ -38,7 +38,7 @@ class Command(BaseCommand):
                 row.save(using=alias)
             what = "sealed" if key in wanted else "without a seal"
             # A row that was written by SQL may be made to deceive the operator who seals it.
-            calls = visible(f"{row.func}({_arguments(row)}), hook {row.hook or 'none'}")
+            calls = printable(f"{row.func}({_arguments(row)}), hook {row.hook or 'none'}")
             self.stdout.write(f"{key} {row}: {calls}: {what}")
         if not rows:
             self.stdout.write("All schedules have a seal.")

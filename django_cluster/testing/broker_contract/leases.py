@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 
 from django_cluster.brokers.base import Broker
-from django_cluster.testing.broker_contract.steps import (
-    PATIENCE,
-    SHORT,
+from django_cluster.testing.broker_contract.base import (
+    SHORT_LEASE_SECONDS,
+    WAIT_SECONDS,
+    ContractBase,
     Opener,
-    Steps,
     eventually,
     lease_all,
     messages,
@@ -18,7 +18,7 @@ from django_cluster.testing.broker_contract.steps import (
 )
 
 
-class Leases(Steps):
+class LeaseContract(ContractBase):
     def test_what_is_lent_is_not_lent_again(self, broker: Broker, open_another: Opener) -> None:
         broker.enqueue(messages("one"))
         broker.lease(1)
@@ -29,7 +29,7 @@ class Leases(Steps):
         another.close()
 
     def test_an_ended_lease_comes_back_with_another_receipt_and_attempt(self, open_another: Opener) -> None:
-        broker = open_another(lease=SHORT)
+        broker = open_another(lease=SHORT_LEASE_SECONDS)
         broker.enqueue(messages("one"))
         (first,) = broker.lease(1)
 
@@ -40,15 +40,15 @@ class Leases(Steps):
         assert second.attempt == (2 if broker.capabilities.counts_attempts else 1)
 
     def test_an_ended_lease_comes_back_while_a_broker_waits(self, open_another: Opener) -> None:
-        broker = open_another(lease=SHORT)
+        broker = open_another(lease=SHORT_LEASE_SECONDS)
         broker.enqueue(messages("one"))
         broker.lease(1)
 
-        assert payloads(broker.lease(1, wait=PATIENCE)) == ["one"]
+        assert payloads(broker.lease(1, wait=WAIT_SECONDS)) == ["one"]
 
     def test_ended_leases_come_back_in_front_of_what_waits(self, open_another: Opener) -> None:
-        broker, patient = open_another(lease=SHORT), open_another(lease=60)
-        self.needs(broker, "receipts_travel", "front")
+        broker, patient = open_another(lease=SHORT_LEASE_SECONDS), open_another(lease=60)
+        self.require(broker, "portable_receipts", "requeues_first")
         broker.enqueue(messages("1", "2", "3"))
         broker.lease(2)
 
@@ -81,20 +81,20 @@ class Leases(Steps):
         broker.enqueue(messages("one"))
 
         started = time.monotonic()
-        assert list(broker.lease(1, wait=PATIENCE, not_after=started)) == []
+        assert list(broker.lease(1, wait=WAIT_SECONDS, not_after=started)) == []
         assert list(broker.lease(1, not_after=started)) == []
-        assert time.monotonic() - started < PATIENCE
+        assert time.monotonic() - started < WAIT_SECONDS
         assert payloads(lease_all(broker, 1)) == ["one"]
 
     def test_a_claim_ends_its_wait_at_its_last_moment(self, broker: Broker) -> None:
         started = time.monotonic()
 
-        assert list(broker.lease(1, wait=PATIENCE, not_after=started + 0.3)) == []
+        assert list(broker.lease(1, wait=WAIT_SECONDS, not_after=started + 0.3)) == []
 
-        assert time.monotonic() - started < PATIENCE
+        assert time.monotonic() - started < WAIT_SECONDS
 
     def test_a_claim_before_its_last_moment_leases_as_any_other(self, broker: Broker) -> None:
         broker.enqueue(messages("one"))
 
-        later = time.monotonic() + PATIENCE
-        assert payloads(broker.lease(1, wait=PATIENCE, not_after=later)) == ["one"]
+        later = time.monotonic() + WAIT_SECONDS
+        assert payloads(broker.lease(1, wait=WAIT_SECONDS, not_after=later)) == ["one"]

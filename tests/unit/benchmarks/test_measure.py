@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.agent import arguments_of, portions
-from benchmarks.life import role_in
 from benchmarks.marks import VARIABLE, Marks, Pen
 from benchmarks.measure import TICK, Stat, parse_pss, parse_stat
 from benchmarks.scenarios import amount, percentile
 from benchmarks.servers import descendants, number_in
+from benchmarks.task_profile import role_in
 
 STAT = "42 (a (bad) name) S 7 42 9 0 -1 4194304 100 0 0 0 11 5 3 1 20 0 1 0 12345 1000 10"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.results import Spread
-from benchmarks.targets import Target, judge
+from benchmarks.targets import Target, evaluate
 
 OURS = "django_cluster/redis"
 
@@ -18,19 +18,19 @@ def one(value: float) -> Spread:
 def test_more_has_to_be_at_least_so_many_times_the_peer(ours: float, reached: bool) -> None:
     numbers = {OURS: {"settled": one(ours)}, "huey/redis": {"settled": one(1_000)}}
 
-    (verdict,) = judge([Target(OURS, "settled", "huey/redis", 2)], numbers)
+    (results,) = evaluate([Target(OURS, "settled", "huey/redis", 2)], numbers)
 
-    assert (verdict.goal, verdict.reached) == (2_000, reached)
+    assert (results.goal, results.reached) == (2_000, reached)
 
 
 @pytest.mark.parametrize(("ours", "reached"), [(0.07, True), (0.08, False)])
 def test_less_has_to_be_at_most_the_fixed_number(ours: float, reached: bool) -> None:
-    (verdict,) = judge([Target(OURS, "cpu", fixed=0.07)], {OURS: {"cpu": one(ours)}})
+    (results,) = evaluate([Target(OURS, "cpu", fixed=0.07)], {OURS: {"cpu": one(ours)}})
 
-    assert verdict.reached is reached
+    assert results.reached is reached
 
 
 def test_nothing_is_said_where_a_number_is_missing() -> None:
-    (verdict,) = judge([Target(OURS, "settled", "huey/redis", 2)], {OURS: {"settled": one(1)}})
+    (results,) = evaluate([Target(OURS, "settled", "huey/redis", 2)], {OURS: {"settled": one(1)}})
 
-    assert verdict.reached is None
+    assert results.reached is None

@@ -15,9 +15,9 @@ from django_cluster.brokers.memory import MemoryBroker
 from django_cluster.brokers.orm import OrmBroker
 from django_cluster.brokers.redis import RedisBroker
 from django_cluster.checks import validate_config
-from django_cluster.core.broker_choice import KINDS
 from django_cluster.core.settings import BrokerSettings
-from django_cluster.core.settings_parser import parse
+from django_cluster.core.settings.brokers import KINDS
+from django_cluster.core.settings.parser import parse
 
 
 class HouseBroker(MemoryBroker):
@@ -61,7 +61,7 @@ def test_a_child_of_a_shipped_broker_gets_the_options_of_its_parents_key(q_clust
 
     assert type(broker) is kind
     if isinstance(broker, HouseRedis):
-        assert "h.invalid:7" in broker._link.address
+        assert "h.invalid:7" in broker._connection.address
     if isinstance(broker, HouseOrm):
         assert (broker.database, shipped_kind(broker.settings)) == ("default", "orm")
 
@@ -109,7 +109,7 @@ def test_a_kind_that_cannot_be_opened_is_named_with_its_reason(kind: str, words:
 
 
 def test_a_missing_library_names_the_extra_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("redis", "redis_link", "redis_scripts"):
+    for module in ("redis", "redis_connection", "redis_scripts"):
         monkeypatch.delitem(sys.modules, f"django_cluster.brokers.{module}", raising=False)
     monkeypatch.setitem(sys.modules, "redis", None)
 

@@ -7,25 +7,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_cluster.brokers.base import Message
-from django_cluster.brokers.orm_dialects import CHUNK_CHARACTERS, CHUNK_ROWS, channel_of, chunks, parse_receipt
+from django_cluster.brokers.orm_dialects import (
+    MAX_STATEMENT_CHARACTERS,
+    MAX_STATEMENT_ROWS,
+    channel_of,
+    parse_receipt,
+    statement_batches,
+)
 
 
-@given(st.lists(st.sampled_from(["x", "x" * 100_000, "x" * (CHUNK_CHARACTERS + 1)]), min_size=1, max_size=60))
+@given(st.lists(st.sampled_from(["x", "x" * 100_000, "x" * (MAX_STATEMENT_CHARACTERS + 1)]), min_size=1, max_size=60))
 def test_chunks_keep_every_message_in_order_and_stay_small(payloads: list[str]) -> None:
     messages = [Message(payload) for payload in payloads]
 
-    portions = list(chunks(messages))
+    portions = list(statement_batches(messages))
 
     assert [message for portion in portions for message in portion] == messages
     for portion in portions:
         assert portion
-        assert len(portion) == 1 or sum(len(message.payload) for message in portion) <= CHUNK_CHARACTERS
+        assert len(portion) == 1 or sum(len(message.payload) for message in portion) <= MAX_STATEMENT_CHARACTERS
 
 
 def test_many_small_messages_are_cut_by_their_number() -> None:
-    portions = list(chunks([Message("x")] * (2 * CHUNK_ROWS + 1)))
+    portions = list(statement_batches([Message("x")] * (2 * MAX_STATEMENT_ROWS + 1)))
 
-    assert [len(portion) for portion in portions] == [CHUNK_ROWS, CHUNK_ROWS, 1]
+    assert [len(portion) for portion in portions] == [MAX_STATEMENT_ROWS, MAX_STATEMENT_ROWS, 1]
 
 
 def test_a_receipt_is_an_id_and_the_number_of_the_lease() -> None:

@@ -13,13 +13,19 @@ from redis import cluster
 
 from django_cluster.brokers import redis_clients
 from django_cluster.brokers.base import Message
-from django_cluster.brokers.redis import CHUNK_MESSAGES, RedisBroker, concerns, enqueue_calls, parse_entry
+from django_cluster.brokers.redis import (
+    MAX_CALL_MESSAGES,
+    RedisBroker,
+    configuration_warnings,
+    enqueue_calls,
+    parse_entry,
+)
 from django_cluster.brokers.redis_clients import build_client, build_cluster
-from django_cluster.brokers.redis_link import LONGEST_NAP, Link, open_link
+from django_cluster.brokers.redis_connection import MAX_BLOCK_SECONDS, RedisConnection, open_connection
 from django_cluster.core.masking import MaskedMapping
-from django_cluster.core.redis_shapes import in_shape
 from django_cluster.core.settings import BrokerSettings
-from django_cluster.core.settings_parser import parse
+from django_cluster.core.settings.parser import parse
+from django_cluster.core.settings.redis_topology import normalized
 
 
 @given(st.binary())
@@ -56,10 +62,10 @@ def test_priorities_and_delays_have_calls_of_their_own() -> None:
 
 
 def test_many_messages_are_several_calls_in_their_order() -> None:
-    calls = list(enqueue_calls([Message(str(number)) for number in range(2 * CHUNK_MESSAGES + 1)]))
+    calls = list(enqueue_calls([Message(str(number)) for number in range(2 * MAX_CALL_MESSAGES + 1)]))
 
-    assert [len(call) - 1 for call in calls] == [CHUNK_MESSAGES, CHUNK_MESSAGES, 1]
-    assert calls[1][1] == f"0:0:{CHUNK_MESSAGES}"
+    assert [len(call) - 1 for call in calls] == [MAX_CALL_MESSAGES, MAX_CALL_MESSAGES, 1]
+    assert calls[1][1] == f"0:0:{MAX_CALL_MESSAGES}"
 
 
 def test_where_the_user_says_nothing_every_wait_has_an_end() -> None:
@@ -96,7 +102,7 @@ def test_a_connection_does_not_look_up_what_the_library_is_called(url: str, monk
     pytest.importorskip("redis.driver_info", reason="an older redis-py cannot be told")
     monkeypatch.setattr("importlib.metadata.version", fail_to_look_up)
 
-    pool: Any = build_client(in_shape({"url": url})).connection_pool
+    pool: Any = build_client(normalized({"url": url})).connection_pool
     sentinels = pool.sentinel_manager.sentinels if "sentinel" in url else []
 
     for each in (pool, *(sentinel.connection_pool for sentinel in sentinels)):
@@ -117,15 +123,15 @@ def test_the_user_may_call_the_library_otherwise(options: dict[str, Any]) -> Non
 
 @pytest.mark.parametrize("limit", [0.1, 1, 5, 60])
 def test_a_nap_ends_before_the_socket_gives_up(limit: float) -> None:
-    assert 0 < Link({"kwargs": {"socket_timeout": limit}}).nap < limit
+    assert 0 < RedisConnection({"kwargs": {"socket_timeout": limit}}).max_block < limit
 
 
 def test_no_secret_shows_in_what_people_see() -> None:
     section = BrokerSettings(kind="redis", options={"url": "redis://someone:s3cret@example.test:7000/3"})
     broker = RedisBroker(section)
 
-    assert "s3cret" not in f"{section!r} {broker!r} {Link(section.options).address}"
-    assert Link(section.options).address == "example.test:7000/3"
+    assert "s3cret" not in f"{section!r} {broker!r} {RedisConnection(section.options).address}"
+    assert RedisConnection(section.options).address == "example.test:7000/3"
 
 
 @pytest.mark.parametrize(
@@ -139,22 +145,22 @@ def test_no_secret_shows_in_what_people_see() -> None:
     ],
 )
 def test_a_server_that_may_forget_is_a_concern(configuration: dict[str, str], words: list[str]) -> None:
-    found = concerns(configuration)
+    found = configuration_warnings(configuration)
 
     assert len(found) == len(words)
     assert all(word in sentence for word, sentence in zip(words, found, strict=True))
 
 
 def test_no_secret_of_sentinels_shows_either() -> None:
-    options = in_shape({"url": "redis+sentinel://u:s3cret@a/orders", "kwargs": {"sentinel_password": "s3cret"}})
+    options = normalized({"url": "redis+sentinel://u:s3cret@a/orders", "kwargs": {"sentinel_password": "s3cret"}})
     section = BrokerSettings(kind="redis", options=MaskedMapping(options))
 
-    assert "s3cret" not in f"{section!r} {section.options!r} {open_link(options).address}"
-    assert open_link(options).address == "orders of the Sentinels a:26379"
+    assert "s3cret" not in f"{section!r} {section.options!r} {open_connection(options).address}"
+    assert open_connection(options).address == "orders of the Sentinels a:26379"
 
 
 def test_sentinels_have_passwords_of_their_own() -> None:
-    options = in_shape(
+    options = normalized(
         {"url": "rediss+sentinel://u:p@a/orders/3", "kwargs": {"sentinel_password": "q", "ssl_cert_reqs": "none"}}
     )
 
@@ -200,7 +206,7 @@ def test_a_project_may_do_without_that_check(options: dict[str, Any]) -> None:
 
 
 def test_sentinels_and_the_server_that_they_name_are_checked_likewise() -> None:
-    pool: Any = build_client(in_shape({"url": "rediss+sentinel://a/orders"})).connection_pool
+    pool: Any = build_client(normalized({"url": "rediss+sentinel://a/orders"})).connection_pool
     sentinel = pool.sentinel_manager.sentinels[0].connection_pool.connection_kwargs
 
     assert (pool.connection_kwargs["ssl_check_hostname"], sentinel["ssl_check_hostname"]) == (True, True)
@@ -208,11 +214,11 @@ def test_sentinels_and_the_server_that_they_name_are_checked_likewise() -> None:
 
 def test_nodes_of_a_cluster_are_checked_likewise(monkeypatch: pytest.MonkeyPatch) -> None:
     told: dict[str, Any] = {}
-    monkeypatch.setattr(redis_clients, "PromptCluster", lambda **keywords: told.update(keywords))
+    monkeypatch.setattr(redis_clients, "DirectCluster", lambda **keywords: told.update(keywords))
     # As in redis-py before version 6, which drops the keyword on the way to the nodes.
     monkeypatch.setattr(cluster, "REDIS_ALLOWED_KEYS", ("ssl", "ssl_cert_reqs"))
 
-    build_cluster(in_shape({"url": "rediss+cluster://a:7000"}))
+    build_cluster(normalized({"url": "rediss+cluster://a:7000"}))
 
     assert told["ssl_check_hostname"] is True
     assert cluster.cleanup_kwargs(**told)["ssl_check_hostname"] is True  # type: ignore[no-untyped-call]
@@ -225,7 +231,7 @@ def test_no_time_out_is_none_where_the_project_says_so() -> None:
 
     assert keywords["socket_timeout"] is None
     assert keywords["socket_connect_timeout"] == 3
-    assert Link(section.options).nap == LONGEST_NAP
+    assert RedisConnection(section.options).max_block == MAX_BLOCK_SECONDS
     assert keywords["socket_keepalive_options"]
 
 

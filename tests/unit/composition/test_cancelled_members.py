@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from django_cluster import Chain, Group, async_iter, async_task, call, control, fetch
-from django_cluster.client import get_client
+from django_cluster.client.client import get_client
 from django_cluster.models import Task
 from django_cluster.testing.drain import drain
 from tests.sample.tasks import add
@@ -40,7 +40,7 @@ def test_a_group_of_which_a_call_is_withdrawn_ends_as_failed() -> None:
     group = Group([call(add, 1, 1), call(add, 1, 2), call(add, 1, 3)]).then(note, "then").on_failure(note, "failure")
     group.run()
 
-    assert control.withdraw([first_key()]) == 1
+    assert control.cancel([first_key()]) == 1
     work()
 
     assert called == ["failure"]
@@ -66,7 +66,7 @@ def test_a_chain_of_which_a_link_is_withdrawn_is_not_waited_for() -> None:
     chain = Chain([(note, ("one",)), (note, ("two",))])
     chain.run()
 
-    control.withdraw([first_key()])
+    control.cancel([first_key()])
     work()
 
     assert called == []
@@ -76,7 +76,7 @@ def test_a_chain_of_which_a_link_is_withdrawn_is_not_waited_for() -> None:
 def test_an_iter_of_which_an_item_is_withdrawn_is_a_failure() -> None:
     iter_id = async_iter(add, [(1, 1), (1, 2)])
 
-    control.withdraw([first_key()])
+    control.cancel([first_key()])
     work()
 
     task = fetch(iter_id)
@@ -88,6 +88,6 @@ def test_an_iter_of_which_an_item_is_withdrawn_is_a_failure() -> None:
 def test_a_task_of_no_composition_that_is_withdrawn_leaves_no_row() -> None:
     async_task(add, 1, 1)
 
-    control.withdraw([first_key()])
+    control.cancel([first_key()])
 
     assert not Task.objects.exists()

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from django_cluster import Chain, Group, async_bulk, call
 from django_cluster.brokers import memory
-from django_cluster.client import get_client
+from django_cluster.client.client import get_client
 from django_cluster.errors import ResultsPruned
 from django_cluster.models import Task
 from django_cluster.tasks import count_group, delete_group, fetch_group, result_group
@@ -63,7 +63,7 @@ def test_a_group_that_lost_failures_only_has_all_of_its_successes() -> None:
     async_bulk(fail, [()] * 3, group="g")
     drain(raise_errors=False)
     Task.objects.filter(success=False).update(stopped_at=timezone.now() - timedelta(days=2))
-    with_days = {"name": "tests", "broker": "memory", "keep_days": {"failed": 1}}
+    with_days = {"name": "tests", "broker": "memory", "retention_days": {"failed": 1}}
     with override_settings(Q_CLUSTER=with_days):
         get_client().results.prune()
 

@@ -8,9 +8,9 @@ import pytest
 
 from django_cluster import Chain, Group, async_bulk
 from django_cluster.brokers import memory
+from django_cluster.client.retries import retry, retry_many
 from django_cluster.errors import ResultsPruned
 from django_cluster.models import Task
-from django_cluster.retries import retry, retry_many
 from django_cluster.tasks import count_group, fetch_group, result_group
 from django_cluster.testing.drain import drain
 from tests.sample.tasks import add

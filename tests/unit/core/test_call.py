@@ -16,15 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from django_cluster.core.call import (
-    ELSEWHERE,
     KEYWORDS,
     ONLY_IN_Q_OPTIONS,
+    REFUSED_OPTIONS,
     LocalTime,
     build_options,
     build_packages,
     checked_packages,
-    option_meant,
-    part,
+    option_hint,
+    split_options,
 )
 from django_cluster.core.messages import DEFAULT_OPTIONS, NO_TIMEOUT, TaskOptions
 from django_cluster.errors import UnknownFunction, UnsuitableFunction
@@ -40,7 +40,7 @@ keywords = st.dictionaries(names.filter(lambda name: name != "q_options"), st.in
 @settings(deadline=None)
 @given(keywords)
 def test_without_q_options_every_keyword_has_exactly_one_owner(kwargs: dict[str, Any]) -> None:
-    own, options = part(kwargs)
+    own, options = split_options(kwargs)
 
     assert own | options == kwargs
     assert not own.keys() & options.keys()
@@ -50,30 +50,30 @@ def test_without_q_options_every_keyword_has_exactly_one_owner(kwargs: dict[str,
 @settings(deadline=None)
 @given(keywords)
 def test_with_q_options_every_other_keyword_reaches_the_function(kwargs: dict[str, Any]) -> None:
-    own, options = part({**kwargs, "q_options": {"group": "letters"}})
+    own, options = split_options({**kwargs, "q_options": {"group": "letters"}})
 
     assert own == kwargs
     assert options == {"group": "letters"}
 
 
 def test_empty_q_options_are_enough_to_keep_the_keywords_of_the_function() -> None:
-    assert part({"group": "mine", "timeout": 3, "q_options": {}}) == ({"group": "mine", "timeout": 3}, {})
+    assert split_options({"group": "mine", "timeout": 3, "q_options": {}}) == ({"group": "mine", "timeout": 3}, {})
 
 
 def test_q_options_of_none_are_none() -> None:
-    assert part({"group": "letters", "x": 1, "q_options": None}) == ({"x": 1}, {"group": "letters"})
+    assert split_options({"group": "letters", "x": 1, "q_options": None}) == ({"x": 1}, {"group": "letters"})
 
 
 @pytest.mark.parametrize("name", sorted(ONLY_IN_Q_OPTIONS))
 def test_an_option_that_django_q_did_not_have_stays_with_the_function(name: str) -> None:
-    assert part({name: 1}) == ({name: 1}, {})
+    assert split_options({name: 1}) == ({name: 1}, {})
 
 
 def test_the_dicts_of_the_caller_stay_as_they_were() -> None:
     q_options = {"task_name": "census", "group": "letters"}
     kwargs = {"x": 1, "q_options": q_options}
 
-    own, options = part(kwargs)
+    own, options = split_options(kwargs)
     build_options(options)
     own["y"] = options["save"] = 2
 
@@ -93,12 +93,12 @@ def test_the_dicts_of_the_caller_stay_as_they_were() -> None:
 )
 def test_an_unknown_option_is_named_with_the_one_that_it_resembles(given: Any, sentence: str) -> None:
     with pytest.raises(TypeError, match=re.escape(sentence)):
-        part({"q_options": given})
+        split_options({"q_options": given})
 
 
 def test_what_only_async_iter_sets_is_offered_to_nobody() -> None:
     with pytest.raises(TypeError) as raised:
-        part({"q_options": {"weather": "fine"}})
+        split_options({"q_options": {"weather": "fine"}})
 
     assert "group, hook, max_attempts" in str(raised.value)
 
@@ -115,8 +115,8 @@ def test_what_only_async_iter_sets_is_offered_to_nobody() -> None:
 def test_a_keyword_that_a_function_does_not_take_may_be_an_option(keyword: str, advice: str) -> None:
     message = f"send() got an unexpected keyword argument {keyword!r}"
 
-    assert option_meant(message, {keyword: 1}) == advice
-    assert option_meant(message, {"other": 1}) == "", "it comes from a call inside the task"
+    assert option_hint(message, {keyword: 1}) == advice
+    assert option_hint(message, {"other": 1}) == "", "it comes from a call inside the task"
 
 
 # ── options ──────────────────────────────────────────────────────────────────────────────────────
@@ -203,13 +203,13 @@ def test_a_name_that_no_column_could_hold_is_refused(option: str) -> None:
         build_options({option: "x" * 101})
 
 
-@pytest.mark.parametrize("option", sorted(ELSEWHERE))
+@pytest.mark.parametrize("option", sorted(REFUSED_OPTIONS))
 def test_an_option_that_belongs_elsewhere_says_where(option: str) -> None:
     with pytest.raises(TypeError, match=option):
         build_options({option: [("a.b", (1,))]})
 
 
-@pytest.mark.parametrize("option", sorted(ELSEWHERE))
+@pytest.mark.parametrize("option", sorted(REFUSED_OPTIONS))
 def test_an_option_that_belongs_elsewhere_may_be_given_as_not_wanted(option: str) -> None:
     assert build_options({option: None}) == DEFAULT_OPTIONS
 
@@ -276,7 +276,7 @@ def needs_a_group(group: str) -> None:
 
 
 def test_an_option_that_the_function_wanted_is_explained() -> None:
-    own, given = part({"group": "letters"})
+    own, given = split_options({"group": "letters"})
 
     with pytest.raises(
         TypeError, match=re.escape("'group' was taken for an option of the task: beside q_options={...}")

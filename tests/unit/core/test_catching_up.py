@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from django_cluster.core.due import LATE, CatchUp, Window, look
+from django_cluster.core.due import MISSED_AFTER, CatchUp, RunWindow, decide_due
 from django_cluster.core.recurrence import BUILT_IN, Recurrence, recurrence
 from tests.examples import examples
 
@@ -63,15 +63,15 @@ def occurrences(rule: Recurrence, tz: tzinfo | None, until: datetime) -> list[da
 
 
 def simulate(
-    rule: Recurrence, tz: tzinfo | None, looks: Sequence[datetime], wish: CatchUp, window: Window
+    rule: Recurrence, tz: tzinfo | None, looks: Sequence[datetime], wish: CatchUp, window: RunWindow
 ) -> list[tuple[datetime, datetime]]:
     """(when it was fired, the run that it was), step by step as rows are kept: only the next run and the anchor."""
     following = rule.next_after(rule.anchor - timedelta(microseconds=1), tz)
     fired: list[tuple[datetime, datetime]] = []
     for now in looks:
         while following is not None and following <= now:
-            rule = rule.through(following, tz)
-            found = look(rule, following, now, tz, catch_up=wish, window=window)
+            rule = rule.anchored_at(following, tz)
+            found = decide_due(rule, following, now, tz, catch_up=wish, window=window)
             if found.fire is not None:
                 fired.append((now, found.fire))
             assert found.next_run is None or found.next_run > following
@@ -86,7 +86,7 @@ def test_catching_up_fires_every_run_once_and_in_its_order(
 ) -> None:
     rule, tz, looks = story
 
-    fired = [due for _, due in simulate(rule, tz, looks, CatchUp.ALL, Window())]
+    fired = [due for _, due in simulate(rule, tz, looks, CatchUp.ALL, RunWindow())]
 
     assert fired == occurrences(rule, tz, max(looks))
 
@@ -98,7 +98,7 @@ def test_catching_up_once_fires_once_at_a_look_that_finds_something_due(
 ) -> None:
     rule, tz, looks = story
 
-    fired = simulate(rule, tz, looks, CatchUp.ONCE, Window())
+    fired = simulate(rule, tz, looks, CatchUp.ONCE, RunWindow())
 
     seen, expected = None, []
     every = occurrences(rule, tz, max(looks))
@@ -117,17 +117,19 @@ def test_skipping_fires_what_is_seen_in_time_and_nothing_else(
 ) -> None:
     rule, tz, looks = story
 
-    fired = simulate(rule, tz, looks, CatchUp.SKIP, Window())
+    fired = simulate(rule, tz, looks, CatchUp.SKIP, RunWindow())
 
     every = occurrences(rule, tz, max(looks))
-    in_time = {due for due in every if any(due <= now <= due + LATE and now == first_at(looks, due) for now in looks)}
+    in_time = {
+        due for due in every if any(due <= now <= due + MISSED_AFTER and now == first_at(looks, due) for now in looks)
+    }
     last = {due for due in every if rule.next_after(due, tz) is None}
     assert len(fired) == len({due for _, due in fired})
     assert {due for _, due in fired} == in_time | last
 
 
 def first_at(looks: Sequence[datetime], due: datetime) -> datetime:
-    """The first look that could see this run."""
+    """The first decide_due that could see this run."""
     return next(now for now in looks if now >= due)
 
 
@@ -138,7 +140,7 @@ def test_runs_outside_the_window_are_none(
 ) -> None:
     rule, tz, looks = story
     span = max(looks) - min(looks)
-    window = Window(min(looks) + span * start / 30, min(looks) + span * (start + length) / 30)
+    window = RunWindow(min(looks) + span * start / 30, min(looks) + span * (start + length) / 30)
 
     fired = [due for _, due in simulate(rule, tz, looks, CatchUp.ALL, window)]
 

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from django_cluster.core.codec import HEADER_VERSION, Codec, header_of, peek_header, salt_of
 from django_cluster.core.messages import TaskHeader, TaskOptions, TaskPackage
 from django_cluster.core.sealed_rows import arguments_context, open_arguments
-from django_cluster.core.sealing import Seal, derive_key, sign
 from django_cluster.core.settings import SigningSettings
+from django_cluster.core.signing import ValueSigner, derive_key, sign
 from django_cluster.errors import BadSignature, NotSerializable, PackageError, UnknownFormat, ValueTooLarge
 
 SIGNING = SigningSettings(secret="a secret", salt="tests")
@@ -121,34 +121,34 @@ def test_arguments_that_cannot_be_carried_are_refused_at_the_door() -> None:
 
 def test_the_arguments_of_a_row_are_sealed_without_being_opened() -> None:
     body = CODEC.verify(CODEC.dumps(package(1, x=2)))
-    header, arguments = CODEC.label(body)
+    header, arguments = CODEC.split(body)
 
     sealed = CODEC.seal_arguments(body, header, arguments)
 
     context = arguments_context(header.id, header.func, {}, hook=None, success=False)
-    assert open_arguments(Seal("a secret"), sealed, context) == ((1,), {"x": 2}, "tests")
+    assert open_arguments(ValueSigner("a secret"), sealed, context) == ((1,), {"x": 2}, "tests")
 
 
 def test_json_arguments_are_sealed_as_json() -> None:
     body = JSON.verify(JSON.dumps(package(1, x=2)))
-    header, arguments = JSON.label(body)
+    header, arguments = JSON.split(body)
 
     sealed = JSON.seal_arguments(body, header, arguments)
 
     context = arguments_context(header.id, header.func, {}, hook=None, success=False)
     assert JSON.open(body, header, arguments) == package(1, x=2)
-    assert open_arguments(Seal("a secret", serializer="json"), sealed, context) == ((1,), {"x": 2}, "tests")
+    assert open_arguments(ValueSigner("a secret", serializer="json"), sealed, context) == ((1,), {"x": 2}, "tests")
 
 
 def test_a_call_without_arguments_is_sealed_too() -> None:
     body = CODEC.verify(CODEC.dumps(package()))
-    header, arguments = CODEC.label(body)
+    header, arguments = CODEC.split(body)
 
     sealed = CODEC.seal_arguments(body, header, arguments)
 
     context = arguments_context(header.id, header.func, {}, hook=None, success=False)
     assert CODEC.open(body, header, arguments) == package()
-    assert open_arguments(Seal("a secret", serializer="json"), sealed, context) == ((), {}, "tests")
+    assert open_arguments(ValueSigner("a secret", serializer="json"), sealed, context) == ((), {}, "tests")
 
 
 # ── compression ──────────────────────────────────────────────────────────────────────────────────
@@ -273,7 +273,7 @@ def test_the_label_is_read_without_opening_the_arguments(tmp_path: Path) -> None
     text = CODEC.dumps(package(Trap(tmp_path / "touched")))
 
     header = peek_header(text)
-    labelled_as, _ = CODEC.label(CODEC.verify(text))
+    labelled_as, _ = CODEC.split(CODEC.verify(text))
     of_body = header_of(CODEC.verify(text))
 
     assert header == labelled_as == of_body == package().header
@@ -429,7 +429,7 @@ def test_what_unpacks_to_gigabytes_takes_no_memory_where_it_is_verified_and_litt
         name = header_of(body).name
         verifying = tracemalloc.get_traced_memory()[1]
         with pytest.raises(UnknownFormat, match=r"has \d+ bytes and more than 4194304 when it is decompressed"):
-            codec.label(body)
+            codec.split(body)
         opening = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -448,8 +448,8 @@ def test_a_compressed_package_stays_compressed_until_it_is_opened() -> None:
     assert len(body) < 2000
     assert SQUEEZING.sign(body) == text
     assert CODEC.sign(body) == text
-    assert SQUEEZING.open(body, *SQUEEZING.label(body)) == sent
-    relabelled, header = CODEC.relabel(text, lambda header: replace(header, name="another"))
+    assert SQUEEZING.open(body, *SQUEEZING.split(body)) == sent
+    relabelled, header = CODEC.replace_header(text, lambda header: replace(header, name="another"))
     assert CODEC.loads(relabelled).args == sent.args
     assert header.name == header_of(CODEC.verify(relabelled)).name == "another"
 

@@ -14,10 +14,10 @@ import pytest
 from django_cluster.core import compression
 from django_cluster.core.codec import Codec, header_of, peek_header, salt_of
 from django_cluster.core.messages import TaskHeader, TaskPackage
-from django_cluster.core.sealing import derive_key, sign
 from django_cluster.core.settings import SigningSettings
-from django_cluster.core.values import Unfit
-from django_cluster.core.values import compression as compression_kind
+from django_cluster.core.settings.values import InvalidValue
+from django_cluster.core.settings.values import compression as compression_kind
+from django_cluster.core.signing import derive_key, sign
 from django_cluster.errors import LibraryMissing, PackageError, UnknownFormat
 
 SIGNING = SigningSettings(secret="a secret", salt="tests")
@@ -64,7 +64,7 @@ def test_a_package_that_zstd_has_compressed_stays_so_until_its_label_is_changed(
     assert len(body) < 2000
     assert CODEC.sign(body) == SQUEEZERS[True].sign(body) == text
     assert header_of(body) == sent.header
-    relabelled, header = CODEC.relabel(text, lambda header: replace(header, name="another"))
+    relabelled, header = CODEC.replace_header(text, lambda header: replace(header, name="another"))
     assert CODEC.loads(relabelled).args == sent.args
     assert (header.name, relabelled[:5]) == ("another", "dc1p:")
 
@@ -81,7 +81,7 @@ def test_zstd_unpacks_no_more_than_is_allowed_and_takes_no_window_of_any_size() 
 
     assert (header_of(codec.verify(bomb)).name, peek_header(bomb).name) == ("a bomb", "a bomb")
     with pytest.raises(UnknownFormat, match="more than 4194304 when it is decompressed"):
-        codec.label(codec.verify(bomb))
+        codec.split(codec.verify(bomb))
     with pytest.raises(UnknownFormat, match="damaged"):
         peek_header(hungry)
 
@@ -89,7 +89,7 @@ def test_zstd_unpacks_no_more_than_is_allowed_and_takes_no_window_of_any_size() 
 @pytest.mark.parametrize("data", [b"", b"garbage", b"\x28\xb5\x2f\xfd"])
 def test_what_is_no_zstd_is_an_unknown_format(data: bytes) -> None:
     with pytest.raises(PackageError):
-        CODEC.label(CODEC.verify(signed(data, "ps")))
+        CODEC.split(CODEC.verify(signed(data, "ps")))
     with pytest.raises(PackageError):
         peek_header(signed(data, "ps"))
 
@@ -102,5 +102,5 @@ def test_without_the_library_a_package_of_zstd_is_for_others_and_says_what_is_mi
 
     with pytest.raises(LibraryMissing, match=r"pip install 'django-cluster\[zstd\]'"):
         CODEC.verify(text)
-    with pytest.raises(Unfit, match="zstd"):
+    with pytest.raises(InvalidValue, match="zstd"):
         compression_kind().convert("zstd")

@@ -1,4 +1,4 @@
-"""How many missed runs are made up for: the newest, and as many as were asked for, whatever the rule."""
+"""How many missed runs are made up for: the first_of_newest, and as many as were asked for, whatever the rule."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_cluster.core.due import LATE, CatchUp, Window, look, newest
+from django_cluster.core.due import MISSED_AFTER, CatchUp, RunWindow, decide_due, first_of_newest
 from django_cluster.core.recurrence import Recurrence, recurrence
 
 NOW = datetime(2026, 11, 20, 12, 0, 30, tzinfo=UTC)
@@ -28,7 +28,7 @@ def caught_up(rule: Recurrence, next_run: datetime, now: datetime, limit: int | 
     found: list[datetime] = []
     due: datetime | None = next_run
     while due is not None and due <= now:
-        fire, due, _ = look(rule, due, now, UTC, catch_up=CatchUp.ALL, limit=limit, **more)
+        fire, due, _ = decide_due(rule, due, now, UTC, catch_up=CatchUp.ALL, limit=limit, **more)
         if fire is not None:
             found.append(fire)
     return found
@@ -42,12 +42,12 @@ def caught_up(rule: Recurrence, next_run: datetime, now: datetime, limit: int | 
 def test_the_newest_runs_are_made_up_for(kind: tuple[str, dict[str, Any]], count: int, away: timedelta) -> None:
     code, columns = kind
     rule = recurrence(code, anchor=NOW - away, **columns)
-    until = NOW - LATE
+    until = NOW - MISSED_AFTER
     # No more of them than can be listed here.
     first = NOW - away if code not in ("I", "C") else max(NOW - away, NOW - timedelta(days=2))
     every = list(occurrences(rule, first, until))
 
-    found = newest(rule, first, until, UTC, count)
+    found = first_of_newest(rule, first, until, UTC, count)
 
     kept = list(occurrences(rule, found, until))
     assert kept == every[-count:]
@@ -74,9 +74,9 @@ def test_what_is_left_out_is_told_once() -> None:
     first = NOW - 24 * HOUR
     rule = recurrence("H", anchor=first)
 
-    once = look(rule, first, NOW, UTC, catch_up=CatchUp.ALL, limit=3)
+    once = decide_due(rule, first, NOW, UTC, catch_up=CatchUp.ALL, limit=3)
     assert once.next_run is not None
-    again = look(rule, once.next_run, NOW, UTC, catch_up=CatchUp.ALL, limit=3)
+    again = decide_due(rule, once.next_run, NOW, UTC, catch_up=CatchUp.ALL, limit=3)
 
     assert once.skipped == (first, NOW - 3 * HOUR)
     assert again.skipped is None
@@ -86,7 +86,7 @@ def test_only_runs_before_the_end_count() -> None:
     first = NOW - 24 * HOUR
     rule = recurrence("H", anchor=first)
 
-    found = caught_up(rule, first, NOW, 2, window=Window(end=NOW - 10 * HOUR))
+    found = caught_up(rule, first, NOW, 2, window=RunWindow(end=NOW - 10 * HOUR))
 
     assert found == [NOW - 11 * HOUR, NOW - 10 * HOUR]
 
@@ -96,7 +96,7 @@ def test_the_other_ways_to_catch_up_know_no_limit(wish: CatchUp) -> None:
     first = NOW - 24 * HOUR
     rule = recurrence("H", anchor=first)
 
-    assert look(rule, first, NOW, UTC, catch_up=wish, limit=3) == look(rule, first, NOW, UTC, catch_up=wish)
+    assert decide_due(rule, first, NOW, UTC, catch_up=wish, limit=3) == decide_due(rule, first, NOW, UTC, catch_up=wish)
 
 
 @pytest.mark.parametrize("cron", ["* * * * *", "*/5 9-17 * * 1-5"])
@@ -112,7 +112,7 @@ def test_years_of_minutes_are_a_few_steps(cron: str, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(type(rule), "next_after", counted)
 
-    found = newest(rule, datetime(2020, 1, 1, tzinfo=UTC), NOW, UTC, 10)
+    found = first_of_newest(rule, datetime(2020, 1, 1, tzinfo=UTC), NOW, UTC, 10)
 
     kept = [found, *occurrences(rule, found, NOW)][1:]
     assert len(kept) == 10

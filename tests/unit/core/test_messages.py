@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from django_cluster.core.messages import (
     DEFAULT_OPTIONS,
-    Failure,
+    FailureDetails,
     Job,
     Outcome,
     OutcomeStatus,
@@ -87,7 +87,7 @@ def test_what_travels_cannot_be_changed(value: object) -> None:
 
 def test_jobs_and_outcomes_pass_a_private_line() -> None:
     job = Job(number=1, body=b"p{}\n", receipt="r", attempt=2)
-    failure = Failure("ValueError", "no luck", "Traceback …")
+    failure = FailureDetails("ValueError", "no luck", "Traceback …")
     outcome = Outcome(
         number=1,
         receipt="r",

@@ -87,7 +87,7 @@ def test_a_daily_run_that_stepped_over_the_gap_returns_also_when_each_step_is_sa
     anchor = due
 
     for _ in range(3):
-        schedule = rule("D", anchor).through(due, AMSTERDAM)
+        schedule = rule("D", anchor).anchored_at(due, AMSTERDAM)
         anchor = schedule.anchor
         due = schedule.next_after(due, AMSTERDAM) or due
 
@@ -119,8 +119,8 @@ def test_minutes_count_elapsed_time_through_both_changes_of_the_clock() -> None:
 def test_a_next_run_off_the_grid_is_the_new_anchor() -> None:
     schedule = rule("M", local("2026-01-31 08:00"))
 
-    assert schedule.through(local("2026-02-28 08:00"), AMSTERDAM) is schedule
-    assert schedule.through(local("2026-02-27 08:00"), AMSTERDAM).anchor == local("2026-02-27 08:00")
+    assert schedule.anchored_at(local("2026-02-28 08:00"), AMSTERDAM) is schedule
+    assert schedule.anchored_at(local("2026-02-27 08:00"), AMSTERDAM).anchor == local("2026-02-27 08:00")
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_the_names_of_months_are_no_random_times() -> None:
 
 
 def test_without_croniter_a_cron_schedule_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    for remembered in (cron._croniter, cron._flaw_of):
+    for remembered in (cron._croniter, cron._error_in):
         remembered.cache_clear()
     monkeypatch.setitem(sys.modules, "croniter", None)
 

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import django_cluster
-from django_cluster.brokers.base import Delivery, Message, Waiting
-from django_cluster.core.broker_choice import Choice
-from django_cluster.core.composing import Call, Step
-from django_cluster.core.messages import Failure, Job, Outcome, TaskHeader, TaskOptions, TaskPackage
+from django_cluster.brokers.base import Delivery, Message, QueuedMessage
+from django_cluster.core.compositions import Step, TaskCall
+from django_cluster.core.messages import FailureDetails, Job, Outcome, TaskHeader, TaskOptions, TaskPackage
+from django_cluster.core.payload_references import PayloadReference
 from django_cluster.core.settings import BrokerSettings, Settings, SigningSettings
-from django_cluster.core.tickets import Ticket
-from django_cluster.lifecycle.send import Parcel
+from django_cluster.core.settings.brokers import BrokerChoice
+from django_cluster.lifecycle.send import AddressedMessage
 from django_cluster.reporters.base import FailedRun
 
 SECRET = "hush"
@@ -80,8 +80,8 @@ def test_what_travels_is_printed_without_its_contents() -> None:
     )  # fmt: skip
     everything = [
         package, outcome, run, Job(1, SECRET.encode(), "r", 1), Message(SECRET), Delivery("r", SECRET, 1),
-        Waiting(SECRET, 0, 0, None, leased=False), Parcel(None, None, Message(SECRET)), Failure("k", SECRET, SECRET),
-        Call("a.b", (SECRET,), {"x": SECRET}), Ticket("1", SECRET.encode()), Choice("redis", {"url": SECRET}),
+        QueuedMessage(SECRET, 0, 0, None, leased=False), AddressedMessage(None, None, Message(SECRET)), FailureDetails("k", SECRET, SECRET),
+        TaskCall("a.b", (SECRET,), {"x": SECRET}), PayloadReference("1", SECRET.encode()), BrokerChoice("redis", {"url": SECRET}),
         Step("k", "next", SECRET, (SECRET,)),  # type: ignore[arg-type]  # the word is enough here
     ]  # fmt: skip
 
@@ -98,7 +98,7 @@ def test_settings_are_printed_without_secrets() -> None:
         broker=broker,
         signing=SigningSettings(secret=SECRET, fallbacks=(SECRET,)),
         brokers={"other": broker},
-        homes={"q": broker},
+        queue_brokers={"q": broker},
         reporters={"rollbar": {"access_token": SECRET}},
     )
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from django_cluster.dashboard.frame import Canvas, Scene, frame
+from django_cluster.dashboard.layout import Canvas, Scene, render
 from django_cluster.dashboard.report import as_text
 from django_cluster.dashboard.snapshot import QueueView, ScheduleView, Snapshot, TaskView, Totals
-from django_cluster.dashboard.view import View
-from django_cluster.stores.instructions import Pause
-from django_cluster.stores.status import ClusterStatus, ProcessStatus, RunningTask, Slice, Throughput
+from django_cluster.dashboard.state import ScreenState
+from django_cluster.stores.operator_commands import QueuePause
+from django_cluster.stores.status import ClusterStatus, ProcessStatus, RunningTask, Throughput, ThroughputSlice
 
 NOW = 1_700_000_000.0
 
 BUSY = ProcessStatus(
     role="worker",
     index=0,
-    seat=3,
+    incarnation=3,
     pid=103,
     state="busy",
     done=41,
@@ -41,16 +41,16 @@ CLUSTER = ClusterStatus(
     memory_free=2 * 1024 * 1024,
     processes=(
         ProcessStatus(role="sentinel", pid=100, state="running", rss=40 * 1024),
-        ProcessStatus(role="monitor", seat=1, pid=101, state="idle", rss=50 * 1024),
-        ProcessStatus(role="pusher", seat=2, pid=102, state="idle", rss=48 * 1024),
+        ProcessStatus(role="monitor", incarnation=1, pid=101, state="idle", rss=50 * 1024),
+        ProcessStatus(role="pusher", incarnation=2, pid=102, state="idle", rss=48 * 1024),
         BUSY,
-        ProcessStatus(role="worker", index=1, seat=4, pid=104, state="idle", done=7, rss=58 * 1024),
+        ProcessStatus(role="worker", index=1, incarnation=4, pid=104, state="idle", done=7, rss=58 * 1024),
     ),
     throughput=Throughput(
         done=48,
         failed=2,
         slices=tuple(
-            Slice(
+            ThroughputSlice(
                 number=int(NOW) // 5 - 60 + place, done=place, failed=int(place == 50),
                 wait_median=0.01, wait_high=0.1 * (place % 10), run_median=0.02, run_high=0.5,
             )
@@ -80,7 +80,7 @@ SNAPSHOT = Snapshot(
     taken_at=NOW,
     label="shop",
     clusters=(CLUSTER, LOST),
-    pauses=(Pause("mail", "Ada", 125.0),),
+    pauses=(QueuePause("mail", "Ada", 125.0),),
     queues=(
         QueueView(name="default", broker="orm", ready=1234, leased=1, delayed=5),
         QueueView(name="mail", broker="redis", ready=7),
@@ -120,12 +120,12 @@ SNAPSHOT = Snapshot(
 
 
 def scene(**changes: Any) -> Scene:
-    """The world, and a view of it: ``scene(tab=3, query="mail")``."""
+    """The world, and a state of it: ``scene(tab=3, query="mail")``."""
     snapshot = changes.pop("snapshot", SNAPSHOT)
     detail, now = changes.pop("detail", None), changes.pop("now", NOW + 1)
-    return Scene(snapshot=snapshot, view=View(**changes), now=now, detail=detail)
+    return Scene(snapshot=snapshot, state=ScreenState(**changes), now=now, detail=detail)
 
 
 def drawn(given: Scene, **canvas: Any) -> str:
     """The screen as text."""
-    return as_text(frame(given, Canvas(**canvas)))
+    return as_text(render(given, Canvas(**canvas)))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from django_cluster.dashboard.row_search import condition
-from django_cluster.dashboard.tables import Column, Row, Table, matches
+from django_cluster.dashboard.tables import Column, Table, TableRow, matches
 from django_cluster.models import Task
 from django_cluster.testing.store_contract import make_failure
-from tests.integration.admin_stage import save
+from tests.integration.admin_client import save
 
 NAMES = ("ax", "bx", "cz", "nme", "[Errno 2]", "qx", "]", "100%", "a_b", "a%b", "x\\y", "o'b", 'q"q', "timeout")
 QUERIES = (
@@ -22,7 +22,7 @@ QUERIES = (
 def test_whatever_the_screen_keeps_is_found(query: str) -> None:
     save(*(make_failure(name=name) for name in NAMES))
     table = Table((Column("Name"),), ())
-    kept = {name for name in NAMES if matches(table, Row(key=f"task:{name}", cells=(name,)), query)}
+    kept = {name for name in NAMES if matches(table, TableRow(key=f"task:{name}", cells=(name,)), query)}
 
     wanted = condition(query)
 

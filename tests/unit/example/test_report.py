@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from example.census.analysis import Findings, Function
-from example.census.report import REASONS, Books, Counted, Failed, render
+from example.census.report import REASONS, Counted, Failed, Reconciliation, render
 
 
 def counted(path: str, lines: int = 10, longest: Function | None = None, imports: str = "") -> Counted:
@@ -59,20 +59,20 @@ def test_without_failures_nothing_is_said_of_them() -> None:
 
 
 def test_books_that_agree_are_one_equation() -> None:
-    books = Books(files=1_001, enqueued=1_001, succeeded=1_000, failed=1, astray=0)
+    reconciliation = Reconciliation(files=1_001, enqueued=1_001, succeeded=1_000, failed=1, astray=0)
 
-    assert books.balanced
-    assert str(books) == "The books: 1,001 enqueued = 1,000 succeeded + 1 failed."
+    assert reconciliation.balanced
+    assert str(reconciliation) == "The reconciliation: 1,001 enqueued = 1,000 succeeded + 1 failed."
 
 
 def test_books_say_what_does_not_agree() -> None:
-    books = Books(files=3, enqueued=3, succeeded=1, failed=1, astray=1)
+    reconciliation = Reconciliation(files=3, enqueued=3, succeeded=1, failed=1, astray=1)
 
-    assert not books.balanced
-    assert "1 went astray" in str(books)
+    assert not reconciliation.balanced
+    assert "1 went astray" in str(reconciliation)
 
 
 def test_a_row_that_replaces_a_lost_one_does_not_balance_the_books() -> None:
-    books = Books(files=2, enqueued=2, succeeded=2, failed=0, astray=2)
+    reconciliation = Reconciliation(files=2, enqueued=2, succeeded=2, failed=0, astray=2)
 
-    assert not books.balanced
+    assert not reconciliation.balanced

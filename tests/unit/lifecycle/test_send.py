@@ -11,13 +11,13 @@ import pytest
 
 from django_cluster.brokers import memory
 from django_cluster.brokers.base import Capabilities, Message
-from django_cluster.brokers.limits import chunks
 from django_cluster.brokers.memory import MemoryBroker
+from django_cluster.brokers.publisher import chunks
 from django_cluster.core.codec import Codec
 from django_cluster.core.messages import TaskHeader, TaskOptions, TaskPackage
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import NotSerializable, NotSupported, PayloadTooLarge
-from django_cluster.lifecycle.send import Router, Sender
+from django_cluster.lifecycle.send import QueueSender, TaskRouter
 from django_cluster.models import QueuedTask
 from django_cluster.signals import SENDER, pre_enqueue
 from tests.conftest import make_settings
@@ -54,7 +54,7 @@ def package(number: int = 1, *args: Any, **options: Any) -> TaskPackage:
 def test_what_is_sent_can_be_leased_and_read(broker: MemoryBroker) -> None:
     sent = [package(number, "x" * number) for number in range(1, 4)]
 
-    Sender(CODEC, broker).send(sent)
+    QueueSender(CODEC, broker).send(sent)
 
     assert [CODEC.loads(delivery.payload) for delivery in broker.lease(10)] == sent
 
@@ -62,7 +62,7 @@ def test_what_is_sent_can_be_leased_and_read(broker: MemoryBroker) -> None:
 def test_a_large_batch_goes_in_as_few_round_trips_as_the_broker_allows(broker: MemoryBroker) -> None:
     small = SmallLoads(SETTINGS.broker)
 
-    Sender(CODEC, small).send([package(number) for number in range(7)])
+    QueueSender(CODEC, small).send([package(number) for number in range(7)])
 
     assert small.sizes == [3, 3, 1]
     assert broker.size().ready == 7
@@ -70,7 +70,7 @@ def test_a_large_batch_goes_in_as_few_round_trips_as_the_broker_allows(broker: M
 
 def test_nothing_is_sent_when_one_cannot_be_written(broker: MemoryBroker) -> None:
     with pytest.raises(NotSerializable):
-        Sender(CODEC, broker).send([package(1), package(2, lambda: None)])
+        QueueSender(CODEC, broker).send([package(1), package(2, lambda: None)])
 
     assert broker.size().total == 0
 
@@ -78,7 +78,7 @@ def test_nothing_is_sent_when_one_cannot_be_written(broker: MemoryBroker) -> Non
 def test_nothing_to_send_asks_the_broker_nothing() -> None:
     small = SmallLoads(SETTINGS.broker)
 
-    Sender(CODEC, small).send([])
+    QueueSender(CODEC, small).send([])
 
     assert not hasattr(small, "sizes")
 
@@ -86,7 +86,7 @@ def test_nothing_to_send_asks_the_broker_nothing() -> None:
 def test_the_broker_is_told_of_priority_and_delay(broker: MemoryBroker) -> None:
     later = 4e9
 
-    Sender(CODEC, broker).send([package(1), package(2, priority=50), package(3, not_before=later)])
+    QueueSender(CODEC, broker).send([package(1), package(2, priority=50), package(3, not_before=later)])
 
     assert [(waiting.priority, waiting.due) for waiting in broker.peek()] == [(50, None), (0, None), (0, later)]
 
@@ -99,7 +99,7 @@ def test_receivers_hear_of_a_task_before_it_is_on_the_broker(broker: MemoryBroke
 
     pre_enqueue.connect(listen)
     try:
-        Sender(CODEC, broker).send([package(1), package(2)])
+        QueueSender(CODEC, broker).send([package(1), package(2)])
     finally:
         pre_enqueue.disconnect(listen)
 
@@ -112,7 +112,7 @@ def test_a_receiver_that_raises_stops_nobody(broker: MemoryBroker, caplog: pytes
 
     pre_enqueue.connect(refuse)
     try:
-        Sender(CODEC, broker).send([package()])
+        QueueSender(CODEC, broker).send([package()])
     finally:
         pre_enqueue.disconnect(refuse)
 
@@ -141,7 +141,7 @@ def size(**changes: Any) -> int:
 
 
 def test_each_package_goes_to_the_queue_and_the_broker_that_it_names(broker: MemoryBroker) -> None:
-    router = Router(CODEC, broker, {"audit": section(name="audit")})
+    router = TaskRouter(CODEC, broker, {"audit": section(name="audit")})
 
     router.send([package(1), package(2, cluster="mail"), package(3, broker="audit")])
     router.send([package(4, broker="audit", cluster="mail")])
@@ -152,7 +152,7 @@ def test_each_package_goes_to_the_queue_and_the_broker_that_it_names(broker: Mem
 
 def test_a_queue_that_lives_elsewhere_is_found_there(broker: MemoryBroker) -> None:
     home = section(name="elsewhere", queue="books")
-    router = Router(CODEC, broker, homes={"books": home})
+    router = TaskRouter(CODEC, broker, queue_brokers={"books": home})
 
     router.send([package(1, cluster="books"), package(2, cluster="mail")])
 
@@ -162,14 +162,14 @@ def test_a_queue_that_lives_elsewhere_is_found_there(broker: MemoryBroker) -> No
 def test_other_queues_of_a_cluster_are_where_they_are(broker: MemoryBroker) -> None:
     member = MemoryBroker(section(name="beside", queue="books"))
 
-    Router(CODEC, broker, beside=[member]).send([package(1, cluster="books")])
+    TaskRouter(CODEC, broker, beside=[member]).send([package(1, cluster="books")])
 
     assert member.size().ready == 1
 
 
 def test_a_broker_that_nobody_named_is_refused(broker: MemoryBroker) -> None:
     with pytest.raises(NotSupported, match="'audit'"):
-        Router(CODEC, broker).send([package(1, broker="audit")])
+        TaskRouter(CODEC, broker).send([package(1, broker="audit")])
 
 
 class ShortDelays(MemoryBroker):
@@ -182,16 +182,16 @@ class ShortDelays(MemoryBroker):
 def test_what_cannot_be_delayed_for_so_long_waits_in_the_database(broker: MemoryBroker) -> None:
     short, now = ShortDelays(SETTINGS.broker), time.time()
 
-    Sender(CODEC, short).send([package(1), package(2, not_before=now + 30), package(3, not_before=now + 90)])
+    QueueSender(CODEC, short).send([package(1), package(2, not_before=now + 30), package(3, not_before=now + 90)])
 
     assert (short.size().ready, short.size().delayed) == (1, 1)
     (row,) = QueuedTask.objects.all()
-    assert row.queue == "held::tests"
+    assert row.queue == "delayed::tests"
     assert CODEC.loads(row.payload).id == package(3).id
 
 
 def test_nothing_is_sent_where_one_message_is_too_large(broker: MemoryBroker) -> None:
     with pytest.raises(PayloadTooLarge):
-        Sender(CODEC, ShortDelays(SETTINGS.broker)).send([package(1), package(2, "x" * 5000)])
+        QueueSender(CODEC, ShortDelays(SETTINGS.broker)).send([package(1), package(2, "x" * 5000)])
 
     assert broker.size().total == 0

@@ -11,7 +11,7 @@ from django.test import override_settings
 
 def test_a_library_that_is_missing_is_named_once_with_the_way_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "amqp", None)
-    for module in ("rabbitmq", "rabbitmq_link", "rabbitmq_holding"):
+    for module in ("rabbitmq", "rabbitmq_connection", "rabbitmq_unacked"):
         monkeypatch.delitem(sys.modules, f"django_cluster.brokers.{module}", raising=False)
 
     broker = override_settings(Q_CLUSTER={"rabbitmq": "amqp://localhost"})

@@ -10,10 +10,10 @@ from django.test import override_settings
 from django.utils import timezone
 
 from django_cluster.core.sealed_rows import arguments_context, result_context, seal_arguments
-from django_cluster.core.sealing import Seal
+from django_cluster.core.signing import ValueSigner
 from django_cluster.errors import BadSignature, PackageError, UnknownFormat
 from django_cluster.models import Failure, Success, Task
-from django_cluster.models.sealed import row_seal
+from django_cluster.models.row_signing import row_signer
 from tests.sealed import sealed_arguments, sealed_result
 
 ID = "0123456789abcdef" * 2
@@ -44,7 +44,7 @@ def test_arguments_are_opened_when_asked_for() -> None:
 
 
 def test_arguments_in_json_are_a_tuple_as_well() -> None:
-    task = make_task(sealed_arguments=seal_arguments(row_seal(), b"J", b'[[1,2],{"x":3}]', "", CONTEXT))
+    task = make_task(sealed_arguments=seal_arguments(row_signer(), b"J", b'[[1,2],{"x":3}]', "", CONTEXT))
 
     assert task.args == (1, 2)
     assert task.kwargs == {"x": 3}
@@ -56,7 +56,7 @@ def test_no_arguments_are_none_at_all() -> None:
 
 def test_arguments_of_another_shape_are_refused() -> None:
     with pytest.raises(UnknownFormat):
-        _ = make_task(sealed_arguments=seal_arguments(row_seal(), b"J", b"5", "", CONTEXT)).args
+        _ = make_task(sealed_arguments=seal_arguments(row_signer(), b"J", b"5", "", CONTEXT)).args
 
 
 def test_the_result_of_a_success_is_its_value() -> None:
@@ -82,7 +82,7 @@ def test_a_value_sealed_with_an_older_key_is_still_read() -> None:
 
 def test_a_value_sealed_with_a_foreign_key_is_never_opened() -> None:
     with pytest.raises(BadSignature):
-        _ = make_task(sealed_result=Seal("foreign").seal({"a": 1}, result_context(ID))).result
+        _ = make_task(sealed_result=ValueSigner("foreign").seal({"a": 1}, result_context(ID))).result
 
 
 @pytest.mark.parametrize("sealed", [b"", b"?", b"P", b"P" + bytes(50), b"J", b"J{"])

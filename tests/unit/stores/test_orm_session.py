@@ -110,7 +110,7 @@ def test_patience_has_an_end(store: OrmResults, lock: sqlite3.Connection, monkey
     started = time.monotonic()
 
     with pytest.raises(StoreUnavailable, match="locked"):
-        session.run(lambda: None, patience=0.1)
+        session.run(lambda: None, retry_seconds=0.1)
 
     assert time.monotonic() - started < 5
 

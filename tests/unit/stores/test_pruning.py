@@ -16,7 +16,7 @@ from django_cluster.core.settings import ResultSettings
 from django_cluster.models import Task
 from django_cluster.stores import pruning
 from django_cluster.stores.orm_session import Session
-from django_cluster.stores.pruning import AGE_EVERY, Pruner, rules
+from django_cluster.stores.pruning import AGE_INTERVAL_SECONDS, Pruner, rules
 from tests.conftest import Clock
 
 pytestmark = pytest.mark.django_db
@@ -41,8 +41,8 @@ def left() -> set[str]:
     return set(Task.objects.values_list("name", flat=True))
 
 
-def pruner(keep_days: Mapping[str, float | None], clock: Clock | None = None, **section: Any) -> Pruner:
-    settings = ResultSettings(keep_days=keep_days, **section)
+def pruner(retention_days: Mapping[str, float | None], clock: Clock | None = None, **section: Any) -> Pruner:
+    settings = ResultSettings(retention_days=retention_days, **section)
     return Pruner(Session("default"), settings, clock or Clock())
 
 
@@ -59,7 +59,7 @@ def rows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("keep_days", "gone"),
+    ("retention_days", "gone"),
     [
         ({}, set()),
         ({"success": 7}, {"success 10", "success 40"}),
@@ -69,10 +69,12 @@ def rows() -> None:
         ({"failed": 30, "dead": 0.5}, {"failure 40", "timeout 40", "dead 1", "dead 10", "dead 40"}),
     ],
 )
-def test_each_kind_is_kept_for_its_own_time(rows: None, keep_days: dict[str, float | None], gone: set[str]) -> None:
+def test_each_kind_is_kept_for_its_own_time(
+    rows: None, retention_days: dict[str, float | None], gone: set[str]
+) -> None:
     before = left()
 
-    pruner(keep_days).prune()
+    pruner(retention_days).prune()
 
     assert before - left() == gone
 
@@ -95,7 +97,7 @@ def test_the_age_is_looked_at_now_and_then_only(rows: None, clock: Clock, django
     one.prune()
     row("another", 50)
 
-    clock.advance(AGE_EVERY - 1)
+    clock.advance(AGE_INTERVAL_SECONDS - 1)
     with django_assert_num_queries(0):
         one.prune()
     clock.advance(1)
@@ -107,7 +109,7 @@ def test_the_age_is_looked_at_now_and_then_only(rows: None, clock: Clock, django
 def test_many_old_rows_go_in_portions_and_what_one_call_leaves_the_next_one_takes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pruning, "PORTION", 3)
+    monkeypatch.setattr(pruning, "BATCH_ROWS", 3)
     for number in range(10):
         row(f"row {number}", 10)
     clock = Clock()
@@ -116,7 +118,7 @@ def test_many_old_rows_go_in_portions_and_what_one_call_leaves_the_next_one_take
         clock.advance(0.3)
         return clock.now
 
-    one = Pruner(Session("default"), ResultSettings(keep_days={"success": 7}), slowly)
+    one = Pruner(Session("default"), ResultSettings(retention_days={"success": 7}), slowly)
     one.prune()
     first = Task.objects.count()
     for _ in range(5):
@@ -130,7 +132,7 @@ def test_many_old_rows_go_in_portions_and_what_one_call_leaves_the_next_one_take
 
 
 def test_a_dry_run_counts_and_deletes_nothing(rows: None, settings: Any, capsys: Any) -> None:
-    settings.Q_CLUSTER = {"keep_days": {"success": 7, "failed": 30}}
+    settings.Q_CLUSTER = {"retention_days": {"success": 7, "failed": 30}}
     before = left()
 
     call_command("qprune", "--dry-run")
@@ -140,7 +142,7 @@ def test_a_dry_run_counts_and_deletes_nothing(rows: None, settings: Any, capsys:
 
 
 def test_without_arguments_the_setting_holds(rows: None, settings: Any) -> None:
-    settings.Q_CLUSTER = {"keep_days": 7}
+    settings.Q_CLUSTER = {"retention_days": 7}
 
     call_command("qprune")
 
@@ -170,7 +172,7 @@ def test_the_limit_by_number_holds_also_where_nothing_has_grown(
     per: str | None, kept: set[str], said: str, settings: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     settings.Q_CLUSTER = {"save_limit": 2, "save_limit_per": per}
-    monkeypatch.setattr(pruning, "PORTION", 2)
+    monkeypatch.setattr(pruning, "BATCH_ROWS", 2)
     for days in range(1, 5):
         row(f"success {days}", days)
     for days in range(3, 6):

@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 
+from django_cluster.core.safe_text import storable
 from django_cluster.core.settings import ResultSettings
-from django_cluster.core.texts import clean
 from django_cluster.stores.rows import (
     MAX_ATTEMPTS_KEPT,
-    Earlier,
-    Folded,
+    Deduplicated,
+    EarlierRuns,
     attempt_of,
-    fold,
+    deduplicate,
     leaves_row,
     lifetime_in_cache,
-    reduced,
+    truncated,
     with_history,
 )
 from django_cluster.testing.store_contract import make_failure, make_outcome
@@ -60,40 +60,40 @@ def test_the_option_of_a_task_goes_before_the_setting() -> None:
 def test_outcomes_are_ordered_by_their_ids() -> None:
     outcomes = [make_outcome(id=letter * 32) for letter in "cab"]
 
-    assert [each.outcome.id[0] for each in fold(outcomes)] == ["a", "b", "c"]
+    assert [each.outcome.id[0] for each in deduplicate(outcomes)] == ["a", "b", "c"]
 
 
 def test_of_several_attempts_the_latest_counts() -> None:
     first = make_failure()
 
-    (folded,) = fold([first._replace(attempt=3), first, first._replace(attempt=2)])
+    (deduplicated,) = deduplicate([first._replace(attempt=3), first, first._replace(attempt=2)])
 
-    assert folded.outcome.attempt == 3
-    assert [each["number"] for each in folded.before] == [1, 2]
+    assert deduplicated.outcome.attempt == 3
+    assert [each["number"] for each in deduplicated.before] == [1, 2]
 
 
 def test_of_several_attempts_a_success_counts() -> None:
     first = make_failure()
 
-    (folded,) = fold([first, make_outcome(id=first.id, attempt=2), first._replace(attempt=3)])
+    (deduplicated,) = deduplicate([first, make_outcome(id=first.id, attempt=2), first._replace(attempt=3)])
 
-    assert folded.outcome.attempt == 2
-    assert [each["number"] for each in folded.before] == [1]
+    assert deduplicated.outcome.attempt == 2
+    assert [each["number"] for each in deduplicated.before] == [1]
 
 
 def test_the_same_attempt_twice_is_no_history() -> None:
     outcome = make_failure()
 
-    (folded,) = fold([outcome, outcome])
+    (deduplicated,) = deduplicate([outcome, outcome])
 
-    assert (folded.outcome, list(folded.before)) == (outcome, [])
+    assert (deduplicated.outcome, list(deduplicated.before)) == (outcome, [])
 
 
 def test_the_history_is_what_the_row_remembers_and_the_row_itself() -> None:
     outcome = make_failure(attempt=3)
     remembered = [attempt_of(outcome._replace(attempt=1))]
 
-    complete = with_history(Folded(outcome), Earlier(2, remembered, attempt_of(outcome._replace(attempt=2))))
+    complete = with_history(Deduplicated(outcome), EarlierRuns(2, remembered, attempt_of(outcome._replace(attempt=2))))
 
     assert [each["number"] for each in complete.before] == [1, 2]
 
@@ -102,7 +102,7 @@ def test_a_repeated_outcome_keeps_the_history() -> None:
     outcome = make_failure(attempt=2)
     remembered = [attempt_of(outcome._replace(attempt=1))]
 
-    complete = with_history(Folded(outcome), Earlier(2, remembered, attempt_of(outcome)))
+    complete = with_history(Deduplicated(outcome), EarlierRuns(2, remembered, attempt_of(outcome)))
 
     assert [each["number"] for each in complete.before] == [1]
 
@@ -111,7 +111,7 @@ def test_the_history_is_bounded() -> None:
     outcome = make_failure(attempt=100)
     remembered = [attempt_of(outcome._replace(attempt=number)) for number in range(1, 100)]
 
-    complete = with_history(Folded(outcome), Earlier(99, remembered, remembered[-1]))
+    complete = with_history(Deduplicated(outcome), EarlierRuns(99, remembered, remembered[-1]))
 
     assert len(complete.before) == MAX_ATTEMPTS_KEPT
     assert complete.before[-1]["number"] == 99
@@ -131,7 +131,7 @@ def test_the_history_is_bounded() -> None:
     ],
 )
 def test_text_is_cut_and_made_harmless(text: str | None, expected: str | None) -> None:
-    assert clean(text, 8) == expected
+    assert storable(text, 8) == expected
 
 
 def test_a_reduced_outcome_is_plain_and_says_why() -> None:
@@ -139,7 +139,7 @@ def test_a_reduced_outcome_is_plain_and_says_why() -> None:
         name="Ж", started_at=float("nan"), result=b"x", payload="p", options={"group": "🙂", "timeout": 5}
     )
 
-    plain = reduced(odd, ValueError("not this one"))
+    plain = truncated(odd, ValueError("not this one"))
 
     assert plain.failure is not None
     assert "not this one" in plain.failure[1]

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from django_cluster.stores.status import ClusterStatus, ProcessStatus, RunningTask, Slice, Throughput
+from django_cluster.stores.status import ClusterStatus, ProcessStatus, RunningTask, Throughput, ThroughputSlice
 
 STATUS = ClusterStatus(
     id="8c1d7a9e-0000-4000-8000-000000000001",
@@ -25,13 +25,13 @@ STATUS = ClusterStatus(
         ProcessStatus(
             role="worker",
             index=1,
-            seat=7,
+            incarnation=7,
             pid=12,
             state="busy",
             task=RunningTask(id="1", name="ten green bottles", func="shop.tasks.sing", started=1050.0, limit=60.0),
         ),
     ),
-    throughput=Throughput(done=3, failed=1, slices=(Slice(number=212, done=3, run_median=0.1),)),
+    throughput=Throughput(done=3, failed=1, slices=(ThroughputSlice(number=212, done=3, run_median=0.1),)),
 )
 
 

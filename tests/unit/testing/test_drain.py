@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 from freezegun import freeze_time
 
 from django_cluster.brokers import memory
-from django_cluster.client import get_client
+from django_cluster.client.client import get_client
 from django_cluster.errors import Snooze, TaskFailed
 from django_cluster.tasks import async_task, fetch, result
 from django_cluster.testing.drain import (

@@ -14,7 +14,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from example.census import books
+from example.census import reconciliation
 from example.census.models import Census
 from example.census.progress import Progress
 from example.census.report import render
@@ -40,41 +40,43 @@ class Command(BaseCommand):
         if not folder.is_dir():
             raise CommandError(f"{folder} is no folder.")
         with StopSign() as stop:
-            census = books.open_census(folder.resolve(), limit)
+            census = reconciliation.open_census(folder.resolve(), limit)
             self.stdout.write(f"{census}. The cluster writes to {log}.")
             with cluster_beside(log, workers, stop) as cluster:
                 pace = self.conduct(census, cluster, log, stop)
                 if stop:
                     self.stdout.write("Stopping: what has begun may finish. Ctrl-C again: at once.")
             if stop:
-                self.stdout.write(f"{books.count_ended(census):,} files are counted. Run it again, and it goes on.")
+                self.stdout.write(
+                    f"{reconciliation.count_ended(census):,} files are counted. Run it again, and it goes on."
+                )
                 sys.exit(128 + stop.seen[0])
             self.conclude(census, pace)
 
     def conduct(self, census: Census, cluster: subprocess.Popen[bytes], log: Path, stop: StopSign) -> str:
         """Enqueue what is not yet enqueued and wait for the rest; returns how fast it went."""
-        progress = Progress(sys.stdout, books.count_files(census), books.count_ended(census))
+        progress = Progress(sys.stdout, reconciliation.count_files(census), reconciliation.count_ended(census))
         for _ in steps(census):
-            progress.show(books.count_ended(census))
+            progress.show(reconciliation.count_ended(census))
             check(cluster, log)
             if stop:
                 break
-        progress.show(books.count_ended(census))
+        progress.show(reconciliation.count_ended(census))
         return progress.end()
 
     def conclude(self, census: Census, pace: str) -> None:
-        """Show everything; only a census whose books balance is finished."""
-        counted, failed, balance = books.balance(census)
+        """Show everything; only a census whose reconciliation balance is finished."""
+        counted, failed, balance = reconciliation.balance(census)
         self.stdout.write(f"\n{render(counted, failed)}\n\n{pace}\n{balance}")
         if not balance.balanced:
             raise CommandError("Something was lost.")
-        books.finish(census)
+        reconciliation.finish(census)
 
 
 def steps(census: Census) -> Iterator[None]:
     """Until every file is enqueued, and then until the queue is empty."""
-    while books.enqueue_batch(census):
+    while reconciliation.enqueue_batch(census):
         yield
-    while not books.is_settled():
+    while not reconciliation.is_settled():
         time.sleep(PAUSE)
         yield

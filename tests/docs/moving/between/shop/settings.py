@@ -3,7 +3,7 @@
 # ruff: noqa: I002  a project of somebody else
 import os
 
-from django_cluster.compat import install_django_q
+from django_cluster.django_q import install_django_q
 
 install_django_q()
 

@@ -1,0 +1,307 @@
+"""The queues, and a look into one of them: what its broker shows of it, and taking out what waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl
+
+from django.contrib import messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.utils import quote
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.utils.safestring import SafeString
+from django.utils.text import capfirst
+from django.utils.translation import gettext, ngettext
+
+from django_cluster import control
+from django_cluster.admin.base import VIEW_ARGUMENTS, ReadOnlyAdmin, may
+from django_cluster.admin.confirmation import confirmation_page, is_confirmed
+from django_cluster.admin.formatting import NOTHING, exact, function_path, moment, number, state_badge
+from django_cluster.brokers import shipped_kind
+from django_cluster.brokers.base import MAX_QUEUE_NAMES, Broker, QueuedMessage
+from django_cluster.client.client import get_client
+from django_cluster.conf import known_queues, load_settings
+from django_cluster.control import cancel_in
+from django_cluster.core.codec import peek_header
+from django_cluster.core.messages import TaskHeader, TaskPackage
+from django_cluster.core.redaction import redactor
+from django_cluster.core.settings.values import InvalidValue, queue_name
+from django_cluster.dashboard.state_labels import queue_state
+from django_cluster.errors import BrokerError, PackageError, StoreUnavailable
+from django_cluster.models import QueuedTask
+from django_cluster.stores.operator_commands import QueuePause
+from django_cluster.stores.status import ClusterStatus
+
+Answer = TypeVar("Answer")
+
+MAX_MESSAGES = 500
+"""Messages that one look shows; the broker names them in the order in which it would lend them."""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRow:
+    """One message, for a line of the page."""
+
+    key: str
+    header: TaskHeader | None
+    func: SafeString
+    state: str
+    """``ready``, ``delayed`` or ``leased``."""
+    priority: int
+    attempts: int
+    when: SafeString | str
+    """When a delayed one becomes ready, or a leased one comes back."""
+    url: str
+    """Address of the page of this message; empty where it has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueContent:
+    """What one look into a queue came to."""
+
+    queue: str
+    entries: Sequence[MessageRow] = ()
+    more: bool = False
+    """Whether there are more messages than the entries show."""
+    can_peek: bool = True
+    can_cancel: bool = False
+    problem: str = ""
+    """Why the broker did not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRow:
+    """One queue, for a line of the page; a figure that is not known is a question mark."""
+
+    name: str
+    query: str
+    broker: str
+    ready: str
+    leased: str
+    delayed: str
+    state: SafeString
+
+
+def broker_of(queue: str) -> Broker:
+    return get_client(None if queue == load_settings().queue else queue).broker
+
+
+class QueueInspector:
+    """The queues of the project at one moment. A server that is away is asked once, and is said to be away."""
+
+    def __init__(self) -> None:
+        self.problem = ""
+        """Why the database did not say which clusters there are."""
+        self._away: dict[str, str] = {}
+        self._clusters: list[ClusterStatus] = []
+        self._pauses: dict[str, QueuePause] = {}
+        try:
+            self._clusters = control.clusters(dead=True)
+            self._pauses = {pause.queue: pause for pause in control.paused()}
+        except StoreUnavailable as error:
+            self.problem = redactor().text(str(error))
+        self.names = self._names()
+
+    def _names(self) -> list[str]:
+        """Queue names from the settings, from clusters, from pauses and from the broker of the project."""
+        names = dict.fromkeys(known_queues())
+        names |= dict.fromkeys(queue for status in self._clusters for queue in status.queues)
+        names |= dict.fromkeys(self._pauses)
+        site = broker_of(load_settings().queue)
+        found = self._ask(site, site.queue_names)
+        return [name for name in names | dict.fromkeys(found or ()) if is_queue_name(name)][:MAX_QUEUE_NAMES]
+
+    def lines(self) -> list[QueueRow]:
+        return [self._line(name) for name in self.names]
+
+    def _line(self, name: str) -> QueueRow:
+        broker = broker_of(name)
+        size = self._ask(broker, broker.size)
+        ready, leased, delayed = (
+            ("?", "?", "?") if size is None else (number(size.ready), number(size.leased), number(size.delayed))
+        )
+        waits = size is not None and bool(size.ready or size.leased)
+        state = queue_state(name, self._clusters, self._pauses.get(name), waits=waits, away=size is None)
+        return QueueRow(
+            name, urlencode({"queue": name}), broker.settings.kind, ready, leased, delayed, state_badge(state)
+        )
+
+    def content(self, name: str, page_of: Callable[[str], str]) -> QueueContent:
+        """Never raises for a server that is away. ``page_of``: the address of the page of a message, by its key."""
+        broker = broker_of(name)
+        able = broker.capabilities
+        seen = self._ask(broker, lambda: broker.peek(MAX_MESSAGES + 1) if able.peek else ())
+        if seen is None:
+            return QueueContent(name, can_peek=able.peek, problem=self._away[_server(broker)])
+        entries = [_entry(each, page_of(each.key) if each.key else "") for each in seen[:MAX_MESSAGES]]
+        return QueueContent(name, entries, len(seen) > MAX_MESSAGES, able.peek, able.cancel)
+
+    def _ask(self, broker: Broker, question: Callable[[], Answer]) -> Answer | None:
+        server = _server(broker)
+        if server in self._away:
+            return None
+        try:
+            return question()
+        except BrokerError as error:
+            self._away[server] = redactor().text(str(error)) or type(error).__name__
+            return None
+
+
+def is_queue_name(name: str) -> bool:
+    """Whether a queue can be called so: a row of a cluster, or a key of a server, may say anything."""
+    try:
+        queue_name().convert(name)
+    except InvalidValue:
+        return False
+    return True
+
+
+def _server(broker: Broker) -> str:
+    """Names the server of a broker, for as long as one page is made."""
+    return f"{broker.settings.kind} {broker.settings.options!r}"
+
+
+def is_listed_table(broker: Broker) -> bool:
+    """Whether its queue is the table of which the admin has a list: that of the site's own broker."""
+    site = broker_of(load_settings().queue)
+    return shipped_kind(broker.settings) == "orm" and _server(broker) == _server(site)
+
+
+def _entry(waiting: QueuedMessage, url: str) -> MessageRow:
+    state = "leased" if waiting.leased else "ready" if waiting.due is None else "delayed"
+    header = unverified_header(waiting.payload)
+    return MessageRow(
+        key=waiting.key,
+        header=header,
+        func=function_path(header.func) if header else SafeString(NOTHING),
+        state=state,
+        priority=waiting.priority,
+        attempts=waiting.attempts,
+        when=NOTHING if waiting.due is None else exact(moment(waiting.due)),
+        url=url,
+    )
+
+
+def find_message(queue: str, key: str) -> QueuedTask | None:
+    """One of the first messages of a queue, as a row; None if it is not there any more, or its broker is away."""
+    queues = QueueInspector()
+    if not key or queue not in queues.names or not (broker := broker_of(queue)).capabilities.peek:
+        return None
+    try:
+        waiting = next((each for each in broker.peek(MAX_MESSAGES) if each.key == key), None)
+    except BrokerError:
+        return None
+    if waiting is None:
+        return None
+    header = unverified_header(waiting.payload)
+    due = waiting.due if waiting.due is not None else header.enqueued_at if header else 0.0
+    return QueuedTask(
+        id=0,
+        queue=queue,
+        lane=-waiting.priority if waiting.due is None else QueuedTask.NOT_READY_LANE,
+        due=int(due * 1_000_000),
+        priority=waiting.priority,
+        leased=waiting.leased,
+        attempts=waiting.attempts,
+        payload=waiting.payload,
+    )
+
+
+def unverified_header(payload: str) -> TaskHeader | None:
+    """What stands on the parcel, unverified: for people to look at, never to act upon."""
+    try:
+        return peek_header(payload)
+    except PackageError:
+        return None
+
+
+def open_package(queue: str, payload: str) -> TaskPackage:
+    """With the arguments; raises ``PackageError`` before it opens what this project has not signed for this queue."""
+    return get_client().codec.for_queue(queue).loads(payload)
+
+
+class QueueInspectorAdmin(ReadOnlyAdmin):
+    """The page of a queue, and the act of withdrawing."""
+
+    def has_cancel_permission(self, request: HttpRequest) -> bool:
+        return may(request, "cancel_task")
+
+    def inspector_view(self, request: HttpRequest) -> HttpResponse:
+        """All queues and the messages of one of them, for every broker."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        queues = QueueInspector()
+        queue = request.GET.get("queue", "")
+        queue = queue if queue in queues.names else queues.names[0]
+        if request.method == "POST":
+            return self._cancel_listed(request, queues, queue)
+        content = queues.content(queue, lambda key: self.page_of(queue, key))
+        context = {
+            **self.admin_site.each_context(request),
+            "title": capfirst(self.opts.verbose_name_plural),
+            "opts": self.opts,
+            "media": self.media,
+            "queues": queues.lines(),
+            "problem": queues.problem,
+            "content": content,
+            "is_table": is_listed_table(broker_of(queue)),
+            "may_cancel": content.can_cancel and self.has_cancel_permission(request),
+            "checkbox": ACTION_CHECKBOX_NAME,
+        }
+        return TemplateResponse(request, "admin/django_cluster/queue.html", context)
+
+    def page_of(self, queue: str, key: str) -> str:
+        """The address of the page of one message: a row has its number, any other message its queue and its key."""
+        name = key if is_listed_table(broker_of(queue)) else urlencode({"queue": queue, "key": key})
+        return reverse(f"{self.admin_site.name}:django_cluster_queuedtask_change", args=(quote(name),))
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """A row, or what another broker shows of one of its messages, as a row that is never saved."""
+        if object_id.isdecimal():
+            return super().get_object(request, object_id, from_field)
+        names = dict(parse_qsl(object_id))
+        row = find_message(names.get("queue", ""), names.get("key", ""))
+        if row is not None:
+            row.arguments_visible = may(request, VIEW_ARGUMENTS)  # type: ignore[attr-defined]
+        return row
+
+    def _cancel_listed(self, request: HttpRequest, queues: QueueInspector, queue: str) -> HttpResponse:
+        if not self.has_cancel_permission(request):
+            raise PermissionDenied
+        keys = request.POST.getlist(ACTION_CHECKBOX_NAME)
+        if keys and not is_confirmed(request):
+            return self.confirm_cancel(request, _named(queues.content(queue, lambda key: ""), keys))
+        if not keys:
+            self.message_user(request, gettext("No task was selected."), messages.WARNING)
+            return HttpResponseRedirect(request.get_full_path())
+        try:
+            self.report_cancelled(request, cancel_in(broker_of(queue), keys), len(keys))
+        except BrokerError as error:
+            self.message_user(request, str(error), messages.ERROR)
+        return HttpResponseRedirect(request.get_full_path())
+
+    def confirm_cancel(self, request: HttpRequest, concerned: Sequence[str]) -> HttpResponse:
+        text = ngettext(
+            "Cancel %(count)d task, so that it never runs?",
+            "Cancel %(count)d tasks, so that they never run?",
+            len(concerned),
+        )
+        question = text % {"count": len(concerned)}
+        return confirmation_page(request, self, question=question, concerned=concerned, button=gettext("Cancel tasks"))
+
+    def report_cancelled(self, request: HttpRequest, done: int, asked: int) -> None:
+        text = ngettext("%(count)d task was cancelled.", "%(count)d tasks were cancelled.", done) % {"count": done}
+        self.message_user(request, text, messages.SUCCESS if done else messages.WARNING)
+        if done < asked:
+            self.message_user(request, gettext("The others had begun, or were gone already."), messages.WARNING)
+
+
+def _named(content: QueueContent, keys: Sequence[str]) -> list[str]:
+    names: dict[str, Any] = {each.key: each.header for each in content.entries}
+    return [f"{names[key].name}: {names[key].func}" if names.get(key) else key for key in keys]

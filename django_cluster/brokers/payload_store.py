@@ -1,0 +1,121 @@
+"""The rows of payload offloading: payloads that their broker does not carry itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+
+from django.db import connections, router, transaction
+from django.db.models import QuerySet
+from django.db.models.expressions import CombinedExpression
+
+from django_cluster.brokers.orm_dialects import statement_batches
+from django_cluster.brokers.orm_session import QueueSession
+from django_cluster.models.clock import MICROSECONDS, DatabaseClock
+from django_cluster.models.large_payload import LargePayload
+
+IDS_PER_STATEMENT = 500
+"""Rows that one statement names: each id is a parameter, and databases limit their number."""
+GRACE_SECONDS = 86_400.0
+"""Seconds for which a row is kept beyond the day on which its broker has forgotten the reference."""
+
+
+class PayloadStore:
+    """Those of one queue. Raises ``BrokerUnavailable`` and ``BrokerRefused``, as brokers do."""
+
+    def __init__(self, queue: str) -> None:
+        self.queue = queue
+        self.database: str = router.db_for_write(LargePayload)
+        self._session = QueueSession(self.database)
+
+    @property
+    def _rows(self) -> QuerySet[LargePayload]:
+        return LargePayload.objects.using(self.database)
+
+    def save(self, payloads: Mapping[str, str], max_age: float | None) -> None:
+        """Payloads by their ids, all or none: one INSERT, or as many as servers limit a statement to."""
+        until = None if max_age is None else moment(max_age + GRACE_SECONDS)
+        rows = [
+            LargePayload(id=id, queue=self.queue, made=DatabaseClock(), keep_until=until, payload=payload)
+            for id, payload in payloads.items()
+        ]
+        portions = list(statement_batches(rows))
+
+        def insert(_: object) -> None:
+            for portion in portions:
+                self._rows.bulk_create(portion)
+
+        self._session.run(insert, atomic=len(portions) > 1)
+
+    def after_commit(self, act: Callable[[], None]) -> None:
+        """Now, or when the caller's transaction is committed, if the rows are part of one: nobody could find them."""
+        if connections[self.database].in_atomic_block:
+            transaction.on_commit(act, using=self.database)
+        else:
+            act()
+
+    def find(self, ids: Iterable[str]) -> dict[str, str]:
+        """The payloads of those that are there, by their ids."""
+        found: dict[str, str] = {}
+        for rows in self._named(ids):
+            found.update(self._session.run(partial(_payloads_of, rows)))
+        return found
+
+    def extend(self, ids: Iterable[str], max_age: float) -> None:
+        """Their messages begin a new life at the broker."""
+        for rows in self._named(ids):
+            self._session.run(partial(_keep_until, rows, moment(max_age + GRACE_SECONDS)))
+
+    def delete(self, ids: Iterable[str]) -> None:
+        """Their messages will not come again."""
+        for rows in self._named(ids):
+            self._session.run(partial(_delete, rows))
+
+    def _named(self, ids: Iterable[str]) -> Iterator[QuerySet[LargePayload]]:
+        wanted = list(ids)
+        return (
+            self._rows.filter(pk__in=wanted[start : start + IDS_PER_STATEMENT])
+            for start in range(0, len(wanted), IDS_PER_STATEMENT)
+        )
+
+    def delete_older(self, older: float) -> None:
+        """Those of this queue that were made so many seconds ago, or earlier."""
+        self.delete_in_batches(self._rows.filter(queue=self.queue, made__lte=moment(-older)))
+
+    def expired(self) -> QuerySet[LargePayload]:
+        """Those of any queue of which no broker holds a reference any more."""
+        return self._rows.filter(keep_until__lt=DatabaseClock())
+
+    def delete_in_batches(self, rows: QuerySet[LargePayload]) -> int:
+        """Returns how many there were. Each portion is a transaction of its own, so nobody waits for long."""
+        count = 0
+        while ids := self._session.run(lambda _: list(rows.values_list("pk", flat=True)[:IDS_PER_STATEMENT])):
+            self.delete(ids)
+            count += len(ids)
+        return count
+
+    def count(self, rows: QuerySet[LargePayload]) -> int:
+        return self._session.run(lambda _: rows.count())
+
+    def ping(self) -> None:
+        self._session.run(lambda cursor: cursor.execute("SELECT 1"))
+
+    def close(self) -> None:
+        self._session.close()
+
+
+def moment(seconds: float) -> CombinedExpression:
+    """So many seconds from now, by the database's clock."""
+    return DatabaseClock() + int(seconds * MICROSECONDS)
+
+
+def _payloads_of(rows: QuerySet[LargePayload], _: object) -> list[tuple[str, str]]:
+    return list(rows.values_list("pk", "payload"))
+
+
+def _keep_until(rows: QuerySet[LargePayload], until: CombinedExpression, _: object) -> None:
+    rows.filter(keep_until__isnull=False).update(keep_until=until)
+
+
+def _delete(rows: QuerySet[LargePayload], _: object) -> None:
+    rows.delete()

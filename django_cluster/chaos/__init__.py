@@ -1,1 +1,0 @@
-"""A rehearsal of disaster: a scratch cluster whose processes are killed at random, and the books afterwards."""

@@ -1,0 +1,1 @@
+"""The asking side: enqueue tasks, read their results, retry them."""

@@ -1,0 +1,277 @@
+"""The asking side: one Django process ↔ one cluster.
+
+A client is built once per thread and cluster, and keeps its connection. ``get_client`` is the only place
+in the package that holds anything process-wide, and nothing below knows it.
+
+What is sent inside a transaction must not run before its commit, nor after its rollback: either the queue is
+part of the transaction, or the sending waits for the commit (``SendOnCommit``).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from uuid import uuid4
+
+from django.db import connections, transaction
+
+from django_cluster.brokers import broker_section, open_broker
+from django_cluster.brokers.base import Broker, Message
+from django_cluster.conf import load_settings
+from django_cluster.core.codec import CONTINUATION, Codec
+from django_cluster.core.compositions import GroupPlan
+from django_cluster.core.messages import Job, Outcome, TaskPackage
+from django_cluster.core.settings import BrokerSettings, Settings
+from django_cluster.core.settings.test_queues import is_owner, suffix
+from django_cluster.core.signing import ValueSigner
+from django_cluster.errors import BrokerError, TaskFailed, TaskTimeout
+from django_cluster.lifecycle.admission import check_functions
+from django_cluster.lifecycle.continuations import Continuations, Forward
+from django_cluster.lifecycle.error_reporting import ErrorReporters
+from django_cluster.lifecycle.executor import Executor
+from django_cluster.lifecycle.recorder import Recorder, notify, run_hook
+from django_cluster.lifecycle.send import AddressedMessage, QueueSender, TaskRouter, pack
+from django_cluster.lifecycle.task_context import InitialContext
+from django_cluster.stores import open_results
+from django_cluster.stores.routed import RoutedResults
+
+
+@dataclass(slots=True, eq=False)
+class SendOnCommit:
+    """What Django calls when the transaction is committed. An error reaches whoever ended the transaction."""
+
+    sender: QueueSender
+    messages: Sequence[Message]
+    alias: str
+    sent: bool = False
+
+    def __call__(self) -> None:
+        try:
+            self.sender.put(self.messages)
+        except BrokerError as error:
+            error.add_note(
+                f"The transaction on {self.alias!r} is committed, but {len(self.messages)} of its tasks were not sent,"
+                " nor were those that the transaction sent later."
+            )
+            raise
+        self.sent = True
+
+
+class Client:
+    """Sends tasks to one cluster and reads their results. Opens its connections when first used."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._named: dict[str, QueueSender] = {}
+        self._name = f"client {uuid4().hex}"
+
+    @cached_property
+    def broker(self) -> Broker:
+        return opened(self.settings.broker)
+
+    @cached_property
+    def results(self) -> RoutedResults:
+        return open_results(self.settings.results, self.settings.queue)
+
+    @cached_property
+    def codec(self) -> Codec:
+        return Codec(self.settings.signing)
+
+    @cached_property
+    def _sender(self) -> QueueSender:
+        return QueueSender(self.codec, self.broker)
+
+    def submit(
+        self,
+        packages: Sequence[TaskPackage],
+        *,
+        group: GroupPlan | None = None,
+        sync: bool | None = None,
+        broker: Broker | str | None = None,
+        on_commit: bool | str | None = None,
+    ) -> None:
+        """Send, now or when the transaction is committed; or with ``sync`` run here and now.
+
+        ``broker``: another one than the cluster's, or its name in ``brokers``. ``group``: what is to be known of the
+        group whose members the packages are.
+
+        Raises ``BrokerUnavailable`` within the broker's time-outs; after waiting for a commit, the ``atomic``
+        block raises it. With ``sync``, the first failure is raised as it was in the task, after it was recorded; it
+        ends a batch, but no composition.
+        """
+        if self.settings.sync if sync is None else sync:
+            if group is not None:
+                self._open_group(group)
+            self._run_here(packages)
+            return
+        sender = self._sender if broker is None else self._sender_to(broker)
+        messages = sender.pack(packages)  # now: later changes to the arguments are not meant, and errors belong here
+        alias = self._awaited(sender.broker, on_commit)
+        if group is None and alias is None:
+            sender.put(messages)
+            return
+        with self._with_group(group, sender.broker):
+            if alias is None:
+                sender.put(messages)
+            else:
+                transaction.on_commit(SendOnCommit(sender, messages, alias), using=alias)
+
+    def chained(self, packages: Sequence[TaskPackage]) -> TaskPackage:
+        """The first of several packages, with the signed others as what follows it."""
+        first, *others = packages
+        return first.with_options(
+            chain=tuple(message.payload for message in pack(self.codec.for_queue(CONTINUATION), others))
+        )
+
+    @contextmanager
+    def _with_group(self, group: GroupPlan | None, broker: Broker) -> Iterator[None]:
+        """The note of a group comes before its members; with a queue in the same database, together with them."""
+        if group is None:
+            yield
+        elif broker.database == self.results.database:
+            with transaction.atomic(using=broker.database):
+                self._open_group(group)
+                yield
+        else:
+            self._open_group(group)
+            yield
+
+    def _open_group(self, plan: GroupPlan) -> None:
+        follows = [
+            pack(self.codec.for_queue(CONTINUATION), [each])[0].payload if each else ""
+            for each in (plan.on_success, plan.on_failure)
+        ]
+        self.results.groups.open(plan.id, plan.total, *follows)
+
+    def broker_named(self, alias: str | None) -> Broker:
+        """This cluster's queue on one of ``brokers``; None = on its own. Raises ``NotSupported`` for other names."""
+        return self._sender_to(alias).broker if alias else self.broker
+
+    def _sender_to(self, broker: Broker | str) -> QueueSender:
+        """To a broker that is at hand, or to this cluster's queue on one that ``brokers`` names."""
+        if isinstance(broker, Broker):
+            return QueueSender(self.codec, broker)
+        if broker not in self._named:
+            section = broker_section(self.settings.brokers, broker, self.settings.queue)
+            self._named[broker] = QueueSender(self.codec, opened(section))
+        return self._named[broker]
+
+    def _awaited(self, broker: Broker, on_commit: bool | str | None) -> str | None:
+        """The database for whose commit the sending has to wait, if any."""
+        wish = self.settings.on_commit if on_commit is None else on_commit
+        if not isinstance(wish, bool | str):
+            raise TypeError(f"on_commit is True, False, or the alias of a database, not {wish!r}.")
+        if wish is False:
+            return None
+        alias = self.results.database if wish is True else wish
+        if alias is None or alias == broker.database or not connections[alias].in_atomic_block:
+            return None
+        return alias
+
+    def _run_here(self, packages: Sequence[TaskPackage]) -> None:
+        """The same way as through a cluster, without the processes: signed, opened, executed, recorded."""
+        check_functions(self.settings.signing.functions, packages)
+        waiting = deque(self.codec.verify(self.codec.dumps(package)) for package in packages)
+
+        def follow(addressed: Sequence[AddressedMessage]) -> None:
+            waiting.extend(
+                self.codec.for_queue(each.queue or self.codec.queue).verify(each.message.payload) for each in addressed
+            )
+
+        first_error: BaseException | None = None
+        while waiting:
+            outcome, error = self.execute(Job(number=0, body=waiting.popleft(), receipt="", attempt=1))
+            self._record(outcome, None, follow)
+            first_error = first_error or error
+            if "member" not in outcome.options:
+                raise_as_in_task(first_error)
+        raise_as_in_task(first_error)
+
+    def execute(self, job: Job) -> tuple[Outcome, BaseException | None]:
+        """Run the task in this process: how it ended, and what it raised."""
+        return self._executor.run_with_error(job)
+
+    def record(self, outcome: Outcome, broker: Broker) -> None:
+        """Save, send what follows, settle with the broker, and announce."""
+        self._record(
+            outcome,
+            broker,
+            TaskRouter(self.codec, broker, self.settings.brokers, queue_brokers=self.settings.queue_brokers).forward,
+        )
+
+    def record_cancelled(self, outcomes: Sequence[Outcome]) -> None:
+        """Save how tasks ended that never ran, and send what follows; no hook or receiver is called."""
+        router = TaskRouter(self.codec, self.broker, self.settings.brokers, queue_brokers=self.settings.queue_brokers)
+        self._recorder(None, router.forward).record(outcomes)
+
+    def _record(self, outcome: Outcome, broker: Broker | None, forward: Forward) -> None:
+        """``broker``: None if the job came from no queue."""
+        saved = self._recorder(broker, forward).record([outcome])
+        InitialContext().run(notify, saved, self._hook)
+
+    def _recorder(self, broker: Broker | None, forward: Forward) -> Recorder:
+        one_server = not (self.settings.brokers or self.settings.queue_brokers)
+        continuations = Continuations(
+            self.results.groups, self.codec, forward, claimed_by=self._name, one_server=one_server
+        )
+        return Recorder(self.results, broker, self.settings.delivery, continuations)
+
+    @cached_property
+    def _executor(self) -> Executor:
+        settings, signing = self.settings, self.settings.signing
+        worker = f"sync ({os.getpid()})"
+        return Executor(
+            self.codec,
+            ValueSigner(signing.secret, signing.fallbacks, signing.serializer, settings.results.max_result_size),
+            ErrorReporters(settings.reporters, queue=settings.queue, worker=worker),
+            timeout=settings.processes.timeout,
+            worker=worker,
+        )
+
+    def _hook(self, outcome: Outcome) -> None:
+        run_hook(outcome, self.results.get, self.settings.signing.functions)
+
+
+def opened(section: BrokerSettings) -> Broker:
+    """The broker; in a test process its queue is emptied first of what an earlier run has left."""
+    broker = open_broker(section)
+    place = section.kind, section.name, section.queue, section.alias
+    if is_owner() and section.name.endswith(suffix()) and place not in _emptied:
+        _emptied.add(place)
+        with suppress(BrokerError):  # the first use of the broker raises it again
+            broker.purge()
+    return broker
+
+
+_emptied: set[tuple[str, ...]] = set()
+"""Queues for tests that this process has emptied."""
+
+
+def raise_as_in_task(error: BaseException | None) -> None:
+    """Nothing, if there was no error."""
+    if isinstance(error, TaskTimeout):
+        raise TaskFailed(str(error)) from error  # a BaseException must not end the caller's process
+    if error is not None:
+        raise error
+
+
+_clients = threading.local()
+
+
+def get_client(cluster: str | None = None) -> Client:
+    """This thread's client of a cluster (None: the one that the settings name).
+
+    Built anew after a fork, whose child must not use its parent's connection, and when settings change.
+    """
+    settings = load_settings(cluster)
+    known: dict[str | None, tuple[int, Client]] = _clients.__dict__.setdefault("known", {})
+    pid, client = known.get(cluster, (0, None))
+    if client is None or pid != os.getpid() or client.settings is not settings:
+        client = Client(settings)
+        known[cluster] = (os.getpid(), client)
+    return client

@@ -1,0 +1,90 @@
+"""What is done once before the first fork, so that no child has to do it for itself.
+
+Imports, compiled regular expressions, the caches of Django's models: whatever comes into being when something is done
+for the first time is memory of its own in each process that does it, and is shared when it was there before the fork.
+Nothing here opens a connection.
+"""
+
+from __future__ import annotations
+
+import encodings.idna  # noqa: F401  whoever connects to a name needs it
+import logging
+import operator
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.db import connections
+
+from django_cluster.brokers import open_brokers
+from django_cluster.brokers.publisher import delay_queue
+from django_cluster.cluster.roles.heartbeat import versions
+from django_cluster.core.call import build_packages
+from django_cluster.core.codec import Codec
+from django_cluster.core.messages import DEFAULT_OPTIONS, Job, TaskPackage
+from django_cluster.core.redaction import redactor
+from django_cluster.core.settings import Settings
+from django_cluster.core.signing import ValueSigner
+from django_cluster.lifecycle.admission import ALL_FUNCTIONS
+from django_cluster.lifecycle.error_reporting import ErrorReporters
+from django_cluster.lifecycle.executor import Executor
+from django_cluster.models import Schedule
+from django_cluster.models.task import saved_tasks
+from django_cluster.stores import open_results
+
+logger = logging.getLogger("django_cluster")
+
+
+class SignallessExecutor(Executor):
+    """Runs a task without telling receivers of signals: the sentinel must not run code of the project before the fork,
+    which could open a connection that all children would then share."""
+
+    def _call(self, func: Callable[..., Any], package: TaskPackage) -> object:
+        return func(*package.args, **package.kwargs)
+
+
+def warm_up(settings: Settings) -> None:
+    """Raises nothing: what is wrong with the settings is said by the child that they concern."""
+    for part in (_create_adapters, _run_task, _compile_queries, _fill_caches):
+        try:
+            part(settings)
+        except Exception:
+            logger.debug("A rehearsal failed; what it would have shared is made by each child.", exc_info=True)
+
+
+def _create_adapters(settings: Settings) -> None:
+    """The adapters, which connect when they are first used and not before."""
+    open_results(settings.results, settings.queue)
+    open_brokers(settings)
+    for section in settings.broker_sections:
+        delay_queue(section)  # an adapter of its own
+
+
+def _run_task(settings: Settings) -> None:
+    """One task, from its package to its outcome."""
+    signing = replace(settings.signing, functions=ALL_FUNCTIONS)  # this task is ours, not one of the project
+    codec = Codec(signing)
+    seal = ValueSigner(signing.secret, signing.fallbacks, signing.serializer)
+    executor = SignallessExecutor(codec, seal, ErrorReporters({}), timeout=None, worker="")
+    package = build_packages(operator.not_, [(1,)], {}, DEFAULT_OPTIONS)[0]
+    executor.run(Job(1, codec.verify(codec.dumps(package)), "", 1))
+
+
+def _compile_queries(settings: Settings) -> None:
+    """Queries like those to come. To write SQL needs no connection."""
+    rows = saved_tasks(settings.results.database)
+    for query in (
+        Schedule.objects.using(rows.db).filter(next_run__isnull=False).order_by("next_run")[:1],
+        rows.filter(pk__in=["none"], success=True).values_list("pk"),
+    ):
+        query.query.get_compiler(query.db).as_sql()
+        connections[query.db].get_connection_params()  # PostgreSQL: a table of all types
+
+
+def _fill_caches(settings: Settings) -> None:
+    """What never changes, and takes much to find out."""
+    versions()
+    redactor()
+    if settings.schedule.time_zone:
+        ZoneInfo(settings.schedule.time_zone)

@@ -1,0 +1,1 @@
+"""How the processes of one cluster talk to each other: sockets, shared memory and control pipes."""

@@ -1,0 +1,1 @@
+"""What each process of a cluster does: the pusher, the workers, the monitor, the scheduler, the notifier."""

@@ -1,0 +1,203 @@
+"""Broker → unassigned: what is leased, when, and what becomes of a message that cannot be read."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+
+from django_cluster.brokers.base import Broker, Delivery, payload_from
+from django_cluster.brokers.multi_queue import MultiQueueBroker, codec_of
+from django_cluster.cluster.ipc.scoreboard import APPLIED_PAUSES, PAUSED_QUEUES, Scoreboard
+from django_cluster.cluster.roles.assignments import Assignments, LeasedMessage
+from django_cluster.cluster.roles.prefetch import FetchSize
+from django_cluster.cluster.roles.reject_quota import (
+    MAX_BYTES_PER_DAY,
+    MAX_MESSAGES_PER_DAY,
+    POSTPONED_SECONDS,
+    RejectQuota,
+    truncated,
+)
+from django_cluster.cluster.roles.verification_crashes import VerificationCrashes
+from django_cluster.cluster.roles.worker_loss import WorkerLossReporter
+from django_cluster.core.codec import Codec
+from django_cluster.core.settings import BrokerSettings
+from django_cluster.errors import BadSignature, LibraryMissing, PackageError, PayloadMissing, UnknownFormat
+from django_cluster.lifecycle.executor import rejected_outcome
+
+logger = logging.getLogger("django_cluster")
+
+BLOCK_SECONDS = 0.5
+"""Seconds for which the broker may hold us while nothing else is to be done."""
+PAUSE_CHECK_SECONDS = 0.5
+"""Seconds between two looks whether a paused queue is to go on."""
+MAX_VERIFICATION_CRASHES = 2
+"""A message is put aside unopened when so many pushers are known to have died of it. Where the broker counts attempts,
+one more has died before, of a message that came for the first time."""
+SINGLE_FETCH_LEASES = 2
+"""For how many leases, after a pusher has died of a message, one message is leased at a time."""
+MAX_FOREIGN_ATTEMPTS = 3
+"""A message with a foreign signature is put aside when it is lent for the third time: it may be another's."""
+READABLE_ELSEWHERE = (BadSignature, LibraryMissing, PayloadMissing)
+"""What another cluster may be able to read."""
+
+
+class Fetcher:
+    """Leases for one pusher, verifies, and adds to its assignments. Whatever is wrong with a message is said once."""
+
+    def __init__(
+        self,
+        incarnation: tuple[int, int],
+        board: Scoreboard,
+        broker: Broker,
+        codec: Codec,
+        assignments: Assignments,
+        loss_reporter: WorkerLossReporter,
+        crashes: VerificationCrashes,
+        sections: Sequence[BrokerSettings],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``incarnation``: number and row of the pusher. ``sections``: of the queues that ``broker`` stands for."""
+        self._crashes, self._reject_quota = crashes, RejectQuota(clock)
+        self._incarnation, self._row = incarnation
+        self._board, self._broker, self._codec = board, broker, codec
+        self._assignments, self._loss_reporter, self._clock = assignments, loss_reporter, clock
+        self._lease, self._poll = min(each.lease for each in sections), min(each.poll for each in sections)
+        self._bulk = min(max(each.bulk for each in sections), broker.capabilities.bulk)
+        self._fetch_size = FetchSize()
+        self._several = broker if isinstance(broker, MultiQueueBroker) else None
+        # One that settles for the monitor must hear it at once: it waits for the broker and for us together.
+        self._blocking = broker.capabilities.blocking and broker.capabilities.portable_receipts
+        counts = broker.capabilities.counts_attempts
+        self._unproven_attempts = 1 if counts else 0
+        """A message with more attempts than this may have killed somebody."""
+        self._max_crashes = MAX_VERIFICATION_CRASHES if counts else MAX_VERIFICATION_CRASHES + 1
+        self._single_until = clock() + SINGLE_FETCH_LEASES * self._lease if crashes.predecessor_crashed else 0.0
+        self._look_at = 0.0
+        self.has_wakeup = False
+        """Whether the broker tells us when to look again; then looking costs nothing."""
+
+    def fetch_now(self) -> None:
+        """Somebody wants work: whatever was found last, look again."""
+        self._look_at = 0.0
+
+    @property
+    def next_fetch_at(self) -> float:
+        """The moment of the clock at which the broker is to be asked again."""
+        return self._clock() + self._poll if self.has_wakeup else self._look_at
+
+    def fetch(self, capacity: int, not_after: float = math.inf) -> bool:
+        """Lease what there is room for, up to the moment ``not_after`` of the clock (see ``Broker.lease``).
+
+        Blocks for a moment if nothing else is to be done. Returns whether the claim was turned away because it would
+        have come too late: leases have to be renewed first. Raises ``BrokerError``.
+        """
+        room = min(capacity, self._bulk, self._fetch_size.size)
+        now = self._clock()
+        if now < self._single_until:
+            room = min(room, 1)  # one message kills; the others need not lose an attempt with it
+        if self._apply_pauses():
+            self._broker.stop_prefetch()
+            self._look_at = now + PAUSE_CHECK_SECONDS
+            return False
+        if not room or (now < self._look_at and not self.has_wakeup):
+            return False
+        blocking = self._blocking and not self._loss_reporter.busy and not self._assignments.unassigned
+        wait = min(BLOCK_SECONDS, self._lease / 6) if blocking else 0.0
+        deliveries = self._broker.lease(room, wait, not_after=not_after)
+        self._accept(deliveries)
+        if deliveries:
+            return False
+        took = self._clock() - now
+        turned_away = blocking and took < wait / 2
+        if not blocking or turned_away:
+            self._look_at = now + took + self._poll
+        return turned_away
+
+    def _apply_pauses(self) -> bool:
+        """Whether nothing at all is to be leased; of several queues, some may be paused."""
+        paused = self._board.cluster_word(PAUSED_QUEUES)
+        self._board.set(self._row, APPLIED_PAUSES, paused)
+        if self._several is None:
+            return bool(paused)
+        self._several.paused = paused
+        return paused == (1 << len(self._several.members)) - 1
+
+    def _accept(self, deliveries: Sequence[Delivery]) -> None:
+        deliveries = [each if type(each.payload) is str else with_text_payload(each) for each in deliveries]
+        self._fetch_size.observe([delivery.payload for delivery in deliveries])
+        foreign: list[tuple[str, PackageError]] = []
+        left: list[str] = []
+        for delivery in deliveries:
+            try:
+                body = self._body(delivery)
+            except PackageError as error:
+                if isinstance(error, READABLE_ELSEWHERE) and delivery.attempt < MAX_FOREIGN_ATTEMPTS:
+                    foreign.append((delivery.receipt, error))
+                elif isinstance(error, PayloadMissing) or self._reject_quota.accept(delivery.payload):
+                    self._reject(delivery, error)
+                else:
+                    left.append(delivery.receipt)
+            else:
+                self._assignments.unassigned.append(LeasedMessage(body, delivery.receipt, delivery.attempt))
+        if foreign:
+            self._return_to_queue(foreign)
+        if left:
+            self._postpone(left)
+
+    def _body(self, delivery: Delivery) -> bytes:
+        """The verified body. Raises ``PackageError``, whatever is wrong with the message.
+
+        Only a lack of memory is no fault of the message's: it ends this pusher, and its successor looks more carefully.
+        """
+        try:
+            again = delivery.attempt > self._unproven_attempts
+            codec = codec_of(self._codec, delivery.receipt)
+            return self._verify_suspect(codec, delivery.payload) if again else codec.verify(delivery.payload)
+        except (PackageError, MemoryError):
+            raise
+        except Exception as error:
+            raise UnknownFormat(f"The message cannot be read: {type(error).__name__}: {error}") from error
+
+    def _verify_suspect(self, codec: Codec, payload: str) -> bytes:
+        """The body of a message that was leased before, and may have killed whoever looked at it."""
+        if (crashes_of := self._crashes.count(payload)) >= self._max_crashes:
+            crashes_of += self._unproven_attempts
+            raise UnknownFormat(f"The message was not opened: {crashes_of} pushers have died while they looked at it.")
+        self._crashes.begin(payload)
+        try:
+            return codec.verify(payload)
+        finally:
+            self._crashes.end()
+
+    def _postpone(self, receipts: Sequence[str]) -> None:
+        """More than a day's rows of what cannot be read: the rest stays in the queue for a while."""
+        self._broker.release(receipts, POSTPONED_SECONDS)
+        logger.error(
+            "%d messages that cannot be read were left in the queue for an hour: %d of them, or %d MiB, were put aside"
+            " within a day, and more is not kept as rows.",
+            len(receipts), MAX_MESSAGES_PER_DAY, MAX_BYTES_PER_DAY >> 20,
+        )  # fmt: skip
+
+    def _return_to_queue(self, messages: Sequence[tuple[str, PackageError]]) -> None:
+        """Messages that are not ours go back for their owner to find. Each time counts, so that there is an end."""
+        self._broker.release([receipt for receipt, _ in messages], self._lease)
+        logger.warning(
+            "Messages that cannot be read here were given back for others: %d. %s", len(messages), messages[0][1]
+        )
+
+    def _reject(self, delivery: Delivery, error: PackageError) -> None:
+        logger.error("A message that cannot be read was put aside: %s", error)
+        receipt, attempt, payload = delivery.receipt, delivery.attempt, truncated(delivery.payload)
+        body = error.body if isinstance(error, PayloadMissing) else None
+        aside = rejected_outcome(
+            self._assignments.new_number(), receipt, attempt, payload, error, time.time(), "pusher", body
+        )
+        self._loss_reporter.report("outcomes", self._incarnation, [aside])
+
+
+def with_text_payload(delivery: Delivery) -> Delivery:
+    """The same with a payload that is text: bytes may stand in a column for text, and another's adapter may lend any
+    object."""
+    return delivery._replace(payload=payload_from(delivery.payload))

@@ -1,0 +1,210 @@
+"""The cluster's sign of life, and its ear for operators: what the monitor does every few seconds.
+
+It reads the scoreboard, writes one row, and reads what operators want; that it hands on by words of the
+scoreboard, because neither the sentinel nor the pusher may wait for a table.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+
+import django
+
+import django_cluster
+from django_cluster.cluster.bootstrap.host import cpu_seconds, memory_kilobytes, resident_kilobytes
+from django_cluster.cluster.ipc.incarnation import ROLES, ProcessRole, decode_role
+from django_cluster.cluster.ipc.scoreboard import (
+    PAUSED_QUEUES,
+    PHASE,
+    RESTART_REQUEST,
+    RESTARTS,
+    SENTINEL,
+    ClusterPhase,
+    ProcessCommand,
+    ProcessState,
+    Scoreboard,
+    ScoreboardRow,
+)
+from django_cluster.cluster.roles.metrics import Metrics
+from django_cluster.core.backoff import ReconnectBackoff
+from django_cluster.core.messages import Outcome
+from django_cluster.core.settings import Settings
+from django_cluster.errors import StoreUnavailable
+from django_cluster.stores.operator_commands import OperatorCommandStore
+from django_cluster.stores.status import LOST, ClusterStatus, ProcessStatus, RunningTask, StatusStore
+
+PRUNE_SECONDS = 600.0
+"""Seconds between two looks for clusters that have been silent for long."""
+STATES = {ClusterPhase.STARTING: "starting", ClusterPhase.RUNNING: "running"}
+"""All others are ``stopping``."""
+
+
+class HeartbeatPublisher:
+    """Beats in the monitor. An outage of the table is waited for, and holds nothing else up."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        board: Scoreboard,
+        cluster_id: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings, self._board, self._id = settings, board, cluster_id
+        self._clock, self._wall = clock, wall
+        self._statuses = StatusStore(settings.results.database)
+        self._commands = OperatorCommandStore(settings.results.database)
+        self._queues = settings.queues
+        self._metrics = Metrics(wall)
+        self._backoff = ReconnectBackoff("The table of heartbeats", clock)
+        self._beat_at, self._prune_at = 0.0, clock() + PRUNE_SECONDS
+        self._cpu: dict[int, float] = {}
+        self._looked_at = 0.0
+
+    def count(self, outcomes: Sequence[Outcome]) -> None:
+        """These have been saved."""
+        self._metrics.count(outcomes)
+
+    def beat(self, unrecorded: int = 0) -> None:
+        """Called all the time; does something when it is due. ``unrecorded``: outcomes that wait to be saved."""
+        now = self._clock()
+        if now < self._beat_at:
+            return
+        self._beat_at = now + self._settings.processes.heartbeat_interval
+        if not self._backoff.due:
+            return
+        try:
+            self._statuses.publish(self.status(unrecorded))
+            self._apply_commands()
+            if now >= self._prune_at:
+                self._prune_at = now + PRUNE_SECONDS
+                self._statuses.prune()
+        except StoreUnavailable as error:
+            self._backoff.failed(error)
+        else:
+            self._backoff.recovered()
+
+    def stop(self, *, lost: bool = False) -> None:
+        """The last thing to be said. ``lost``: the sentinel was killed; what ran then stays to be seen for a day.
+
+        Nobody has written how the workers ended that were killed with it, so that their rows still say what they ran.
+        """
+        try:
+            if lost:
+                self._statuses.publish(replace(self.status(), state=LOST))
+            else:
+                self._statuses.remove(self._id)
+        except StoreUnavailable as error:
+            self._backoff.failed(error)
+
+    # ── hearing ──────────────────────────────────────────────────────────────────────────────────
+
+    def _apply_commands(self) -> None:
+        commands = self._commands.pending(self._id, self._queues)
+        mask = sum(1 << place for place, queue in enumerate(self._queues) if queue in commands.paused)
+        self._board.set_cluster_word(PAUSED_QUEUES, mask)
+        if not commands.restart:
+            return
+        for row in range(self._board.rows):
+            incarnation = self._board.read(row).incarnation
+            if incarnation in commands.restart:
+                self._board.set(row, RESTART_REQUEST, incarnation)
+        # Only now: when we are killed in between, our successor writes the same words again.
+        self._commands.mark_done(self._id, commands.restart)
+
+    # ── telling ──────────────────────────────────────────────────────────────────────────────────
+
+    def status(self, unrecorded: int = 0) -> ClusterStatus:
+        """How the cluster stands now."""
+        settings, board = self._settings, self._board
+        total, free = memory_kilobytes()
+        rows = [(row, board.read(row)) for row in range(board.rows)]
+        living = [
+            (row, read)
+            for row, read in rows
+            if read.exit_code is None and read.pid and read.state is not ProcessState.EMPTY
+        ]
+        pushers = [read for _, read in living if decode_role(read.role_code)[0] is ProcessRole.PUSHER]
+        mask = board.cluster_word(PAUSED_QUEUES) & min(
+            (read.applied_pauses for read in pushers), default=0
+        )  # what is ordered and applied
+        return ClusterStatus(
+            id=self._id,
+            name=settings.name,
+            queues=self._queues,
+            host=os.uname().nodename,
+            pid=board.cluster_word(SENTINEL),
+            state=STATES.get(ClusterPhase(board.cluster_word(PHASE)), "stopping"),
+            started_at=board.launched,
+            published_at=self._wall(),
+            interval=settings.processes.heartbeat_interval,
+            restarts=board.cluster_word(RESTARTS),
+            paused=tuple(queue for place, queue in enumerate(self._queues) if mask >> place & 1),
+            in_flight=sum(read.in_flight for read in pushers),
+            unrecorded=unrecorded,
+            broker=", ".join(dict.fromkeys(section.kind for section in settings.broker_sections)),
+            versions=versions(),
+            memory_total=total,
+            memory_free=free,
+            processes=tuple(self._processes(living)),
+            throughput=self._metrics.throughput(),
+        )
+
+    def _processes(self, living: Sequence[tuple[int, ScoreboardRow]]) -> Iterator[ProcessStatus]:
+        now = self._clock()
+        seconds, self._looked_at = now - self._looked_at, now
+        before, self._cpu = self._cpu, {}
+
+        def cpu(pid: int) -> float:
+            self._cpu[pid] = cpu_seconds(pid)
+            used = self._cpu[pid] - before.get(pid, self._cpu[pid])
+            return round(max(0.0, 100 * used / seconds), 1) if seconds > 0 else 0.0
+
+        sentinel = self._board.cluster_word(SENTINEL)
+        state = STATES.get(ClusterPhase(self._board.cluster_word(PHASE)), "stopping")
+        yield ProcessStatus(
+            role="sentinel", pid=sentinel, state=state, rss=resident_kilobytes(sentinel), cpu=cpu(sentinel)
+        )
+        for row, read in sorted(living, key=start_order):
+            role, index = decode_role(read.role_code)
+            yield ProcessStatus(
+                role=role,
+                index=index,
+                incarnation=read.incarnation,
+                pid=read.pid,
+                state=(ProcessState.STOPPING if read.command is ProcessCommand.STOP else read.state).name.lower(),
+                done=read.done if role is ProcessRole.WORKER else 0,
+                rss=resident_kilobytes(read.pid),
+                cpu=cpu(read.pid),
+                task=self._running(row, read, now),
+            )
+
+    def _running(self, row: int, read: ScoreboardRow, now: float) -> RunningTask | None:
+        words = self._board.read_task_info(row) if read.state is ProcessState.BUSY else None
+        if words is None or len(words) != 3:  # another task by now
+            return None
+        id, name, func = words
+        limit = read.deadline - read.started if read.deadline else None
+        return RunningTask(id=id, name=name, func=func, started=self._wall() - (now - read.started), limit=limit)
+
+
+def start_order(living: tuple[int, ScoreboardRow]) -> tuple[int, int, int]:
+    """As they are started: by role, then by place, then by life."""
+    role, index = decode_role(living[1].role_code)
+    return ROLES.index(role), index, living[1].incarnation
+
+
+@cache
+def versions() -> Mapping[str, str]:
+    """Of what the cluster runs on. To find them out takes much memory: it is done once, before the first fork."""
+    return {
+        "django_cluster": django_cluster.__version__,
+        "django": django.get_version(),
+        "python": platform.python_version(),
+    }

@@ -1,0 +1,282 @@
+"""The monitor: outcomes → rows, acknowledgements, *filed*.
+
+It believes a worker's own outcome before anybody's report about that worker: an obituary is looked at only
+when the dead worker's line has been read to its end.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django_cluster.brokers.multi_queue import queue_index
+from django_cluster.cluster.ipc.incarnation import ControlPipe, Incarnation
+from django_cluster.cluster.ipc.scoreboard import STATE, ProcessState, Scoreboard
+from django_cluster.cluster.ipc.wire import ClientConnection, IpcServer, Received
+from django_cluster.cluster.roles.heartbeat import HeartbeatPublisher
+from django_cluster.cluster.roles.idleness import IdleReporter
+from django_cluster.cluster.roles.notifications import Notifications
+from django_cluster.core.backoff import ReconnectBackoff
+from django_cluster.core.messages import Outcome
+from django_cluster.errors import BrokerError, StoreUnavailable
+from django_cluster.lifecycle.recorder import Recorder
+
+logger = logging.getLogger("django_cluster")
+
+MAX_WAIT_SECONDS = 0.5
+"""Seconds of the longest sleep between two looks around."""
+MAX_BATCH = 512
+"""Outcomes that are filed together."""
+PRUNE_SECONDS = 10.0
+"""Seconds between two looks for rows that need not be kept."""
+IDLE_PRUNE_SECONDS = 600.0
+"""The same where nothing new has come: rows grow old all the same."""
+MAX_NUMBERS_PER_WORKER = 1 << 14
+"""Job numbers remembered of one worker; it never holds as many unrecorded outcomes as that."""
+MAX_DISCONNECTED_WORKERS = 64
+"""Workers remembered after their line has ended. An obituary comes within seconds, if at all."""
+
+
+@dataclass(slots=True)
+class RecordingQueue:
+    """Outcomes that are filed together, in their order: the server that lent them is away for all or none."""
+
+    backoff: ReconnectBackoff
+    pending: deque[tuple[ClientConnection, Outcome]] = field(default_factory=deque)
+
+
+class WorkerRegistry:
+    """Which outcomes each worker has sent, as long as somebody may still ask."""
+
+    def __init__(self) -> None:
+        self._connected: dict[ClientConnection, int] = {}
+        self._seen: dict[int, deque[int]] = {}
+        self._disconnected: deque[int] = deque()
+
+    def connect(self, connection: ClientConnection, incarnation: int) -> None:
+        self._connected[connection] = incarnation
+        self._seen.setdefault(incarnation, deque(maxlen=MAX_NUMBERS_PER_WORKER))
+
+    def note(self, connection: ClientConnection, number: int) -> None:
+        self._seen[self._connected[connection]].append(number)
+
+    def disconnect(self, connection: ClientConnection) -> None:
+        incarnation = self._connected.pop(connection, None)
+        if incarnation is not None:
+            self._disconnected.append(incarnation)
+        while len(self._disconnected) > MAX_DISCONNECTED_WORKERS:
+            oldest = self._disconnected.popleft()
+            if not self.is_connected(oldest):  # else only its line had broken
+                self._seen.pop(oldest, None)
+
+    def of(self, incarnations: Collection[int]) -> list[ClientConnection]:
+        """The lines of these."""
+        return [connection for connection, incarnation in self._connected.items() if incarnation in incarnations]
+
+    def is_connected(self, incarnation: int) -> bool:
+        return incarnation in self._connected.values()
+
+    def pop_numbers(self, incarnation: int) -> set[int]:
+        """The numbers that this incarnation has sent; it is dead, nobody will ask again."""
+        return set(self._seen.pop(incarnation, ()))
+
+
+class Monitor:
+    """Files outcomes in batches: whatever has arrived is one transaction, one acknowledgement, one answer."""
+
+    def __init__(
+        self,
+        incarnation: Incarnation,
+        board: Scoreboard,
+        control: ControlPipe,
+        recorder: Recorder,
+        *,
+        notifications: Notifications,
+        prune: Callable[[], None],
+        heartbeat: HeartbeatPublisher | None = None,
+        servers: Sequence[int] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``notifications``: given what has been recorded. ``prune``: called now and then.
+
+        ``servers``: the number of the server of each queue, where a cluster works on several.
+        """
+        self._incarnation, self._board, self._control = incarnation, board, control
+        self._recorder, self._clock = recorder, clock
+        self._notifications, self._prune = notifications, prune
+        self._heartbeat = heartbeat
+        self._server = IpcServer(incarnation.runtime_dir.monitor_socket)
+        self._server.add_wakeup(control.fileno())
+        self._idle = IdleReporter(board, incarnation.row, clock)
+        self._registry = WorkerRegistry()
+        self._servers = servers
+        number = max(servers, default=0) + 1
+        self._queues = [
+            RecordingQueue(ReconnectBackoff("The result store or the broker", clock)) for _ in range(number)
+        ]
+        self._loss_reports: list[tuple[ClientConnection, int, list[Outcome], bool]] = []
+        self._stopping: list[ClientConnection] = []
+        self._close_ended_at = 0.0
+        self._prune_at, self._idle_prune_at = clock() + PRUNE_SECONDS, clock() + IDLE_PRUNE_SECONDS
+        self._unpruned = True  # whoever was here before may have left something undone
+
+    # ── the loop ─────────────────────────────────────────────────────────────────────────────────
+
+    def run(self) -> None:
+        """Until told to leave and the last line has closed."""
+        self._board.set(self._incarnation.row, STATE, ProcessState.IDLE)
+        while not self.finished:
+            self.tick()
+            if self._heartbeat is not None:
+                self._heartbeat.beat(self._pending)
+        self._board.set(self._incarnation.row, STATE, ProcessState.STOPPING)
+        if self._heartbeat is not None:
+            self._heartbeat.stop(lost=self._control.orphaned)
+        self._server.close()
+
+    @property
+    def finished(self) -> bool:
+        if self._clients or self._pending or self._loss_reports or not self._control.stop_requested:
+            return False
+        return self._control.orphaned or self._notifications.finished()
+
+    @property
+    def _clients(self) -> set[ClientConnection]:
+        """Who may still have something to be recorded: everybody but the notifier."""
+        return self._server.connections - self._notifications.connections
+
+    @property
+    def _pending(self) -> int:
+        """How many outcomes are to be filed."""
+        return sum(len(queue.pending) for queue in self._queues)
+
+    def tick(self) -> None:
+        """One turn: hear everybody, file what there is, prune now and then."""
+        self._board.report_alive(self._incarnation.row)
+        for received in self._server.poll(self._pause()):
+            self._handle(received)
+        self._close_ended()
+        self._process_loss_reports()
+        if self._idle.wanted and self._has_work:
+            self._idle.note(idle=False)  # before the pusher hears that something is recorded
+        for queue in self._queues:
+            if queue.pending and queue.backoff.due and not self._notifications.throttled():
+                self._record(queue)
+        if self._clock() >= (self._prune_at if self._unpruned else self._idle_prune_at):
+            self._prune_now()
+        if self._stopping:
+            self._send_goodbye()
+        if self._idle.wanted:
+            self._idle.note(idle=not self._has_work)
+
+    @property
+    def _has_work(self) -> bool:
+        """Whether anything is to be recorded or called."""
+        return bool(self._pending or self._loss_reports or self._notifications.left)
+
+    def _pause(self) -> float:
+        if self._loss_reports or self._notifications.full:
+            return 0.01
+        until = min((queue.backoff.retry_at for queue in self._queues if queue.pending), default=None)
+        return MAX_WAIT_SECONDS if until is None else min(MAX_WAIT_SECONDS, max(0.0, until - self._clock()))
+
+    # ── hearing ──────────────────────────────────────────────────────────────────────────────────
+
+    def _handle(self, received: Received) -> None:
+        for word, *values in received.messages:
+            if word == "hello":
+                self._registry.connect(received.connection, values[0])
+            elif word == "outcomes":
+                self._note_outcomes(received.connection, values[-1])
+            elif word == "stopping":
+                self._stopping.append(received.connection)
+            elif word == "notifier":
+                self._notifications.attach(received.connection, *values)
+            elif word == "done":
+                self._notifications.done(values[0])
+            elif word == "worker_lost":
+                self._loss_reports.append((received.connection, values[0], _outcomes(values[1]), False))
+        if received.ended:
+            self._registry.disconnect(received.connection)
+            self._notifications.detach(received.connection)
+
+    def _close_ended(self) -> None:
+        """End the lines of those whose end the sentinel has seen: what their tasks have started may keep them open."""
+        if not self._loss_reports and self._clock() < self._close_ended_at:
+            return
+        self._close_ended_at = self._clock() + MAX_WAIT_SECONDS
+        for connection in self._registry.of(self._board.ended_incarnations()):
+            self._handle(self._server.drain(connection))
+
+    def _note_outcomes(self, connection: ClientConnection, outcomes: Sequence[Any]) -> None:
+        for outcome in _outcomes(outcomes):
+            self._registry.note(connection, outcome.number)
+            self._queue_of(outcome).pending.append((connection, outcome))
+
+    def _queue_of(self, outcome: Outcome) -> RecordingQueue:
+        place = queue_index(outcome.receipt, len(self._servers)) if self._servers else None
+        return self._queues[0 if place is None else self._servers[place]]
+
+    def _process_loss_reports(self) -> None:
+        """Believe a report about a dead worker when its line has ended, and one whole look later:
+        what it sent last, or a call that nobody had answered yet, comes first."""
+        waiting = []
+        for connection, incarnation, outcomes, seen_once in self._loss_reports:
+            if self._registry.is_connected(incarnation) or not seen_once:
+                waiting.append((connection, incarnation, outcomes, not self._registry.is_connected(incarnation)))
+                continue
+            seen = self._registry.pop_numbers(incarnation)
+            known = [outcome.number for outcome in outcomes if outcome.number in seen]
+            for outcome in outcomes:
+                if outcome.number not in seen:
+                    self._queue_of(outcome).pending.append((connection, outcome))
+            if known:
+                connection.send(("recorded", known))
+        self._loss_reports = waiting
+
+    def _send_goodbye(self) -> None:
+        """To a pusher that waits for us, when everybody else has gone and everything is filed."""
+        if not (self._pending or self._loss_reports or self._clients.difference(self._stopping)):
+            for connection in self._stopping:
+                connection.send(("goodbye",))
+            self._stopping = []
+
+    # ── filing ───────────────────────────────────────────────────────────────────────────────────
+
+    def _record(self, queue: RecordingQueue) -> None:
+        """Record one batch; what cannot be recorded now stays, in its order."""
+        batch = [queue.pending.popleft() for _ in range(min(MAX_BATCH, len(queue.pending)))]
+        started = self._clock()
+        try:
+            saved = self._recorder.record([outcome for _, outcome in batch])
+        except (StoreUnavailable, BrokerError) as error:
+            queue.pending.extendleft(reversed(batch))
+            queue.backoff.failed(error, self._clock() - started if len(self._queues) > 1 else 0.0)
+            return
+        queue.backoff.recovered()
+        answers: dict[ClientConnection, list[int]] = {}
+        for connection, outcome in batch:
+            answers.setdefault(connection, []).append(outcome.number)
+        for connection, numbers in answers.items():
+            connection.send(("recorded", numbers))
+        self._unpruned = True
+        if self._heartbeat is not None:
+            self._heartbeat.count(saved)
+        self._notifications.add(saved)
+
+    def _prune_now(self) -> None:
+        self._prune_at, self._idle_prune_at = self._clock() + PRUNE_SECONDS, self._clock() + IDLE_PRUNE_SECONDS
+        self._unpruned = False
+        try:
+            self._prune()
+        except (StoreUnavailable, BrokerError) as error:
+            self._unpruned = True
+            self._queues[0].backoff.failed(error)
+
+
+def _outcomes(values: Sequence[Any]) -> list[Outcome]:
+    return [Outcome(*each) for each in values]

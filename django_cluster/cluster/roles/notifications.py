@@ -1,0 +1,175 @@
+"""What the monitor has for the notifier: recorded outcomes of which the project's code is to hear, in their order.
+
+The monitor waits for none of this. A notifier that hangs, or is too slow, fills the backlog; what that costs is bounded
+(``BACKPRESSURE_SECONDS`` for each batch that is recorded), and what no longer fits is dropped with an error in the log.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from django_cluster.cluster.ipc.scoreboard import BEGUN, NOTIFIER_NEEDED, SENTINEL, Scoreboard
+from django_cluster.cluster.ipc.wire import ClientConnection
+from django_cluster.core.messages import Outcome, OutcomeStatus
+from django_cluster.lifecycle.error_reporting import is_unreported
+from django_cluster.lifecycle.recorder import has_hook, log_failure, log_success, task_logger
+from django_cluster.signals import post_execute
+
+logger = logging.getLogger("django_cluster")
+
+MAX_BACKLOG = 10_000
+"""Outcomes that wait for the notifier at most."""
+MAX_BACKLOG_BYTES = 64_000_000
+"""Bytes of their arguments and results."""
+MAX_IN_FLIGHT = 128
+"""Outcomes that the notifier holds at most."""
+BACKPRESSURE_SECONDS = 1.0
+"""Seconds for which a batch of outcomes is recorded later than it could be, while the backlog is full."""
+STOP_SECONDS = 5.0
+"""Seconds that a stop waits for hooks, after everything is recorded."""
+
+
+class Notifications:
+    """The monitor's side of the line to the notifier, which is started when there is something for it to call."""
+
+    def __init__(
+        self, board: Scoreboard, *, reports: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """``reports``: whether there are error reporters, who hear of failures that no worker could tell of."""
+        self._board, self._reports, self._clock = board, reports, clock
+        self._waiting: deque[Outcome] = deque()
+        self._sent: deque[tuple[int, Outcome]] = deque()
+        self._bytes = 0
+        self._connection: ClientConnection | None = None
+        self._incarnation = self._row = self._number = 0
+        self._full_since: float | None = None
+        self._stop_at: float | None = None
+
+    # ── from the recorder ────────────────────────────────────────────────────────────────────────
+
+    def add(self, outcomes: Sequence[Outcome]) -> None:
+        """These have been recorded: log failures, and keep what the project's code is to hear of."""
+        listened, dropped = bool(post_execute.receivers), 0
+        verbose = task_logger.isEnabledFor(logging.DEBUG)
+        for outcome in outcomes:
+            succeeded = outcome.status == OutcomeStatus.SUCCESS
+            if not succeeded:
+                log_failure(outcome)
+            elif verbose:
+                log_success(outcome)
+            if listened or has_hook(outcome) or (not succeeded and self._reports and is_unreported(outcome)):
+                if self.full:
+                    dropped += 1
+                else:
+                    self._waiting.append(outcome)
+                    self._bytes += _size(outcome)
+        if dropped:
+            logger.error(
+                "Hooks and receivers of %d tasks dropped: backlog of the notifier is full",
+                dropped, extra={"event": "notifications_dropped"},
+            )  # fmt: skip
+        if self._waiting:
+            self._ask_for_notifier()
+            self._send()
+
+    @property
+    def left(self) -> int:
+        """Outcomes for which something is still to be called."""
+        return len(self._waiting) + len(self._sent)
+
+    @property
+    def full(self) -> bool:
+        return len(self._waiting) >= MAX_BACKLOG or self._bytes >= MAX_BACKLOG_BYTES
+
+    def throttled(self) -> bool:
+        """Whether the next batch should be recorded a little later, so that nothing has to be dropped."""
+        if not self.full:
+            self._full_since = None
+            return False
+        now = self._clock()
+        if self._full_since is None:
+            self._full_since = now
+        if now - self._full_since < BACKPRESSURE_SECONDS:
+            return True
+        self._full_since = None
+        return False
+
+    def _ask_for_notifier(self) -> None:
+        if not self._board.cluster_word(NOTIFIER_NEEDED):
+            self._board.set_cluster_word(NOTIFIER_NEEDED, 1)
+            with suppress(OSError):  # so that it looks now: a signal that it always notes
+                if sentinel := self._board.cluster_word(SENTINEL):
+                    os.kill(sentinel, signal.SIGCHLD)
+
+    # ── to and from the notifier ─────────────────────────────────────────────────────────────────
+
+    @property
+    def connections(self) -> set[ClientConnection]:
+        """The line of the notifier, if it is there: no worker, so nobody waits for its end."""
+        return set() if self._connection is None else {self._connection}
+
+    def attach(self, connection: ClientConnection, incarnation: int, row: int, begun: int) -> None:
+        """A notifier has called. One that follows a dead one is given what that one had not begun."""
+        if incarnation != self._incarnation and self._sent:
+            begun_before = self._board.get(self._row, BEGUN)
+            left = [outcome for number, outcome in self._sent if number > begun_before]
+            self._sent.clear()
+            self._waiting.extendleft(reversed(left))
+            self._bytes += sum(map(_size, left))
+        self._connection, self._incarnation, self._row = connection, incarnation, row
+        self._number = max(self._number, begun)
+        self.done(begun)
+
+    def done(self, number: int) -> None:
+        """Everything up to this number has been called."""
+        while self._sent and self._sent[0][0] <= number:
+            self._sent.popleft()
+        self._send()
+
+    def detach(self, connection: ClientConnection) -> None:
+        if connection is self._connection:
+            self._connection = None
+
+    def _send(self) -> None:
+        room = min(MAX_IN_FLIGHT - len(self._sent), len(self._waiting))
+        if self._connection is None or room <= 0:
+            return
+        batch = []
+        for _ in range(room):
+            outcome = self._waiting.popleft()
+            self._bytes -= _size(outcome)
+            self._number += 1
+            batch.append((self._number, outcome))
+        self._sent.extend(batch)
+        self._connection.send(("notify", [(number, tuple(outcome)) for number, outcome in batch]))
+
+    # ── the end ──────────────────────────────────────────────────────────────────────────────────
+
+    def finished(self) -> bool:
+        """Asked again and again when everything is recorded: whether nothing is left to call, or time is up."""
+        left = self.left
+        if not left and self._connection is None:
+            return True
+        if self._stop_at is None:
+            self._stop_at = self._clock() + STOP_SECONDS
+        if self._clock() >= self._stop_at:
+            if left:
+                logger.warning(
+                    "Hooks and receivers of %d tasks dropped: the cluster stops",
+                    left, extra={"event": "notifications_dropped"},
+                )  # fmt: skip
+            return True
+        if not left and self._connection is not None and self._board.cluster_word(NOTIFIER_NEEDED):
+            self._board.set_cluster_word(NOTIFIER_NEEDED, 0)  # it is not to be replaced
+            self._connection.send(("stop",))
+        return False
+
+
+def _size(outcome: Outcome) -> int:
+    return len(outcome.arguments or b"") + len(outcome.result or b"")

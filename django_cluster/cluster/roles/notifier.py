@@ -1,0 +1,157 @@
+"""The notifier: calls the project's hooks, receivers of ``post_execute`` and error reporters, after the recording.
+
+A process of its own, with connections of its own: what this code does to them, or how long it hangs, concerns neither
+the monitor nor the records. It is started when there is something to call for the first time. Each outcome is called
+for at most once: its number is written to the scoreboard before, so that the successor of a notifier that has died
+is given only what comes after it. A call that overruns its limit gets an exception, and is killed by the
+sentinel if it goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from django.db import connections
+
+from django_cluster.cluster.bootstrap.task_cleanup import TaskCleanup
+from django_cluster.cluster.ipc.channel import ConnectionLost
+from django_cluster.cluster.ipc.incarnation import ControlPipe, Incarnation
+from django_cluster.cluster.ipc.scoreboard import BEGUN, STATE, ProcessState, Scoreboard
+from django_cluster.cluster.ipc.wire import IpcClient
+from django_cluster.core.messages import Outcome, OutcomeStatus
+from django_cluster.errors import StoreUnavailable
+from django_cluster.lifecycle.admission import ALL_FUNCTIONS
+from django_cluster.lifecycle.error_reporting import REPORT_TIMEOUT, ErrorReporters
+from django_cluster.lifecycle.recorder import HOOK_TIMEOUT, has_hook, notify_receivers, run_hook
+from django_cluster.lifecycle.task_context import InitialContext
+from django_cluster.signals import post_execute
+
+logger = logging.getLogger("django_cluster")
+
+MAX_WAIT_SECONDS = 0.5
+"""Seconds of the longest sleep between two looks around."""
+RECONNECT_SECONDS = 0.02
+"""Seconds between two attempts to reach a monitor that is being replaced."""
+PROGRESS_SECONDS = 0.1
+"""Seconds after which the monitor is told what has been called, although more is to be called."""
+
+
+class Notifier:
+    """Calls in order, one after the other. ``find_row`` reads the row of a task by its id.
+
+    ``functions``: the setting, which is asked before a hook is imported.
+    """
+
+    def __init__(
+        self,
+        incarnation: Incarnation,
+        board: Scoreboard,
+        control: ControlPipe,
+        reporters: ErrorReporters,
+        find_row: Callable[[str], Any],
+        functions: tuple[str, ...] = ALL_FUNCTIONS,
+    ) -> None:
+        self._incarnation, self._board, self._control = incarnation, board, control
+        self._reporters, self._find, self._functions = reporters, find_row, functions
+        self._client = IpcClient(incarnation.runtime_dir.monitor_socket)
+        self._cleanup, self._initial = TaskCleanup(), InitialContext()
+        self._waiting: deque[tuple[int, Outcome]] = deque()
+        self._stop_received = False
+        self._answered_at = 0.0
+
+    def run(self) -> None:
+        """Until the monitor or the sentinel says so."""
+        self._board.set(self._incarnation.row, STATE, ProcessState.IDLE)
+        while not self._finished:
+            self.tick()
+        self._board.set(self._incarnation.row, STATE, ProcessState.STOPPING)
+        self._reporters.flush()
+        self.disconnect()
+
+    def disconnect(self) -> None:
+        """Close the line; also for a child that a hook has forked: a copy of it would hide our death."""
+        self._client.close()
+
+    @property
+    def _finished(self) -> bool:
+        """What is not begun when the sentinel wants another in this place is given to that one."""
+        return self._control.stop_requested or (self._stop_received and not self._waiting)
+
+    def tick(self) -> None:
+        self._board.report_alive(self._incarnation.row)
+        self._connect()
+        self._receive()
+        if self._waiting:
+            self._call_next()
+        else:
+            self._wait()
+
+    def _connect(self) -> None:
+        if not self._client.connected and self._client.connect():
+            row = self._incarnation.row
+            self._send("notifier", self._incarnation.number, row, self._board.get(row, BEGUN))
+
+    def _receive(self) -> None:
+        for word, *values in self._client.receive():
+            if word == "notify":
+                self._waiting.extend((number, Outcome(*each)) for number, each in values[0])
+            elif word == "stop":
+                self._stop_received = True
+
+    def _send(self, *message: object) -> None:
+        try:
+            self._client.send(message)
+        except ConnectionLost:
+            return  # the next monitor hears it when we call
+
+    def _wait(self) -> None:
+        poll = select.poll()
+        poll.register(self._control.fileno(), select.POLLIN)
+        if self._client.connected:
+            poll.register(self._client.fileno(), select.POLLIN)
+        poll.poll((MAX_WAIT_SECONDS if self._client.connected else RECONNECT_SECONDS) * 1000)
+
+    # ── calling ──────────────────────────────────────────────────────────────────────────────────
+
+    def _call_next(self) -> None:
+        number, outcome = self._waiting.popleft()
+        row, now = self._incarnation.row, time.monotonic()
+        self._cleanup.prepare(now)
+        self._board.begin_job(row, number, now, now + HOOK_TIMEOUT)
+        if post_execute.receivers:
+            self._call(number, outcome, "post_execute", HOOK_TIMEOUT, notify_receivers, outcome)
+        if has_hook(outcome):
+            hook = str(outcome.options["hook"])
+            self._call(number, outcome, hook, HOOK_TIMEOUT, run_hook, outcome, self._row_of, self._functions)
+        if outcome.status != OutcomeStatus.SUCCESS and self._reporters:
+            limit = REPORT_TIMEOUT * len(self._reporters)
+            self._call(number, outcome, "reporters", limit, self._reporters.report_outcome, outcome)
+        self._board.finish_job(row)
+        if not self._waiting or time.monotonic() - self._answered_at > PROGRESS_SECONDS:
+            self._answered_at = time.monotonic()
+            self._send("done", number)
+
+    def _call(
+        self, number: int, outcome: Outcome, what: str, limit: float, call: Callable[..., None], *args: object
+    ) -> None:
+        """With a deadline that the sentinel heeds, in a fresh context, and tidied up behind it."""
+        self._board.set_deadline(self._incarnation.row, time.monotonic() + limit)
+        self._board.write_task_info(self._incarnation.row, number, outcome.id, outcome.name, what)
+        self._initial.run(call, *args)
+        self._cleanup()
+
+    def _row_of(self, task_id: str) -> Any:
+        """The saved row. An earlier hook may have altered the session (a role, a search path): then by another one."""
+        try:
+            row = self._find(task_id)
+        except StoreUnavailable:
+            row = None
+        if row is None and any(each.connection is not None for each in connections.all(initialized_only=True)):
+            connections.close_all()
+            return self._find(task_id)
+        return row

@@ -1,0 +1,340 @@
+"""The pusher: broker → jobs.
+
+It leases what workers have asked for (``fetcher.py``), keeps every lease alive until its job is settled
+(``leases.py``), batches out, and accounts for the jobs of workers that die (``loss_reporter.py``): what they had
+begun is reported to the monitor, the rest goes to others.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from django_cluster.brokers.base import Broker, Delivery
+from django_cluster.brokers.multi_queue import MultiQueueBroker, codec_of
+from django_cluster.cluster.bootstrap.host import yield_cpu
+from django_cluster.cluster.ipc.incarnation import ControlPipe, Incarnation
+from django_cluster.cluster.ipc.remote_ack import apply_broker_call
+from django_cluster.cluster.ipc.scoreboard import IN_FLIGHT, REVOKED, STATE, ProcessState, Scoreboard
+from django_cluster.cluster.ipc.wire import ClientConnection, IpcServer, Received
+from django_cluster.cluster.roles.assignments import Assignments, WorkerConnection
+from django_cluster.cluster.roles.fetcher import Fetcher
+from django_cluster.cluster.roles.idleness import EmptyQueueDetector
+from django_cluster.cluster.roles.lease_renewer import LeaseRenewer
+from django_cluster.cluster.roles.verification_crashes import VerificationCrashes
+from django_cluster.cluster.roles.worker_loss import WorkerLossReporter
+from django_cluster.core.backoff import ReconnectBackoff
+from django_cluster.core.codec import Codec
+from django_cluster.core.liveness import report_progress
+from django_cluster.core.messages import Job
+from django_cluster.core.settings import BrokerSettings, ProcessSettings
+from django_cluster.errors import BrokerError
+
+logger = logging.getLogger("django_cluster")
+
+MAX_WAIT_SECONDS = 0.5
+"""Seconds of the longest sleep between two looks around."""
+SHORT_WAIT_SECONDS = 0.02
+"""Seconds of sleep while an obituary waits for its exit code, or the monitor for us."""
+SLOW_TASK_SECONDS = 0.1
+"""Seconds after which jobs that wait behind a running one are taken back for an idle worker."""
+QUEUE_LIMIT_CHECK_SECONDS = 0.005
+"""Seconds between two looks for room while ``queue_limit`` is reached."""
+STORE_FENCE_SECONDS = 0.001
+"""Seconds until a word written by another processor has certainly become visible (it takes well below that)."""
+
+
+class Pusher:
+    """Hands out jobs over the private lines of the workers."""
+
+    def __init__(
+        self,
+        incarnation: Incarnation,
+        board: Scoreboard,
+        control: ControlPipe,
+        broker: Broker,
+        codec: Codec,
+        settings: tuple[BrokerSettings, ProcessSettings],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._incarnation, self._board, self._control = incarnation, board, control
+        self._broker, self._codec, self._clock = broker, codec, clock
+        sections = [each.settings for each in broker.members] if isinstance(broker, MultiQueueBroker) else settings[:1]
+        self._queue_limit = settings[1].prefetch
+        self._several = broker if isinstance(broker, MultiQueueBroker) else None
+        self._server = IpcServer(incarnation.runtime_dir.pusher_socket)
+        self._server.add_wakeup(control.fileno())
+        self._assignments = Assignments(incarnation.number)
+        self._loss_reporter = WorkerLossReporter(incarnation, board, control, codec, self._assignments, clock)
+        self._backoff = ReconnectBackoff("The broker", clock)
+        self._lease_renewer = LeaseRenewer(
+            board, broker, self._assignments, self._loss_reporter, min(each.lease for each in sections), clock
+        )
+        self._crashes = VerificationCrashes(incarnation.runtime_dir.path)
+        self._fetcher = Fetcher(
+            (incarnation.number, incarnation.row), board, broker, codec,
+            self._assignments, self._loss_reporter, self._crashes, sections, clock,
+        )  # fmt: skip
+        self._empty_queue_detector = EmptyQueueDetector(board, incarnation.row, broker, clock)
+        self._local_receipts = not broker.capabilities.portable_receipts
+        self.stopping = False
+
+    # ── the loop ─────────────────────────────────────────────────────────────────────────────────
+
+    def run(self) -> None:
+        """Until told to leave, and then until the last worker has left."""
+        self._board.set(self._incarnation.row, STATE, ProcessState.IDLE)
+        while not self.finished:
+            self.tick()
+        self._board.set(self._incarnation.row, STATE, ProcessState.STOPPING)
+        self.close()
+
+    def close(self) -> None:
+        self._loss_reporter.close()
+        self._server.close()
+        self._crashes.close()
+        if self._local_receipts:
+            with suppress(BrokerError):
+                self._broker.close()
+
+    @property
+    def finished(self) -> bool:
+        return self._is_drained and (
+            not self._local_receipts or (self._loss_reporter.may_exit and self._all_acknowledged)
+        )
+
+    @property
+    def _all_acknowledged(self) -> bool:
+        """Whether the broker knows everything that was acknowledged; or it has had long enough."""
+        unsettled = self._broker.unconfirmed_acks
+        if unsettled and self._loss_reporter.goodbye_overdue:
+            logger.warning(
+                "Not acknowledged before the stop: %d messages whose connection was lost; their tasks may run again",
+                unsettled, extra={"event": "acknowledgements_left"},
+            )  # fmt: skip
+            return True
+        return not unsettled
+
+    @property
+    def _is_drained(self) -> bool:
+        """Whether nothing is left to do but what the monitor may still ask for."""
+        return self.stopping and not (
+            self._assignments.workers or self._assignments.unassigned or self._loss_reporter.busy
+        )
+
+    @property
+    def _has_leases(self) -> bool:
+        """Whether anything is leased here, be it only until the monitor has received of a dead worker."""
+        kept = any(worker.unrecorded_receipts for worker in self._assignments.workers.values())
+        return bool(self._assignments.in_flight or kept or self._loss_reporter.busy)
+
+    def tick(self) -> None:
+        """One turn: hear the workers, account for the dead, keep leases, hand out."""
+        self._board.report_alive(self._incarnation.row)
+        if self._local_receipts:
+            descriptor = self._broker.fileno()
+            self._fetcher.has_wakeup = (
+                descriptor is not None or self._several is not None
+            )  # several have none in common
+            self._server.set_wakeup(descriptor)
+        for received in self._server.poll(self._pause()):
+            self._handle(received)
+        for worker in [b for b in self._assignments.workers.values() if self._board.has_ended(b.row, b.incarnation)]:
+            self._handle(self._server.drain(worker.connection))  # what its tasks have started may keep its line open
+        self._loss_reporter.tick()
+        if self._control.stop_requested and not self.stopping:
+            self._stop()
+        if self._control.orphaned:
+            self._kill_running()
+        if self._backoff.due:
+            self._with_broker()
+        if self._local_receipts and self._is_drained:
+            self._loss_reporter.request_goodbye()
+        self._board.set(self._incarnation.row, IN_FLIGHT, self._assignments.in_flight)
+
+    def _pause(self) -> float:
+        now = self._clock()
+        if self._loss_reporter.waiting:
+            return SHORT_WAIT_SECONDS
+        until = [now + MAX_WAIT_SECONDS, max(self._lease_renewer.due_at, self._backoff.retry_at)]
+        if self._free_slots and not self.stopping:
+            until.append(max(self._fetcher.next_fetch_at, self._backoff.retry_at))
+        elif self._queue_limit and self._assignments.wanted and not self.stopping:
+            until.append(now + QUEUE_LIMIT_CHECK_SECONDS)  # no worker tells us when it begins a job
+        if self._assignments.unassigned and self._assignments.wanted:
+            until.append(self._backoff.retry_at)
+        return max(0.0, min(until) - now)
+
+    @property
+    def _free_slots(self) -> int:
+        """How many more messages there is room for: what workers have asked for, and no more than ``queue_limit``
+        beyond what they run."""
+        limit, assignments = self._queue_limit, self._assignments
+        asked = assignments.wanted + limit - len(assignments.unassigned)
+        if limit and asked > 0:
+            asked = min(asked, limit + len(assignments.workers) - self._unfinished())
+        return max(0, asked)
+
+    def _unfinished(self) -> int:
+        """Jobs in this cluster that wait or run; those that are done, and not recorded yet, do not count."""
+        count = len(self._assignments.unassigned)
+        for worker in self._assignments.workers.values():
+            row = self._board.read(worker.row)
+            count += len(worker.waiting(row.begun)) + (row.state is ProcessState.BUSY)
+        return count
+
+    def _with_broker(self) -> None:
+        """Everything that needs the broker; when it is away, everything waits."""
+        try:
+            if self._local_receipts:
+                self._broker.keep_alive()
+            self._lease_renewer.renew_if_due()
+            report_progress()  # the next step may wait for the broker for as long again
+            if self.stopping:
+                self._give_back()
+            else:
+                self._revoke_lost()
+                self._rebalance()
+                self._assign()
+                if self._fetcher.fetch(self._free_slots, self._lease_renewer.certain_until):
+                    self._lease_renewer.renew_soon()
+                self._assign()
+                if self._empty_queue_detector.wanted:
+                    self._empty_queue_detector.check(holds=self._has_leases)
+        except BrokerError as error:
+            self._backoff.failed(error)
+            self._lease_renewer.renew_soon()  # as soon as it answers, before anything is claimed
+        else:
+            self._backoff.recovered()
+
+    # ── workers ──────────────────────────────────────────────────────────────────────────────────
+
+    def _handle(self, received: Received) -> None:
+        for word, *values in received.messages:
+            if word == "hello":
+                self._add_worker(received.connection, *values)
+            elif word == "broker_call":
+                self._handle_broker_call(received.connection, *values)
+            elif worker := self._assignments.workers.get(received.connection):
+                self._handle_worker(worker, word, values)
+        if received.ended and (gone := self._assignments.workers.pop(received.connection, None)):
+            self._loss_reporter.add(gone)
+
+    def _add_worker(
+        self, connection: ClientConnection, incarnation: int, row: int, waiting: list[Any], held: list[Any]
+    ) -> None:
+        self._loss_reporter.forget(incarnation)
+        worker = WorkerConnection(connection, incarnation, row)
+        self._assignments.requeue_first([Job(*each) for each in waiting])
+        self._lease_renewer.renew_soon()  # before any of it is handed out again
+        worker.unrecorded_receipts = {number: receipt for number, receipt, _ in held}
+        self._assignments.add_worker(worker)
+
+    def _handle_worker(self, worker: WorkerConnection, word: str, values: list[Any]) -> None:
+        if word == "ready":
+            wanted, settled = values
+            self._assignments.mark_recorded(worker, settled)
+            if wanted:
+                worker.wanted += wanted
+                self._fetcher.fetch_now()
+        elif word == "returned":
+            self._assignments.take_back(worker, values[0])
+        elif word == "stopping":
+            worker.wanted = 0
+
+    def _revoke_lost(self) -> None:
+        """Take back from the workers what others have taken over, and forget it. What they return later goes, too."""
+        if not self._lease_renewer.lost:
+            return
+        for worker in self._assignments.workers.values():
+            if any(job.receipt in self._lease_renewer.lost for job in worker.jobs.values()):
+                self._revoke(worker)
+        self._assignments.drop(self._lease_renewer.lost)
+
+    def _assign(self) -> None:
+        """Not what may be another's by now, because this process, or its claim, has slept for long."""
+        if not self._assignments.unassigned or self._lease_renewer.expired:
+            return
+        for worker, jobs in self._assignments.assign():
+            worker.connection.send(("jobs", [tuple(job) for job in jobs]))
+        yield_cpu()  # before we ask for more: a lone task would wait for that
+
+    def _rebalance(self) -> None:
+        """Take back what waits behind a slow task while another worker has nothing to do."""
+        if self._assignments.unassigned or not any(b.wanted and not b.jobs for b in self._assignments.workers.values()):
+            return
+        now = self._clock()
+        for worker in self._assignments.workers.values():
+            if len(worker.jobs) < 2:
+                continue
+            row = self._board.read(worker.row)
+            if row.state is ProcessState.BUSY and now - row.started > SLOW_TASK_SECONDS:
+                self._revoke(worker)
+
+    def _revoke(self, worker: WorkerConnection) -> None:
+        """Take back every job that this worker has not begun.
+
+        The worker writes BEGUN before it reads REVOKED, we write REVOKED before we read BEGUN: for each job
+        at least one of us sees the other. If both do, the worker returns the job by message.
+        """
+        last = max(worker.jobs, default=0)
+        if last <= worker.revoked:
+            return
+        worker.revoked = last
+        self._board.set(worker.row, REVOKED, last)
+        time.sleep(STORE_FENCE_SECONDS)
+        row = self._board.read(worker.row)
+        if row.incarnation == worker.incarnation:
+            self._assignments.take_back(worker, [job.number for job in worker.waiting(row.begun)])
+
+    # ── the broker ───────────────────────────────────────────────────────────────────────────────
+
+    def _handle_broker_call(self, connection: ClientConnection, number: int, verb: str, *values: Any) -> None:
+        """What the monitor has filed: only we can tell a broker whose receipts do not travel."""
+        if not self._backoff.due:
+            connection.send(("broker_failed", number, "The broker is away."))
+            return
+        try:
+            apply_broker_call(self._broker, verb, values)
+        except BrokerError as error:
+            if self._several is None or self._several.single_server:  # else the others go on
+                self._backoff.failed(error)
+            connection.send(("broker_failed", number, str(error)))
+        else:
+            connection.send(("broker_done", number))
+
+    # ── stopping ─────────────────────────────────────────────────────────────────────────────────
+
+    def _stop(self) -> None:
+        """Lease no more, and take back what is not begun. The workers hear of it from the sentinel."""
+        self.stopping = True
+        for worker in self._assignments.workers.values():
+            self._revoke(worker)
+
+    def _kill_running(self) -> None:
+        """Nobody guards the workers any more: end those at work, where the kernel has not done so."""
+        for worker in self._assignments.workers.values():
+            row = self._board.read(worker.row)
+            if row.incarnation == worker.incarnation and row.state is ProcessState.BUSY:
+                with suppress(ProcessLookupError):
+                    os.kill(row.pid, signal.SIGKILL)
+
+    def _give_back(self) -> None:
+        self._broker.stop_prefetch()
+        if self._loss_reporter.abandoned and (receipts := self._loss_reporter.take_receipts()):
+            self._broker.release(receipts)
+        if self._assignments.unassigned:
+            unassigned = self._assignments.unassigned
+            signed = [codec_of(self._codec, message.receipt).sign(message.body) for message in unassigned]
+            self._broker.give_back(
+                [
+                    Delivery(message.receipt, text, message.attempt)
+                    for message, text in zip(unassigned, signed, strict=True)
+                ]
+            )
+            unassigned.clear()

@@ -1,0 +1,335 @@
+"""The worker: job → outcome.
+
+It asks the pusher for jobs, runs them in turn, sends each outcome to the monitor and keeps it until the
+monitor says *filed*. It talks to no broker and writes no task row.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import select
+import time
+from collections import deque
+from collections.abc import Callable
+
+from django_cluster.cluster.bootstrap.host import resident_kilobytes
+from django_cluster.cluster.ipc.channel import ConnectionLost
+from django_cluster.cluster.ipc.incarnation import ControlPipe, Incarnation
+from django_cluster.cluster.ipc.scoreboard import COMMAND, REVOKED, RSS, STATE, ProcessCommand, ProcessState, Scoreboard
+from django_cluster.cluster.ipc.wire import IpcClient
+from django_cluster.cluster.roles.prefetch import PrefetchWindow
+from django_cluster.cluster.roles.resource_check import ResourceCheck
+from django_cluster.core.messages import Job, Outcome, OutcomeStatus, TaskHeader
+from django_cluster.core.settings import ProcessSettings
+from django_cluster.lifecycle.executor import Executor
+
+logger = logging.getLogger("django_cluster")
+
+MAX_WAIT_SECONDS = 0.5
+"""Seconds of the longest sleep between two looks around."""
+RECONNECT_SECONDS = 0.02
+"""Seconds between two attempts to reach a pusher or monitor that is being replaced."""
+MAX_UNRECORDED = 1024
+"""Outcomes a worker holds at most: a slow database slows the workers down, and memory stays flat."""
+RECORDING_OVERDUE_SECONDS, EXTRA_TASKS = 5.0, 50
+"""Seconds that an outcome waits to be filed, after which a worker that should be replaced runs so many tasks more."""
+MAX_OUTBOX = 64
+TRIVIAL_TASK_SECONDS = 0.0001
+"""Seconds: a task that is as short as this, and succeeds, has hardly left anything behind."""
+SHORT_TASK_SECONDS = 0.001
+"""Seconds: outcomes may travel together only while tasks are as short as this."""
+LONG_TASK_SECONDS = 0.1
+"""Seconds of a task after which much may have happened; far less than any lease."""
+MEMORY_CHECK_SECONDS = 0.05
+"""Seconds between two looks at our own memory, which costs as much as a tiny task."""
+
+
+class Worker:
+    """Runs jobs. ``prepare`` is called before each with the monotonic time, ``clean_up`` after it.
+
+    They leave no transaction, and no connection that is too old, to the next.
+    """
+
+    def __init__(
+        self,
+        incarnation: Incarnation,
+        board: Scoreboard,
+        control: ControlPipe,
+        executor: Executor,
+        crew: ProcessSettings,
+        clean_up: Callable[[], None],
+        prepare: Callable[[float], None] = lambda now: None,
+    ) -> None:
+        self._incarnation, self._board, self._control = incarnation, board, control
+        self._executor = executor
+        self._prepare, self._clean_up = prepare, clean_up
+        self._pusher = IpcClient(incarnation.runtime_dir.pusher_socket)
+        self._monitor = IpcClient(incarnation.runtime_dir.monitor_socket)
+        self._queue: deque[Job] = deque()
+        self._requested = 0
+        self._number = 0
+        self._outbox: list[Outcome] = []
+        self._unrecorded: dict[int, Outcome] = {}
+        self._recorded: list[int] = []
+        self._prefetch = PrefetchWindow()
+        self._tasks_left = _tasks_until_restart(crew.recycle)
+        self._max_rss = crew.max_rss
+        self._memory_checked_at = 0.0
+        self._short_functions: set[str] = set()
+        self._resources = ResourceCheck(control.fileno())
+        self._damaged = False
+        self._stopping = False
+        self._ran_long = False
+
+    # ── the loop ─────────────────────────────────────────────────────────────────────────────────
+
+    def run(self) -> None:
+        """Until it is told to leave, or has worked enough."""
+        self._board.set(self._incarnation.row, RSS, resident_kilobytes())  # its first task may be its last
+        self._board.set(self._incarnation.row, STATE, ProcessState.IDLE)
+        while not self.finished:
+            self.tick()
+        self._board.set(self._incarnation.row, STATE, ProcessState.STOPPING)
+        self.disconnect()
+
+    def disconnect(self) -> None:
+        """Close the lines; also for a child that a task has forked: a copy of a line would hide our death."""
+        self._pusher.close()
+        self._monitor.close()
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do here."""
+        if self._control.orphaned:
+            return not (self._queue and self._pusher.connected)
+        return self._stopping and not self._unrecorded and not self._queue
+
+    def tick(self) -> None:
+        """One turn: listen, ask, run what is here or wait."""
+        self._board.report_alive(self._incarnation.row)
+        self._connect()
+        self._receive()
+        self._request_jobs()
+        # Without a pusher nobody keeps alive what is not begun; the next one asks whether it is still ours.
+        if self._queue and self._pusher.connected and len(self._unrecorded) < MAX_UNRECORDED:
+            self._run_batch()
+            self._check_descriptors()
+        else:
+            self._flush()
+            if not self.finished:
+                self._resume_if_recording_is_late()
+                self._wait()
+
+    def _check_descriptors(self) -> None:
+        """A task may have put files of its own in the place of ours: call again on new lines, and leave.
+
+        What the outcomes were sent to may have been the file of the task; a new line is told everything again.
+        """
+        lines = [line for line in (self._pusher, self._monitor) if line.replaced]
+        if self._control.replaced:
+            self._control.ignored = True
+        elif not lines:
+            return
+        if not self._stopping:
+            logger.error(
+                "%s (pid %d) restarts: a task has replaced its descriptors",
+                self._incarnation.name, os.getpid(), extra={"event": "worker_descriptors_replaced"},
+            )  # fmt: skip
+        for line in lines:
+            line.close()
+        self._damaged = True
+        self._stop()
+
+    def _wait(self) -> None:
+        lines = [line.fileno() for line in (self._pusher, self._monitor) if line.connected]
+        poll = select.poll()
+        for descriptor in lines:
+            poll.register(descriptor, select.POLLIN)
+        if not self._control.ignored:
+            poll.register(self._control.fileno(), select.POLLIN)
+        poll.poll((MAX_WAIT_SECONDS if len(lines) == 2 else RECONNECT_SECONDS) * 1000)
+        if self._control.stop_requested:
+            self._stop()
+
+    # ── lines ────────────────────────────────────────────────────────────────────────────────────
+
+    def _connect(self) -> None:
+        """Whoever answers anew is told what we hold: it must neither forget nor repeat it."""
+        incarnation = self._incarnation
+        if not self._pusher.connected and self._pusher.connect():
+            self._requested = 0
+            held = [(o.number, o.receipt, o.attempt) for o in self._unrecorded.values()]
+            # What is not begun goes back: its lease may have ended while nobody kept it. What the last pusher had
+            # taken back is not ours to give: another worker may have it.
+            revoked = self._board.get(incarnation.row, REVOKED)
+            waiting = [tuple(job) for job in self._queue if job.number > revoked]
+            self._queue.clear()
+            self._send_to_pusher("hello", incarnation.number, incarnation.row, waiting, held)
+        if not self._monitor.connected and self._monitor.connect():
+            self._outbox = list(self._unrecorded.values())
+            self._send_to_monitor("hello", incarnation.number)
+
+    def _receive(self) -> None:
+        for word, *values in self._monitor.receive():
+            if word == "recorded":
+                self._on_recorded(values[0])
+        # After a long task: the pusher may be dead behind what it has said, and what it has lent be lent to others.
+        until_eof, self._ran_long = self._ran_long, False
+        for word, *values in self._pusher.receive(until_eof=until_eof):
+            if word == "jobs":
+                jobs = [Job(*each) for each in values[0]]
+                self._requested = max(0, self._requested - len(jobs))
+                self._queue.extend(jobs)
+
+    def _on_recorded(self, numbers: list[int]) -> None:
+        for number in numbers:
+            self._unrecorded.pop(number, None)
+        self._recorded.extend(numbers)
+
+    def _request_jobs(self) -> None:
+        """Ask for what the window allows, and say what need not be kept alive any longer."""
+        wanted = 0
+        if not self._stopping:
+            room = min(self._prefetch.size, self._tasks_left) - len(self._queue) - self._requested
+            # Ask in halves: a request for every finished task would cost more than the task.
+            if room > 0 and (room * 2 >= self._prefetch.size or not self._queue):
+                wanted = room
+        if wanted or (self._recorded and not self._queue):
+            settled, self._recorded = self._recorded, []
+            if self._send_to_pusher("ready", wanted, settled):
+                self._requested += wanted
+
+    def _send_to_pusher(self, *message: object) -> bool:
+        try:
+            self._pusher.send(message)
+        except ConnectionLost:
+            return False
+        return True
+
+    def _send_to_monitor(self, *message: object) -> bool:
+        try:
+            self._monitor.send(message)
+        except ConnectionLost:
+            return False
+        return True
+
+    def _flush(self) -> None:
+        """Send the outcomes; they stay in ``_unrecorded`` until they are filed, so none is lost here."""
+        if self._outbox and self._send_to_monitor("outcomes", [tuple(outcome) for outcome in self._outbox]):
+            self._outbox = []
+
+    # ── work ─────────────────────────────────────────────────────────────────────────────────────
+
+    def _run_batch(self) -> None:
+        """Run jobs for a few milliseconds before looking at the lines again."""
+        until = time.monotonic() + self._prefetch.TARGET_SECONDS
+        while self._queue and len(self._unrecorded) < MAX_UNRECORDED:
+            job = self._queue.popleft()
+            began = time.monotonic()
+            self._number = job.number
+            self._board.begin_job(self._incarnation.row, job.number, began, 0.0, job.receipt)
+            # After a pause of the whole cluster its leases may have ended, and another cluster may run this job.
+            if self._board.get(self._incarnation.row, REVOKED) >= job.number or began >= self._board.leased_until:
+                self._return_jobs([job])
+                return
+            self._run(job, began)
+            if self._board.get(self._incarnation.row, COMMAND) == ProcessCommand.STOP:
+                self._stop()
+            if self._stopping or time.monotonic() > until:
+                return
+
+    def _run(self, job: Job, began: float) -> None:
+        self._prepare(began)
+        outcome = self._executor.run(job, self._started)
+        now = time.monotonic()
+        self._clean_up()  # ends a child that the task has forked, before it writes anything in our name
+        self._board.finish_job(self._incarnation.row)
+        self._unrecorded[outcome.number] = outcome
+        self._outbox.append(outcome)
+        self._prefetch.observe(now - began)
+        if now - began > LONG_TASK_SECONDS:
+            self._ran_long = True
+        if now - began <= SHORT_TASK_SECONDS:
+            self._short_functions.add(outcome.func)
+        else:
+            self._short_functions.discard(outcome.func)
+        if len(self._outbox) >= MAX_OUTBOX or not self._queue or now - began > SHORT_TASK_SECONDS:
+            self._flush()
+        failed = outcome.status != OutcomeStatus.SUCCESS
+        if failed or now - began > TRIVIAL_TASK_SECONDS:
+            self._stop_if_exhausted(failed or now - self._memory_checked_at >= MEMORY_CHECK_SECONDS, failed=failed)
+        self._stop_if_due(now)
+
+    def _stop_if_exhausted(self, thorough: bool, *, failed: bool) -> None:
+        """A task may have used up what every other one needs: then this process must not be given any more."""
+        if thorough:
+            missing = self._resources.shortage(failed=failed)
+        else:
+            missing = "file descriptors" if self._resources.lacks_descriptors() else ""
+        if missing and not self._damaged:
+            self._damaged = True
+            logger.warning(
+                "%s (pid %d) restarts: a task has used up its %s",
+                self._incarnation.name, os.getpid(), missing, extra={"event": "worker_exhausted"},
+            )  # fmt: skip
+            self._stop()
+
+    def _started(self, header: TaskHeader, limit: float | None) -> None:
+        """Called by the executor when it knows the task: its deadline, and whether outcomes may wait for it."""
+        self._board.write_task_info(self._incarnation.row, self._number, header.id, header.name, header.func)
+        if limit is not None:
+            self._board.set_deadline(self._incarnation.row, time.monotonic() + limit)
+        if self._outbox and header.func not in self._short_functions:
+            self._flush()
+
+    def _return_jobs(self, jobs: list[Job]) -> None:
+        """The pusher wants back what was not begun; it has counted on ``jobs`` and all behind them."""
+        self._board.finish_job(self._incarnation.row, counted=False)
+        jobs = [*jobs, *self._queue]
+        self._queue.clear()
+        self._send_to_pusher("returned", [job.number for job in jobs])
+
+    # ── leaving ──────────────────────────────────────────────────────────────────────────────────
+
+    def _stop_if_due(self, now: float) -> None:
+        """Leave after enough tasks, or with too much memory."""
+        self._tasks_left -= 1
+        if self._tasks_left <= 0:
+            self._stop()
+        if now - self._memory_checked_at < MEMORY_CHECK_SECONDS:
+            return
+        self._memory_checked_at = now
+        rss = resident_kilobytes()
+        self._board.set(self._incarnation.row, RSS, rss)
+        if self._max_rss is not None and rss >= self._max_rss and not self._stopping:
+            logger.info("%s holds %d kB and is replaced (max_rss is %d).", self._incarnation.name, rss, self._max_rss)
+            self._stop()
+
+    def _resume_if_recording_is_late(self) -> None:
+        """Nobody takes our place before all is filed. Where a server is away that takes long: work on meanwhile."""
+        if not self._stopping or self._damaged or not self._unrecorded or self._control.stop_requested:
+            return
+        oldest = next(iter(self._unrecorded.values()))
+        if (
+            time.time() - oldest.stopped_at > RECORDING_OVERDUE_SECONDS
+            and self._board.get(self._incarnation.row, COMMAND) != ProcessCommand.STOP
+        ):
+            self._stopping = False
+            self._tasks_left = EXTRA_TASKS
+            self._requested = 0  # the pusher has forgotten it when it received that we leave
+
+    def _stop(self) -> None:
+        """Take no new jobs, give back what is not begun, and go when everything is filed."""
+        if self._stopping:
+            return
+        self._stopping = True
+        if self._queue:
+            self._return_jobs([])
+        self._send_to_pusher("stopping")
+
+
+def _tasks_until_restart(recycle: int) -> int:
+    """Tasks until a worker is replaced: up to a tenth fewer, so that workers do not leave all at once."""
+    return recycle - random.randint(0, recycle // 10) if recycle else 1 << 62  # noqa: S311  jitter, not a secret

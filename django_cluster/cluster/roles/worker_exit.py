@@ -1,0 +1,119 @@
+"""What is recorded of jobs whose worker died: how it ended, in words."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from django_cluster.brokers.multi_queue import codec_of
+from django_cluster.cluster.ipc.scoreboard import Cause, ScoreboardRow
+from django_cluster.core.codec import Codec
+from django_cluster.core.messages import FailureDetails, Job, Outcome, OutcomeStatus, RetryHint, path_of_class
+from django_cluster.errors import PackageError, TaskTimeout
+from django_cluster.lifecycle.executor import is_retryable, rejected_outcome
+
+ERROR_KINDS = {
+    Cause.TIMEOUT: path_of_class(TaskTimeout),
+    Cause.MEMORY: "OutOfMemory",
+    Cause.OUT_OF_MEMORY: "OutOfMemory",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerExit:
+    """How a worker ended, as far as anybody saw."""
+
+    row: ScoreboardRow | None
+    """What it and the sentinel last wrote; None when even that is gone."""
+    stack: str = ""
+    """The Python stack that ``faulthandler`` left behind."""
+    ran_for: float = 0.0
+    """Seconds that the last task had been running."""
+
+    @property
+    def failure(self) -> FailureDetails:
+        if self.row is None or self.row.exit_code is None:
+            return FailureDetails("WorkerLost", "The worker died, and nobody saw how.", self.stack)
+        sentence = f"{_cause(self.row, self.row.exit_code)} The task had run for {self.ran_for:.1f} seconds"
+        most = max(self.row.peak_rss, self.row.rss)  # a crash may come before the sentinel has looked once
+        memory = f", and the worker had held up to {most} kB of memory." if most else "."
+        return FailureDetails(ERROR_KINDS.get(self.row.cause, "WorkerLost"), sentence + memory, self.stack)
+
+
+def _cause(row: ScoreboardRow, code: int) -> str:
+    if row.cause is Cause.TIMEOUT:
+        return "The task overran its time limit and did not stop; its worker was killed."
+    if row.cause is Cause.MEMORY:
+        return "The task held more memory than max_rss_kill allows; its worker was killed."
+    if row.cause is Cause.UNRESPONSIVE:
+        return "The worker gave no sign of life for too long, outside a task, and was killed."
+    if row.cause is Cause.OUT_OF_MEMORY:
+        return "The machine ran out of memory, and the kernel killed the worker (signal 9, SIGKILL)."
+    if code < 0:
+        hint = " Perhaps it ran out of memory." if code == -signal.SIGKILL else ""
+        return f"The worker was killed by signal {-code} ({_signal_name(-code)}).{hint}"
+    return f"The worker ended with exit code {code} while it ran the task."
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "unknown"
+
+
+def crash_file(runtime_dir: Path, incarnation: int) -> str:
+    """Where ``faulthandler`` writes the stack of a worker that crashes in C code."""
+    return os.path.join(runtime_dir, f"crash-{incarnation}")
+
+
+def read_worker_exit(row: ScoreboardRow | None, runtime_dir: Path, incarnation: int) -> WorkerExit:
+    """Gather what is known, and clear the crash file away."""
+    stack, file = "", Path(crash_file(runtime_dir, incarnation))
+    with suppress(OSError):
+        stack = file.read_text(errors="replace")
+        file.unlink()
+    ran_for = time.monotonic() - row.started if row is not None and row.started else 0.0
+    return WorkerExit(row, stack, ran_for)
+
+
+def lost_outcomes(jobs: Sequence[Job], worker_exit: WorkerExit, codec: Codec, worker: str) -> list[Outcome]:
+    """The outcomes of jobs that a dead worker had begun.
+
+    The monitor ignores those of which it has the true outcome: the worker may have sent it before it died.
+    """
+    return [_lost_outcome(job, worker_exit, codec, worker) for job in jobs]
+
+
+def _lost_outcome(job: Job, worker_exit: WorkerExit, codec: Codec, worker: str) -> Outcome:
+    now, row, codec = time.time(), worker_exit.row, codec_of(codec, job.receipt)
+    try:
+        header, arguments = codec.split(job.body)
+    except PackageError as error:
+        return rejected_outcome(job.number, job.receipt, job.attempt, codec.sign(job.body), error, now, worker)
+    running = row is not None and row.running == job.number
+    overdue = running and row is not None and row.cause is Cause.TIMEOUT
+    again = not overdue or is_retryable(TaskTimeout(), header.options)
+    return Outcome(
+        number=job.number,
+        receipt=job.receipt,
+        attempt=job.attempt,
+        id=header.id,
+        name=header.name,
+        func=header.func,
+        options=header.options.to_wire(),
+        enqueued_at=header.enqueued_at,
+        started_at=now - worker_exit.ran_for if running else now,
+        stopped_at=now,
+        status=(OutcomeStatus.TIMEOUT if overdue else OutcomeStatus.LOST).value,
+        worker=worker,
+        arguments=codec.seal_arguments(job.body, header, arguments),
+        failure=worker_exit.failure.plain,
+        payload=codec.sign(job.body),
+        retry_hint=(RetryHint.NONE if again else RetryHint.STOP).value,
+    )

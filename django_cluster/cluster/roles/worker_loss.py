@@ -1,0 +1,162 @@
+"""The pusher's other half: accounts for the jobs of workers that died, and reports to the monitor.
+
+What a dead worker had begun is reported, what it had not begun goes back to the assignments for others.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from django_cluster.cluster.bootstrap.host import is_alive
+from django_cluster.cluster.ipc.channel import ConnectionLost
+from django_cluster.cluster.ipc.incarnation import ControlPipe, Incarnation, decode_role, process_signature
+from django_cluster.cluster.ipc.scoreboard import Cause, Scoreboard, ScoreboardRow
+from django_cluster.cluster.ipc.wire import IpcClient
+from django_cluster.cluster.roles.assignments import Assignments, WorkerConnection
+from django_cluster.cluster.roles.worker_exit import lost_outcomes, read_worker_exit
+from django_cluster.core.codec import Codec
+from django_cluster.core.messages import Outcome
+
+GOODBYE_SECONDS = 5.0
+"""Seconds for the monitor to file what it has, before a pusher leaves that it needs for that."""
+EXIT_CODE_SECONDS = 2.0
+"""Seconds to wait for the sentinel's word on how a worker ended."""
+
+
+class WorkerLossReporter:
+    """``unrecorded`` outcomes are kept until the monitor has filed them, and told again to its successor."""
+
+    def __init__(
+        self,
+        incarnation: Incarnation,
+        board: Scoreboard,
+        control: ControlPipe,
+        codec: Codec,
+        assignments: Assignments,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._incarnation, self._board, self._control = incarnation, board, control
+        self._codec, self._assignments, self._clock = codec, assignments, clock
+        self._monitor = IpcClient(incarnation.runtime_dir.monitor_socket)
+        self._lost: list[tuple[WorkerConnection, float]] = []
+        self._unrecorded: dict[int, tuple[str, int, Outcome]] = {}
+        self._goodbye_until = 0.0
+        self._goodbye_received = False
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._lost or self._unrecorded)
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether nobody will ever file what is held here: the sentinel is dead, and so is the monitor."""
+        return self._control.orphaned and not self._lost and not self._monitor.connected
+
+    def take_receipts(self) -> list[str]:
+        """The receipts of what cannot be reported; the runs have been counted."""
+        receipts = [outcome.receipt for _, _, outcome in self._unrecorded.values()]
+        self._unrecorded.clear()
+        return receipts
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something is expected that wakes nobody: an exit code, or a monitor that listens."""
+        return bool(self._lost or (self._unrecorded and not self._monitor.connected))
+
+    def receipts(self) -> list[str]:
+        """Everything whose lease has to be kept alive here."""
+        held = [job.receipt for worker, _ in self._lost for job in worker.jobs.values()]
+        return held + [outcome.receipt for _, _, outcome in self._unrecorded.values()]
+
+    def close(self) -> None:
+        self._monitor.close()
+
+    def request_goodbye(self) -> None:
+        """Ask the monitor whether it still needs us; see ``may_exit``."""
+        if not self._goodbye_until:
+            self._goodbye_until = self._clock() + GOODBYE_SECONDS
+            with suppress(ConnectionLost):
+                self._monitor.send(("stopping",))
+
+    @property
+    def may_exit(self) -> bool:
+        """Whether the monitor has said farewell, is gone, or takes too long."""
+        if not self._goodbye_until:
+            return False
+        return self._goodbye_received or not self._monitor.connected or self.goodbye_overdue
+
+    @property
+    def goodbye_overdue(self) -> bool:
+        """Whether it is long ago that we have asked for leave."""
+        return 0.0 < self._goodbye_until <= self._clock()
+
+    # ── the dead ─────────────────────────────────────────────────────────────────────────────────
+
+    def add(self, worker: WorkerConnection) -> None:
+        """The line of this worker has ended."""
+        self._lost.append((worker, self._clock() + EXIT_CODE_SECONDS))
+
+    def forget(self, incarnation: int) -> None:
+        """This worker has called again: only its line had broken."""
+        self._lost = [(worker, until) for worker, until in self._lost if worker.incarnation != incarnation]
+
+    def tick(self) -> None:
+        """One turn: hear the monitor, and account for those of whom it is known how they ended."""
+        self._receive()
+        still = []
+        for worker, until in self._lost:
+            row = self._row_of(worker)
+            if row is not None and row.exit_code is None and self._may_be_alive(row, until):
+                still.append((worker, until))
+            else:
+                self._account_for(worker, row)
+        self._lost = still
+
+    def _may_be_alive(self, row: ScoreboardRow, until: float) -> bool:
+        """The sentinel has not said how it ended; perhaps only its line has, and it is busy."""
+        return not self._control.orphaned and (self._clock() < until or is_alive(row.pid))
+
+    def _row_of(self, worker: WorkerConnection) -> ScoreboardRow | None:
+        """What it last wrote; None if another life has its row by now."""
+        row = self._board.read(worker.row)
+        return row if row.incarnation == worker.incarnation else None
+
+    def _account_for(self, worker: WorkerConnection, row: ScoreboardRow | None) -> None:
+        """Give on what was not begun, give back what the stop has interrupted, and report the rest."""
+        worker_exit = read_worker_exit(row, self._incarnation.runtime_dir.path, worker.incarnation)
+        begun = row.begun if row is not None else max(worker.jobs, default=0)
+        free = [job.number for job in worker.waiting(begun)]
+        if row is not None and row.cause is Cause.SHUTDOWN and row.running:
+            free.append(row.running)
+        self._assignments.take_back(worker, free)
+        if worker.jobs:
+            signature = process_signature(*decode_role(row.role_code), row.pid) if row is not None else "worker"
+            jobs = list(worker.jobs.values())
+            self.report("worker_lost", worker.incarnation, lost_outcomes(jobs, worker_exit, self._codec, signature))
+
+    # ── the monitor ──────────────────────────────────────────────────────────────────────────────
+
+    def report(self, word: str, incarnation: int, outcomes: Sequence[Outcome]) -> None:
+        """``word``: ``obituary``, about the worker of that incarnation, or ``outcomes``, our own."""
+        self._unrecorded.update({outcome.number: (word, incarnation, outcome) for outcome in outcomes})
+        with suppress(ConnectionLost):  # it will be said again after the next "hello"
+            self._monitor.send((word, incarnation, [tuple(outcome) for outcome in outcomes]))
+
+    def _receive(self) -> None:
+        if not self._monitor.connected and self._monitor.connect():
+            self._send_hello()
+        for word, *values in self._monitor.receive():
+            if word == "recorded":
+                for number in values[0]:
+                    self._unrecorded.pop(number, None)
+            elif word == "goodbye":
+                self._goodbye_received = True
+
+    def _send_hello(self) -> None:
+        """A monitor stays as long as we are on its line; a new one is told what the old one did not file."""
+        with suppress(ConnectionLost):
+            self._monitor.send(("hello", self._incarnation.number))
+        for word, incarnation, outcome in list(self._unrecorded.values()):
+            self.report(word, incarnation, [outcome])

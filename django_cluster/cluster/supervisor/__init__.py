@@ -1,0 +1,1 @@
+"""The sentinel: starts the processes of a cluster, watches and replaces them, and stops the cluster."""

@@ -1,0 +1,314 @@
+"""The sentinel: starts the crew, looks, replaces, ends it.
+
+It owns no connection, no lock and no data, and it never waits for anything longer than its guard cycle.
+Its signal handlers only note; the loop acts.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import wait
+from types import FrameType
+
+from django_cluster.cluster.bootstrap.host import hangup_ends_program, set_title
+from django_cluster.cluster.ipc.incarnation import ProcessRole
+from django_cluster.cluster.ipc.scoreboard import NOTIFIER_NEEDED, PHASE, Cause, ClusterPhase, ProcessState
+from django_cluster.cluster.supervisor.policy import Action
+from django_cluster.cluster.supervisor.process_pool import ProcessPool, Slot
+from django_cluster.core.settings import Settings
+from django_cluster.errors import ClusterError
+
+logger = logging.getLogger("django_cluster")
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+POOL_SIGNALS: dict[int, Callable[[ProcessPool], None]] = {
+    signal.SIGHUP: ProcessPool.restart_workers,
+    signal.SIGTTIN: ProcessPool.add_worker,
+    signal.SIGTTOU: ProcessPool.remove_worker,
+}
+HANDLED_SIGNALS = (*STOP_SIGNALS, signal.SIGQUIT, signal.SIGCHLD, *POOL_SIGNALS)
+CLOSING_SECONDS = 10.0
+"""Seconds for the pusher to give back and the monitor to file, when the workers were cut off by order, or are gone."""
+FORCED_STOP_SECONDS = 4.0
+"""Seconds after ``shutdown_timeout`` in which a stop must be over; together at most the 30 that Kubernetes allows."""
+RECORDING_SECONDS = 1.0
+"""Seconds of these that the monitor is left when the pusher has used up its own."""
+AWAITED_ROLES = tuple(role for role in ProcessRole if role is not ProcessRole.NOTIFIER)
+"""Those for whom the end of a stop waits. The monitor has waited for the notifier as long as that may take."""
+SUSPENDED_SECONDS = 2.0
+"""Seconds that the loop may be late; after more, this process or the whole machine was suspended."""
+BOOT_POLL_SECONDS = 0.02
+"""Seconds between two looks at children that are starting."""
+
+
+class ExitCode:
+    """What ``qcluster`` says to who started it."""
+
+    GRACEFUL = 0
+    CANNOT_START = 1
+    CRASH_LOOP = 3
+    KILLED_TASKS = 4
+    """The stop was ordered or overdue: running tasks were cut off, or results not recorded; they will run again."""
+    TASKS_LEFT = 5
+    """With ``--until-empty``: tasks are left that are due later, paused, or held by others."""
+
+
+class Sentinel:
+    """One cluster. ``run`` returns an exit code when everything has ended."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        when_running: Callable[[], None] = lambda: None,
+        parent: int | None = None,
+        *,
+        scheduler_only: bool = False,
+        until_empty: bool = False,
+    ) -> None:
+        """``when_running`` is called once when all children are ready.
+
+        ``parent``: a descriptor that becomes readable when the program around this cluster has ended.
+        ``scheduler_only``: take nothing from the queue. ``until_empty``: stop when nothing is left to do.
+        """
+        self._settings = settings
+        self._when_running = when_running
+        self._parent = parent
+        self._pool = ProcessPool(settings, scheduler_only, until_empty)
+        self._phase = ClusterPhase.STARTING
+        self._phase_ends_at = self._stop_ends_at = 0.0
+        """Monotonic times: of the end of what the phase waits for, and of the stop as a whole."""
+        self._checked_at = time.monotonic()
+        self._signals: list[int] = []
+        self._exit_code = ExitCode.GRACEFUL
+        self._hangup_stops = hangup_ends_program()
+        self._wakeup_reader, self._wakeup_writer = socket.socketpair()
+
+    def run(self) -> int:
+        """Blocks until the cluster has stopped; call it in the main thread."""
+        with self._wakeup_reader, self._wakeup_writer, signal_handlers(self._on_signal, self._wakeup_writer):
+            set_title(f"qcluster {self._settings.name} sentinel")
+            try:
+                try:
+                    self._pool.launch()
+                except ClusterError as error:
+                    logger.critical("Cluster %s cannot start: %s", self._settings.name, error)
+                    return ExitCode.CANNOT_START
+                logger.info(
+                    "Cluster %s starts: queue %s, %d workers, sentinel %d.",
+                    self._settings.name, ", ".join(self._settings.queues), sum(1 for _ in self._pool.of(ProcessRole.WORKER)),
+                    os.getpid(),
+                )  # fmt: skip
+                while self._phase is not ClusterPhase.STOPPED:
+                    self.tick()
+            finally:
+                self._pool.close()
+        logger.info("Cluster %s has stopped.", self._settings.name)
+        return self._exit_code
+
+    def tick(self) -> None:
+        """One turn: signals, then the overdue, then the missing."""
+        self._wait()
+        self._handle_signals()
+        now = time.monotonic()
+        self._detect_suspension(now)
+        self._pool.keep_runtime_dir()
+        if self._pool.board.cluster_word(NOTIFIER_NEEDED) and not any(self._pool.of(ProcessRole.NOTIFIER)):
+            self._pool.add_notifier()
+        for slot in list(self._pool.slots):
+            self._check(slot, now)
+        self._pool.reap_adopted()
+        self._advance(now)
+
+    def _detect_suspension(self, now: float) -> None:
+        """After a pause of our own, the silence of others says nothing: everybody gets a fresh period."""
+        if now - self._checked_at > self._settings.processes.guard_cycle + SUSPENDED_SECONDS:
+            self._pool.watched_since = now
+        self._checked_at = now
+
+    def _wait(self) -> None:
+        now = time.monotonic()
+        moments = [now + self._settings.processes.guard_cycle]
+        moments += [slot.restart_at for slot in self._pool.slots if slot.empty and self._wanted(slot)]
+        if deadline := self._pool.next_deadline():
+            moments.append(deadline)
+        if self._phase in (ClusterPhase.DRAINING, ClusterPhase.CLOSING):
+            moments.append(self._phase_ends_at)
+        if self._phase is ClusterPhase.STARTING:
+            moments.append(now + BOOT_POLL_SECONDS)  # nothing wakes us when a child has become ready
+        parent = [] if self._parent is None else [self._parent]
+        awake = wait([self._wakeup_reader, *self._pool.sentinels(), *parent], max(0.0, min(moments) - now))
+        if self._parent in awake:
+            self._parent = None
+            self.stop()
+        self._pool.mute_living(awake)
+        self._drain_wakeups()
+
+    # ── guarding ─────────────────────────────────────────────────────────────────────────────────
+
+    def _check(self, slot: Slot, now: float) -> None:
+        if slot.empty:
+            if slot.removed:
+                self._pool.slots.remove(slot)
+            elif self._wanted(slot) and now >= slot.restart_at:
+                if slot.incarnation is not None:  # else it is the first in a place that was added
+                    self._pool.count_restart()
+                self._pool.start_child(slot)
+                self._repeat_stop_request(slot)
+            return
+        decision = self._pool.decide_on(slot, now)
+        if decision.action is Action.KILL:
+            self._pool.kill(slot, decision.cause)
+        elif decision.action is Action.STOP_CLUSTER:
+            self._pool.handle_exit(slot, decision, now)
+            self._stop_after_crash_loop(slot)
+        elif decision.action is Action.REPLACE:
+            self._pool.handle_exit(slot, decision, now)
+        elif self._phase is ClusterPhase.RUNNING and slot.role is ProcessRole.WORKER:
+            self._pool.restart_if_requested(slot)
+
+    def _wanted(self, slot: Slot) -> bool:
+        """Whether an empty slot is to be filled. While stopping, those who settle accounts still are."""
+        if self._phase in (ClusterPhase.STARTING, ClusterPhase.RUNNING):
+            return True
+        if slot.role is ProcessRole.PUSHER:
+            return self._phase is ClusterPhase.DRAINING and not self._all_ended(ProcessRole.WORKER)
+        if slot.role is ProcessRole.MONITOR:
+            return self._phase is ClusterPhase.DRAINING and not self._all_ended(ProcessRole.WORKER, ProcessRole.PUSHER)
+        if slot.role is ProcessRole.NOTIFIER:
+            return bool(self._pool.board.cluster_word(NOTIFIER_NEEDED)) and not self._all_ended(ProcessRole.MONITOR)
+        return False
+
+    def _repeat_stop_request(self, slot: Slot) -> None:
+        if self._phase is ClusterPhase.DRAINING and slot.role is ProcessRole.PUSHER:
+            self._pool.request_stop(ProcessRole.PUSHER)
+
+    def _stop_after_crash_loop(self, slot: Slot) -> None:
+        logger.critical(
+            "The %s died %d times before it was ready; the cluster gives up. Look above for the reason.",
+            slot.name, slot.failed_boots,
+        )  # fmt: skip
+        self._exit_code = ExitCode.CRASH_LOOP
+        self._stop_now(Cause.CRASH_LOOP)
+
+    # ── stopping ─────────────────────────────────────────────────────────────────────────────────
+
+    def _advance(self, now: float) -> None:
+        """From phase to phase, when what a phase waits for has happened or its time is up."""
+        if self._phase is ClusterPhase.STARTING and self._pool.ready:
+            self._enter(ClusterPhase.RUNNING)
+            logger.info("Cluster %s is running.", self._settings.name)
+            self._when_running()
+        elif self._phase is ClusterPhase.RUNNING and self._pool.until_empty and self._pool.idle:
+            logger.info("Nothing is left to do now.", extra={"event": "queue_empty"})
+            self.stop()
+        elif self._phase is ClusterPhase.DRAINING:
+            if self._all_ended(ProcessRole.SCHEDULER, ProcessRole.WORKER, ProcessRole.PUSHER):
+                self._enter(ClusterPhase.CLOSING)
+                self._phase_ends_at = min(now + CLOSING_SECONDS, self._stop_ends_at)
+                self._pool.request_stop(ProcessRole.MONITOR)
+            elif now >= self._phase_ends_at:
+                self._force_stop(now)
+        elif self._phase is ClusterPhase.CLOSING and (self._all_ended(*AWAITED_ROLES) or now >= self._phase_ends_at):
+            self._enter(ClusterPhase.STOPPED)
+
+    def _enter(self, phase: ClusterPhase) -> None:
+        self._phase = phase
+        self._pool.board.set_cluster_word(PHASE, phase)
+
+    def _force_stop(self, now: float) -> None:
+        """The graceful stop took too long: end the workers, then whoever still does not go."""
+        workers = [slot for slot in self._pool.of(ProcessRole.WORKER) if not slot.empty]
+        late = workers or [slot for slot in self._pool.of(ProcessRole.SCHEDULER, ProcessRole.PUSHER) if not slot.empty]
+        for slot in late:
+            state = self._pool.row_of(slot).state
+            if state is ProcessState.BUSY:
+                self._exit_code = ExitCode.KILLED_TASKS
+                logger.warning("%s did not finish its task in time and is ended; the task is given back.", slot.name)
+            elif state is ProcessState.IDLE and slot.role is ProcessRole.WORKER:  # else it would have left
+                self._exit_code = ExitCode.KILLED_TASKS
+                logger.warning(
+                    "%s ended: its last results could not be recorded in time; those tasks run again", slot.name,
+                    extra={"event": "results_unrecorded"},
+                )  # fmt: skip
+            self._pool.kill(slot, Cause.SHUTDOWN)
+        self._phase_ends_at = max(self._stop_ends_at - RECORDING_SECONDS, now + RECORDING_SECONDS)
+
+    def _all_ended(self, *roles: ProcessRole) -> bool:
+        return all(slot.empty for slot in self._pool.of(*roles))
+
+    def stop(self) -> None:
+        """Graceful: take nothing new, let running tasks finish within ``shutdown_timeout``."""
+        if self._phase not in (ClusterPhase.STARTING, ClusterPhase.RUNNING):
+            return
+        logger.info("Cluster %s stops: running tasks may finish.", self._settings.name)
+        self._enter(ClusterPhase.DRAINING)
+        self._pool.stopping = True
+        self._phase_ends_at = time.monotonic() + self._settings.processes.shutdown_timeout
+        self._stop_ends_at = self._phase_ends_at + FORCED_STOP_SECONDS
+        self._pool.request_stop(ProcessRole.SCHEDULER, ProcessRole.PUSHER, ProcessRole.WORKER)
+
+    def _stop_now(self, cause: Cause) -> None:
+        """At once: running tasks are cut off and given back, what is done is still filed."""
+        self.stop()
+        self._phase_ends_at = time.monotonic() + CLOSING_SECONDS  # the pusher has yet to give back what was cut off
+        self._stop_ends_at = self._phase_ends_at + RECORDING_SECONDS
+        for slot in self._pool.of(ProcessRole.WORKER):
+            if not slot.empty:
+                if self._pool.row_of(slot).state is ProcessState.BUSY and cause is Cause.SHUTDOWN:
+                    self._exit_code = ExitCode.KILLED_TASKS
+                self._pool.kill(slot, cause)
+
+    # ── signals ──────────────────────────────────────────────────────────────────────────────────
+
+    def _handle_signals(self) -> None:
+        signals, self._signals = self._signals, []
+        for number in signals:
+            if number == signal.SIGQUIT or (number in STOP_SIGNALS and self._phase is ClusterPhase.DRAINING):
+                logger.warning("Stopping now: running tasks are cut off and given back.")
+                self._stop_now(Cause.SHUTDOWN)
+            elif number in STOP_SIGNALS:
+                self.stop()
+            elif number == signal.SIGHUP and self._hangup_stops:
+                self._stop_without_terminal()
+            elif number in POOL_SIGNALS and self._phase is ClusterPhase.RUNNING:
+                POOL_SIGNALS[number](self._pool)
+
+    def _stop_without_terminal(self) -> None:
+        """Graceful, and never hastened: a closed terminal may send SIGHUP twice, by its shell and by the kernel."""
+        if self._phase in (ClusterPhase.STARTING, ClusterPhase.RUNNING):
+            logger.warning(
+                "Stopping: terminal closed (SIGHUP); use nohup or a service manager to keep a cluster running",
+                extra={"event": "terminal_closed"},
+            )
+        self.stop()
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self._signals.append(number)
+
+    def _drain_wakeups(self) -> None:
+        self._wakeup_reader.setblocking(False)
+        try:
+            while self._wakeup_reader.recv(4096):
+                pass
+        except BlockingIOError:
+            pass
+
+
+@contextmanager
+def signal_handlers(handler: Callable[[int, FrameType | None], None], wakeup_writer: socket.socket) -> Iterator[None]:
+    """Put the handler in place for a while; every signal also writes to ``wakeup_writer`` and so wakes the loop."""
+    wakeup_writer.setblocking(False)
+    before = {number: signal.signal(number, handler) for number in HANDLED_SIGNALS}
+    wakeup = signal.set_wakeup_fd(wakeup_writer.fileno(), warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(wakeup)
+        for number, previous in before.items():
+            signal.signal(number, previous)

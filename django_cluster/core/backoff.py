@@ -1,0 +1,60 @@
+"""A server that is away: say so once, wait longer and longer, say when it is back."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+
+logger = logging.getLogger("django_cluster")
+
+FIRST_DELAY_SECONDS = 0.1
+MAX_DELAY_SECONDS = 5.0
+PAUSE_FACTOR = 4
+"""A pause is so many times longer than the attempt before it, where that matters."""
+
+
+class ReconnectBackoff:
+    """Remembers whether ``what`` is away, and when to try again."""
+
+    def __init__(self, what: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._what = what
+        self._clock = clock
+        self._delay = 0.0
+        self._since = 0.0
+        self.retry_at = 0.0
+
+    @property
+    def failing(self) -> bool:
+        return self._delay > 0
+
+    @property
+    def due(self) -> bool:
+        """Whether to try now."""
+        return self._clock() >= self.retry_at
+
+    def failed(self, error: BaseException, took: float = 0.0) -> None:
+        """``took``: seconds that the attempt has cost somebody who has other things to do; he shall keep most of
+        his time for them."""
+        now = self._clock()
+        if not self.failing:
+            self._since = now
+            logger.warning("%s unavailable: %s; retrying", self._what, _reason(error))
+        self._delay = min(self._delay * 2 or FIRST_DELAY_SECONDS, MAX_DELAY_SECONDS)
+        self.retry_at = now + max(self._delay, took * PAUSE_FACTOR) * random.uniform(0.75, 1.0)  # noqa: S311  jitter, not a secret
+
+    def recovered(self) -> None:
+        if self.failing:
+            logger.info("%s available again after %.1f s", self._what, self._clock() - self._since)
+        self._delay = self.retry_at = 0.0
+
+
+def _reason(error: BaseException) -> str:
+    text = first_line(error) or type(error).__name__
+    return text.rstrip(".")
+
+
+def first_line(error: BaseException) -> str:
+    """What a server says, without the statement that PostgreSQL draws below it."""
+    return str(error).strip().partition("\n")[0]

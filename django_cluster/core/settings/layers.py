@@ -1,0 +1,153 @@
+"""Where a setting comes from: an alternative cluster, ``Q_CLUSTER`` itself, or the environment.
+
+A layer holds what one of them says, under canonical keys and with functions already called. What an
+upper layer says, a lower one cannot change.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django_cluster.core.settings import problems
+from django_cluster.core.settings.definition import SettingDefinition
+from django_cluster.core.settings.table import BY_KEY, DEFINITIONS
+from django_cluster.core.settings.values import InvalidValue, short_repr
+from django_cluster.core.suggestions import closest_match
+from django_cluster.errors import Problem
+
+SYNONYMS = {
+    "concurrency": "workers",
+    "max_jobs": "workers",
+    "processes": "workers",
+    "worker_concurrency": "workers",
+    "prefetch_count": "queue_limit",
+    "visibility_timeout": "retry",
+    "job_retry": "max_attempts",
+    "max_retries": "max_attempts",
+    "attempt_count": "max_attempts",
+    "job_retry_after": "retry_delay",
+    "job_timeout": "timeout",
+    "task_timeout": "timeout",
+    "time_limit": "timeout",
+    "max_tasks_per_child": "recycle",
+    "keep_results": "cached",
+    "database": "orm",
+    "redis_url": "redis",
+}
+"""What other task queues, and Django-Q in places, call our options."""
+
+CALLED_NAMES = re.compile(r"pass|secret|token|key|user|host|url", re.IGNORECASE)
+"""In a connection's dict, functions under such names stand for a value; others (a ``redis_connect_func``)
+are what the client library wants."""
+
+VARIABLE_PREFIX = "Q_CLUSTER_"
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What one place says."""
+
+    values: Mapping[str, Any] = field(repr=False)
+    paths: Mapping[str, str]
+    """Canonical key → how its owner would recognise it in a message."""
+
+
+def layer_of(mapping: Mapping[Any, Any], prefix: str, found: list[Problem]) -> Layer:
+    """A dict of settings as a layer; ``prefix`` is what its keys are called by in messages."""
+    values: dict[str, Any] = {}
+    paths: dict[str, str] = {}
+    for key, raw in mapping.items():
+        path = f"{prefix}{key}"
+        option = BY_KEY.get(key) if isinstance(key, str) else None
+        if option is None:
+            found.append(Problem(problems.UNKNOWN_KEY, path, f"{path} is not a known setting.", _suggestion(key)))
+        elif option.key in values:
+            sentence = f"{path} is given twice: it is the same as {paths[option.key]}."
+            found.append(Problem(problems.TWO_NAMES, path, sentence, "Remove one of them."))
+        else:
+            paths[option.key] = path
+            values.update(_called(option.key, raw, path, found))
+    return Layer(values, paths)
+
+
+def environment_layer(environment: Mapping[str, str], found: list[Problem]) -> Layer:
+    """What the variables ``Q_CLUSTER_<KEY>`` say. An empty one says nothing."""
+    values: dict[str, Any] = {}
+    paths: dict[str, str] = {}
+    for option in DEFINITIONS:
+        for variable in option.variables:
+            text = environment.get(variable, "").strip()
+            if text and option.key not in values:
+                values[option.key] = option.value_type.read(text)
+                paths[option.key] = f"The environment variable {variable}"
+    found.extend(_unknown_variables(environment))
+    return Layer(values, paths)
+
+
+def converted_values(layers: Sequence[Layer], found: list[Problem]) -> dict[str, Any]:
+    """Key → value, for all keys that are given and fit. None is not given: its default holds."""
+    values: dict[str, Any] = {}
+    for option in DEFINITIONS:
+        layer = next((each for each in layers if option.key in each.values), None)
+        if layer is None or layer.values[option.key] is None:
+            continue
+        try:
+            values[option.key] = option.value_type.convert(layer.values[option.key])
+        except InvalidValue as error:
+            path, raw = layer.paths[option.key], layer.values[option.key]
+            found.append(Problem(problems.BAD_VALUE, path, f"{path} {str(error) or _expected(option, raw)}"))
+    return values
+
+
+def _expected(option: SettingDefinition, raw: object) -> str:
+    written = f"a {type(raw).__name__}" if option.secret else short_repr(raw)
+    return f"must be {option.value_type.words}, not {written}."
+
+
+def _unknown_variables(environment: Mapping[str, str]) -> Iterator[Problem]:
+    known = {variable for option in DEFINITIONS for variable in option.variables} | {f"{VARIABLE_PREFIX}NAME"}
+    for name in sorted(environment):
+        if name.startswith(VARIABLE_PREFIX) and name not in known:
+            hint = _did_you_mean(closest_match(name, sorted(known)))
+            yield Problem(problems.UNKNOWN_VARIABLE, name, f"The environment variable {name} is not known.", hint)
+
+
+def _called(key: str, raw: Any, path: str, found: list[Problem]) -> dict[str, Any]:
+    """The value, with functions in it replaced by what they return; nothing if one of them fails."""
+    try:
+        return {key: _value_of(raw, deep=BY_KEY[key].section == "broker")}
+    except Exception as error:  # noqa: BLE001  a function of the user's may raise anything
+        sentence = f"The function for {path} raised {type(error).__name__}."
+        found.append(Problem(problems.BAD_CALLABLE, path, sentence))
+        return {}
+
+
+def _value_of(raw: Any, *, deep: bool) -> Any:
+    """``deep``: also in dicts inside of the dict, as connections have them."""
+    value = raw() if _is_function(raw) else raw
+    if not isinstance(value, Mapping):
+        return value
+    return {name: _value_in_dict(str(name), each, deep=deep) for name, each in value.items()}
+
+
+def _value_in_dict(name: str, value: Any, *, deep: bool) -> Any:
+    if deep and isinstance(value, Mapping):
+        return {key: _value_in_dict(str(key), each, deep=True) for key, each in value.items()}
+    return value() if _is_function(value) and CALLED_NAMES.search(name) else value
+
+
+def _is_function(value: object) -> bool:
+    return callable(value) and not isinstance(value, type)
+
+
+def _suggestion(key: object) -> str:
+    if not isinstance(key, str):
+        return "Keys are text."
+    return _did_you_mean(closest_match(key, BY_KEY, SYNONYMS))
+
+
+def _did_you_mean(name: str) -> str:
+    return f"Did you mean {name!r}?" if name else ""

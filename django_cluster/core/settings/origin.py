@@ -1,0 +1,57 @@
+"""Each setting, the value that holds, and where that comes from: for ``qinfo --config``. Credentials are masked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import Any, NamedTuple
+
+from django_cluster.core.settings import Settings
+from django_cluster.core.settings.brokers import SELECTORS
+from django_cluster.core.settings.layers import Layer
+from django_cluster.core.settings.parser import ParseContext, layers_of
+from django_cluster.core.settings.table import describe
+
+ENVIRONMENT = "The environment variable "
+"""How a layer of the environment names what it says."""
+DEFAULT = "default"
+
+
+class EffectiveSetting(NamedTuple):
+    """One setting."""
+
+    key: str
+    text: str
+    """The value, as it may be printed."""
+    origin: str
+    """``setting``, ``setting ALT_CLUSTERS[…]``, ``environment <variable>`` or ``default``."""
+
+
+def effective_settings_of(mapping: Any, context: ParseContext, settings: Settings) -> list[EffectiveSetting]:
+    """Every setting of ``settings``, which was read from this mapping in these context."""
+    layers = layers_of(mapping, context, [])
+    rows = [
+        EffectiveSetting(option.key, _shown(value), _origin(option.key, layers)) for option, value in describe(settings)
+    ]
+    names: Mapping[str, str] = {"queue": "the cluster that was asked for"} if context.cluster else {}
+    return [row._replace(origin=names.get(row.key, row.origin)) for row in rows]
+
+
+def _shown(value: object) -> str:
+    return repr(value.value if isinstance(value, Enum) else value)
+
+
+def _origin(key: str, layers: Sequence[Layer]) -> str:
+    """The first layer that says anything decides. A broker is chosen by any of several keys."""
+    keys = ("broker", *SELECTORS) if key == "broker" else (key,)
+    for layer in layers:
+        for each in keys:
+            if layer.values.get(each) is not None:
+                return _called(layer.paths[each])
+    return DEFAULT
+
+
+def _called(path: str) -> str:
+    if path.startswith(ENVIRONMENT):
+        return f"environment {path.removeprefix(ENVIRONMENT)}"
+    return f"setting {path}"

@@ -1,0 +1,164 @@
+"""Values ↔ sealed bytes, as they are kept in rows and carried in packages.
+
+A pickle can run any code when it is read, so it is only ever read after its signature has been verified.
+The layouts (one marker byte first, so that each may change without the others)::
+
+    marker + HMAC-SHA256 (32 bytes) + data
+
+    marker  "P": the data is a pickle; "J": it is JSON, in which nothing can run
+    HMAC    of the marker, the context, and the data
+
+The *context* is what the value belongs to: sealed for one task, it cannot be opened as that of another, whoever copies
+columns from row to row. ``None`` is no bytes at all.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import pickle
+import sys
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Any
+
+from django_cluster.errors import BadSignature, NotSerializable, UnknownFormat, ValueTooLarge
+
+DIGEST_SIZE = 32
+NO_LIMIT = sys.maxsize
+VALUE_SALT = "django_cluster.value"
+"""One salt for all rows: a web process of another cluster must be able to read them."""
+
+
+def secret_text(key: object) -> str:
+    """A key of Django's, which may be text or bytes, as text: the one conversion, which never fails.
+
+    Text and the bytes of its UTF-8 are the same key, as they are to Django.
+    """
+    if isinstance(key, bytes | bytearray | memoryview):
+        return bytes(key).decode("utf-8", "surrogateescape")
+    return str(key)
+
+
+def secret_bytes(text: str) -> bytes:
+    """The bytes of a key as ``secret_text`` returns it."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half of a surrogate pair; and an exception must not show a key
+        return text.encode("utf-8", "surrogatepass")
+
+
+def derive_key(secret: str, salt: str) -> bytes:
+    """The signing key of one purpose, as ``django.utils.crypto.salted_hmac`` derives its keys."""
+    return sha256(f"django_cluster:{salt}:signer".encode() + secret_bytes(secret)).digest()
+
+
+def sign(key: bytes, data: bytes) -> bytes:
+    """HMAC-SHA256 by the one-shot C form, which is several times faster than an ``hmac.new``."""
+    return hmac.digest(key, data, "sha256")
+
+
+def is_verified(keys: Sequence[bytes], data: bytes, signature: bytes) -> bool:
+    """Whether one of the keys made this signature; compared in constant time."""
+    for key in keys:  # noqa: SIM110  a generator costs more than the comparison
+        if hmac.compare_digest(hmac.digest(key, data, "sha256"), signature):
+            return True
+    return False
+
+
+def dump_pickle(value: object, called: str = "The value") -> bytes:
+    """The pickle of ``value``; raises ``NotSerializable`` whatever the object's own methods raise."""
+    try:
+        return pickle.dumps(value, protocol=5)
+    except Exception as error:
+        raise NotSerializable(f"{called} cannot be dump_pickle: {type(error).__name__}: {error}") from error
+
+
+def dump_json(value: object, called: str = "The value") -> bytes:
+    """The JSON of ``value``, only if reading it back gives an equal value."""
+    try:
+        text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+        faithful = json.loads(text) == value
+    except Exception as error:
+        raise NotSerializable(f"{called} cannot be written as JSON: {error}") from error
+    if not faithful:
+        raise NotSerializable(f"{called} would come back from JSON changed (a tuple, or a key that is not text?)")
+    return text.encode("ascii")
+
+
+NOT_SIGNED = (
+    "The value was not sealed for this row, or with another SECRET_KEY: the row was changed in the database, or the key"
+    " was changed without SECRET_KEY_FALLBACKS."
+)
+
+
+class ValueSigner:
+    """Seals and opens values with one secret; opens those of older secrets as well."""
+
+    def __init__(
+        self, secret: str, fallbacks: Sequence[str] = (), serializer: str = "pickle", max_size: int = NO_LIMIT
+    ) -> None:
+        """``max_size``: bytes of the largest value that is sealed (``max_result_size``)."""
+        self._max_size = max_size
+        self._keys = tuple(derive_key(each, VALUE_SALT) for each in (secret, *fallbacks))
+        self._json = serializer == "json"
+
+    def seal(self, value: object, context: bytes) -> bytes | None:
+        """Raises ``NotSerializable``, and ``ValueTooLarge`` for a value above the limit."""
+        if value is None:
+            return None
+        data = dump_json(value) if self._json else dump_pickle(value)
+        if len(data) > self._max_size:
+            raise ValueTooLarge(
+                f"The result has {len(data)} bytes, and max_result_size is {self._max_size}:"
+                " store large data elsewhere, and return a reference to it."
+            )
+        return self.sign_data(b"J" if self._json else b"P", data, context)
+
+    def sign_data(self, marker: bytes, data: bytes, context: bytes) -> bytes:
+        """ValueSigner what has been written already; ``marker`` says as what."""
+        return marker + sign(self._keys[0], _signed(marker, context) + data) + data
+
+    def open(self, sealed: bytes | memoryview | None, context: bytes) -> Any:
+        """Raises ``PackageError`` (and nothing else) when the value cannot be read."""
+        if sealed is None:
+            return None
+        marker, data = self.verified_data(sealed, context)
+        return load_value(marker, data)
+
+    def verified_data(self, sealed: bytes | memoryview, context: bytes) -> tuple[bytes, bytes]:
+        """(the marker, the data) that were sealed for this context; neither is opened. Raises as ``open``."""
+        found = bytes(sealed)
+        marker, signature, data = found[:1], found[1 : 1 + DIGEST_SIZE], found[1 + DIGEST_SIZE :]
+        if marker not in (b"P", b"J"):
+            raise UnknownFormat("The value is sealed in a format that is not known to this version.")
+        if marker == b"P" and self._json:
+            raise UnknownFormat("The value is a pickle, and the setting serializer = 'json' forbids reading it.")
+        if not is_verified(self._keys, _signed(marker, context) + data, signature):
+            raise BadSignature(NOT_SIGNED)
+        return marker, data
+
+
+def _signed(marker: bytes, context: bytes) -> bytes:
+    """What stands before the data that is signed. The length keeps the context and the data apart."""
+    return b"%b%d:%b" % (marker, len(context), context)
+
+
+def load_value(marker: bytes, data: bytes) -> Any:
+    """The value of *verified* data. Raises ``PackageError``."""
+    return load_pickle(data) if marker == b"P" else load_json(data)
+
+
+def load_pickle(data: bytes) -> Any:
+    """Unpickle *verified* bytes; a class that is gone or broken is a ``PackageError``."""
+    try:
+        return pickle.loads(data)  # noqa: S301  every caller has verified the signature
+    except Exception as error:
+        raise UnknownFormat(f"The pickle cannot be read: {type(error).__name__}: {error}") from error
+
+
+def load_json(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except Exception as error:
+        raise UnknownFormat(f"The JSON cannot be read: {error}") from error

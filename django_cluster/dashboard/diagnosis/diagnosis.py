@@ -1,0 +1,77 @@
+"""Facts → reasons, the decisive one first; a pure function."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from django_cluster.dashboard.diagnosis.facts import Facts, QueueFacts, ScheduleFacts
+from django_cluster.dashboard.diagnosis.queue_reasons import obstacles, reasons_of_queue
+from django_cluster.dashboard.diagnosis.reason import Conclusion, Reason
+from django_cluster.dashboard.diagnosis.schedule_reasons import obstacles_of_schedule
+from django_cluster.dashboard.diagnosis.task_reasons import reasons_of_task
+from django_cluster.dashboard.text import duration
+
+CLOCK_SECONDS = 5.0
+"""Two clocks disagree when they differ by more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """The reasons, the decisive one first, and what could not be looked at."""
+
+    target: str
+    reasons: tuple[Reason, ...]
+    unseen: tuple[str, ...]
+
+    @property
+    def exit_code(self) -> int:
+        return int(self.reasons[0].conclusion)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, for programs."""
+        reasons = [{**asdict(each), "conclusion": each.conclusion.name.lower()} for each in self.reasons]
+        return {"target": self.target, "exit_code": self.exit_code, "reasons": reasons, "unseen": list(self.unseen)}
+
+
+def diagnose(facts: Facts) -> Diagnosis:
+    """The reasons, the decisive one first; there is always one."""
+    reasons = tuple(_reasons(facts))
+    return Diagnosis(facts.target, reasons, facts.unseen)
+
+
+def _reasons(facts: Facts) -> Iterator[Reason]:
+    if facts.task is not None:
+        yield from reasons_of_task(facts, facts.task)
+    elif facts.schedule is not None:
+        yield from _of_schedule(facts.schedule, facts.queues[0], facts.now)
+    else:
+        yield from reasons_of_queue(facts.queues[0], facts.now)
+    if facts.sync:
+        yield Reason(
+            "sync", Conclusion.FINE, "The settings say sync: tasks run where they are called, and wait in no queue."
+        )
+    if abs(facts.clock_ahead) > CLOCK_SECONDS:
+        side = "ahead of" if facts.clock_ahead > 0 else "behind"
+        yield Reason(
+            "clock",
+            Conclusion.WAITS,
+            f"The clock of this machine is {duration(abs(facts.clock_ahead))} {side} that of the database:"
+            " what it delays becomes due that much too late or too early.",
+            "Set the clocks by NTP.",
+        )
+
+
+def _of_schedule(schedule: ScheduleFacts, queue: QueueFacts, now: float) -> Iterator[Reason]:
+    of_schedule, of_queue = list(obstacles_of_schedule(schedule, queue, now)), list(obstacles(queue, now))
+    yield from of_schedule
+    if not of_schedule and schedule.next_run is not None:
+        blocked = [each for each in of_queue if each.conclusion is Conclusion.BLOCKED]
+        yield from blocked
+        of_queue = [each for each in of_queue if each not in blocked]
+        left = duration(max(0.0, schedule.next_run - now))
+        yield Reason("scheduled", Conclusion.WAITS, f"Schedule {schedule.name!r} is due in {left}.")
+    if schedule.task:
+        yield Reason("last_task", Conclusion.FINE, f"The last task that it has sent is {schedule.task}: ask for that.")
+    yield from of_queue

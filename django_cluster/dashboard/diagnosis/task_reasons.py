@@ -1,0 +1,145 @@
+"""Why a task does not run, or what has become of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from django_cluster.dashboard.diagnosis.facts import Facts, MessageFacts, QueueFacts, RowFacts, TaskFacts
+from django_cluster.dashboard.diagnosis.queue_reasons import count_of, obstacles, unreadable_messages
+from django_cluster.dashboard.diagnosis.reason import Conclusion, Reason
+from django_cluster.dashboard.text import duration
+from django_cluster.stores.status import ClusterStatus, ProcessStatus
+
+
+def reasons_of_task(facts: Facts, task: TaskFacts) -> Iterator[Reason]:
+    if task.row is not None and task.row.final:  # a heartbeat may be older
+        yield _ended(task.row, facts.now)
+    elif task.worker is not None and task.cluster is not None and task.cluster.alive:
+        yield _running(task.cluster, task.worker, facts.now)
+    elif task.message is not None:
+        yield from _waiting(facts, task, task.message)
+    elif task.row is not None:
+        yield from _not_queued_again(facts, task.row)
+    else:
+        yield from _not_found(facts)
+
+
+def _running(cluster: ClusterStatus, worker: ProcessStatus, now: float) -> Reason:
+    running = worker.task
+    assert running is not None
+    limit = "without a time limit" if running.limit is None else f"of at most {duration(running.limit)}"
+    return Reason(
+        "running",
+        Conclusion.FINE,
+        f"It runs, for {duration(max(0.0, now - running.started))} {limit}, in {worker.name} (pid {worker.pid}) of"
+        f" {cluster.host}.",
+    )
+
+
+def _ended(row: RowFacts, now: float) -> Reason:
+    ago, runs = duration(max(0.0, now - row.stopped)), f"run {row.attempts}"
+    if row.success:
+        return Reason("succeeded", Conclusion.FINE, f"It succeeded {ago} ago, in {runs}.")
+    if row.retried_as:
+        return Reason(
+            "retried", Conclusion.FINE, f"It was sent again as {row.retried_as}, after it had failed: ask for that."
+        )
+    if row.status == "discarded":
+        return Reason("discarded", Conclusion.FINE, f"It asked to be discarded {ago} ago, in {runs}: {row.error}")
+    if row.status in ("rejected", "dead"):
+        what = (
+            "It cannot be run here" if row.status == "rejected" else "It has killed its workers, and is not tried again"
+        )
+        return Reason(
+            row.status,
+            Conclusion.BLOCKED,
+            f"{what}; it was {row.status} {ago} ago: {row.error}",
+            "Mend the cause, then run it again (qmonitor --operate, the admin, control.retry).",
+        )
+    return Reason(
+        "failed",
+        Conclusion.BLOCKED,
+        f"It has run, and failed for good {ago} ago ({row.status}, {runs}): {row.error}",
+        "Mend the cause, then run it again (qmonitor --operate, the admin, control.retry).",
+    )
+
+
+def _waiting(facts: Facts, task: TaskFacts, message: MessageFacts) -> Iterator[Reason]:
+    queue = facts.queues[0]
+    left = max(0.0, (message.due or facts.now) - facts.now)
+    if message.state == "delayed":
+        in_the_way = list(obstacles(queue, facts.now))
+        yield from (each for each in in_the_way if each.conclusion is Conclusion.BLOCKED)
+        if task.row is not None:
+            text = f"Run {task.row.attempts} failed ({task.row.error}); it is tried again in {duration(left)}."
+            yield Reason("retry", Conclusion.WAITS, text)
+        else:
+            yield Reason("delayed", Conclusion.WAITS, f"It is delayed, and due in {duration(left)}.")
+    elif message.state == "leased":
+        yield _leased(queue, task, left)
+    else:
+        blocked = list(obstacles(queue, facts.now))
+        yield from blocked
+        if not blocked:
+            before = f"{count_of(message.ahead)} before it" if message.ahead else "it is the next"
+            yield Reason(
+                "next", Conclusion.FINE, f"It is ready in queue {queue.name!r}, {before}, and workers are free."
+            )
+        elif message.ahead:
+            yield Reason("ahead", Conclusion.WAITS, f"{count_of(message.ahead)} before it in its queue.")
+
+
+def _leased(queue: QueueFacts, task: TaskFacts, left: float) -> Reason:
+    back = f"it comes back to the queue in {duration(left)}, when its lease ends"
+    if task.cluster is not None:
+        return Reason(
+            "lost_worker",
+            Conclusion.WAITS,
+            f"Cluster {task.cluster.host}:{task.cluster.pid} ran it and was lost; {back}.",
+        )
+    if queue.clusters:
+        hosts = ", ".join(f"{cluster.host}:{cluster.pid}" for cluster in queue.clusters)
+        return Reason(
+            "leased",
+            Conclusion.WAITS,
+            f"It is leased: a cluster of {hosts} has taken it, and has not begun it, has just ended it, or"
+            f" cannot record it; otherwise {back}.",
+        )
+    return Reason("lease_of_nobody", Conclusion.WAITS, f"It was leased by a cluster that is gone; {back}.")
+
+
+def _not_queued_again(facts: Facts, row: RowFacts) -> Iterator[Reason]:
+    if facts.unseen:
+        yield Reason(
+            "retry_unseen",
+            Conclusion.WAITS,
+            f"Run {row.attempts} failed ({row.error}) and is to be tried again; its message could not be looked for.",
+        )
+        yield from obstacles(facts.queues[0], facts.now)
+        return
+    yield Reason(
+        "message_gone",
+        Conclusion.BLOCKED,
+        f"Run {row.attempts} failed ({row.error}) and was to be tried again, but no message of it is in the queue:"
+        " it was taken out, or the queue was emptied.",
+        "Run it again (qmonitor --operate, the admin, control.retry).",
+    )
+
+
+def _not_found(facts: Facts) -> Iterator[Reason]:
+    names = ", ".join(repr(queue.name) for queue in facts.queues)
+    causes = ["the id belongs to another project, namespace or queue", "it was taken out of its queue"]
+    if facts.on_commit:
+        causes.insert(0, "the transaction that has sent it is still open, or was rolled back")
+    causes.append("it is a later link of a chain, or follows a group, and is sent when those before it have ended")
+    kept = "has ended, and its row was pruned" if facts.keeps_successes else "has succeeded, and successes are not kept"
+    causes.append(f"it {kept}")
+    yield Reason(
+        "not_found",
+        Conclusion.UNKNOWN,
+        f"There is no row of it, no worker that runs it, and no message in {names}. Either {'; or '.join(causes)}.",
+    )
+    for queue in facts.queues:
+        yield from unreadable_messages(queue)
+        if queue.unseen:
+            yield from obstacles(queue, facts.now)

@@ -1,0 +1,236 @@
+"""One screenful, drawn from a snapshot and a state: title, tabs, banner, body, footer. Pure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django_cluster.dashboard import tables
+from django_cluster.dashboard.panels import TABS, overview
+from django_cluster.dashboard.snapshot import Detail, Snapshot
+from django_cluster.dashboard.state import KeyContext, ScreenState, place_of
+from django_cluster.dashboard.tables import Table, TableRow
+from django_cluster.dashboard.text import Line, Span, cells, clean, clip, duration, line
+
+MIN_SIZE = (60, 16)
+"""Columns and rows below which nothing useful can be shown."""
+HEADER_LINES, FOOTER_LINES = 2, 1
+"""Lines above and below the body."""
+
+KEYS = (
+    ("1 ... 6, Tab, h l, arrows", "choose a tab"),
+    ("j k, arrows, PgUp PgDn, g G", "move"),
+    ("Enter", "open a task that has ended"),
+    ("/", "filter: every word must be found"),
+    ("", "status:dead  func:mail.*  group:orders"),
+    ("Esc", "leave, or forget the filter"),
+    ("s < >", "sort by another column"),
+    ("S", "sort the other way round"),
+    ("f", "follow the newest, or stay with a row"),
+    ("r", "look again now"),
+    ("?", "this page"),
+    ("q", "quit"),
+)
+OPERATOR_KEYS = (
+    ("R", "retry a task that has ended"),
+    ("W", "withdraw a task that waits"),
+    ("P", "pause or resume a queue"),
+    ("X", "replace a worker after its present task"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Canvas:
+    """Where it is drawn, and how."""
+
+    width: int = 80
+    height: int = 24
+    ascii_only: bool = False
+    operate: bool = False
+    interval: float = 2.0
+    """Seconds between two looks."""
+
+    @property
+    def body(self) -> int:
+        return max(1, self.height - HEADER_LINES - FOOTER_LINES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """What is to be drawn."""
+
+    snapshot: Snapshot
+    state: ScreenState
+    now: float
+    """Unix time."""
+    detail: Detail | None = None
+
+
+def render(scene: Scene, canvas: Canvas) -> list[Line]:
+    """Exactly ``canvas.height`` lines, none wider than ``canvas.width``."""
+    if canvas.width < MIN_SIZE[0] or canvas.height < MIN_SIZE[1]:
+        return _filled([line(Span("Too small.", "warn"))], canvas)
+    banner = _banner(scene, canvas)
+    body = _body(scene, canvas, canvas.body - len(banner))
+    drawn = [_title(scene, canvas), _tabs(scene.state), *banner, *body]
+    drawn = drawn[: canvas.height - FOOTER_LINES]
+    drawn += [line()] * (canvas.height - FOOTER_LINES - len(drawn))
+    return _filled([*drawn, _footer(scene, canvas)], canvas)
+
+
+def _filled(drawn: Sequence[Line], canvas: Canvas) -> list[Line]:
+    cut = [clip(each, canvas.width) for each in drawn[: canvas.height]]
+    return [*cut, *([line()] * (canvas.height - len(cut)))]
+
+
+def key_context(scene: Scene, canvas: Canvas) -> KeyContext:
+    """What the keys may depend on."""
+    table, rows = rows_of(scene, canvas)
+    return KeyContext(
+        tabs=len(TABS),
+        rows=rows,
+        columns=tuple(tables.widths(table.columns, canvas.width)) if table else (),
+        page=max(1, canvas.body - 2),
+        end=max(0, len(_text(scene, canvas)) - (canvas.body - len(_banner(scene, canvas)))),
+        operate=canvas.operate,
+        paused=frozenset(pause.queue for pause in scene.snapshot.pauses),
+    )
+
+
+def rows_of(scene: Scene, canvas: Canvas) -> tuple[Table | None, list[TableRow]]:
+    """The table of the tab, and those of its rows that are wanted."""
+    make, state = TABS[scene.state.tab].table, scene.state
+    if make is None:
+        return None, []
+    table = make(scene.snapshot, canvas.ascii_only)
+    return table, tables.chosen(table, state.query, state.sort, descending=state.descending)
+
+
+# ── the edges ────────────────────────────────────────────────────────────────────────────────────
+
+
+def _title(scene: Scene, canvas: Canvas) -> Line:
+    snapshot = scene.snapshot
+    workers = len(list(snapshot.workers()))
+    left = f" qmonitor  {snapshot.label}  {_number(len(snapshot.alive), 'cluster')}, {_number(workers, 'worker')}"
+    if lost := len(snapshot.clusters) - len(snapshot.alive):
+        left += f", {lost} lost"
+    clock = time.strftime("%H:%M:%S", time.localtime(scene.now))
+    right = f"{'operate  ' if canvas.operate else ''}{clock} "
+    gap = max(1, canvas.width - cells(left) - len(right))
+    return line(Span(clean(left) + " " * gap + right, "bar"))
+
+
+def _number(count: int, word: str) -> str:
+    return f"{count} {word}{'' if count == 1 else 's'}"
+
+
+def _tabs(state: ScreenState) -> Line:
+    spans = []
+    for number, tab in enumerate(TABS):
+        spans.append(Span(f" {number + 1} {tab.title} ", "tab" if number == state.tab else "dim"))
+        spans.append(Span(" "))
+    return tuple(spans)
+
+
+def _banner(scene: Scene, canvas: Canvas) -> list[Line]:
+    """What cannot be seen, and how old the rest is: told, and never a crash."""
+    snapshot = scene.snapshot
+    said = [clean(problem) for problem in snapshot.problems[:2]]
+    silence = scene.now - snapshot.taken_at
+    if snapshot.taken_at and silence > 3 * canvas.interval + 2:
+        said.append(f"No answer for {duration(silence)}: what you see is as old as that.")
+    return [line(Span(f" {sentence} ".ljust(canvas.width), "alarm")) for sentence in said]
+
+
+def _footer(scene: Scene, canvas: Canvas) -> Line:
+    state = scene.state
+    if state.mode == "filter":
+        return line(
+            Span(f"/{clean(state.query)}", "title"), Span("_", "title"), Span("   Enter: keep  Esc: clear", "dim")
+        )
+    if state.mode == "confirm" and state.pending_action is not None:
+        return line(Span(f"{clean(state.pending_action.question)} (y/n) ", "alarm"))
+    if state.message:
+        return line(Span(clean(state.message), "warn"))
+    if state.mode != "list":
+        return line(Span("Esc", "key"), Span(" back   "), Span("j k", "key"), Span(" move"))
+    hints = [("?", "help"), ("/", "filter"), ("s", "sort")]
+    hints += [("R", "retry"), ("W", "withdraw"), ("P", "pause"), ("X", "recycle")] if canvas.operate else []
+    hints += [("q", "quit")] if canvas.operate else [("f", "follow"), ("Enter", "open"), ("q", "quit")]
+    spans = [Span(part, style) for key, word in hints for part, style in ((key, "key"), (f" {word}  ", "dim"))]
+    if state.query:
+        spans.append(Span(f"filter: {clean(state.query)}", "warn"))
+    return tuple(spans)
+
+
+# ── the middle ───────────────────────────────────────────────────────────────────────────────────
+
+
+def _body(scene: Scene, canvas: Canvas, height: int) -> list[Line]:
+    state = scene.state
+    if text := _text(scene, canvas):
+        return _from(text, state.scroll, height)
+    if TABS[state.tab].table is None:
+        return overview.lines(scene.snapshot, canvas.width, height, ascii_only=canvas.ascii_only)
+    return _list(scene, canvas, height)
+
+
+def _text(scene: Scene, canvas: Canvas) -> list[Line]:
+    """What is read in place of a list: the help, or all about a task."""
+    if scene.state.mode == "help":
+        return help_lines(operate=canvas.operate)
+    return detail_lines(scene.detail, canvas.width) if scene.state.mode == "detail" else []
+
+
+def _from(drawn: Sequence[Line], first: int, height: int) -> list[Line]:
+    """A page of it; the last page stays full."""
+    first = max(0, min(first, len(drawn) - height))
+    return list(drawn[first : first + height])
+
+
+def _list(scene: Scene, canvas: Canvas, height: int) -> list[Line]:
+    table, rows = rows_of(scene, canvas)
+    assert table is not None
+    state = scene.state
+    head = tables.header(table, canvas.width, state.sort, descending=state.descending)
+    if not rows:
+        said = table.empty if not table.rows else "No row matches the filter; Esc forgets it."
+        return [head, line(), line(Span(said, "dim"))]
+    room = max(1, height - 1)
+    place = place_of(state, rows)
+    first = max(0, min(place - room // 2, len(rows) - room))
+    return [head, *tables.body(table, rows[first : first + room], canvas.width, rows[place].key)]
+
+
+def help_lines(*, operate: bool) -> list[Line]:
+    keys = [*KEYS, *(OPERATOR_KEYS if operate else ())]
+    drawn = [line(Span("Keys", "title")), line()]
+    drawn += [line(Span(f"  {key:<28} ", "key"), Span(meaning)) for key, meaning in keys]
+    if not operate:
+        drawn += [line(), line(Span("  Start qmonitor with --operate to retry, withdraw, pause and recycle.", "dim"))]
+    return drawn
+
+
+def detail_lines(detail: Detail | None, width: int) -> list[Line]:
+    """Facts, the traceback, and earlier runs; long lines are broken."""
+    if detail is None:
+        return [line(Span("Looking ...", "dim"))]
+    drawn = [
+        line(Span(f"{'' if place else name:<11}", "dim"), Span(part))
+        for name, value in detail.facts
+        for place, part in enumerate(_broken(value, width - 11))
+    ]
+    if detail.traceback:
+        drawn += [line(), line(Span("Traceback", "title"))]
+        drawn += [line(Span(part)) for each in detail.traceback.rstrip().splitlines() for part in _broken(each, width)]
+    if detail.attempts:
+        drawn += [line(), line(Span("Earlier runs", "title"))]
+        drawn += [line(Span(part)) for each in detail.attempts for part in _broken(each, width)]
+    return drawn
+
+
+def _broken(text: str, width: int) -> list[str]:
+    text, width = clean(text), max(10, width)
+    return [text[start : start + width] for start in range(0, len(text), width)] or [""]

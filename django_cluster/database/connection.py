@@ -1,0 +1,153 @@
+"""What the two ports must know of a Django connection: is it stale, is it dead, did we collide with others?"""
+
+from __future__ import annotations
+
+import random
+import time
+from datetime import UTC, datetime
+
+from django.db import DatabaseError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils import timezone
+
+from django_cluster.database.watchdog import bounded
+from django_cluster.models.clock import NOW, READ_ONLY, ClockOffset
+from django_cluster.models.schedule import Schedule
+
+CLOCK_CACHE_SECONDS = 5.0
+"""For which the clock of a server is reckoned from its last answer."""
+
+RETRY_SECONDS = 20.0
+"""Seconds for which work is tried again while others hold the locks that it needs."""
+
+RETRY_PAUSE_SECONDS = 0.01, 0.05
+"""Seconds between two tries, at random, so that those who collided do not collide again."""
+
+CONFLICT_CODES = frozenset({"40001", "40P01", "55P03", 1020, 1205, 1213})
+"""What PostgreSQL (text) and MariaDB (numbers) call a deadlock, a lost race, or a lock that was not to be had."""
+
+WRONG_SERVER_CODES = frozenset({"25006", "57P01", "57P02", "57P03", "53300", 1040, 1290, 1792, 1836})
+"""What a server says that is there and of no use: read-only, because another one writes now; starting, stopping, or out
+of connections."""
+
+MISSING_TABLE_CODES = frozenset({"42P01", 1146})
+
+
+def pause_before_retry() -> None:
+    """Between two tries."""
+    time.sleep(random.uniform(*RETRY_PAUSE_SECONDS))  # noqa: S311  not a secret
+
+
+def is_conflict(error: BaseException | None) -> bool:
+    """Whether the same work may well succeed in a moment."""
+    code = error_code(error)
+    if isinstance(code, str) and code.startswith("database ") and code.endswith(" is locked"):
+        return True  # SQLite has words only: "database is locked", "database table is locked"
+    return code in CONFLICT_CODES
+
+
+def is_missing_table(error: BaseException) -> bool:
+    code = error_code(error)
+    return code in MISSING_TABLE_CODES or (isinstance(code, str) and code.startswith("no such table"))
+
+
+def is_wrong_server(error: BaseException | None) -> bool:
+    """Whether this error, or what it comes from, says that another connection may lead to a better server."""
+    while error is not None:
+        if error_code(error) in WRONG_SERVER_CODES:
+            return True
+        error = error.__cause__
+    return False
+
+
+def close_after_error(error: BaseException | None) -> None:
+    """Close the connections of this thread that no transaction uses: those that are broken, and after the words of a
+    wrong server all.
+
+    A proxy or a name leads to another server after a fail-over, but keeps the old sockets open.
+    """
+    wrong = is_wrong_server(error)
+    for connection in connections.all(initialized_only=True):
+        close_if_stale(connection)
+        if wrong and not connection.in_atomic_block:
+            connection.close()
+
+
+def has_lost(connection: BaseDatabaseWrapper, used: object, error: BaseException | None = None) -> bool:
+    """Whether ``used``, the connection to the server before ``error``, is gone; Django may have another already.
+
+    One to a wrong server is closed, and then it is gone.
+    """
+    if is_wrong_server(error):
+        connection.close()
+    return used is not None and (connection.connection is not used or is_dead(connection))
+
+
+def is_dead(connection: BaseDatabaseWrapper) -> bool:
+    """Whether the connection has to be opened anew; one that is dead is closed."""
+    if connection.connection is None:
+        return True
+    with bounded(connection):
+        usable = connection.is_usable()
+    if usable:
+        connection.errors_occurred = False
+        return False
+    connection.close()
+    return True
+
+
+class DatabaseServerClock:
+    """The clock of a database, so that hosts whose clocks differ agree on what is due.
+
+    Asks the server every few seconds and counts by the monotonic clock in between. With the question, it finds out
+    whether an old connection leads to a server that takes no writes any more. Called, it returns the moment like
+    ``timezone.now()``: aware, or naive without ``USE_TZ``. Raises the errors of the database.
+    """
+
+    def __init__(self, alias: str) -> None:
+        self._alias = alias
+        self._offset = ClockOffset()
+        self._ask_at = 0.0
+
+    def __call__(self) -> datetime:
+        connection = connections[self._alias]
+        if connection.vendor not in NOW:
+            return timezone.now()
+        if time.monotonic() >= self._ask_at:
+            self._ask(connection)
+        seconds = self._offset.reading(time.monotonic())
+        return datetime.fromtimestamp(seconds, UTC if timezone.is_aware(timezone.now()) else None)
+
+    def _ask(self, connection: BaseDatabaseWrapper) -> None:
+        asked = time.monotonic()
+        with bounded(connection), connection.cursor() as cursor:
+            cursor.execute(f"SELECT {NOW[connection.vendor]}, {READ_ONLY[connection.vendor]}")
+            now, read_only = cursor.fetchone()
+            answered = time.monotonic()
+            if read_only:
+                # A write that changes nothing: an error, unless this account may write all the same.
+                table = connection.ops.quote_name(Schedule._meta.db_table)
+                cursor.execute(f"UPDATE {table} SET runs = runs WHERE id = 0")  # noqa: S608  our own table
+        self._offset.learn(asked, answered, int(now))
+        self._ask_at = answered + CLOCK_CACHE_SECONDS
+
+
+def close_if_stale(connection: BaseDatabaseWrapper) -> None:
+    """Close a connection that is broken or too old; the next statement opens another.
+
+    Django's own ``close_if_unusable_or_obsolete`` would close it each time where ``CONN_MAX_AGE`` is 0,
+    which means "after each request"; here there are no requests, and connecting is the dearest step.
+    """
+    if connection.connection is None or connection.in_atomic_block:
+        return
+    too_old = connection.close_at is not None and connection.close_at <= time.monotonic()
+    if (too_old and connection.settings_dict["CONN_MAX_AGE"]) or (connection.errors_occurred and is_dead(connection)):
+        connection.close()
+
+
+def error_code(error: BaseException | None) -> object:
+    """The code that the database's library gives the error: SQLSTATE for PostgreSQL, a number for MariaDB, or words."""
+    if not isinstance(error, DatabaseError):
+        return None
+    cause = error.__cause__
+    return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None) or next(iter(error.args), None)

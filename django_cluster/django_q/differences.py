@@ -1,0 +1,29 @@
+"""What a ``Q_CLUSTER`` that was written for Django-Q means here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from django_cluster.core.settings import problems
+from django_cluster.core.settings.brokers import SELECTORS
+from django_cluster.core.settings.table import BY_KEY
+from django_cluster.errors import Problem
+
+NOTHING_TO_SAY = ("New.", "Default in Django-Q:")
+"""How the text of an option begins that Django-Q did not have, or that only starts from another value."""
+
+
+def differences(mapping: Mapping[Any, Any]) -> Iterator[Problem]:
+    """One sentence for each key that is set and differs."""
+    for key in mapping:
+        option = BY_KEY.get(key) if isinstance(key, str) else None
+        if option is not None and option.parity and not option.parity.startswith(NOTHING_TO_SAY):
+            yield Problem(problems.MEANS_SOMETHING_ELSE, key, f"{key} is not quite Django-Q's. {option.parity}")
+
+
+def silent_choice(mapping: Mapping[Any, Any]) -> Iterator[Problem]:
+    """Who configures no broker gets another one than before."""
+    if not any(mapping.get(key) is not None for key in (*SELECTORS, "broker", "brokers")):
+        sentence = "No broker is configured. Django-Q would use Redis on this machine; here it is the default database."
+        yield Problem(problems.OTHER_DEFAULT_BROKER, "broker", sentence, "Set 'orm': 'default', or 'redis': {}.")

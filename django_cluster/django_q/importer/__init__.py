@@ -1,0 +1,1 @@
+"""Import of Django-Q's schedules, results and queued tasks."""

@@ -1,0 +1,117 @@
+"""ScheduleImporter of Django-Q → ours."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import tzinfo
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from django_cluster.core.arguments import kwargs_from_text, kwargs_to_text
+from django_cluster.core.due import CatchUp
+from django_cluster.django_q.importer.report import ImportReport
+from django_cluster.django_q.importer.source import SourceRow, SourceSchedule, batches
+from django_cluster.errors import ClusterError
+from django_cluster.lifecycle.admission import allowed_functions
+from django_cluster.models import Schedule
+from django_cluster.schedules.planning import plan_run
+
+COPIED_COLUMNS = (
+    *("name", "func", "hook", "args", "kwargs", "schedule_type", "minutes", "repeats", "next_run", "cron"),
+    *("task", "cluster", "intended_date_kwarg"),
+)
+IDENTITY_COLUMNS = (
+    "func",
+    "hook",
+    "args",
+    "kwargs",
+    "schedule_type",
+    "minutes",
+    "cron",
+    "cluster",
+    "intended_date_kwarg",
+)
+"""What tells schedules without a name apart."""
+OPTIONS = frozenset({"ack_failure", "cached", "hook", "save", "sync", "task_name", "timeout"})
+"""Keywords that Django-Q's scheduler took for options of the task, and did not give to the function."""
+
+
+class ScheduleImporter:
+    """``zone``: in which schedules are reckoned; None without ``USE_TZ``."""
+
+    def __init__(
+        self, *, source: str, database: str, zone: tzinfo | None, dry_run: bool, functions: tuple[str, ...]
+    ) -> None:
+        """``functions``: the setting."""
+        self._allowed = allowed_functions(functions)
+        self._source, self._database = source, database
+        self._zone, self._dry_run = zone, dry_run
+
+    def run(self, report: ImportReport) -> None:
+        """Safe to repeat: a schedule is known by its name, or without one by all that it says."""
+        left = Counter(
+            _key(values) for values in Schedule.objects.using(self._database).values("name", *IDENTITY_COLUMNS)
+        )
+        for rows in batches(SourceSchedule, self._source):
+            with transaction.atomic(using=self._database):
+                for row in map(_with_options_separated, rows):
+                    key = _key(row)
+                    if left[key] > 0:
+                        left[key] -= 1
+                        report.already_present += 1
+                    else:
+                        self._import_row(row, report)
+
+    def _import_row(self, row: SourceRow, report: ImportReport) -> None:
+        schedule = Schedule(**{name: row[name] for name in COPIED_COLUMNS if name in row})
+        if schedule.schedule_type == Schedule.ONCE and schedule.repeats < 0:
+            # It would be deleted after its run, and come again with the next import.
+            schedule.repeats = 1
+        problem = self._problem(schedule)
+        if problem:
+            schedule.enabled = False
+            report.reasons[f"is disabled, because it could not be fired: {problem}"] += 1
+        if not self._dry_run:
+            schedule.save(using=self._database)
+            # Saving a whole row settles its first run anew and forgets its error.
+            kept: dict[str, Any] = {"next_run": row["next_run"]}
+            Schedule.objects.using(self._database).filter(pk=schedule.pk).update(**kept, last_error=problem)
+        report.imported += 1
+
+    def _problem(self, schedule: Schedule) -> str:
+        """What would keep it from being fired; nothing if all is well."""
+        try:
+            schedule.full_clean(validate_unique=False)
+            for path in filter(None, (schedule.func, schedule.hook)):
+                self._allowed.check(path)
+            if schedule.next_run is not None:
+                plan_run(schedule, schedule.next_run, self._zone, catch_up=CatchUp.ALL)
+        except ValidationError as error:
+            return " ".join(error.messages)
+        except (ClusterError, ValueError, TypeError, ImportError, AssertionError, ArithmeticError) as error:
+            return str(error) or type(error).__name__
+        return ""
+
+
+def _with_options_separated(row: SourceRow) -> SourceRow:
+    """Options among the keywords go to ``q_options``: here every other keyword is the function's own."""
+    try:
+        kwargs = kwargs_from_text(row["kwargs"])
+        given = dict(kwargs.get("q_options") or {})
+    except (ValueError, TypeError):
+        return row  # the judgement of the whole row says why
+    apart = OPTIONS & kwargs.keys() - given.keys() - ({"hook"} if row["hook"] else set())
+    if not apart:
+        return row
+    own = {name: value for name, value in kwargs.items() if name not in apart}
+    options = {**given, **{name: kwargs[name] for name in sorted(apart)}}
+    return {**row, "kwargs": kwargs_to_text({**own, "q_options": options})}
+
+
+def _key(values: SourceRow) -> tuple[Any, ...]:
+    """Empty and missing are the same."""
+    if values["name"]:
+        return (values["name"],)
+    return ("", *(values.get(name) or None for name in IDENTITY_COLUMNS))

@@ -1,0 +1,116 @@
+"""What follows when a member of a composition has ended: noted with its row, then sent.
+
+The packages that follow were signed by whoever made the composition. Here only their labels are changed; nothing
+is opened. Where the queue is in the same database as the rows, noting and sending are one transaction. Elsewhere the
+row says so (``pending_step``) until the sending is done, and only then is the message of the member acknowledged: whoever dies
+in between leaves a message that comes back, and with it the debt.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from django_cluster.brokers.base import Message
+from django_cluster.core.codec import CONTINUATION, Codec
+from django_cluster.core.compositions import Step
+from django_cluster.core.messages import Outcome, TaskHeader
+from django_cluster.errors import NotSupported, PackageError, PayloadTooLarge
+from django_cluster.lifecycle.executor import rejected_outcome
+from django_cluster.lifecycle.send import AddressedMessage
+from django_cluster.stores.group_store import CLAIM_EXPIRES_AFTER, GroupStore, NextSteps
+
+logger = logging.getLogger("django_cluster")
+
+RETURN_AFTER_SECONDS = CLAIM_EXPIRES_AFTER.total_seconds() + 1
+"""Seconds after which a message comes back, to see whether its step was sent by whoever was about to."""
+UNSENDABLE = (PackageError, NotSupported, PayloadTooLarge)
+"""What is wrong with a package itself: to try again would change nothing."""
+
+Forward = Callable[[Sequence[AddressedMessage]], None]
+
+
+class Continuations:
+    """``forward`` gives signed packages to the queues that they name, by default to that of the codec."""
+
+    def __init__(
+        self,
+        groups: GroupStore,
+        codec: Codec,
+        forward: Forward,
+        *,
+        claimed_by: str,
+        one_server: bool = True,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """``claimed_by``: names those of whom only one records at a time. ``one_server``: whether all that follows goes
+        to the server from which the members came."""
+        self._debtor = claimed_by
+        self.one_server = one_server
+        self._groups = groups
+        self._codec, self._following = codec, codec.for_queue(CONTINUATION)
+        self._forward = forward
+        self._clock = clock
+
+    def record_ends(self, outcomes: Sequence[Outcome], *, deferred: bool) -> NextSteps:
+        """See ``GroupStore.note``; ``deferred`` says that the steps are not sent in the same transaction."""
+        return self._groups.record_ends(outcomes, claimed_by=self._debtor if deferred else None)
+
+    def send(self, steps: Sequence[Step]) -> list[Outcome]:
+        """Send what follows; returns the endings of what can never be sent: not signed by us, or refused for good.
+
+        Raises ``BrokerUnavailable`` and ``BrokerRefused``.
+        """
+        if not steps:
+            return []
+        try:
+            self._forward([self._addressed(step) for step in steps])
+        except UNSENDABLE as error:
+            if len(steps) > 1:  # alone, each shows whether it is the one
+                return [ending for step in steps for ending in self.send([step])]
+            logger.error("What follows the member %s cannot be sent: %s", steps[0].key, error)
+            return [
+                rejected_outcome(
+                    0, "", 1, self._text(steps[0]), error, self._clock(), "continuations", self._body(steps[0])
+                )
+            ]
+        return []
+
+    def mark_sent(self, steps: Sequence[Step]) -> None:
+        """Record that these have been sent."""
+        self._groups.mark_sent(steps)
+
+    def catch_up(self) -> list[Outcome]:
+        """Send what somebody who died should have sent a while ago; returns as ``send``."""
+        steps = self._groups.claim_overdue(self._debtor)
+        if not steps:
+            return []
+        lost = self.send(steps)
+        self.mark_sent(steps)
+        return lost
+
+    def _body(self, step: Step) -> bytes | None:
+        try:
+            return self._following.verify(step.payload)
+        except PackageError:
+            return None
+
+    def _text(self, step: Step) -> str:
+        """The message as it would be sent, for the row of one that cannot be sent: an operator may retry it."""
+        try:
+            return self._signed(step)[0]
+        except PackageError:
+            return step.payload
+
+    def _addressed(self, step: Step) -> AddressedMessage:
+        payload, header = self._signed(step)
+        options = header.options
+        return AddressedMessage(options.broker, options.cluster, Message(payload, options.priority, options.not_before))
+
+    def _signed(self, step: Step) -> tuple[str, TaskHeader]:
+        """Signed for the queue into which it goes, with the label under which it goes there."""
+        now = self._clock()
+        return self._following.replace_header(
+            step.payload, lambda header: step.labelled(header, now), self._codec.queue
+        )

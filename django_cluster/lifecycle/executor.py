@@ -1,0 +1,322 @@
+"""The second verb: job → opened → found → announced → run within its limit → outcome.
+
+Whatever a task does is its own failure: every step catches everything, and what comes out is an
+``Outcome`` of plain values that any process can read.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import Any, NamedTuple
+
+from django_cluster.brokers.multi_queue import codec_of, queue_index
+from django_cluster.core.call import option_hint
+from django_cluster.core.codec import Codec, header_of
+from django_cluster.core.compositions import may_have_succeeded
+from django_cluster.core.messages import (
+    FailureDetails,
+    Job,
+    Outcome,
+    OutcomeStatus,
+    RetryHint,
+    TaskHeader,
+    TaskOptions,
+    TaskPackage,
+    path_of_class,
+)
+from django_cluster.core.reprs import repr_of
+from django_cluster.core.sealed_rows import result_context
+from django_cluster.core.signing import ValueSigner
+from django_cluster.errors import (
+    NotSerializable,
+    PackageError,
+    Retry,
+    Snooze,
+    TaskDirective,
+    TaskTimeout,
+    UnsuitableFunction,
+)
+from django_cluster.lifecycle.admission import allowed_functions, check_age
+from django_cluster.lifecycle.error_reporting import ErrorReporters
+from django_cluster.lifecycle.signal_dispatch import send_signal
+from django_cluster.lifecycle.soft_timeout import soft_timeout
+from django_cluster.lifecycle.task_context import InitialContext
+from django_cluster.signals import post_execute_in_worker, pre_execute
+
+NO_LIMIT = nullcontext()
+
+MAX_TEXT_LENGTH = 64_000
+"""Characters kept of a message or traceback: its beginning and its end."""
+
+OnStart = Callable[[TaskHeader, float | None], None]
+"""Told the dotted path of the function and its limit in seconds, before anything of the user's runs."""
+
+
+class RunResult(NamedTuple):
+    """How the function itself ended."""
+
+    status: OutcomeStatus
+    result: bytes | None = None
+    failure: FailureDetails | None = None
+    error: BaseException | None = None
+    retry_hint: RetryHint = RetryHint.NONE
+    delay: float | None = None
+
+    def __repr__(self) -> str:
+        return repr_of(self, "status", "retry_hint", "delay")
+
+
+class Executor:
+    """Runs jobs, one at a time, in the process that holds it."""
+
+    def __init__(
+        self,
+        codec: Codec,
+        seal: ValueSigner,
+        reporters: ErrorReporters,
+        *,
+        timeout: float | None,
+        timeouts: Sequence[float | None] = (),
+        worker: str,
+        has_succeeded: Callable[[TaskHeader], bool] = lambda header: False,
+        clock: Callable[[], float] = time.time,
+        initial: InitialContext | None = None,
+    ) -> None:
+        """``timeouts``: of each queue, where a cluster works on several.
+
+        ``initial``: the context in which every task starts; None = that of whoever calls ``run``.
+
+        ``has_succeeded``: whether this member of a composition need not be run; asked of no other task.
+        """
+        self._codec = codec
+        self._allowed = allowed_functions(codec.signing.functions)
+        self._longest_age = codec.signing.max_message_age
+        self._seal = seal
+        self._reporters = reporters
+        self._timeout = timeout
+        self._timeouts = timeouts
+        self._worker = worker
+        self._has_succeeded = has_succeeded
+        self._clock = clock
+        self._initial = initial
+
+    def timeout_of(self, header: TaskHeader, receipt: str = "") -> float | None:
+        """Seconds that the task may run; None = no limit. Of several queues, the receipt says from which it is."""
+        limit = header.options.timeout
+        if limit is None:
+            place = queue_index(receipt, len(self._timeouts)) if self._timeouts else None
+            limit = self._timeout if place is None else self._timeouts[place]
+        return limit if limit is not None and limit > 0 else None
+
+    def run(self, job: Job, started: OnStart | None = None) -> Outcome:
+        """Never raises, unless by a signal between two tasks. ``started`` is told what runs, and its limit."""
+        return self.run_with_error(job, started)[0]
+
+    def run_with_error(self, job: Job, started: OnStart | None = None) -> tuple[Outcome, BaseException | None]:
+        """As ``run``, with the exception itself for a caller in the same process (sync mode)."""
+        started_at = self._clock()
+        try:
+            codec = codec_of(self._codec, job.receipt)
+            header, arguments = codec.split(job.body)
+        except PackageError as error:
+            return self._rejected(job, error, started_at), error
+        limit = self.timeout_of(header, job.receipt)
+        if started is not None:
+            started(header, limit)
+        initial = self._initial or InitialContext()
+        result = initial.run(self._open_and_call, job, header, arguments, limit)
+        if result.status is OutcomeStatus.REJECTED and result.error is not None:
+            return self._rejected(job, result.error, started_at), result.error
+        sealed = codec.seal_arguments(job.body, header, arguments, success=result.status is OutcomeStatus.SUCCESS)
+        return self._outcome(job, header, result, started_at, sealed), result.error
+
+    def _open_and_call(self, job: Job, header: TaskHeader, arguments: bytes, limit: float | None) -> RunResult:
+        """Everything that may run user code, unpickling and importing too, is inside the limit."""
+        package: TaskPackage | None = None
+        result: RunResult | None = None
+        called = False
+        try:
+            with NO_LIMIT if limit is None else soft_timeout(limit):
+                if header.options.member and may_have_succeeded(header, job.attempt) and self._has_succeeded(header):
+                    return RunResult(OutcomeStatus.DUPLICATE)
+                try:
+                    check_age(header, self._clock(), self._longest_age)
+                    self._allowed.check(header.func)
+                    package = self._codec.open(job.body, header, arguments)
+                    func = self._allowed.load(header.func)
+                except UnsuitableFunction:
+                    raise
+                except PackageError as error:
+                    return RunResult(OutcomeStatus.REJECTED, error=error)
+                value = self._call(func, package)
+                called = True
+                sealed = self._seal.seal(value, result_context(header.id))
+                result = RunResult(OutcomeStatus.SUCCESS, sealed)
+        except BaseException as error:  # noqa: BLE001  SystemExit and its like are the task's failure, not ours
+            if result is not None:
+                return result  # the limit has passed in the last moment: all is done
+            whole = package or TaskPackage(header=header)
+            if called:
+                return self._failed(OutcomeStatus.FAILURE, unstorable_result(error), whole, job, RetryHint.STOP)
+            if isinstance(error, TaskDirective):
+                return apply_directive(error)
+            status = OutcomeStatus.TIMEOUT if isinstance(error, TaskTimeout) else OutcomeStatus.FAILURE
+            return self._failed(status, error, whole, job)
+        return result
+
+    def _call(self, func: Callable[..., Any], package: TaskPackage) -> object:
+        if pre_execute.receivers:
+            send_signal(pre_execute, func=func, task=package)
+        try:
+            return func(*package.args, **package.kwargs)
+        finally:
+            if post_execute_in_worker.receivers:
+                send_signal(post_execute_in_worker, func=func, task=package)
+
+    def _failed(
+        self,
+        status: OutcomeStatus,
+        error: BaseException,
+        package: TaskPackage,
+        job: Job,
+        retry_hint: RetryHint = RetryHint.NONE,
+    ) -> RunResult:
+        if isinstance(error, UnsuitableFunction) or not is_retryable(error, package.header.options):
+            retry_hint = RetryHint.STOP
+        self._reporters.report(error, package, job.attempt, retry_hint, status, job.receipt)
+        failure = describe(error)
+        if isinstance(error, TypeError) and (hint := option_hint(failure.message, package.kwargs)):
+            failure = failure._replace(message=f"{failure.message}{hint}")
+        return RunResult(status, failure=failure, error=error, retry_hint=retry_hint)
+
+    def _outcome(self, job: Job, header: TaskHeader, result: RunResult, started_at: float, sealed: bytes) -> Outcome:
+        return Outcome(
+            number=job.number,
+            receipt=job.receipt,
+            attempt=job.attempt,
+            id=header.id,
+            name=header.name,
+            func=header.func,
+            options=header.options.to_wire(),
+            enqueued_at=header.enqueued_at,
+            started_at=started_at,
+            stopped_at=self._clock(),
+            status=result.status.value,
+            worker=self._worker,
+            arguments=sealed,
+            result=result.result,
+            failure=result.failure.plain if result.failure else None,
+            payload=codec_of(self._codec, job.receipt).sign(job.body)
+            if result.retry_hint is RetryHint.SNOOZE
+            else None,
+            retry_hint=result.retry_hint.value,
+            delay=result.delay,
+        )
+
+    def _rejected(self, job: Job, error: BaseException, started_at: float) -> Outcome:
+        """Signed by us, and yet it can never be run here: put aside with its payload."""
+        payload = codec_of(self._codec, job.receipt).sign(job.body)
+        return rejected_outcome(
+            job.number, job.receipt, job.attempt, payload, error, started_at, self._worker, job.body
+        )
+
+
+def unstorable_result(error: BaseException) -> NotSerializable:
+    """The failure of a task that has returned, with a result that cannot be kept: final, because its work is done.
+
+    Another run would do the work again and return the same. Whatever stopped the writing of the result is the cause, be
+    it the time limit, or what the object's own methods raised.
+    """
+    reason = str(error) if isinstance(error, NotSerializable) else f"{type(error).__name__} while it was written."
+    failure = NotSerializable(f"The task has ended, but its result cannot be kept, and it is not run again. {reason}")
+    failure.__cause__ = error
+    return failure
+
+
+def apply_directive(wish: TaskDirective) -> RunResult:
+    """What a task that raised ``Retry``, ``Snooze`` or ``Discard`` gets."""
+    failure = describe(wish, with_traceback=wish.__cause__ is not None)
+    if isinstance(wish, Retry):
+        return RunResult(OutcomeStatus.FAILURE, None, failure, wish, RetryHint.RETRY, wish.delay)
+    if isinstance(wish, Snooze):
+        return RunResult(OutcomeStatus.SNOOZED, None, failure, None, RetryHint.SNOOZE, wish.delay)
+    return RunResult(OutcomeStatus.DISCARDED, None, failure, wish, RetryHint.STOP)
+
+
+def is_retryable(error: BaseException, options: TaskOptions) -> bool:
+    """``retry_on`` and ``no_retry_on`` name exceptions by their paths, subclasses included."""
+    if not options.retry_on and not options.no_retry_on:
+        return True
+    family = {path_of_class(kind) for kind in type(error).__mro__}
+    if family.intersection(options.no_retry_on):
+        return False
+    return not options.retry_on or bool(family.intersection(options.retry_on))
+
+
+def rejected_outcome(
+    number: int,
+    receipt: str,
+    attempt: int,
+    payload: str,
+    error: BaseException,
+    moment: float,
+    worker: str,
+    body: bytes | None = None,
+) -> Outcome:
+    """The outcome of a message that cannot be run. ``body``: verified bytes, where there are any."""
+    header = _label(body) if body else None
+    return Outcome(
+        number=number,
+        receipt=receipt,
+        attempt=attempt,
+        id=header.id if header else id_of_payload(payload),
+        name=header.name if header else "unreadable package",
+        func=header.func if header else "",
+        options=header.options.to_wire() if header else {},
+        enqueued_at=header.enqueued_at if header else moment,
+        started_at=moment,
+        stopped_at=moment,
+        status=OutcomeStatus.REJECTED.value,
+        worker=worker,
+        failure=describe(error, with_traceback=error.__cause__ is not None).plain,
+        payload=payload,
+    )
+
+
+def _label(body: bytes) -> TaskHeader | None:
+    try:
+        return header_of(body)
+    except PackageError:
+        return None
+
+
+def id_of_payload(payload: str) -> str:
+    """The same message, put aside twice, is one row."""
+    from hashlib import sha256
+
+    return sha256(payload.encode("utf-8", "replace")).hexdigest()[:32]
+
+
+def describe(error: BaseException, *, with_traceback: bool = True) -> FailureDetails:
+    """The text of an exception, even of one whose own methods raise."""
+    try:
+        message = str(error)
+    except BaseException:  # noqa: BLE001  __str__ is user code, and may even exit
+        message = "(the message of this exception cannot be shown)"
+    text = ""
+    if with_traceback:
+        try:
+            text = "".join(traceback.format_exception(error))
+        except BaseException:  # noqa: BLE001  so is __repr__ of what a traceback shows
+            text = "(the traceback of this exception cannot be shown)"
+    return FailureDetails(path_of_class(type(error)), _cut(message), _cut(text))
+
+
+def _cut(text: str) -> str:
+    if len(text) <= MAX_TEXT_LENGTH:
+        return text
+    half = MAX_TEXT_LENGTH // 2
+    return f"{text[:half]}\n… {len(text) - 2 * half} characters left out …\n{text[-half:]}"

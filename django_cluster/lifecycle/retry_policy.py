@@ -1,0 +1,106 @@
+"""What follows a run: final, or another attempt and when. Decided purely; others obey."""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from django_cluster.core.import_paths import load
+from django_cluster.core.messages import Outcome, OutcomeStatus, RetryHint, TaskOptions
+from django_cluster.core.settings import DeliverySettings
+
+logger = logging.getLogger("django_cluster")
+
+FINAL_STATUSES = frozenset({OutcomeStatus.SUCCESS, OutcomeStatus.REJECTED, OutcomeStatus.DISCARDED})
+
+
+@dataclass(frozen=True, slots=True)
+class RetryDecision:
+    """What is to be done with the message of a run that has ended."""
+
+    status: str
+    """How the run is recorded."""
+    delay: float | None = None
+    """Seconds until the next run; None: this one was the last."""
+    counted: bool = True
+    """Whether the run counts as an attempt."""
+
+    @property
+    def final(self) -> bool:
+        return self.delay is None
+
+
+def decide_retry(
+    outcome: Outcome,
+    delivery: DeliverySettings,
+    *,
+    deaths: int = 0,
+    jitter: Callable[[], float] = random.random,
+) -> RetryDecision:
+    """``deaths``: how often a process had died under this task before.
+
+    A success, and what can never be run, is final. A failed run is final when the task or
+    ``ack_failures`` says so, or ``max_attempts`` is reached. A run that died with its process counts like
+    any other; beyond that, ``max_worker_deaths`` such runs end even a task that may be tried for ever.
+    """
+    status = outcome.status
+    if status in FINAL_STATUSES:
+        return RetryDecision(status)
+    if status == OutcomeStatus.DUPLICATE:
+        return RetryDecision(status, counted=False)
+    if outcome.retry_hint == RetryHint.SNOOZE:
+        return RetryDecision(status, outcome.delay or 0.0, counted=False)
+    if status == OutcomeStatus.LOST and delivery.max_worker_deaths and deaths + 1 >= delivery.max_worker_deaths:
+        return RetryDecision(OutcomeStatus.DEAD)
+    options = TaskOptions.from_wire(outcome.options)
+    if is_last_run(status, outcome.retry_hint, outcome.attempt, options, delivery):
+        return RetryDecision(status)
+    if outcome.delay is not None:
+        return RetryDecision(status, outcome.delay)
+    first = delivery.retry_delay if options.retry_delay is None else options.retry_delay
+    return RetryDecision(status, backoff(first, outcome.attempt, delivery, jitter))
+
+
+def is_last_run(status: str, retry_hint: str, attempt: int, options: TaskOptions, delivery: DeliverySettings) -> bool:
+    """Whether a failed run ends its task. Deaths may end it too: see ``decide_retry``."""
+    if retry_hint == RetryHint.STOP:
+        return True
+    gives_up = delivery.ack_failures if options.ack_failure is None else options.ack_failure
+    if gives_up and status != OutcomeStatus.LOST and retry_hint != RetryHint.RETRY:
+        return True
+    limit = delivery.max_attempts if options.max_attempts is None else options.max_attempts
+    return bool(limit) and attempt >= limit
+
+
+def backoff(
+    first: float, attempt: int, delivery: DeliverySettings, jitter: Callable[[], float] = random.random
+) -> float:
+    """``first * factor ** (attempt - 1)``, capped; with jitter, between three quarters of that and all of it.
+
+    Where ``retry_backoff`` is a function, it names the delay instead.
+    """
+    cap = max(delivery.retry_max_delay, first)
+    factor = delivery.retry_backoff
+    if isinstance(factor, str):
+        delay = min(delay_from_function(factor, attempt, first), cap)
+    else:
+        try:
+            delay = min(first * factor ** (attempt - 1), cap)
+        except OverflowError:
+            delay = cap if first else 0.0
+    return delay * (0.75 + 0.25 * jitter()) if delivery.retry_jitter else delay
+
+
+def delay_from_function(path: str, attempt: int, fallback: float) -> float:
+    """What the project's own function says; one that fails is logged, and the first delay stands in for it."""
+    try:
+        delay = float(load(path)(attempt))
+        if 0 <= delay < math.inf:
+            return delay
+        logger.error("retry_backoff: %s returned %r for run %d, which is no delay.", path, delay, attempt)
+    except Exception:
+        logger.exception("retry_backoff: %s failed for run %d.", path, attempt)
+    return fallback

@@ -1,0 +1,109 @@
+"""What the three commands that look at clusters have in common: whom to ask, and in which letters to answer."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django_cluster import control
+from django_cluster.brokers import needs_delay_queue, open_broker
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.publisher import delay_queue
+from django_cluster.conf import known_queues, load_settings, queues_of
+from django_cluster.core.codec import Codec, header_of
+from django_cluster.core.messages import TaskHeader
+from django_cluster.core.settings import Settings
+from django_cluster.dashboard.collector import Collector
+from django_cluster.errors import ClusterError
+from django_cluster.models.task import saved_tasks
+
+BY_TERMINAL = "qmonitor"
+"""Who gave an order, where nobody has logged in."""
+
+
+def settings_of(names: Sequence[str]) -> Settings:
+    """The settings of the queue that is named; of several, or without a name, those of the root."""
+    queues = named_queues(names) if names else []
+    return load_settings(queues[0] if len(queues) == 1 else None)
+
+
+def named_queues(names: Sequence[str]) -> list[str]:
+    """The queues that ``--name`` means, as in ``qcluster``; raises ``ClusterError`` with a sentence."""
+    try:
+        return queues_of(names)
+    except ValueError as error:
+        raise ClusterError(str(error)) from error
+
+
+def delay_queue_broker(queue: str) -> Broker | None:
+    """Where messages of a queue wait that its broker cannot delay for so long; None = nowhere else."""
+    section = load_settings(queue).broker
+    return delay_queue(section) if needs_delay_queue(section) else None
+
+
+def open_eye(names: Sequence[str] = ()) -> Collector:
+    """Sees what the settings of these queues lead to; without a name, of all queues that the settings name."""
+    settings = settings_of(names)
+    codec = Codec(settings.signing)
+
+    def broker_of(queue: str) -> Broker:
+        return open_broker(load_settings(queue).broker)
+
+    def read_label(queue: str, payload: str) -> TaskHeader:
+        return header_of(codec.for_queue(queue).verify(payload))
+
+    return Collector(
+        label=settings.name,
+        queues=tuple(named_queues(names) if names else known_queues()),
+        open_broker=broker_of,
+        read_label=read_label,
+        database=settings.results.database,
+    )
+
+
+def retry(task_id: str) -> str:
+    database = load_settings().results.database
+    task = saved_tasks(database).filter(pk=task_id).first()
+    if task is None:
+        return "The row of this task is gone."
+    return f"It was sent again, with the id {control.retry(task)}."
+
+
+def cancel(queue: str, key: str) -> str:
+    gone = "It is not waiting any more."
+    return "Task cancelled." if control.cancel([key], queue) else gone
+
+
+def pause(queue: str) -> str:
+    control.pause(queue, by=BY_TERMINAL)
+    return f"Queue {queue} is paused: clusters take nothing more from it."
+
+
+def resume(queue: str) -> str:
+    control.resume(queue)
+    return f"Queue {queue} goes on."
+
+
+def restart_worker(cluster_id: str, seat: str) -> str:
+    control.restart_worker(cluster_id, int(seat), by=BY_TERMINAL)
+    return "The worker restarts after its current task."
+
+
+CONTROLS: Mapping[str, Any] = {
+    "retry": retry,
+    "cancel": cancel,
+    "pause": pause,
+    "resume": resume,
+    "restart_worker": restart_worker,
+}
+
+
+def is_ascii_only(stream: Any = None) -> bool:
+    """Whether dots and lines could not be written."""
+    encoding = getattr(stream or sys.stdout, "encoding", None) or "ascii"
+    try:
+        "█⣿─".encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return True
+    return False

@@ -1,0 +1,129 @@
+"""Which cluster fires a row: claims, made in bulk, of rows that still are as they were seen.
+
+Any number of clusters may look at the same rows. Whoever wants to fire some of them locks them first, passes over
+those that another has locked, and reads again what it saw: a row that has changed since is somebody else's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Any
+
+from django.db import connections, transaction
+from django.db.models import F, QuerySet
+
+from django_cluster.models.schedule import Schedule, ScheduleQuerySet
+from django_cluster.models.schedule_sql import write_columns
+from django_cluster.schedules.planning import PlannedRun
+
+logger = logging.getLogger("django_cluster")
+
+SEEN = ("pk", "next_run", "repeats", "task", "runs", "enabled")
+
+
+class ScheduleClaims:
+    """On the schedules of one database."""
+
+    def __init__(self, alias: str) -> None:
+        self.alias = alias
+
+    def rows(self) -> ScheduleQuerySet:
+        return ScheduleQuerySet(Schedule, using=self.alias)
+
+    def transaction(self) -> AbstractContextManager[Any]:
+        """What is written inside is kept as a whole, or not at all."""
+        return transaction.atomic(using=self.alias)
+
+    def lock(self, planned_runs: Sequence[PlannedRun]) -> list[PlannedRun]:
+        """Those that are free, and as they were seen: nobody else touches them before the transaction ends."""
+        claimed_until = {run.schedule.pk: run.schedule.claimed_until for run in planned_runs}
+        return self._unchanged(planned_runs, claimed_until, skip=True)
+
+    def claim(self, planned_runs: Sequence[PlannedRun], until: datetime, now: datetime) -> None:
+        """Nobody else fires the locked rows before ``until``. Each says at once which task its run is.
+
+        A schedule that must not overlap is busy from here on: its run may begin, and end, before we hear of it.
+        """
+        pks = [run.schedule.pk for run in planned_runs]
+        self.rows().filter(pk__in=pks).update(claimed_until=until)
+        begun = [run for run in planned_runs if run.package is not None and not run.was_claimed_before]
+        if begun:
+            write_columns(self.alias, ("task",), [(run.schedule.pk, run.task_id) for run in begun])
+        if busy := [run.schedule.pk for run in begun if run.schedule.no_overlap]:
+            self.rows().filter(pk__in=busy).update(busy_since=now)
+
+    def unclaim(self, planned_runs: Sequence[PlannedRun], until: datetime, *, unsent: bool) -> None:
+        """End our hold, so that they are fired soon. ``unsent``: it is certain that nobody has got a message.
+
+        Otherwise the rows go on saying which task their run is: it may have begun.
+        """
+        ours = self._ours(planned_runs, until)
+        back = ("claimed_until", "task", "busy_since") if unsent else ("claimed_until",)
+        rows = [(each.schedule.pk, *(getattr(each.schedule, name) for name in back)) for each in ours]
+        write_columns(self.alias, back, rows)
+
+    def advance(
+        self, planned_runs: Sequence[PlannedRun], until: datetime | None = None, now: datetime | None = None
+    ) -> None:
+        """Write what follows; ``until`` names our own hold, ``now`` when a run that must not overlap was sent."""
+        if until is not None:
+            planned_runs = self._ours(planned_runs, until)
+        done = [run.schedule.pk for run in planned_runs if run.changes is None]
+        if done:
+            self.rows().filter(pk__in=done).delete()
+        kept = [(run, run.changes) for run in planned_runs if run.changes is not None]
+        for columns, rows in _by_columns(kept).items():
+            write_columns(self.alias, columns, rows, unclaim=True)
+        if now is not None:
+            busy = [each.schedule.pk for each, _ in kept if each.package is not None and each.schedule.no_overlap]
+            if busy:
+                self.rows().filter(pk__in=busy).update(busy_since=now)
+
+    def suspend(self, row: Schedule, error: Exception, until: datetime) -> None:
+        """It cannot be fired, and says why; nobody looks at it before ``until``."""
+        message = str(error) or type(error).__name__
+        same: QuerySet[Schedule] = self.rows().filter(
+            pk=row.pk, next_run=row.next_run, runs=row.runs, enabled=True, claimed_until=row.claimed_until
+        )
+        if same.update(last_error=message, claimed_until=until) and message != row.last_error:
+            logger.error("The schedule %r (%s) cannot be fired: %s", str(row), row.pk, message)
+
+    def _ours(self, planned_runs: Sequence[PlannedRun], until: datetime) -> list[PlannedRun]:
+        return self._unchanged(
+            planned_runs, dict.fromkeys((run.schedule.pk for run in planned_runs), until), skip=False
+        )
+
+    def _unchanged(
+        self, planned_runs: Sequence[PlannedRun], claimed_until: Mapping[Any, datetime | None], *, skip: bool
+    ) -> list[PlannedRun]:
+        """Lock and read again. ``skip``: pass over what others have locked, instead of waiting for them."""
+        features = connections[self.alias].features
+        rows = self.rows().filter(pk__in=list(claimed_until)).order_by("pk")
+        if features.has_select_for_update:
+            rows = rows.select_for_update(skip_locked=skip and features.has_select_for_update_skip_locked)
+        else:
+            # SQLite: whoever writes first has the whole file; who reads first may find that it can write no more.
+            self.rows().filter(pk=0).update(runs=F("runs"))
+        current = {values[0]: values for values in rows.values_list(*SEEN, "claimed_until")}
+        return [
+            run
+            for run in planned_runs
+            if current.get(run.schedule.pk) == _seen(run, claimed_until[run.schedule.pk], ours=not skip)
+        ]
+
+
+def _seen(run: PlannedRun, claimed_until: datetime | None, *, ours: bool) -> tuple[Any, ...]:
+    row = run.schedule
+    task = run.task_id if ours and run.package is not None else row.task
+    return (row.pk, row.next_run, row.repeats, task, row.runs, True, claimed_until)
+
+
+def _by_columns(kept: Sequence[tuple[PlannedRun, Mapping[str, Any]]]) -> dict[tuple[str, ...], list[tuple[Any, ...]]]:
+    """Rows that change the same columns are one statement."""
+    found: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
+    for run, changes in kept:
+        found.setdefault(tuple(changes), []).append((run.schedule.pk, *changes.values()))
+    return found

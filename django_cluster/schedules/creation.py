@@ -1,0 +1,146 @@
+"""``schedule()``: a standing order is looked at from all sides before it is kept."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from datetime import datetime, tzinfo
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, router
+
+from django_cluster.core.arguments import args_to_text, kwargs_to_text
+from django_cluster.core.call import OptionError, aware, check_hook, given_options, with_paths
+from django_cluster.core.function_signatures import check_function, load_function
+from django_cluster.core.import_paths import dotted_path
+from django_cluster.core.signing import dump_json
+from django_cluster.errors import UnknownFunction
+from django_cluster.models.schedule import Schedule
+from django_cluster.schedules.planning import task_options
+
+logger = logging.getLogger("django_cluster")
+
+SCHEDULE_OPTIONS = frozenset({"catch_up", "enabled", "ends_at", "no_overlap", "starts_at", "time_zone"})
+"""Columns that Django-Q did not have: as plain keywords they may belong to the function."""
+
+KNOWN_TO_SCHEDULES = SCHEDULE_OPTIONS | {"broker_name"}
+"""Besides the options of a task; the last is what Django-Q's schedules call their cluster."""
+
+
+def build_schedule(
+    func: Callable[..., Any] | str,
+    *args: Any,
+    name: str | None = None,
+    hook: Callable[..., Any] | str | None = None,
+    schedule_type: str = Schedule.ONCE,
+    minutes: int | None = None,
+    repeats: int = -1,
+    next_run: datetime | None = None,
+    cron: str | None = None,
+    cluster: str | None = None,
+    intended_date_kwarg: str | None = None,
+    q_zone: tzinfo | None = None,
+    q_database: str | None = None,
+    q_json: bool = False,
+    **kwargs: Any,
+) -> Schedule:
+    """A saved schedule. ``q_zone``: in which the first run of a cron expression is reckoned; None = the project's.
+    ``q_database``: where it is kept; None asks the router. ``q_json``: whether its tasks carry their arguments as JSON,
+    which can hold less than the text of a row.
+
+    Raises ``IntegrityError`` for a name that is used already, ``ValidationError`` for what makes no sense,
+    ``UnknownFunction`` and ``NotSerializable`` for what cannot be kept, ``UnsuitableFunction`` for an async function.
+    """
+    alias = q_database or router.db_for_write(Schedule)
+    if name and Schedule.objects.using(alias).filter(name=name).exists():
+        raise IntegrityError(f"There is a schedule named {name!r} already.")
+    own, texts = arguments_as_text(args, kwargs)
+    if q_json:
+        check_json(args, {key: value for key, value in kwargs.items() if key != "q_options"})
+    check_function(func)
+    if hook:
+        check_hook(hook)
+    row = Schedule(
+        name=name,
+        func=dotted_path(func),
+        hook=dotted_path(hook) if hook else None,
+        schedule_type=schedule_type,
+        minutes=minutes,
+        repeats=repeats,
+        next_run=next_run,
+        cron=cron,
+        cluster=cluster,
+        intended_date_kwarg=intended_date_kwarg,
+        **texts,
+        **own,
+    )
+    for path in filter(None, (row.func, row.hook)):
+        check_function_exists(path)
+    localize_naive_moments(row)
+    check_schedule(row, kwargs.get("q_options"))
+    if schedule_type == Schedule.CRON and next_run is None:
+        row.start_at_next_match(q_zone)
+    row.save(using=alias)
+    return row
+
+
+def check_schedule(row: Schedule, options: Mapping[str, Any] | None) -> None:
+    """Refuse what could never be fired."""
+    row.full_clean(validate_unique=False)  # it would look in the database that the router reads
+    task_options(row, {name: value for name, value in (options or {}).items() if name not in SCHEDULE_OPTIONS})
+
+
+def check_json(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """Raise ``NotSerializable`` for arguments that a task with ``serializer = "json"`` could not be sent with."""
+    dump_json([list(args), dict(kwargs)], "The arguments")
+
+
+def check_function_exists(path: str) -> None:
+    """Raise ``UnknownFunction`` if the module is there and has no such function, as the form of the admin does.
+
+    A module that does not exist in this program, or cannot be imported in it, may be another one's: that is logged. A
+    module that is just being imported may have the function later.
+    """
+    try:
+        load_function(path)
+    except UnknownFunction as error:
+        parts, cause = path.split("."), error.__cause__
+        modules = [sys.modules.get(".".join(parts[:length])) for length in range(1, len(parts))]
+        if any(getattr(getattr(module, "__spec__", None), "_initializing", False) for module in modules):
+            return
+        if modules[0] is not None and (cause is None or isinstance(cause, AttributeError)):
+            raise
+        logger.warning("schedule for a function that is unknown here: %s", error, extra={"event": "unknown_function"})
+
+
+def localize_naive_moments(row: Schedule) -> None:
+    """Let naive moments be what a form of the admin reads in them: times in Django's current time zone.
+
+    Warns of each, as Django does. Raises ``ValidationError`` for what the clock there shows never, or twice.
+    """
+    for name in ("next_run", "starts_at", "ends_at"):
+        moment = getattr(row, name)
+        if not isinstance(moment, datetime) or moment.tzinfo is not None:
+            continue
+        try:
+            read = aware(moment)
+        except OptionError as error:
+            raise ValidationError({name: str(error)}) from None
+        if read is not moment:
+            sentence = f"Schedule.{name} received a naive datetime ({moment}) while time zone support is active."
+            warnings.warn(sentence, RuntimeWarning, stacklevel=4)
+            setattr(row, name, read)
+
+
+def arguments_as_text(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str | None]]:
+    """(the columns that are given as options, the texts of the arguments); nothing that is given is changed."""
+    given, keywords = given_options(kwargs.get("q_options") or {}, KNOWN_TO_SCHEDULES), dict(kwargs)
+    own = {name: given.pop(name) for name in SCHEDULE_OPTIONS & given.keys()}
+    if given:
+        keywords["q_options"] = with_paths(given)
+    else:
+        keywords.pop("q_options", None)
+    return own, {"args": args_to_text(args) or None, "kwargs": kwargs_to_text(keywords) or None}

@@ -1,0 +1,107 @@
+"""Functions that a project has put forward in its code: its tasks, and the schedules that it declares for them.
+
+A registry, filled while modules are imported and only read afterwards. ``discover`` imports the module ``tasks`` of
+every installed app, so that what is declared there is known; it is called by those who need to know (a scheduler,
+the admin) and by nobody else, so that a web process pays nothing for it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from types import MappingProxyType
+from typing import Any
+
+from django.apps import apps
+
+from django_cluster.core.import_paths import defined_at
+
+logger = logging.getLogger("django_cluster")
+
+TASKS_MODULE = "tasks"
+MAX_KEY_LENGTH = 255
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declaration:
+    """A schedule that stands in the code."""
+
+    key: str
+    """Names it for good: the path of the function, and after a colon the name of the schedule, if it has one."""
+    func: str
+    """Dotted path of the function."""
+    name: str
+    columns: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Columns of ``Schedule`` that differ from their defaults, ready to be written."""
+
+
+_tasks: set[str] = set()
+_declarations: dict[str, Declaration] = {}
+
+
+def register_task(func: Callable[..., Any]) -> str:
+    """Offer a function to people who may schedule registered tasks only; returns its path.
+
+    Raises ``UnknownFunction`` for one that no other process could find.
+    """
+    path = defined_at(func)
+    _tasks.add(path)
+    return path
+
+
+def declare(func: Callable[..., Any], columns: Mapping[str, Any], name: str | None = None) -> Declaration:
+    """Add a schedule for this function. The same key replaces: a module that is imported anew says it again.
+
+    Raises ``ValueError`` for a key that is too long, ``UnknownFunction`` as ``register_task``.
+    """
+    path = register_task(func)
+    key = f"{path}:{name}" if name else path
+    if len(key) > MAX_KEY_LENGTH:
+        raise ValueError(
+            f"The path and the name of a declared schedule have at most {MAX_KEY_LENGTH} characters: {key}."
+        )
+    _declarations[key] = Declaration(
+        key=key, func=path, name=name or path[-100:], columns=MappingProxyType({**columns})
+    )
+    return _declarations[key]
+
+
+def registered_tasks() -> list[str]:
+    """The paths of all functions that were marked as tasks, or have a declared schedule."""
+    discover()
+    return sorted(_tasks)
+
+
+def is_registered(path: str) -> bool:
+    """Whether this function was marked as a task, or has a declared schedule. May import the tasks of the apps."""
+    return path in _tasks or (discover() is not None and path in _tasks)
+
+
+def declarations() -> list[Declaration]:
+    """All schedules that the modules imported so far declare."""
+    return list(_declarations.values())
+
+
+@cache
+def discover() -> bool:
+    """Import the tasks of every installed app, once in the life of a process; whether all could be imported.
+
+    A module that cannot be imported is logged, and keeps no other from being found.
+    """
+    names = [f"{config.name}.{TASKS_MODULE}" for config in apps.get_app_configs() if config.name != "django_cluster"]
+    found = [_imported(name) for name in names]  # all of them: one that is broken keeps no other from being found
+    return all(found)
+
+
+def _imported(name: str) -> bool:
+    try:
+        if find_spec(name) is not None:
+            import_module(name)
+    except (Exception, SystemExit):  # whatever a module of the project's raises
+        logger.exception("%s cannot be imported: what it declares is not known here.", name)
+        return False
+    return True

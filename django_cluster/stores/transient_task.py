@@ -1,0 +1,46 @@
+"""Outcome → a ``Task`` for those who want to look at one that has no row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from django.utils import timezone
+
+from django_cluster.core.messages import Outcome
+from django_cluster.models import Task
+from django_cluster.stores.rows import SUCCESS, Attempt, other_options, storable_moment
+
+
+def transient_task(outcome: Outcome, attempts: Sequence[Attempt] = ()) -> Task:
+    """A ``Task`` that is not in the database, and may be saved there. ``attempts``: the runs before."""
+    kind, message, traceback = outcome.failure or ("", "", "")
+    return Task(
+        id=outcome.id,
+        name=outcome.name,
+        func=outcome.func,
+        hook=outcome.options.get("hook"),
+        group=outcome.options.get("group"),
+        cluster=outcome.options.get("cluster"),
+        sealed_arguments=outcome.arguments,
+        sealed_result=outcome.result,
+        status=outcome.status,
+        success=outcome.status == SUCCESS,
+        final=outcome.final,
+        attempt_count=outcome.attempt,
+        enqueued_at=_moment(outcome.enqueued_at),
+        started_at=_moment(outcome.started_at),
+        stopped_at=_moment(outcome.stopped_at),
+        worker=outcome.worker,
+        error_kind=kind,
+        error_message=message,
+        error_traceback=traceback,
+        attempts=list(attempts) or None,
+        options=other_options(outcome.options),
+    )
+
+
+def _moment(unix_time: float) -> datetime:
+    """As a row would give it: aware where Django's own clock is."""
+    moment = datetime.fromtimestamp(storable_moment(unix_time), timezone.get_default_timezone())
+    return moment if timezone.is_aware(timezone.now()) else moment.replace(tzinfo=None)

@@ -1,0 +1,95 @@
+"""What the tests of the contract have in common: how a broker is opened, and the steps that they take with it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import ClassVar
+
+import pytest
+
+from django_cluster.brokers.base import Broker, Delivery, Message, QueueSize
+
+Opener = Callable[..., Broker]
+
+SHORT_LEASE_SECONDS = 0.4
+"""Seconds: a lease that a test waits out."""
+
+WAIT_SECONDS = 10.0
+"""Seconds within which things have to come true; generous, because the machine may be busy."""
+
+
+def messages(*payloads: str, priority: int = 0, not_before: float | None = None) -> list[Message]:
+    return [Message(payload, priority, not_before) for payload in payloads]
+
+
+def payloads(deliveries: Sequence[Delivery]) -> list[str]:
+    return [delivery.payload for delivery in deliveries]
+
+
+def receipts(deliveries: Sequence[Delivery]) -> list[str]:
+    return [delivery.receipt for delivery in deliveries]
+
+
+def lease_all(broker: Broker, count: int) -> list[Delivery]:
+    """Lend until there are so many; fails if nothing comes any more."""
+    deliveries: list[Delivery] = []
+    deadline = time.monotonic() + WAIT_SECONDS
+    while len(deliveries) < count:
+        more = broker.lease(count - len(deliveries), wait=0.2)
+        deliveries += more
+        if more:
+            deadline = time.monotonic() + WAIT_SECONDS
+        assert time.monotonic() < deadline, f"only {len(deliveries)} of {count} messages came"
+    return deliveries
+
+
+def eventually(condition: Callable[[], object]) -> None:
+    """Return when the condition holds; fail if it does not."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.01)
+
+
+class ContractBase:
+    """The fixtures, and what a test may ask of its broker."""
+
+    many: ClassVar[int] = 5000
+    """Messages in the test of many; fewer for a server that takes them one by one."""
+
+    @pytest.fixture
+    def open_another(self) -> Opener:
+        raise NotImplementedError("the test class of an adapter has to define the fixture open_another")
+
+    @pytest.fixture
+    def broker(self, open_another: Opener) -> Iterator[Broker]:
+        broker = open_another()
+        broker.prepare()
+        yield broker
+        broker.purge()
+        broker.close()
+
+    @staticmethod
+    def require(broker: Broker, *capabilities: str) -> None:
+        for capability in capabilities:
+            if not getattr(broker.capabilities, capability):
+                pytest.skip(f"{type(broker).__name__} has no {capability}")
+
+    @staticmethod
+    def long_delay(broker: Broker) -> float:
+        """Seconds of a delay that no test outlives."""
+        return min(3600.0, broker.capabilities.max_delay or 3600.0)
+
+    @staticmethod
+    def check_order(broker: Broker, came: list[str], expected: list[str]) -> None:
+        """These and no others came, and in this order where the broker promises it."""
+        assert came == expected if broker.capabilities.fifo else sorted(came) == sorted(expected)
+
+    @staticmethod
+    def check_size(broker: Broker, *, ready: int = 0, delayed: int = 0, leased: int = 0) -> None:
+        """Where the broker only estimates, the sum counts."""
+        size, expected = broker.size(), QueueSize(ready=ready, delayed=delayed, leased=leased)
+        if broker.capabilities.exact_size:
+            assert size == expected
+        assert size.total == expected.total

@@ -1,0 +1,1 @@
+"""``qchaos``: run a cluster under load, inject faults, and check that no task was lost or repeated."""

@@ -1,0 +1,52 @@
+"""The sender: a process that enqueues a steady load, as a busy web process does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import replace
+
+from django.db import connections
+
+from django_cluster.client.client import Client
+from django_cluster.core.call import build_options, build_packages
+from django_cluster.core.messages import TaskPackage
+from django_cluster.errors import BrokerError
+from django_cluster.testing.chaos.journal import ACCEPTED, CALLED, REFUSED, append_line
+from django_cluster.testing.chaos.sandbox import Sandbox
+from django_cluster.testing.chaos.workload import durations, work
+
+
+def send(sandbox: Sandbox, *, seed: int, rate: float, seconds: float) -> None:
+    """The target of a process: ``rate`` tasks a second for so many seconds, and it ends with its parent.
+
+    A call that raises ``BrokerError`` may have reached the server all the same: nothing is promised of such
+    a task, but that it leaves no more than one row.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    client = Client(sandbox.settings)
+    parent, start = os.getppid(), time.monotonic()
+    lengths = durations(seed, rate, sandbox.settings.broker.lease)
+    for number in range(int(rate * seconds)):
+        time.sleep(max(0.0, start + number / rate - time.monotonic()))
+        if time.monotonic() - start > seconds or os.getppid() != parent:
+            break
+        package = build(sandbox, next(lengths))
+        began = time.monotonic()
+        append_line(sandbox.calls, CALLED, package.id, began)
+        try:
+            client.submit([package])
+        except BrokerError as error:
+            append_line(sandbox.calls, REFUSED, package.id, began, time.monotonic(), *str(error).split())
+        else:
+            append_line(sandbox.calls, ACCEPTED, package.id, began, time.monotonic())
+    connections.close_all()
+
+
+def build(sandbox: Sandbox, seconds: float) -> TaskPackage:
+    """A task that knows its own id."""
+    # The cluster's time limit is meant for the user's tasks; ours know how long they take.
+    options = build_options({"group": sandbox.group, "save": True, "timeout": -1})
+    (package,) = build_packages(work, [()], {}, options)
+    return replace(package, args=(str(sandbox.executions), package.id, seconds))

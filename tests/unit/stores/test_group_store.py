@@ -1,0 +1,143 @@
+"""What is looked after in compositions: debts of those who died, members without a group, and what is old."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from django_cluster.core.compositions import MemberRole, Membership, PendingStep, Step
+from django_cluster.core.messages import Outcome
+from django_cluster.core.settings import ResultSettings
+from django_cluster.models import GroupMember, TaskGroup
+from django_cluster.stores import group_store
+from django_cluster.stores.group_store import CLAIM_EXPIRES_AFTER, KEEP_ENDED_FOR, OVERDUE_AFTER, GroupStore, NextSteps
+from django_cluster.stores.orm import OrmResults
+from django_cluster.testing.store_contract import make_outcome
+
+pytestmark = pytest.mark.django_db
+GROUP = uuid4().hex
+
+
+@pytest.fixture
+def groups() -> GroupStore:
+    return OrmResults(ResultSettings(save_limit=0)).groups
+
+
+def ended(position: int = 0, role: MemberRole = MemberRole.CALL, of: str = GROUP, **options: Any) -> Outcome:
+    return make_outcome(id=f"{position:032x}", options={"member": Membership(of, position, role).wire, **options})
+
+
+def open_group(groups: GroupStore, total: int = 1) -> None:
+    groups.open(GROUP, total, "success", "failure")
+
+
+def grow_older(by: timedelta) -> None:
+    """As if so much time had passed since."""
+    for row in GroupMember.objects.all():
+        since = row.claimed_at - by if row.claimed_at else None
+        GroupMember.objects.filter(pk=row.pk).update(claimed_at=since, noted_at=row.noted_at - by)
+    for group in TaskGroup.objects.all():
+        TaskGroup.objects.filter(pk=group.pk).update(created_at=group.created_at - by)
+
+
+def fired(again: bool = False) -> Step:
+    return Step(f"{GROUP}#0", PendingStep.SUCCESS, "success", again=again)
+
+
+def test_what_was_sent_is_owed_no_longer(groups: GroupStore) -> None:
+    open_group(groups)
+
+    steps, _ = groups.record_ends([ended()], claimed_by="one")
+    groups.mark_sent(steps)
+
+    assert steps == [fired()]
+    assert groups.record_ends([ended()], claimed_by="one") == NextSteps([])
+
+
+def test_a_debt_of_our_own_is_paid_when_we_come_again(groups: GroupStore) -> None:
+    open_group(groups)
+    groups.record_ends([ended()], claimed_by="one")
+
+    assert groups.record_ends([ended()], claimed_by="one") == NextSteps([fired(again=True)])
+
+
+def test_what_another_is_about_to_send_is_waited_for(groups: GroupStore) -> None:
+    open_group(groups)
+    groups.record_ends([ended()], claimed_by="one")
+
+    assert groups.record_ends([ended()], claimed_by="two") == NextSteps([], frozenset([f"{0:032x}"]))
+
+
+def test_a_debt_is_taken_over_once_when_its_debtor_is_late(groups: GroupStore) -> None:
+    open_group(groups)
+    groups.record_ends([ended()], claimed_by="one")
+    grow_older(CLAIM_EXPIRES_AFTER)
+
+    assert groups.record_ends([ended()], claimed_by="two").steps == [fired(again=True)]
+    assert groups.record_ends([ended()], claimed_by="three").steps == []
+
+
+def test_a_debt_that_nobody_comes_back_for_is_found(groups: GroupStore) -> None:
+    open_group(groups)
+    groups.record_ends([ended()], claimed_by="one")
+    assert groups.claim_overdue("two") == []
+
+    grow_older(OVERDUE_AFTER)
+
+    assert groups.claim_overdue("two") == [fired(again=True)]
+    assert groups.claim_overdue("three") == []
+
+
+def test_a_member_that_ended_before_its_group_was_there_is_counted_later(groups: GroupStore) -> None:
+    assert groups.record_ends([ended()], claimed_by="one") == NextSteps([])
+    open_group(groups)
+    grow_older(OVERDUE_AFTER)
+
+    assert groups.claim_overdue("one") == [fired()]
+    assert TaskGroup.objects.get().done == 1
+    assert groups.claim_overdue("two") == []
+
+
+def test_a_link_that_is_owed_takes_its_chain_along(groups: GroupStore) -> None:
+    link = ended(role=MemberRole.LINK, chain=["second", "third"])
+
+    first = groups.record_ends([link], claimed_by="one").steps
+    again = groups.record_ends([link], claimed_by="one").steps
+
+    assert first == [Step(f"{GROUP}#0", PendingStep.NEXT, "second", ("third",))]
+    assert again == [Step(f"{GROUP}#0", PendingStep.NEXT, "second", ("third",), again=True)]
+
+
+def test_the_same_end_twice_in_one_batch_is_one_end(groups: GroupStore) -> None:
+    open_group(groups, total=2)
+
+    assert groups.record_ends([ended(), ended()], claimed_by="one") == NextSteps([])
+    assert TaskGroup.objects.get().done == 1
+
+
+def test_what_ended_long_ago_is_forgotten_and_what_is_unfinished_is_kept(
+    groups: GroupStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_store, "PRUNE_INTERVAL_SECONDS", 0.0)
+    other = uuid4().hex
+    open_group(groups)
+    groups.open(other, 2, "", "")
+    groups.mark_sent(groups.record_ends([ended(), ended(of=other)], claimed_by="one").steps)
+    groups.prune()
+    assert GroupMember.objects.count() == 2
+
+    grow_older(KEEP_ENDED_FOR)
+    groups.prune()
+
+    assert [row.of for row in GroupMember.objects.all()] == [other]
+    assert [group.id for group in TaskGroup.objects.all()] == [other]
+
+
+def test_a_role_that_a_later_version_has_added_is_passed_over(groups: GroupStore) -> None:
+    assert groups.record_ends(
+        [make_outcome(options={"member": (GROUP, 0, "conductor")})], claimed_by="one"
+    ) == NextSteps([])
+    assert not GroupMember.objects.exists()
