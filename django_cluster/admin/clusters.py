@@ -189,9 +189,9 @@ class ClusterStatusAdmin(ReadOnlyAdmin):
         if verb not in ("pause", "resume", "restart_worker") or not self._may(request, verb):
             raise PermissionDenied
         if verb == "pause" and not is_confirmed(request):
-            question = gettext("QueuePause the queue %(queue)s?") % {"queue": target}
+            question = gettext("Pause the queue %(queue)s?") % {"queue": target}
             consequence = gettext("No cluster takes anything from it until it is resumed. What has begun goes on.")
-            button = gettext("QueuePause")
+            button = gettext("Pause")
             return confirmation_page(
                 request, self, question=question, concerned=[consequence], button=button, carried=("order",)
             )

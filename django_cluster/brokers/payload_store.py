@@ -36,7 +36,7 @@ class PayloadStore:
         """Payloads by their ids, all or none: one INSERT, or as many as servers limit a statement to."""
         until = None if max_age is None else moment(max_age + GRACE_SECONDS)
         rows = [
-            LargePayload(id=id, queue=self.queue, made=DatabaseClock(), keep_until=until, payload=payload)
+            LargePayload(id=id, queue=self.queue, created_at=DatabaseClock(), keep_until=until, payload=payload)
             for id, payload in payloads.items()
         ]
         portions = list(statement_batches(rows))
@@ -80,7 +80,7 @@ class PayloadStore:
 
     def delete_older(self, older: float) -> None:
         """Those of this queue that were made so many seconds ago, or earlier."""
-        self.delete_in_batches(self._rows.filter(queue=self.queue, made__lte=moment(-older)))
+        self.delete_in_batches(self._rows.filter(queue=self.queue, created_at__lte=moment(-older)))
 
     def expired(self) -> QuerySet[LargePayload]:
         """Those of any queue of which no broker holds a reference any more."""

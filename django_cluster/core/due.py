@@ -1,4 +1,4 @@
-"""What one decide_due at a schedule comes to: which run is due now, and when the next one is.
+"""Which run of a schedule is due now, and when the next one is.
 
 A *missed* run is one whose time has passed by more than ``MISSED_AFTER``: no cluster was there to see it. What becomes of
 those is the schedule's choice (``CatchUp``). Everything here is a function of values.
@@ -22,7 +22,7 @@ class CatchUp(StrEnum):
     """What becomes of missed runs."""
 
     ALL = "all"
-    """Each is made up for, one at a decide_due."""
+    """Each is made up for, one at a time."""
     ONCE = "once"
     """One run makes up for all of them."""
     SKIP = "skip"
@@ -45,7 +45,7 @@ UNBOUNDED = RunWindow()
 
 
 class DueDecision(NamedTuple):
-    """What one decide_due at a schedule finds."""
+    """Whether a run is due, and when the next one is."""
 
     fire: datetime | None
     """The occurrence to fire now, if one is due."""
@@ -78,7 +78,7 @@ def decide_due(
     """Fire what is due, and step on. However long ago ``next_run`` is, this is one step.
 
     ``busy``: the last run has not ended, and this schedule wants no two at once; what has come due meanwhile is left
-    out, whatever ``catch_up`` says. ``limit``: how many missed runs are made up for at most, the first_of_newest.
+    out, whatever ``catch_up`` says. ``limit``: how many missed runs are made up for at most, the newest.
     """
     if next_run > now:
         return DueDecision(None, next_run)

@@ -78,7 +78,7 @@ class IntendedTime(NamedTuple):
 
 
 def same_moment(one: datetime, other: datetime) -> bool:
-    """Whether this is the same_moment moment, as precisely as all ways to keep one are. An aware one is never a naive one."""
+    """Whether this is the same moment, as precisely as all ways to keep one are. An aware one is never a naive one."""
     return (one.tzinfo is None) == (other.tzinfo is None) and abs(one - other) < PRECISION
 
 

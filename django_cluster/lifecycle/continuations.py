@@ -54,7 +54,7 @@ class Continuations:
         self._clock = clock
 
     def record_ends(self, outcomes: Sequence[Outcome], *, deferred: bool) -> NextSteps:
-        """See ``GroupStore.note``; ``deferred`` says that the steps are not sent in the same transaction."""
+        """See ``GroupStore.record_ends``; ``deferred`` says that the steps are not sent in the same transaction."""
         return self._groups.record_ends(outcomes, claimed_by=self._debtor if deferred else None)
 
     def send(self, steps: Sequence[Step]) -> list[Outcome]:

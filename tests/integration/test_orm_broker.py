@@ -236,7 +236,7 @@ def test_a_locked_sqlite_is_waited_for(sqlite: str, file: Path) -> None:
 
 
 def test_a_sqlite_that_stays_locked_is_reported(sqlite: str, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(orm_session, "PATIENCE", 0.3)
+    monkeypatch.setattr(orm_session, "RETRY_SECONDS", 0.3)
     broker = open_orm(sqlite)
     writer = sqlite3.connect(file, isolation_level=None)
     writer.execute("BEGIN IMMEDIATE")

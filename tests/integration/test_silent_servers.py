@@ -66,7 +66,7 @@ def tunnelled(alias: str, tunnel: Tunnel, monkeypatch: pytest.MonkeyPatch) -> It
 
     monkeypatch.setattr(watchdog, "statement_timeout", shortly)
     monkeypatch.setattr(watchdog, "CONNECT_SECONDS", int(LIMIT))
-    monkeypatch.setattr(orm_session, "SEND_SECONDS", LIMIT)
+    monkeypatch.setattr(orm_session, "WRITE_TIMEOUT", LIMIT)
     with known_database({**connections[alias].settings_dict, "HOST": "127.0.0.1", "PORT": str(tunnel.port)}) as name:
         yield name
 

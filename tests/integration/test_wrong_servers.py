@@ -59,7 +59,7 @@ def silent(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
             for model in MODELS:
                 editor.create_model(model)
         with known_database(through(alias, tunnel)) as tunnelled:
-            monkeypatch.setattr(watchdog, "_limit", ConnectionWatchdog(4.0))
+            monkeypatch.setattr(watchdog, "_watchdog", ConnectionWatchdog(4.0))
             yield alias, tunnelled, tunnel
 
 

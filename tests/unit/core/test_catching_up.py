@@ -129,7 +129,7 @@ def test_skipping_fires_what_is_seen_in_time_and_nothing_else(
 
 
 def first_at(looks: Sequence[datetime], due: datetime) -> datetime:
-    """The first decide_due that could see this run."""
+    """The first check that could see this run."""
     return next(now for now in looks if now >= due)
 
 

@@ -1,4 +1,4 @@
-"""One decide_due at a schedule: what is fired, what is left out, and when it is due again."""
+"""One check of a schedule: what is fired, what is left out, and when it is due again."""
 
 from __future__ import annotations
 

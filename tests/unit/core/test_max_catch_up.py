@@ -1,4 +1,4 @@
-"""How many missed runs are made up for: the first_of_newest, and as many as were asked for, whatever the rule."""
+"""How many missed runs are made up for: the newest, and as many as were asked for, whatever the rule."""
 
 from __future__ import annotations
 

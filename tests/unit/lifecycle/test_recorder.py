@@ -440,7 +440,7 @@ def test_a_failure_is_logged_with_its_reason_and_whether_it_will_be_tried_again(
 
     first, second = caplog.messages
     assert "task 1 [a.b] failed in run 1: ValueError: no luck. It will be tried again." in first
-    assert "task 2 [a.b] was put aside in run 1: ValueError: no luck." in second
+    assert "task 2 [a.b] rejected in run 1: ValueError: no luck." in second
 
 
 def test_a_failure_without_words_is_logged_by_its_name_alone(caplog: pytest.LogCaptureFixture) -> None:
