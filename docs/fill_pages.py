@@ -28,7 +28,8 @@ TEXT = re.compile(r"^<!-- text: (?P<path>\S+) -->\n(?P<body>.*?)^<!-- end of tex
 
 
 def pages() -> Iterator[Path]:
-    """Every page of the documentation."""
+    """Every page of the documentation, and the README."""
+    yield ROOT / "README.md"
     built = ROOT / "docs" / "_build"
     yield from sorted(each for each in (ROOT / "docs").rglob("*.md") if built not in each.parents)
 
