@@ -9,36 +9,36 @@ DOCS = Path(__file__).resolve().parent
 SIDEBAR = {
     "Start": ["tutorial/first-task", "how-to/install"],
     "Using tasks": [
-        "how-to/send-tasks",
-        "how-to/queues",
+        "Send a task <how-to/send-tasks>",
+        "Queues <how-to/queues>",
         "how-to/test-your-tasks",
-        "how-to/retention",
+        "Retention <how-to/retention>",
         "how-to/report-errors",
     ],
-    "Schedules and workflows": ["how-to/schedules", "how-to/compose-tasks"],
+    "Schedules and workflows": ["Schedules <how-to/schedules>", "Workflows <how-to/compose-tasks>"],
     "Brokers": [
-        "how-to/choose-a-broker",
-        "reference/brokers",
-        "how-to/databases",
-        "how-to/redis",
-        "how-to/rabbitmq",
-        "how-to/sqs",
-        "how-to/mongodb",
-        "how-to/ironmq",
-        "how-to/disque",
+        "Choose a broker <how-to/choose-a-broker>",
+        "What each broker can do <reference/brokers>",
+        "Databases and transactions <how-to/databases>",
+        "Redis and Valkey <how-to/redis>",
+        "RabbitMQ <how-to/rabbitmq>",
+        "Amazon SQS <how-to/sqs>",
+        "MongoDB <how-to/mongodb>",
+        "IronMQ <how-to/ironmq>",
+        "Disque <how-to/disque>",
         "how-to/write-a-broker",
     ],
     "Production": [
         "how-to/deploy",
-        "how-to/monitor",
-        "how-to/admin",
+        "Monitor and operate <how-to/monitor>",
+        "The admin <how-to/admin>",
         "how-to/logging",
         "how-to/why-does-my-task-not-run",
         "how-to/troubleshooting",
         "how-to/upgrade",
-        "how-to/chaos",
+        "Chaos test <how-to/chaos>",
     ],
-    "Django-Q": ["how-to/moving-from-django-q", "explanation/defects-of-django-q"],
+    "Django-Q": ["how-to/moving-from-django-q", "Defects of Django-Q <explanation/defects-of-django-q>"],
     "Reference": [
         "reference/settings",
         "reference/api",
@@ -51,19 +51,24 @@ SIDEBAR = {
         "reference/changelog",
     ],
     "Explanation": [
-        "explanation/delivery",
-        "explanation/security",
-        "explanation/architecture",
-        "explanation/performance",
+        "Delivery <explanation/delivery>",
+        "Security <explanation/security>",
+        "Architecture <explanation/architecture>",
+        "Performance <explanation/performance>",
     ],
 }
-"""Captions, and the pages below each: paths in ``docs``, without ``.md``."""
+"""Captions, and the pages below each: paths in ``docs`` without ``.md``, as they are or as ``Short title <path>``."""
+
+
+def page_of(entry: str) -> str:
+    """The path of a page, without the title that the sidebar shows for it."""
+    return entry.rpartition("<")[2].rstrip(">")
 
 
 def toctrees() -> str:
     """The sidebar as MyST writes it: one table of contents for each section."""
     sections = []
-    for caption, pages in SIDEBAR.items():
-        there = "\n".join(page for page in pages if (DOCS / f"{page}.md").exists())
+    for caption, entries in SIDEBAR.items():
+        there = "\n".join(entry for entry in entries if (DOCS / f"{page_of(entry)}.md").exists())
         sections.append(f"\n```{{toctree}}\n:caption: {caption}\n:hidden:\n\n{there}\n```\n")
     return "".join(sections)
