@@ -14,6 +14,7 @@ from tests.e2e.conftest import MakeProject
 from tests.e2e.project import Project
 from tests.e2e.running_cluster import ROOT, RunningCluster
 from tests.e2e.test_containers import launch_as_first_process
+from tests.e2e.test_stopping import STOPPING
 
 PAGE = (ROOT / "docs" / "how-to" / "deploy.md").read_text()
 
@@ -58,7 +59,7 @@ def test_a_start_script_that_ends_with_exec_leaves_the_signals_to_the_cluster(ma
     project.wait_for_traces(1)
 
     cluster.signal(signal.SIGTERM)
-    cluster.wait_for_log("stopping")
+    cluster.wait_for_log(STOPPING)
     (project.folder / "end").touch()
 
     assert cluster.wait_for_exit() == 0
@@ -74,7 +75,7 @@ def test_as_first_process_of_a_container_the_cluster_obeys_sigterm(make_project:
     project.wait_for_traces(1)
 
     os.kill(cluster.pid_of("sentinel"), signal.SIGTERM)
-    cluster.wait_for_log("stopping")
+    cluster.wait_for_log(STOPPING)
     (project.folder / "end").touch()
 
     assert cluster.wait_for_exit() == 0

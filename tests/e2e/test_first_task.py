@@ -59,7 +59,7 @@ class Reader:
         command = [sys.executable, str(self.folder / "manage.py"), "qcluster"]
         cluster = RunningCluster(command, self.environment, log, "default")
         self.clusters.append(cluster)
-        cluster.wait_for_log("running")
+        cluster.wait_ready()
         return cluster
 
     def type(self, *examples: str) -> None:
