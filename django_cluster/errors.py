@@ -87,7 +87,7 @@ class BadSignature(PackageError):
 
 
 class PayloadMissing(PackageError):
-    """A reference without its payload: the row is gone from the database, or offload_large_payloads is not set for this cluster.
+    """A reference without its payload: its row is gone, or ``offload_large_payloads`` is not set for this cluster.
 
     ``body``: what the reference says of the task, as a body without arguments; None if it says nothing.
     """

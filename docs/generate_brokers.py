@@ -34,7 +34,7 @@ LAST = """\
 |---|---|
 | priorities | a task with a priority is refused with `NotSupported` when it is sent; a schedule says so in its row |
 | delays, when they are longer than the limit | the task waits in the database (queue `delayed:…`) until it is due |
-| a larger payload | refused with `PayloadTooLarge` when it is sent, or kept in the database (`offload_large_payloads`) |
+| a larger payload | refused with `PayloadTooLarge`, or kept in the database (`offload_large_payloads`) |
 | messages that are kept for ever | work the queue off sooner, or the server deletes tasks |
 | looking, withdrawing | the admin shows numbers only; `qmove` moves what is delayed when it has become ready |
 | waking | the cluster looks every `poll` seconds |

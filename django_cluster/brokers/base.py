@@ -136,8 +136,7 @@ class Capabilities:
     exact_size: bool = True
     """``size`` counts; otherwise it estimates, and may take what is delayed for leased."""
     refunds_attempts: bool = True
-    """A receipt is enough to take a counted attempt back (``release(refund_attempt=True)``); otherwise ``give_back`` sends a
-    copy in place of the message."""
+    """A receipt is enough to take a counted attempt back; otherwise ``give_back`` sends a copy instead of the message."""
     fenced_receipts: bool = True
     """A receipt whose lease has ended does nothing; otherwise it may still acknowledge until the next lease."""
     portable_receipts: bool = True
@@ -257,9 +256,9 @@ class Broker(ABC):
     def release(self, receipts: Sequence[str], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
         """Give back: to be lent again after ``delay`` seconds.
 
-        ``refund_attempt=True`` says that no run began, and takes the counted attempt back, where the capability ``refunds_attempts``
-        says so. Without a delay the message goes to the front of the queue. Receipts that are no longer ours are
-        ignored.
+        ``refund_attempt``: no run has started, so the attempt that the lease counted is taken back, where the
+        capability ``refunds_attempts`` says so. Without a delay the message goes to the front of the queue. Receipts
+        that are no longer ours are ignored.
         """
 
     def give_back(self, deliveries: Sequence[Delivery], delay: float = 0.0) -> None:

@@ -34,7 +34,7 @@ class Publisher:
             check_supported(messages, self.broker)
 
     def publish_unique(self, messages: Sequence[Message], names: Sequence[str]) -> None:
-        """Publish as ``publish`` does; those whose names are remembered are passed over, by a broker that can remember."""
+        """Publish like ``publish``; those whose names are remembered are passed over, by a broker that can remember."""
         if self._limited:
             self.publish(messages)
             return

@@ -64,7 +64,7 @@ class RabbitBroker(Broker):
         self._consumer_connection = RabbitConnection(options, heartbeat=options.heartbeat, purpose="holds")
         self._publisher = RabbitPublisher(self._name, quorum=options.queue_type == "quorum")
         self._unacked = UnackedMessages(settings.lease)
-        self._copies: list[tuple[UnackedMessage | ReceivedMessage, Disposition]] = []
+        self._to_republish: list[tuple[UnackedMessage | ReceivedMessage, Disposition]] = []
         self._acks: list[ReceivedMessage] = []
         self._unconfirmed: list[str] = []
         """Messages whose acknowledgement is under way."""
@@ -140,7 +140,7 @@ class RabbitBroker(Broker):
         channel = self._consumer_connection.channel
         if channel is not self._channel:
             self._acks.clear()
-            self._copies.clear()
+            self._to_republish.clear()
             self._unacked.connection_lost()
             for message_id in self._unconfirmed:
                 self._unacked.expect_again(message_id, time.monotonic())
@@ -179,18 +179,18 @@ class RabbitBroker(Broker):
         if verdict in (ArrivalAction.FORGET, ArrivalAction.ACK_DUPLICATE):
             self._acks.append(arrived)
         elif verdict is ArrivalAction.REPUBLISH and disposition is not None:
-            self._copies.append((arrived, disposition))
+            self._to_republish.append((arrived, disposition))
         elif (
             arrived.not_before - time.time() > SHORT_DELAY_SECONDS
             and self._unacked.parked.pop(arrived.id, None) is not None
         ):
             # One queue of delays has kept it for a while; the next one follows.
-            self._copies.append((arrived, Disposition(False, arrived.earlier, arrived.not_before)))
+            self._to_republish.append((arrived, Disposition(False, arrived.earlier, arrived.not_before)))
 
     def _finish_arrivals(self) -> None:
         """Do what was decided about arrivals; not while the server is talking."""
-        if self._copies:
-            copies, self._copies = self._copies, []
+        if self._to_republish:
+            copies, self._to_republish = self._to_republish, []
             self._republish(copies)
         if self._acks:
             acks, self._acks = self._acks, []
@@ -204,19 +204,19 @@ class RabbitBroker(Broker):
             self._expire_at = now + min(1.0, self.settings.lease / 4)
             self._republish([(held, Disposition(False, held.attempt)) for held in self._unacked.expired(now)])
 
-    def _republish(self, copies: Sequence[tuple[UnackedMessage | ReceivedMessage, Disposition]]) -> None:
+    def _republish(self, pending: Sequence[tuple[UnackedMessage | ReceivedMessage, Disposition]]) -> None:
         """First the copy, confirmed; then the acknowledgement."""
-        if not copies:
+        if not pending:
             return
-        messages = [each.message if isinstance(each, UnackedMessage) else each for each, _ in copies]
+        messages = [each.message if isinstance(each, UnackedMessage) else each for each, _ in pending]
         copies = [
             outgoing(
                 message.payload, disposition.earlier, disposition.not_before, name=f"{message.id}:{disposition.earlier}"
             )
-            for message, (_, disposition) in zip(messages, copies, strict=True)
+            for message, (_, disposition) in zip(messages, pending, strict=True)
         ]
         self._publisher.send(self._consumer_connection, copies)
-        for message, (each, _) in zip(messages, copies, strict=True):
+        for message, (each, _) in zip(messages, pending, strict=True):
             self._acknowledge(message.id, each.tag)
 
     def _acknowledge(self, message_id: str, tag: int | None) -> None:

@@ -101,7 +101,8 @@ class ConnectionRetry(Retry):
 
 
 class DirectCluster(RedisCluster):
-    """redis-py's own asks a silent node four times. For a Cluster that is down, our connection knows how long to try."""
+    """redis-py's own asks a silent node four times. How long to try a Cluster that is down is decided by
+    ``RedisClusterConnection``."""
 
     ERRORS_ALLOW_RETRY = _without(  # type: ignore[assignment]
         RedisCluster.ERRORS_ALLOW_RETRY, errors.TimeoutError, errors.ClusterDownError

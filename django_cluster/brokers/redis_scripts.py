@@ -2,7 +2,7 @@
 
 The keys of a queue share one hash slot. An *entry* is ``<priority>:<attempts>:<payload>``::
 
-    {queue}:ready:<priority>   LIST   entries that can be leased_entries, a list for each priority (a band)
+    {queue}:ready:<priority>   LIST   entries that can be leased, a list for each priority (a band)
     {queue}:bands              ZSET   the bands that are not empty, the highest priority first
     {queue}:delayed            ZSET   <number>:<entry> by the moment at which it becomes ready
     {queue}:leases             ZSET   receipts by the moment at which they end
@@ -16,7 +16,7 @@ The keys of a queue share one hash slot. An *entry* is ``<priority>:<attempts>:<
 Moments are milliseconds of the server's clock. A script that adds messages begins with the writes that a full server
 refuses: either it fails before it has changed anything, or it runs to its end. The others work on a full server, too:
 they pass ``may_run_when_full`` first.
-Anything in a list that is not an entry is leased_entries as it is; the codec refuses it.
+Anything in a list that is not an entry is leased as it is; the codec refuses it.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ local function may_run_when_full()
   redis.call('DEL', base .. ':none')
 end
 
--- End these leases; pass what was leased_entries to requeue(priority, entry), the last one first.
+-- End these leases; pass what was leased to requeue(priority, entry), the last one first.
 local function end_leases(receipts, begun, requeue)
   if #receipts == 0 then return end
   local entries = redis.call('HMGET', leased, unpack(receipts))
@@ -241,7 +241,7 @@ wake()
 """)
 
 PEEK = Script("""
--- ARGV: limit; returns the ready entries, the delayed members with their moments, the receipts with theirs, the leased_entries
+-- ARGV: limit; returns the ready entries, the delayed members with their moments, the leased entries with theirs
 local limit, ready = tonumber(ARGV[1]), {}
 for _, priority in ipairs(redis.call('ZRANGE', bands, 0, -1)) do
   if #ready >= limit then break end
@@ -308,7 +308,7 @@ return found
 """)
 
 SIZE = Script("""
--- returns how many are ready, delayed and leased_entries
+-- returns how many are ready, delayed and leased
 local ready = 0
 for _, priority in ipairs(redis.call('ZRANGE', bands, 0, -1)) do
   ready = ready + redis.call('LLEN', base .. ':ready:' .. priority)

@@ -131,8 +131,8 @@ class Codec:
         """The body of a text that carries our signature, still closed, and compressed if it came so.
 
         Raises ``BadSignature`` for a foreign or changed text, ``UnknownFormat`` for what is no package,
-        ``LibraryMissing`` for what this process cannot decompress, and ``PayloadMissing`` for a reference: a broker with a
-        payload offloading would have given us what it stands for.
+        ``LibraryMissing`` for what this process cannot decompress, and ``PayloadMissing`` for a reference: a
+        broker that offloads large payloads would have replaced it.
         """
         try:
             kind, data, signature = _split(text)

@@ -144,7 +144,7 @@ def members(cluster: RunningCluster) -> set[int]:
 
 def complaints(cluster: RunningCluster) -> Counter[str]:
     """How often each of the processes has said that it waits for a server."""
-    return Counter(re.findall(r"(The [\w ]+) cannot be used: ", cluster.logs))
+    return Counter(re.findall(r"(The [\w ]+) unavailable: ", cluster.logs))
 
 
 def check_that_nothing_was_lost_or_run_twice(project: Project, ids: list[str]) -> None:
@@ -157,7 +157,7 @@ def check_that_nothing_was_lost_or_run_twice(project: Project, ids: list[str]) -
 def check_that_it_was_said_once(cluster: RunningCluster) -> None:
     said = complaints(cluster)
     assert set(said.values()) == {1}
-    wait_until(lambda: cluster.logs.count(" is back after ") == said.total(), 10, f"{said} should be over")
+    wait_until(lambda: cluster.logs.count(" available again after ") == said.total(), 10, f"{said} should be over")
 
 
 def check_that_it_goes_on_by_itself(project: Project, fault: Callable[[], AbstractContextManager[None]]) -> None:

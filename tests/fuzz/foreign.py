@@ -102,7 +102,7 @@ def entries(broker: RedisBroker) -> int:
     return len(odd) + len(delayed) + 1
 
 
-def copies(broker: RabbitBroker) -> int:
+def rabbitmq_messages(broker: RabbitBroker) -> int:
     """Properties, headers and bodies of other programs, and of broken ones."""
     bodies: Iterable[Any] = ["", "x", b"\xff\xfe", b"\0", "é"]
     headers = [{"attempts": value, "not_before": value} for value in ("abc", -1, 2**40, True, [1], {"a": 1}, None)]

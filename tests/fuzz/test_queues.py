@@ -45,7 +45,7 @@ def databases(django_db_blocker: Any) -> Iterator[None]:
 
 
 def send(broker: Broker, texts: Sequence[str]) -> int:
-    """One by one; returns how many the broker has taken. A text that its server cannot keep is refused in our messages."""
+    """One by one; returns how many the broker has taken. A text that its server cannot keep is refused."""
     taken = 0
     for text in texts:
         try:
@@ -210,7 +210,7 @@ class TestRedis(QueueContract):
 
 class TestRabbitMQ(QueueContract):
     def plant(self, broker: Any) -> int:
-        return foreign.letters(broker)
+        return foreign.rabbitmq_messages(broker)
 
     @pytest.fixture
     def open_another(self, rabbitmq_server: RabbitServer) -> Opener:

@@ -78,12 +78,12 @@ def test_killed_before_the_reference_a_row_is_left_until_the_broker_could_have_f
     die_at("before the reference is sent", broker)
 
     assert payloads(broker) == []
-    assert broker.tidy() == 0
+    assert broker.delete_expired() == 0
     row = LargePayload.objects.get()
     days = (row.keep_until - row.created_at) / 86_400e6 if row.keep_until else 0
     assert days == pytest.approx(15, abs=0.1)
     LargePayload.objects.update(keep_until=row.keep_until - FOREVER if row.keep_until else None)
-    assert broker.tidy() == 1
+    assert broker.delete_expired() == 1
 
 
 @pytest.mark.parametrize("point", ["before the payload is fetched", "before the message is forgotten"])

@@ -23,7 +23,7 @@ RECEIPTS_PER_ROW, RECEIPT_BYTES = 1024, 64
 """How many receipts a row keeps, that of the running job and those of the last that were done (a worker never holds
 more that nobody has filed), and the bytes for each. A longer one stands elsewhere:"""
 LONG_RECEIPTS_PER_ROW, LONG_RECEIPT_BYTES = 64, 1088
-"""The same for long ones: enough for the longest that is known (SQS: 1024), and for what a payload offloading and several
+"""The same for long ones: enough for the longest that is known (SQS: 1024), and for what payload offloading and several
 queues write in front of it."""
 LONG_RECEIPT_MARK = b"\1"
 """Stands for a receipt that is long."""

@@ -250,9 +250,9 @@ def test_a_reference_that_could_not_be_sent_leaves_a_row_for_a_while(broker: Off
     assert rows() == [LARGE], "it may have come, all the same"
 
     age(2 * DAY)
-    assert broker.tidy() == 0
+    assert broker.delete_expired() == 0
     age(2 * DAY)
-    assert broker.tidy() == 1
+    assert broker.delete_expired() == 1
     assert rows() == []
 
 
@@ -264,7 +264,7 @@ def test_a_retry_keeps_its_row_as_long_as_a_new_message(broker: OffloadingBroker
     broker.release([delivery.receipt], 5)
     age(120)
 
-    assert broker.tidy() == 0
+    assert broker.delete_expired() == 0
 
 
 def test_what_is_given_back_for_long_keeps_its_row_for_as_long(broker: OffloadingBroker) -> None:
@@ -273,7 +273,7 @@ def test_what_is_given_back_for_long_keeps_its_row_for_as_long(broker: Offloadin
     broker.give_back(broker.lease(1), 30 * DAY)
     age(32 * DAY)
 
-    assert broker.tidy() == 0
+    assert broker.delete_expired() == 0
     assert rows() == [LARGE]
 
 
@@ -285,7 +285,7 @@ def test_where_the_broker_keeps_for_ever_so_does_the_row() -> None:
     broker.release([delivery.receipt], 5)
     age(1000 * DAY)
 
-    assert broker.tidy() == 0
+    assert broker.delete_expired() == 0
 
 
 def test_a_reference_without_its_row_is_lent_as_it_is(broker: OffloadingBroker, bare: Broker) -> None:

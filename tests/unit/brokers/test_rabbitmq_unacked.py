@@ -34,7 +34,7 @@ def arrive(unacked: UnackedMessages, arrived: ReceivedMessage, now: float = 0.0,
 
 
 def test_what_comes_for_the_first_time_is_lent(unacked: UnackedMessages) -> None:
-    assert arrive(unacked, message()) is ArrivalAction.LEND
+    assert arrive(unacked, message()) is ArrivalAction.LEASE
 
     (held,) = unacked.lease_ready(10, now=0)
 
@@ -87,7 +87,7 @@ def test_what_was_never_lent_when_the_connection_was_lost_is_lent_at_once(unacke
 
     unacked.connection_lost()
 
-    assert arrive(unacked, message(tag=2, redelivered=True)) is ArrivalAction.LEND
+    assert arrive(unacked, message(tag=2, redelivered=True)) is ArrivalAction.LEASE
 
 
 def test_what_was_settled_while_it_was_away_is_settled_when_it_comes(unacked: UnackedMessages) -> None:
@@ -96,7 +96,7 @@ def test_what_was_settled_while_it_was_away_is_settled_when_it_comes(unacked: Un
 
     assert arrive(unacked, message(redelivered=True)) is ArrivalAction.FORGET
     assert unacked.arrive(message(OTHER, redelivered=True), 0, 0) == (
-        ArrivalAction.SEND_AGAIN,
+        ArrivalAction.REPUBLISH,
         Disposition(False, 1, 5.0),
     )
 
@@ -169,5 +169,5 @@ def test_memory_of_the_past_has_a_bound(unacked: UnackedMessages) -> None:
     for number in range(MAX_REMEMBERED + 10):
         unacked.forget(f"{number:032x}")
 
-    assert arrive(unacked, message(f"{0:032x}")) is ArrivalAction.LEND
+    assert arrive(unacked, message(f"{0:032x}")) is ArrivalAction.LEASE
     assert arrive(unacked, message(f"{MAX_REMEMBERED:032x}")) is ArrivalAction.FORGET

@@ -19,13 +19,13 @@ def backoff(clock: Clock) -> ReconnectBackoff:
 
 def test_all_is_well_at_first(backoff: ReconnectBackoff) -> None:
     assert backoff.due
-    assert not backoff.lasts
+    assert not backoff.failing
 
 
 def test_after_a_failure_nobody_tries_until_it_is_time(backoff: ReconnectBackoff, clock: Clock) -> None:
     backoff.failed(BrokerUnavailable())
 
-    assert backoff.lasts
+    assert backoff.failing
     assert not backoff.due
     clock.advance(FIRST_DELAY_SECONDS)
     assert backoff.due
@@ -46,36 +46,36 @@ def test_the_pauses_grow_up_to_a_limit(backoff: ReconnectBackoff, clock: Clock) 
 def test_only_the_first_line_of_an_error_is_said(backoff: ReconnectBackoff, caplog: pytest.LogCaptureFixture) -> None:
     backoff.failed(BrokerUnavailable('relation "tasks" does not exist\nLINE 1: SELECT 1 FROM tasks\n             ^'))
 
-    assert caplog.messages == ['The broker cannot be used: relation "tasks" does not exist. Waiting for it.']
+    assert caplog.messages == ['The broker unavailable: relation "tasks" does not exist; retrying']
 
 
 def test_an_outage_is_said_once_and_so_is_its_end(
     backoff: ReconnectBackoff, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    backoff.over()
+    backoff.recovered()
     for _ in range(5):
         backoff.failed(BrokerUnavailable("connection refused"))
         clock.advance(1)
-    backoff.over()
-    backoff.over()
+    backoff.recovered()
+    backoff.recovered()
 
     assert caplog.messages == [
-        "The broker cannot be used: connection refused. Waiting for it.",
-        "The broker is back after 5.0 seconds.",
+        "The broker unavailable: connection refused; retrying",
+        "The broker available again after 5.0 s",
     ]
 
 
 def test_an_error_without_words_is_named(backoff: ReconnectBackoff, caplog: pytest.LogCaptureFixture) -> None:
     backoff.failed(ConnectionError())
 
-    assert "ConnectionError." in caplog.text
+    assert "ConnectionError; retrying" in caplog.text
 
 
 def test_a_new_outage_begins_with_a_short_pause(backoff: ReconnectBackoff, clock: Clock) -> None:
     for _ in range(10):
         backoff.failed(BrokerUnavailable())
-    backoff.over()
+    backoff.recovered()
 
     backoff.failed(BrokerUnavailable())
 

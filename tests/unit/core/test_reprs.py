@@ -80,8 +80,10 @@ def test_what_travels_is_printed_without_its_contents() -> None:
     )  # fmt: skip
     everything = [
         package, outcome, run, Job(1, SECRET.encode(), "r", 1), Message(SECRET), Delivery("r", SECRET, 1),
-        QueuedMessage(SECRET, 0, 0, None, leased=False), AddressedMessage(None, None, Message(SECRET)), FailureDetails("k", SECRET, SECRET),
-        TaskCall("a.b", (SECRET,), {"x": SECRET}), PayloadReference("1", SECRET.encode()), BrokerChoice("redis", {"url": SECRET}),
+        QueuedMessage(SECRET, 0, 0, None, leased=False), AddressedMessage(None, None, Message(SECRET)),
+        FailureDetails("k", SECRET, SECRET),
+        TaskCall("a.b", (SECRET,), {"x": SECRET}), PayloadReference("1", SECRET.encode()),
+        BrokerChoice("redis", {"url": SECRET}),
         Step("k", "next", SECRET, (SECRET,)),  # type: ignore[arg-type]  # the word is enough here
     ]  # fmt: skip
 
