@@ -136,7 +136,7 @@ class Capabilities:
     exact_size: bool = True
     """``size`` counts; otherwise it estimates, and may take what is delayed for leased."""
     refunds_attempts: bool = True
-    """A receipt is enough to take a counted attempt back; otherwise ``give_back`` sends a copy instead of the message."""
+    """A receipt is enough to take a counted attempt back; otherwise ``give_back`` sends a copy instead."""
     fenced_receipts: bool = True
     """A receipt whose lease has ended does nothing; otherwise it may still acknowledge until the next lease."""
     portable_receipts: bool = True

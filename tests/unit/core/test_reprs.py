@@ -24,7 +24,7 @@ UNSHOWN = frozenset(
     | {"traceback", "environment", "reporters", "label"}
 )
 """Fields of these names hold what nobody should read in a log, wherever they are."""
-FINE = {"Eye.label", "Snapshot.label", "Settings.label", "Recurrence.label", "Option.secret"}
+FINE = {"Collector.label", "Snapshot.label", "Settings.label", "Recurrence.label", "SettingDefinition.secret"}
 """Labels that people give, and whether a setting is a secret: no contents."""
 
 
