@@ -139,7 +139,7 @@ def run_now(schedule: Schedule) -> str:
     if is_busy(schedule, now):
         raise ClusterError("Its last run is unfinished, and its runs must not overlap.")
     package = package_for_run(schedule, new_task_id(), now, now).with_options(schedule=None)
-    get_client(package.header.options.cluster).submit([package], broker=package.header.options.broker, on_commit=False)
+    get_client(package.header.options.queue).submit([package], broker=package.header.options.broker, on_commit=False)
     same = Schedule.objects.using(schedule._state.db).filter(pk=schedule.pk, task=schedule.task)
     if not schedule.no_overlap:  # there it names the run that the next one waits for
         same.update(task=package.id)

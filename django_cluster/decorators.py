@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from django.core.exceptions import ValidationError
 
-from django_cluster.core.call import check_hook
+from django_cluster.core.call import check_hook, one_queue
 from django_cluster.core.cron import is_available
 from django_cluster.core.due import CatchUp
 from django_cluster.core.function_signatures import check_function
@@ -47,6 +47,7 @@ def periodic_task(
     args: Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
     name: str | None = None,
+    queue: str | None = None,
     cluster: str | None = None,
     hook: Callable[..., Any] | str | None = None,
     intended_date_kwarg: str | None = None,
@@ -73,7 +74,7 @@ def periodic_task(
         "minutes": minutes,
         "cron": cron,
         "next_run": next_run,
-        "cluster": cluster,
+        "queue": one_queue(queue, cluster),
         "hook": dotted_path(hook) if hook else None,
         "intended_date_kwarg": intended_date_kwarg,
         "repeats": repeats,

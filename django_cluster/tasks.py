@@ -29,6 +29,7 @@ from django_cluster.client.results import (
 )
 from django_cluster.client.retries import requeue, resubmit
 from django_cluster.composition import AsyncTask, Chain, Group, Iter, async_chain, async_iter, call
+from django_cluster.core.call import one_queue
 from django_cluster.core.import_paths import dotted_path
 from django_cluster.lifecycle.admission import allowed_functions
 from django_cluster.models import Schedule
@@ -70,15 +71,18 @@ __all__ = [
 def schedule(func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Schedule:
     """Keep a standing order; returns its row.
 
-    Keywords: ``name``, ``hook``, ``schedule_type``, ``minutes``, ``repeats``, ``next_run``, ``cron``, ``cluster``,
-    ``intended_date_kwarg``; all others are the function's. In ``q_options`` stand the options of its tasks, and
+    Keywords: ``name``, ``hook``, ``schedule_type``, ``minutes``, ``repeats``, ``next_run``, ``cron``, ``queue`` (or
+    ``cluster``), ``intended_date_kwarg``; all others are the function's. ``q_options``: options of its tasks, and
     ``catch_up``, ``time_zone``, ``starts_at``, ``ends_at``, ``no_overlap``, ``enabled``.
 
     Raises ``IntegrityError`` for a used name, ``ValidationError`` for what could never run, ``NotSerializable`` for
     arguments that text, or the serializer, cannot hold faithfully, ``UnknownFunction``, ``FunctionNotAllowed``.
     """
-    warn_of_unknown_queue(kwargs.get("cluster"))
-    settings = get_client(kwargs.get("cluster")).settings
+    queue = one_queue(kwargs.get("queue"), kwargs.pop("cluster", None))
+    if queue is not None:
+        kwargs["queue"] = queue
+    warn_of_unknown_queue(queue)
+    settings = get_client(queue).settings
     allowed = allowed_functions(settings.signing.functions)
     for path in (func, kwargs.get("hook"), (kwargs.get("q_options") or {}).get("hook")):
         if path and not allowed.unlimited:

@@ -24,7 +24,7 @@ PORTION = 500
 """Rows in the memory at a time."""
 
 COLUMNS = (
-    *("id", "name", "func", "status", "final", "group", "cluster", "hook", "worker", "attempt_count"),
+    *("id", "name", "func", "status", "final", "group", "queue", "hook", "worker", "attempt_count"),
     *("enqueued_at", "started_at", "stopped_at", "error_kind", "error_message"),
 )
 MORE_COLUMNS = (*COLUMNS, "error_traceback", "attempts", "options")

@@ -65,7 +65,7 @@ DETAILS = (
     *("exact_enqueued", "exact_started", "exact_finished", "shown_payload"),
 )
 HIDDEN_IF_EMPTY = {
-    **{"shown_group": "group", "shown_queue": "cluster", "worker": "worker", "hook": "hook"},
+    **{"shown_group": "group", "shown_queue": "queue", "worker": "worker", "hook": "hook"},
     **{"shown_retried_as": "retried_as", "shown_options": "options", "shown_payload": "payload"},
     **{"shown_traceback": "error_traceback", "shown_message": "error_kind"},
 }
@@ -157,7 +157,7 @@ class FinishedTaskAdmin(FinishedTaskActions):
 
     @admin.display(description=_("queue"))
     def shown_queue(self, task: Task) -> SafeString:
-        return self._filter("cluster", task.cluster)
+        return self._filter("queue", task.queue)
 
     def _filter(self, name: str, value: str | None, text: str | None = None) -> SafeString:
         """A link to the rows of this list that have the same value."""

@@ -28,7 +28,7 @@ from django_cluster.schedules.declarations import registered_tasks
 from django_cluster.schedules.planning import task_options
 
 HARMLESS_OPTIONS = frozenset(
-    {"ack_failure", "cached", "cluster", "delay", "group", "max_attempts", "no_retry_on", "priority", "retry_delay"}
+    {"ack_failure", "cached", "queue", "delay", "group", "max_attempts", "no_retry_on", "priority", "retry_delay"}
     | {"retry_on", "save", "task_name", "timeout"}
 )
 """Options that name no code."""
@@ -46,7 +46,7 @@ class ScheduleForm(AnyScheduleForm):
     class Meta:
         model = Schedule
         fields = (
-            *("name", "func", "args", "kwargs", "hook", "cluster", "intended_date_kwarg", "schedule_type", "minutes"),
+            *("name", "func", "args", "kwargs", "hook", "queue", "intended_date_kwarg", "schedule_type", "minutes"),
             *("cron", "next_run", "repeats", "time_zone", "starts_at", "ends_at", "catch_up", "no_overlap", "enabled"),
         )
 

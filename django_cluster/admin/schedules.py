@@ -51,7 +51,7 @@ from django_cluster.models.schedule_timing import MOMENTS
 from django_cluster.schedules.declarations import registered_tasks
 
 PREVIEWED_RUNS = 5
-RARE_FIELDS = ("time_zone", "starts_at", "ends_at", "catch_up", "no_overlap", "cluster", "hook", "intended_date_kwarg")
+RARE_FIELDS = ("time_zone", "starts_at", "ends_at", "catch_up", "no_overlap", "queue", "hook", "intended_date_kwarg")
 TIMING_FIELDS = ("schedule_type", "minutes", "cron", "next_run", "repeats")
 
 
@@ -78,7 +78,7 @@ class StateFilter(admin.SimpleListFilter):
 @admin.register(Schedule)
 class ScheduleAdmin(ClusterAdmin):
     form = ScheduleForm
-    list_display = ("shown_name", "shown_func", "shown_rule", "shown_next_run", "shown_state", "last_run", "cluster")
+    list_display = ("shown_name", "shown_func", "shown_rule", "shown_next_run", "shown_state", "last_run", "queue")
     list_filter = (StateFilter, "schedule_type")
     search_fields = ("name", "func")
     readonly_fields = ("shown_rule", "shown_runs", "last_task", "runs", "declared", "shown_error")
@@ -93,7 +93,7 @@ class ScheduleAdmin(ClusterAdmin):
             {
                 "classes": ("collapse",),
                 "fields": (
-                    *("time_zone", "starts_at", "ends_at", "catch_up", "no_overlap", "cluster", "hook"),
+                    *("time_zone", "starts_at", "ends_at", "catch_up", "no_overlap", "queue", "hook"),
                     "intended_date_kwarg",
                 ),
             },

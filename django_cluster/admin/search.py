@@ -204,8 +204,8 @@ FIELD_SEARCHES: Mapping[str, FieldSearch] = {
     "id": lambda rows, value, _: rows.filter(pk=value.lower()),
     "name": lambda rows, value, _: rows.filter(name=value),
     "group": lambda rows, value, _: rows.filter(group=value),
-    "cluster": lambda rows, value, scope: scope.rows(rows).filter(cluster=value),
-    "queue": lambda rows, value, scope: scope.rows(rows).filter(cluster=value),
+    "cluster": lambda rows, value, scope: scope.rows(rows).filter(queue=value),
+    "queue": lambda rows, value, scope: scope.rows(rows).filter(queue=value),
     "func": _func,
     "worker": _containing("worker"),
     "error": _containing(*ERROR),
@@ -247,7 +247,7 @@ class GroupFilter(RecentValuesFilter):
 
 
 class QueueOfTaskFilter(RecentValuesFilter):
-    title, parameter_name = _("queue"), "cluster"
+    title, parameter_name = _("queue"), "queue"
 
 
 class FunctionFilter(RecentValuesFilter):

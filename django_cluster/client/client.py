@@ -263,15 +263,15 @@ def raise_as_in_task(error: BaseException | None) -> None:
 _clients = threading.local()
 
 
-def get_client(cluster: str | None = None) -> Client:
-    """This thread's client of a cluster (None: the one that the settings name).
+def get_client(queue: str | None = None) -> Client:
+    """This thread's client of a queue (None: the one that the settings name).
 
     Built anew after a fork, whose child must not use its parent's connection, and when settings change.
     """
-    settings = load_settings(cluster)
+    settings = load_settings(queue)
     known: dict[str | None, tuple[int, Client]] = _clients.__dict__.setdefault("known", {})
-    pid, client = known.get(cluster, (0, None))
+    pid, client = known.get(queue, (0, None))
     if client is None or pid != os.getpid() or client.settings is not settings:
         client = Client(settings)
-        known[cluster] = (os.getpid(), client)
+        known[queue] = (os.getpid(), client)
     return client

@@ -20,8 +20,8 @@ logger = logging.getLogger("django_cluster")
 def async_task(func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> str:
     """Have ``func(*args, **kwargs)`` called by the cluster; returns the task id.
 
-    Options are taken out of the keywords: ``hook``, ``group``, ``save``, ``sync``, ``cached``,
-    ``ack_failure``, ``timeout``, ``task_name``, ``cluster``, ``broker``, ``chain`` (calls that follow when this one
+    Options are taken out of the keywords: ``hook``, ``group``, ``save``, ``sync``, ``cached``, ``ack_failure``,
+    ``timeout``, ``task_name``, ``queue`` (or ``cluster``), ``broker``, ``chain`` (calls that follow when this one
     has succeeded, see ``async_chain``). With ``q_options={...}`` they stand
     there, every other keyword is the function's own, and there may also be ``max_attempts``, ``retry_delay``,
     ``priority``, ``delay`` (seconds), ``eta`` (a datetime), and ``on_commit`` (see the setting of this name).
@@ -30,7 +30,7 @@ def async_task(func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> str
     imported already), ``UnsuitableFunction`` for an async function or a generator, ``NotSerializable``,
     ``BrokerUnavailable``, ``BrokerRefused``; with ``sync`` what the task raises.
     """
-    own, given = split_options(kwargs)
+    own, given = split_options(kwargs, func)
     follows = given.pop("chain", None)
     packages = checked_packages(func, [args], own, given, build_options(given))
     if follows:
@@ -47,20 +47,20 @@ def async_bulk(func: Callable[..., Any] | str, calls: Iterable[Sequence[Any] | A
     ``async_task``, the same for all.
     """
     arguments = [tuple(item) if isinstance(item, tuple | list) else (item,) for item in calls]
-    own, given = split_options(kwargs)
+    own, given = split_options(kwargs, func)
     return send(checked_packages(func, arguments, own, given, build_options(given)), given)
 
 
 def send(
     packages: Sequence[TaskPackage], given: Mapping[str, Any], *, chain: bool = False, group: GroupPlan | None = None
 ) -> list[str]:
-    """Hand packages to the client as the options ``cluster``, ``sync``, ``broker``, ``on_commit`` say; their ids.
+    """Hand packages to the client as the options ``queue``, ``sync``, ``broker``, ``on_commit`` say; their ids.
 
     ``chain``: one after the other. ``group``: what is to be known of the group that they are.
     """
     if packages:
-        warn_of_unknown_queue(given.get("cluster"))
-        client = get_client(given.get("cluster"))
+        warn_of_unknown_queue(given.get("queue"))
+        client = get_client(given.get("queue"))
         client.submit(
             [client.chained(packages)] if chain else packages,
             group=group,

@@ -60,7 +60,7 @@ def resubmit(task: Task, *, on_commit: bool | str | None = None) -> str:
 
 def _send(task: Task, package: TaskPackage, *, on_commit: bool | str | None) -> None:
     """To the broker that it named. In sync mode it runs here: the old row names it then, too, when it fails."""
-    client = get_client(task.cluster)
+    client = get_client(task.queue)
     try:
         client.submit([package], broker=package.header.options.broker, on_commit=on_commit)
     except Exception:
@@ -77,7 +77,7 @@ def requeue(task: Task) -> None:
     """
     if not task.payload:
         raise ValueError(f"The message of task {task.id} was not kept; resubmit() sends a new one.")
-    client = get_client(task.cluster)
+    client = get_client(task.queue)
     if (header := _kept_header(task)) is not None:
         allowed_functions(client.settings.signing.functions).check_package(header)
     with transaction.atomic(using=task._state.db):
@@ -111,7 +111,7 @@ def _is_too_old(task: Task) -> bool:
 
 def _all_or_nothing(task: Task) -> AbstractContextManager[None]:
     """Where the queue is in the database of the row, a retry that cannot be replaced is not taken out of it."""
-    client = get_client(task.cluster)
+    client = get_client(task.queue)
     database = task._state.db
     if task.final or client.settings.sync or database is None:
         return nullcontext()
@@ -164,12 +164,12 @@ def _retry_batch(tasks: Sequence[Task], report: RetryReport) -> None:
     together: dict[str | None, list[tuple[Task, TaskPackage]]] = defaultdict(list)
     for task in tasks:
         try:
-            sync = get_client(task.cluster).settings.sync
+            sync = get_client(task.queue).settings.sync
             if not task.final or task.payload or task.given_options.broker or sync:
                 retry(task)
                 report.sent += 1
             else:
-                together[task.cluster].append((task, _package_of(task)))
+                together[task.queue].append((task, _package_of(task)))
         except Exception as error:  # noqa: BLE001  in sync mode the task itself runs here
             report.errors.append(f"{task}: {error}")
     for queue, pairs in together.items():
@@ -209,8 +209,8 @@ def _call_of(task: Task) -> tuple[tuple[Any, ...], dict[str, Any], TaskOptions]:
     """
     if task.sealed_arguments is None and task.payload:
         _kept_header(task)
-        package = get_client(task.cluster).codec.loads(task.payload)
-        return package.args, dict(package.kwargs), replace(package.header.options, cluster=task.cluster)
+        package = get_client(task.queue).codec.loads(task.payload)
+        return package.args, dict(package.kwargs), replace(package.header.options, queue=task.queue)
     args, kwargs = task.call()
     return args, kwargs, task.given_options
 
@@ -223,7 +223,7 @@ def _kept_header(task: Task) -> TaskHeader | None:
     payload = task.payload or ""
     header: TaskHeader | None = None
     try:
-        header = header_of(get_client(task.cluster).codec.verify(payload))
+        header = header_of(get_client(task.queue).codec.verify(payload))
     except PayloadMissing as error:
         header = header_of(error.body) if error.body else None
     except PackageError:
@@ -277,7 +277,7 @@ def cancel_waiting_retries(tasks: Sequence[Task]) -> None:
 
 
 def _queues_of(task: Task) -> Iterator[Broker]:
-    broker = get_client(task.cluster).broker_named(task.given_options.broker)
+    broker = get_client(task.queue).broker_named(task.given_options.broker)
     yield broker
     if needs_delay_queue(broker.settings):
         yield delay_queue(broker.settings)
@@ -285,7 +285,7 @@ def _queues_of(task: Task) -> Iterator[Broker]:
 
 def _waiting_keys(task: Task, broker: Broker) -> list[str]:
     """Names of the waiting messages of this task. Raises ``ClusterError`` where they cannot be told, or are leased."""
-    codec, seen = get_client(task.cluster).codec, broker.peek(SEARCH_DEPTH)
+    codec, seen = get_client(task.queue).codec, broker.peek(SEARCH_DEPTH)
     mine = [each for each, header in verified_headers(seen, codec) if header.id == task.id]
     if any(each.leased or not broker.capabilities.cancel for each in mine):
         raise ClusterError("This task is being tried again at this moment, or will be by itself.")

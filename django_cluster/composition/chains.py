@@ -78,7 +78,7 @@ class Chain:
         )
         first = packages[0].header.options
         broker = self.broker or first.broker
-        options = {"sync": self.sync, "broker": broker, "on_commit": self.on_commit, "cluster": first.cluster}
+        options = {"sync": self.sync, "broker": broker, "on_commit": self.on_commit, "queue": first.queue}
         self.ids = tuple(package.id for package in packages)
         self.started = True
         send(packages, options, chain=True)

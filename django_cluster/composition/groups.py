@@ -10,6 +10,7 @@ from django_cluster.brokers.base import Broker
 from django_cluster.client.enqueue import send
 from django_cluster.client.results import count_group, fetch_group
 from django_cluster.composition.lookup import in_order
+from django_cluster.core.call import one_queue
 from django_cluster.core.compositions import (
     FAILURE_POSITION,
     SUCCESS_POSITION,
@@ -40,10 +41,10 @@ class SendOptions:
     sync: bool | None = None
     broker: Broker | str | None = None
     on_commit: bool | str | None = None
-    cluster: str | None = None
+    queue: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        return {"sync": self.sync, "broker": self.broker, "on_commit": self.on_commit, "cluster": self.cluster}
+        return {"sync": self.sync, "broker": self.broker, "on_commit": self.on_commit, "queue": self.queue}
 
 
 class Group:
@@ -60,12 +61,13 @@ class Group:
         sync: bool | None = None,
         broker: Broker | str | None = None,
         on_commit: bool | str | None = None,
+        queue: str | None = None,
         cluster: str | None = None,
     ) -> None:
-        """``calls``: functions, tuples (function, args, kwargs), or ``call``s."""
+        """``calls``: functions, tuples (function, args, kwargs), or ``call``s. ``cluster``: the same as ``queue``."""
         self.id = new_task_id()
         self.calls: tuple[TaskCall, ...] = tuple(map(as_task_call, calls))
-        self._options = SendOptions(sync, broker, on_commit, cluster)
+        self._options = SendOptions(sync, broker, on_commit, one_queue(queue, cluster))
         self._success: TaskCall | None = None
         self._failure: TaskCall | None = None
 
@@ -100,8 +102,8 @@ class Group:
 
     def _package(self, position: int) -> TaskPackage:
         package, named = package_of_call(self.calls[position])
-        if package.header.options.broker or package.header.options.cluster:
-            raise TypeError("The calls of a group go to the cluster and the broker of the group.")
+        if package.header.options.broker or package.header.options.queue:
+            raise TypeError("The queue and the broker belong to the group: Group(calls, queue=..., broker=...).")
         return as_member(package, self._place(position), named=named, group=self.id)
 
     def _follow(self, call: TaskCall | None, position: int) -> TaskPackage | None:

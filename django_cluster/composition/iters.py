@@ -31,7 +31,7 @@ def async_iter(func: Callable[..., Any] | str, args_iter: Iterable[Any], **kwarg
     ``async_task``. ``hook``, ``save``, ``cached``, ``group`` and ``task_name`` belong to the list, all others to each
     item. The list has the order of the items. If some of them fail for good, the whole is a failure that names them.
     """
-    own, given = split_options(kwargs)
+    own, given = split_options(kwargs, func)
     calls = [item if isinstance(item, tuple) else (item,) for item in args_iter]
     iter_id = new_task_id()
     of_list = {name: given.pop(name) for name in LIST_OPTIONS & given.keys()}
@@ -50,7 +50,7 @@ def _collecting(iter_id: str, total: int, given: Mapping[str, Any], like: TaskOp
     options = build_options({name: value for name, value in given.items() if name != "task_name"})
     if hook := given.get("hook"):
         check_hook(hook)
-    options = replace(options, priority=like.priority, cluster=like.cluster, no_retry_on=(path_of_class(ItemsFailed),))
+    options = replace(options, priority=like.priority, queue=like.queue, no_retry_on=(path_of_class(ItemsFailed),))
     name = given.get("task_name")
     package = build_packages(collect, [(iter_id, total)], {}, options, name)[0]
     return as_member(package, Membership(iter_id, COLLECT_POSITION, MemberRole.COLLECT), named=name is not None)

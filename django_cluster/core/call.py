@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
 from typing import Any, ClassVar
 
-from django_cluster.core.function_signatures import check_call
+from django_cluster.core.function_signatures import check_call, has_parameter
 from django_cluster.core.headers import LAST_MOMENT, MOST_RUNS, MOST_SECONDS, PRIORITIES
 from django_cluster.core.import_paths import dotted_path
 from django_cluster.core.local_time import instants_of
@@ -27,10 +27,10 @@ from django_cluster.core.task_ids import new_task_id, task_name
 from django_cluster.errors import LONGEST_DURATION
 
 KEYWORDS = frozenset({
-    "ack_failure", "broker", "cached", "chain", "cluster", "group", "hook", "iter_cached", "iter_count", "save",
-    "sync", "task_name", "timeout",
+    "ack_failure", "broker", "cached", "chain", "cluster", "group", "hook", "iter_cached", "iter_count", "queue",
+    "save", "sync", "task_name", "timeout",
 })  # fmt: skip
-"""Django-Q's options: taken out of the keywords of a call, unless ``q_options`` is given."""
+"""Options that are taken out of the keywords of a call, unless ``q_options`` is given: Django-Q's, and ``queue``."""
 
 ONLY_IN_Q_OPTIONS = frozenset({
     "delay", "eta", "max_attempts", "no_retry_on", "on_commit", "priority", "retry_delay", "retry_on",
@@ -38,20 +38,22 @@ ONLY_IN_Q_OPTIONS = frozenset({
 """Options that Django-Q did not have: as plain keywords they may belong to the function."""
 
 SYNONYMS = {
+    "cluster": "queue",
     "countdown": "delay",
     "job_timeout": "timeout",
     "max_retries": "max_attempts",
-    "queue": "cluster",
     "retries": "max_attempts",
     "time_limit": "timeout",
 }
-"""What other task queues call our options."""
+"""What Django-Q and other task queues call our options."""
 
 UNEXPECTED = re.compile(r"got an unexpected keyword argument '(\w+)'")
 """How Python says that a function does not take a keyword."""
 
 ASYNC_ITER_OPTIONS = frozenset({"iter_cached", "iter_count"})
-"""Known, so that nobody's function is given them, and offered to nobody."""
+"""Known, so that no function is given them; no message offers them."""
+HIDDEN_OPTIONS = ASYNC_ITER_OPTIONS | {"cluster"}
+"""Options that no message offers."""
 
 REFUSED_OPTIONS = {
     "chain": "async_task() alone",
@@ -60,16 +62,43 @@ REFUSED_OPTIONS = {
 MAX_NAME = 100
 
 
-def split_options(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def split_options(
+    kwargs: Mapping[str, Any], func: Callable[..., Any] | str | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """(the function's keywords, the options) of a call; neither argument is changed.
 
-    With ``q_options`` every other keyword is the function's own, whatever its name.
+    With ``q_options`` every other keyword is the function's own, whatever its name. ``cluster``, Django-Q's name of the
+    option ``queue``, becomes ``queue``. Raises ``TypeError`` if both are given and differ, and if ``queue`` might as
+    well be the function's own.
     """
     if kwargs.get("q_options") is not None:
         options = given_options(kwargs["q_options"])
         return {name: value for name, value in kwargs.items() if name != "q_options"}, options
+    if "queue" in kwargs and func is not None and has_parameter(func, "queue"):
+        raise TypeError(
+            f"queue={kwargs['queue']!r} may be the option or an argument of the function, which has a parameter of this"
+            " name: give the option as q_options={'queue': ...}, or the argument beside q_options={}."
+        )
     own = {name: value for name, value in kwargs.items() if name not in KEYWORDS and name != "q_options"}
-    return own, {name: value for name, value in kwargs.items() if name in KEYWORDS}
+    return own, with_queue({name: value for name, value in kwargs.items() if name in KEYWORDS})
+
+
+def with_queue(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options, with ``queue`` in place of ``cluster``. Raises ``TypeError`` if both are given and differ."""
+    found = dict(options)
+    if "cluster" in found:
+        found["queue"] = one_queue(found.get("queue"), found.pop("cluster"))
+    return found
+
+
+def one_queue(queue: str | None, cluster: str | None) -> str | None:
+    """The queue that is named by the option ``queue`` or by ``cluster``, Django-Q's name for it.
+
+    Raises ``TypeError`` if both are given and differ.
+    """
+    if queue is not None and cluster is not None and queue != cluster:
+        raise TypeError(f"queue={queue!r} and cluster={cluster!r} mean the same option, and differ: give one of them.")
+    return cluster if queue is None else queue
 
 
 def given_options(given: Mapping[str, Any], more: frozenset[str] = frozenset()) -> dict[str, Any]:
@@ -84,14 +113,12 @@ def given_options(given: Mapping[str, Any], more: frozenset[str] = frozenset()) 
     known = KEYWORDS | ONLY_IN_Q_OPTIONS | more
     if unknown := sorted(map(str, options.keys() - known)):
         raise TypeError(f"{'; '.join(_unknown(name, known) for name in unknown)}.")
-    return options
+    return with_queue(options)
 
 
 def _unknown(name: str, known: frozenset[str]) -> str:
-    near = closest_match(name, known, SYNONYMS)
-    retry_hint = (
-        f" (did you mean {near!r}?)" if near else f"; known are {', '.join(sorted(known - ASYNC_ITER_OPTIONS))}"
-    )
+    near = closest_match(name, known - HIDDEN_OPTIONS, SYNONYMS)
+    retry_hint = f" (did you mean {near!r}?)" if near else f"; known are {', '.join(sorted(known - HIDDEN_OPTIONS))}"
     return f"{name!r} is not an option{retry_hint}"
 
 
@@ -103,9 +130,9 @@ def option_hint(message: str, kwargs: Mapping[str, Any]) -> str:
     found = UNEXPECTED.search(message)
     if found is None or found[1] not in kwargs:
         return ""
-    near = closest_match(found[1], KEYWORDS | ONLY_IN_Q_OPTIONS, SYNONYMS)
+    near = closest_match(found[1], (KEYWORDS | ONLY_IN_Q_OPTIONS) - HIDDEN_OPTIONS, SYNONYMS)
     # One that is spelt right has reached the function because q_options is the place for it.
-    place = ", which stands in q_options" if near in ONLY_IN_Q_OPTIONS or near == found[1] else ""
+    place = ", which stands in q_options" if near in ONLY_IN_Q_OPTIONS or found[1] in (near, "cluster") else ""
     return f" (did you mean the option {near!r}{place}?)" if near else ""
 
 
@@ -113,6 +140,7 @@ def build_options(given: Mapping[str, Any]) -> TaskOptions:
     """Options as they were given → as they travel. Raises ``TypeError``, ``ValueError``."""
     if not given:
         return DEFAULT_OPTIONS
+    given = with_queue(given) if "cluster" in given else given
     for name in REFUSED_OPTIONS.keys() & given.keys():
         if given[name]:
             raise TypeError(f"The option {name!r} belongs to {REFUSED_OPTIONS[name]}.")
@@ -286,10 +314,10 @@ def aware(value: datetime) -> datetime:
 
 
 def _short_text(value: object) -> str:
-    text = require_storable(str(value), "The name of a group, cluster or broker")
+    text = require_storable(str(value), "The name of a group, queue or broker")
     if len(text) > MAX_NAME:
         raise ValueError(
-            f"The name of a group, cluster or broker has at most {MAX_NAME} characters; this one has {len(text)}."
+            f"The name of a group, queue or broker has at most {MAX_NAME} characters; this one has {len(text)}."
         )
     return text
 
@@ -338,7 +366,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "cached": _cached,
     "ack_failure": bool,
     "timeout": _timeout,
-    "cluster": _short_text,
+    "queue": _short_text,
     "broker": _alias,
     "max_attempts": _attempts,
     "retry_delay": _duration,

@@ -204,7 +204,7 @@ class Codec:
         body = self.verify(text)
         header, arguments = self.split(body)
         header = change(header)
-        target = self.for_queue(header.options.cluster or home or self.queue)
+        target = self.for_queue(header.options.queue or home or self.queue)
         kind = _UNPACKED.get(body[:1], body[:1])
         return target.sign(kind + write_header(header) + b"\n" + arguments), header
 

@@ -167,7 +167,7 @@ def package_of_call(call: TaskCall) -> tuple[TaskPackage, bool]:
 
     Raises ``TypeError``, ``ValueError``, ``UnknownFunction``.
     """
-    own, given = split_options(call.kwargs)
+    own, given = split_options(call.kwargs, call.func)
     for option in COMPOSITION_OPTIONS:
         if given.get(option) is not None and not (option == "broker" and isinstance(given[option], str)):
             raise TypeError(f"The option {option!r} holds for a composition as a whole, not for one of its calls.")
@@ -204,11 +204,11 @@ def in_chain(packages: Sequence[TaskPackage], home: str, *, lenient: bool = Fals
     """
     role = MemberRole.LENIENT_LINK if lenient else MemberRole.LINK
     of = packages[0].id
-    travels = any(package.header.options.cluster for package in packages)
+    travels = any(package.header.options.queue for package in packages)
     return [
         package.with_options(
             member=Membership(of, position, role).wire,
-            cluster=(package.header.options.cluster or home) if travels else None,
+            queue=(package.header.options.queue or home) if travels else None,
         )
         for position, package in enumerate(packages)
     ]

@@ -113,6 +113,13 @@ def call_problem(
     return ""
 
 
+def has_parameter(func: Callable[..., Any] | str, name: str) -> bool:
+    """Whether the function names this parameter; False where that is not known (see ``call_problem``)."""
+    found = loaded(func) if isinstance(func, str) else func
+    known = traits(found).parameters if found is not None else None
+    return known is not None and (name in known.positional[known.positional_only :] or name in known.keyword_only)
+
+
 @cache
 def load_function(path: str) -> Callable[..., Any]:
     """Import the function that ``path`` names, which will be called as a task or a hook.

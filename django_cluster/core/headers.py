@@ -162,7 +162,7 @@ _FITS: Mapping[str, Callable[[object], bool]] = {
     "no_retry_on": _are_texts,
     "priority": _is_whole,
     "not_before": is_seconds,
-    "cluster": _is_text,
+    "queue": _is_text,
     "broker": _is_text,
     "schedule": _is_key,
     "member": _is_place,

@@ -46,8 +46,8 @@ class TaskOptions:
     """-100 to 100; higher goes first."""
     not_before: float | None = None
     """Unix time before which the task may not run."""
-    cluster: str | None = None
-    """The cluster (queue) that is to run it."""
+    queue: str | None = None
+    """The queue to which it is sent."""
     broker: str | None = None
     """The name, in ``brokers``, of the broker through which it goes."""
     schedule: int | None = None

@@ -43,7 +43,7 @@ MAX_TEXT = 2000
 """Characters of a value that are shown."""
 UNREADABLE = "(cannot be read: {})"
 COLUMNS = (
-    "id", "name", "func", "cluster", "status", "attempt_count", "enqueued_at", "started_at", "stopped_at",
+    "id", "name", "func", "queue", "status", "attempt_count", "enqueued_at", "started_at", "stopped_at",
     "error_kind", "error_message", "final", "group", "worker",
 )  # fmt: skip
 
@@ -114,8 +114,8 @@ class Collector:
 
     def _scheduled(self) -> list[str]:
         """Queues that schedules send to."""
-        rows = Schedule.objects.using(self.database).exclude(cluster=None).order_by()
-        names = rows.values_list("cluster", flat=True).distinct()[:MAX_QUEUE_NAMES]
+        rows = Schedule.objects.using(self.database).exclude(queue=None).order_by()
+        names = rows.values_list("queue", flat=True).distinct()[:MAX_QUEUE_NAMES]
         return self._session.read(lambda: [name for name in names if name])
 
     def view_queue(self, name: str) -> QueueView:
@@ -234,7 +234,7 @@ def _schedule(row: Schedule) -> ScheduleView:
         name=row.name or "",
         func=row.func,
         rule=rule,
-        queue=row.cluster or "",
+        queue=row.queue or "",
         next_run=unix(row.next_run) if row.next_run else None,
         repeats=row.repeats,
         enabled=row.enabled,
@@ -251,7 +251,7 @@ def _detail(task: Task) -> Detail:
         ("Status", task.status + ("" if task.final else ", will be tried again")),
         ("Result", _result(task) if task.success else ""),
         ("Attempt", str(task.attempt_count)),
-        ("Queue", task.cluster or ""),
+        ("Queue", task.queue or ""),
         ("Group", task.group or ""),
         ("Worker", task.worker),
         ("Enqueued", _moment(task.enqueued_at)),

@@ -13,7 +13,7 @@ from django.db.models import Q
 FIELDS: dict[str, tuple[str, ...]] = {
     "status": ("status",),
     "state": ("status",),
-    "queue": ("cluster",),
+    "queue": ("queue",),
     "id": ("id",),
     "group": ("group",),
     "worker": ("worker",),

@@ -106,7 +106,7 @@ class Continuations:
     def _addressed(self, step: Step) -> AddressedMessage:
         payload, header = self._signed(step)
         options = header.options
-        return AddressedMessage(options.broker, options.cluster, Message(payload, options.priority, options.not_before))
+        return AddressedMessage(options.broker, options.queue, Message(payload, options.priority, options.not_before))
 
     def _signed(self, step: Step) -> tuple[str, TaskHeader]:
         """Signed for the queue into which it goes, with the label under which it goes there."""

@@ -97,7 +97,7 @@ class ErrorReporters:
             return
         header = package.header
         options = header.options
-        queue, delivery = self._queue_and_delivery(receipt, options.cluster)
+        queue, delivery = self._queue_and_delivery(receipt, options.queue)
         run = FailedRun(
             id=header.id,
             name=header.name,
@@ -131,7 +131,7 @@ class ErrorReporters:
             name=outcome.name,
             func=outcome.func,
             group=outcome.options.get("group"),
-            queue=outcome.options.get("cluster") or self._queue,
+            queue=outcome.options.get("queue") or self._queue,
             attempt=outcome.attempt,
             final=outcome.final,
             worker=outcome.worker,

@@ -161,7 +161,7 @@ class Recorder:
         place = queue_index(outcome.receipt, len(self._queue_settings))
         if place is None:
             return outcome
-        return outcome._replace(options={**outcome.options, "cluster": self._queue_settings[place].queue})
+        return outcome._replace(options={**outcome.options, "queue": self._queue_settings[place].queue})
 
     @staticmethod
     def _acknowledge(broker: Acknowledger, decided: Sequence[tuple[Outcome, RetryDecision]]) -> None:

@@ -122,7 +122,7 @@ class TaskRouter:
         found: dict[tuple[str, str], list[TaskPackage]] = {}
         for package in packages:
             options = package.header.options
-            found.setdefault((options.broker or "", options.cluster or self._broker.queue), []).append(package)
+            found.setdefault((options.broker or "", options.queue or self._broker.queue), []).append(package)
         return [(self._sender_of(alias, queue), group) for (alias, queue), group in found.items()]
 
     def forward(self, addressed: Sequence[AddressedMessage]) -> None:

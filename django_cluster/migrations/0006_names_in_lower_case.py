@@ -56,7 +56,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AlterField(
             model_name='schedule',
-            name='cluster',
+            name='queue',
             field=models.CharField(blank=True, help_text='The queue to use; empty = the default one', max_length=100, null=True, verbose_name='queue'),
         ),
         migrations.AlterField(
@@ -66,7 +66,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AlterField(
             model_name='task',
-            name='cluster',
+            name='queue',
             field=models.CharField(editable=False, max_length=100, null=True, verbose_name='queue'),
         ),
         migrations.AlterField(

@@ -1,5 +1,5 @@
 """A standing order: what to call, and when."""
-# ruff: noqa: DJ001  None means "not given", as Django-Q's rows say it: filter(cluster=None)
+# ruff: noqa: DJ001  None means "not given", as Django-Q's rows say it: filter(queue=None)
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from django_cluster.core.due import CatchUp, RunWindow
 from django_cluster.core.import_paths import dotted_path
 from django_cluster.core.safe_text import printable, require_storable
 from django_cluster.errors import UnknownFunction
+from django_cluster.models.aliases import Alias, field_name
 from django_cluster.models.schedule_planning import PLAN, RULE, WRITTEN_BY_SCHEDULERS, SchedulePlanning
 from django_cluster.models.schedule_queries import BATCH_ROWS, ScheduleQuerySet
 from django_cluster.models.schedule_seal import SEALED, ScheduleSealField, is_sealed, seal_of
@@ -76,9 +77,10 @@ class Schedule(SchedulePlanning, models.Model):
         _("cron expression"), max_length=100, null=True, blank=True, help_text=_("Of the type cron: 30 2 * * 1-5")
     )
     task = models.CharField(_("last task"), max_length=100, null=True, editable=False)
-    cluster = models.CharField(
+    queue = models.CharField(
         _("queue"), max_length=100, null=True, blank=True, help_text=_("The queue to use; empty = the default one")
     )
+    cluster: Alias[str | None] = Alias("queue")
     intended_date_kwarg = models.CharField(
         _("name of the date argument"),
         max_length=100,
@@ -184,6 +186,8 @@ class Schedule(SchedulePlanning, models.Model):
         ``update_fields``, what follows from these is written as well.
         """
         given = kwargs.get("update_fields")
+        if given is not None:
+            given = kwargs["update_fields"] = [field_name(type(self), name) for name in given]
         if given is None or set(SEALED) & set(given):
             self._complete()
         if given is None:

@@ -11,6 +11,7 @@ from django.db import models, transaction
 from django.db.models.functions import Cast, Coalesce, Concat
 from django.utils import timezone
 
+from django_cluster.models.aliases import AliasQuerySet, field_name
 from django_cluster.models.row_signing import secrets
 from django_cluster.models.schedule_planning import RULE
 from django_cluster.models.schedule_seal import SEALED, is_sealed, seal_of
@@ -25,7 +26,7 @@ MAX_CLAIM = timedelta(minutes=10)
 """The longest time for which a cluster holds a row: beyond it the clock was set back, and the row is free."""
 
 
-class ScheduleQuerySet(models.QuerySet["Schedule"]):
+class ScheduleQuerySet(AliasQuerySet["Schedule"]):
     """The question that a scheduler asks."""
 
     def bulk_create(self, objs: Iterable[Schedule], *args: Any, **kwargs: Any) -> list[Schedule]:
@@ -41,6 +42,7 @@ class ScheduleQuerySet(models.QuerySet["Schedule"]):
         So it is with ``bulk_update``. An expression that was there before leaves the next run alone. Rows whose seal
         was valid get one for what they call now.
         """
+        values = {field_name(self.model, name): value for name, value in values.items()}
         if not set(SEALED) & values.keys() or "seal" in values:
             return self._update_and_revise(values)
         self._for_write = True
@@ -103,9 +105,9 @@ class ScheduleQuerySet(models.QuerySet["Schedule"]):
         known = models.Q(declared__isnull=True)
         if declared:
             known |= models.Q(declared__in=declared)
-        mine = models.Q(cluster=queue)
+        mine = models.Q(queue=queue)
         if is_default:
-            mine |= models.Q(cluster__isnull=True) | models.Q(cluster="")
+            mine |= models.Q(queue__isnull=True) | models.Q(queue="")
         free = models.Q(claimed_until__isnull=True) | models.Q(claimed_until__lte=now)
         free |= models.Q(claimed_until__gt=now + MAX_CLAIM)
         return self.filter(mine, free, known, enabled=True).exclude(repeats=0).order_by("next_run", "pk")

@@ -16,7 +16,7 @@ from django_cluster.core.signing import derive_key, is_verified, sign
 from django_cluster.errors import BadSignature
 from django_cluster.models.row_signing import secrets
 
-SEALED = ("func", "hook", "args", "kwargs", "intended_date_kwarg", "cluster")
+SEALED = ("func", "hook", "args", "kwargs", "intended_date_kwarg", "queue")
 """The columns that say what is run."""
 SALT = "django_cluster.schedule"
 UNSEALED = (

@@ -15,6 +15,7 @@ from django_cluster.core.safe_text import printable
 from django_cluster.core.sealed_rows import OF_A_COMPOSITION, arguments_context, open_arguments, result_context
 from django_cluster.core.signing import NOT_SIGNED
 from django_cluster.errors import BadSignature
+from django_cluster.models.aliases import Alias, AliasQuerySet
 from django_cluster.models.pruned_group import PrunedGroup, ensure_whole
 from django_cluster.models.row_signing import row_signer
 
@@ -43,7 +44,7 @@ _LOOKS_LIKE_AN_ID = re.compile(r"[0-9a-f]{32}").fullmatch
 UNSEALED = "The arguments of this task were not kept, so that it cannot be run again."
 
 
-class TaskQuerySet(models.QuerySet["Task"]):
+class TaskQuerySet(AliasQuerySet["Task"]):
     """The questions that callers ask about finished tasks."""
 
     def find(self, id_or_name: str) -> Task | None:
@@ -99,7 +100,8 @@ class Task(models.Model):
     func = models.CharField(_("function"), max_length=256, editable=False)
     hook = models.CharField(_("hook"), max_length=256, null=True, editable=False)
     group = models.CharField(_("group"), max_length=100, null=True, editable=False)
-    cluster = models.CharField(_("queue"), max_length=100, null=True, editable=False)
+    queue = models.CharField(_("queue"), max_length=100, null=True, editable=False)
+    cluster: Alias[str | None] = Alias("queue")
     sealed_arguments = models.BinaryField(_("sealed arguments"), null=True)
     sealed_result = models.BinaryField(_("sealed result"), null=True)
     status = models.CharField(_("status"), max_length=12, choices=status_choices, editable=False)
@@ -180,14 +182,14 @@ class Task(models.Model):
 
     @property
     def given_options(self) -> TaskOptions:
-        """Everything that the caller chose; ``cluster`` is the queue on which it was run.
+        """Everything that the caller chose; ``queue`` is the queue on which it was run.
 
         The place of a success in a composition is not among it: sent again, it is a task of its own.
         """
         others = self.options if isinstance(self.options, dict) else {}
         if self.success:
             others = {name: value for name, value in others.items() if name not in OF_A_COMPOSITION}
-        return TaskOptions.from_wire({**others, "hook": self.hook, "group": self.group, "cluster": self.cluster})
+        return TaskOptions.from_wire({**others, "hook": self.hook, "group": self.group, "queue": self.queue})
 
     def call(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """(args, kwargs), if id, function, hook, queue, options and arguments are as a cluster has written them.
@@ -197,7 +199,7 @@ class Task(models.Model):
         if self.sealed_arguments is None:
             raise BadSignature(UNSEALED)
         args, kwargs, queue = self._opened()
-        if (self.cluster or "") != queue and (self.cluster or self._state.db is not None):
+        if (self.queue or "") != queue and (self.queue or self._state.db is not None):
             raise BadSignature(NOT_SIGNED)
         return args, kwargs
 
@@ -277,8 +279,8 @@ def saved_tasks(using: str | None = None) -> TaskQuerySet:
 
 
 class SuccessManager(models.Manager["Success"]):
-    def get_queryset(self) -> models.QuerySet[Success]:
-        return super().get_queryset().filter(ENDED_WELL)
+    def get_queryset(self) -> AliasQuerySet[Success]:
+        return AliasQuerySet(self.model, using=self._db).filter(ENDED_WELL)
 
 
 class Success(Task):
@@ -294,8 +296,8 @@ class Success(Task):
 
 
 class FailureManager(models.Manager["Failure"]):
-    def get_queryset(self) -> models.QuerySet[Failure]:
-        return super().get_queryset().filter(ENDED_BADLY)
+    def get_queryset(self) -> AliasQuerySet[Failure]:
+        return AliasQuerySet(self.model, using=self._db).filter(ENDED_BADLY)
 
 
 class Failure(Task):

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 from django_cluster.core.arguments import args_from_text, kwargs_from_text
-from django_cluster.core.call import build_options, checked_name, split_options
+from django_cluster.core.call import build_options, checked_name, split_options, with_queue
 from django_cluster.core.due import CatchUp, decide_due
 from django_cluster.core.import_paths import dotted_path
 from django_cluster.core.messages import TaskHeader, TaskOptions, TaskPackage
@@ -130,9 +130,9 @@ def task_options(row: Schedule, given: Any) -> tuple[TaskOptions, str | None]:
     """The options of the task, and its name if one is given. The columns of the row go before ``q_options``."""
     if not isinstance(given, dict):
         raise ValueError("q_options is not a dict.")
-    options = {"group": row.name or str(row.pk), **given}
+    options = {"group": row.name or str(row.pk), **with_queue(given)}
     older = options.pop("broker_name", None)
-    options |= {"cluster": row.cluster or options.get("cluster") or older, "hook": row.hook or options.get("hook")}
+    options |= {"queue": row.queue or options.get("queue") or older, "hook": row.hook or options.get("hook")}
     for name in SENDER_OPTIONS:
         if options.get(name):
             raise ValueError(

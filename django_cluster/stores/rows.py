@@ -25,7 +25,7 @@ MAX_REDUCED_TEXT = 10_000
 
 # What a success at the first attempt has to say; the rest of its row is the same for all of them.
 FIRST_SUCCESS = (
-    *("id", "name", "func", "hook", "group", "cluster", "sealed_arguments", "sealed_result"),
+    *("id", "name", "func", "hook", "group", "queue", "sealed_arguments", "sealed_result"),
     *("enqueued_at", "started_at", "stopped_at", "worker"),
 )
 EVERYTHING = (
@@ -33,7 +33,7 @@ EVERYTHING = (
     *("status", "success", "final", "attempt_count", "error_kind", "error_message", "error_traceback"),
     *("attempts", "payload", "options"),
 )
-IN_COLUMNS = frozenset({"hook", "group", "cluster", "schedule"})
+IN_COLUMNS = frozenset({"hook", "group", "queue", "schedule"})
 """Options that have a column of their own, or mean this one run and no other."""
 
 Moment = Callable[[float], Any]
@@ -131,7 +131,7 @@ def first_success_values(deduplicated: Deduplicated, moment: Moment, cluster: st
         storable(outcome.func, 256),
         storable(option("hook"), 256),
         storable(option("group"), 100),
-        storable(cluster or option("cluster"), 100),
+        storable(cluster or option("queue"), 100),
         outcome.arguments,
         outcome.result,
         moment(outcome.enqueued_at),

@@ -59,7 +59,7 @@ def _sealed(outcome: Outcome, pair: tuple[Any, Any], queue: str | None) -> bytes
     options, success = outcome.options, outcome.status == "success"
     context = arguments_context(outcome.id, outcome.func, options, hook=options.get("hook"), success=success)
     data = b"" if pair == ((), {}) else dump_pickle(pair)
-    return seal_arguments(row_signer(), b"P", data, queue or options.get("cluster") or "", context)
+    return seal_arguments(row_signer(), b"P", data, queue or options.get("queue") or "", context)
 
 
 def make_failure(**changes: Any) -> Outcome:
@@ -131,7 +131,7 @@ class ResultStoreContract:
     @pytest.mark.parametrize("status", ["success", "failure"])
     def test_every_option_that_was_given_comes_back(self, store: ResultStore, status: str) -> None:
         options = {
-            **{"hook": "app.hook", "group": "primes", "cluster": "slow", "timeout": -1.0, "priority": 7},
+            **{"hook": "app.hook", "group": "primes", "queue": "slow", "timeout": -1.0, "priority": 7},
             **{"ack_failure": True, "max_attempts": 3, "retry_on": ["OSError", "app.\N{SNOWMAN}"], "save": True},
         }
         outcome = make_outcome(options=options, status=status)
@@ -139,9 +139,9 @@ class ResultStoreContract:
         store.save([outcome])
 
         given = found(store, outcome.id).given_options  # its cluster is the queue that ran it, where a store knows it
-        assert replace(given, cluster="slow") == TaskOptions.from_wire(options)
+        assert replace(given, queue="slow") == TaskOptions.from_wire(options)
 
-    @pytest.mark.parametrize("options", [{}, {"hook": "app.hook", "group": "primes", "cluster": "slow"}])
+    @pytest.mark.parametrize("options", [{}, {"hook": "app.hook", "group": "primes", "queue": "slow"}])
     def test_a_task_without_further_options_keeps_none(self, store: ResultStore, options: dict[str, Any]) -> None:
         outcome = make_outcome(options=options)
 

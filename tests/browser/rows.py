@@ -48,7 +48,7 @@ def _tasks() -> None:
             name=f"order {4000 + number}",
             func=f"shop.tasks.{names[number % 5]}",
             worker=f"worker {number % 4 + 1}",
-            options={"group": "night" if number % 3 else None, "cluster": "default"},
+            options={"group": "night" if number % 3 else None, "queue": "default"},
             **at(17.0 * number, 0.02 * (number % 7), 0.05 * (number % 11) + 0.01),
         )
         for number in range(60)
@@ -129,7 +129,7 @@ def many() -> None:
                 name=f"carbon-alabama-september-{number}",
                 func=funcs[number % 3],
                 failure=errors[number % 3],
-                options={"group": "night", "cluster": "default"},
+                options={"group": "night", "queue": "default"},
                 enqueued_at=now - 3010 - 900 * number,
                 started_at=now - 3005 - 900 * number,
                 stopped_at=now - 3000 - 900 * number,

@@ -130,12 +130,12 @@ class RowsContract(ResultStoreContract):
         assert found(store, name).id == outcome.id
 
     def test_a_row_names_the_queue_on_which_the_task_was_run(self, store: ResultStore) -> None:
-        usual, special = make_outcome(), make_outcome(options={"cluster": "slow", "hook": "tests.sample.hooks.note"})
+        usual, special = make_outcome(), make_outcome(options={"queue": "slow", "hook": "tests.sample.hooks.note"})
 
         store.save([usual, special])
 
-        assert found(store, usual.id).cluster == "the queue"
-        assert found(store, special.id).cluster == "the queue"
+        assert found(store, usual.id).queue == "the queue"
+        assert found(store, special.id).queue == "the queue"
         assert found(store, special.id).hook == "tests.sample.hooks.note"
 
     def test_texts_come_back_as_they_are_whatever_they_look_like(self, store: ResultStore) -> None:

@@ -27,7 +27,7 @@ PATHS = {
     "brokers.aws_sqs": ["Sqs"],
     "brokers.mongo": ["Mongo"],
     "brokers.ironmq": ["IronMQBroker"],
-    "cluster": ["Cluster"],
+    "queue": ["Cluster"],
     "conf": ["Conf", "logger"],
     "status": ["Stat", "Status"],
     "signals": ["pre_enqueue", "post_spawn", "pre_execute", "post_execute_in_worker", "post_execute"],

@@ -26,7 +26,7 @@ READ: dict[str, tuple[str, ...]] = {
             "kwargs",
             "result",
             "group",
-            "cluster",
+            "queue",
             "started",
             "stopped",
             "success",
@@ -35,7 +35,7 @@ READ: dict[str, tuple[str, ...]] = {
     ),
     "Schedule": (
         *("id", "name", "func", "hook", "args", "kwargs", "schedule_type", "minutes", "repeats", "next_run", "cron"),
-        *("task", "cluster", "intended_date_kwarg"),
+        *("task", "queue", "intended_date_kwarg"),
     ),
     "QueuedTask": ("id", "key", "payload", "lock", "task"),
 }

@@ -164,7 +164,7 @@ def test_the_option_task_name_replaces_the_four_words(option: Any) -> None:
 
 
 def test_the_option_cluster_names_the_queue(option: Any) -> None:
-    tasks.async_task(add, 1, 2, **option(cluster="long"))
+    tasks.async_task(add, 1, 2, **option(queue="long"))
 
     assert (tasks.queue_size(), drain()) == (0, [])
     assert len(drain("long")) == 1

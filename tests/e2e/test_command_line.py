@@ -103,9 +103,9 @@ def test_an_excluded_queue_is_left_alone(make_project: MakeProject) -> None:
     project = make_project(ALT_CLUSTERS={"slow": {}, "mail": {}})
     ours = [
         project.enqueue("tests.sample.tasks.add", 1, 1),
-        project.enqueue("tests.sample.tasks.add", 1, 1, cluster="mail"),
+        project.enqueue("tests.sample.tasks.add", 1, 1, queue="mail"),
     ]
-    slow = project.enqueue("tests.sample.tasks.add", 1, 1, cluster="slow")
+    slow = project.enqueue("tests.sample.tasks.add", 1, 1, queue="slow")
 
     cluster = project.launch(*UNTIL_EMPTY, "--exclude-queue", "slow")
 

@@ -109,11 +109,11 @@ def test_a_chain_goes_from_queue_to_queue(make_project: MakeProject, broker: str
     project.start()
     project.start("-n", "other")
 
-    group = async_chain([(tasks.echo, (n,), {"cluster": "other" if n % 2 else None}) for n in range(4)])
+    group = async_chain([(tasks.echo, (n,), {"queue": "other" if n % 2 else None}) for n in range(4)])
 
     wait_until(lambda: project.count() == 4, PATIENCE, "all links should have run")
     rows = sorted(Task.objects.filter(group=group), key=lambda task: task.args)
-    assert [row.cluster == "other" for row in rows] == [False, True, False, True]
+    assert [row.queue == "other" for row in rows] == [False, True, False, True]
 
 
 def test_two_clusters_work_on_one_large_iter(make_project: MakeProject, tmp_path: Path) -> None:

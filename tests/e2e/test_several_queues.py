@@ -31,11 +31,11 @@ def test_tasks_of_every_queue_are_run_and_rows_name_where(make_project: MakeProj
     project.start("-n", f"{project.name},mail:3", "-n", "books")
 
     for cluster in (None, "mail", "books"):
-        project.enqueue_many(tasks.nothing, [()] * 40, q_options={"cluster": cluster})
+        project.enqueue_many(tasks.nothing, [()] * 40, q_options={"queue": cluster})
     project.enqueue(tasks.nothing, broker=get_client("mail").broker)  # it does not say where it goes
 
     rows = project.wait_for_rows(121)
-    queues = [row.cluster for row in rows]
+    queues = [row.queue for row in rows]
     assert (queues.count(project.name), queues.count("mail"), queues.count("books")) == (40, 41, 40)
     brokers = [get_client(cluster).broker for cluster in (None, "mail", "books")]
     wait_until(lambda: not any(broker.size().total for broker in brokers), because="all should be acknowledged")
@@ -47,7 +47,7 @@ def test_an_idle_cluster_is_woken_for_any_of_its_queues(make_project: MakeProjec
     project.start("-n", "mail,books")
 
     for cluster in ("mail", "books", "books", "mail"):
-        project.wait_for_row(project.enqueue(tasks.nothing, cluster=cluster), within=4)
+        project.wait_for_row(project.enqueue(tasks.nothing, queue=cluster), within=4)
 
 
 @on_every_broker
@@ -55,12 +55,12 @@ def test_what_each_queue_says_of_time_limits_and_retries_holds(make_project: Mak
     project = make_project(broker, ALT_CLUSTERS=ALTERNATIVES, kill_grace=5)
     project.start("-n", "*")
 
-    long = project.enqueue(tasks.sleep, 0.5, cluster="long")
-    short = project.enqueue(tasks.sleep, 30, cluster="short")
+    long = project.enqueue(tasks.sleep, 0.5, queue="long")
+    short = project.enqueue(tasks.sleep, 30, queue="short")
 
     assert project.wait_for_row(long).success
     ended = project.wait_for_row(short)
-    assert (ended.status, ended.attempt_count, ended.cluster) == ("timeout", 2, "short")
+    assert (ended.status, ended.attempt_count, ended.queue) == ("timeout", 2, "short")
 
 
 @on_every_broker
@@ -69,7 +69,7 @@ def test_killed_pushers_and_monitors_lose_nothing_of_any_queue(make_project: Mak
     cluster = project.start("-n", "mail:2,books")
     for name in ("mail", "books"):
         for number in range(60):
-            project.enqueue(tasks.touch_and_sleep, str(project.trace), 0.02, f"{name} {number}", cluster=name)
+            project.enqueue(tasks.touch_and_sleep, str(project.trace), 0.02, f"{name} {number}", queue=name)
 
     for role in ("pusher", "monitor", "worker", "pusher"):
         cluster.wait_for_replacement(role, cluster.kill(role), 2 if role == "worker" else 1)
@@ -82,10 +82,10 @@ def test_queues_may_be_on_different_brokers(make_project: MakeProject) -> None:
     project = make_project("redis", ALT_CLUSTERS={"books": {"orm": "default"}})
     project.start("-n", f"{project.name},books")
 
-    first, second = project.enqueue(tasks.nothing), project.enqueue(tasks.nothing, cluster="books")
+    first, second = project.enqueue(tasks.nothing), project.enqueue(tasks.nothing, queue="books")
 
-    assert project.wait_for_row(first).cluster == project.name
-    assert project.wait_for_row(second).cluster == "books"
+    assert project.wait_for_row(first).queue == project.name
+    assert project.wait_for_row(second).queue == "books"
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_while_one_server_is_away_the_queues_of_the_others_go_on(
     )
     cluster = project.start("-n", f"{project.name},books")
     trace = str(project.trace)
-    books = [project.enqueue(tasks.touch_and_sleep, trace, 1, str(n), cluster="books") for n in range(4)]
+    books = [project.enqueue(tasks.touch_and_sleep, trace, 1, str(n), queue="books") for n in range(4)]
     project.wait_for_traces(2)  # each worker has one
 
     other_redis.kill()
@@ -148,14 +148,14 @@ def test_a_server_that_hangs_does_not_keep_the_queues_of_the_others_waiting(
     elsewhere = {"books": {"redis": {"host": "127.0.0.1", "port": other_redis.port, "socket_timeout": 1}}}
     project = make_project("redis", ALT_CLUSTERS=elsewhere)
     cluster = project.start("-n", f"{project.name},books")
-    assert project.wait_for_row(project.enqueue(tasks.nothing, cluster="books")).success
+    assert project.wait_for_row(project.enqueue(tasks.nothing, queue="books")).success
 
     with other_redis.paused():
         cluster.wait_for_log("The broker of 'books' cannot be used")
         for _ in range(20):
             assert project.wait_for_row(project.enqueue(tasks.nothing)).success
 
-    assert project.wait_for_row(project.enqueue(tasks.nothing, cluster="books")).success
+    assert project.wait_for_row(project.enqueue(tasks.nothing, queue="books")).success
 
 
 @pytest.mark.parametrize("victim", ["redis", "rabbitmq"])
@@ -167,16 +167,16 @@ def test_of_two_kinds_of_brokers_either_may_be_away(
     )
     project.start("-n", f"{project.name},books")
     hurt, alive = ("books", None) if victim == "rabbitmq" else (None, "books")
-    late = [project.enqueue(tasks.sleep, 1, cluster=hurt) for _ in range(2)]
+    late = [project.enqueue(tasks.sleep, 1, queue=hurt) for _ in range(2)]
     wait_until(other_rabbit.remembers_its_queues, within=30, because="RabbitMQ should be able to survive a kill")
 
     with refusing(other_rabbit if victim == "rabbitmq" else other_redis):
         for _ in range(20):
-            assert project.wait_for_row(project.enqueue(tasks.nothing, cluster=alive)).success
+            assert project.wait_for_row(project.enqueue(tasks.nothing, queue=alive)).success
 
     for task_id in late:
         assert project.wait_for_row(task_id).success
-    assert project.wait_for_row(project.enqueue(tasks.nothing, cluster=hurt)).success
+    assert project.wait_for_row(project.enqueue(tasks.nothing, queue=hurt)).success
 
 
 def test_schedules_are_fired_while_the_server_of_another_queue_is_away(
@@ -185,7 +185,7 @@ def test_schedules_are_fired_while_the_server_of_another_queue_is_away(
     project = make_project("redis", ALT_CLUSTERS={"books": {"redis": other_redis.url}})
     cluster = project.start("-n", f"books,{project.name}")
     other_redis.kill()
-    late = schedule("tests.sample.tasks.nothing", schedule_type="O", cluster="books")
+    late = schedule("tests.sample.tasks.nothing", schedule_type="O", queue="books")
 
     cluster.wait_for_log("The schedule table or the broker cannot be used")
     first = schedule("tests.sample.tasks.nothing", schedule_type="O")

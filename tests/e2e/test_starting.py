@@ -108,7 +108,7 @@ def test_a_named_cluster_works_on_its_own_queue(make_project: MakeProject) -> No
     assert len(cluster.pids("worker")) == 1
 
     project.enqueue("tests.sample.tasks.add", 1, 1)
-    ours = project.enqueue("tests.sample.tasks.add", 2, 2, cluster="slow")
+    ours = project.enqueue("tests.sample.tasks.add", 2, 2, queue="slow")
 
     assert project.wait_for_row(ours).result == 4
     assert project.broker().size().ready == 1

@@ -31,7 +31,7 @@ fields = st.fixed_dictionaries(
         "name": texts, "func": texts, "worker": texts, "payload": texts, "failure": st.tuples(texts, texts, texts),
         "attempt": st.integers(-(2**70), 2**70), "started_at": moments, "stopped_at": moments, "enqueued_at": moments,
         "arguments": st.binary(max_size=50), "result": st.binary(max_size=50),
-        "options": st.fixed_dictionaries({}, optional={"group": texts, "cluster": texts, "hook": texts}),
+        "options": st.fixed_dictionaries({}, optional={"group": texts, "queue": texts, "hook": texts}),
         "status": st.sampled_from(["success", "failure", "rejected", "timeout"]),
     },
 )  # fmt: skip

@@ -85,7 +85,7 @@ QUESTIONS: dict[str, dict[str, str]] = {
     "an error that is nowhere": {"q": "error:Nothing"},
     "a span of time": {"stopped_at__gte": str(utc(2026, 1, 1, 10)), "stopped_at__lt": str(utc(2026, 1, 1, 10, 5))},
     "a group in the filter": {"group": "group-77"},
-    "a cluster in the filter": {"cluster": "nobody"},
+    "a cluster in the filter": {"queue": "nobody"},
     "a function in the filter": {"func": "app.tasks.nothing"},
 }
 

@@ -139,7 +139,7 @@ def with_half_a_pair(where: str) -> str:
     return message(**options)
 
 
-@pytest.mark.parametrize("where", ["name", "group", "hook", "cluster"])
+@pytest.mark.parametrize("where", ["name", "group", "hook", "queue"])
 def test_a_label_that_cannot_be_encoded_breaks_no_page(where: str, broker: Broker, admin_client: Client) -> None:
     nasty = with_half_a_pair(where)
     assert "\\ud83d" in base64.b64decode(nasty.split(":")[1]).decode()
@@ -151,7 +151,7 @@ def test_a_label_that_cannot_be_encoded_breaks_no_page(where: str, broker: Broke
     assert text.count("tests.sample.tasks.add") == 2
 
 
-@pytest.mark.parametrize("where", ["name", "group", "hook", "cluster"])
+@pytest.mark.parametrize("where", ["name", "group", "hook", "queue"])
 def test_a_row_whose_label_cannot_be_encoded_breaks_no_page(where: str, admin_client: Client) -> None:
     row = queue_one(with_half_a_pair(where))
     queue_one(message("an ordinary one"), due=9_000_000_000_000_000_000, lane=QueuedTask.NOT_READY_LANE)

@@ -20,12 +20,12 @@ def rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest is not among those that are searched by themselves."""
     monkeypatch.setattr(search, "MAX_SEARCHED", 3)
     save(
-        make_failure(name="old one", func="shop.old", options={"cluster": "slow"}, stopped_at=1_700_000_000.0),
+        make_failure(name="old one", func="shop.old", options={"queue": "slow"}, stopped_at=1_700_000_000.0),
         *(make_failure(name=f"new {number}", stopped_at=1_700_001_000.0 + number) for number in range(4)),
     )
 
 
-@pytest.mark.parametrize("query", [{"q": "old on"}, {"q": "error:good worker:1 old"}, {"cluster": "slow"}])
+@pytest.mark.parametrize("query", [{"q": "old on"}, {"q": "error:good worker:1 old"}, {"queue": "slow"}])
 def test_what_was_left_out_is_said_and_can_be_asked_for(admin_client: Client, query: dict[str, str]) -> None:
     limited = page(admin_client, "failure_changelist", **query)
     whole = page(admin_client, "failure_changelist", **query, rows="all")

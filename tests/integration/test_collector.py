@@ -194,7 +194,7 @@ def test_a_filter_finds_rows_behind_hundreds_of_newer_ones(query: str, monkeypat
 
 @pytest.mark.django_db
 def test_queues_are_seen_that_no_cluster_works_on() -> None:
-    Schedule.objects.create(func="shop.add", cluster="scheduled")
+    Schedule.objects.create(func="shop.add", queue="scheduled")
     OperatorCommandStore().pause("paused")
     StatusStore().publish(replace(STATUS, queues=("of a lost cluster",)))
     Heartbeat.objects.update(heartbeat_at=0)

@@ -79,7 +79,7 @@ def test_a_delayed_task_and_a_paused_queue(why: Any) -> None:
 
 
 def test_a_misspelt_queue_is_named_with_the_one_that_was_meant(why: Any) -> None:
-    task_id = async_task("math.sqrt", 4, cluster="slwo")
+    task_id = async_task("math.sqrt", 4, queue="slwo")
 
     asked = why(task_id)
 

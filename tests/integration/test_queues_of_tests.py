@@ -43,12 +43,12 @@ class OrderTests(TestCase):
             assert drain() == ids
 
     def test_another_queue(self):
-        ids = [async_task("shop.tasks.order", 1, q_options={"on_commit": False, "cluster": "mail"})]
+        ids = [async_task("shop.tasks.order", 1, q_options={"on_commit": False, "queue": "mail"})]
         assert drain("mail") == ids
 
 class LeavesSomethingBehind(TestCase):
     def test_nobody_runs_this(self):
-        async_task("shop.tasks.order", 1, q_options={"on_commit": False, "cluster": "left"})
+        async_task("shop.tasks.order", 1, q_options={"on_commit": False, "queue": "left"})
 
 class MoreOrderTests(OrderTests):
     pass

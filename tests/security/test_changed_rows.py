@@ -42,8 +42,8 @@ def ended(*args: Any, **options: Any) -> Task:
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [("func", "os.getcwd"), ("func", "tests.sample.tasks.nothing"), ("hook", "os.getcwd"), ("cluster", "other"),
-     ("cluster", None), ("options", '{"timeout": 7.0}'), ("options", '{"chain": ["x"], "priority": 5}'),
+    [("func", "os.getcwd"), ("func", "tests.sample.tasks.nothing"), ("hook", "os.getcwd"), ("queue", "other"),
+     ("queue", None), ("options", '{"timeout": 7.0}'), ("options", '{"chain": ["x"], "priority": 5}'),
      ("options", None), ("id", "b" * 32)],
 )  # fmt: skip
 @pytest.mark.parametrize("args", [(), ("a reason",)], ids=["without arguments", "with arguments"])
@@ -136,7 +136,7 @@ def fired() -> int:
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [("func", "os.getcwd"), ("hook", "os.getcwd"), ("args", "1"), ("kwargs", "x=1"), ("cluster", "other"),
+    [("func", "os.getcwd"), ("hook", "os.getcwd"), ("args", "1"), ("kwargs", "x=1"), ("queue", "other"),
      ("seal", ""), ("intended_date_kwarg", "x"), ("seal", "ab" * 32), ("seal", "no seal")],
 )  # fmt: skip
 def test_a_schedule_that_was_changed_by_sql_is_not_fired(column: str, value: str) -> None:
@@ -220,7 +220,7 @@ def test_who_changes_one_column_does_not_vouch_for_the_others(column: str) -> No
     change_by_sql(column)
 
     # As many projects do it on each deployment.
-    Schedule.objects.update_or_create(schedule_type="D", defaults={"args": "1", "cluster": ""})
+    Schedule.objects.update_or_create(schedule_type="D", defaults={"args": "1", "queue": ""})
 
     assert not is_sealed(Schedule.objects.get())
     assert fired() == 0

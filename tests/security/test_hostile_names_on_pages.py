@@ -41,11 +41,11 @@ def hostile_rows(text: str) -> dict[str, Any]:
     success = make_outcome(name=text, func=text, worker=text, options={"group": text, "hook": text})
     save(failure, success)
     Task.objects.update(
-        cluster=text, attempts=[{**attempt, "started": 1.0, "stopped": 2.0}], options={"broker": text}, payload=text
+        queue=text, attempts=[{**attempt, "started": 1.0, "stopped": 2.0}], options={"broker": text}, payload=text
     )
     schedule = Schedule.objects.create(func="operator.not_", name=text[:100], args=repr(text), kwargs=f"x={text!r}")
-    Schedule.objects.update(func=text, hook=text, cluster=text, last_error=text, task=text)
-    queued = queue_one(message(name=text, args=(text,), group=text, cluster=text))
+    Schedule.objects.update(func=text, hook=text, queue=text, last_error=text, task=text)
+    queued = queue_one(message(name=text, args=(text,), group=text, queue=text))
     QueuedTask.objects.update(queue=text)
     task = RunningTask(id="1" * 32, name=text, func=text, started=1.0, limit=None)
     worker = replace(STATUS.processes[-1], role=text, task=task, state=text)
@@ -117,7 +117,7 @@ def test_questions_and_answers_of_actions_are_as_harmless(admin_client: Client, 
         assert not UNSEEN & set(html)
 
 
-@pytest.mark.parametrize("parameter", ["q", "queue", "e", "func", "group", "cluster", "status", "p", "o", "rows"])
+@pytest.mark.parametrize("parameter", ["q", "queue", "e", "func", "group", "status", "p", "o", "rows"])
 @pytest.mark.parametrize("name", ["failure", "queuedtask", "schedule", "heartbeat"])
 def test_what_is_written_into_an_address_is_as_harmless(admin_client: Client, name: str, parameter: str) -> None:
     save(make_failure())

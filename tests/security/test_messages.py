@@ -223,7 +223,7 @@ def row_with_a_pickle(trap: Path) -> dict[str, Any]:
     now, call = timezone.now(), {"id": "b" * 32, "func": "tests.sample.tasks.echo"}
     arguments = sealed_arguments(((Toucher(trap),), {}), queue="tests", success=True, **call)  # type: ignore[arg-type]
     return {
-        **call, "name": "x", "status": "success", "success": True, "cluster": "tests",
+        **call, "name": "x", "status": "success", "success": True, "queue": "tests",
         "enqueued_at": now, "started_at": now, "stopped_at": now,
         "sealed_arguments": arguments, "sealed_result": sealed_result(Toucher(trap), call["id"]),
     }  # fmt: skip

@@ -69,7 +69,7 @@ def test_a_search_is_a_search_whatever_is_written(admin_client: Client, name: st
     assert Failure.objects.count() == 1
 
 
-@pytest.mark.parametrize("parameter", ["func", "group", "cluster", "status", "rows"])
+@pytest.mark.parametrize("parameter", ["func", "group", "queue", "status", "rows"])
 @pytest.mark.parametrize("text", ["\0", "a\0b", "\ud83d", "' OR 1=1"])
 def test_a_filter_finds_nothing_by_a_text_that_no_row_can_hold(admin_client: Client, parameter: str, text: str) -> None:
     save(make_failure(name="red green"))

@@ -72,7 +72,7 @@ def asking_for_work(broker: Broker) -> None:
         async_task("app.tasks.add", 1, 2, hook="app.hooks.tell", group="sums", timeout=timedelta(minutes=1)), str
     )
     assert_type(async_task(add, 1, 2, q_options={"eta": datetime.now(UTC), "priority": 5}), str)
-    assert_type(async_task(add, 1, 2, hook=hook, sync=True, cached=60, broker=broker, cluster="slow"), str)
+    assert_type(async_task(add, 1, 2, hook=hook, sync=True, cached=60, broker=broker, queue="slow"), str)
     assert_type(async_bulk(add, [(1, 2), (3, 4)], group="sums"), list[str])
     assert_type(async_bulk("app.tasks.resize", ["a.png", "b.png"]), list[str])
     assert_type(schedule(add, 1, 2, name="sum", schedule_type=Schedule.DAILY, next_run=datetime.now(UTC)), Schedule)

@@ -113,21 +113,21 @@ def test_the_options_of_the_caller_stay_as_they_were() -> None:
 
 
 def test_a_task_goes_to_the_cluster_it_names() -> None:
-    async_task(tasks.nothing, cluster="other")
+    async_task(tasks.nothing, queue="other")
 
     assert (queue_size(), get_client("other").broker.size().ready) == (0, 1)
-    assert sent("other")[0].header.options.cluster == "other"
+    assert sent("other")[0].header.options.queue == "other"
 
 
 def test_a_task_goes_through_the_broker_it_names(settings: Any) -> None:
     settings.Q_CLUSTER = {**settings.Q_CLUSTER, "brokers": {"audit": {"orm": "default"}}}
 
     async_task(tasks.nothing, broker="audit")
-    async_task(tasks.nothing, q_options={"broker": "audit", "cluster": "other"})
+    async_task(tasks.nothing, q_options={"broker": "audit", "queue": "other"})
 
     assert queue_size() == 0
     assert [row.key for row in QueuedTask.objects.order_by("id")] == ["tests", "other"]
-    (first, _) = [get_client().codec.of(row.key).loads(row.payload) for row in QueuedTask.objects.order_by("id")]
+    (first, _) = [get_client().codec.for_queue(row.key).loads(row.payload) for row in QueuedTask.objects.order_by("id")]
     assert first.header.options.broker == "audit"
 
 
@@ -231,9 +231,9 @@ def test_an_async_function_is_refused_however_it_is_sent(ask: Callable[[Any], An
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda: async_task(tasks.nothing, 7, cluster="slow", q_options={"max_attempts": 1}),
-        lambda: async_bulk(tasks.nothing, [()], cluster="slow", q_options={"max_attempts": 1}),
-        lambda: async_iter(tasks.fail, ["x"], cluster="slow", q_options={"max_attempts": 1}),
+        lambda: async_task(tasks.nothing, 7, queue="slow", q_options={"max_attempts": 1}),
+        lambda: async_bulk(tasks.nothing, [()], queue="slow", q_options={"max_attempts": 1}),
+        lambda: async_iter(tasks.fail, ["x"], queue="slow", q_options={"max_attempts": 1}),
         lambda: async_chain([(tasks.nothing, (), {}), (tasks.add, (1,), {})]),
         lambda: Group([call(tasks.add, 1, 2), call(tasks.add, 1)]).run(),
         lambda: Group([call(tasks.add, 1, 2)]).then(tasks.add, 1).run(),
@@ -487,7 +487,7 @@ def test_a_task_that_is_sent_again_keeps_every_option() -> None:
     (package,) = sent()
     assert task_id == package.id != task.id
     assert (package.header.func, package.args, package.kwargs) == (task.func, (1,), {"b": 2})
-    assert package.header.options == replace(task.given_options, cluster="tests")
+    assert package.header.options == replace(task.given_options, queue="tests")
     assert package.header.options.retry_on == ("OSError",)
     assert (package.header.options.timeout, package.header.options.priority) == (7, 5)
 

@@ -87,11 +87,11 @@ class FactCollector:
     def _task(self, target: str, row: Task | None) -> Facts:
         if row is not None and row.final:
             found = None
-            queues: tuple[QueueFacts, ...] = (self._queue(row.cluster or self._settings.queue, []),)
+            queues: tuple[QueueFacts, ...] = (self._queue(row.queue or self._settings.queue, []),)
         else:
             found, queues = self._search(row.pk if row is not None else target)
-            if row is not None and found is None and row.cluster:
-                queues = tuple(sorted(queues, key=lambda queue: queue.name != row.cluster))
+            if row is not None and found is None and row.queue:
+                queues = tuple(sorted(queues, key=lambda queue: queue.name != row.queue))
         return self._task_facts(target, row, found, queues)
 
     def _task_facts(self, target: str, row: Task | None, found: Found | None, queues: Sequence[QueueFacts]) -> Facts:
@@ -138,8 +138,8 @@ class FactCollector:
         snapshot = self._snapshot
         unknown: list[str | None] = []
         by_clusters = (queue for cluster in snapshot.clusters for queue in cluster.queues)
-        rows = Schedule.objects.using(self._collector.database).exclude(cluster=None).order_by()
-        scheduled = rows.values_list("cluster", flat=True).distinct()
+        rows = Schedule.objects.using(self._collector.database).exclude(queue=None).order_by()
+        scheduled = rows.values_list("queue", flat=True).distinct()
         names = self._try(lambda: list(scheduled[:MANY_QUEUES]), unknown)
         pauses = (pause.queue for pause in snapshot.pauses)
         return {name for name in (*self._collector.queues, *by_clusters, *pauses, *names) if name}
@@ -199,9 +199,9 @@ class FactCollector:
 
     def _schedules(self, queue: str) -> list[Schedule]:
         """Schedules of this queue that may explain something: due long ago, with an error, or disabled."""
-        mine = Q(cluster=queue)
+        mine = Q(queue=queue)
         if queue == self._settings.name:
-            mine |= Q(cluster__isnull=True) | Q(cluster="")
+            mine |= Q(queue__isnull=True) | Q(queue="")
         wrong = Q(enabled=False) | ~Q(last_error="") | Q(next_run__lt=timezone.now())
         rows = Schedule.objects.using(self._collector.database).filter(mine, wrong).exclude(repeats=0)
         rows = rows.order_by("next_run", "pk")
@@ -214,7 +214,7 @@ class FactCollector:
     def _schedule_facts(self, row: Schedule) -> ScheduleFacts:
         return ScheduleFacts(
             name=row.name or row.func,
-            queue=row.cluster or self._settings.name,
+            queue=row.queue or self._settings.name,
             enabled=row.enabled,
             next_run=None if row.next_run is None else unix(row.next_run),
             error=row.last_error,

@@ -57,7 +57,7 @@ class ResultImporter:
             func=row["func"],
             hook=row["hook"],
             group=row["group"],
-            cluster=row.get("cluster"),
+            queue=row.get("cluster"),
             sealed_arguments=self._arguments(row, report, success=success),
             sealed_result=self._result(row, report) if success else None,
             status=status.value,

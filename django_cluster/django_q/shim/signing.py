@@ -44,7 +44,7 @@ class SignedPackage:
 def _codec_of(header: TaskHeader) -> Codec:
     """The codec of the queue that the task names: signatures hold for one queue."""
     codec = get_client().codec
-    return codec.for_queue(header.options.cluster) if header.options.cluster else codec
+    return codec.for_queue(header.options.queue) if header.options.queue else codec
 
 
 def package_dict(package: TaskPackage) -> dict[str, Any]:
@@ -97,7 +97,8 @@ class FinishedTaskDict(Mapping[str, Any]):
 
 
 def _options(options: TaskOptions) -> dict[str, Any]:
-    return {name: value for name in OPTIONS if (value := getattr(options, name)) is not None}
+    names = {**dict(zip(OPTIONS, OPTIONS, strict=True)), "cluster": "queue"}
+    return {name: value for name, ours in names.items() if (value := getattr(options, ours)) is not None}
 
 
 def _moment(unix_time: float) -> datetime:

@@ -24,7 +24,7 @@ def two_queues(settings: Any) -> None:
 def test_an_unknown_queue_is_said_once_and_the_nearest_is_named(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "django_cluster"):
         for _ in range(3):
-            async_task("tests.sample.tasks.nothing", cluster="solw")
+            async_task("tests.sample.tasks.nothing", queue="solw")
 
     (record,) = [record for record in caplog.records if getattr(record, "event", "") == "unknown_queue"]
     assert "queue 'solw'" in record.getMessage()
@@ -33,6 +33,6 @@ def test_an_unknown_queue_is_said_once_and_the_nearest_is_named(caplog: pytest.L
 
 @pytest.mark.parametrize("queue", [None, "slow", "tests"])
 def test_a_queue_of_the_settings_is_no_warning(queue: str | None, caplog: pytest.LogCaptureFixture) -> None:
-    async_task("tests.sample.tasks.nothing", cluster=queue)
+    async_task("tests.sample.tasks.nothing", queue=queue)
 
     assert not [record for record in caplog.records if getattr(record, "event", "") == "unknown_queue"]

@@ -149,7 +149,7 @@ def test_a_group_of_which_the_cache_knows_nothing_has_no_number() -> None:
 
 
 def test_a_cached_result_of_another_queue_is_found() -> None:
-    task_id = async_task(tasks.add, 1, 2, cluster="long", cached=True)
+    task_id = async_task(tasks.add, 1, 2, queue="long", cached=True)
     drain("long")
 
     assert (result(task_id), result_cached(task_id)) == (3, 3)

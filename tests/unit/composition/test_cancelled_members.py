@@ -48,7 +48,7 @@ def test_a_group_of_which_a_call_is_withdrawn_ends_as_failed() -> None:
     assert sorted(task.status for task in tasks) == ["discarded", "success", "success"]
     (cancelled,) = [task for task in tasks if not task.success]
     assert "taken out of the queue by an operator" in cancelled.error_message
-    assert (cancelled.final, cancelled.cluster) == (True, "tests")
+    assert (cancelled.final, cancelled.queue) == (True, "tests")
 
 
 def test_a_purged_group_ends_without_a_cluster() -> None:

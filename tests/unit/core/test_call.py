@@ -31,7 +31,7 @@ from django_cluster.errors import UnknownFunction, UnsuitableFunction
 from tests.sample import hooks, tasks
 
 names = st.sampled_from(sorted(KEYWORDS | ONLY_IN_Q_OPTIONS)) | st.text(min_size=1, max_size=5)
-keywords = st.dictionaries(names.filter(lambda name: name != "q_options"), st.integers())
+keywords = st.dictionaries(names.filter(lambda name: name not in ("q_options", "cluster")), st.integers())
 
 
 # ── whose keyword is it? ─────────────────────────────────────────────────────────────────────────
@@ -54,6 +54,31 @@ def test_with_q_options_every_other_keyword_reaches_the_function(kwargs: dict[st
 
     assert own == kwargs
     assert options == {"group": "letters"}
+
+
+@pytest.mark.parametrize("given", [{"cluster": "mail"}, {"queue": "mail"}, {"queue": "mail", "cluster": "mail"}])
+def test_cluster_is_another_name_of_the_option_queue(given: dict[str, str]) -> None:
+    assert split_options(given) == ({}, {"queue": "mail"})
+    assert split_options({"q_options": given}) == ({}, {"queue": "mail"})
+    assert build_options(given).queue == "mail"
+
+
+def test_two_names_of_the_queue_may_not_differ() -> None:
+    for both in ({"queue": "mail", "cluster": "books"}, {"q_options": {"queue": "mail", "cluster": "books"}}):
+        with pytest.raises(TypeError, match="queue='mail' and cluster='books' mean the same option"):
+            split_options(both)
+
+
+def takes_a_queue(queue: str = "") -> None:
+    """A function that has a parameter of this name."""
+
+
+def test_a_queue_that_may_be_an_argument_of_the_function_is_refused() -> None:
+    with pytest.raises(TypeError, match="may be the option or an argument of the function"):
+        split_options({"queue": "mail"}, takes_a_queue)
+    assert split_options({"queue": "mail", "q_options": {}}, takes_a_queue) == ({"queue": "mail"}, {})
+    assert split_options({"q_options": {"queue": "mail"}}, takes_a_queue) == ({}, {"queue": "mail"})
+    assert split_options({"cluster": "mail"}, takes_a_queue) == ({}, {"queue": "mail"})
 
 
 def test_empty_q_options_are_enough_to_keep_the_keywords_of_the_function() -> None:
@@ -84,7 +109,7 @@ def test_the_dicts_of_the_caller_stay_as_they_were() -> None:
     ("given", "sentence"),
     [
         ({"grup": "letters"}, "'grup' is not an option (did you mean 'group'?)."),
-        ({"queue": "mail"}, "'queue' is not an option (did you mean 'cluster'?)."),
+        ({"queues": "mail"}, "'queues' is not an option (did you mean 'queue'?)."),
         ({"grup": 1, "max_atempts": 2}, "(did you mean 'group'?); 'max_atempts' is not an option (did you mean 'max_"),
         ({"weather": "fine"}, "'weather' is not an option; known are ack_failure, broker, cached, "),
         ("letters", "q_options is a dict of options, not 'letters'."),
@@ -197,7 +222,7 @@ def test_max_attempts_that_is_no_number_of_runs_is_refused(runs: object) -> None
         build_options({"max_attempts": runs})
 
 
-@pytest.mark.parametrize("option", ["group", "cluster"])
+@pytest.mark.parametrize("option", ["group", "queue"])
 def test_a_name_that_no_column_could_hold_is_refused(option: str) -> None:
     with pytest.raises(ValueError, match="100"):
         build_options({option: "x" * 101})
@@ -254,7 +279,7 @@ def send(number: int, timeout: float = 1) -> None:
 @pytest.mark.parametrize(
     ("args", "own", "given", "sentence"),
     [
-        ((7,), {"cluster": "slow"}, {"max_attempts": 1}, "(did you mean the option 'cluster', which stands in q_opt"),
+        ((7,), {"queue": "slow"}, {"max_attempts": 1}, "(did you mean the option 'queue', which stands in q_opt"),
         ((7,), {"countdown": 3}, {}, "(did you mean the option 'delay', which stands in q_options?)."),
         ((7,), {"weather": "fine"}, {}, "unexpected keyword argument 'weather'."),
         ((), {}, {}, "missing a required argument: 'number'."),

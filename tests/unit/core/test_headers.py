@@ -15,7 +15,7 @@ from django_cluster.errors import UnknownFormat
 
 GOOD: dict[str, Any] = {"v": 1, "id": "x", "name": "n", "func": "f.g", "at": 1.0}
 NUMBERS = ["timeout", "max_attempts", "retry_delay", "priority", "not_before", "schedule", "cached"]
-TEXTS = ["hook", "group", "cluster", "broker"]
+TEXTS = ["hook", "group", "queue", "broker"]
 NO_NUMBER = ["NaN", "Infinity", "-Infinity", "1e999", '"5"', "[]", "{}", "1" * 5000, "1" * 400, "[" * 100_000]
 
 

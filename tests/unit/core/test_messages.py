@@ -35,7 +35,7 @@ options = st.builds(
     retry_delay=st.none() | moments,
     priority=st.integers(-100, 100),
     not_before=st.none() | moments,
-    cluster=st.none() | texts,
+    queue=st.none() | texts,
 )
 
 

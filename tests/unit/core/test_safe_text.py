@@ -29,7 +29,7 @@ def test_every_other_text_is_left_alone(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", NASTY)
-@pytest.mark.parametrize("option", ["group", "cluster", "broker", "hook", "retry_on", "no_retry_on"])
+@pytest.mark.parametrize("option", ["group", "queue", "broker", "hook", "retry_on", "no_retry_on"])
 def test_an_option_that_no_database_could_keep_is_refused_at_the_call(option: str, text: str) -> None:
     with pytest.raises(ValueError, match=r"U\+|dotted path|function"):
         build_options({option: text})

@@ -143,8 +143,8 @@ def size(**changes: Any) -> int:
 def test_each_package_goes_to_the_queue_and_the_broker_that_it_names(broker: MemoryBroker) -> None:
     router = TaskRouter(CODEC, broker, {"audit": section(name="audit")})
 
-    router.send([package(1), package(2, cluster="mail"), package(3, broker="audit")])
-    router.send([package(4, broker="audit", cluster="mail")])
+    router.send([package(1), package(2, queue="mail"), package(3, broker="audit")])
+    router.send([package(4, broker="audit", queue="mail")])
 
     places = [{}, {"queue": "mail"}, {"name": "audit"}, {"name": "audit", "queue": "mail"}]
     assert [size(**place) for place in places] == [1, 1, 1, 1]
@@ -154,7 +154,7 @@ def test_a_queue_that_lives_elsewhere_is_found_there(broker: MemoryBroker) -> No
     home = section(name="elsewhere", queue="books")
     router = TaskRouter(CODEC, broker, queue_brokers={"books": home})
 
-    router.send([package(1, cluster="books"), package(2, cluster="mail")])
+    router.send([package(1, queue="books"), package(2, queue="mail")])
 
     assert (size(name="elsewhere", queue="books"), size(queue="books"), size(queue="mail")) == (1, 0, 1)
 
@@ -162,7 +162,7 @@ def test_a_queue_that_lives_elsewhere_is_found_there(broker: MemoryBroker) -> No
 def test_other_queues_of_a_cluster_are_where_they_are(broker: MemoryBroker) -> None:
     member = MemoryBroker(section(name="beside", queue="books"))
 
-    TaskRouter(CODEC, broker, beside=[member]).send([package(1, cluster="books")])
+    TaskRouter(CODEC, broker, beside=[member]).send([package(1, queue="books")])
 
     assert member.size().ready == 1
 

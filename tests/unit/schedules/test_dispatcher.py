@@ -98,7 +98,7 @@ def test_what_is_not_due_disabled_finished_or_of_another_queue_is_left_alone(
 ) -> None:
     make_schedule(next_run=NOW + timedelta(seconds=1))
     make_schedule(repeats=0)
-    make_schedule(cluster="another")
+    make_schedule(queue="another")
     Schedule.objects.filter(pk=make_schedule().pk).update(enabled=False)
     Schedule.objects.filter(pk=make_schedule().pk).update(next_run=None)
 
@@ -108,7 +108,7 @@ def test_what_is_not_due_disabled_finished_or_of_another_queue_is_left_alone(
 
 def test_schedules_without_a_cluster_belong_to_the_queue_of_the_site(outbox: Outbox) -> None:
     make_schedule(name="nobody's")
-    make_schedule(name="theirs", cluster="other")
+    make_schedule(name="theirs", queue="other")
 
     make_dispatcher(outbox, queue="other", is_default=False).fire_due(NOW)
     theirs = [package.header.options.group for package in outbox.packages]
@@ -116,7 +116,7 @@ def test_schedules_without_a_cluster_belong_to_the_queue_of_the_site(outbox: Out
 
     assert theirs == ["theirs"]
     assert [package.header.options.group for package in outbox.packages] == ["theirs", "nobody's"]
-    assert [package.header.options.cluster for package in outbox.packages] == ["other", None]
+    assert [package.header.options.queue for package in outbox.packages] == ["other", None]
 
 
 def test_once_is_deleted_after_its_run(dispatcher: ScheduleDispatcher) -> None:
@@ -231,7 +231,7 @@ def test_options_travel_in_q_options(dispatcher: ScheduleDispatcher, outbox: Out
 
     [package] = outbox.packages
     options = package.header.options
-    assert (options.timeout, options.group, options.cluster, options.save) == (NO_TIMEOUT, "own", "far", False)
+    assert (options.timeout, options.group, options.queue, options.save) == (NO_TIMEOUT, "own", "far", False)
     assert package.header.name == "mine"
     assert dict(package.kwargs) == {}
 

@@ -208,7 +208,7 @@ def test_what_is_queued_can_be_forgotten() -> None:
 
 
 def test_each_cluster_has_a_queue_of_its_own() -> None:
-    task_id = send(tasks.nothing, q_options={"cluster": "other"})
+    task_id = send(tasks.nothing, q_options={"queue": "other"})
 
     assert_nothing_enqueued()
     assert drain("other") == [task_id]
