@@ -55,7 +55,8 @@ def load_settings(cluster: str | None = None) -> Settings:
 
 
 def load_cluster(names: Sequence[str] = (), broker: str = "", excluded: Sequence[str] = ()) -> Settings:
-    """The settings of a cluster that works on these queues (``a``, ``a,b``, ``a:5,b``; see ``core/settings/queue_weights.py``).
+    """The settings of a cluster that works on these queues (``a``, ``a,b``, ``a:5,b``; see
+    ``core/settings/queue_weights.py``).
 
     Without names, ``Q_CLUSTER_NAME`` says them. ``broker``: one of ``brokers``, instead of what the settings say.
     ``excluded``: queues to leave out, by name or pattern; of all that the settings name, where no names are given.
@@ -221,7 +222,8 @@ def _load(cluster: str | None) -> Settings:
 
 @cache
 def _loaded(cluster: str | None, test_suffix: str) -> Settings:
-    """``test_suffix``: what is added to the names of queues on servers while tests run; ``core/settings/test_queues.py``."""
+    """``test_suffix``: what is added to the names of queues on servers while tests run;
+    ``core/settings/test_queues.py``."""
     found = try_load_settings(cluster)
     if found.settings is None:
         raise ClusterImproperlyConfigured([problem for problem in found.problems if problem.is_error])

@@ -20,8 +20,8 @@ NOTICE = "<!-- Written by docs/generate_settings.py. Change the tables in django
 SETTINGS_HEAD = """\
 # Settings
 
-All settings stand in one dict, `Q_CLUSTER`, in your Django settings. All are optional: without any,
-the queue lives in the `default` database.
+All settings are keys of one dict, `Q_CLUSTER`, in the Django settings. All are optional: without any,
+the queue is in the `default` database.
 
 ```python
 Q_CLUSTER = {
@@ -34,15 +34,16 @@ Q_CLUSTER = {
 
 - `None` means the default.
 - Every value may be a function without arguments; it is called once, when the settings are first read. In
-  the dict of a connection, so may hosts, users, passwords, tokens and keys.
-- What `Q_CLUSTER` does not say may stand in the environment, as `Q_CLUSTER_` and the key in capitals:
+  the dict of a connection, hosts, users, passwords, tokens and keys may be functions too.
+- A key that is not in `Q_CLUSTER` is read from the environment variable `Q_CLUSTER_` and the key in capitals:
   `Q_CLUSTER_WORKERS=4`. Dicts and lists are written as JSON, True and False also as `1`, `0`, `yes` and `no`.
-- `Q_CLUSTER_NAME`, or `qcluster -n`, picks the cluster to run: see `ALT_CLUSTERS`. What such a cluster says
-  comes before `Q_CLUSTER`, and that before the environment. Of several brokers, the one that is mentioned first in
-  this order is used; two in the same place are an error.
-- Mistakes are all shown at once: by `manage.py check`, and by `qcluster` before it starts. See
-  [Checks](checks.md).
+- `Q_CLUSTER_NAME`, or `qcluster -n`, chooses the cluster to run: see `ALT_CLUSTERS`. The settings of such a cluster
+  precede `Q_CLUSTER`, and those the environment. Of several brokers, the first in this order is used; two in the same
+  place are an error.
+- All mistakes are reported together: by `manage.py check`, and by `qcluster` before it starts. See
+  [Checks](checks.md). `manage.py qinfo --config` shows the value of each setting, and where it comes from.
 - Secrets are masked wherever settings are printed.
+- The last column is for projects that used Django-Q: *New* settings do not exist there.
 """
 
 CHECKS_HEAD = """\
@@ -79,12 +80,18 @@ def checks_page() -> str:
 
 
 def _section(title: str, options: Sequence[SettingDefinition]) -> str:
-    rows = [row(_keys(each), each.value_type.words, _default(each), each.meaning, each.parity) for each in options]
+    rows = [row(_keys(each), each.value_type.words, _default(each), each.meaning, _django_q(each)) for each in options]
     return "\n".join([f"## {title}", "", *table(("key", "value", "default", "meaning", "Django-Q"), rows), ""])
 
 
 def _keys(option: SettingDefinition) -> str:
     return ", ".join(f"`{key}`" for key in (option.key, *option.aliases))
+
+
+def _django_q(option: SettingDefinition) -> str:
+    """What a reader who knows Django-Q has to know."""
+    instead = f"Django-Q: {option.django_q}." if option.django_q else ""
+    return " ".join(part for part in ("New." if option.new else "", instead, option.difference) if part)
 
 
 def _default(option: SettingDefinition) -> str:

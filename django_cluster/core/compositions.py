@@ -143,7 +143,8 @@ class TaskCall:
 
 
 def as_task_call(item: Any) -> TaskCall:
-    """A ``TaskCall``, a function, or a tuple (function, args, kwargs) whose end may be missing. Raises ``TypeError``."""
+    """A ``TaskCall``, a function, or a tuple (function, args, kwargs) whose end may be missing. Raises
+    ``TypeError``."""
     if isinstance(item, TaskCall):
         return item
     if callable(item) or isinstance(item, str):

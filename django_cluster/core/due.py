@@ -1,7 +1,7 @@
 """Which run of a schedule is due now, and when the next one is.
 
-A *missed* run is one whose time has passed by more than ``MISSED_AFTER``: no cluster was there to see it. What becomes of
-those is the schedule's choice (``CatchUp``). Everything here is a function of values.
+A *missed* run is one whose time has passed by more than ``MISSED_AFTER``: no cluster was there to see it. What becomes
+of those is the schedule's choice (``CatchUp``). Everything here is a function of values.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Names on a server for the queue of a namespace: no two pairs of namespace and queue have the same one.
 
-The parts are joined by a separator, which is escaped inside them: the queue ``b:c`` of the namespace ``a`` is ``a:b%3Ac``,
-and the queue ``c`` of the namespace ``a:b`` is ``a%3Ab:c``. Usual names look as they always did.
+The parts are joined by a separator, which is escaped inside them: the queue ``b:c`` of the namespace ``a`` is
+``a:b%3Ac``, and the queue ``c`` of the namespace ``a:b`` is ``a%3Ab:c``. Usual names look as they always did.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ def join_escaped(*parts: str, separator: str = ":", reserved: str = "") -> str:
 
 
 def table_queue_name(namespace: str, queue: str) -> str:
-    """The name of a queue in the queue table, which several namespaces may share: the namespace alone for its own queue."""
+    """The name of a queue in the queue table, which several namespaces may share: the namespace alone for its own
+    queue."""
     if queue.startswith(DELAY_QUEUE_PREFIX):
         return queue  # names its namespace itself
     return shortened(escape(namespace) if queue == namespace else join_escaped(namespace, queue))
@@ -57,8 +58,9 @@ def shortened(name: str) -> str:
 def hyphenated_name(namespace: str, queue: str) -> str:
     """One name of letters and hyphens, where a server knows few other characters.
 
-    The namespace's own queue has the name of the namespace, as in Django-Q. Any other is named like ``shop-long-1f0c3a9b``: the
-    digest tells the queue ``long`` of the namespace ``shop`` from the own queue of a namespace ``shop-long``.
+    The namespace's own queue has the name of the namespace, as in Django-Q. Any other is named like
+    ``shop-long-1f0c3a9b``: the digest tells the queue ``long`` of the namespace ``shop`` from the own queue of a
+    namespace ``shop-long``.
     """
     if namespace == queue:
         return namespace

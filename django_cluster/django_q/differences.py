@@ -10,16 +10,13 @@ from django_cluster.core.settings.brokers import SELECTORS
 from django_cluster.core.settings.table import BY_KEY
 from django_cluster.errors import Problem
 
-NOTHING_TO_SAY = ("New.", "Default in Django-Q:")
-"""How the text of an option begins that Django-Q did not have, or that only starts from another value."""
-
 
 def differences(mapping: Mapping[Any, Any]) -> Iterator[Problem]:
     """One sentence for each key that is set and differs."""
     for key in mapping:
         option = BY_KEY.get(key) if isinstance(key, str) else None
-        if option is not None and option.parity and not option.parity.startswith(NOTHING_TO_SAY):
-            yield Problem(problems.MEANS_SOMETHING_ELSE, key, f"{key} is not quite Django-Q's. {option.parity}")
+        if option is not None and option.difference:
+            yield Problem(problems.MEANS_SOMETHING_ELSE, key, f"{key} is not quite Django-Q's. {option.difference}")
 
 
 def silent_choice(mapping: Mapping[Any, Any]) -> Iterator[Problem]:

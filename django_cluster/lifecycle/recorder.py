@@ -58,8 +58,8 @@ class Acknowledger(Protocol):
 class Recorder:
     """Records how jobs ended. ``broker`` is None where there is nothing to acknowledge (sync mode).
 
-    ``continuations`` sends what follows in a composition; without one, nothing does. ``queue_settings``: of a cluster that works on
-    several queues, whose receipts say from which they are.
+    ``continuations`` sends what follows in a composition; without one, nothing does. ``queue_settings``: of a cluster
+    that works on several queues, whose receipts say from which they are.
     """
 
     def __init__(

@@ -89,8 +89,8 @@ class TaskRouter:
         queue_brokers: Mapping[str, BrokerSettings] | None = None,
     ) -> None:
         """``brokers``: ``Settings.brokers``, for tasks that ask for one by its name. ``beside``: other queues of this
-        cluster, each where it is. ``queue_brokers``: ``Settings.queue_brokers``. Of what queue nothing is known, it is on the server
-        of ``broker``."""
+        cluster, each where it is. ``queue_brokers``: ``Settings.queue_brokers``. Of what queue nothing is known, it is
+        on the server of ``broker``."""
         self._codec = codec
         self._broker = broker
         self._brokers = brokers or {}

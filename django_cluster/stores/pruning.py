@@ -1,8 +1,8 @@
 """Which rows need not be kept any longer, and their deletion: in portions, and never for one task at a time.
 
 Three limits hold, and whichever forgets first does: ``save_limit`` counts successes, ``save_limit_failures`` failures
-that are final, ``retention_days`` looks at the age of every kind of ending. A task that will be tried again is kept beyond
-its age, and the results of a group together (``group_retention.py``).
+that are final, ``retention_days`` looks at the age of every kind of ending. A task that will be tried again is kept
+beyond its age, and the results of a group together (``group_retention.py``).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What is known of one key of ``Q_CLUSTER``: its value_type, its place, its meaning.
+"""What is known of one key of ``Q_CLUSTER``: the type of its value, its section, its meaning.
 
-The keys themselves stand in ``table``. A default is not repeated there: it stands in the
-section's dataclass. ``default_words`` is for those that are computed.
+The keys are listed in ``table``. Defaults are not repeated there: they are those of the dataclass of the section.
+``default_words`` describes a default that is calculated.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SECTIONS: dict[str, type[Any]] = {
 }
 
 NOT_IN_ENVIRONMENT = frozenset({"name", "ALT_CLUSTERS"})
-"""``Q_CLUSTER_NAME`` does not name the namespace: as in Django-Q, it picks the cluster to run."""
+"""Keys without an environment variable. ``Q_CLUSTER_NAME`` chooses the cluster to run, as in Django-Q."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,19 +43,28 @@ class SettingDefinition:
     section: str
     """A field of ``Settings``, or nothing for the cluster as a whole."""
     field: str
-    """Where in its section the value is kept; nothing if several options make one value."""
+    """The field of the section that holds the value; empty if several keys make one value."""
     meaning: str
-    parity: str = ""
-    """How it differs from the option of the same name in Django-Q; nothing if it does not."""
+    """What the setting does, in sentences that can be read alone, with its unit."""
+    new: bool = False
+    """Whether Django-Q has no key of this name."""
+    django_q: str = ""
+    """What Django-Q does instead of a new setting, or the default that a key has there; a clause without a full
+    stop."""
+    difference: str = ""
+    """How the key differs from the key of the same name in Django-Q; empty if it does not."""
     default_words: str = ""
+    """Markdown that describes a default which is calculated."""
     aliases: tuple[str, ...] = ()
+    """Further names of the key."""
     secret: bool = False
-    """The value, or a part of it, may be a credential: it is never shown in a sentence."""
+    """Whether the value, or a part of it, may be a credential, which is never shown in a sentence."""
     more_variables: tuple[str, ...] = ()
+    """Further environment variables of the key."""
 
     @property
     def default(self) -> object:
-        """What holds when the key is not given; None also for those that are computed."""
+        """The value without the key in ``Q_CLUSTER``; None also for defaults that are calculated."""
         for each in fields(SECTIONS[self.section]):
             if each.name == self.field and each.default is not MISSING:
                 return each.default
@@ -63,13 +72,13 @@ class SettingDefinition:
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """Its environment variables; the first that is set wins."""
+        """The environment variables of the key; the first that is set wins."""
         if self.key in NOT_IN_ENVIRONMENT:
             return ()
         return (f"Q_CLUSTER_{self.key.upper()}", *self.more_variables)
 
     def value_in(self, settings: Settings) -> object:
-        """What holds in these settings; safe to print."""
+        """The value in these settings, safe to print."""
         section = getattr(settings, self.section) if self.section else settings
         return getattr(section, self.field) if self.field else None
 
@@ -77,6 +86,6 @@ class SettingDefinition:
 def define(
     section: str, key: str, value_type: ValueType, meaning: str, *, field: str | None = None, **more: Any
 ) -> SettingDefinition:
-    """A line of the table; the field is usually called as the key is."""
+    """A row of the table. By default, the field has the name of the key."""
     field = key if field is None else field
     return SettingDefinition(section=section, key=key, value_type=value_type, meaning=meaning, field=field, **more)

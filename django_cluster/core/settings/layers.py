@@ -1,7 +1,7 @@
-"""Where a setting comes from: an alternative cluster, ``Q_CLUSTER`` itself, or the environment.
+"""The places that settings come from: an alternative cluster, ``Q_CLUSTER`` itself, the environment.
 
-A layer holds what one of them says, under canonical keys and with functions already called. What an
-upper layer says, a lower one cannot change.
+A layer holds the values of one place, under canonical keys and with functions already called. A value in an upper layer
+hides the one in a lower layer.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from django_cluster.core.settings import problems
 from django_cluster.core.settings.definition import SettingDefinition
+from django_cluster.core.settings.retired import RETIRED, renamed
 from django_cluster.core.settings.table import BY_KEY, DEFINITIONS
 from django_cluster.core.settings.values import InvalidValue, short_repr
 from django_cluster.core.suggestions import closest_match
@@ -46,49 +48,66 @@ are what the client library wants."""
 VARIABLE_PREFIX = "Q_CLUSTER_"
 
 
+class Source(StrEnum):
+    """The kind of place that a value comes from."""
+
+    SETTING = "setting"
+    ENVIRONMENT = "environment"
+
+
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """What one place says."""
+    """The values of one place."""
 
     values: Mapping[str, Any] = field(repr=False)
-    paths: Mapping[str, str]
-    """Canonical key → how its owner would recognise it in a message."""
+    """Canonical key → value as it is written."""
+    names: Mapping[str, str]
+    """Canonical key → the name under which it is written there: ``ALT_CLUSTERS['long'].timeout``,
+    ``Q_CLUSTER_RETRY``."""
+    source: Source = Source.SETTING
+
+    def path(self, key: str) -> str:
+        """The subject of a sentence about the value of a key."""
+        prefix = "The environment variable " if self.source is Source.ENVIRONMENT else ""
+        return prefix + self.names[key]
 
 
 def layer_of(mapping: Mapping[Any, Any], prefix: str, found: list[Problem]) -> Layer:
-    """A dict of settings as a layer; ``prefix`` is what its keys are called by in messages."""
+    """A dict of settings as a layer. ``prefix`` precedes its keys in messages; what is wrong is added to ``found``."""
     values: dict[str, Any] = {}
-    paths: dict[str, str] = {}
+    names: dict[str, str] = {}
     for key, raw in mapping.items():
         path = f"{prefix}{key}"
         option = BY_KEY.get(key) if isinstance(key, str) else None
-        if option is None:
+        if option is None and key in RETIRED:
+            found.append(Problem(problems.RENAMED_KEY, path, renamed(path, f"{prefix}{RETIRED[key]}")))
+        elif option is None:
             found.append(Problem(problems.UNKNOWN_KEY, path, f"{path} is not a known setting.", _suggestion(key)))
         elif option.key in values:
-            sentence = f"{path} is given twice: it is the same as {paths[option.key]}."
+            sentence = f"{path} is given twice: it is the same as {names[option.key]}."
             found.append(Problem(problems.TWO_NAMES, path, sentence, "Remove one of them."))
         else:
-            paths[option.key] = path
+            names[option.key] = path
             values.update(_called(option.key, raw, path, found))
-    return Layer(values, paths)
+    return Layer(values, names)
 
 
 def environment_layer(environment: Mapping[str, str], found: list[Problem]) -> Layer:
-    """What the variables ``Q_CLUSTER_<KEY>`` say. An empty one says nothing."""
+    """The variables ``Q_CLUSTER_<KEY>`` as a layer. Empty variables are ignored."""
     values: dict[str, Any] = {}
-    paths: dict[str, str] = {}
+    names: dict[str, str] = {}
     for option in DEFINITIONS:
         for variable in option.variables:
             text = environment.get(variable, "").strip()
             if text and option.key not in values:
                 values[option.key] = option.value_type.read(text)
-                paths[option.key] = f"The environment variable {variable}"
+                names[option.key] = variable
     found.extend(_unknown_variables(environment))
-    return Layer(values, paths)
+    return Layer(values, names, Source.ENVIRONMENT)
 
 
 def converted_values(layers: Sequence[Layer], found: list[Problem]) -> dict[str, Any]:
-    """Key → value, for all keys that are given and fit. None is not given: its default holds."""
+    """Key → value, for all keys that are given and valid. None counts as not given."""
     values: dict[str, Any] = {}
     for option in DEFINITIONS:
         layer = next((each for each in layers if option.key in each.values), None)
@@ -97,7 +116,7 @@ def converted_values(layers: Sequence[Layer], found: list[Problem]) -> dict[str,
         try:
             values[option.key] = option.value_type.convert(layer.values[option.key])
         except InvalidValue as error:
-            path, raw = layer.paths[option.key], layer.values[option.key]
+            path, raw = layer.path(option.key), layer.values[option.key]
             found.append(Problem(problems.BAD_VALUE, path, f"{path} {str(error) or _expected(option, raw)}"))
     return values
 
@@ -111,6 +130,11 @@ def _unknown_variables(environment: Mapping[str, str]) -> Iterator[Problem]:
     known = {variable for option in DEFINITIONS for variable in option.variables} | {f"{VARIABLE_PREFIX}NAME"}
     for name in sorted(environment):
         if name.startswith(VARIABLE_PREFIX) and name not in known:
+            key = name.removeprefix(VARIABLE_PREFIX).lower()
+            if key in RETIRED:
+                sentence = renamed(f"The environment variable {name}", f"{VARIABLE_PREFIX}{RETIRED[key].upper()}")
+                yield Problem(problems.RENAMED_KEY, name, sentence)
+                continue
             hint = _did_you_mean(closest_match(name, sorted(known)))
             yield Problem(problems.UNKNOWN_VARIABLE, name, f"The environment variable {name} is not known.", hint)
 

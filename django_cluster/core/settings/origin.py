@@ -1,4 +1,4 @@
-"""Each setting, the value that holds, and where that comes from: for ``qinfo --config``. Credentials are masked."""
+"""The effective value of each setting, and its origin, for ``qinfo --config``. Credentials are masked."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from django_cluster.core.settings.layers import Layer
 from django_cluster.core.settings.parser import ParseContext, layers_of
 from django_cluster.core.settings.table import describe
 
-ENVIRONMENT = "The environment variable "
-"""How a layer of the environment names what it says."""
 DEFAULT = "default"
+"""The origin of a setting that is given nowhere."""
 
 
 class EffectiveSetting(NamedTuple):
@@ -28,7 +27,7 @@ class EffectiveSetting(NamedTuple):
 
 
 def effective_settings_of(mapping: Any, context: ParseContext, settings: Settings) -> list[EffectiveSetting]:
-    """Every setting of ``settings``, which was read from this mapping in these context."""
+    """Every setting of ``settings``, which was parsed from this mapping in this context."""
     layers = layers_of(mapping, context, [])
     rows = [
         EffectiveSetting(option.key, _shown(value), _origin(option.key, layers)) for option, value in describe(settings)
@@ -42,16 +41,10 @@ def _shown(value: object) -> str:
 
 
 def _origin(key: str, layers: Sequence[Layer]) -> str:
-    """The first layer that says anything decides. A broker is chosen by any of several keys."""
+    """The first layer with a value decides. A broker is chosen by any of several keys."""
     keys = ("broker", *SELECTORS) if key == "broker" else (key,)
     for layer in layers:
         for each in keys:
             if layer.values.get(each) is not None:
-                return _called(layer.paths[each])
+                return f"{layer.source} {layer.names[each]}"
     return DEFAULT
-
-
-def _called(path: str) -> str:
-    if path.startswith(ENVIRONMENT):
-        return f"environment {path.removeprefix(ENVIRONMENT)}"
-    return f"setting {path}"

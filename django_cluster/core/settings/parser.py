@@ -97,7 +97,7 @@ def try_parse(mapping: Any, context: ParseContext) -> ParseResult:
     values |= _names(values, context)
     named = dict(_named_choices(values, found))
     choices = {name: each for name, (each, _) in named.items()}
-    path = next((layer.paths["broker"] for layer in layers if "broker" in layer.paths), "broker")
+    path = next((layer.path("broker") for layer in layers if "broker" in layer.names), "broker")
     choice = choose([layer.values for layer in layers], values, found, choices, path=path)
     found.extend(_doubts(values, choice, context))
     if any(problem.is_error for problem in found):
@@ -151,10 +151,10 @@ def _alternative(overrides: Mapping[Any, Any], cluster: str, found: list[Problem
     layer = layer_of(overrides, f"ALT_CLUSTERS[{cluster!r}].", found)
     for key in OWN_NAMES:
         if layer.values.get(key, cluster) != cluster:
-            path = layer.paths[key]
+            path = layer.path(key)
             sentence = f"{path} is ignored: the queue of this cluster is {cluster!r}."
             found.append(Problem(problems.NAMED_TWICE, path, sentence, "Remove it."))
-    return Layer({key: value for key, value in layer.values.items() if key not in OWN_NAMES}, layer.paths)
+    return Layer({key: value for key, value in layer.values.items() if key not in OWN_NAMES}, layer.names)
 
 
 def _names(values: Mapping[str, Any], context: ParseContext) -> dict[str, str]:
@@ -171,8 +171,8 @@ def _named_choices(
         layer = layer_of(settings, f"brokers[{name!r}].", found)
         for key in layer.values:
             if BY_KEY[key].section != "broker":
-                sentence = f"{layer.paths[key]} is not a setting of a broker."
-                found.append(Problem(problems.UNKNOWN_KEY, layer.paths[key], sentence))
+                sentence = f"{layer.path(key)} is not a setting of a broker."
+                found.append(Problem(problems.UNKNOWN_KEY, layer.path(key), sentence))
         own = converted_values([layer], found)
         choice = choose([layer.values], own, found)._replace(alias=name)
         yield name, (choice, {**values, **own})

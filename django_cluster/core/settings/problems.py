@@ -16,6 +16,7 @@ MISSING_KEY = "E008"
 UNKNOWN_DATABASE = "E009"
 UNKNOWN_CACHE = "E010"
 BAD_BROKER_CLASS = "E011"
+RENAMED_KEY = "E012"
 
 UNKNOWN_VARIABLE = "W001"
 SHARED_NAME = "W003"
@@ -59,6 +60,10 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     BAD_BROKER_CLASS: (
         "`broker_class` cannot be used.",
         "It must name an importable subclass of `brokers.base.Broker`.",
+    ),
+    RENAMED_KEY: (
+        "A setting, or its environment variable, has been renamed.",
+        "Write the new name, which the message says.",
     ),
     UNKNOWN_VARIABLE: (
         "An environment variable begins with `Q_CLUSTER_` and is not known.",

@@ -121,7 +121,7 @@ def test_an_older_secret_is_never_signed_with() -> None:
 
 
 def test_a_class_that_is_gone_is_a_package_error() -> None:
-    sealed = SIGNER.sign_data(b"P", b"cdjango_cluster.core.sealing\nGone\n.", HERE)
+    sealed = SIGNER.sign_data(b"P", b"cdjango_cluster.core.signing\nGone\n.", HERE)
 
     with pytest.raises(UnknownFormat, match="Gone"):
         SIGNER.open(sealed, HERE)

@@ -1,4 +1,4 @@
-"""Where the queue is."""
+"""The broker, and how messages are leased from it."""
 
 from __future__ import annotations
 
@@ -22,116 +22,125 @@ BROKER = (
     broker(
         "broker",
         text(),
-        "Which broker, if that is not clear from the settings below: a name in `brokers`, or a kind, because two are "
-        f"there, or none. The kinds: {', '.join(KINDS)}. `memory` lives in one process: for tests.",
+        "The broker of the cluster: a name in `brokers`, or a kind of broker. Needed where other settings leave it"
+        f" open: where two brokers are configured, or none. The kinds: {', '.join(KINDS)}. `memory` lives in one"
+        " process, for tests.",
         field="",
-        parity="New.",
+        new=True,
     ),
     selector(
         "broker_url",
-        "The broker in one line: `redis://…`, `rediss://…`, `unix://…`, `orm:default`, `amqp://…`, `mongodb://…`,"
+        "The broker as one URL: `redis://…`, `rediss://…`, `unix://…`, `orm:default`, `amqp://…`, `mongodb://…`,"
         " `sqs://…`.",
         secret=True,
-        parity="New.",
+        new=True,
     ),
     selector(
         "orm",
-        "Queue in this database of `DATABASES`.",
+        "Keep the queue in this database of `DATABASES`.",
         default_words="`default`, if no broker is configured",
-        parity="Default in Django-Q: Redis on this machine.",
+        django_q="the default broker is Redis on this machine",
     ),
     selector(
         "redis",
-        "Redis: redis-py's keywords, or a URL; one server, Sentinels or a Cluster ([more](../how-to/redis.md)). The"
-        " dict may hold a `url` and further keywords. `charset` and `errors` are understood as `encoding` and"
-        " `encoding_errors`.",
+        "A Redis broker: keyword arguments of redis-py, or a URL; one server, Sentinels or a Cluster (see"
+        " [Redis](../how-to/redis.md)). The dict may contain a `url` and further keywords. `charset` and `errors` are"
+        " read as `encoding` and `encoding_errors`.",
         secret=True,
         more_variables=("Q_CLUSTER_REDIS_URL",),
-        parity="What a dead cluster had taken is run by another. Django-Q's lists: see `qimport --redis`.",
+        difference="Tasks that a dead cluster had leased run elsewhere. Django-Q's lists are imported by"
+        " `qimport --redis`.",
     ),
     selector(
         "django_redis",
-        "The Redis server of this cache of `CACHES`.",
-        parity="Django's own Redis cache serves as well as django-redis.",
+        "Use the Redis server of this cache of `CACHES` as the broker.",
+        difference="Django's own Redis cache serves as well as django-redis.",
     ),
     selector(
         "broker_class",
-        "Your own broker. One that descends from a shipped broker gets the options under the key of that one"
-        " (`redis`, `orm`, …), which then stands beside it.",
-        parity="A subclass of `django_cluster.brokers.base.Broker`: brokers written for Django-Q do not fit.",
+        "A broker class of the project. A subclass of a shipped broker gets the options of that broker (`redis`, `orm`,"
+        " …), which are then set beside it.",
+        difference="A subclass of `django_cluster.brokers.base.Broker`: brokers written for Django-Q do not fit.",
     ),
     selector(
         "rabbitmq",
-        "A RabbitMQ server: a URL, or a dict as [RabbitMQ](../how-to/rabbitmq.md) lists it.",
+        "A RabbitMQ broker: a URL, or a dict with the keys of [RabbitMQ](../how-to/rabbitmq.md).",
         secret=True,
-        parity="New.",
+        new=True,
     ),
     selector(
         "mongo",
-        "A MongoDB server: keywords of `MongoClient`, or a `mongodb://` URL (see [MongoDB](../how-to/mongodb.md)).",
+        "A MongoDB broker: keyword arguments of `MongoClient`, or a `mongodb://` URL (see"
+        " [MongoDB](../how-to/mongodb.md)).",
         secret=True,
-        parity="The collection is another, so Django-Q's messages are not read.",
+        difference="The collection is another, so that Django-Q's messages are not read.",
     ),
     broker(
-        "mongo_db", text(), "The MongoDB database.", field="", default_words="the database of the URL, else `django-q`"
+        "mongo_db",
+        text(),
+        "The MongoDB database of the queue.",
+        field="",
+        default_words="the database of the URL, else `django-q`",
     ),
     selector(
         "sqs",
-        "Amazon SQS; its keys are listed in [SQS](../how-to/sqs.md). An empty dict leaves all to boto3.",
+        "An Amazon SQS broker: a dict with the keys of [SQS](../how-to/sqs.md). An empty dict leaves everything to"
+        " boto3.",
         secret=True,
-        parity="The messages are others: let Django-Q empty its queue, or use another name.",
+        difference="The format of messages is another: let Django-Q empty its queue, or use another name.",
     ),
     selector(
         "iron_mq",
-        "IronMQ; its keys are listed in [IronMQ](../how-to/ironmq.md). An empty dict leaves all to Iron's environment"
-        " variables.",
+        "An IronMQ broker: a dict with the keys of [IronMQ](../how-to/ironmq.md). An empty dict leaves everything to"
+        " Iron's environment variables.",
         secret=True,
-        parity="The messages are others: let Django-Q empty its queue, or use another name.",
+        difference="The format of messages is another: let Django-Q empty its queue, or use another name.",
     ),
     selector(
         "disque_nodes",
-        "Nodes of Disque, which is no longer developed ([more](../how-to/disque.md)). One of them is used, chosen at"
-        " random, and another when it goes away. A text with commas is understood too.",
+        "A Disque broker: its nodes, as a list or as text with commas (see [Disque](../how-to/disque.md)). One node is"
+        " chosen at random, and another when it is unavailable. Disque is no longer developed.",
         secret=True,
-        parity="Removed from Django-Q.",
+        difference="Removed from Django-Q.",
     ),
-    broker("disque_auth", text(), "The password of the nodes of Disque.", field="", secret=True),
+    broker("disque_auth", text(), "The password of the Disque nodes.", field="", secret=True),
     general(
         "brokers",
         mapping_of_mappings("a dict of names and dicts with the settings of one broker each"),
-        "Brokers by name. A task chooses one with `broker='name'`, a cluster with the setting `broker`, or with "
-        "`qcluster --broker name`. The one called `default`, if there is one, is the broker of the cluster, unless "
-        "another is chosen.",
+        "Brokers by name. A task chooses one with `broker='name'`, a cluster with the setting `broker` or with"
+        " `qcluster --broker name`. The one called `default` is the broker of the cluster, unless another is chosen.",
         default_words="none",
         secret=True,
-        parity="New.",
+        new=True,
     ),
     broker(
         "retry",
         seconds(),
-        "The lease: how long a message is lent before others may have it. Leases are renewed while a task runs or"
-        " waits inside the cluster, so this is how long a task stays away after its whole cluster has died.",
+        "Duration of a lease, in seconds: how long a leased message is invisible to other clusters. A cluster renews"
+        " the leases of running and waiting tasks, so `retry` is the time until a task runs elsewhere after its whole"
+        " cluster has died.",
         field="lease",
-        parity="Need not be longer than `timeout`, nor than the longest task.",
+        difference="Need not be longer than `timeout`, nor than the longest task.",
     ),
     broker(
         "bulk",
         integer(1),
-        "The most messages to lease in one call.",
-        parity="Django-Q: 1, and not on Redis. No more is leased than workers ask for, so large is harmless.",
+        "Maximum number of messages that are leased in one call to the broker.",
+        difference="The default in Django-Q is 1, and Redis ignores it. No more is leased than the workers ask for,"
+        " so a large number does no harm.",
     ),
     broker(
         "poll",
         seconds(),
-        "Seconds between two looks at a queue that cannot wake us.",
-        parity="An idle cluster waits longer and longer, up to a second, or is woken.",
+        "Seconds between two queries of a queue that cannot notify the cluster.",
+        difference="An idle cluster waits longer, up to a second, or is notified.",
     ),
     broker(
         "offload_large_payloads",
         flag_or_bytes(),
-        "Keep payloads that are too large for the broker in the database, and give it a reference for each (see"
-        " [SQS](../how-to/sqs.md)). A number of bytes keeps all that are larger. False refuses what the broker cannot"
-        " take. Has no effect with `orm`.",
-        parity="New.",
+        "Keep payloads that exceed the limit of the broker in the database, and send a reference to each instead (see"
+        " [SQS](../how-to/sqs.md)). A number keeps every payload of more than that many bytes in the database. `False`"
+        " refuses what the broker cannot take. Has no effect with `orm`.",
+        new=True,
     ),
 )

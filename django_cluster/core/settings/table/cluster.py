@@ -21,68 +21,70 @@ CLUSTER = (
     general(
         "name",
         queue_name(),
-        "The namespace. Separates projects that share a broker, and salts every signature: all clusters and web "
-        "processes of a namespace must have the same name.",
-        parity="Has no environment variable: `Q_CLUSTER_NAME` picks the cluster to run.",
+        "The namespace of the project. It separates projects that share a broker, and is part of every signature: all"
+        " clusters and web processes of a project need the same `name`.",
+        difference="Has no environment variable: `Q_CLUSTER_NAME` chooses the cluster to run.",
     ),
     general(
         "queue",
         queue_name(),
-        "The queue that is worked on, and sent to when a call names no other.",
-        default_words="the name",
+        "The queue that the cluster works on, and to which tasks are sent that name no other queue.",
+        default_words="the value of `name`",
         aliases=("cluster_name",),
-        parity="May also be called `queue`.",
+        difference="May also be called `queue`.",
     ),
     general(
         "ALT_CLUSTERS",
         mapping_of_mappings("a dict of names and dicts of settings"),
-        "Other clusters of this namespace: for each, the settings in which it differs. `qcluster -n long` (or "
-        "`Q_CLUSTER_NAME=long`) works on the queue `long` with them. A name that is not listed runs with the root"
-        " settings on a queue of that name.",
+        "Further clusters of the project: the name of each queue, and the settings in which its cluster differs."
+        " `qcluster -n long` (or `Q_CLUSTER_NAME=long`) starts the cluster of the queue `long`. A name that is not"
+        " listed runs with the settings of `Q_CLUSTER` itself.",
         field="",
         default_words="none",
-        parity="A name that is not listed is no error, even where nothing is.",
+        difference="A name that is not listed is not an error.",
     ),
     general(
         "sync",
         flag(),
-        "Run every task at once in the process that sends it. For tests.",
-        parity="A failure leaves a row too, before it is raised; the caller's connections stay open.",
+        "Run every task immediately, in the process that sends it. For tests.",
+        difference="A failure is recorded before it is raised, and the connections of the caller stay open.",
     ),
     general(
         "on_commit",
         flag_or_alias(),
-        "Tasks that are sent inside a transaction leave when it is committed, and never if it is rolled back. True "
-        "looks at the database of the results; an alias looks at that database; False sends at once. A queue in the "
-        "same database needs no waiting: its messages are part of the transaction.",
-        parity="New. Django-Q sends at once.",
+        "Whether tasks that are sent inside a transaction leave when it is committed, and never if it is rolled back."
+        " `True` waits for the database of the results, an alias for that database; `False` sends immediately. A"
+        " queue in the same database does not wait: its messages are part of the transaction.",
+        new=True,
+        django_q="tasks are sent immediately",
     ),
     general(
         "testing",
         flag(),
-        "For tests on machines with few CPUs: workers are not bound to CPUs, whatever `cpu_affinity` says; the log"
-        " says which they would have had.",
-        parity="The admin shows the queue of every broker, with `testing` and without.",
+        "For tests on machines with few CPUs: workers are not bound to CPUs, whatever `cpu_affinity` says. The log"
+        " shows the CPUs that each worker would have had.",
+        difference="The admin shows the queue of every broker, with `testing` and without.",
     ),
     general(
         "label",
         text(),
-        "What the admin calls the app, on its index and above its pages.",
-        parity="Default in Django-Q: `Django Q`.",
+        "The name of the app in the admin: on its index and above its pages.",
+        django_q="the default is `Django Q`",
     ),
     general(
         "log_level",
         log_level(),
-        "The level of the logger `django_cluster` in `qcluster`, unless `LOGGING` configures that logger.",
-        parity="The logger is `django_cluster`, not `django-q`; it gets a handler only in `qcluster`.",
+        "The level of the logger `django_cluster` in `qcluster`, unless `LOGGING` configures that logger (see"
+        " [Logging](../how-to/logging.md)).",
+        difference="The logger is `django_cluster`, not `django-q`; it gets a handler only in `qcluster`.",
     ),
     general(
         "masked_names",
         name_parts(),
-        "Names of arguments, keys and fields whose values are hidden wherever arguments, results or errors are shown:"
-        " in the admin, in `qmonitor`, in logs, in error reports. A part of a name is enough, whatever its case. They"
-        " are added to those that Django hides (`DEFAULT_EXCEPTION_REPORTER_FILTER`).",
+        "Names of arguments, keys and fields whose values are masked wherever arguments, results or errors are shown:"
+        " in the admin, in `qmonitor`, in logs, in error reports. A part of a name is enough, and its case does not"
+        " matter. These names are added to those that Django masks (`DEFAULT_EXCEPTION_REPORTER_FILTER`).",
         default_words="none",
-        parity="New.",
+        new=True,
     ),
 )

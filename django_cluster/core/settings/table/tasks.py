@@ -1,4 +1,4 @@
-"""How tasks travel, what becomes of failures, which rows are kept, and when schedules are looked at."""
+"""How tasks are packed, what follows failures, which results are kept, and when schedules run."""
 
 from __future__ import annotations
 
@@ -29,42 +29,47 @@ SIGNING = (
     signing(
         "serializer",
         choice("pickle", "json"),
-        "How arguments and results are written. `json` forbids pickle altogether, reading included.",
-        parity="New.",
+        "How arguments and results are serialized. `json` forbids pickle altogether, for reading too.",
+        new=True,
     ),
     signing(
         "functions",
         functions(),
-        "Which functions may be sent and run, as tasks, hooks and schedules: any that can be imported (`any`), those"
+        "Which functions may be sent and run, as tasks, hooks and schedules: all that can be imported (`any`), those"
         " that the code marks as tasks (`registered`), or a list of dotted paths with `*`, such as `orders.tasks.*`,"
-        " in which `registered` may stand too. Asked before anything is imported; see"
+        " in which `registered` may also be an element. Checked before anything is imported; see"
         " [Security](../explanation/security.md).",
         default_words="`'any'`",
-        parity="New.",
+        new=True,
     ),
     signing(
         "max_message_age",
         seconds(),
-        "Seconds after which a message is rejected instead of run, from its sending or from the moment for"
-        " which it was delayed. Later attempts and snoozes count from the same moment.",
+        "Seconds after which a message is rejected instead of run. They are counted from the time of sending, or from"
+        " the time to which the task was delayed, also for later attempts.",
         default_words="`None`: no limit",
-        parity="New.",
+        new=True,
     ),
     signing(
         "compress",
         compression(),
-        "Compress packages: by zlib (True), or by zstd, which is faster and packs closer; it needs Python 3.14, or"
-        " `pip install 'django-cluster[zstd]'`. Packages of both kinds are read whatever stands here, as long as the"
-        " library is there: install it everywhere first.",
-        parity="Only packages over `compress_threshold`.",
+        "Compress packages: `True` by zlib, `'zstd'` by zstd, which is faster and compresses better, and needs Python"
+        " 3.14 or `pip install 'django-cluster[zstd]'`. Both are always read, provided that the library is installed:"
+        " install it everywhere before it is used.",
+        difference="Only packages of more than `compress_threshold` bytes are compressed.",
     ),
-    signing("compress_threshold", integer(0), "Bytes; smaller packages are never compressed.", parity="New."),
+    signing(
+        "compress_threshold",
+        integer(0),
+        "Size of a package, in bytes, up to which it is not compressed. Has no effect without `compress`.",
+        new=True,
+    ),
     signing(
         "max_payload_size",
         integer(1),
-        "Bytes of the largest task, its arguments and options, before it is compressed. A larger one is refused when"
-        " it is sent, and rejected where it arrives.",
-        parity="New.",
+        "Maximum size of a task with its arguments and options, in bytes, before it is compressed. A larger task is"
+        " refused when it is sent, and rejected where it arrives.",
+        new=True,
     ),
 )
 
@@ -72,40 +77,49 @@ DELIVERY = (
     delivery(
         "ack_failures",
         flag(),
-        "A failed run is final.",
-        parity="Not for a run that died with its worker: that one is tried again.",
+        "Whether a failed task is acknowledged and never retried.",
+        difference="Does not hold for a task whose worker died: that one is retried.",
     ),
     delivery(
         "max_attempts",
         integer(0),
-        "Runs in total, the first included; 0 = no limit.",
-        parity="Counted when a message is lent, so a run that kills its worker counts.",
+        "Maximum number of runs of a task, the first included; 0: no limit.",
+        difference="Runs are counted when a message is leased, so that a run that kills its worker counts.",
     ),
     delivery(
         "retry_delay",
         seconds(zero=True),
-        "Seconds before a failed task runs again.",
-        default_words="`retry`",
-        parity="New.",
+        "Seconds before the first retry of a failed task.",
+        default_words="the value of `retry`",
+        new=True,
     ),
     delivery(
         "retry_backoff",
         number_or_path(1, 100),
-        "The factor by which each further delay grows, or the path of a function: failed run (1, 2, …) → seconds.",
-        parity="New. 1 is Django-Q's behaviour.",
+        "Factor by which the delay grows with each further retry of a failed task; or the dotted path of a function"
+        " that is called with the number of the failed attempt (1, 2, …) and returns the delay in seconds.",
+        new=True,
+        django_q="the delay is always the same, as with 1",
     ),
-    delivery("retry_max_delay", seconds(), "Seconds that no delay exceeds, unless the first is longer.", parity="New."),
+    delivery(
+        "retry_max_delay",
+        seconds(),
+        "Maximum delay of a retry, in seconds, unless `retry_delay` is longer.",
+        new=True,
+    ),
     delivery(
         "retry_jitter",
         flag(),
-        "Shorten each delay by a random part, so that tasks that failed together do not come back together.",
-        parity="New.",
+        "Whether the delay of each retry is shortened by a random part of up to a quarter, so that tasks that failed"
+        " together do not return together.",
+        new=True,
     ),
     delivery(
         "max_worker_deaths",
         integer(0),
-        "A task whose worker died under it so often is put aside; 0 = never.",
-        parity="New.",
+        "Number of workers that may die while they run a task; then the task gets the status `dead` and is not run"
+        " again. 0: no limit.",
+        new=True,
     ),
 )
 
@@ -113,52 +127,59 @@ RESULTS = (
     results(
         "save_limit",
         integer(),
-        "Successes to keep: 0 = all, negative = none. Failures are always kept, unless `save_limit_failures` says"
-        " otherwise.",
-        parity="Kept in bulk, now and then, so there may be more for some seconds.",
+        "Number of successful tasks to keep; 0: all, a negative number: none. Failures are always kept, unless"
+        " `save_limit_failures` limits them.",
+        difference="Applied in bulk every few seconds, so that for a moment more rows may exist.",
     ),
     results(
         "save_limit_failures",
         integer(0),
-        "Failed tasks to keep, the newest ones; 0 = all. Tasks that will be tried again do not count, and stay.",
-        parity="New. Django-Q keeps every failure.",
+        "Number of failed tasks to keep, the newest ones; 0: all. Tasks that will be retried do not count, and are"
+        " kept.",
+        new=True,
+        django_q="every failure is kept",
     ),
     results(
         "save_limit_per",
         choice(None, "group", "name", "func"),
-        "Apply `save_limit` and `save_limit_failures` to each group, name or function.",
-        parity="Another value is an error, not ignored.",
+        "Apply `save_limit` and `save_limit_failures` to each group, name or function instead of to all tasks.",
+        difference="Another value is an error, not ignored.",
     ),
     results(
         "retention_days",
         retention_days(),
-        "Days for which rows are kept: for all, or by kind, which is `success`, `failed` (all others) or a status such"
-        " as `dead`; None = for ever. `save_limit` holds as well.",
-        default_words="`None`: for ever",
-        parity="New.",
+        "Days for which rows of finished tasks are kept: one number for all, or a dict by kind. A kind is `success`,"
+        " `failed` (all that the dict does not name) or a status such as `dead`; `None` keeps rows forever."
+        " `save_limit` holds as well.",
+        default_words="`None`: forever",
+        new=True,
     ),
     results(
         "cached",
         flag_or_seconds(),
-        "Write results to the cache instead of the database: for ever (True), or for so many seconds.",
-        parity="A failed task always leaves a row.",
+        "Write results to the cache instead of the database: `True` without expiry, or a number of seconds.",
+        difference="A failed task always leaves a row.",
     ),
     results(
-        "cache", text(), "The cache of `CACHES` for such results.", parity="Not needed to see the state of clusters."
+        "cache",
+        text(),
+        "The cache of `CACHES` for results that are written to a cache (`cached`).",
+        difference="Not needed to see the state of clusters.",
     ),
     results(
         "results_db",
         text(),
-        "The database of `DATABASES` for tasks and schedules.",
+        "The database of `DATABASES` for results and schedules.",
         field="database",
         default_words="what the database router says",
-        parity="New.",
+        new=True,
     ),
     results(
         "max_result_size",
         integer(1),
-        "Bytes of the largest result of a task, as it is kept. A task that returns more fails, and is not tried again.",
-        parity="New.",
+        "Maximum size of the result of a task, in bytes, as it is stored. A task that returns more fails, and is not"
+        " retried.",
+        new=True,
     ),
 )
 
@@ -166,38 +187,39 @@ SCHEDULE = (
     schedule(
         "scheduler",
         flag(),
-        "Whether this cluster looks at schedules.",
+        "Whether this cluster runs schedules.",
         field="enabled",
-        parity="Due tasks are sent within a second, by a process of their own.",
+        difference="Due tasks are sent within a second, by a process of their own.",
     ),
     schedule(
         "catch_up",
         catch_up(),
-        "What becomes of the runs that were missed while no cluster ran: all are made up for (True), one for them all "
-        "(False), or none. A schedule may say otherwise for itself.",
+        "What happens to runs that a schedule missed while no cluster ran: all are made up for (`True`), one run"
+        " stands for all (`False`), or they are skipped (`'skip'`). A schedule may have its own value.",
         default_words="`True`",
-        parity="The words are new, and a schedule of the type cron catches up too.",
+        difference="The words are new, and a schedule of the type cron catches up too.",
     ),
     schedule(
         "max_catch_up",
         integer(1),
-        "How many missed runs of one schedule are made up for at most, where `catch_up` says that all are: the newest. "
-        "What is left out is logged once. None = all.",
-        default_words="`None`: all",
-        parity="New.",
+        "Maximum number of missed runs of one schedule that are made up for, the newest ones, where `catch_up` makes"
+        " up for all. What is skipped is logged. `None`: no limit.",
+        default_words="`None`: no limit",
+        new=True,
     ),
     schedule(
         "schedule_interval",
         seconds(),
-        "Seconds between two looks at the schedules.",
+        "Seconds between two queries for due schedules.",
         field="interval",
-        parity="New. Django-Q looks every 30 seconds.",
+        new=True,
+        django_q="every 30 seconds",
     ),
     schedule(
         "time_zone",
         time_zone(),
-        "The zone in which schedules are reckoned. Has no effect without `USE_TZ`.",
+        "The time zone in which the times of schedules are calculated. Has no effect without `USE_TZ`.",
         default_words="`TIME_ZONE`",
-        parity="An unknown zone is an error.",
+        difference="An unknown zone is an error.",
     ),
 )
