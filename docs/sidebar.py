@@ -9,17 +9,17 @@ DOCS = Path(__file__).resolve().parent
 SIDEBAR = {
     "Start": ["tutorial/first-task", "how-to/install"],
     "Using tasks": [
-        "Send a task <how-to/send-tasks>",
-        "Queues <how-to/queues>",
+        "how-to/send-tasks",
+        "how-to/queues",
         "how-to/test-your-tasks",
-        "Retention <how-to/retention>",
+        "how-to/retention",
         "how-to/report-errors",
     ],
-    "Schedules and workflows": ["Schedules <how-to/schedules>", "Workflows <how-to/compose-tasks>"],
+    "Schedules and workflows": ["how-to/schedules", "Workflows <how-to/compose-tasks>"],
     "Brokers": [
-        "Choose a broker <how-to/choose-a-broker>",
+        "how-to/choose-a-broker",
         "What each broker can do <reference/brokers>",
-        "Databases and transactions <how-to/databases>",
+        "how-to/databases",
         "Redis and Valkey <how-to/redis>",
         "RabbitMQ <how-to/rabbitmq>",
         "Amazon SQS <how-to/sqs>",
@@ -31,7 +31,7 @@ SIDEBAR = {
     "Production": [
         "how-to/deploy",
         "Monitor and operate <how-to/monitor>",
-        "The admin <how-to/admin>",
+        "how-to/admin",
         "how-to/logging",
         "how-to/why-does-my-task-not-run",
         "how-to/troubleshooting",

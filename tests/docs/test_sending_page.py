@@ -68,7 +68,7 @@ def run(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 def test_functions_and_paths_are_sent(run: Run) -> None:
-    run("Send a task, and read its result")
+    run("Send a task")
     drain()
 
     assert sent_tasks.said == [(7, True), (7, False)]
@@ -95,7 +95,7 @@ def test_every_option_is_listed_and_marked_as_what_it_is() -> None:
 
 
 def test_what_is_sent_for_later_is_not_run_yet(run: Run) -> None:
-    run("Later")
+    run("Delayed tasks")
 
     assert drain() == []
     assert sent_tasks.said == []
@@ -106,7 +106,7 @@ def test_what_is_sent_for_later_is_not_run_yet(run: Run) -> None:
     [("tomorrow", errors.Snooze, 600), ("Sunday", errors.Discard, None), ("Monday", errors.Retry, 30)],
 )
 def test_a_task_says_what_is_to_become_of_it(run: Run, day: str, wish: type[Exception], delay: float | None) -> None:
-    fetch_prices = run("Fail, and be tried again")["fetch_prices"]
+    fetch_prices = run("Failures and retries")["fetch_prices"]
 
     with pytest.raises(wish) as raised:
         fetch_prices(day)
@@ -117,7 +117,7 @@ def test_a_task_says_what_is_to_become_of_it(run: Run, day: str, wish: type[Exce
 
 def test_the_result_is_read(run: Run) -> None:
     with pytest.raises(errors.NotFinished):
-        run("Read the result")
+        run("Results")
     (task_id,) = drain()
 
     task = fetch(task_id)
@@ -126,7 +126,7 @@ def test_the_result_is_read(run: Run) -> None:
 
 
 def test_the_row_has_what_the_page_names() -> None:
-    table = rows("Read the result")
+    table = rows("Results")
     statuses = {*quoted(table[0][1])}
     unrecorded = {OutcomeStatus.SNOOZED, OutcomeStatus.DUPLICATE}
 
@@ -139,14 +139,14 @@ def test_the_row_has_what_the_page_names() -> None:
 
 
 def test_a_hook_hears_of_the_end(run: Run) -> None:
-    run("Be told when it has ended")
+    run("Hooks")
     drain()
 
     assert sent_tasks.said == [(True, 70)]
 
 
 def test_many_are_sent_at_once(run: Run) -> None:
-    run("Many at once")
+    run("Many tasks")
 
     assert queue_size() == 5
     drain()
