@@ -54,7 +54,8 @@ SIDEBAR = {
         "Delivery <explanation/delivery>",
         "Security <explanation/security>",
         "Architecture <explanation/architecture>",
-        "Performance <explanation/performance>",
+        "explanation/performance",
+        "Performance notes <explanation/performance-notes>",
     ],
 }
 """Captions, and the pages below each: paths in ``docs`` without ``.md``, as they are or as ``Short title <path>``."""
