@@ -9,7 +9,7 @@ from typing import Any
 
 from django_cluster.client.client import get_client
 from django_cluster.conf import known_queues
-from django_cluster.core.call import build_options, checked_packages, split_options
+from django_cluster.core.call import build_options, checked_packages, split_options, with_declared
 from django_cluster.core.compositions import GroupPlan, in_chain, packages_of_links
 from django_cluster.core.messages import TaskPackage
 from django_cluster.core.suggestions import closest_match
@@ -30,7 +30,8 @@ def async_task(func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> str
     imported already), ``UnsuitableFunction`` for an async function or a generator, ``NotSerializable``,
     ``BrokerUnavailable``, ``BrokerRefused``; with ``sync`` what the task raises.
     """
-    own, given = split_options(kwargs, func)
+    own, options = split_options(kwargs, func)
+    given = with_declared(func, options)
     follows = given.pop("chain", None)
     packages = checked_packages(func, [args], own, given, build_options(given))
     if follows:
@@ -47,7 +48,8 @@ def async_bulk(func: Callable[..., Any] | str, calls: Iterable[Sequence[Any] | A
     ``async_task``, the same for all.
     """
     arguments = [tuple(item) if isinstance(item, tuple | list) else (item,) for item in calls]
-    own, given = split_options(kwargs, func)
+    own, options = split_options(kwargs, func)
+    given = with_declared(func, options)
     return send(checked_packages(func, arguments, own, given, build_options(given)), given)
 
 

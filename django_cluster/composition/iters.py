@@ -11,7 +11,7 @@ from django_cluster.client.client import get_client
 from django_cluster.client.enqueue import send
 from django_cluster.client.results import fetch, result
 from django_cluster.composition.lookup import lookup_place
-from django_cluster.core.call import build_options, build_packages, check_hook, checked_packages, split_options
+from django_cluster.core.call import build_options, build_packages, check_hook, checked_packages, split_options, with_declared
 from django_cluster.core.compositions import COLLECT_POSITION, GroupPlan, MemberRole, Membership, as_member
 from django_cluster.core.messages import TaskOptions, TaskPackage, path_of_class
 from django_cluster.core.task_ids import new_task_id
@@ -31,7 +31,8 @@ def async_iter(func: Callable[..., Any] | str, args_iter: Iterable[Any], **kwarg
     ``async_task``. ``hook``, ``save``, ``cached``, ``group`` and ``task_name`` belong to the list, all others to each
     item. The list has the order of the items. If some of them fail for good, the whole is a failure that names them.
     """
-    own, given = split_options(kwargs, func)
+    own, options_given = split_options(kwargs, func)
+    given = with_declared(func, options_given, LIST_OPTIONS)
     calls = [item if isinstance(item, tuple) else (item,) for item in args_iter]
     iter_id = new_task_id()
     of_list = {name: given.pop(name) for name in LIST_OPTIONS & given.keys()}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
 from typing import Any, ClassVar
 
-from django_cluster.core.function_signatures import check_call, has_parameter
+from django_cluster.core.function_signatures import check_call, has_parameter, loaded
 from django_cluster.core.headers import LAST_MOMENT, MOST_RUNS, MOST_SECONDS, PRIORITIES
 from django_cluster.core.import_paths import dotted_path
 from django_cluster.core.local_time import instants_of
@@ -21,8 +21,10 @@ from django_cluster.core.messages import (
     TaskPackage,
     path_of_class,
 )
+from django_cluster.core.option_synonyms import MEANT_BY, STRATEGIES
 from django_cluster.core.safe_text import require_storable
 from django_cluster.core.suggestions import closest_match
+from django_cluster.core.task_callable import TaskCallable
 from django_cluster.core.task_ids import new_task_id, task_name
 from django_cluster.errors import LONGEST_DURATION
 
@@ -33,19 +35,9 @@ KEYWORDS = frozenset({
 """Options that are taken out of the keywords of a call, unless ``q_options`` is given: Django-Q's, and ``queue``."""
 
 ONLY_IN_Q_OPTIONS = frozenset({
-    "delay", "eta", "max_attempts", "no_retry_on", "on_commit", "priority", "retry_delay", "retry_on",
+    "delay", "eta", "max_attempts", "no_retry_on", "on_commit", "priority", "retry_backoff", "retry_delay", "retry_on",
 })  # fmt: skip
 """Options that Django-Q did not have: as plain keywords they may belong to the function."""
-
-SYNONYMS = {
-    "cluster": "queue",
-    "countdown": "delay",
-    "job_timeout": "timeout",
-    "max_retries": "max_attempts",
-    "retries": "max_attempts",
-    "time_limit": "timeout",
-}
-"""What Django-Q and other task queues call our options."""
 
 UNEXPECTED = re.compile(r"got an unexpected keyword argument '(\w+)'")
 """How Python says that a function does not take a keyword."""
@@ -60,6 +52,8 @@ REFUSED_OPTIONS = {
     **dict.fromkeys(ASYNC_ITER_OPTIONS, "async_iter(), which sets it itself"),
 }
 MAX_NAME = 100
+MOST_BACKOFF = 1000
+"""The largest factor by which the delay before a retry may grow from run to run."""
 
 
 def split_options(
@@ -101,6 +95,21 @@ def one_queue(queue: str | None, cluster: str | None) -> str | None:
     return cluster if queue is None else queue
 
 
+def with_declared(
+    func: Callable[..., Any] | str, given: Mapping[str, Any], without: Collection[str] = ()
+) -> dict[str, Any]:
+    """The options of a call, and those that ``@task`` declares for the function where the call does not give them.
+
+    ``without``: declared options that have no meaning where the task goes. A function that is named by its path is
+    looked at only if its module is imported already.
+    """
+    found = loaded(func) if isinstance(func, str) else func
+    if not isinstance(found, TaskCallable) or not found.options:
+        return dict(given)
+    declared = {name: value for name, value in found.options.items() if name not in without}
+    return {**declared, **given}
+
+
 def given_options(given: Mapping[str, Any], more: frozenset[str] = frozenset()) -> dict[str, Any]:
     """A copy of ``q_options``. Raises ``TypeError`` for what is no dict, and for an option that nobody knows.
 
@@ -117,7 +126,7 @@ def given_options(given: Mapping[str, Any], more: frozenset[str] = frozenset()) 
 
 
 def _unknown(name: str, known: frozenset[str]) -> str:
-    near = closest_match(name, known - HIDDEN_OPTIONS, SYNONYMS)
+    near = closest_match(name, known - HIDDEN_OPTIONS, MEANT_BY)
     retry_hint = f" (did you mean {near!r}?)" if near else f"; known are {', '.join(sorted(known - HIDDEN_OPTIONS))}"
     return f"{name!r} is not an option{retry_hint}"
 
@@ -130,7 +139,7 @@ def option_hint(message: str, kwargs: Mapping[str, Any]) -> str:
     found = UNEXPECTED.search(message)
     if found is None or found[1] not in kwargs:
         return ""
-    near = closest_match(found[1], (KEYWORDS | ONLY_IN_Q_OPTIONS) - HIDDEN_OPTIONS, SYNONYMS)
+    near = closest_match(found[1], (KEYWORDS | ONLY_IN_Q_OPTIONS) - HIDDEN_OPTIONS, MEANT_BY)
     # One that is spelt right has reached the function because q_options is the place for it.
     place = ", which stands in q_options" if near in ONLY_IN_Q_OPTIONS or found[1] in (near, "cluster") else ""
     return f" (did you mean the option {near!r}{place}?)" if near else ""
@@ -339,6 +348,18 @@ def _attempts(value: int) -> int:
     return value
 
 
+def _backoff(value: float | str) -> float | str:
+    """A factor, or the name of a strategy."""
+    if isinstance(value, str) and value in STRATEGIES:
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= MOST_BACKOFF:
+        raise OptionError(
+            ValueError,
+            f"a factor from 1 to {MOST_BACKOFF}, or one of {', '.join(map(repr, STRATEGIES))}, not {shown(value)}.",
+        )
+    return float(value)
+
+
 def _priority(value: int) -> int:
     if isinstance(value, bool) or value not in PRIORITIES:
         raise ValueError(f"A priority is a whole number from -100 to 100, not {shown(value)}.")
@@ -369,6 +390,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "queue": _short_text,
     "broker": _alias,
     "max_attempts": _attempts,
+    "retry_backoff": _backoff,
     "retry_delay": _duration,
     "retry_on": _exceptions,
     "no_retry_on": _exceptions,

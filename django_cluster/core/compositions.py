@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from django_cluster.core.call import build_options, checked_packages, split_options
+from django_cluster.core.call import build_options, checked_packages, split_options, with_declared
 from django_cluster.core.messages import Outcome, OutcomeStatus, TaskHeader, TaskOptions, TaskPackage
 from django_cluster.core.task_ids import derived_id, task_name
 
@@ -172,7 +172,8 @@ def package_of_call(call: TaskCall) -> tuple[TaskPackage, bool]:
     for option in COMPOSITION_OPTIONS:
         if given.get(option) is not None and not (option == "broker" and isinstance(given[option], str)):
             raise TypeError(f"The option {option!r} holds for a composition as a whole, not for one of its calls.")
-    package = checked_packages(call.func, [call.args], own, given, build_options(given))[0]
+    options = build_options(with_declared(call.func, given, COMPOSITION_OPTIONS))
+    package = checked_packages(call.func, [call.args], own, given, options)[0]
     return package, given.get("task_name") is not None
 
 

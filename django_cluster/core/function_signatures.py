@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import _lru_cache_wrapper, cache, lru_cache, partial
 from types import FunctionType, MethodType
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from asgiref.sync import iscoroutinefunction
 
 from django_cluster.core.import_paths import load
+from django_cluster.core.task_callable import TaskCallable
 from django_cluster.errors import UnsuitableFunction
 
 NO_NAMES: frozenset[str] = frozenset()
@@ -154,6 +155,8 @@ def traits(func: Callable[..., Any]) -> Traits:
 
 
 def _traits(func: Callable[..., Any]) -> Traits:
+    if isinstance(func, TaskCallable):
+        return _of_task(func)
     if isinstance(func, _lru_cache_wrapper):
         return _traits(func.__wrapped__)
     if reason := _unsuitable(func):
@@ -166,6 +169,21 @@ def _traits(func: Callable[..., Any]) -> Traits:
 
 
 _remembered = lru_cache(1024)(_traits)
+
+
+def _of_task(task: TaskCallable[..., Any]) -> Traits:
+    """What its callers may give: the context comes from the worker."""
+    known = _traits(task.func)
+    if not task.takes_context or known.parameters is None or not known.parameters.positional:
+        return known
+    taken = known.parameters
+    rest = replace(
+        taken,
+        positional=taken.positional[1:],
+        required=max(0, taken.required - 1),
+        positional_only=max(0, taken.positional_only - 1),
+    )
+    return replace(known, parameters=rest)
 
 
 def _unsuitable(func: Any) -> str:

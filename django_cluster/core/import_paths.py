@@ -14,6 +14,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+from django_cluster.core.task_callable import TaskCallable
 from django_cluster.errors import UnknownFunction
 
 DEFINED_IN_MAIN = " It was defined in the program that sent it: put it into a module that both can import."
@@ -29,6 +30,8 @@ def dotted_path(func: Callable[..., Any] | str) -> str:
         return _checked_path(func)
     module, name = _home_of(func)
     path = f"{module}.{name}"
+    if isinstance(func, TaskCallable):
+        func = func.origin  # a copy with other options
     if _found(module, name) != func:
         raise UnknownFunction(f"{func!r} cannot be found again as {path}: it must stand there under its own name.")
     return path

@@ -38,6 +38,8 @@ class TaskOptions:
     """Runs in total, the first included; 0 = no limit."""
     retry_delay: float | None = None
     """Seconds before the second run."""
+    retry_backoff: float | str | None = None
+    """Factor by which the delay grows from run to run; or "fixed", "linear", "exponential"."""
     retry_on: tuple[str, ...] = ()
     """Dotted paths of exceptions: only these (and their subclasses) are worth another run."""
     no_retry_on: tuple[str, ...] = ()

@@ -30,6 +30,7 @@ from django_cluster.core.messages import (
 from django_cluster.core.reprs import repr_of
 from django_cluster.core.sealed_rows import result_context
 from django_cluster.core.signing import ValueSigner
+from django_cluster.core.task_callable import TaskCallable, TaskContext
 from django_cluster.errors import (
     NotSerializable,
     PackageError,
@@ -151,7 +152,7 @@ class Executor:
                     raise
                 except PackageError as error:
                     return RunResult(OutcomeStatus.REJECTED, error=error)
-                value = self._call(func, package)
+                value = self._call(func, package, job.attempt)
                 called = True
                 sealed = self._seal.seal(value, result_context(header.id))
                 result = RunResult(OutcomeStatus.SUCCESS, sealed)
@@ -167,10 +168,12 @@ class Executor:
             return self._failed(status, error, whole, job)
         return result
 
-    def _call(self, func: Callable[..., Any], package: TaskPackage) -> object:
+    def _call(self, func: Callable[..., Any], package: TaskPackage, attempt: int) -> object:
         if pre_execute.receivers:
             send_signal(pre_execute, func=func, task=package)
         try:
+            if isinstance(func, TaskCallable) and func.takes_context:
+                return func.call_as(context_of(package.header, attempt), *package.args, **package.kwargs)
             return func(*package.args, **package.kwargs)
         finally:
             if post_execute_in_worker.receivers:
@@ -222,6 +225,17 @@ class Executor:
         return rejected_outcome(
             job.number, job.receipt, job.attempt, payload, error, started_at, self._worker, job.body
         )
+
+
+def context_of(header: TaskHeader, attempt: int) -> TaskContext:
+    """What a function that takes its context is told about a run."""
+    return TaskContext(
+        id=header.id,
+        name=header.name,
+        attempt=attempt,
+        queue=header.options.queue,
+        enqueued_at=header.enqueued_at,
+    )
 
 
 def unstorable_result(error: BaseException) -> NotSerializable:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from django_cluster.core.import_paths import load
@@ -14,6 +14,8 @@ from django_cluster.core.settings import DeliverySettings
 
 logger = logging.getLogger("django_cluster")
 
+LINEAR = "linear"
+FACTORS: Mapping[float | str, float] = {"fixed": 1.0, "exponential": 2.0}
 FINAL_STATUSES = frozenset({OutcomeStatus.SUCCESS, OutcomeStatus.REJECTED, OutcomeStatus.DISCARDED})
 
 
@@ -61,7 +63,7 @@ def decide_retry(
     if outcome.delay is not None:
         return RetryDecision(status, outcome.delay)
     first = delivery.retry_delay if options.retry_delay is None else options.retry_delay
-    return RetryDecision(status, backoff(first, outcome.attempt, delivery, jitter))
+    return RetryDecision(status, backoff(first, outcome.attempt, delivery, jitter, growth=options.retry_backoff))
 
 
 def is_last_run(status: str, retry_hint: str, attempt: int, options: TaskOptions, delivery: DeliverySettings) -> bool:
@@ -76,15 +78,24 @@ def is_last_run(status: str, retry_hint: str, attempt: int, options: TaskOptions
 
 
 def backoff(
-    first: float, attempt: int, delivery: DeliverySettings, jitter: Callable[[], float] = random.random
+    first: float,
+    attempt: int,
+    delivery: DeliverySettings,
+    jitter: Callable[[], float] = random.random,
+    *,
+    growth: float | str | None = None,
 ) -> float:
     """``first * factor ** (attempt - 1)``, capped; with jitter, between three quarters of that and all of it.
 
-    Where ``retry_backoff`` is a function, it names the delay instead.
+    ``growth``: the option ``retry_backoff`` of the task, which goes before the setting. "fixed" is a factor of 1,
+    "exponential" one of 2, and "linear" means ``first * attempt``. Where the setting is the path of a function, that
+    names the delay instead.
     """
     cap = max(delivery.retry_max_delay, first)
-    factor = delivery.retry_backoff
-    if isinstance(factor, str):
+    factor = delivery.retry_backoff if growth is None else FACTORS.get(growth, growth)
+    if factor == LINEAR:
+        delay = min(first * attempt, cap)
+    elif isinstance(factor, str):
         delay = min(delay_from_function(factor, attempt, first), cap)
     else:
         try:

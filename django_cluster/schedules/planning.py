@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 from django_cluster.core.arguments import args_from_text, kwargs_from_text
-from django_cluster.core.call import build_options, checked_name, split_options, with_queue
+from django_cluster.core.call import build_options, checked_name, split_options, with_declared, with_queue
 from django_cluster.core.due import CatchUp, decide_due
 from django_cluster.core.import_paths import dotted_path
 from django_cluster.core.messages import TaskHeader, TaskOptions, TaskPackage
@@ -139,5 +139,6 @@ def task_options(row: Schedule, given: Any) -> tuple[TaskOptions, str | None]:
                 f"A schedule always sends its tasks to the cluster: the option {name!r} means nothing here."
             )
     _, options = split_options({"q_options": options})
-    found = build_options(options)
+    chosen = {option: value for option, value in options.items() if value is not None}
+    found = build_options(with_declared(row.func, chosen, SENDER_OPTIONS))
     return (replace(found, schedule=row.pk) if row.no_overlap else found), checked_name(options.get("task_name"))

@@ -40,7 +40,7 @@ class SignallessExecutor(Executor):
     """Runs a task without telling receivers of signals: the sentinel must not run code of the project before the fork,
     which could open a connection that all children would then share."""
 
-    def _call(self, func: Callable[..., Any], package: TaskPackage) -> object:
+    def _call(self, func: Callable[..., Any], package: TaskPackage, attempt: int) -> object:
         return func(*package.args, **package.kwargs)
 
 

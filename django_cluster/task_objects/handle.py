@@ -1,0 +1,176 @@
+"""What sending a task object returns: the task's id, which can be asked how the task is doing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Generator
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+
+from asgiref.sync import sync_to_async
+
+from django_cluster.core.messages import OutcomeStatus, TaskHeader
+from django_cluster.errors import NotFinished
+from django_cluster.client.results import fetch
+from django_cluster.stores.base import UNFINISHED, Unfinished, wait_for
+from django_cluster.task_objects.raised import raised_by
+
+if TYPE_CHECKING:
+    from django_cluster.models import Task
+
+R_co = TypeVar("R_co", covariant=True)
+
+FIRST_LOOK, SLOWEST_LOOK = 0.01, 0.5
+"""Seconds between two looks of an async caller: doubled from the first to the slowest."""
+
+
+class TaskStatus(StrEnum):
+    """How a task is doing, as its handle sees it."""
+
+    SCHEDULED = "scheduled"
+    """It is not due yet."""
+    QUEUED = "queued"
+    """It waits for a worker, or one is running it."""
+    RETRYING = "retrying"
+    """A run has failed; another will follow."""
+    SUCCESS = "success"
+    FAILED = "failed"
+    """Its last run raised, overran its time limit or lost its process."""
+    DEAD = "dead"
+    """It was rejected, or workers died under it again and again."""
+    CANCELLED = "cancelled"
+    """It discarded itself, or was cancelled."""
+
+
+ENDS = {
+    OutcomeStatus.SUCCESS: TaskStatus.SUCCESS,
+    OutcomeStatus.REJECTED: TaskStatus.DEAD,
+    OutcomeStatus.DEAD: TaskStatus.DEAD,
+    OutcomeStatus.DISCARDED: TaskStatus.CANCELLED,
+}
+"""Status of the row → that of the task; the others are failures."""
+
+
+class TaskHandle(str, Generic[R_co]):
+    """The id of a task that was sent, as a str, with what can be asked and done about it.
+
+    It can be pickled, stored as a text, and given to all functions that take a task id.
+    """
+
+    __slots__ = ("_row", "not_before", "queue")
+
+    queue: str | None
+    """The queue into which it was sent; None = the one that ``Q_CLUSTER["name"]`` names."""
+    not_before: float | None
+    """Unix time before which it may not run; None = at any time."""
+    _row: Task | None
+
+    def __new__(cls, task_id: str, queue: str | None = None, not_before: float | None = None) -> Self:
+        handle = super().__new__(cls, task_id)
+        handle.queue, handle.not_before, handle._row = queue, not_before, None
+        return handle
+
+    @classmethod
+    def of(cls, header: TaskHeader) -> Self:
+        """The handle of a task that was sent with this header."""
+        return cls(header.id, header.options.queue, header.options.not_before)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.queue, self.not_before)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self}>"
+
+    @property
+    def id(self) -> str:
+        """The task id: 32 hexadecimal digits."""
+        return str(self)
+
+    job_id = message_id = id
+    """Other task queues' words for ``id``."""
+
+    @property
+    def task(self) -> Task | None:
+        """The row of the task; None while it has not been run, and if its results are not kept.
+
+        A row that says that the task has ended is read once; see ``refresh``.
+        """
+        if self._row is None or not self._row.final:
+            self._row = fetch(self)
+        return self._row
+
+    def refresh(self) -> Self:
+        """Forget what was read, so that the next question looks anew; returns the handle itself."""
+        self._row = None
+        return self
+
+    @property
+    def status(self) -> TaskStatus:
+        """How the task is doing now. A task whose results are not kept counts as queued for ever."""
+        row = self.task
+        if row is not None:
+            return ENDS.get(OutcomeStatus(row.status), TaskStatus.FAILED) if row.final else TaskStatus.RETRYING
+        waits = self.not_before is not None and self.not_before > time.time()
+        return TaskStatus.SCHEDULED if waits else TaskStatus.QUEUED
+
+    def wait(self, timeout: float | timedelta | None = None) -> Task:
+        """Wait until the task has ended, and return its row.
+
+        ``timeout``: seconds; None = as long as it takes, 0 = not at all. Raises ``NotFinished`` when it has passed.
+        """
+        limit = seconds_of(timeout)
+        wait_for(self._look, -1 if limit is None else limit * 1000)
+        return self._ended(limit)
+
+    def result(self, timeout: float | timedelta | None = None) -> R_co:
+        """Wait as ``wait``, and return what the function returned.
+
+        Raises what the function raised, if that is an exception of a class that this process has imported; else
+        ``TaskFailed``. ``NotFinished`` when the timeout has passed, ``PackageError`` for a result that cannot be read.
+        """
+        return self._value(self.wait(timeout))
+
+    async def await_task(self, timeout: float | timedelta | None = None) -> Task:
+        """``wait`` for async code: no thread is blocked between two looks."""
+        limit = seconds_of(timeout)
+        until = None if limit is None else time.monotonic() + limit
+        pause = FIRST_LOOK
+        while await sync_to_async(self._look)() is UNFINISHED:
+            if until is not None and time.monotonic() >= until:
+                break
+            await asyncio.sleep(pause if until is None else min(pause, max(0.0, until - time.monotonic())))
+            pause = min(pause * 2, SLOWEST_LOOK)
+        return self._ended(limit)
+
+    async def aresult(self, timeout: float | timedelta | None = None) -> R_co:
+        """``result`` for async code."""
+        return self._value(await self.await_task(timeout))
+
+    def __await__(self) -> Generator[Any, None, Task]:
+        """``row = await handle``: wait until the task has ended."""
+        return self.await_task().__await__()
+
+    def _look(self) -> Task | Unfinished:
+        row = self.task
+        return row if row is not None and row.final else UNFINISHED
+
+    def _ended(self, limit: float | None) -> Task:
+        if self._row is None or not self._row.final:
+            raise NotFinished(f"Task {self} has not finished within {limit or 0:g} seconds.")
+        return self._row
+
+    def _value(self, row: Task) -> R_co:
+        if not row.success:
+            raise raised_by(row)
+        value: R_co = row.result
+        return value
+
+
+def seconds_of(timeout: float | timedelta | None) -> float | None:
+    """A timeout in seconds. Raises ``ValueError`` for a negative one."""
+    limit = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+    if limit is not None and limit < 0:
+        raise ValueError(f"A timeout is a number of seconds, or None for as long as it takes, not {timeout!r}.")
+    return limit
