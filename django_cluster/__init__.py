@@ -35,6 +35,11 @@ _PUBLIC = {
     "Discard": "errors",
     "Retry": "errors",
     "Snooze": "errors",
+    "TaskContext": "task_objects",
+    "TaskFunction": "task_objects",
+    "TaskHandle": "task_objects",
+    "TaskStatus": "task_objects",
+    "task": "task_objects",
 }
 
 __all__ = ["__version__", *sorted(_PUBLIC)]  # noqa: PLE0604  the names are strings, only not literally here

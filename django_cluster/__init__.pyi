@@ -12,6 +12,11 @@ from django_cluster.decorators import cron_task as cron_task
 from django_cluster.errors import Discard as Discard
 from django_cluster.errors import Retry as Retry
 from django_cluster.errors import Snooze as Snooze
+from django_cluster.task_objects import TaskContext as TaskContext
+from django_cluster.task_objects import TaskFunction as TaskFunction
+from django_cluster.task_objects import TaskHandle as TaskHandle
+from django_cluster.task_objects import TaskStatus as TaskStatus
+from django_cluster.task_objects import task as task
 from django_cluster.tasks import async_bulk as async_bulk
 from django_cluster.tasks import async_task as async_task
 from django_cluster.tasks import count_group as count_group

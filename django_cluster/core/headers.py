@@ -13,6 +13,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from django_cluster.core.messages import DEFAULT_OPTIONS, TaskHeader, TaskOptions
+from django_cluster.core.option_synonyms import STRATEGIES
 from django_cluster.core.safe_text import storable
 from django_cluster.errors import UnknownFormat
 
@@ -131,6 +132,12 @@ def _is_key(value: object) -> bool:
     return type(value) is int and 0 <= value <= LARGEST_KEY
 
 
+def _is_backoff(value: object) -> bool:
+    if isinstance(value, str):
+        return value in STRATEGIES
+    return is_seconds(value) and isinstance(value, int | float) and value >= 1
+
+
 def _are_texts(value: object) -> bool:
     return isinstance(value, list | tuple) and all(type(each) is str for each in value)
 
@@ -158,6 +165,7 @@ _FITS: Mapping[str, Callable[[object], bool]] = {
     "timeout": is_seconds,
     "max_attempts": _is_number_of_runs,
     "retry_delay": is_seconds,
+    "retry_backoff": _is_backoff,
     "retry_on": _are_texts,
     "no_retry_on": _are_texts,
     "priority": _is_whole,

@@ -47,11 +47,11 @@ def test_a_handle_travels() -> None:
 
 def test_the_status_follows_the_task() -> None:
     handle = add.delay(1, 2)
-    assert handle.status is TaskStatus.QUEUED
+    before = handle.status
 
     drain()
 
-    assert handle.status is TaskStatus.SUCCESS
+    assert [before, handle.status] == [TaskStatus.QUEUED, TaskStatus.SUCCESS]
     assert handle.result(timeout=0) == 3
 
 
