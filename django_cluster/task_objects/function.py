@@ -13,6 +13,7 @@ from django_cluster.core.call import build_options, checked_packages, given_opti
 from django_cluster.core.option_synonyms import as_seconds, understood
 from django_cluster.core.task_callable import P, R_co, TaskCallable
 from django_cluster.task_objects.handle import TaskHandle
+from django_cluster.tasks import schedule
 
 if TYPE_CHECKING:
     from django_cluster.models import Schedule
@@ -80,8 +81,6 @@ class TaskFunction(TaskCallable[P, R_co]):
 
         The options of this object hold for the tasks of the schedule; those in ``q_options`` go before them.
         """
-        from django_cluster.tasks import schedule  # the facade imports this package
-
         options = {**self.options, **given_options(keywords.pop("q_options", None) or {})}
         return schedule(self.origin, *args, **keywords, **({"q_options": options} if options else {}))
 

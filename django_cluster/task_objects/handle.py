@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from asgiref.sync import sync_to_async
 
+from django_cluster.client.results import fetch
 from django_cluster.core.messages import OutcomeStatus, TaskHeader
 from django_cluster.errors import NotFinished
-from django_cluster.client.results import fetch
 from django_cluster.stores.base import UNFINISHED, Unfinished, wait_for
 from django_cluster.task_objects.raised import raised_by
 

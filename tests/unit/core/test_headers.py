@@ -76,7 +76,6 @@ names = st.sampled_from([*GOOD, "options"])
 options = st.dictionaries(st.sampled_from([*NUMBERS, *TEXTS, "save", "ack_failure", "member", "chain", "x"]), anything)
 
 
-@settings(deadline=None)
 @pytest.mark.parametrize("value", ['"quadratic"', "0.5", "0", "true", "[]", "1e999"])
 def test_a_backoff_is_a_factor_or_the_name_of_a_strategy(value: str) -> None:
     with pytest.raises(UnknownFormat):
@@ -88,6 +87,7 @@ def test_a_backoff_travels(value: object) -> None:
     assert read_header(header(json.dumps({"retry_backoff": value}))).options.retry_backoff == value
 
 
+@settings(deadline=None)
 @given(st.dictionaries(names, anything), st.none() | options)
 def test_whatever_it_says_it_is_a_header_that_can_be_shown_or_no_header(changes: Any, given_options: Any) -> None:
     wire = GOOD | changes | ({} if given_options is None else {"options": given_options})
