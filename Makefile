@@ -52,7 +52,7 @@ contract integration e2e: $(VENV)/tox
 
 .PHONY: chaos
 SECONDS ?= 20
-chaos: $(VENV)/tox ## Kill clusters on each broker for SECONDS=20, and check the books
+chaos: $(VENV)/tox ## Inject faults into clusters on each broker for SECONDS=20, and check that no task was lost
 	@$(TOX) chaos -- --seconds $(SECONDS)
 
 .PHONY: worse-days

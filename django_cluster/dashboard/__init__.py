@@ -1,1 +1,1 @@
-"""What people look at: one frozen snapshot, pure functions that turn it into text, and a screen."""
+"""``qmonitor``, ``qinfo`` and ``qmemory``: a frozen snapshot, pure functions that draw it, and a screen."""

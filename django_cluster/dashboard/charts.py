@@ -1,21 +1,21 @@
-"""Charts of a few characters: braille dots, or plain letters where those cannot be shown."""
+"""Charts of characters: braille dots, or ASCII."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 DOTS = ((0x40, 0x80), (0x04, 0x20), (0x02, 0x10), (0x01, 0x08))
-"""Of a braille character, from its lowest row to the highest: the bit of the left dot and of the right."""
+"""Bits of the left and right dot of each row of a braille character (Unicode U+2800), lowest row first."""
 BLANK = 0x2800
 EIGHTHS = " ▏▎▍▌▋▊▉"
 LETTERS = " .:-=+*#@"
-"""From nothing to full, where only ASCII can be shown."""
+"""Characters from empty to full, for ASCII."""
 
 
 def resampled(values: Sequence[float], count: int) -> list[float]:
-    """So many values, the newest at the end: the highest of each stretch, so that no peak is lost.
+    """Resample to ``count`` values by the maximum of each interval, so that no peak is lost.
 
-    Fewer values than asked for are stretched: each stands for several columns.
+    If there are fewer values, each is repeated.
     """
     if not values or count <= 0:
         return [0.0] * max(0, count)
@@ -42,7 +42,7 @@ def area(values: Sequence[float], width: int, height: int, *, top: float = 0.0, 
 
 
 def _level(value: float, top: float, steps: int) -> int:
-    """How many of the steps are filled: at least one where there is anything at all."""
+    """Number of filled steps; at least one for a positive value."""
     if value <= 0 or top <= 0:
         return 0
     return min(steps, max(1, round(value / top * steps)))
@@ -64,7 +64,7 @@ def _letters(values: Sequence[float], width: int, height: int, top: float) -> li
 
 
 def gauge(share: float, width: int, *, ascii_only: bool = False) -> str:
-    """How much of something is used: a bar of ``width`` characters."""
+    """A bar of ``width`` characters, filled to ``share`` (0 to 1)."""
     share = min(1.0, max(0.0, share))
     if ascii_only:
         filled = round(share * width)

@@ -1,6 +1,6 @@
-"""Looks at clusters, brokers and rows, and makes a ``Snapshot``: a few questions at a time, all of them bounded.
+"""Collects a ``Snapshot`` from clusters, brokers and rows, by a bounded number of bounded queries.
 
-What cannot be asked is a problem in the snapshot and not an exception; what was seen of it before stays.
+A server that does not answer is a problem in the snapshot, not an exception, and its older data is kept.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from django_cluster.stores.orm_session import Session
 from django_cluster.stores.status import StatusStore
 
 MAX_ROWS = 200
-"""Rows of one kind that are read at most."""
+"""Largest number of rows of one kind that are read."""
 MAX_COUNTED = 100_000
-"""Nothing is counted further than this."""
+"""Upper limit of all counts."""
 PARTS = ("clusters", "queues", "waiting", "ended", "failures", "schedules", "totals")
 QUERY_ERRORS = (ClusterError, ImproperlyConfigured)
-"""What a look may meet: servers that are away, and brokers whose library is not installed."""
+"""Errors of unavailable servers, and of brokers whose library is not installed."""
 OUR_ERRORS = "django_cluster.errors."
 MAX_TEXT = 2000
-"""Characters of a value that are shown."""
+"""Largest number of characters of a value that are shown."""
 UNREADABLE = "(cannot be read: {})"
 COLUMNS = (
     "id", "name", "func", "queue", "status", "attempt_count", "enqueued_at", "started_at", "stopped_at",
@@ -50,15 +50,15 @@ COLUMNS = (
 
 @dataclass
 class Collector:
-    """Belongs to one thread, like the connections that it uses."""
+    """Collects snapshots. Belongs to one thread, like its connections."""
 
     label: str
     queues: Sequence[str]
-    """Those of the settings; clusters, pauses, schedules and brokers add theirs."""
+    """Queues of the settings; those of clusters, pauses, schedules and brokers are added."""
     open_broker: Callable[[str], Broker]
     """The broker of a queue."""
     read_label: Callable[[str, str], TaskHeader]
-    """What a message is; raises ``PackageError``."""
+    """``read_label(queue, payload)``: the header of a message. Raises ``PackageError``."""
     database: str | None = None
     """Alias of the rows; None asks the router."""
     clock: Callable[[], float] = time.time
@@ -71,9 +71,9 @@ class Collector:
         self._statuses, self._commands = StatusStore(self.database), OperatorCommandStore(self.database)
 
     def collect(self, parts: Iterable[str] = PARTS, before: Snapshot | None = None, query: str = "") -> Snapshot:
-        """A snapshot in which these parts are new.
+        """Refresh these parts of a snapshot.
 
-        ``query``: what the screen is filtered by; rows that match are looked for among the newest ``MAX_COUNTED``.
+        ``query``: the filter; matching rows are searched among the newest ``MAX_COUNTED``.
         """
         before = before or Snapshot(label=self.label)
         self._wanted = condition(query)
@@ -119,7 +119,7 @@ class Collector:
         return self._session.read(lambda: [name for name in names if name])
 
     def view_queue(self, name: str) -> QueueView:
-        """How many messages it has; a broker that is away is a problem in the view."""
+        """The size of a queue; an unavailable broker is a problem in the view."""
         kind = ""
         try:
             broker = self.broker_of(name)
@@ -139,7 +139,7 @@ class Collector:
         return {"waiting": tuple(waiting)}
 
     def broker_of(self, queue: str) -> Broker:
-        """The broker of this queue, opened once."""
+        """The broker of a queue, opened once."""
         if queue not in self._brokers:
             self._brokers[queue] = self.open_broker(queue)
         return self._brokers[queue]
@@ -175,7 +175,7 @@ class Collector:
         return tuple(_ended(row) for row in dict.fromkeys(found))
 
     def _matching(self, rows: QuerySet[Task]) -> list[tuple[Any, ...]]:
-        """The newest rows that match what is wanted; two queries, of which neither reads further than ``MAX_COUNTED``."""
+        """The newest matching rows, by two queries that read at most ``MAX_COUNTED`` rows."""
         beyond = list(rows.values_list("stopped_at", flat=True)[MAX_COUNTED : MAX_COUNTED + 1])
         near = rows.filter(stopped_at__gt=beyond[0]) if beyond else rows
         return list(near.filter(self._wanted).values_list(*COLUMNS)[:MAX_ROWS])
@@ -199,7 +199,7 @@ class Collector:
         return {"totals": Totals(**dict(zip(names, counts, strict=True)), limit=MAX_COUNTED)}
 
     def detail(self, task_id: str) -> Detail | None:
-        """All about a task that has ended; None if there is no row. Raises ``StoreUnavailable``."""
+        """The details of a finished task; None if it has no row. Raises ``StoreUnavailable``."""
         task = self._session.read(lambda: saved_tasks(self.database).filter(pk=task_id).first())
         return _detail(task) if task is not None else None
 
@@ -271,12 +271,12 @@ def _detail(task: Task) -> Detail:
 
 
 def _error(kind: str, message: str) -> str:
-    """Errors of our own are known by their names; what they quote of arguments is shown without credentials."""
+    """Class and message of an error, without credentials; the package name of own errors is left out."""
     return ": ".join(part for part in (kind.removeprefix(OUR_ERRORS), redactor().text(message)) if part)
 
 
 def _result(task: Task) -> str:
-    """Opened only because somebody asked for this very task."""
+    """The result of a task, unpickled because a user asked for it."""
     try:
         return "" if task.result is None else repr(redactor().value(task.result))[:MAX_TEXT]
     except Exception as error:  # noqa: BLE001  a class of the user's may do anything when it is unpickled or shown

@@ -1,4 +1,4 @@
-"""One screenful, drawn from a snapshot and a state: title, tabs, banner, body, footer. Pure."""
+"""The layout of the screen: title, tabs, banner, body, footer. Pure functions of a snapshot and a state."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django_cluster.dashboard.tables import Table, TableRow
 from django_cluster.dashboard.text import Line, Span, cells, clean, clip, duration, line
 
 MIN_SIZE = (60, 16)
-"""Columns and rows below which nothing useful can be shown."""
+"""Smallest number of columns and lines of a terminal."""
 HEADER_LINES, FOOTER_LINES = 2, 1
 """Lines above and below the body."""
 
@@ -42,14 +42,14 @@ OPERATOR_KEYS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Canvas:
-    """Where it is drawn, and how."""
+    """Size and options of the screen."""
 
     width: int = 80
     height: int = 24
     ascii_only: bool = False
     operate: bool = False
     interval: float = 2.0
-    """Seconds between two looks."""
+    """Seconds between two refreshes."""
 
     @property
     def body(self) -> int:
@@ -58,7 +58,7 @@ class Canvas:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """What is to be drawn."""
+    """The input of ``render``."""
 
     snapshot: Snapshot
     state: ScreenState
@@ -68,7 +68,7 @@ class Scene:
 
 
 def render(scene: Scene, canvas: Canvas) -> list[Line]:
-    """Exactly ``canvas.height`` lines, none wider than ``canvas.width``."""
+    """The screen as exactly ``canvas.height`` lines of at most ``canvas.width`` columns."""
     if canvas.width < MIN_SIZE[0] or canvas.height < MIN_SIZE[1]:
         return _filled([line(Span("Too small.", "warn"))], canvas)
     banner = _banner(scene, canvas)
@@ -85,7 +85,7 @@ def _filled(drawn: Sequence[Line], canvas: Canvas) -> list[Line]:
 
 
 def key_context(scene: Scene, canvas: Canvas) -> KeyContext:
-    """What the keys may depend on."""
+    """The context of the next key."""
     table, rows = rows_of(scene, canvas)
     return KeyContext(
         tabs=len(TABS),
@@ -99,7 +99,7 @@ def key_context(scene: Scene, canvas: Canvas) -> KeyContext:
 
 
 def rows_of(scene: Scene, canvas: Canvas) -> tuple[Table | None, list[TableRow]]:
-    """The table of the tab, and those of its rows that are wanted."""
+    """The table of the current tab, and its rows after filter and sort."""
     make, state = TABS[scene.state.tab].table, scene.state
     if make is None:
         return None, []
@@ -107,7 +107,7 @@ def rows_of(scene: Scene, canvas: Canvas) -> tuple[Table | None, list[TableRow]]
     return table, tables.chosen(table, state.query, state.sort, descending=state.descending)
 
 
-# ── the edges ────────────────────────────────────────────────────────────────────────────────────
+# ── title, tabs, banner, footer ────────────────────────────────────────────────────────────────────────────────────
 
 
 def _title(scene: Scene, canvas: Canvas) -> Line:
@@ -135,12 +135,12 @@ def _tabs(state: ScreenState) -> Line:
 
 
 def _banner(scene: Scene, canvas: Canvas) -> list[Line]:
-    """What cannot be seen, and how old the rest is: told, and never a crash."""
+    """Problems, and the age of an outdated snapshot."""
     snapshot = scene.snapshot
     said = [clean(problem) for problem in snapshot.problems[:2]]
     silence = scene.now - snapshot.taken_at
     if snapshot.taken_at and silence > 3 * canvas.interval + 2:
-        said.append(f"No answer for {duration(silence)}: what you see is as old as that.")
+        said.append(f"No answer for {duration(silence)}: the data shown is that old.")
     return [line(Span(f" {sentence} ".ljust(canvas.width), "alarm")) for sentence in said]
 
 
@@ -165,7 +165,7 @@ def _footer(scene: Scene, canvas: Canvas) -> Line:
     return tuple(spans)
 
 
-# ── the middle ───────────────────────────────────────────────────────────────────────────────────
+# ── body ───────────────────────────────────────────────────────────────────────────────────
 
 
 def _body(scene: Scene, canvas: Canvas, height: int) -> list[Line]:
@@ -178,14 +178,14 @@ def _body(scene: Scene, canvas: Canvas, height: int) -> list[Line]:
 
 
 def _text(scene: Scene, canvas: Canvas) -> list[Line]:
-    """What is read in place of a list: the help, or all about a task."""
+    """The lines of the help or of a task; empty in other modes."""
     if scene.state.mode == "help":
         return help_lines(operate=canvas.operate)
     return detail_lines(scene.detail, canvas.width) if scene.state.mode == "detail" else []
 
 
 def _from(drawn: Sequence[Line], first: int, height: int) -> list[Line]:
-    """A page of it; the last page stays full."""
+    """A page of ``height`` lines; the last page is full."""
     first = max(0, min(first, len(drawn) - height))
     return list(drawn[first : first + height])
 
@@ -214,9 +214,9 @@ def help_lines(*, operate: bool) -> list[Line]:
 
 
 def detail_lines(detail: Detail | None, width: int) -> list[Line]:
-    """Facts, the traceback, and earlier runs; long lines are broken."""
+    """Facts, traceback and earlier runs of a task; long lines are wrapped."""
     if detail is None:
-        return [line(Span("Looking ...", "dim"))]
+        return [line(Span("Loading ...", "dim"))]
     drawn = [
         line(Span(f"{'' if place else name:<11}", "dim"), Span(part))
         for name, value in detail.facts

@@ -1,4 +1,4 @@
-"""The thread that looks and acts, so that no server can freeze the screen."""
+"""The thread that refreshes the snapshot and executes actions, so that no server can block the screen."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from django_cluster.database.connection import close_if_stale
 from django_cluster.errors import ClusterError
 
 MIN_INTERVAL_SECONDS = 0.25
-"""Seconds between two looks, however often somebody asks."""
+"""Shortest time between two refreshes, in seconds."""
 
 Controls = Mapping[str, Callable[..., str]]
-"""Verb → what does it, and says in a sentence what came of it; may raise ``ClusterError``."""
+"""Verb of an action → function that executes it and returns its result as a sentence; may raise ``ClusterError``."""
 
 
 class Refresher(threading.Thread):
-    """Looks every ``interval`` seconds at what is shown. The screen reads its attributes, which are frozen values."""
+    """Refreshes the visible parts of the snapshot every ``interval`` seconds; its attributes are frozen values."""
 
     def __init__(self, collector: Collector, interval: float, controls: Controls) -> None:
         super().__init__(name="refresher", daemon=True)
@@ -37,10 +37,10 @@ class Refresher(threading.Thread):
         self.snapshot = Snapshot(label=collector.label)
         self.detail: Detail | None = None
         self.messages: deque[str] = deque(maxlen=1)
-        """What came of the last act, or why nothing can be seen; the screen takes it out."""
+        """The result of the last action, or the last error; the screen removes it."""
 
     def show(self, parts: tuple[str, ...], query: str = "") -> None:
-        """From now on, look at these, for what matches the query; immediately if they are others."""
+        """Refresh these parts for this filter from now on; immediately if they have changed."""
         if (parts, query) != self._shown:
             self._shown = (parts, query)
             self._wake.set()
@@ -49,7 +49,7 @@ class Refresher(threading.Thread):
         self._wake.set()
 
     def open(self, task_id: str) -> None:
-        """Have this task's details fetched into ``detail``."""
+        """Fetch the details of a task into ``detail``."""
         self.detail = None
         self._request(task_id)
 
@@ -57,7 +57,7 @@ class Refresher(threading.Thread):
         self._request(action)
 
     def stop(self, patience: float = 1.0) -> None:
-        """A server that hangs is not waited for any longer than this."""
+        """Stop the thread, waiting for at most ``patience`` seconds."""
         self._stopping = True
         self._wake.set()
         self.join(patience)
@@ -84,7 +84,7 @@ class Refresher(threading.Thread):
             self._guarded(
                 partial(self._do, request) if isinstance(request, OperatorAction) else partial(self._fetch, request)
             )
-        self._guarded(self._look, report=not self.messages)  # what came of an act goes before
+        self._guarded(self._look, report=not self.messages)  # the result of an action takes precedence
 
     def _look(self) -> None:
         for connection in connections.all(initialized_only=True):
@@ -93,10 +93,10 @@ class Refresher(threading.Thread):
         self.snapshot = self._collector.collect(parts, self.snapshot, query)
 
     def _guarded(self, work: Callable[[], None], *, report: bool = True) -> None:
-        """Whatever goes wrong is shown, and said if ``report``; it is tried again with the next turn."""
+        """Show an error as a problem, and as a message if ``report``."""
         try:
             work()
-        except Exception as error:  # noqa: BLE001  a dashboard outlives what it shows
+        except Exception as error:  # noqa: BLE001  a dashboard survives errors of servers
             problem = redactor().text(str(error)) or type(error).__name__
             self.snapshot = replace(self.snapshot, problems=(problem,))
             if report:

@@ -1,4 +1,4 @@
-"""The snapshot as one plain text, for pipes, logs and people without a terminal."""
+"""The snapshot as plain text, for pipes and logs (``qmonitor --once``)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FAILURES = 5
 
 
 def lines(snapshot: Snapshot, width: int = 120, *, ascii_only: bool = True) -> list[Line]:
-    """Clusters, queues, the newest failures, and what could not be asked."""
+    """Clusters, queues, the newest failures and problems, as lines."""
     drawn = _table(clusters.table(snapshot, ascii_only), width)
     drawn += [line(), *_table(queues.table(snapshot), width)]
     if snapshot.failures:
@@ -30,5 +30,5 @@ def _table(table: Table, width: int) -> list[Line]:
 
 
 def as_text(drawn: Sequence[Line]) -> str:
-    """Without any style, and without what could move a cursor: names and errors are anybody's text."""
+    """Lines without styles and control characters, which names and errors may contain."""
     return "\n".join(clean(plain(each)).rstrip() for each in drawn)

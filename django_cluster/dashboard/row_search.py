@@ -1,4 +1,4 @@
-"""What is typed into the filter, as a condition on the rows of finished tasks.
+"""The filter of the screen as a database condition on rows of finished tasks.
 
 The condition finds at least what the filter of the screen (``tables.matches``) will keep of these rows, so that a row
 is found however many newer ones there are.
@@ -21,7 +21,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "function": ("func",),
     "name": ("name",),
 }
-"""How a column, or another thing that a row can be found by, is called → where it is stored."""
+"""Name of a column or filter field → columns of the table."""
 STORED = tuple(dict.fromkeys(name for names in FIELDS.values() for name in names))
 
 
@@ -48,5 +48,5 @@ def _one(word: str) -> Q:
 
 
 def _literal(pattern: str) -> str:
-    """The longest piece of a pattern that stands for itself; of a set such as ``[ab]`` nothing does."""
+    """The longest literal part of a pattern; a set such as ``[ab]`` has none."""
     return max(re.split(r"[*?]|\[!?\]?[^]]*\]", pattern), key=len)

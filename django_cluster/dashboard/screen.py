@@ -1,4 +1,4 @@
-"""The terminal: keys, size, redraw. It knows blessed, and no cluster."""
+"""The terminal of ``qmonitor``, by blessed: keys, size, redraw."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from django_cluster.dashboard.refresher import Refresher
 from django_cluster.dashboard.state import ScreenRequest, ScreenState, handle_key
 from django_cluster.dashboard.text import Line, clean
 
-LOOK = 0.1
-"""Seconds between two looks at what the refresher has brought."""
+REDRAW_SECONDS = 0.1
+"""Longest wait for a key, in seconds, before the screen is redrawn."""
 
 COLOURS = {
     "title": "bold",
@@ -44,17 +44,16 @@ MONOCHROME = {
     "bar": "reverse",
     "alarm": "bold_reverse",
 }
-"""What ``NO_COLOR`` leaves."""
+"""Styles if the environment variable ``NO_COLOR`` is set."""
 
 
 GREYS = 16
-"""Colours that a terminal must have to show one that is called *bright black*."""
+"""Number of colours of a terminal that can show *bright black*."""
 
 
 @contextmanager
-def _unseen(name: str) -> Iterator[None]:
-    """blessed, where it sees ``NO_COLOR``, no longer moves its cursor either, and every line would begin where the last
-    one ends. Which colours to use is known here."""
+def _hidden_variable(name: str) -> Iterator[None]:
+    """Hide a variable from blessed, which with ``NO_COLOR`` would not move the cursor either."""
     value = os.environ.pop(name, None)
     try:
         yield
@@ -64,10 +63,10 @@ def _unseen(name: str) -> Iterator[None]:
 
 
 class Screen:
-    """Draws a watcher's snapshots until somebody quits."""
+    """Draws snapshots and passes keys on until the user quits."""
 
     def __init__(self, refresher: Refresher, *, ascii_only: bool, operate: bool, interval: float) -> None:
-        with _unseen("NO_COLOR"):
+        with _hidden_variable("NO_COLOR"):
             self._terminal = blessed.Terminal()
         self._refresher = refresher
         self._fixed: dict[str, Any] = {"ascii_only": ascii_only, "operate": operate, "interval": interval}
@@ -82,7 +81,7 @@ class Screen:
         return {style: getattr(self._terminal, name) for style, name in names.items()}
 
     def run(self) -> None:
-        """Until ``q``. The terminal is left as it was found, whatever happens."""
+        """Run until ``q`` is pressed; the terminal is restored in any case."""
         terminal, state = self._terminal, ScreenState()
         self._refresher.show(TABS[state.tab].parts)
         with terminal.fullscreen(), terminal.cbreak(), terminal.hidden_cursor():
@@ -106,7 +105,7 @@ class Screen:
         return Canvas(width=self._terminal.width, height=self._terminal.height, **self._fixed)
 
     def _heard(self, state: ScreenState) -> ScreenState:
-        """What came of an action is said in the footer."""
+        """The state with the latest message of the refresher in its footer."""
         if not self._refresher.messages:
             return state
         return replace(state, message=self._refresher.messages.pop())
@@ -126,7 +125,7 @@ class Screen:
         if self._typed:
             key, self._typed = self._typed, ""
             return key
-        pressed = self._terminal.inkey(timeout=LOOK)
+        pressed = self._terminal.inkey(timeout=REDRAW_SECONDS)
         if not pressed:
             return ""
         if len(pressed) == 2 and pressed[0] == "\x1b":  # Escape, and another key before it was known for one
@@ -143,7 +142,7 @@ class Screen:
         }.get(str(pressed), str(pressed))
 
     def _paint(self, drawn: list[Line], canvas: Canvas) -> None:
-        """Write the lines that have changed, in one go."""
+        """Write the lines that have changed, in one write."""
         terminal = self._terminal
         if self._size != (canvas.width, canvas.height):
             self._size, self._drawn = (canvas.width, canvas.height), []

@@ -1,4 +1,4 @@
-"""Everything there is to see at one moment, as one frozen value."""
+"""The snapshot of clusters, queues, tasks and schedules: frozen values."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class QueueView:
     delayed: int = 0
     leased: int = 0
     problem: str = ""
-    """Why nothing could be seen."""
+    """Error of its broker; empty if it has answered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskView:
-    """One task: waiting in a queue, or as its row says that it ended."""
+    """One task: queued, or finished and read from its row."""
 
     id: str
     name: str
@@ -38,7 +38,7 @@ class TaskView:
     """``ready``, ``delayed``, ``leased``, or a status of ``Task``."""
     attempts: int
     moment: float
-    """When it was enqueued (waiting), or stopped (ended)."""
+    """Time at which it was enqueued (queued) or stopped (finished)."""
     due: float | None = None
     """When a delayed one becomes ready."""
     wait: float = 0.0
@@ -50,7 +50,7 @@ class TaskView:
     group: str = ""
     worker: str = ""
     key: str = ""
-    """Names a waiting one at its broker."""
+    """Key of the message at its broker."""
 
     @property
     def waits(self) -> bool:
@@ -59,13 +59,13 @@ class TaskView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleView:
-    """One standing order."""
+    """One schedule."""
 
     id: int
     name: str
     func: str
     rule: str
-    """Its type in words."""
+    """The rule in words, e.g. ``every 5 min``."""
     queue: str
     next_run: float | None
     repeats: int
@@ -77,7 +77,7 @@ class ScheduleView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """How many rows there are; counted up to a limit, because nobody waits for a million."""
+    """Numbers of rows, counted up to a limit."""
 
     successes: int = 0
     failures: int = 0
@@ -90,27 +90,26 @@ class Totals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """What was seen; parts that were not looked at this time are as they were seen before."""
+    """A snapshot; parts that were not refreshed keep their older data."""
 
     taken_at: float = 0.0
     label: str = ""
-    broker: str = ""
     clusters: tuple[ClusterStatus, ...] = ()
-    """Dead ones too."""
+    """Live and lost clusters."""
     pauses: tuple[QueuePause, ...] = ()
     queues: tuple[QueueView, ...] = ()
     waiting: tuple[TaskView, ...] = ()
-    """The first that would be lent, of each queue."""
+    """The next messages of each queue."""
     ended: tuple[TaskView, ...] = ()
-    """The newest, of any status."""
+    """The newest finished tasks."""
     failures: tuple[TaskView, ...] = ()
-    """The newest that did not succeed."""
+    """The newest failures."""
     schedules: tuple[ScheduleView, ...] = ()
     totals: Totals = Totals()
     problems: tuple[str, ...] = ()
-    """Servers that could not be asked, in sentences."""
+    """Errors of servers that did not answer, as sentences."""
     part_times: Mapping[str, float] = field(default_factory=dict)
-    """When each part was last seen."""
+    """Name of each part → Unix time of its last refresh."""
 
     @property
     def alive(self) -> tuple[ClusterStatus, ...]:
@@ -135,10 +134,10 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detail:
-    """All about one task that has ended."""
+    """The details of one finished task."""
 
     title: str
     facts: tuple[tuple[str, str], ...] = field(repr=False)
     traceback: str = field(default="", repr=False)
     attempts: tuple[str, ...] = field(default=(), repr=False)
-    """Earlier runs, a line each."""
+    """Earlier runs, one line each."""

@@ -1,4 +1,4 @@
-"""What somebody wants to see, and what each key makes of that. Pure: a state and a key give another state."""
+"""The state of the screen, and the effect of each key: pure functions of a state and a key."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django_cluster.dashboard.tables import TableRow
 
 @dataclass(frozen=True, slots=True)
 class OperatorAction:
-    """What an operator wants done."""
+    """An action of an operator, to be confirmed."""
 
     verb: str
     """``retry``, ``withdraw``, ``pause``, ``resume`` or ``recycle``."""
@@ -20,29 +20,29 @@ class OperatorAction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScreenState:
-    """The state of the screen, apart from what there is to see."""
+    """What the screen shows of a snapshot."""
 
     tab: int = 0
     mode: str = "list"
     """``list``, ``filter`` (typing), ``help``, ``detail``, ``confirm``."""
     query: str = ""
     selected: str = ""
-    """The key of a row; nothing: the first."""
+    """Key of the selected row; empty: the first row."""
     sort: int | None = None
     descending: bool = False
     follow: bool = True
-    """The selection stays at its place on the screen, and not with its row."""
+    """Whether the selection keeps its position instead of its row."""
     place: int = 0
     scroll: int = 0
-    """Of a detail or the help: the first line."""
+    """First visible line of a detail or the help."""
     pending_action: OperatorAction | None = None
-    """To be confirmed."""
+    """The action that waits for a confirmation."""
     message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ScreenRequest:
-    """What the screen cannot do by itself."""
+    """A request that a key makes to the refresher or the program."""
 
     kind: str
     """``quit``, ``refresh``, ``detail`` (of a task) or ``act``."""
@@ -52,17 +52,17 @@ class ScreenRequest:
 
 @dataclass(frozen=True, slots=True)
 class KeyContext:
-    """What a key may depend on."""
+    """The context of a key: what is visible, and what is allowed."""
 
     tabs: int
     rows: Sequence[TableRow] = ()
-    """Those that match, in their order."""
+    """The rows that match the filter, sorted."""
     columns: Sequence[int] = ()
-    """The places of the columns that fit on the screen."""
+    """Indices of the columns that fit on the screen."""
     page: int = 10
     """Rows that fit on the screen."""
     end: int = 0
-    """Of a detail or the help: its first line when the last one is seen."""
+    """Largest value of ``scroll`` for a detail or the help."""
     operate: bool = False
     paused: frozenset[str] = frozenset()
 
@@ -82,7 +82,7 @@ NEXT, PREVIOUS = ("l", "KEY_RIGHT", "KEY_TAB"), ("h", "KEY_LEFT", "KEY_BTAB")
 
 
 def place_of(state: ScreenState, rows: Sequence[TableRow]) -> int:
-    """Where the selection stands among these rows."""
+    """Index of the selected row."""
     if not rows:
         return 0
     if not state.follow:
@@ -93,7 +93,7 @@ def place_of(state: ScreenState, rows: Sequence[TableRow]) -> int:
 
 
 def handle_key(state: ScreenState, key: str, context: KeyContext) -> KeyResult:
-    """What a key does."""
+    """The state after a key, and a request if there is one."""
     state = replace(state, message="")
     if state.mode == "filter":
         return _type(state, key), None
@@ -133,7 +133,7 @@ def _to_tab(state: ScreenState, tab: int) -> ScreenState:
 
 
 def _type(state: ScreenState, key: str) -> ScreenState:
-    """Letters go into the filter, which works while it is being typed."""
+    """Edit the filter, which is applied while it is typed."""
     if key == "KEY_ENTER":
         return replace(state, mode="list")
     if key == "KEY_ESCAPE":
@@ -146,12 +146,12 @@ def _type(state: ScreenState, key: str) -> ScreenState:
 
 
 def _confirm(state: ScreenState, key: str) -> KeyResult:
-    """Only ``y`` is a yes."""
+    """Confirm the pending action by ``y``; any other key cancels it."""
     action = state.pending_action
     state = replace(state, mode="list", pending_action=None)
     if key in ("y", "Y") and action is not None:
         return replace(state, message=f"{action.verb} ..."), ScreenRequest("action", action=action)
-    return replace(state, message="Nothing was done."), None
+    return replace(state, message="Cancelled."), None
 
 
 def _read(state: ScreenState, key: str, context: KeyContext) -> KeyResult:
@@ -165,11 +165,11 @@ def _read(state: ScreenState, key: str, context: KeyContext) -> KeyResult:
 
 
 def _sort(state: ScreenState, key: str, columns: Sequence[int]) -> ScreenState:
-    """``s`` and ``>``: by the next column that is seen; ``<``: by the one before; ``S``: the other way round."""
+    """Sort by the next (``s``, ``>``) or previous (``<``) visible column, or reverse the order (``S``)."""
     if not columns:
         return state
     if key == "S":
-        hint = "Press s first, to choose a column." if state.sort is None else ""
+        hint = "Press s first to choose a column." if state.sort is None else ""
         return replace(state, descending=not state.descending, message=hint)
     step = -1 if key == "<" else 1
     orders: list[int | None] = [None, *columns]
@@ -190,7 +190,7 @@ def _move(state: ScreenState, step: Callable[[int, KeyContext], int], context: K
 
 
 def _with_row(state: ScreenState, key: str, context: KeyContext) -> KeyResult:
-    """Keys that are about the selected row."""
+    """Handle a key that concerns the selected row."""
     if not context.rows:
         return state, None
     row = context.rows[place_of(state, context.rows)]

@@ -1,6 +1,7 @@
-"""States of clusters, queues and schedules in words: the same in the admin, in ``qmonitor`` and in ``qinfo``.
+"""States of clusters, queues and schedules in words, shared by the admin, ``qmonitor`` and ``qinfo``.
 
-All functions are pure. Terminals print ``StateLabel.plain``; the admin translates ``StateLabel.text`` and fills in the values.
+All functions are pure. Terminals print ``StateLabel.plain``; the admin translates ``StateLabel.text`` and fills in the
+values.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What ``qinfo`` and ``qmemory`` say: numbers about clusters and tasks, asked once."""
+"""The numbers of ``qinfo`` and ``qmemory``."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class LostCluster:
     """Seconds since then, by the clock of the database."""
     queues: tuple[str, ...]
     running: tuple[RunningTask, ...]
-    """What its workers ran then."""
+    """Tasks that its workers were running."""
 
 
 def lost_clusters(snapshot: Snapshot) -> tuple[LostCluster, ...]:
-    """Those of a snapshot, the last one first."""
+    """The lost clusters of a snapshot, the latest first."""
     lost = sorted((each for each in snapshot.clusters if not each.alive), key=lambda each: each.age)
     return tuple(
         LostCluster(
@@ -58,7 +58,7 @@ def lost_clusters(snapshot: Snapshot) -> tuple[LostCluster, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
-    """What Django-Q's ``qinfo`` says, and where it comes from."""
+    """The numbers of ``qinfo``."""
 
     clusters: int
     lost: tuple[LostCluster, ...]
@@ -72,7 +72,7 @@ class Stats:
     unknown: tuple[str, ...]
     """Queues whose broker did not answer: their messages are not in the three figures before."""
     paused: tuple[QueuePause, ...]
-    """Queues from which no cluster takes anything."""
+    """Paused queues."""
     successes: int
     failures: int
     schedules: int
@@ -83,9 +83,9 @@ class Stats:
     tasks_per_day: float
     """Tasks that ended within the last 24 hours; the other rates are derived from it."""
     average_time: float
-    """Seconds from being enqueued to the end, of these tasks."""
+    """Mean seconds from the call to the end of these tasks."""
     average_run: float
-    """Seconds of their last run."""
+    """Mean seconds of the last run of these tasks."""
 
     @property
     def tasks_per_hour(self) -> float:
@@ -101,7 +101,7 @@ class Stats:
 
 
 def stats_of(snapshot: Snapshot, database: str) -> Stats:
-    """Two queries beside those of the snapshot: the last day, read through an index. Raises ``StoreUnavailable``."""
+    """The statistics of a snapshot and of the last 24 hours, by two queries. Raises ``StoreUnavailable``."""
     counts = [_last_day(database, success=success) for success in (True, False)]
     tasks = sum(count for count, _, _ in counts)
     whole, run = (sum(each[0] * each[place] for each in counts) / (tasks or 1) for place in (1, 2))
@@ -128,7 +128,7 @@ def stats_of(snapshot: Snapshot, database: str) -> Stats:
 
 
 def _last_day(database: str, *, success: bool) -> tuple[int, float, float]:
-    """How many ended in the last 24 hours, and the mean seconds that they took and ran."""
+    """Number of tasks that ended in the last 24 hours, mean seconds since the call, mean seconds of the run."""
 
     def mean(since: str) -> Avg:
         return Avg(ExpressionWrapper(F("stopped_at") - F(since), output_field=DurationField()))
@@ -154,11 +154,11 @@ MEMORY = (
     Column("PUSHER", 7, right=True),
     Column("WORKERS", 8, right=True),
 )
-"""Each cluster reports its own host and processes: nobody looks up its process ids elsewhere."""
+"""Columns of ``qmemory``. Each cluster reports the memory of its own host and processes."""
 
 
 def memory_table(clusters: Sequence[ClusterStatus], *, workers: bool = False) -> Table:
-    """What the processes of each cluster hold, and what its host has left; with ``workers`` a row for each."""
+    """Memory of the processes of each cluster and of its host; with ``workers`` one row for each worker."""
     rows = []
     for cluster in clusters:
         rows.append(_memory(cluster))
@@ -194,7 +194,7 @@ def _memory(cluster: ClusterStatus) -> TableRow:
 
 
 def memory_document(clusters: Sequence[ClusterStatus]) -> list[dict[str, Any]]:
-    """The same in plain values; kilobytes."""
+    """The table of ``qmemory`` as plain values for JSON; sizes in kilobytes."""
     return [
         {
             "id": cluster.id,

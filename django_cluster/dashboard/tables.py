@@ -1,4 +1,4 @@
-"""Tables as values: rows that can be filtered, sorted and cut to the size of a screen."""
+"""Tables as values: filter, sort, and fit to the width of a screen."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ FLEXIBLE = 0
 class Column:
     title: str
     width: int = FLEXIBLE
-    """Characters; the flexible columns share what the others leave."""
+    """Width in characters; flexible columns share the remaining width."""
     right: bool = False
     least: int = 0
-    """On a narrower screen it is left out."""
+    """Smallest width of a screen on which the column is shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableRow:
     key: str
-    """Stays the same while the thing that is shown does."""
+    """``kind:name``; identifies the object that is shown."""
     cells: tuple[str, ...]
     order: tuple[Any, ...] = ()
-    """What to sort by, a value for each column; the cells where there is nothing better."""
+    """Sort keys, one for each column; empty: the cells."""
     style: str = ""
     styles: Mapping[int, str] = field(default_factory=dict)
-    """Of single cells."""
+    """Index of a column → style of that cell."""
     more: Mapping[str, str] = field(default_factory=dict)
-    """Further things by which it can be found: ``group:orders``."""
+    """Further fields for the filter, e.g. ``group:orders``."""
 
     @property
     def kind(self) -> str:
@@ -42,7 +42,7 @@ class TableRow:
 
     @property
     def name(self) -> str:
-        """What stands behind the kind."""
+        """The part of the key after the kind."""
         return self.key.partition(":")[2]
 
 
@@ -51,11 +51,11 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[TableRow, ...]
     empty: str = "Nothing to show."
-    """What to say when there are no rows."""
+    """Text if there are no rows."""
 
 
 def chosen(table: Table, query: str, sort: int | None, *, descending: bool) -> list[TableRow]:
-    """The rows that match, in the order that is wanted (None: as they come)."""
+    """The rows that match the query, sorted by a column (None: unsorted)."""
     rows = [row for row in table.rows if matches(table, row, query)]
     if sort is not None and sort < len(table.columns):
         rows.sort(key=lambda row: _order(row, sort), reverse=descending)

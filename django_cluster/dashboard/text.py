@@ -1,4 +1,4 @@
-"""Lines of styled text, and the small words of durations and sizes. Knows no terminal."""
+"""Lines of styled text, and the formats of durations and sizes."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def plain(styled: Line) -> str:
 
 
 def clean(text: str) -> str:
-    """One line of it, without what could move the cursor: names and errors are anybody's text."""
+    """The text in one line, with control characters replaced by spaces."""
     return "".join(char if char.isprintable() else " " for char in text)
 
 
 def cells(text: str) -> int:
-    """Columns of a terminal that the text takes."""
+    """Width of a text in columns of a terminal."""
     return len(text) if text.isascii() else sum(_width(char) for char in text)
 
 
@@ -43,7 +43,7 @@ def _width(char: str) -> int:
 
 
 def fit(text: str, width: int, *, right: bool = False) -> str:
-    """The text in exactly so many columns; what is cut off leaves a tilde."""
+    """The text padded or cut to ``width`` columns; a cut text ends with a tilde."""
     size = cells(text)
     if size > width:
         kept, used = [], 0
@@ -59,7 +59,7 @@ def fit(text: str, width: int, *, right: bool = False) -> str:
 
 
 def clip(styled: Line, width: int) -> Line:
-    """The line, no wider than that."""
+    """The line cut to ``width`` columns."""
     kept, left = [], width
     for span in styled:
         if left <= 0:
@@ -71,7 +71,7 @@ def clip(styled: Line, width: int) -> Line:
 
 
 def side_by_side(left: Iterable[Line], right: Iterable[Line], width: int, gap: int = 2) -> list[Line]:
-    """Two blocks of equal height, the left one in so many columns."""
+    """Join two blocks of equal height; the left one is ``width`` columns wide."""
     joined = []
     for one, other in zip(left, right, strict=True):
         one = clip(one, width)
@@ -80,7 +80,7 @@ def side_by_side(left: Iterable[Line], right: Iterable[Line], width: int, gap: i
 
 
 def duration(seconds: float) -> str:
-    """In at most five characters: ``350us``, ``12ms``, ``1.5s``, ``42s``, ``3m07``, ``2h15``, ``4d``."""
+    """A duration in at most five characters: ``350us``, ``12ms``, ``1.5s``, ``42s``, ``3m07``, ``2h15``, ``4d``."""
     if seconds < 0:
         return f"-{duration(-seconds)}"
     if seconds < 0.001:
@@ -100,7 +100,7 @@ def duration(seconds: float) -> str:
 
 
 def amount(number: float) -> str:
-    """In at most five characters: ``0.02``, ``0.3``, ``42``, ``1234``, ``12k``, ``3.4M``."""
+    """A number in at most five characters: ``0.02``, ``0.3``, ``42``, ``1234``, ``12k``, ``3.4M``."""
     if 0 < number < 0.1:
         return f"{number:.2f}"
     if number < 10 and number != int(number):
@@ -113,7 +113,7 @@ def amount(number: float) -> str:
 
 
 def megabytes(kilobytes: int) -> str:
-    """``42M``, ``1.5G``; nothing if unknown."""
+    """A size in kilobytes as ``42M`` or ``1.5G``; empty if it is 0 (unknown)."""
     if not kilobytes:
         return ""
     size = kilobytes / 1024

@@ -1,4 +1,4 @@
-"""What a ``Q_CLUSTER`` that was written for Django-Q means here."""
+"""Differences between the meaning of ``Q_CLUSTER`` in Django-Q and here, for ``manage.py check --tag django_q``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django_cluster.errors import Problem
 
 
 def differences(mapping: Mapping[Any, Any]) -> Iterator[Problem]:
-    """One sentence for each key that is set and differs."""
+    """One problem for each key that is set and has another meaning in Django-Q."""
     for key in mapping:
         option = BY_KEY.get(key) if isinstance(key, str) else None
         if option is not None and option.difference:
@@ -20,7 +20,7 @@ def differences(mapping: Mapping[Any, Any]) -> Iterator[Problem]:
 
 
 def silent_choice(mapping: Mapping[Any, Any]) -> Iterator[Problem]:
-    """Who configures no broker gets another one than before."""
+    """A problem if no broker is configured: the default differs from Django-Q's."""
     if not any(mapping.get(key) is not None for key in (*SELECTORS, "broker", "brokers")):
         sentence = "No broker is configured. Django-Q would use Redis on this machine; here it is the default database."
         yield Problem(problems.OTHER_DEFAULT_BROKER, "broker", sentence, "Set 'orm': 'default', or 'redis': {}.")

@@ -15,7 +15,7 @@ STARTING, WORKING, IDLE, STOPPED, STOPPING = "Starting", "Working", "Idle", "Sto
 
 
 class Status:
-    """A cluster of which nothing more is known than its number."""
+    """A cluster of which only pid and id are known."""
 
     def __init__(self, pid: int, cluster_id: str) -> None:
         self.pid = pid
@@ -31,9 +31,9 @@ class Status:
         self.workers: list[int] = []
         """Process ids."""
         self.task_q_size = 0
-        """Jobs that are leased and not settled; in Django-Q, those in its internal queue."""
+        """Leased jobs that are not acknowledged; in Django-Q, the size of its internal queue."""
         self.done_q_size = 0
-        """Outcomes that wait to be saved."""
+        """Outcomes that are not recorded yet."""
         self.timestamp = datetime.now(UTC)
 
     def __repr__(self) -> str:
@@ -41,7 +41,7 @@ class Status:
 
 
 class Stat(Status):
-    """A cluster that lives."""
+    """A live cluster."""
 
     def __init__(self, status: ClusterStatus) -> None:
         super().__init__(status.pid, status.id)
@@ -55,7 +55,7 @@ class Stat(Status):
         self.task_q_size, self.done_q_size = status.in_flight, status.unrecorded
         self.timestamp = datetime.fromtimestamp(status.published_at, UTC)
         self.cluster = status
-        """All that the cluster says of itself."""
+        """The complete status of the cluster."""
 
     def uptime(self) -> float:
         """Seconds since it was started."""

@@ -1,4 +1,4 @@
-"""Outside services that hear of failed tasks. Each client library is imported only where its service is configured."""
+"""Error reporters for external services. A client library is imported only if its service is configured."""
 
 from __future__ import annotations
 

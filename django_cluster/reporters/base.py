@@ -1,4 +1,4 @@
-"""What a reporter is told of a run that failed."""
+"""Interfaces of error reporters, and the failed run that they report."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from django_cluster.core.redaction import parameter_names, redactor
 class FailedRun:
     """One run that failed.
 
-    Most are told in the worker, with the exception at hand. What nobody could tell there (the process died, the
-    message could not be read) is told by the process that files it, in words only.
+    Usually reported in the worker, with the exception. Failures without a worker (a lost worker, an undecodable
+    message) are reported by the notifier, as text only.
     """
 
     id: str
@@ -34,11 +34,11 @@ class FailedRun:
     """Text, where there is no ``error``."""
     error: BaseException | None = field(default=None, repr=False)
     package: TaskPackage | None = field(default=None, repr=False)
-    """With the arguments, in the process that ran the task. They may be secrets: think before sending them."""
+    """The package with its arguments, in the process that ran the task. Arguments may contain secrets."""
 
     @property
     def fingerprint(self) -> tuple[str, str]:
-        """What reports of one cause have in common: the function and the class of the error."""
+        """Function and class of the error, by which reports are grouped."""
         return self.func, self.kind
 
     def facts(self, *, arguments: bool = False) -> dict[str, Any]:
@@ -61,7 +61,7 @@ class FailedRun:
         return known
 
     def tags(self) -> Mapping[str, str]:
-        """What people search by."""
+        """Tags of the report."""
         return {"task.func": self.func, "task.queue": self.queue, "task.attempt": str(self.attempt)}
 
 
@@ -73,23 +73,23 @@ def text_of(value: object, name: str = "") -> str:
     """``repr`` of an argument of this name without credentials, even of what cannot be shown."""
     try:
         return repr(redactor().value(value, name))[:MAX_TEXT]
-    except Exception:  # noqa: BLE001  __repr__ is anybody's code
+    except Exception:  # noqa: BLE001  __repr__ may raise anything
         return f"<{type(value).__name__} that cannot be shown>"
 
 
 class ErrorReporter(Protocol):
-    """The simple form: called in the worker only, inside the ``except`` of the failed task."""
+    """The simple interface: called in the worker only, inside the ``except`` block of the failed task."""
 
     def report(self, error: BaseException, package: TaskPackage) -> None: ...
 
 
 class RunReporter(Protocol):
-    """The full form: hears of every failed run, whoever notices it. ``flush`` and ``only_final`` may be missing."""
+    """The full interface: called for every failed run. ``flush`` and ``only_final`` are optional."""
 
     only_final: bool
-    """Whether runs after which the task is tried again are kept quiet."""
+    """Whether runs that will be retried are not reported."""
 
     def report_run(self, run: FailedRun) -> None: ...
 
     def flush(self, seconds: float) -> None:
-        """Send what waits; called before a process of the cluster ends. Longer than that it is not waited for."""
+        """Send pending reports within ``seconds``; called before a process of the cluster ends."""

@@ -62,7 +62,7 @@ class RollbarReporter:
 
     def flush(self, seconds: float) -> None:
         wait: Callable[[], None] = rollbar.wait
-        wait()  # knows no limit; whoever calls us does
+        wait()  # has no timeout; the caller has one
 
 
 def _report_without_variables(error: BaseException, facts: dict[str, Any], data: dict[str, Any]) -> None:

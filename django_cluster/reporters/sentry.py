@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sentry_sdk.types import Event, Hint
 
 FAILURE_LOG = "django_cluster.tasks"
-"""The logger that tells of failed tasks: Sentry's logging integration would make a second report of each line."""
+"""Logger of failed tasks, excluded from Sentry's logging integration, which would report each failure twice."""
 
 
 class SentryReporter:

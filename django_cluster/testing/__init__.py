@@ -1,3 +1,3 @@
-"""Help for those who test code that uses, or extends, django_cluster."""
+"""Test helpers for projects (``drain``), for brokers and stores (contracts), and ``qchaos``."""
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""For the tests of a project that sends tasks: what is queued, and running it here and now.
+"""Test helpers for projects: inspect the queued tasks, and run them in the test process.
 
-Nothing is replaced: the tasks went through the project's own broker, and they are leased, opened, executed,
-recorded and acknowledged as a cluster would do it, in the process of the test.
+Nothing is mocked: tasks go through the broker of the project, and are leased, verified, executed, recorded and
+acknowledged as in a cluster, but in the test process.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def drain(
     try:
         while deliveries := _lease(client, clock):
             if not _is_due(client, deliveries[0], clock):
-                early += deliveries  # by the clock of the server, which the test has not moved
+                early += deliveries  # due by the clock of the server, which the test has not changed
                 continue
             if len(ids) >= limit:
                 early += deliveries
@@ -117,7 +117,7 @@ def _run(client: Client, delivery: Delivery, *, raise_errors: bool, retries: boo
 
 
 def _execute(client: Client, job: Job) -> tuple[Outcome, BaseException | None]:
-    """An error of the database in a task must not spoil the transaction of the test: it undoes the task alone."""
+    """Execute in a savepoint, so that a database error in a task does not break the transaction of the test."""
     with ExitStack() as stack:
         aliases = _open_transactions()
         for alias in aliases:
@@ -130,9 +130,9 @@ def _execute(client: Client, job: Job) -> tuple[Outcome, BaseException | None]:
 
 
 def _savepoint(alias: str) -> transaction.Atomic:
-    """A block of which the task knows nothing: what it may do in the transaction of the test, it may do in here.
+    """A savepoint that is transparent for the task.
 
-    In that of a ``TestCase`` there may be durable blocks, as if there were none around them.
+    Durable blocks are allowed in it if the enclosing block is that of a ``TestCase``.
     """
     block: Any = transaction.atomic(using=alias)
     around: Any = connections[alias].atomic_blocks
@@ -143,10 +143,9 @@ def _savepoint(alias: str) -> transaction.Atomic:
 
 @contextmanager
 def committing() -> Iterator[None]:
-    """As if the transactions that are open now (a ``TestCase`` holds them) were committed at the end of the block.
+    """Run the ``on_commit`` callbacks of the transactions that are open now (those of a ``TestCase``) after the block.
 
-    Django's ``captureOnCommitCallbacks`` runs what waits for that; afterwards it is forgotten, because a block
-    around this one would run it again.
+    The callbacks are removed afterwards, so that an enclosing block does not run them again.
     """
     with ExitStack() as stack:
         for alias in _open_transactions():
@@ -164,11 +163,11 @@ def _open_transactions() -> list[str]:
     return [each.alias for each in connections.all(initialized_only=True) if each.in_atomic_block]
 
 
-# ── looking ──────────────────────────────────────────────────────────────────────────────────────
+# ── inspecting ──────────────────────────────────────────────────────────────────────────────────────
 
 
 def enqueued(cluster: str | None = None) -> list[TaskPackage]:
-    """What is queued, delayed calls too, in the order in which it would be run."""
+    """The queued tasks, delayed ones included, in the order of execution."""
     client = get_client(cluster)
     return [client.codec.loads(each.payload) for each in client.broker.peek(MANY)]
 
@@ -191,13 +190,13 @@ def assert_enqueued(
 
 
 def assert_nothing_enqueued(cluster: str | None = None) -> None:
-    """Fails if anything is queued."""
+    """Raise ``AssertionError`` if anything is queued."""
     if packages := enqueued(cluster):
         raise AssertionError(f"Nothing should be queued. {_described(packages)}")
 
 
 def forget_enqueued(cluster: str | None = None) -> int:
-    """Empty the queue; how many calls there were. For brokers whose messages no rollback takes back."""
+    """Empty the queue and return the number of messages, for brokers that a rollback does not affect."""
     return get_client(cluster).broker.purge()
 
 

@@ -1,4 +1,4 @@
-"""By the clock of the test: which queued tasks are due, and making ready what its broker still holds back.
+"""Decide by the clock of the test process which queued tasks are due, and make them ready at the broker.
 
 A test may stop or move the clock of its process (freezegun, time-machine). The server of a broker has a clock of its
 own, which no test moves. So what is due is decided here: by the moment that the task was given when it was sent, and
@@ -28,7 +28,7 @@ _next_attempts: dict[str, float] = {}
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Says what may run now."""
+    """Decides what may run now."""
 
     delayed: bool = False
     """Whether tasks that are delayed may run before their time."""
@@ -36,7 +36,7 @@ class Clock:
     """Whether later attempts may run before their time."""
 
     def allows(self, header: TaskHeader, due: float | None = None) -> bool:
-        """``due``: when its broker would lend it, by the clock of the broker; None = now."""
+        """Whether a task may run now. ``due``: due time by the clock of the broker; None: now."""
         if header.id in _next_attempts:
             return self.retries or _next_attempts[header.id] <= time.time()
         if header.options.not_before is not None:
@@ -55,7 +55,7 @@ def note_next_attempt(client: Client, outcome: Outcome) -> float | None:
 
 
 def make_ready(client: Client, clock: Clock) -> int:
-    """Let the broker lend the delayed tasks that may run, in the order of their moments; returns how many."""
+    """Make the delayed tasks ready that may run, ordered by their due time; returns their number."""
     broker, count = client.broker, 0
     for place in _places(broker):
         for waiting in _delayed(place, clock):

@@ -1,4 +1,4 @@
-"""The reconciliation: every file is enqueued exactly once and ends in exactly one row, however often we are interrupted.
+"""Enqueue every file exactly once, and check that each ends as exactly one row, after any number of interruptions.
 
 The queue is a table of our own database. So the messages of a batch and the note that they were sent are one
 transaction: either both are there, or neither.
@@ -82,8 +82,8 @@ def balance(census: Census) -> tuple[list[Counted], list[Failed], Reconciliation
         elif task is not None:
             failed.append(Failed(file.path, task.error_kind, task.error_message))
     enqueued = sum(bool(file.task_id) for file in files)
-    astray = len(files) - len(counted) - len(failed) + len(tasks)
-    return counted, failed, Reconciliation(len(files), enqueued, len(counted), len(failed), astray)
+    unexpected = len(files) - len(counted) - len(failed) + len(tasks)
+    return counted, failed, Reconciliation(len(files), enqueued, len(counted), len(failed), unexpected)
 
 
 def finish(census: Census) -> None:

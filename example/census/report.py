@@ -38,19 +38,19 @@ class Reconciliation:
     enqueued: int
     succeeded: int
     failed: int
-    astray: int
+    unexpected: int
     """Tasks without a row, and rows without a file."""
 
     @property
     def balanced(self) -> bool:
-        return self.files == self.enqueued == self.succeeded + self.failed and not self.astray
+        return self.files == self.enqueued == self.succeeded + self.failed and not self.unexpected
 
     def __str__(self) -> str:
         if self.balanced:
-            return f"The reconciliation: {self.enqueued:,} enqueued = {self.succeeded:,} succeeded + {self.failed:,} failed."
+            return f"Reconciled: {self.enqueued:,} enqueued = {self.succeeded:,} succeeded + {self.failed:,} failed."
         return (
-            f"The reconciliation do not balance: of {self.files:,} files {self.enqueued:,} were enqueued, "
-            f"{self.succeeded:,} succeeded, {self.failed:,} failed, {self.astray:,} went astray."
+            f"Not reconciled: of {self.files:,} files {self.enqueued:,} were enqueued, "
+            f"{self.succeeded:,} succeeded, {self.failed:,} failed, {self.unexpected:,} are missing or unexpected."
         )
 
 

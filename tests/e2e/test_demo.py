@@ -1,4 +1,4 @@
-"""The demo as a newcomer runs it: complete, interrupted, killed, and always with books that balance."""
+"""The demo as a newcomer runs it: complete, interrupted, killed; every file is always accounted for."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def assert_every_file_was_counted_once(demo: Demo, files: int = LIMIT) -> None:
 def test_a_census_counts_every_file(demo: Demo) -> None:
     output = demo.census()
 
-    assert f"The books: {LIMIT} enqueued = " in output
+    assert f"Reconciled: {LIMIT} enqueued = " in output
     assert "tasks a second" in output
     assert_every_file_was_counted_once(demo)
 
@@ -123,7 +123,7 @@ def test_broken_files_fail_with_their_reason_and_the_rest_is_counted(demo: Demo,
 
     assert "badsyntax.py: invalid syntax" in output
     assert "badcoding.py: unknown encoding" in output
-    assert "The books: 3 enqueued = 1 succeeded + 2 failed." in output
+    assert "Reconciled: 3 enqueued = 1 succeeded + 2 failed." in output
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Facts → reasons, the decisive one first; a pure function."""
+"""The diagnosis of facts: reasons, the decisive one first. A pure function."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from django_cluster.dashboard.diagnosis.task_reasons import reasons_of_task
 from django_cluster.dashboard.text import duration
 
 CLOCK_SECONDS = 5.0
-"""Two clocks disagree when they differ by more."""
+"""Difference of two clocks in seconds from which it is reported."""
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """The reasons, the decisive one first, and what could not be looked at."""
+    """Reasons, the decisive one first, and what could not be searched."""
 
     target: str
     reasons: tuple[Reason, ...]
@@ -36,7 +36,7 @@ class Diagnosis:
 
 
 def diagnose(facts: Facts) -> Diagnosis:
-    """The reasons, the decisive one first; there is always one."""
+    """The diagnosis of facts; it has at least one reason."""
     reasons = tuple(_reasons(facts))
     return Diagnosis(facts.target, reasons, facts.unseen)
 

@@ -1,4 +1,4 @@
-"""Finds out what ``why.py`` judges: asks the rows, the heartbeats and the brokers, as far as each answers."""
+"""Collects the facts of a diagnosis from rows, heartbeats and brokers. Servers that do not answer are problems."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from django_cluster.models.task import saved_tasks
 from django_cluster.stores.orm_session import Session
 
 SEARCHED = 10_000
-"""Messages of a queue that are looked at for one task, in the order in which they would be taken."""
+"""Number of messages of a queue that are searched for a task, in the order of delivery."""
 LOOKED_AT = 200
-"""Number of messages that are read where no task is looked for."""
+"""Number of messages of a queue that are read if no task is searched."""
 MANY_QUEUES = 100
 """Queues of schedules that are read at most."""
 MANY_SCHEDULES = 20
@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A message that belongs to the task that is looked for."""
+    """The message of the task that was searched."""
 
     queue: str
     id: str
@@ -49,7 +49,7 @@ class Found:
 
 
 class FactCollector:
-    """One question of ``qinfo --why``; belongs to one thread, like the collector."""
+    """Collects the facts of one diagnosis. Belongs to one thread, like its collector."""
 
     def __init__(
         self,
@@ -223,7 +223,7 @@ class FactCollector:
             ended=row.repeats == 0,
         )
 
-    # ── what concerns all ────────────────────────────────────────────────────────────────────────
+    # ── common facts ────────────────────────────────────────────────────────────────────────
 
     def _facts(self, target: str, **found: Any) -> Facts:
         settings = self._settings
@@ -252,7 +252,7 @@ class FactCollector:
         return [queue.problem for queue in self._snapshot.queues if queue.problem]
 
     def _try(self, ask: Callable[[], T], otherwise: T) -> T:
-        """What the database says; one that cannot be asked is a problem, and not the end."""
+        """The result of a query, or ``otherwise`` and a problem if the database does not answer."""
         return self._ask_broker(lambda: self._session.read(ask), otherwise)
 
     def _ask_broker(self, ask: Callable[[], T], otherwise: T) -> T:

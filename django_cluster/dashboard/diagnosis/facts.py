@@ -1,4 +1,4 @@
-"""What is known of a task, a queue or a schedule, as it was found out. All moments are Unix times in seconds."""
+"""Facts about a task, a queue or a schedule: the input of a diagnosis. All times are Unix times in seconds."""
 
 from __future__ import annotations
 
@@ -44,21 +44,21 @@ class ScheduleFacts:
     next_run: float | None
     error: str = ""
     busy: bool = False
-    """Its last run is unfinished, and its runs must not overlap."""
+    """Whether its last run is unfinished and its runs must not overlap."""
     ended: bool = False
-    """It has run as often as it was to; its row may still tell a next run."""
+    """Whether it has no repeats left; its row may still have a next run."""
     task: str = ""
     """Id of the last task that it has sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueFacts:
-    """A queue, who works on it, and what was to be seen of it."""
+    """A queue, its clusters and its messages."""
 
     name: str
     broker: str = ""
     known: bool = True
-    """Whether the settings, a cluster, a schedule or a pause name it; messages alone may be a slip of the pen."""
+    """Whether the settings, a cluster, a schedule or a pause name it; a queue with messages only may be misspelt."""
     nearest: str = ""
     """The known queue with the most similar name."""
     problem: str = ""
@@ -88,7 +88,7 @@ class QueueFacts:
 
     @property
     def unseen(self) -> str:
-        """What could not be looked at, in a sentence."""
+        """What could not be searched, as a sentence; empty if everything was."""
         if self.problem:
             return f"The broker of queue {self.name!r} could not be asked."
         if self.searched < 0:

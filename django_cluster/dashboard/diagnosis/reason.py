@@ -1,4 +1,4 @@
-"""One reason why something does not run, and what it comes to."""
+"""A reason why something does not run, and its conclusion."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from enum import IntEnum
 
 
 class Conclusion(IntEnum):
-    """What the answer comes to; the number is the exit code of ``qinfo --why``."""
+    """The conclusion of a diagnosis; the number is the exit code of ``qinfo --why``."""
 
     FINE = 0
-    """It has run, it runs, or it is about to run."""
+    """Finished, running, or about to run."""
     WAITS = 3
-    """It runs by itself when its time has come, or a worker is free."""
+    """Runs without intervention, when it is due or a worker is free."""
     BLOCKED = 4
-    """It does not run until the cause is removed."""
+    """Does not run until the cause is removed."""
     UNKNOWN = 5
-    """Nothing is known of it."""
+    """Nothing is known about it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One answer."""
+    """One reason of a diagnosis."""
 
     code: str
-    """A stable word for programs."""
+    """Stable identifier for programs."""
     conclusion: Conclusion
     sentence: str
     advice: str = ""
-    """What to do about it; empty where nothing has to be done."""
+    """What to do about it; empty if nothing has to be done."""

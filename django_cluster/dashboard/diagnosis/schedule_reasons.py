@@ -9,7 +9,7 @@ from django_cluster.dashboard.diagnosis.reason import Conclusion, Reason
 from django_cluster.dashboard.text import duration
 
 LATE_SECONDS = 60.0
-"""A schedule is late when its run has been due for longer."""
+"""Seconds after which a due schedule is late."""
 
 
 def obstacles_of_schedule(schedule: ScheduleFacts, queue: QueueFacts, now: float) -> Iterator[Reason]:

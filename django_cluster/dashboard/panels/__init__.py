@@ -1,4 +1,4 @@
-"""The tabs: each is a pure function of the snapshot, and says which parts of it have to be fresh."""
+"""The tabs of ``qmonitor``: pure functions of a snapshot, and the parts of it that each tab needs."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from django_cluster.dashboard.tables import Table
 class Tab:
     title: str
     parts: tuple[str, ...]
-    """Of the snapshot, to be looked at while the tab is shown."""
+    """Parts of the snapshot that are refreshed while the tab is shown."""
     table: Callable[[Snapshot, bool], Table] | None
-    """None: it is drawn in a way of its own. The flag asks for ASCII."""
+    """``table(snapshot, ascii_only)``; None for the overview, which is no table."""
 
 
 TABS = (

@@ -1,4 +1,4 @@
-"""Clusters and their processes: what each runs now, since when, and what it takes."""
+"""The tab *Clusters*: clusters, their processes, and running tasks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COLUMNS = (
     Column("DONE", 6, right=True, least=90),
 )
 NEARLY = 0.8
-"""Of its time limit: from here on a task is worth a warning."""
+"""Share of its time limit from which a running task is highlighted."""
 NO_CLUSTER_TEXT = "No cluster is running. Start one: manage.py qcluster"
 
 
@@ -44,7 +44,7 @@ def _rows(snapshot: Snapshot, ascii_only: bool) -> Iterator[TableRow]:
                 row = _process(
                     cluster, worker, cluster.published_at, ascii_only, last=place == len(cluster.running) - 1
                 )
-                # It is gone: nobody can replace it, and what it used then says nothing now.
+                # A worker of a lost cluster: it cannot be restarted, and its CPU and memory are outdated.
                 cells = (*row.cells[:2], "lost", *row.cells[3:])
                 yield replace(row, key=f"lost:{cluster.id}:{worker.incarnation}", cells=cells, style="dim", styles={})
 
@@ -52,7 +52,7 @@ def _rows(snapshot: Snapshot, ascii_only: bool) -> Iterator[TableRow]:
 def _cluster(cluster: ClusterStatus) -> TableRow:
     state = cluster_state(cluster)
     busy = sum(1 for worker in cluster.workers if worker.task)
-    # What changes stands first: on a narrow screen the end is cut off.
+    # The changing part comes first: on a narrow screen the end is cut off.
     said = f"{busy} of {len(cluster.workers)} busy"
     if cluster.alive and cluster.restarts:
         said += f", {cluster.restarts} restarts"
@@ -76,7 +76,7 @@ def _cluster(cluster: ClusterStatus) -> TableRow:
 
 
 def _time(elapsed: float, limit: float | None) -> str:
-    """Elapsed, and of how much: ``42s/1m30``."""
+    """Elapsed time and limit: ``42s/1m30``."""
     return f"{duration(elapsed)}/{duration(limit)}" if limit else duration(elapsed)
 
 

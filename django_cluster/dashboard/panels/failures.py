@@ -1,4 +1,4 @@
-"""Failures: what went wrong lately. Enter shows all about one."""
+"""The tab *Failures*: the newest failures. Enter shows the details of one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first tab: throughput and latency over the last minutes, queues, the newest failures."""
+"""The tab *Overview*: throughput and latency of the last minutes, queues, the newest failures."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from django_cluster.stores.status import ThroughputSlice
 Unit = Callable[[float], str]
 
 STEP, COUNT = 5, 60
-"""Seconds of a slice, and slices of a chart: five minutes."""
+"""Seconds of a slice, and number of slices of a chart (five minutes)."""
 MINUTE = 60 // STEP
 
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What all clusters did in the last minutes, oldest slice first."""
+    """Metrics of all clusters in the last minutes, oldest slice first."""
 
     slices: tuple[ThroughputSlice, ...]
 
     def rates(self, name: str) -> list[float]:
-        """A count of the slices, per second."""
+        """A counter of each slice, per second."""
         return [getattr(each, name) / STEP for each in self.slices]
 
     def seconds(self, name: str) -> list[float]:
         return [getattr(each, name) for each in self.slices]
 
     def rate(self, name: str) -> float:
-        """Per second, over the last minute."""
+        """Rate of a counter per second, over the last minute."""
         return sum(self.rates(name)[-MINUTE:]) / MINUTE
 
     def duration(self, name: str) -> float:
-        """Of the last minute: the highest, or of a median the mean of those slices in which something ended."""
+        """A duration over the last minute: maximum of high values, mean of medians of slices with finished tasks."""
         lately = [each for each in self.slices[-MINUTE:] if each.done + each.failed]
         values = [float(getattr(each, name)) for each in lately] or [0.0]
         return float(max(values)) if name.endswith("high") else fmean(values)
 
 
 def past_of(snapshot: Snapshot) -> Past:
-    """The slices of all clusters as one row, without the one that is still growing."""
+    """The merged slices of all clusters, without the current one, which is incomplete."""
     last = int(snapshot.taken_at) // STEP
     merged: dict[int, list[ThroughputSlice]] = {number: [] for number in range(last - COUNT, last)}
     for cluster in snapshot.alive:
@@ -57,7 +57,7 @@ def past_of(snapshot: Snapshot) -> Past:
 
 
 def _merged(number: int, slices: Sequence[ThroughputSlice]) -> ThroughputSlice:
-    """Counts are added; of high values the highest counts, of medians their weighted mean."""
+    """Merge slices of several clusters: sum of counters, maximum of high values, weighted mean of medians."""
     if len(slices) == 1:
         return slices[0]
     weight = sum(each.done + each.failed for each in slices) or 1
@@ -77,7 +77,7 @@ def _merged(number: int, slices: Sequence[ThroughputSlice]) -> ThroughputSlice:
 
 
 def lines(snapshot: Snapshot, width: int, height: int, *, ascii_only: bool = False) -> list[Line]:
-    """The whole body; what does not fit is left out from below."""
+    """The body of the tab, cut to ``height`` lines."""
     past = past_of(snapshot)
     drawn = [*_figures(snapshot, past), line()]
     chart_height = max(3, min(10, (height - 11) // 2))
@@ -148,7 +148,7 @@ def _chart(
 
 
 def _spark(title: str, values: Sequence[float], width: int, unit: Unit, style: str, *, ascii_only: bool) -> list[Line]:
-    """The ruler of the chart above, which is also the title of a second, lower chart."""
+    """The time axis of the chart above, and a chart of one line below it."""
     dash = "." if ascii_only else "┈"
     said = f" {title}, at most {unit(max(values, default=0.0))} "
     ruler = fit(f"5 min ago{said:{dash}^{max(0, width - 12)}}", width - 3) + "now"

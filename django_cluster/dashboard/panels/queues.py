@@ -1,4 +1,4 @@
-"""Queues: how much waits, who works on it, who has paused it."""
+"""The tab *Queues*: sizes, clusters and workers, pauses."""
 
 from __future__ import annotations
 

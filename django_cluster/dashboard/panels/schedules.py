@@ -1,4 +1,4 @@
-"""Schedules: what is sent by itself, and when next."""
+"""The tab *Schedules*: schedules and their next runs."""
 
 from __future__ import annotations
 

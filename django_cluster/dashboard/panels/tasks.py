@@ -1,4 +1,4 @@
-"""Tasks: what waits, what is lent, and how the newest ended."""
+"""The tab *Tasks*: queued, leased and finished tasks."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def key_of(task: TaskView, place: int = 0) -> str:
 
 
 def search_fields(task: TaskView) -> dict[str, str]:
-    """What it can be found by, beside what the columns show."""
+    """Fields for the filter, in addition to the columns."""
     return {
         "about": f"{task.name} [{task.func}]" if task.func else task.name,
         "status": task.state,

@@ -1,4 +1,4 @@
-"""Task packages as Django-Q has signed them → ours."""
+"""Conversion of Django-Q's signed task packages."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from django_cluster.core.task_ids import derived_id, task_name
 from django_cluster.lifecycle.admission import ALL_FUNCTIONS, allowed_functions
 
 KEPT_OPTIONS = ("hook", "group", "save", "cached", "ack_failure", "timeout", "cluster")
-"""Options that travel in a package, and mean the same here."""
+"""Options of a package with the same meaning here."""
 
 Compose = Callable[[Sequence[TaskPackage]], TaskPackage]
-"""The links of a chain → the first, which brings the others along."""
+"""Takes the links of a chain, returns the first, which contains the others."""
 
 
 class NotImportable(Exception):
-    """The package stays where it is, and the sentence says why."""
+    """The package cannot be imported; the message is the end of a sentence that says why."""
 
 
 class _Pickles:
@@ -36,7 +36,7 @@ class _Pickles:
 
 
 class PackageReader:
-    """``site``: the ``name`` in ``Q_CLUSTER`` under which Django-Q has signed. ``home``: our own queue.
+    """``site``: the ``name`` in ``Q_CLUSTER`` with which Django-Q has signed. ``home``: the queue of this namespace.
 
     ``functions``: the setting. ``forbidden``: whether no pickle may be opened, so that no package can be read.
     """
@@ -57,7 +57,7 @@ class PackageReader:
         self._keys = {"key": secret, "fallback_keys": list(fallbacks), "salt": site}
 
     def read(self, payload: str, not_before: datetime | None = None) -> TaskPackage:
-        """Raises ``NotImportable``."""
+        """Verify and convert a package. Raises ``NotImportable``."""
         if self._forbidden:
             raise NotImportable("is a pickle, and serializer = 'json' forbids opening it: let Django-Q finish it.")
         try:
@@ -94,7 +94,7 @@ def _package(task: Mapping[str, Any], not_before: datetime | None) -> TaskPackag
 
 
 def _links(calls: Sequence[Any], first: TaskPackage) -> list[TaskPackage]:
-    """What follows in a chain, under ids that are the same when it is read again."""
+    """The remaining links of a chain, with ids that are the same at each import."""
     return [
         replace(link, header=replace(link.header, id=derived_id("link", first.id, number)))
         for number, link in enumerate(packages_of_links(calls, first.header.options))

@@ -1,4 +1,4 @@
-"""Waiting tasks of Django-Q → our queue. They are moved, since what waits in two queues runs twice.
+"""Import of queued tasks. They are moved, not copied: a task in two queues would run twice.
 
 Where both queues are in one database, each batch moves in one transaction. Elsewhere it is sent first and deleted
 second: an import that is killed in between sends the batch again, under the same ids.
@@ -27,7 +27,7 @@ from django_cluster.lifecycle.send import QueueSender
 
 
 class TargetQueue:
-    """Where waiting tasks go: the queue of the name that they had."""
+    """The queues into which tasks are imported; each keeps the name of its queue."""
 
     def __init__(self, client: Client, *, dry_run: bool) -> None:
         self._client = client
@@ -46,7 +46,7 @@ class TargetQueue:
 
 
 def import_rows(reader: PackageReader, queue: TargetQueue, source: str, report: ImportReport) -> None:
-    """From Django-Q's table. What cannot be taken stays there."""
+    """Move tasks from Django-Q's table. Tasks that cannot be imported stay there."""
     for rows in batches(SourceMessage, source):
         by_queue: dict[str, list[SourceRow]] = {}
         for row in rows:
@@ -64,12 +64,12 @@ def import_rows(reader: PackageReader, queue: TargetQueue, source: str, report: 
 
 
 def _due(lock: datetime | None) -> datetime | None:
-    """A row that is locked was lent: its task failed, or its cluster died, and it was to be run again then."""
+    """Due time of a locked row: its lease has not expired, or its task waits for a retry."""
     return lock if lock is not None and lock > timezone.now() else None
 
 
 def import_list(reader: PackageReader, queue: TargetQueue, redis: Any, name: str, report: ImportReport) -> None:
-    """From Django-Q's list in Redis. What cannot be taken goes to the list's other end, and stays."""
+    """Move tasks from Django-Q's list in Redis. Tasks that cannot be imported go to the end of the list."""
     key = f"django_q:{name}:q"
     left, start = redis.llen(key), 0
     while left > 0:

@@ -1,4 +1,4 @@
-"""What an import has done, or would do."""
+"""The report of an import."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class ImportReport:
-    """One table."""
+    """The report of one table."""
 
     title: str
     imported: int = 0
     already_present: int = 0
-    """Are here already."""
+    """Rows that were imported before."""
     reasons: Counter[str] = field(default_factory=Counter)
-    """Why others were left out, or taken with a loss: a sentence, and how often."""
+    """Reasons for skipped or incomplete rows → number of rows."""
     missing: str = ""
-    """Why there was nothing to read."""
+    """Why the source could not be read; empty if it could."""
     notes: list[str] = field(default_factory=list)
-    """What the reader has to know, in sentences."""
+    """Further sentences for the user."""
 
     def lines(self, *, dry_run: bool) -> Iterator[str]:
         if self.missing:

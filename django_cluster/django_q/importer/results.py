@@ -1,4 +1,4 @@
-"""Finished tasks of Django-Q → rows of ours, under the same ids."""
+"""Import of finished tasks, with the same ids."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FORBIDDEN = "came without {what}: Django-Q has pickled it, and serializer = 'jso
 
 
 class ResultImporter:
-    """``database``: where our rows are. ``trusted``: whether pickles that are not plain may be taken over."""
+    """Imports result rows into ``database``. ``trusted``: whether to keep pickles of classes, unopened."""
 
     def __init__(
         self, seal: ValueSigner, *, source: str, database: str, trusted: bool, dry_run: bool, forbidden: bool = False
@@ -34,7 +34,7 @@ class ResultImporter:
         self._trusted, self._dry_run = trusted, dry_run
 
     def run(self, report: ImportReport) -> None:
-        """Safe to interrupt and to repeat: a row that is here stays as it is."""
+        """Import all rows; safe to interrupt and to repeat, because existing rows are kept."""
         for rows in batches(SourceTask, self._source):
             ours = Task.objects.using(self._database)
             known = set(ours.filter(pk__in=[row["id"] for row in rows]).values_list("pk", flat=True))
@@ -100,7 +100,7 @@ class ResultImporter:
         return (FORBIDDEN if self._forbidden else LEFT_OUT).format(what=what)
 
     def _error(self, row: SourceRow) -> tuple[str, str]:
-        """Message and traceback, which Django-Q keeps as one text."""
+        """Message and traceback, which Django-Q stores as one text."""
         text: Any = None
         try:
             text = load_plain(None if self._forbidden else row["result"], trusted=False)

@@ -33,13 +33,13 @@ IDENTITY_COLUMNS = (
     "cluster",
     "intended_date_kwarg",
 )
-"""What tells schedules without a name apart."""
+"""Columns that identify a schedule without a name."""
 OPTIONS = frozenset({"ack_failure", "cached", "hook", "save", "sync", "task_name", "timeout"})
-"""Keywords that Django-Q's scheduler took for options of the task, and did not give to the function."""
+"""Keywords that Django-Q's scheduler treats as task options, not as arguments of the function."""
 
 
 class ScheduleImporter:
-    """``zone``: in which schedules are reckoned; None without ``USE_TZ``."""
+    """Imports schedules. ``zone``: their time zone; None without ``USE_TZ``."""
 
     def __init__(
         self, *, source: str, database: str, zone: tzinfo | None, dry_run: bool, functions: tuple[str, ...]
@@ -50,7 +50,7 @@ class ScheduleImporter:
         self._zone, self._dry_run = zone, dry_run
 
     def run(self, report: ImportReport) -> None:
-        """Safe to repeat: a schedule is known by its name, or without one by all that it says."""
+        """Import all schedules; safe to repeat. A schedule is identified by its name, or without one by its columns."""
         left = Counter(
             _key(values) for values in Schedule.objects.using(self._database).values("name", *IDENTITY_COLUMNS)
         )
@@ -67,7 +67,7 @@ class ScheduleImporter:
     def _import_row(self, row: SourceRow, report: ImportReport) -> None:
         schedule = Schedule(**{name: row[name] for name in COPIED_COLUMNS if name in row})
         if schedule.schedule_type == Schedule.ONCE and schedule.repeats < 0:
-            # It would be deleted after its run, and come again with the next import.
+            # Otherwise it would be deleted after its run, and imported again.
             schedule.repeats = 1
         problem = self._problem(schedule)
         if problem:
@@ -75,13 +75,13 @@ class ScheduleImporter:
             report.reasons[f"is disabled, because it could not be fired: {problem}"] += 1
         if not self._dry_run:
             schedule.save(using=self._database)
-            # Saving a whole row settles its first run anew and forgets its error.
+            # Saving a row calculates its first run and clears its error.
             kept: dict[str, Any] = {"next_run": row["next_run"]}
             Schedule.objects.using(self._database).filter(pk=schedule.pk).update(**kept, last_error=problem)
         report.imported += 1
 
     def _problem(self, schedule: Schedule) -> str:
-        """What would keep it from being fired; nothing if all is well."""
+        """Why the schedule could not run; empty if it can."""
         try:
             schedule.full_clean(validate_unique=False)
             for path in filter(None, (schedule.func, schedule.hook)):
@@ -96,12 +96,12 @@ class ScheduleImporter:
 
 
 def _with_options_separated(row: SourceRow) -> SourceRow:
-    """Options among the keywords go to ``q_options``: here every other keyword is the function's own."""
+    """Move options among the keywords to ``q_options``; all other keywords are arguments of the function."""
     try:
         kwargs = kwargs_from_text(row["kwargs"])
         given = dict(kwargs.get("q_options") or {})
     except (ValueError, TypeError):
-        return row  # the judgement of the whole row says why
+        return row  # the validation of the row reports it
     apart = OPTIONS & kwargs.keys() - given.keys() - ({"hook"} if row["hook"] else set())
     if not apart:
         return row
@@ -111,7 +111,7 @@ def _with_options_separated(row: SourceRow) -> SourceRow:
 
 
 def _key(values: SourceRow) -> tuple[Any, ...]:
-    """Empty and missing are the same."""
+    """The identity of a schedule; empty and missing values are equal."""
     if values["name"]:
         return (values["name"],)
     return ("", *(values.get(name) or None for name in IDENTITY_COLUMNS))

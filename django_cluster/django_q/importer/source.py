@@ -11,10 +11,10 @@ from django.apps.registry import Apps
 from django.db import connections, models
 
 BATCH = 500
-"""Rows that are read, and written, together."""
+"""Number of rows that are read and written together."""
 
 _registry: Any = Apps()
-"""Nobody else sees these models: not the migrations, not the admin, not a Django-Q that is installed as well."""
+"""A separate app registry: these models are invisible to migrations, admin and an installed Django-Q."""
 
 SourceRow = dict[str, Any]
 

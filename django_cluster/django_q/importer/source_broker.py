@@ -1,4 +1,4 @@
-"""Where Django-Q kept its queue, as ``Q_CLUSTER`` tells it: by the precedence that Django-Q has."""
+"""The broker of Django-Q that ``Q_CLUSTER`` selects, by Django-Q's precedence."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
 """The pickles in Django-Q's tables.
 
-Nobody has signed them: whoever could write to the table could run code in whoever opens them. So they are opened by an
-unpickler that knows no classes and no functions, which is enough for numbers, texts, lists and dicts. Others are only
-taken over when the operator trusts the table, and even then nothing is opened: the bytes are put, as they are, into
-a value of ours, and opened when somebody looks at it.
+They are not signed: write access to the table would be enough to run code where they are opened. So they are opened by
+an unpickler without classes and functions, which is enough for numbers, texts, lists and dicts. Other values are
+imported only with ``--trust-pickles``, and even then they are stored unopened, and opened when the row is viewed.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ class NotPlainValue(Exception):
 
 
 class OpaquePickle:
-    """Stands for a value whose pickle we have; is that value when it is unpickled."""
+    """A pickle that is stored without being opened; unpickling it gives the original value."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data

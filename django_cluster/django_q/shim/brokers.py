@@ -1,4 +1,4 @@
-"""Our brokers with the verbs of Django-Q's: one message at a time, text in and text out."""
+"""Brokers with the methods of Django-Q's brokers: one message per call, as text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ else:
 
 
 class Broker(_Base):
-    """What ``get_broker`` returns: the configured broker, which also understands what Django-Q's callers say.
+    """The configured broker with Django-Q's methods in addition, as ``get_broker`` returns it.
 
     Not a base for brokers of your own; that is ``django_cluster.brokers.base.Broker``. It is mixed into the class of
     the configured broker (``_with_django_q_methods``), which ``super()`` means.
@@ -40,11 +40,11 @@ class Broker(_Base):
         return caches[load_settings().results.cache]
 
     def enqueue(self, task: str | Sequence[Message]) -> Any:
-        """A signed package as text, as there; or messages, as here."""
+        """Enqueue a signed package (text, as in Django-Q) or messages."""
         super().enqueue([Message(task)] if isinstance(task, str) else task)  # type: ignore[safe-super]  # see above
 
     def dequeue(self) -> list[tuple[str, str]]:
-        """(receipt, signed package) of what is lent to us now."""
+        """Lease messages; returns pairs of (receipt, signed package)."""
         return [(each.receipt, each.payload) for each in self.lease(min(self.settings.bulk, 10))]
 
     def acknowledge(self, task_id: str | Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""``Cluster()`` without arguments."""
+"""Django-Q's ``Cluster``, which takes no settings."""
 
 from __future__ import annotations
 

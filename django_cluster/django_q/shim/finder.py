@@ -1,4 +1,4 @@
-"""``import django_q`` without Django-Q."""
+"""The import hook behind ``import django_q``."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ShimModule(ModuleType):
 
 
 class DjangoQFinder(MetaPathFinder, Loader):
-    """Finds ``django_q`` and what is in it, before an installed Django-Q is looked for."""
+    """Import hook for ``django_q`` and its submodules, which takes precedence over an installed Django-Q."""
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: object = None) -> ModuleSpec | None:
         package, _, _ = name.partition(".")

@@ -1,6 +1,6 @@
-"""Where each public name of Django-Q lives here.
+"""Table of Django-Q's public names and their counterparts.
 
-One line for each module of Django-Q; a name is bound when it is first asked for, so that the table costs nothing.
+One line for each module of Django-Q. A name is imported when it is first accessed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ HERE = "django_cluster.django_q.shim"
 
 
 def _unchanged(home: str, *names: str) -> dict[str, str]:
-    """Names that are called the same in their new home."""
+    """Names that are the same in their new module."""
     return {name: f"{home}:{name}" for name in names}
 
 
@@ -57,7 +57,7 @@ MODULES: Mapping[str, Mapping[str, str]] = {
 }
 """Module of Django-Q → its names → ``module:name`` here."""
 
-INSIDE = "belongs to the inside of Django-Q's processes"
+INSIDE = "is internal to Django-Q's processes"
 
 REMOVED_MODULES: Mapping[str, str] = {
     "pusher": f"{INSIDE}, which are built differently here. In tests, use django_cluster.testing.drain.",
@@ -68,4 +68,4 @@ REMOVED_MODULES: Mapping[str, str] = {
     "core_signing": f"{INSIDE}; see django_q.signing.",
     "brokers.disque": "was removed from Django-Q, and is a broker of django_cluster: see the setting 'disque_nodes'.",
 }
-"""Modules that mean nothing here, and why."""
+"""Modules without a counterpart → the reason, as the end of a sentence."""

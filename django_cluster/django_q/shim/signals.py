@@ -1,6 +1,6 @@
 """Django-Q's signals: sent by ``"django_q"``, with a dict for the task.
 
-Each is connected to ours when it gets its first receiver. Changing the dict changes nothing.
+Each is connected to the signal of this package when it gets its first receiver. Changes of the dict have no effect.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SENDER = "django_q"
 
 
 class ForwardedSignal(Signal):
-    """Repeats one of our signals in Django-Q's words."""
+    """A signal of Django-Q, which forwards a signal of this package."""
 
     def __init__(self, ours: Signal) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class ForwardedSignal(Signal):
             told["task"] = FinishedTaskDict(task) if isinstance(task, Outcome) else package_dict(task)
         for _, answer in self.send_robust(SENDER, **told):
             if isinstance(answer, Exception):
-                raise answer  # is logged by whoever has sent ours
+                raise answer  # logged by the sender of the original signal
 
 
 pre_enqueue = ForwardedSignal(signals.pre_enqueue)

@@ -1,4 +1,4 @@
-"""The small change of Django-Q: names, calendar arithmetic, one look at the schedules."""
+"""Utilities of Django-Q: names, calendar arithmetic, one run of the scheduler."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django_cluster.core.task_ids import humanize as words_of
 from django_cluster.core.task_ids import new_task_id
 
 VERSION = (1, 11, 1)
-"""Of the Django-Q whose names these are."""
+"""Version of Django-Q whose names these are."""
 __version__ = ".".join(map(str, VERSION))
 
 Day = TypeVar("Day", bound=date)
@@ -32,13 +32,13 @@ def humanize(hexdigest: str, words: int = 4, separator: str = "-") -> str:
 
 
 def add_months(d: Day, months: int) -> Day:
-    """The same day so many months later, or the last of a shorter month."""
+    """The date ``months`` later; the last day of the month if it is shorter."""
     year, month = divmod(d.year * 12 + d.month - 1 + months, 12)
     return d.replace(year=year, month=month + 1, day=min(d.day, calendar.monthrange(year, month + 1)[1]))
 
 
 def add_years(d: Day, years: int) -> Day:
-    """The same day so many years later; 29 February becomes the 28th."""
+    """The date ``years`` later; 29 February becomes 28 February."""
     return add_months(d, 12 * years)
 
 

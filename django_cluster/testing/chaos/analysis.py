@@ -1,20 +1,19 @@
-"""Observations → analysis: a pure function, and the definitions that it rests on.
+"""Analysis of the observations of a run: a pure function.
 
-*Lost* is a task that ``async_task`` accepted and that has no row of success, or never ran to its end.
+A task is *lost* if the call that enqueued it returned, and it has no row of success or never ran to its end.
 
-*Repeated* is every run of a task but its first. A repetition is *explained* when something that we killed
-between the two beginnings takes with it what only it knew:
+Every run of a task after its first is a *repetition*. It is *explained* if, between the two starts, one of these
+processes was killed:
 
 - the worker that was running the task,
-- the worker that had run it, before the outcome was filed,
-- the sentinel of that worker (its whole crew goes with it, and its orphans explain what they did last).
+- the worker that had run it, before the outcome was recorded,
+- the sentinel of that worker, since all of its processes end with it.
 
-Nothing else explains one: not a killed pusher, monitor or scheduler, whose successors know what they must; and
-nothing under which nobody dies, be it a freeze for longer than a lease, a network that holds, forgets, loses or
-resets, or a clock that is wrong.
+No other fault explains a repetition: not a killed pusher, monitor or scheduler, not a freeze of any duration, no
+network fault, and no wrong clock.
 
-*Refused* is a call that raised ``BrokerError``. It is explained when the server was paused, or the network disturbed,
-a moment before.
+A call is *refused* if it raised ``BrokerError``. It is explained by a pause of the server or a network fault within the
+``OUTAGE_RECOVERY_SECONDS`` before.
 """
 
 from __future__ import annotations
@@ -30,25 +29,25 @@ from django_cluster.testing.chaos.observations import EnqueueCall, Execution, In
 from django_cluster.testing.chaos.plan import OUTAGES, FaultKind, FaultType, Target
 
 KILL_DELAY_SECONDS = 0.05
-"""Seconds from noting that we kill a process to its end, generously."""
+"""Upper bound of the seconds between the record of a kill and the end of the process."""
 IN_FLIGHT_SECONDS = 0.5
-"""Seconds in which a task may yet be seen to be settled that was so when an outage began."""
+"""Seconds after the start of an outage in which tasks may be recorded that were finished before."""
 OUTAGE_RECOVERY_SECONDS = 15.0
-"""Seconds after such a time in which a call may still be refused: the time-outs of the clients."""
+"""Seconds after the end of an outage in which calls may be refused: the timeouts of the clients."""
 
 
 class RepeatCause(StrEnum):
     """Why a task ran again."""
 
     RUNNING = "its worker was killed under it"
-    UNRECORDED = "its worker was killed before the outcome was filed"
+    UNRECORDED = "its worker was killed before the outcome was recorded"
     SENTINEL = "its sentinel was killed"
-    NONE = "nobody was killed"
+    NONE = "no kill explains it"
 
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """How long it took after a hit until the next task was settled."""
+    """Seconds from a fault to the next task that was recorded."""
 
     seconds: float
     fault: InjectedFault
@@ -56,7 +55,7 @@ class Recovery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Analysis:
-    """The books of a run."""
+    """The result of a run."""
 
     enqueued: int
     finished: int
@@ -67,17 +66,17 @@ class Analysis:
     duplicate_rows: Sequence[str]
     failed_rows: Sequence[str]
     unknown_rows: Sequence[str]
-    """Rows of tasks that nobody enqueued."""
+    """Ids of rows whose task was never enqueued."""
     refused: int
     unexplained_refusals: Sequence[EnqueueCall]
     slowest_call: float
     slowest_task: float
-    """Seconds from being enqueued to the end of its last run."""
+    """Longest time from the call to the end of the last run, in seconds."""
     slowest_recovery: Recovery | None
     recoveries: Mapping[FaultType, Recovery]
-    """The slowest after each sort of fault."""
+    """The slowest recovery after each type of fault."""
     findings: Sequence[str]
-    """Every broken promise, in a sentence; none when all is well."""
+    """Violated guarantees, as sentences; empty if there are none."""
 
 
 def analyse(observations: Observations) -> Analysis:
@@ -130,7 +129,7 @@ def _reason(before: Execution, again: Execution, observations: Observations) -> 
     if any(injected.pid == before.pid and before.began <= injected.at + KILL_DELAY_SECONDS for injected in earlier):
         return RepeatCause.UNRECORDED if before.ended is not None else RepeatCause.RUNNING
     if any(injected.target is Target.SENTINEL and injected.pid == sentinel for injected in earlier):
-        return RepeatCause.SENTINEL  # also of what its orphans did until they had noticed
+        return RepeatCause.SENTINEL  # orphans may work on until they notice
     return RepeatCause.NONE
 
 
@@ -154,11 +153,11 @@ def _slowest_task(observations: Observations, by_task: Mapping[str, Sequence[Exe
 
 
 def _recoveries(observations: Observations) -> dict[FaultType, Recovery]:
-    """A hit after which there was nothing left to settle says nothing."""
+    """The slowest recovery by type of fault; faults after which no task was recorded are ignored."""
     moments = [later.at for before, later in pairwise(observations.progress) if later.done > before.done]
     slowest: dict[FaultType, Recovery] = {}
     for injected in observations.faults:
-        # What was under way when everything stops may still be filed, and is no recovery.
+        # A task that was finished before an outage may still be recorded, and is no recovery.
         place = bisect_right(
             moments, injected.at + IN_FLIGHT_SECONDS if injected.fault_type in OUTAGES else injected.at
         )
@@ -172,7 +171,7 @@ def _recoveries(observations: Observations) -> dict[FaultType, Recovery]:
 
 def _findings(analysis: Analysis, observations: Observations) -> Iterator[str]:
     if not analysis.enqueued:
-        yield "Nothing was enqueued, so nothing is proved."
+        yield "Nothing was enqueued, so nothing was tested."
     for tasks, what in (
         (analysis.lost, "were accepted, and are lost"),
         (analysis.missing_rows, "were accepted, and have no row"),
@@ -184,11 +183,11 @@ def _findings(analysis: Analysis, observations: Observations) -> Iterator[str]:
             yield f"{len(tasks)} tasks {what}: {_some(tasks)}."
     if analysis.unexplained:
         runs = [f"{run.task} (by {run.pid}, at {run.began - observations.began:.2f} s)" for run in analysis.unexplained]
-        yield f"{len(runs)} runs were repetitions although nobody had killed what held the task: {_some(runs)}."
+        yield f"{len(runs)} repeated runs are not explained by a kill: {_some(runs)}."
     if analysis.unexplained_refusals:
         reasons = sorted({call.reason for call in analysis.unexplained_refusals})
         count = len(analysis.unexplained_refusals)
-        yield f"{count} calls were refused although neither server nor network was disturbed: {_some(reasons)}"
+        yield f"{count} calls were refused without a fault of server or network: {_some(reasons)}"
     if observations.messages_left:
         yield f"{observations.messages_left} messages were left in the queue."
     if observations.left:

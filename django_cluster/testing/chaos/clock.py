@@ -1,6 +1,6 @@
-"""A wall clock that can be set wrong for one cluster: what its processes read, and nobody else.
+"""A wall clock that can be set wrong for the processes of one cluster only.
 
-The monotonic clock runs on evenly, as it does when somebody sets the clock of a machine.
+The monotonic clock is unaffected, as when the clock of a machine is set.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ class SteppedClock:
         self._right = time.time
 
     def step(self, seconds: float) -> None:
-        """From now on, every process that reads this clock is so many seconds ahead; negative: behind."""
+        """Set the clock ``seconds`` ahead of the real time for every process that reads it; negative: behind."""
         self._offset.value = seconds
 
     def install(self) -> None:
-        """This process and its later children read it."""
+        """Make this process and the children that it forks later read this clock."""
         offset, right = self._offset, self._right
         time.time = lambda: right() + offset.value
         vars(timezone)["datetime"] = _shifted(offset)  # the name that timezone.now() asks
 
     def remove(self) -> None:
-        """This process reads the right time again."""
+        """Make this process read the real time again."""
         time.time = self._right
         vars(timezone)["datetime"] = datetime
 
@@ -42,7 +42,7 @@ def _shifted(offset: Any) -> type[datetime]:
             return isinstance(instance, datetime)
 
     class Shifted(datetime, metaclass=Same):
-        """Makes plain values, so that nothing later can tell the difference."""
+        """Returns instances of the real ``datetime``."""
 
         @classmethod
         def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]

@@ -1,4 +1,4 @@
-"""A fault of the plan → what is really done, and to whom."""
+"""Inject the faults of a plan into a running cluster."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from django_cluster.testing.chaos.target_cluster import TargetCluster
 
 
 class FaultInjector:
-    """Deals them out, and knows when the last has passed."""
+    """Injects faults, and waits for the end of the last one."""
 
     def __init__(self, target_cluster: TargetCluster, pausing: Pausing, network: Network, clock: SteppedClock) -> None:
         self._target_cluster, self._pausing, self._network, self._clock = target_cluster, pausing, network, clock
         self._pause: subprocess.Popen[bytes] | None = None
-        self._over = 0.0
+        self._network_fault_until = 0.0
 
     def inject(self, fault: Fault) -> InjectedFault | None:
-        """None when there was nobody to be hit."""
+        """Inject a fault; None if its target did not exist."""
         if fault.kind is FaultKind.KILL:
             return self._target_cluster.kill(fault.target, fault.pick)
         if fault.kind is FaultKind.FREEZE and fault.target is not Target.SERVER:
@@ -36,12 +36,12 @@ class FaultInjector:
             self._pause = self._pausing.pause_for(fault.seconds)
         else:
             self._network.disturb(fault.kind, fault.seconds)
-            self._over = max(self._over, now + fault.seconds)
+            self._network_fault_until = max(self._network_fault_until, now + fault.seconds)
         return InjectedFault(now, fault.target, seconds=fault.seconds, kind=fault.kind)
 
     def wait_until_over(self) -> None:
-        """Everybody goes on, and the network is as good as any."""
+        """Wait until every pause, freeze and network fault has ended."""
         if self._pause is not None:
             self._pause.wait()
         self._target_cluster.wait_until_resumed()
-        time.sleep(max(0.0, self._over - time.monotonic()))
+        time.sleep(max(0.0, self._network_fault_until - time.monotonic()))

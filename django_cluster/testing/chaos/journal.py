@@ -1,7 +1,7 @@
-"""Files of short lines that several processes append to and one reads: the witnesses of a run.
+"""Journals: files of short lines that several processes append to and one process reads.
 
-A line is one ``write`` to a file opened for appending, so that lines of different processes never mix, and
-what a process has noted stays noted when it is killed a moment later.
+A line is one ``write`` to a file opened with ``O_APPEND``: lines of several processes never mix, and a line survives
+a kill of its writer immediately afterwards.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import os
 from pathlib import Path
 
 STARTED, ENDED = "started", "ended"
-"""What tasks note of themselves."""
+"""First words of lines written by tasks."""
 CALLED, ACCEPTED, REFUSED = "called", "accepted", "refused"
-"""What the sender notes of its calls."""
+"""First words of lines written by the sender."""
 
 
 def append_line(path: Path | str, *words: object) -> None:
-    """Append one line; no word may hold a space."""
+    """Append one line; words must not contain spaces."""
     line = " ".join(map(str, words)) + "\n"
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -26,14 +26,14 @@ def append_line(path: Path | str, *words: object) -> None:
 
 
 class JournalReader:
-    """Reads a journal that is still being written."""
+    """Reads a journal while it is being written."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._offset = 0
 
     def read_new(self) -> list[list[str]]:
-        """The words of every whole line that has come since the last call."""
+        """The words of each complete line since the last call."""
         try:
             with self._path.open("rb") as file:
                 file.seek(self._offset)
@@ -46,5 +46,5 @@ class JournalReader:
 
 
 def read_all(path: Path) -> list[list[str]]:
-    """The words of every line."""
+    """The words of each complete line."""
     return JournalReader(path).read_new()

@@ -1,4 +1,4 @@
-"""The proxy of a run: whether there can be one, for which servers, and the sandbox that its clients see."""
+"""The proxy of a run: the servers that it covers, and the settings of its clients."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UNREACHABLE = (
 
 
 class Network:
-    """What is between the cluster and the servers of its queue and its rows.
+    """The network between the cluster and the servers of its queue and its result rows.
 
     ``aliases``: the databases that hold the queue or the rows.
     """
@@ -32,7 +32,7 @@ class Network:
         servers: list[UpstreamAddress] = [*([self._broker] if self._broker else []), *self._databases.values()]
         self._proxy = Proxy(servers, seed)
         self.obstacle = ""
-        """Why there can be no proxy, in a sentence."""
+        """Why the proxy cannot be used, as a sentence; empty if it can."""
         if self._broker is None and sandbox.settings.broker.kind != "orm":
             self.obstacle = UNREACHABLE
         elif not servers:
@@ -40,7 +40,7 @@ class Network:
 
     @contextmanager
     def opened(self) -> Iterator[Sandbox]:
-        """The sandbox of those whose bytes go through the proxy: processes that are forked within the block."""
+        """The sandbox for processes that are forked in the block, whose connections go through the proxy."""
         if self.obstacle:
             yield self._sandbox
             return
@@ -56,5 +56,5 @@ class Network:
             self._proxy.stop()
 
     def disturb(self, kind: FaultKind, seconds: float) -> None:
-        """Begin with it; it ends by itself."""
+        """Start a network fault, which ends after ``seconds``."""
         self._proxy.disturb(kind, seconds)

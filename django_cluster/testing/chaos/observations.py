@@ -1,4 +1,4 @@
-"""What is known when a run is over: plain values, gathered from the journals and the tables."""
+"""The observations of a run as plain values, read from the journals and the tables."""
 
 from __future__ import annotations
 
@@ -13,67 +13,67 @@ from django_cluster.testing.chaos.plan import FaultKind, FaultType, Target
 
 
 class EnqueueCall(NamedTuple):
-    """One enqueueing, as the sender saw it."""
+    """One call that enqueued a task, as recorded by the sender. Times are of ``time.monotonic()``."""
 
     task: str
     began: float
     ended: float
     accepted: bool
     reason: str = ""
-    """Why it was refused."""
+    """The error message of a refused call."""
 
 
 class Execution(NamedTuple):
-    """One run of a task, as the task itself noted it."""
+    """One run of a task, as recorded by the task itself."""
 
     task: str
     pid: int
     began: float
     ended: float | None
-    """None: it was cut off."""
+    """None if the run was cut off."""
 
 
 class ProcessStart(NamedTuple):
-    """A process of the cluster."""
+    """A process of the cluster, recorded when it started."""
 
     pid: int
     sentinel: int
     start_time: str
-    """Tells it from a later process of the same number."""
+    """Start time as the kernel gives it; distinguishes processes that had the same pid."""
     role: Target
 
 
 class InjectedFault(NamedTuple):
-    """Something that was done to the cluster."""
+    """A fault that was injected."""
 
     at: float
     target: Target
     pid: int = 0
-    """Which process; 0 where it was no single one."""
+    """Pid of the process that was hit; 0 if it was not a single process."""
     sentinel: int = 0
-    """Whose child that was; for a sentinel, itself."""
+    """Pid of the sentinel of that process; for a sentinel, its own pid."""
     seconds: float = 0.0
-    """How long it lasted; for a clock, how far from the right time it was set."""
+    """Duration of the fault; for ``clock``, the offset that was set."""
     kind: FaultKind = FaultKind.KILL
 
     @property
     def fault_type(self) -> FaultType:
-        """What was done to what sort of victim."""
+        """Kind and target as one value."""
         return FaultType(self.kind, self.target)
 
 
 class ProgressSample(NamedTuple):
-    """What the watcher saw at one moment."""
+    """Progress at one moment."""
 
     at: float
     done: int
     """Rows of tasks that have succeeded."""
     waiting: int
-    """Messages in the queue, lent ones included."""
+    """Messages in the queue, leased ones included."""
 
 
 class ResultRow(NamedTuple):
-    """How a task ended, as its row says."""
+    """The result row of a task."""
 
     task: str
     success: bool
@@ -82,13 +82,13 @@ class ResultRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observations:
-    """Everything that the analysis depends on."""
+    """The input of ``analysis.analyse``."""
 
     broker: str
     seed: int
     began: float
     seconds: float
-    """How long tasks were enqueued."""
+    """Seconds during which tasks were enqueued."""
     lease: float
     calls: Sequence[EnqueueCall] = ()
     executions: Sequence[Execution] = ()
@@ -97,21 +97,21 @@ class Observations:
     progress: Sequence[ProgressSample] = ()
     rows: Sequence[ResultRow] = ()
     left: Sequence[str] = ()
-    """Processes and files that were still there when the cluster had ended."""
+    """Processes and files that still existed after the cluster had ended."""
     messages_left: int = 0
     not_applicable: Sequence[str] = ()
-    """What was asked for and cannot be done here, in sentences."""
+    """Requested faults that are impossible with these settings, as sentences."""
     incidents: Sequence[str] = ()
-    """What should not have happened and is no matter of counting, in sentences."""
+    """Unexpected events, as sentences."""
     sentinels: Mapping[int, int] = field(init=False)
-    """The sentinel of every process of the cluster."""
+    """Pid of each process → pid of its sentinel."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sentinels", {start.pid: start.sentinel for start in self.process_starts})
 
 
 def calls_from(lines: Iterable[Sequence[str]]) -> list[EnqueueCall]:
-    """Those that have ended."""
+    """The calls of a journal that have returned or raised."""
     return [
         EnqueueCall(task, float(began), float(reason[0]), word == ACCEPTED, " ".join(reason[1:]))
         for word, task, began, *reason in lines
@@ -130,7 +130,7 @@ def progress_from(lines: Iterable[Sequence[str]]) -> list[ProgressSample]:
 
 
 def executions_from(lines: Iterable[Sequence[str]]) -> list[Execution]:
-    """Each beginning with its end, where there is one, in the order of the beginnings."""
+    """The runs of a journal, ordered by their start; ``ended`` is None for runs that were cut off."""
     found: list[Execution] = []
     running: dict[tuple[str, int], int] = {}
     for word, task, number, moment in lines:

@@ -1,7 +1,6 @@
-"""Letting the broker's server or processes of the cluster hang for a while, by signals or by the user's own commands.
+"""Pause the server of the broker or processes of the cluster, by signals or by commands of the user.
 
-A shell of its own does it from beginning to end: should the run be killed in the middle of a pause, the server
-still goes on.
+A separate shell process executes pause and resume, so that the server is resumed even if the run is killed.
 """
 
 from __future__ import annotations
@@ -22,15 +21,15 @@ SCRIPT = "trap '' INT TERM HUP; {pause}; sleep {seconds:.3f}; {resume}"
 
 @dataclass(frozen=True, slots=True)
 class Pausing:
-    """How this server is made to hang, and to go on."""
+    """How the server of the broker is paused and resumed."""
 
     pid: int | None = None
-    """Its process; SIGSTOP to it and all of its descendants."""
+    """Pid of the server; the signals go to it and to all of its descendants."""
     pause_command: str = ""
     resume_command: str = ""
 
     def check(self) -> None:
-        """Raises ``ClusterError`` when it cannot work."""
+        """Raise ``ClusterError`` if the options contradict each other or the process does not exist."""
         if bool(self.pause_command) != bool(self.resume_command):
             raise ClusterError("A command that pauses and one that resumes belong together; one of them is missing.")
         if self.pid is not None and self.pause_command:
@@ -43,16 +42,16 @@ class Pausing:
         return self.pid is not None or bool(self.pause_command)
 
     def pause_for(self, seconds: float) -> subprocess.Popen[bytes]:
-        """Pause now and resume after so many seconds; returns at once, with the process that sees to it."""
+        """Pause now and resume after ``seconds``; returns the process that does so immediately."""
         if self.pid is not None:
             return freeze(process_tree(self.pid), seconds)
         return _hold(self.pause_command, self.resume_command, seconds)
 
 
 def freeze(pids: Sequence[int], seconds: float) -> subprocess.Popen[bytes]:
-    """SIGSTOP to these processes, and SIGCONT after so many seconds; returns at once.
+    """Send SIGSTOP to these processes now and SIGCONT after ``seconds``; returns immediately.
 
-    The signals that stop are sent before the return, so that nobody does anything in between.
+    The processes are stopped when the function returns.
     """
     for pid in pids:
         with suppress(ProcessLookupError):

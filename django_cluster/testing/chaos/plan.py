@@ -1,4 +1,4 @@
-"""What is to go wrong, and when: a pure function of the seed."""
+"""The plan of a run: which fault is injected when, as a pure function of the seed."""
 
 from __future__ import annotations
 
@@ -9,52 +9,52 @@ from typing import NamedTuple
 
 
 class FaultKind(StrEnum):
-    """What is done."""
+    """Kinds of faults; the values are what ``--events`` takes."""
 
     KILL = "kill"
     """SIGKILL."""
     FREEZE = "freeze"
-    """SIGSTOP, and SIGCONT later; of the server, or of processes."""
+    """SIGSTOP and a later SIGCONT, of the server or of processes."""
     HOLD = "hold"
-    """Every byte between cluster and server is kept for a while, and then delivered."""
+    """All traffic between cluster and server is delayed, and delivered later in order."""
     FORGET = "forget"
-    """Every open connection falls silent for ever: no byte, no end. New ones work."""
+    """Open connections become silent forever: no bytes and no close. New connections work."""
     LOSE = "lose"
-    """For a while, the server carries a request out, and now and then its answer is lost."""
+    """Requests are executed by the server, and some of the answers are lost."""
     RESET = "reset"
-    """Every open connection is reset."""
+    """All open connections are reset."""
     CLOCK = "clock"
-    """The wall clock of the cluster is set to another time; that of servers and senders is not."""
+    """The wall clock of the cluster is set to a wrong time; servers and senders are unaffected."""
 
 
 NETWORK = (FaultKind.HOLD, FaultKind.FORGET, FaultKind.LOSE, FaultKind.RESET)
-"""What happens between cluster and server."""
+"""Kinds of network faults."""
 
 
 class Target(StrEnum):
-    """Who or what is hit."""
+    """Targets of faults."""
 
     WORKER = "worker"
     PUSHER = "pusher"
     MONITOR = "monitor"
     SCHEDULER = "scheduler"
     NOTIFIER = "notifier"
-    """Is there only where hooks or receivers are; nothing faults it, and it has to end with the others."""
+    """Exists only if there are hooks or receivers; never a target, but it has to end with the cluster."""
     SENTINEL = "sentinel"
     SERVER = "server"
-    """The broker's server; it is paused, and not killed."""
+    """The server of the broker; it is paused, never killed."""
     CLUSTER = "cluster"
-    """The sentinel and all of its children at once."""
+    """The sentinel and all of its children together."""
     NETWORK = "network"
     """The connections to the server."""
 
 
 REPLACEABLE = (Target.WORKER, Target.PUSHER, Target.MONITOR, Target.SCHEDULER)
-"""Those whom the sentinel replaces."""
+"""Processes that the sentinel replaces."""
 
 
 class FaultType(NamedTuple):
-    """One sort of fault."""
+    """A kind of fault and its target."""
 
     kind: FaultKind
     target: Target
@@ -82,7 +82,7 @@ WEIGHTS = {
     FaultType(FaultKind.RESET, Target.NETWORK): 1,
     FaultType(FaultKind.CLOCK, Target.CLUSTER): 1,
 }
-"""How often each has its turn in one round. Each has one in every round, so a short run misses none."""
+"""Number of times that each fault occurs in one shuffled round; at least once, so that short runs miss none."""
 
 OUTAGES = {
     FaultType(FaultKind.FREEZE, Target.SERVER),
@@ -91,26 +91,26 @@ OUTAGES = {
     FaultType(FaultKind.FORGET, Target.NETWORK),
     FaultType(FaultKind.LOSE, Target.NETWORK),
 }
-"""What stops everybody. One begins when the one before is over, so that the cluster works in between."""
+"""Faults that stop the whole cluster. They never overlap, so that the cluster works in between."""
 
 
 class DurationRange(NamedTuple):
-    """Bounds between which the rng choose."""
+    """Lower and upper bound of a duration in seconds."""
 
     least: float
     most: float
 
 
 class Fault(NamedTuple):
-    """One thing that is to go wrong."""
+    """One planned fault."""
 
     at: float
-    """Seconds after the start."""
+    """Seconds after the start of the run."""
     target: Target
     pick: float
-    """From 0 up to 1: which of several workers."""
+    """Selects one of several workers; 0 <= pick < 1."""
     seconds: float = 0.0
-    """How long it lasts; for a clock, how far from the right time it is set."""
+    """Duration; for ``clock``, the offset."""
     kind: FaultKind = FaultKind.KILL
 
 
@@ -121,9 +121,9 @@ def draw_faults(
     fault_types: Collection[FaultType],
     duration_ranges: Mapping[FaultType, DurationRange] | None = None,
 ) -> tuple[Fault, ...]:
-    """The faults of one run, ``every`` seconds one on average; some come in quick succession.
+    """Draw the faults of one run, with ``every`` seconds between two of them on average.
 
-    ``duration_ranges``: how many seconds each fault_type may last; without one, it lasts no time.
+    ``duration_ranges``: bounds of the duration of each type in seconds; without an entry it is 0.
     """
     rng = random.Random(seed)  # noqa: S311  repeatable by its seed, not a secret
     faults = []
@@ -142,7 +142,7 @@ def draw_faults(
 
 
 def _rounds(rng: random.Random, fault_types: Collection[FaultType]) -> Iterator[FaultType]:
-    """For ever, if there is anything to do."""
+    """An endless sequence of shuffled rounds; empty without fault types."""
     deck = [fault_type for fault_type, share in WEIGHTS.items() if fault_type in fault_types for _ in range(share)]
     while deck:
         rng.shuffle(deck)

@@ -1,4 +1,4 @@
-"""Who lives, whose child it is, and what it has mapped: read from ``/proc``, or elsewhere from psutil."""
+"""Process table: parents, children and mapped files, read from ``/proc`` or by psutil."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ BOARD = "scoreboard"
 
 
 class ProcessInfo(NamedTuple):
-    """A living process."""
+    """A live process."""
 
     parent: int
     start_time: str
-    """When it was started; tells it from a later process of the same number."""
+    """Start time as the kernel gives it; distinguishes processes that had the same pid."""
 
 
 def process_info(pid: int) -> ProcessInfo | None:
-    """None when there is no such process, or only what is left of it until its parent asks."""
+    """A live process; None if it does not exist or is a zombie."""
     if not PROC.is_dir():
         return _ask_psutil(pid)
     try:
@@ -48,7 +48,7 @@ def _ask_psutil(pid: int) -> ProcessInfo | None:
 
 
 def children_of(pid: int) -> list[int]:
-    """Its living children."""
+    """The pids of the live children of a process."""
     return [each for each in _all_pids() if (info := process_info(each)) is not None and info.parent == pid]
 
 
@@ -69,7 +69,7 @@ def _all_pids() -> list[int]:
 
 
 def private_folder_of(pid: int) -> Path | None:
-    """The runtime directory of the cluster that this process belongs to; None where nobody can say."""
+    """The runtime directory of the cluster that a process belongs to; None if unknown."""
     with suppress(OSError):
         for line in (PROC / str(pid) / "maps").read_text(errors="replace").splitlines():
             path = Path(line.partition("/")[2])
@@ -79,12 +79,12 @@ def private_folder_of(pid: int) -> Path | None:
 
 
 def is_alive(pid: int, start_time: str) -> bool:
-    """Whether this very process lives."""
+    """Whether the process with this pid and this start time is alive."""
     info = process_info(pid)
     return info is not None and info.start_time == start_time
 
 
 def own_start_time() -> str:
-    """The mark of this process."""
+    """The start time of the current process."""
     info = process_info(os.getpid())
     return info.start_time if info is not None else ""

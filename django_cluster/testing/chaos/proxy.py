@@ -1,4 +1,4 @@
-"""A process between clients and servers that passes bytes on, and can be told to behave as a bad network does.
+"""A TCP proxy between clients and servers that can be switched to behave like a bad network.
 
 It knows no protocol. An *answer* is the first of what a server says after a client has spoken: by then the server
 has carried the request out, or has begun to answer it.
@@ -25,22 +25,22 @@ from django_cluster.cluster.bootstrap.host import die_with_parent
 from django_cluster.testing.chaos.plan import FaultKind
 
 ANSWERS_PER_LOSS = 10
-"""Of so many answers one is lost, while answers are being lost."""
+"""One of this many answers is lost while the fault ``lose`` is active."""
 LINGER_RESET = struct.pack("ii", 1, 0)
-"""For SO_LINGER: closing is a reset."""
+"""Value of ``SO_LINGER`` with which closing a socket resets the connection."""
 
 
 class UpstreamAddress(NamedTuple):
-    """Where a server listens."""
+    """The address of a server behind the proxy."""
 
     host: str
     port: int
     path: str = ""
-    """Of its Unix socket, which then counts."""
+    """Path of a Unix socket; if it is set, host and port are ignored."""
 
 
 class Proxy:
-    """Starts the process, tells it what to do, and ends it. Start it before the cluster, which is to be its client."""
+    """The proxy process: start, disturb, stop. Start it before the cluster, which inherits the port numbers."""
 
     def __init__(self, servers: Sequence[UpstreamAddress], seed: int) -> None:
         self._servers, self._seed = servers, seed
@@ -62,7 +62,7 @@ class Proxy:
             listener.close()
 
     def disturb(self, kind: FaultKind, seconds: float) -> None:
-        """Begin with it; it ends by itself after so many seconds."""
+        """Start a network fault, which ends after ``seconds``."""
         assert self._orders is not None
         self._orders.send((kind.value, seconds))
 
@@ -79,41 +79,41 @@ def _serve(routes: Sequence[tuple[socket.socket, UpstreamAddress]], orders: Conn
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     die_with_parent(signal.SIGKILL)
-    asyncio.run(_Network(seed).run(routes, orders))
+    asyncio.run(_ProxyState(seed).run(routes, orders))
 
 
-class _Network:
-    """All connections, and the weather that they share."""
+class _ProxyState:
+    """All connections of the proxy and the faults that are active."""
 
     def __init__(self, seed: int) -> None:
-        self.lines: set[_Line] = set()
+        self.connections: set[_ProxiedConnection] = set()
         self._rng = random.Random(seed)  # noqa: S311  repeatable by its seed, not a secret
         self._kept: list[Callable[[], None]] = []
         self._held_until = self._lossy_until = 0.0
-        self.lasting = 0.0
-        """Seconds after which a server learns that a client is out of reach."""
+        self.fault_seconds = 0.0
+        """Seconds after which the server end of a forgotten connection is aborted."""
 
     async def run(self, routes: Sequence[tuple[socket.socket, UpstreamAddress]], orders: Connection) -> None:
         loop = asyncio.get_running_loop()
         for listener, address in routes:
             await loop.create_server(lambda address=address: _Client(self, address), sock=listener)  # type: ignore[misc]
-        loop.add_reader(orders.fileno(), lambda: self.obey(*orders.recv()))
+        loop.add_reader(orders.fileno(), lambda: self.apply(*orders.recv()))
         await loop.create_future()
 
-    def obey(self, kind: str, seconds: float) -> None:
+    def apply(self, kind: str, seconds: float) -> None:
         loop = asyncio.get_running_loop()
-        self.lasting = seconds
+        self.fault_seconds = seconds
         if kind == FaultKind.HOLD:
             self._held_until = loop.time() + seconds
             loop.call_later(seconds, self._release)
         elif kind == FaultKind.LOSE:
             self._lossy_until = loop.time() + seconds
         else:
-            for line in list(self.lines):
+            for line in list(self.connections):
                 line.forget() if kind == FaultKind.FORGET else line.reset()
 
-    def soon(self, act: Callable[[], None]) -> None:
-        """Now, or in its turn when what is held is released."""
+    def run_in_order(self, act: Callable[[], None]) -> None:
+        """Run ``act`` immediately, or in order when the held traffic is released."""
         if self._kept or asyncio.get_running_loop().time() < self._held_until:
             self._kept.append(act)
         else:
@@ -126,23 +126,23 @@ class _Network:
             for act in kept:
                 act()
 
-    def loses(self) -> bool:
-        """Whether the answer that has just come is lost."""
+    def loses_answer(self) -> bool:
+        """Whether the answer that has just arrived is dropped."""
         return asyncio.get_running_loop().time() < self._lossy_until and self._rng.random() * ANSWERS_PER_LOSS < 1
 
-    def coin(self) -> bool:
+    def coin_flip(self) -> bool:
         return self._rng.random() < 0.5
 
 
-class _Line:
-    """One connection of a client, and ours to the server on its behalf."""
+class _ProxiedConnection:
+    """A client connection and the server connection that belongs to it."""
 
-    def __init__(self, network: _Network, client: asyncio.Transport) -> None:
+    def __init__(self, network: _ProxyState, client: asyncio.Transport) -> None:
         self.network, self.client = network, client
         self.server: asyncio.Transport | None = None
         self._early: list[bytes] = []
         self._asked = self._silent = self._over = False
-        network.lines.add(self)
+        network.connections.add(self)
 
     def connected(self, server: asyncio.Transport) -> None:
         self.server = server
@@ -151,10 +151,10 @@ class _Line:
         for data in self._early:
             server.write(data)
 
-    def said(self, data: bytes) -> None:
-        """By the client."""
+    def client_sent(self, data: bytes) -> None:
+        """The client has sent bytes."""
         if not self._silent:
-            self.network.soon(lambda: self._to_server(data))
+            self.network.run_in_order(lambda: self._to_server(data))
 
     def _to_server(self, data: bytes) -> None:
         self._asked = True
@@ -163,21 +163,21 @@ class _Line:
         elif not self._silent:
             self.server.write(data)
 
-    def answered(self, data: bytes) -> None:
-        """By the server."""
+    def server_sent(self, data: bytes) -> None:
+        """The server has sent bytes."""
         if self._silent:
             return
         first, self._asked = self._asked, False
-        if first and self.network.loses():
-            self.forget() if self.network.coin() else self.close()
+        if first and self.network.loses_answer():
+            self.forget() if self.network.coin_flip() else self.close()
         else:
-            self.network.soon(lambda: None if self._silent else self.client.write(data))
+            self.network.run_in_order(lambda: None if self._silent else self.client.write(data))
 
     def forget(self) -> None:
-        """No byte and no end any more; the server learns it later, as from its keepalive."""
+        """Send neither bytes nor a close from now on; the server connection is aborted later, as by keepalive."""
         self._silent = True
-        self.network.lines.discard(self)
-        asyncio.get_running_loop().call_later(self.network.lasting, self._drop_server)
+        self.network.connections.discard(self)
+        asyncio.get_running_loop().call_later(self.network.fault_seconds, self._drop_server)
 
     def _drop_server(self) -> None:
         self._over = True
@@ -196,65 +196,65 @@ class _Line:
         self._end(abort=False)
 
     def ended(self) -> None:
-        """One of both has hung up; the other hears of it in its turn, unless the line is silent."""
+        """One end has closed the connection: close the other one in order, unless the connection was forgotten."""
         if not self._silent:
-            self.network.soon(lambda: None if self._silent else self.close())
+            self.network.run_in_order(lambda: None if self._silent else self.close())
 
     def _end(self, *, abort: bool) -> None:
         self._over = True
-        self.network.lines.discard(self)
+        self.network.connections.discard(self)
         for end in (self.client, self.server):
             if end is not None:
                 end.abort() if abort else end.close()
 
 
 class _Client(asyncio.Protocol):
-    """The end of a client."""
+    """Protocol of the connection to the client."""
 
-    def __init__(self, network: _Network, address: UpstreamAddress) -> None:
+    def __init__(self, network: _ProxyState, address: UpstreamAddress) -> None:
         self._network, self._address = network, address
-        self._line: _Line | None = None
+        self._connection: _ProxiedConnection | None = None
         self._task: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        line = self._line = _Line(self._network, transport)
-        self._network.soon(lambda: self._call(line))
+        line = self._connection = _ProxiedConnection(self._network, transport)
+        self._network.run_in_order(lambda: self._call(line))
 
-    def _call(self, line: _Line) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._connect(line))
+    def _call(self, connection: _ProxiedConnection) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._connect(connection))
 
-    async def _connect(self, line: _Line) -> None:
+    async def _connect(self, connection: _ProxiedConnection) -> None:
         loop, place = asyncio.get_running_loop(), self._address
         try:
             if place.path:
-                await loop.create_unix_connection(lambda: _Server(line), place.path)
+                await loop.create_unix_connection(lambda: _Server(connection), place.path)
             else:
-                await loop.create_connection(lambda: _Server(line), place.host, place.port)
+                await loop.create_connection(lambda: _Server(connection), place.host, place.port)
         except OSError:
-            line.close()
+            connection.close()
 
     def data_received(self, data: bytes) -> None:
-        if self._line is not None:
-            self._line.said(data)
+        if self._connection is not None:
+            self._connection.client_sent(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._line is not None:
-            self._line.ended()
+        if self._connection is not None:
+            self._connection.ended()
 
 
 class _Server(asyncio.Protocol):
-    """Our end at the server."""
+    """Protocol of the connection to the server."""
 
-    def __init__(self, line: _Line) -> None:
-        self._line = line
+    def __init__(self, connection: _ProxiedConnection) -> None:
+        self._connection = connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        self._line.connected(transport)
+        self._connection.connected(transport)
 
     def data_received(self, data: bytes) -> None:
-        self._line.answered(data)
+        self._connection.server_sent(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._line.ended()
+        self._connection.ended()

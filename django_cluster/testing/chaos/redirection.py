@@ -1,7 +1,7 @@
-"""The way through the proxy: the settings of broker and databases, with its address in the place of the server's.
+"""Redirect the settings of broker and databases to the proxy.
 
-Only plain addresses of one server can be replaced. Behind a Sentinel or in a Cluster the servers name each other, and
-with TLS the name belongs to the certificate.
+Possible for the address of one server without TLS. Redis Sentinels and Clusters return addresses of their own, and
+with TLS the certificate belongs to the host name.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from django_cluster.testing.chaos.proxy import UpstreamAddress
 HERE = "127.0.0.1"
 DEFAULT_PORTS = {"redis": 6379, "rabbitmq": 5672, "mongo": 27017, "http": 80, "postgresql": 5432, "mysql": 3306}
 PLAIN = {"redis": "redis", "amqp": "rabbitmq", "mongodb": "mongo", "http": "http"}
-"""Schemes without TLS and without a search for the server → the service."""
+"""URL schemes without TLS and without discovery → the service."""
 URLS = {"redis": "url", "rabbitmq": "url", "sqs": "endpoint_url"}
-"""Which option holds the URL."""
+"""Kind of broker → the option that holds its URL."""
 ELSEWHERE = {"redis": ("sentinels", "nodes", "cache"), "rabbitmq": ("ssl",)}
-"""Options with which the address is not ours to replace."""
+"""Kind of broker → options with which its address cannot be replaced."""
 
 
 def server_of(section: BrokerSettings) -> UpstreamAddress | None:
-    """Where the server of this broker listens; None where the proxy cannot stand before it."""
+    """The address of the server of this broker; None if it cannot be redirected."""
     kind, options = section.kind, section.options
     if any(options.get(key) for key in ELSEWHERE.get(kind, ())):
         return None
@@ -61,7 +61,7 @@ def _of_mongo(keywords: Mapping[str, Any]) -> UpstreamAddress | None:
 
 
 def _of_url(url: Any) -> UpstreamAddress | None:
-    """None for several, for TLS, and for what has to be looked up."""
+    """The address in a URL; None for several hosts, for TLS, and for discovery."""
     if not isinstance(url, str) or "," in url:
         return None
     parts = urlsplit(url)
@@ -71,7 +71,7 @@ def _of_url(url: Any) -> UpstreamAddress | None:
 
 
 def redirected(section: BrokerSettings, port: int) -> BrokerSettings:
-    """The same broker, found at this port of this machine."""
+    """The settings of a broker, with its server at ``port`` of 127.0.0.1."""
     kind, options = section.kind, dict(section.options)
     key = URLS.get(kind, "")
     here = {"host": HERE, "port": port}
@@ -95,7 +95,7 @@ def _moved(url: str, port: int) -> str:
 
 
 def server_of_database(alias: str) -> UpstreamAddress | None:
-    """Where the server of this database listens; None for a file, and for what is not known."""
+    """The address of the server of a database; None for SQLite and for unknown vendors."""
     entry, vendor = connections.databases[alias], connections[alias].vendor
     if vendor not in ("postgresql", "mysql"):
         return None
@@ -107,7 +107,7 @@ def server_of_database(alias: str) -> UpstreamAddress | None:
 
 @contextmanager
 def databases_redirected(ports: Mapping[str, int]) -> Iterator[None]:
-    """Within the block, and in processes forked there, these aliases are found at these ports of this machine."""
+    """Redirect these database aliases to ports of 127.0.0.1, in the block and in processes forked in it."""
     before = {alias: {key: connections.databases[alias].get(key, "") for key in ("HOST", "PORT")} for alias in ports}
     try:
         for alias, port in ports.items():

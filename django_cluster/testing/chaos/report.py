@@ -1,4 +1,4 @@
-"""Analysis → text for people, JSON for programs."""
+"""The report of a run, as text and as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One run from its beginning to its end: the cluster, the load, the faults, the settling, the books."""
+"""One run of ``qchaos``: start cluster and load, inject faults, wait until all is done, collect observations."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ from django_cluster.testing.chaos.sender_supervisor import SenderSupervisor
 from django_cluster.testing.chaos.target_cluster import TargetCluster
 
 POLL_SECONDS = 0.1
-"""Seconds between two looks at the sentinel while nothing else is to be done."""
+"""Seconds between two checks of cluster and sender."""
 STALL_TIMEOUT_SECONDS = 30.0
-"""Seconds, beyond three leases, without any progress, after which what is open counts as lost."""
+"""Seconds without progress, in addition to three leases, after which unfinished tasks count as lost."""
 
 
 class Run:
-    """Holds the strings. This process opens no connection before the cluster has ended: it forks until then."""
+    """Controls a run. This process opens no connection before the cluster has ended, because it forks until then."""
 
     def __init__(self, sandbox: Sandbox, run_options: RunOptions, say: Callable[[str], None] = lambda _: None) -> None:
         self._sandbox, self._options, self._say = sandbox, run_options, say
@@ -57,10 +57,10 @@ class Run:
         self._incidents: list[str] = []
 
     def run(self) -> Observations:
-        """Raises ``ClusterError`` when the cluster does not start; cleans up whatever happens."""
+        """Execute the run and clean up. Raises ``ClusterError`` if the cluster does not start."""
         self._network = Network(self._sandbox, self._check(), self._options.seed)
         try:
-            # Before there is a detour: who watches is to see what is, whatever happens on the way.
+            # Started before the redirection: the observer connects directly to the servers.
             watcher = self._start_helper(observe_progress, self._sandbox)
             with self._network.opened() as sandbox:
                 began, target_cluster = self._run_faults(sandbox)
@@ -71,7 +71,7 @@ class Run:
             self._clean_up()
 
     def _run_faults(self, sandbox: Sandbox) -> tuple[float, TargetCluster]:
-        """When it began, and the cluster, still running, with nothing left to do."""
+        """Inject all faults; the start of the run, and the cluster, still running and with an empty queue."""
         run_options = self._options
         target_cluster = self._target_cluster = TargetCluster(sandbox)
         injector = self._injector = FaultInjector(target_cluster, run_options.pausing, self._network, self._clock)
@@ -91,7 +91,7 @@ class Run:
 
     @contextmanager
     def _clock_in_use(self) -> Iterator[None]:
-        """This process reads the clock that can be set, for the sake of the clusters that it forks."""
+        """Make this process, and so the clusters that it forks, read the clock that can be set."""
         if FaultKind.CLOCK not in self._options.events:
             yield
             return
@@ -112,11 +112,11 @@ class Run:
         return {alias for alias in places if isinstance(alias, str)}
 
     def _start_helper(self, target: Callable[..., None], sandbox: Sandbox, **keywords: Any) -> BaseProcess:
-        def with_the_right_time() -> None:
+        def with_the_real_clock() -> None:
             self._clock.remove()
             target(sandbox, **keywords)
 
-        process: BaseProcess = self._context.Process(target=with_the_right_time, daemon=True)
+        process: BaseProcess = self._context.Process(target=with_the_real_clock, daemon=True)
         process.start()
         self._helpers.append(process)
         return process
@@ -124,9 +124,9 @@ class Run:
     # ── faults ───────────────────────────────────────────────────────────────────────────────────
 
     def _inject_faults(self, began: float, injector: FaultInjector) -> None:
-        """Fault after fault, as long as tasks are sent.
+        """Inject the planned faults while tasks are sent.
 
-        A fault that had to wait for its victim delays those behind it, so that they do not fall on the newborn.
+        A fault that had to wait for its target delays the later ones, so that new processes are not hit immediately.
         """
         run_options, late = self._options, 0.0
         fault_types = run_options.fault_types(
@@ -154,14 +154,14 @@ class Run:
     # ── the end ──────────────────────────────────────────────────────────────────────────────────
 
     def _wait_until_done(self, sending: SenderSupervisor, target_cluster: TargetCluster) -> None:
-        """Until every task that was accepted has its row and the queue is empty, or nothing has moved for a long time.
+        """Wait until every accepted task has a row and the queue is empty, or until there is no progress.
 
-        The queue alone does not tell: not every broker counts what others hold.
+        The size of the queue is not enough: not every broker counts leased messages.
         """
         sending.finish(POLL_SECONDS)
         self._incidents += sending.incidents
-        self._say("The fire has ceased; waiting for what is still open.")
-        # A refused call may have been heard: what has run must have its row as well, or it stands for another's here.
+        self._say("No more faults; waiting for unfinished tasks.")
+        # A refused call may have reached the server: a task that has run needs a row, too.
         expected, runs = (
             {task for word, task, *_ in read_all(self._sandbox.calls) if word == ACCEPTED},
             JournalReader(self._sandbox.executions),
@@ -180,7 +180,7 @@ class Run:
             target_cluster.supervise()
             time.sleep(POLL_SECONDS)
         if self._progress and self._progress[-1].waiting:
-            self._incidents.append(f"Nothing has moved for {stalled:g} seconds, and the queue is not empty.")
+            self._incidents.append(f"No progress for {stalled:g} seconds, and the queue is not empty.")
 
     def _end(self, helper: BaseProcess) -> None:
         helper.terminate()
@@ -212,7 +212,7 @@ class Run:
         return [self._network.obstacle] if self._network.obstacle and self._options.events & set(NETWORK) else []
 
     def _clean_up(self) -> None:
-        """Nothing of the run stays in the queue, nor, unless it is to be kept, in the tables."""
+        """Empty the queue of the run and, without ``--keep``, delete its rows."""
         for helper in self._helpers:
             self._end(helper)
         if self._injector is not None:

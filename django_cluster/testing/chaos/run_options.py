@@ -1,4 +1,4 @@
-"""What the user asks of a run, and what may therefore be done to whom."""
+"""The options of a run, and the faults that they allow."""
 
 from __future__ import annotations
 
@@ -8,38 +8,41 @@ from django_cluster.testing.chaos.pausing import Pausing
 from django_cluster.testing.chaos.plan import NETWORK, REPLACEABLE, DurationRange, FaultKind, FaultType, Target
 
 OUTAGE_LEASES = DurationRange(1.2, 2.0)
-"""Leases for which something is frozen or held: longer than one, so that every lease lapses meanwhile."""
+"""Bounds of the duration of an outage, in leases: longer than one, so that every lease expires."""
 CLOCK_STEP_LEASES = 20.0
-"""Leases by which a clock is wrong at most, in either direction."""
+"""Largest offset of the clock in either direction, in leases."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """What the user asks of a run."""
+    """The options of ``qchaos``."""
 
     seconds: float = 60.0
     rate: float = 50.0
     """Tasks a second."""
     every: float = 1.0
-    """Seconds from one fault to the next, on average."""
+    """Mean seconds between two faults."""
     lease: float = 6.0
     seed: int = 0
     events: frozenset[FaultKind] = frozenset({FaultKind.KILL})
     only: tuple[str, ...] = ()
-    """Targets to which the faults are confined; none: all that may be hit."""
+    """Names of the only targets; empty: every target that the other options allow."""
     sentinel: bool = False
-    """Whether the sentinel may be killed too."""
+    """Whether the sentinel may be killed."""
     pausing: Pausing = field(default_factory=Pausing)
     keep: bool = False
-    """Leave the rows and the folder for a look."""
+    """Keep the result rows and the folder after the run."""
 
     @property
     def longest_pause(self) -> float:
-        """Seconds that a lease survives with certainty: how long the server is paused where nobody asked for more."""
+        """Longest pause of the server in seconds without ``freeze``: a third of a lease, so that none expires."""
         return self.lease / 3
 
     def fault_types(self, *, scheduler: bool, network: bool) -> set[FaultType]:
-        """``scheduler``: whether the cluster has one; ``network``: whether there is one that can be disturbed."""
+        """The faults that may be drawn.
+
+        ``scheduler``: whether the cluster has one. ``network``: whether the proxy can be used.
+        """
         targets = set(REPLACEABLE) if scheduler else set(REPLACEABLE) - {Target.SCHEDULER}
         fault_types = {FaultType(kind, target) for kind in (FaultKind.KILL, FaultKind.FREEZE) for target in targets}
         fault_types |= {
@@ -59,7 +62,7 @@ class RunOptions:
         )
 
     def duration_ranges(self) -> dict[FaultType, DurationRange]:
-        """How many seconds each lasts."""
+        """Bounds of the duration of each fault, in seconds; for ``clock``, of the offset."""
         long = DurationRange(OUTAGE_LEASES.least * self.lease, OUTAGE_LEASES.most * self.lease)
         duration_ranges = {FaultType(FaultKind.FREEZE, target): long for target in Target}
         duration_ranges |= {FaultType(kind, Target.NETWORK): long for kind in NETWORK if kind is not FaultKind.RESET}

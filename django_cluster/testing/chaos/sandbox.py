@@ -1,4 +1,4 @@
-"""Where a run takes place: a queue, a group and a folder of its own, and settings that recover quickly."""
+"""The sandbox of a run: its own queue, group and folder, and settings with short leases and immediate retries."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from django_cluster.lifecycle.admission import ALL_FUNCTIONS
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """The sandbox_settings place of one run; every process of the run knows it."""
+    """Settings and folder of one run, passed to each of its processes."""
 
     settings: Settings
     folder: Path
 
     @classmethod
     def create(cls, settings: Settings, lease: float) -> Sandbox:
-        """A new sandbox for a cluster with these settings. Its folder stays until ``remove``."""
+        """Create the sandbox of a run, until ``remove``. Raises ``ClusterError`` for the memory broker."""
         if settings.broker.kind == "memory":
             raise ClusterError("The memory broker lives in one process; a cluster needs another.")
         queue = f"chaos-{secrets.token_hex(4)}"
@@ -33,32 +33,32 @@ class Sandbox:
 
     @property
     def group(self) -> str:
-        """The group of all rows of the run, named as its queue."""
+        """The group of all tasks of the run; its name is that of the queue."""
         return self.settings.queue
 
     @property
     def executions(self) -> Path:
-        """Executions, noted by the tasks themselves."""
+        """Journal of executions, written by the tasks."""
         return self.folder / "executions"
 
     @property
     def process_starts(self) -> Path:
-        """Processes of the cluster, noted by themselves."""
+        """Journal of the processes of the cluster, written by each process when it starts."""
         return self.folder / "process_starts"
 
     @property
     def calls(self) -> Path:
-        """What was enqueued, noted by who enqueued it."""
+        """Journal of calls, written by the sender."""
         return self.folder / "calls"
 
     @property
     def progress(self) -> Path:
-        """How many rows there were and when, noted by who watched them."""
+        """Journal of progress, written by the observer."""
         return self.folder / "progress"
 
     @property
     def faults(self) -> Path:
-        """What was done to the cluster, for people who look for the reason of what came after."""
+        """Journal of injected faults, for debugging."""
         return self.folder / "faults"
 
     @property
@@ -67,9 +67,9 @@ class Sandbox:
 
 
 def sandbox_settings(settings: Settings, queue: str, lease: float) -> Settings:
-    """The user's settings on another queue, patient without end and quick to try again.
+    """The settings of the project for another queue, with unlimited attempts and short retry delays.
 
-    The name stays: were it that of the queue, the scheduler would fire the schedules of the whole site.
+    The namespace is kept: if it were that of the queue, the scheduler would run all schedules of the project.
     """
     return replace(
         settings,
@@ -78,7 +78,7 @@ def sandbox_settings(settings: Settings, queue: str, lease: float) -> Settings:
         broker=replace(settings.broker, queue=queue, lease=lease),
         signing=replace(settings.signing, queue=queue, functions=ALL_FUNCTIONS, max_message_age=None),
         results=replace(settings.results, save_limit=0, cached=False),
-        # What happens to these tasks is never their own fault: neither attempts nor deaths may end one.
+        # Failures of these tasks come from injected faults: neither attempts nor worker deaths may end one.
         delivery=replace(
             settings.delivery,
             ack_failures=False,
@@ -87,7 +87,7 @@ def sandbox_settings(settings: Settings, queue: str, lease: float) -> Settings:
             retry_delay=0.1,
             retry_max_delay=1.0,
         ),
-        # A fork inherits the receiver by which each process notes its start_time.
+        # With fork, children inherit the signal receiver that records process starts.
         processes=replace(settings.processes, start_method="fork"),
         reporters={},
     )

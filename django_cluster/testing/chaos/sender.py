@@ -1,4 +1,4 @@
-"""The sender: a process that enqueues a steady load, as a busy web process does."""
+"""The sender: a process that enqueues tasks at a constant rate, like a web process."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ from django_cluster.testing.chaos.workload import durations, work
 
 
 def send(sandbox: Sandbox, *, seed: int, rate: float, seconds: float) -> None:
-    """The target of a process: ``rate`` tasks a second for so many seconds, and it ends with its parent.
+    """Target of the process: enqueue ``rate`` tasks per second for ``seconds``; ends with its parent.
 
-    A call that raises ``BrokerError`` may have reached the server all the same: nothing is promised of such
-    a task, but that it leaves no more than one row.
+    A call that raises ``BrokerError`` may have reached the server: such a task may run or not, with at most one row.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     client = Client(sandbox.settings)
@@ -45,8 +44,8 @@ def send(sandbox: Sandbox, *, seed: int, rate: float, seconds: float) -> None:
 
 
 def build(sandbox: Sandbox, seconds: float) -> TaskPackage:
-    """A task that knows its own id."""
-    # The cluster's time limit is meant for the user's tasks; ours know how long they take.
+    """A task that gets its own id as an argument."""
+    # The time limit of the cluster is for tasks of the project.
     options = build_options({"group": sandbox.group, "save": True, "timeout": -1})
     (package,) = build_packages(work, [()], {}, options)
     return replace(package, args=(str(sandbox.executions), package.id, seconds))

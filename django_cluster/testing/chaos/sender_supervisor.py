@@ -1,4 +1,4 @@
-"""The sender as its supervisor sees it: one whose call does not come back is replaced, as a web server replaces it."""
+"""Supervise the sender: replace it if a call does not return, as a web server replaces its workers."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from django_cluster.testing.chaos.journal import CALLED, REFUSED, JournalReader,
 from django_cluster.testing.chaos.sandbox import Sandbox
 
 CALL_TIMEOUT_SECONDS = 50.0
-"""Seconds for one call: the longest that is documented (45, on a database that never answers) and a margin."""
+"""Longest duration of one call: the documented maximum (45 s, on a database that does not answer) and a margin."""
 
 
 class SenderSupervisor:
-    """Keeps a sender at work for ``seconds``.
+    """Keeps a sender running for ``seconds``.
 
-    ``start``: makes a sender's process, given the seconds for which it is to send.
+    ``start``: starts a sender that sends for the given number of seconds.
     """
 
     def __init__(self, sandbox: Sandbox, start: Callable[[float], BaseProcess], seconds: float) -> None:
@@ -28,7 +28,7 @@ class SenderSupervisor:
         self.incidents: list[str] = []
 
     def supervise(self) -> None:
-        """Call this often."""
+        """Replace a sender whose call hangs; to be called often."""
         now = time.monotonic()
         for word, task, *_ in self._journal.read_new():
             self._heard, self._called = now, task if word == CALLED else ""
@@ -36,17 +36,17 @@ class SenderSupervisor:
             return
         self._process.kill()
         self._process.join()
-        append_line(self._sandbox.calls, REFUSED, self._called, self._heard, now, "It did not come back.")
-        self.incidents.append(f"A call did not come back within {CALL_TIMEOUT_SECONDS:g} seconds.")
+        append_line(self._sandbox.calls, REFUSED, self._called, self._heard, now, "It did not return.")
+        self.incidents.append(f"A call did not return within {CALL_TIMEOUT_SECONDS:g} seconds.")
         self._called = ""
         if self._until - now > 0:
             self._process = self._start(self._until - now)
 
     def finish(self, every: float) -> None:
-        """Until the last call has ended."""
+        """Wait for the last call, checking ``every`` seconds."""
         while self._process.is_alive():
             self.supervise()
             self._process.join(every)
         if not self.incidents and self._process.exitcode != 0:
             code = self._process.exitcode
-            self.incidents.append(f"The sender ended with {code}: a call raised what it should not.")
+            self.incidents.append(f"The sender ended with {code}: a call raised an unexpected error.")

@@ -1,4 +1,4 @@
-"""The cluster under fire: who its processes are, how one of them is killed, and who is left in the end."""
+"""The cluster of a run: start it, kill or freeze its processes, and find leftovers."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from django_cluster.testing.chaos.processes import (
 from django_cluster.testing.chaos.sandbox import Sandbox
 
 REPLACEMENT_TIMEOUT_SECONDS = 10.0
-"""Seconds to wait for a victim that is being replaced, not counting those in which nobody could replace it."""
+"""Longest wait for a target that is being replaced, not counting the time in which the sentinel is frozen."""
 START_TIMEOUT_SECONDS = 60.0
-"""Seconds in which a cluster that does not start, because its server is away, is started again, as by systemd."""
+"""Seconds during which a cluster that fails to start is started again, as by systemd."""
 EXIT_TIMEOUT_SECONDS = 20.0
-"""Seconds after the end in which every process has to be gone: an orphan may take some to file what it holds."""
+"""Seconds after the stop within which every process has to end: an orphaned monitor may still record outcomes."""
 POLL_SECONDS = 0.01
 
 
 class TargetCluster:
-    """Starts the cluster on the sandbox, again when its sentinel was killed, and keeps the list of the born."""
+    """Starts the cluster, restarts it when its sentinel was killed, and lists the processes that were started."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
@@ -49,14 +49,14 @@ class TargetCluster:
         self._killed: set[int] = set()
         self._frozen: list[subprocess.Popen[bytes]] = []
         self._frozen_until = 0.0
-        """When the last of those thaws on whom a replacement depends."""
+        """Monotonic time at which the sentinel is resumed; until then no process can be replaced."""
         self.process_starts: list[ProcessStart] = []
         self.incidents: list[str] = []
 
-    # ── life ─────────────────────────────────────────────────────────────────────────────────────
+    # ── start and stop ─────────────────────────────────────────────────────────────────────────────────────
 
     def start(self) -> None:
-        """Raises ``ClusterError`` when it does not come up."""
+        """Start the cluster. Raises ``ClusterError`` if it does not start."""
         post_spawn.connect(self._record_process_start, dispatch_uid="django_cluster.testing.chaos")
         self._start()
 
@@ -66,7 +66,7 @@ class TargetCluster:
             self._folders.add(folder)
 
     def _restart(self) -> None:
-        """Like whoever supervises a cluster: it is started until it runs."""
+        """Start the cluster again until it runs, as a process manager does."""
         until = time.monotonic() + START_TIMEOUT_SECONDS
         while True:
             try:
@@ -76,35 +76,35 @@ class TargetCluster:
                     raise
 
     def _record_process_start(self, proc_name: str, **_: Any) -> None:
-        """In the new process: say who we are."""
+        """Receiver of ``post_spawn``, called in each new process."""
         role = proc_name.partition(" ")[0]
         append_line(self._sandbox.process_starts, os.getpid(), os.getppid(), own_start_time(), role)
 
     def supervise(self) -> None:
-        """A sentinel that has ended although nobody killed it is an incident; another takes its place."""
+        """Restart the cluster if its sentinel has ended by itself, which is an incident."""
         if self._cluster.is_running:
             return
         self.incidents.append(f"The sentinel ended by itself, with exit code {self._cluster.stop()}.")
         self._restart()
 
     def stop(self) -> None:
-        """Gracefully; the exit code must say so."""
+        """Stop the cluster gracefully; an exit code other than 0 is an incident."""
         code = self._cluster.stop()
         if code not in (0, None):
             self.incidents.append(f"The cluster was stopped gracefully, and ended with exit code {code}.")
         post_spawn.disconnect(dispatch_uid="django_cluster.testing.chaos")
 
-    # ── injector ────────────────────────────────────────────────────────────────────────────────────
+    # ── faults ────────────────────────────────────────────────────────────────────────────────────
 
     def kill(self, target: Target, pick: float) -> InjectedFault | None:
-        """SIGKILL one of those who are ``target``; None when there was none to be found."""
+        """Send SIGKILL to one process of this role; None if there was none."""
         if target is Target.SENTINEL:
             return self._kill_sentinel()
         pid = self._find(target, pick)
         return None if pid is None else self._kill(InjectedFault(time.monotonic(), target, pid, self._cluster.pid or 0))
 
     def freeze(self, target: Target, pick: float, seconds: float) -> InjectedFault | None:
-        """SIGSTOP one of them, or the sentinel, or the whole cluster; SIGCONT after so many seconds."""
+        """Freeze one process, the sentinel or the whole cluster for ``seconds``; None if there was no process."""
         sentinel = self._cluster.pid or 0
         alone = target in (Target.SENTINEL, Target.CLUSTER)
         pid = sentinel if alone else self._find(target, pick)
@@ -117,13 +117,13 @@ class TargetCluster:
         return InjectedFault(now, target, pid, sentinel, seconds, FaultKind.FREEZE)
 
     def wait_until_resumed(self) -> None:
-        """Wait until all of them go on."""
+        """Wait until all frozen processes are resumed."""
         for each in self._frozen:
             each.wait()
         self._frozen.clear()
 
     def _find(self, target: Target, pick: float) -> int | None:
-        """One of those who are ``target``; waits for one that is being replaced."""
+        """The pid of one process of this role; waits while it is being replaced."""
         sentinel, until = self._cluster.pid or 0, time.monotonic() + REPLACEMENT_TIMEOUT_SECONDS
         while not (candidates := self._live_candidates(target, sentinel)):
             if (
@@ -136,7 +136,7 @@ class TargetCluster:
         return candidates[int(pick * len(candidates))]
 
     def _live_candidates(self, target: Target, sentinel: int) -> list[int]:
-        """Only a living child of our own sentinel is ever killed, whatever the register says; and each only once."""
+        """Pids of live children of the own sentinel with this role that were not killed before."""
         self._read_process_starts()
         children = set(children_of(sentinel)) - self._killed
         return [b.pid for b in self.process_starts if b.role is target and b.sentinel == sentinel and b.pid in children]
@@ -163,10 +163,10 @@ class TargetCluster:
     def _read_process_starts(self) -> None:
         self.process_starts += process_starts_from(self._start_journal.read_new())
 
-    # ── the end ──────────────────────────────────────────────────────────────────────────────────
+    # ── leftovers ──────────────────────────────────────────────────────────────────────────────────
 
     def leftovers(self) -> list[str]:
-        """Processes and folders that outlived the cluster; they are then ended and deleted."""
+        """Kill and delete the processes and folders that outlived the cluster; returns their descriptions."""
         self._read_process_starts()
         until = time.monotonic() + EXIT_TIMEOUT_SECONDS
         while (
@@ -176,7 +176,7 @@ class TargetCluster:
         for survivor in living:
             with suppress(ProcessLookupError):
                 os.kill(survivor.pid, signal.SIGKILL)
-        # What a killed sentinel has left goes when the next cluster starts, and its last orphan has ended: so now.
+        # The folder of a killed sentinel is swept by the next cluster after its last orphan has ended: do that now.
         for place in {folder.parent for folder in self._orphaned_folders}:
             remove_abandoned(place)
         folders = sorted(folder for folder in self._folders if folder.exists())
@@ -185,7 +185,7 @@ class TargetCluster:
         return [*(f"{b.role} {b.pid}" for b in living), *map(str, folders)]
 
     def stop_immediately(self) -> None:
-        """End whoever is there, as quickly as can be; for a run that is broken off."""
+        """Stop the cluster within a second, for a run that was interrupted."""
         post_spawn.disconnect(dispatch_uid="django_cluster.testing.chaos")
         with suppress(ClusterError):
             self._cluster.stop(patience=1.0)

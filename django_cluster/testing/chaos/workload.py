@@ -1,4 +1,4 @@
-"""The load: small tasks that bear witness of their own execution."""
+"""The load: small tasks that record their own execution."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from django_cluster.testing.chaos.journal import ENDED, STARTED, append_line
 LONG_TASK_INTERVAL_SECONDS = 15.0
 """Seconds between two tasks that run for longer than a lease."""
 LONG_TASK_LEASES = 1.3
-"""How much longer."""
+"""Duration of a long task, in leases."""
 SHORT_TASK_SECONDS = 0.2
-"""Seconds of the longest of the others."""
+"""Longest duration of the other tasks, in seconds."""
 
 
 def work(path: str, task: str, seconds: float) -> None:
-    """One task: notes that it begins, works for a while, notes that it has ended.
+    """Record the start in a journal, sleep for ``seconds``, record the end.
 
-    Two notes, because a run that was cut off must be seen too. A long task is long only once: under fire it
-    would else never end, and keep its worker from everything else.
+    Start and end are separate lines, so that runs that were cut off are seen. Only the first run of a long task is
+    long: otherwise it might never end while workers are killed.
     """
     append_line(path, STARTED, task, os.getpid(), time.monotonic())
     time.sleep(seconds if seconds <= SHORT_TASK_SECONDS or _is_first(path, task) else 0.0)
@@ -29,7 +29,7 @@ def work(path: str, task: str, seconds: float) -> None:
 
 
 def _is_first(path: str, task: str) -> bool:
-    """Whether this is the first run of the task, as far as a file beside the journal tells."""
+    """Whether this is the first run of the task, by an empty file beside the journal."""
     try:
         os.close(os.open(f"{path}.{task}", os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
@@ -38,7 +38,7 @@ def _is_first(path: str, task: str) -> bool:
 
 
 def durations(seed: int, rate: float, lease: float) -> Iterator[float]:
-    """For ever: how long each task works. Most are quick, some take a moment, and a few outlast a lease."""
+    """An endless sequence of task durations in seconds: most are short, and one in 15 s is longer than a lease."""
     rng = random.Random(seed)  # noqa: S311  repeatable by its seed, not a secret
     between = max(1, round(rate * LONG_TASK_INTERVAL_SECONDS))
     number = 0

@@ -158,7 +158,7 @@ def test_an_act_is_done_after_a_yes_and_only_then(tab: int, keys: str, verb: str
     assert request.action is not None
     assert (request.action.verb, request.action.target) == (verb, target)
     assert no_request is None
-    assert refused.message == "Nothing was done."
+    assert refused.message == "Cancelled."
 
 
 @pytest.mark.parametrize(

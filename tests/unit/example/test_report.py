@@ -58,21 +58,21 @@ def test_without_failures_nothing_is_said_of_them() -> None:
     assert "Failed" not in text
 
 
-def test_books_that_agree_are_one_equation() -> None:
-    reconciliation = Reconciliation(files=1_001, enqueued=1_001, succeeded=1_000, failed=1, astray=0)
+def test_a_census_that_adds_up_is_one_equation() -> None:
+    reconciliation = Reconciliation(files=1_001, enqueued=1_001, succeeded=1_000, failed=1, unexpected=0)
 
     assert reconciliation.balanced
     assert str(reconciliation) == "The reconciliation: 1,001 enqueued = 1,000 succeeded + 1 failed."
 
 
-def test_books_say_what_does_not_agree() -> None:
-    reconciliation = Reconciliation(files=3, enqueued=3, succeeded=1, failed=1, astray=1)
+def test_a_census_that_does_not_add_up_says_what_differs() -> None:
+    reconciliation = Reconciliation(files=3, enqueued=3, succeeded=1, failed=1, unexpected=1)
 
     assert not reconciliation.balanced
-    assert "1 went astray" in str(reconciliation)
+    assert "1 are missing or unexpected" in str(reconciliation)
 
 
-def test_a_row_that_replaces_a_lost_one_does_not_balance_the_books() -> None:
-    reconciliation = Reconciliation(files=2, enqueued=2, succeeded=2, failed=0, astray=2)
+def test_a_row_that_replaces_a_lost_one_does_not_add_up() -> None:
+    reconciliation = Reconciliation(files=2, enqueued=2, succeeded=2, failed=0, unexpected=2)
 
     assert not reconciliation.balanced

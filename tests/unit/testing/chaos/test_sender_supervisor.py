@@ -1,4 +1,4 @@
-"""A sender whose call does not come back is replaced; every other is left alone."""
+"""A sender whose call hangs is replaced; others are not."""
 
 from __future__ import annotations
 
@@ -64,9 +64,9 @@ def test_a_call_that_does_not_come_back_is_refused_and_said_and_another_sender_g
     work.finish(POLL_SECONDS)
 
     first, second = calls_from(read_all(sandbox.calls))
-    assert (first.task, first.accepted, first.reason) == ("a", False, "It did not come back.")
+    assert (first.task, first.accepted, first.reason) == ("a", False, "It did not return.")
     assert second == EnqueueCall("b", 1.0, 2.0, True)
-    assert work.incidents == ["A call did not come back within 0.3 seconds."]
+    assert work.incidents == ["A call did not return within 0.3 seconds."]
 
 
 def test_when_its_time_is_over_nobody_takes_the_place_of_a_sender(
@@ -93,4 +93,4 @@ def test_a_sender_that_breaks_is_one(sandbox: Sandbox) -> None:
 
     work.finish(POLL_SECONDS)
 
-    assert work.incidents == ["The sender ended with 5: a call raised what it should not."]
+    assert work.incidents == ["The sender ended with 5: a call raised an unexpected error."]
