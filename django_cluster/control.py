@@ -20,7 +20,7 @@ from django_cluster.conf import load_settings
 from django_cluster.core.queue_names import DELAY_QUEUE_PREFIX, parse_queue_name
 from django_cluster.core.task_ids import new_task_id
 from django_cluster.errors import ClusterError
-from django_cluster.lifecycle.cancellation import Cancellation
+from django_cluster.lifecycle.cancellation import SEARCH_DEPTH, Cancellation, verified_headers
 from django_cluster.models import Schedule
 from django_cluster.models.schedule_seal import ensure_sealed
 from django_cluster.schedules.planning import is_busy, package_for_run
@@ -30,6 +30,7 @@ from django_cluster.stores.status import ClusterStatus, StatusStore
 __all__ = [
     "PERMISSIONS",
     "cancel",
+    "cancel_task",
     "clusters",
     "pause",
     "paused",
@@ -47,6 +48,7 @@ PERMISSIONS = {
     "pause": "django_cluster.pause_queue",
     "resume": "django_cluster.pause_queue",
     "restart_worker": "django_cluster.restart_worker",
+    "cancel_task": "django_cluster.cancel_task",
     "cancel": "django_cluster.cancel_task",
     "purge": "django_cluster.cancel_task",
     "retry": "django_cluster.retry_task",
@@ -104,6 +106,22 @@ def cancel(keys: Sequence[str], queue: str | None = None) -> int:
 def cancel_in(broker: Broker, keys: Sequence[str]) -> int:
     """The same, where the broker is at hand."""
     return _cancellation(broker).cancel(keys)
+
+
+def cancel_task(task_id: str, queue: str | None = None) -> bool:
+    """Take one waiting task out of its queue, wherever in its first 10,000 messages it is; whether it was there.
+
+    False also for a task that a worker has leased, which runs on. ``queue``: into which it was sent; None = the one
+    that the settings name. Raises ``BrokerRefused`` where the broker cannot show its queue or cancel a message.
+    """
+    client = get_client(queue)
+    delayed = [delay_queue(client.broker.settings)] if needs_delay_queue(client.broker.settings) else []
+    for broker in (client.broker, *delayed):
+        headers = verified_headers(broker.peek(SEARCH_DEPTH), client.codec)
+        keys = [message.key for message, header in headers if header.id == task_id and not message.leased]
+        if keys and cancel_in(broker, keys):
+            return True
+    return False
 
 
 def purge(queue: str | None = None) -> int:

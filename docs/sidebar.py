@@ -10,6 +10,7 @@ SIDEBAR = {
     "Start": ["tutorial/first-task", "how-to/install"],
     "Using tasks": [
         "how-to/send-tasks",
+        "how-to/task-objects",
         "how-to/queues",
         "how-to/test-your-tasks",
         "how-to/retention",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from asgiref.sync import sync_to_async
 
 from django_cluster.client.results import fetch
+from django_cluster.control import cancel_task, retry
 from django_cluster.core.messages import OutcomeStatus, TaskHeader
 from django_cluster.errors import NotFinished
 from django_cluster.stores.base import UNFINISHED, Unfinished, wait_for
@@ -131,6 +132,22 @@ class TaskHandle(str, Generic[R_co]):
         ``TaskFailed``. ``NotFinished`` when the timeout has passed, ``PackageError`` for a result that cannot be read.
         """
         return self._value(self.wait(timeout))
+
+    def retry(self) -> TaskHandle[R_co]:
+        """Run the finished task again; returns the handle of the new run, which has a new id.
+
+        Raises ``NotFinished`` while there is no row of it, and whatever ``django_cluster.control.retry`` raises.
+        """
+        if (row := self.refresh().task) is None:
+            raise NotFinished(f"Task {self} has not finished: there is nothing to run again.")
+        return TaskHandle(retry(row), self.queue)
+
+    def cancel(self) -> bool:
+        """Take the task out of its queue if it still waits there; whether it did. What runs, runs on.
+
+        Raises ``BrokerRefused`` where the broker cannot show its queue or cancel a message (SQS, RabbitMQ, IronMQ).
+        """
+        return cancel_task(self, self.queue)
 
     async def await_task(self, timeout: float | timedelta | None = None) -> Task:
         """``wait`` for async code: no thread is blocked between two looks."""

@@ -145,6 +145,37 @@ def test_built_in_exceptions_are_found_by_their_bare_name() -> None:
     assert imported_class("ValueError") is ValueError
 
 
+def test_a_finished_task_is_run_again_under_another_id() -> None:
+    handle = add.delay(1, 2)
+    drain()
+
+    again = handle.retry()
+
+    assert drain() == [again]
+    assert (again != handle, again.result(timeout=0)) == (True, 3)
+
+
+def test_what_has_not_been_run_cannot_be_run_again() -> None:
+    with pytest.raises(NotFinished, match="nothing to run again"):
+        add.delay(1).retry()
+
+
+@pytest.mark.parametrize("delay", [0, 60])
+def test_a_waiting_task_is_cancelled(delay: int) -> None:
+    other, handle = add.delay(1), add.using(delay=delay).delay(2)
+
+    assert (handle.cancel(), handle.cancel()) == (True, False)
+    assert drain() == [other]
+
+
+def test_a_finished_task_is_not_cancelled() -> None:
+    handle = add.delay(1)
+    drain()
+
+    assert not handle.cancel()
+    assert handle.status is TaskStatus.SUCCESS
+
+
 @pytest.mark.django_db(transaction=True)
 def test_async_code_waits_without_blocking_its_loop() -> None:
     async def wait() -> tuple[bool, int]:
