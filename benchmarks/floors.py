@@ -20,6 +20,8 @@ from benchmarks.scenarios import Sizes
 from benchmarks.servers import Servers
 from benchmarks.timing import time_for
 from django_cluster.cluster.ipc.channel import Channel
+from django_cluster.cluster.ipc.protocol import Jobs, Recorded, decode, encode
+from django_cluster.core.messages import Job
 
 BATCH = 256
 FRAME = 64
@@ -74,7 +76,7 @@ def line(seconds: float, jobs: int) -> Numbers:
     echo.start()
     far.close()
     channel = Channel(near)
-    frame = ("jobs", [(number, BODY, "receipt", 1) for number in range(jobs)])
+    frame = encode(Jobs([Job(number, BODY, "receipt", 1) for number in range(jobs)]))
 
     def exchange() -> None:
         channel.send(frame)
@@ -96,8 +98,9 @@ def _echo(near: socket.socket, far: socket.socket) -> None:
         far.recv(1, socket.MSG_PEEK)
         far.setblocking(False)
         messages, alive = channel.receive()
-        for _, jobs in messages:
-            channel.send(("filed", [job[0] for job in jobs]))
+        for data in messages:
+            message: Any = decode(data)
+            channel.send(encode(Recorded([job.number for job in message.jobs])))
     os._exit(0)
 
 

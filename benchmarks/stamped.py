@@ -39,7 +39,7 @@ def stamp(owner: type, method: str, *, before: str | None = None, after: str | N
 
 def main() -> None:
     django.setup()
-    from django_cluster.cluster.ipc.wire import ClientConnection
+    from django_cluster.cluster.ipc.server import ClientConnection
     from django_cluster.cluster.roles.fetcher import Fetcher
     from django_cluster.lifecycle.executor import Executor
     from django_cluster.lifecycle.recorder import Recorder

@@ -19,6 +19,7 @@ from django_cluster.brokers.base import Delivery, Message
 from django_cluster.client.client import Client, get_client
 from django_cluster.cluster.bootstrap.task_cleanup import TaskCleanup
 from django_cluster.cluster.ipc.channel import Channel
+from django_cluster.cluster.ipc.protocol import Jobs, Outcomes, decode, encode
 from django_cluster.cluster.ipc.scoreboard import Scoreboard
 from django_cluster.cluster.roles.prefetch import PrefetchWindow
 from django_cluster.core.call import build_packages
@@ -98,9 +99,9 @@ class Bench:
         jobs, outcomes = self.jobs(FRAME), self.outcomes(FRAME)
         return [
             Step("line", f"{count} {what} in a frame: {side}", timing.wall, timing.cpu)
-            for what, values in (("jobs", jobs), ("outcomes", outcomes))
+            for what, kind, values in (("jobs", Jobs, jobs), ("outcomes", Outcomes, outcomes))
             for count in (1, FRAME)
-            for side, timing in frames(what, values[:count]).items()
+            for side, timing in frames(kind, values[:count]).items()
         ]
 
     # ── the worker ───────────────────────────────────────────────────────────────────────────────
@@ -192,16 +193,16 @@ def in_batches(values: list[Any]) -> list[list[Any]]:
     return [values[start : start + BATCH] for start in range(0, len(values), BATCH)]
 
 
-def frames(word: str, values: Sequence[tuple[Any, ...]]) -> dict[str, Timing]:
+def frames(kind: Any, values: Sequence[tuple[Any, ...]]) -> dict[str, Timing]:
     """Writing and reading one frame, apart; both ends are here, so nobody is woken."""
     near, far = socket.socketpair()
     sending, receiving = Channel(near), Channel(far)
-    plain = [tuple(value) for value in values]
-    rounds = PURE // len(plain)
+    message = kind(list(values))
+    rounds = PURE // len(values)
     written, read = Timing(0, 0), Timing(0, 0)
     for _ in range(rounds):
-        write = time_each(sending.send, [(word, plain)], len(plain))
-        hear = time_each(lambda _: receiving.receive(), range(1), len(plain))
+        write = time_each(lambda each: sending.send(encode(each)), [message], len(values))
+        hear = time_each(lambda _: list(map(decode, receiving.receive()[0])), range(1), len(values))
         written = Timing(written.wall + write.wall / rounds, written.cpu + write.cpu / rounds)
         read = Timing(read.wall + hear.wall / rounds, read.cpu + hear.cpu / rounds)
     near.close()

@@ -28,7 +28,7 @@ class Reports:
     def __init__(self) -> None:
         self.outcomes: list[Outcome] = []
 
-    def report(self, word: str, incarnation: object, outcomes: Sequence[Outcome]) -> None:
+    def report(self, outcomes: Sequence[Outcome]) -> None:
         self.outcomes += outcomes
 
 

@@ -13,17 +13,19 @@ from dataclasses import replace
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from django_cluster.brokers import memory
 from django_cluster.brokers.base import Capabilities, Message
 from django_cluster.brokers.memory import MemoryBroker
-from django_cluster.cluster.ipc.channel import Message as IpcMessage
-from django_cluster.cluster.ipc.incarnation import ControlPipe, Incarnation, ProcessRole, RuntimeDir
+from django_cluster.cluster.ipc.client import IpcClient
+from django_cluster.cluster.ipc.control_pipe import ControlPipe
+from django_cluster.cluster.ipc.incarnation import Incarnation, ProcessRole
+from django_cluster.cluster.ipc.runtime_dir import RuntimeDir
 from django_cluster.cluster.ipc.scoreboard import CAUSE, COMMAND, Cause, ProcessCommand, Scoreboard
-from django_cluster.cluster.ipc.wire import IpcClient, IpcServer, Received
+from django_cluster.cluster.ipc.server import IpcServer, Received
 from django_cluster.cluster.roles import monitor as monitor_module
 from django_cluster.cluster.roles import pusher as pusher_module
 from django_cluster.cluster.roles import worker as worker_module
@@ -34,6 +36,7 @@ from tests.conftest import make_settings, wait_until
 SETTINGS = make_settings(broker={"poll": 0.001, "lease": 60.0})
 CODEC = Codec(SETTINGS.signing)
 ROWS = 32
+Kind = TypeVar("Kind")
 
 
 class PolledBroker(MemoryBroker):
@@ -110,27 +113,27 @@ class ClusterHarness:
 
 
 class MessageLog:
-    """Hears what comes over a bare end, and remembers it."""
+    """Remembers the messages that arrive at one end of a connection."""
 
     def __init__(self, end: IpcClient | IpcServer) -> None:
         self._end = end
         self.received: list[Received] = []
-        self.messages: list[IpcMessage] = []
+        self.messages: list[Any] = []
 
-    def read(self) -> list[IpcMessage]:
-        """Everything that was said so far."""
+    def read(self) -> list[Any]:
+        """All messages that have arrived so far."""
         if isinstance(self._end, IpcClient):
             self.messages += self._end.receive()
         else:
-            # The first look lets a caller in, and only a later one hears what he says.
+            # The first poll accepts a client, and only a later one receives its messages.
             news = [received for _ in range(3) for received in self._end.poll(0)]
             self.received += news
             self.messages += [message for each in news for message in each.messages]
         return self.messages
 
-    def named(self, word: str) -> list[IpcMessage]:
-        """What was said so far under this word."""
-        return [each for each in self.read() if each[0] == word]
+    def of(self, kind: type[Kind]) -> list[Kind]:
+        """The messages of this type that have arrived so far."""
+        return [each for each in self.read() if isinstance(each, kind)]
 
 
 def take_turns(*turns: Callable[[], Any], until: Callable[[], object], because: str = "") -> None:

@@ -13,9 +13,12 @@ from typing import Any
 
 import pytest
 
-from django_cluster.cluster.ipc.channel import ConnectionLost, Message
+from django_cluster.cluster.ipc.channel import ConnectionLost
+from django_cluster.cluster.ipc.client import IpcClient
+from django_cluster.cluster.ipc.protocol import BrokerReply, Message
+from django_cluster.cluster.ipc.runtime_dir import SocketAddress
 from django_cluster.cluster.ipc.scoreboard import ProcessState, Scoreboard
-from django_cluster.cluster.ipc.wire import IpcClient, IpcServer, Received, SocketAddress
+from django_cluster.cluster.ipc.server import IpcServer, Received
 from tests.conftest import wait_until
 
 # Whoever runs these tests may have threads; the children of these tests use none of what those hold.
@@ -56,6 +59,11 @@ def server(address: SocketAddress) -> Iterator[IpcServer]:
     server.close()
 
 
+def text(value: str) -> BrokerReply:
+    """A message with this text."""
+    return BrokerReply(0, value)
+
+
 class MessageLog:
     """What the server has received so far."""
 
@@ -71,7 +79,7 @@ class MessageLog:
         wait_until(read, within=20, because=because)
 
     @property
-    def messages(self) -> list[Message]:
+    def messages(self) -> list[Any]:
         return [message for each in self.received for message in each.messages]
 
     @property
@@ -105,7 +113,7 @@ def say_and_die_halfway(address: SocketAddress) -> None:
     """Die like a process whose last message did not go out whole."""
     line = IpcClient(address)
     line.connect()
-    line.send(("whole",))
+    line.send(text("whole"))
     os.write(line.fileno(), b"\0\0\0\xffhalf of it")
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -117,7 +125,7 @@ def say_without_end(address: SocketAddress, name: str) -> None:
     with suppress(ConnectionLost):
         while True:
             number += 1
-            line.send((name, number, b"x" * 1000))
+            line.send(BrokerReply(number, name * 1000))
 
 
 def keep_open(address: SocketAddress) -> None:
@@ -126,7 +134,8 @@ def keep_open(address: SocketAddress) -> None:
     while True:
         for received in server.poll(1):
             for message in received.messages:
-                received.connection.send(("answer", os.getpid(), *message))
+                assert isinstance(message, BrokerReply)
+                received.connection.send(BrokerReply(os.getpid(), message.error))
 
 
 def work_on_the_board(path: Path, rows: int, row: int, jobs: int) -> None:
@@ -143,15 +152,15 @@ def test_a_killed_peer_ends_its_line_at_once_and_disturbs_no_other(
     server: IpcServer, address: SocketAddress, start: Start
 ) -> None:
     log = MessageLog(server)
-    victim = start(say_and_wait, address, ("victim",))
-    start(say_and_wait, address, ("neighbour",))
+    victim = start(say_and_wait, address, text("victim"))
+    start(say_and_wait, address, text("neighbour"))
     log.until(lambda: len(log.messages) == 2, "both have called")
 
     victim.kill()
     log.until(lambda: log.ends, "the end of the line is the death notice")
 
     (gone,) = [each.connection for each in log.received if each.ended]
-    (victims_line,) = [each.connection for each in log.received if ("victim",) in each.messages]
+    (victims_line,) = [each.connection for each in log.received if text("victim") in each.messages]
     assert gone is victims_line
     assert len(server.connections) == 1
 
@@ -160,7 +169,7 @@ def test_what_a_killed_peer_had_sent_is_all_heard_before_its_end(
     server: IpcServer, address: SocketAddress, start: Start, tmp_path: Path
 ) -> None:
     done = tmp_path / "done"
-    victim = start(say_and_touch, address, done, *[("word", number) for number in range(100)])
+    victim = start(say_and_touch, address, done, *[BrokerReply(number, "word") for number in range(100)])
     wait_until(done.exists, because="not everything was said")
 
     victim.kill()
@@ -168,7 +177,7 @@ def test_what_a_killed_peer_had_sent_is_all_heard_before_its_end(
     log = MessageLog(server)
     log.until(lambda: log.ends, "the end")
 
-    assert log.messages == [("word", number) for number in range(100)]
+    assert log.messages == [BrokerReply(number, "word") for number in range(100)]
     assert log.received[-1].ended
 
 
@@ -178,7 +187,7 @@ def test_the_half_frame_of_a_killed_peer_is_dropped(server: IpcServer, address: 
 
     log.until(lambda: log.ends, "the end")
 
-    assert log.messages == [("whole",)]
+    assert log.messages == [text("whole")]
 
 
 def test_a_peer_killed_in_the_middle_of_a_flood_leaves_only_whole_messages(
@@ -191,8 +200,8 @@ def test_a_peer_killed_in_the_middle_of_a_flood_leaves_only_whole_messages(
     victim.kill()
     log.until(lambda: log.ends, "the end")
 
-    assert [number for _, number, _ in log.messages] == list(range(1, len(log.messages) + 1))
-    assert {len(data) for _, _, data in log.messages} == {1000}
+    assert [message.call for message in log.messages] == list(range(1, len(log.messages) + 1))
+    assert {len(message.error) for message in log.messages} == {1000 * len("victim")}
 
 
 def test_a_flood_on_one_line_does_not_hold_up_another(server: IpcServer, address: SocketAddress, start: Start) -> None:
@@ -200,18 +209,18 @@ def test_a_flood_on_one_line_does_not_hold_up_another(server: IpcServer, address
     start(say_without_end, address, "loud")
     log.until(lambda: len(log.messages) > 100, "the flood has begun")
 
-    start(say_and_wait, address, ("quiet",))
+    start(say_and_wait, address, text("quiet"))
 
-    log.until(lambda: ("quiet",) in log.messages, "the quiet one is received")
+    log.until(lambda: text("quiet") in log.messages, "the quiet one is received")
 
 
 def test_a_message_of_twenty_megabytes_arrives_whole(server: IpcServer, address: SocketAddress, start: Start) -> None:
     log = MessageLog(server)
-    start(say_and_wait, address, ("big", b"x" * BIG), ("next",))
+    start(say_and_wait, address, text("x" * BIG), text("next"))
 
     log.until(lambda: len(log.messages) == 2, "both messages")
 
-    assert log.messages == [("big", b"x" * BIG), ("next",)]
+    assert log.messages == [text("x" * BIG), text("next")]
 
 
 def test_a_process_without_the_key_is_turned_away(
@@ -219,17 +228,17 @@ def test_a_process_without_the_key_is_turned_away(
 ) -> None:
     log = MessageLog(server)
     start(say_and_wait, SocketAddress(address.path, b"?" * 32), ("let me in",))
-    start(say_and_wait, address, ("friend",))
+    start(say_and_wait, address, text("friend"))
 
-    log.until(lambda: log.messages and "turned away" in caplog.text, "one is received and one turned away")
+    log.until(lambda: log.messages and "wrong cluster key" in caplog.text, "one is received and one rejected")
 
-    assert log.messages == [("friend",)]
+    assert log.messages == [text("friend")]
 
 
 def test_a_line_notices_a_killed_hub_and_finds_its_successor(address: SocketAddress, start: Start) -> None:
     def ask(line: IpcClient) -> Message:
         received: list[Message] = []
-        line.send(("question",))
+        line.send(text("question"))
 
         def come() -> bool:
             received.extend(line.receive())
@@ -241,7 +250,7 @@ def test_a_line_notices_a_killed_hub_and_finds_its_successor(address: SocketAddr
     first = start(keep_open, address)
     line = IpcClient(address)
     wait_until(line.connect, because="the server does not read")
-    assert ask(line) == ("answer", first.pid, "question")
+    assert ask(line) == (first.pid, "question")
 
     first.kill()
     wait_until(lambda: not line.receive() and not line.connected, because="the line has not ended")
@@ -249,7 +258,7 @@ def test_a_line_notices_a_killed_hub_and_finds_its_successor(address: SocketAddr
     second = start(keep_open, address)
     wait_until(line.connect, because="the successor does not read")
 
-    assert ask(line) == ("answer", second.pid, "question")
+    assert ask(line) == (second.pid, "question")
     line.close()
 
 
@@ -262,7 +271,7 @@ def test_sending_to_a_killed_hub_says_so(address: SocketAddress, start: Start) -
     server.join()
 
     with pytest.raises(ConnectionLost):
-        line.send(("outcome", b"x" * BIG))
+        line.send(text("x" * BIG))
     assert not line.connected
 
 

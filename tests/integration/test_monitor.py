@@ -8,9 +8,20 @@ from typing import Any, NoReturn
 import pytest
 
 from django_cluster.brokers.base import Delivery, Message
+from django_cluster.cluster.ipc.client import IpcClient
 from django_cluster.cluster.ipc.incarnation import Incarnation, ProcessRole
+from django_cluster.cluster.ipc.protocol import (
+    Hello,
+    Notified,
+    NotifierHello,
+    Notify,
+    Outcomes,
+    Recorded,
+    Stop,
+    WorkerLost,
+)
 from django_cluster.cluster.ipc.scoreboard import NOTIFIER_NEEDED
-from django_cluster.cluster.ipc.wire import ClientConnection, IpcClient
+from django_cluster.cluster.ipc.server import ClientConnection
 from django_cluster.cluster.roles import notifications
 from django_cluster.cluster.roles.monitor import (
     IDLE_PRUNE_SECONDS,
@@ -57,19 +68,19 @@ class FakeWorker:
         self.incarnation = incarnation or harness.incarnation(ProcessRole.WORKER)
         self.line: IpcClient = harness.connect_to_monitor()
         self.log = MessageLog(self.line)
-        self.line.send(("hello", self.incarnation.number))
+        self.line.send(Hello(self.incarnation.number))
 
     def send(self, *outcomes: Outcome) -> None:
-        self.line.send(("outcomes", [tuple(outcome) for outcome in outcomes]))
+        self.line.send(Outcomes(list(outcomes)))
 
     @property
     def filed(self) -> list[int]:
-        return [number for _, numbers in self.log.named("recorded") for number in numbers]
+        return [number for message in self.log.of(Recorded) for number in message.numbers]
 
 
 class FakePusher(FakeWorker):
     def report(self, incarnation: Incarnation, *outcomes: Outcome) -> None:
-        self.line.send(("worker_lost", incarnation.number, [tuple(outcome) for outcome in outcomes]))
+        self.line.send(WorkerLost(incarnation.number, list(outcomes)))
 
 
 def outcome(number: int, receipt: str = "", status: str = "success", **options: Any) -> Outcome:
@@ -103,18 +114,22 @@ class FakeNotifier:
         self.incarnation = harness.incarnation(ProcessRole.NOTIFIER)
         self.line: IpcClient = harness.connect_to_monitor()
         self.log = MessageLog(self.line)
-        self.line.send(("notifier", self.incarnation.number, self.incarnation.row, begun))
+        self.line.send(NotifierHello(self.incarnation.number, self.incarnation.row, begun))
 
     def begin(self, number: int) -> None:
         self.harness.board.begin_job(self.incarnation.row, number, 1.0, 0.0)
 
     def finish(self, number: int) -> None:
-        self.line.send(("done", number))
+        self.line.send(Notified(number))
 
     @property
     def received(self) -> list[tuple[int, int]]:
         """The number of each notification, and of its job."""
-        return [(number, values[0]) for _, batch in self.log.named("notify") for number, values in batch]
+        return [
+            (number, outcome.number)
+            for message in self.log.of(Notify)
+            for number, outcome in enumerate(message.outcomes, message.first)
+        ]
 
 
 @pytest.fixture
@@ -241,7 +256,7 @@ def test_while_the_store_is_away_nothing_is_lost_and_nothing_answered(
     assert worker.filed == [1, 2, 3]
     assert Task.objects.count() == 3
     assert broker.size().total == 0
-    assert caplog.text.count("cannot be used") == 1
+    assert caplog.text.count("unavailable") == 1
 
 
 class Flaky(PolledBroker):
@@ -334,7 +349,7 @@ def test_what_the_pusher_puts_aside_is_filed(harness: ClusterHarness, monitor: M
     pusher = FakePusher(harness)
     aside = outcome(1, status="rejected")._replace(payload="nonsense")
 
-    pusher.line.send(("outcomes", pusher.incarnation.number, [tuple(aside)]))
+    pusher.line.send(Outcomes([aside]))
     take_turns(monitor.tick, until=lambda: pusher.filed)
 
     assert Task.objects.get().payload == "nonsense"
@@ -346,7 +361,7 @@ def connections(harness: ClusterHarness) -> list[ClientConnection]:
     log = MessageLog(harness.monitor_server())
     for _ in range(2):
         FakeWorker(harness)
-    take_turns(until=lambda: len(log.named("hello")) == 2)
+    take_turns(until=lambda: len(log.of(Hello)) == 2)
     return [received.connection for received in log.received]
 
 
@@ -422,7 +437,7 @@ def test_a_notifier_that_calls_again_goes_on_with_what_it_has(harness: ClusterHa
     take_turns(monitor.tick, until=lambda: notifier.received)
     notifier.line.close()
     notifier.line = harness.connect_to_monitor()
-    notifier.line.send(("notifier", notifier.incarnation.number, notifier.incarnation.row, 1))
+    notifier.line.send(NotifierHello(notifier.incarnation.number, notifier.incarnation.row, 1))
     notifier.log = MessageLog(notifier.line)
 
     worker.send(outcome(2, hook="a.hook"))
@@ -479,7 +494,7 @@ def test_a_stop_sends_the_notifier_home_when_it_has_called_everything(
     worker.line.close()
     harness.request_stop(monitor._incarnation)
     notifier.finish(1)
-    take_turns(monitor.tick, until=lambda: not monitor.finished and notifier.log.named("stop"))
+    take_turns(monitor.tick, until=lambda: not monitor.finished and notifier.log.of(Stop))
 
     notifier.line.close()
     take_turns(monitor.tick, until=lambda: monitor.finished)

@@ -66,7 +66,7 @@ def live(harness: ClusterHarness, attempt: int, numbers: Sequence[int], kind: ty
             (SETTINGS.broker, SETTINGS.processes),
         )
         outcomes: list[Outcome] = []
-        pusher._loss_reporter.report = lambda word, incarnation, some: outcomes.extend(some)  # type: ignore[method-assign,assignment]
+        pusher._loss_reporter.report = outcomes.extend  # type: ignore[method-assign,assignment]
         while broker.deliveries:
             pusher._fetcher.fetch_now()
             pusher._fetcher.fetch(100)
@@ -154,7 +154,7 @@ def garbage(harness: ClusterHarness, texts: Sequence[str], attempt: int = 3) -> 
         incarnation, harness.board, harness.control(incarnation), broker, CODEC, (SETTINGS.broker, SETTINGS.processes)
     )
     outcomes: list[Outcome] = []
-    pusher._loss_reporter.report = lambda word, incarnation, some: outcomes.extend(some)  # type: ignore[method-assign,assignment]
+    pusher._loss_reporter.report = outcomes.extend  # type: ignore[method-assign,assignment]
     for _ in range(5):
         pusher._fetcher.fetch_now()
         pusher._fetcher.fetch(len(texts))

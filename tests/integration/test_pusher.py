@@ -11,9 +11,20 @@ from typing import Any
 import pytest
 
 from django_cluster.brokers.base import Delivery, Message
+from django_cluster.cluster.ipc.client import IpcClient
 from django_cluster.cluster.ipc.incarnation import Incarnation, ProcessRole
+from django_cluster.cluster.ipc.protocol import (
+    Hello,
+    Jobs,
+    Outcomes,
+    Ready,
+    Recorded,
+    Returned,
+    WorkerHello,
+    WorkerLost,
+)
 from django_cluster.cluster.ipc.scoreboard import REVOKED, Cause
-from django_cluster.cluster.ipc.wire import IpcClient, IpcServer
+from django_cluster.cluster.ipc.server import IpcServer
 from django_cluster.cluster.roles import worker_loss
 from django_cluster.cluster.roles.fetcher import MAX_FOREIGN_ATTEMPTS
 from django_cluster.cluster.roles.pusher import Pusher
@@ -42,22 +53,20 @@ class FakeWorker:
     """A worker as the pusher sees it: a line, a row, and what it was given."""
 
     def __init__(
-        self, harness: ClusterHarness, waiting: Sequence[Job] = (), held: Sequence[tuple[int, str, int]] = ()
+        self, harness: ClusterHarness, waiting: Sequence[Job] = (), unrecorded: Sequence[tuple[int, str]] = ()
     ) -> None:
         self.harness = harness
         self.incarnation: Incarnation = harness.incarnation(ProcessRole.WORKER)
         self.line: IpcClient = harness.connect_to_pusher()
         self.log = MessageLog(self.line)
-        self.line.send(
-            ("hello", self.incarnation.number, self.incarnation.row, [tuple(job) for job in waiting], list(held))
-        )
+        self.line.send(WorkerHello(self.incarnation.number, self.incarnation.row, list(waiting), list(unrecorded)))
 
     def ask(self, wanted: int, settled: Sequence[int] = ()) -> None:
-        self.line.send(("ready", wanted, list(settled)))
+        self.line.send(Ready(wanted, list(settled)))
 
     @property
     def jobs(self) -> list[Job]:
-        return [Job(*job) for _, jobs in self.log.named("jobs") for job in jobs]
+        return [job for message in self.log.of(Jobs) for job in message.jobs]
 
     def begin(self, job: Job, ago: float = 0.0) -> None:
         self.harness.board.begin_job(self.incarnation.row, job.number, time.monotonic() - ago, 0.0, job.receipt)
@@ -98,8 +107,8 @@ def pusher(reports: IpcServer, open_pusher: OpenPusher) -> Pusher:
     return open_pusher()
 
 
-def outcomes(log: MessageLog, word: str) -> list[Outcome]:
-    return [Outcome(*values) for _, _, reported in log.named(word) for values in reported]
+def reported(log: MessageLog, kind: type[WorkerLost | Outcomes]) -> list[Outcome]:
+    return [outcome for message in log.of(kind) for outcome in message.outcomes]
 
 
 # ── handing out ──────────────────────────────────────────────────────────────────────────────────
@@ -254,7 +263,7 @@ def test_what_a_worker_returns_goes_to_the_next_who_asks(
     leaving.ask(3)
     take_turns(pusher.tick, until=lambda: len(leaving.jobs) == 3)
 
-    leaving.line.send(("returned", [job.number for job in leaving.jobs[1:]]))
+    leaving.line.send(Returned([job.number for job in leaving.jobs[1:]]))
     next_one.ask(2)
     take_turns(pusher.tick, until=lambda: len(next_one.jobs) == 2)
 
@@ -277,12 +286,12 @@ def test_of_a_dead_worker_what_was_begun_is_reported_and_the_rest_goes_on(
 
     victim.die()
     heir.ask(5)
-    take_turns(pusher.tick, until=lambda: len(heir.jobs) == 2 and monitor.named("worker_lost"))
+    take_turns(pusher.tick, until=lambda: len(heir.jobs) == 2 and monitor.of(WorkerLost))
 
-    reported = outcomes(monitor, "worker_lost")
-    assert [int(outcome.id, 16) for outcome in reported] == [1, 2]
-    assert {outcome.status for outcome in reported} == {"lost"}
-    assert monitor.named("worker_lost")[0][1] == victim.incarnation.number
+    outcomes = reported(monitor, WorkerLost)
+    assert [int(outcome.id, 16) for outcome in outcomes] == [1, 2]
+    assert {outcome.status for outcome in outcomes} == {"lost"}
+    assert monitor.of(WorkerLost)[0].incarnation == victim.incarnation.number
     assert ids_of(heir.jobs) == [3, 4]
     assert {job.attempt for job in heir.jobs} == {1}
 
@@ -300,9 +309,9 @@ def test_what_the_worker_had_settled_is_not_reported(
     victim.ask(0, settled=[victim.jobs[0].number])
 
     victim.die()
-    take_turns(pusher.tick, until=lambda: monitor.named("worker_lost"))
+    take_turns(pusher.tick, until=lambda: monitor.of(WorkerLost))
 
-    assert [int(outcome.id, 16) for outcome in outcomes(monitor, "worker_lost")] == [2]
+    assert [int(outcome.id, 16) for outcome in reported(monitor, WorkerLost)] == [2]
 
 
 def test_a_worker_killed_for_its_time_limit_is_reported_as_a_timeout(
@@ -316,9 +325,9 @@ def test_a_worker_killed_for_its_time_limit_is_reported_as_a_timeout(
     victim.begin(victim.jobs[0])
 
     victim.die(cause=Cause.TIMEOUT)
-    take_turns(pusher.tick, until=lambda: monitor.named("worker_lost"))
+    take_turns(pusher.tick, until=lambda: monitor.of(WorkerLost))
 
-    (outcome,) = outcomes(monitor, "worker_lost")
+    (outcome,) = reported(monitor, WorkerLost)
     assert outcome.status == "timeout"
     assert outcome.failure is not None
     assert outcome.failure[0] == "django_cluster.errors.TaskTimeout"
@@ -335,7 +344,7 @@ def test_an_idle_worker_dies_unnoticed(
     victim.die()
     take_turns(pusher.tick, until=lambda: not pusher._assignments.workers and not pusher._loss_reporter.busy)
 
-    assert monitor.named("worker_lost") == []
+    assert monitor.of(WorkerLost) == []
     assert pusher._assignments.wanted == 0
 
 
@@ -354,11 +363,11 @@ def test_an_obituary_waits_for_the_word_of_the_sentinel_but_not_for_ever(
     take_turns(pusher.tick, until=lambda: pusher._loss_reporter.busy)
     for _ in range(5):
         pusher.tick()
-    assert monitor.named("worker_lost") == []
+    assert monitor.of(WorkerLost) == []
     clock.advance(worker_loss.EXIT_CODE_SECONDS)
-    take_turns(pusher.tick, until=lambda: monitor.named("worker_lost"))
+    take_turns(pusher.tick, until=lambda: monitor.of(WorkerLost))
 
-    assert "nobody saw how" in outcomes(monitor, "worker_lost")[0].failure[1]  # type: ignore[index]  # it has one
+    assert "nobody saw how" in reported(monitor, WorkerLost)[0].failure[1]  # type: ignore[index]  # it has one
 
 
 def test_a_worker_that_lost_only_its_line_is_not_taken_for_dead(
@@ -376,13 +385,13 @@ def test_a_worker_that_lost_only_its_line_is_not_taken_for_dead(
     take_turns(pusher.tick, until=lambda: pusher._loss_reporter.busy)
     worker.line.connect()
     done, waiting = worker.jobs
-    held = [(done.number, done.receipt, done.attempt)]
-    worker.line.send(("hello", worker.incarnation.number, worker.incarnation.row, [tuple(waiting)], held))
+    unrecorded = [(done.number, done.receipt)]
+    worker.line.send(WorkerHello(worker.incarnation.number, worker.incarnation.row, [waiting], unrecorded))
     take_turns(pusher.tick, until=lambda: pusher._assignments.workers)
     take_turns(pusher.tick, until=lambda: not pusher._loss_reporter.busy)
     pusher.tick()
 
-    assert monitor.named("worker_lost") == []
+    assert monitor.of(WorkerLost) == []
     assert [message.receipt for message in pusher._assignments.unassigned] == [waiting.receipt]
     assert sorted(pusher._assignments.receipts()) == sorted([done.receipt, waiting.receipt])
 
@@ -397,20 +406,20 @@ def test_an_obituary_is_told_again_to_the_next_monitor_until_it_is_filed(
     take_turns(pusher.tick, until=lambda: victim.jobs)
     victim.begin(victim.jobs[0])
     victim.die()
-    take_turns(pusher.tick, until=lambda: monitor.named("worker_lost"))
+    take_turns(pusher.tick, until=lambda: monitor.of(WorkerLost))
 
     reports.close()
     successor = harness.monitor_server()
     log = MessageLog(successor)
-    take_turns(pusher.tick, until=lambda: log.named("worker_lost"))
-    (outcome,) = outcomes(log, "worker_lost")
-    log.received[0].connection.send(("recorded", [outcome.number]))
+    take_turns(pusher.tick, until=lambda: log.of(WorkerLost))
+    (outcome,) = reported(log, WorkerLost)
+    log.received[0].connection.send(Recorded([outcome.number]))
     take_turns(pusher.tick, until=lambda: not pusher._loss_reporter.busy)
     successor.close()
     third = MessageLog(harness.monitor_server())
-    take_turns(pusher.tick, until=lambda: third.named("hello"))
+    take_turns(pusher.tick, until=lambda: third.of(Hello))
 
-    assert third.named("worker_lost") == []
+    assert third.of(WorkerLost) == []
 
 
 # ── leases ───────────────────────────────────────────────────────────────────────────────────────
@@ -506,7 +515,7 @@ def test_a_new_pusher_goes_on_renewing_what_the_workers_say_they_hold(
     enqueue(broker, 1, 2)
     done, waiting = broker.lease(2)
     pusher = open_pusher(broker=broker, clock=clock)
-    worker = FakeWorker(harness, waiting=[Job(8, body(2), waiting.receipt, 1)], held=[(7, done.receipt, 1)])
+    worker = FakeWorker(harness, waiting=[Job(8, body(2), waiting.receipt, 1)], unrecorded=[(7, done.receipt)])
     take_turns(pusher.tick, until=lambda: pusher._assignments.workers)
 
     for _ in range(10):
@@ -557,7 +566,7 @@ def test_a_new_pusher_keeps_what_a_busy_worker_has_done_leased_until_it_calls(
     assert broker.lease(3) == []
 
     line = harness.connect_to_pusher()
-    line.send(("hello", busy.number, busy.row, [], [(8, second.receipt, 1)]))
+    line.send(WorkerHello(busy.number, busy.row, [], [(8, second.receipt)]))
     take_turns(pusher.tick, until=lambda: pusher._assignments.workers)
     for _ in range(10):
         clock.advance(SETTINGS.broker.lease / 3 + 0.001)
@@ -615,14 +624,14 @@ def test_a_foreign_message_is_given_back_and_put_aside_only_in_the_end(
 
     leases = 1
     assert broker.size().delayed == 1
-    while not monitor.named("outcomes"):
+    while not monitor.of(Outcomes):
         clock.advance(SETTINGS.broker.lease + 1)
         leases += 1
         for _ in range(3):
             pusher.tick()
         assert leases < 10
 
-    (outcome,) = outcomes(monitor, "outcomes")
+    (outcome,) = reported(monitor, Outcomes)
     assert leases == MAX_FOREIGN_ATTEMPTS
     assert outcome.status == "rejected"
     assert outcome.attempt == leases
@@ -639,10 +648,10 @@ def test_nonsense_is_put_aside_at_once_and_nothing_behind_it_waits(
     worker = FakeWorker(harness)
 
     worker.ask(10)
-    take_turns(pusher.tick, until=lambda: worker.jobs and len(outcomes(monitor, "outcomes")) == 2)
+    take_turns(pusher.tick, until=lambda: worker.jobs and len(reported(monitor, Outcomes)) == 2)
 
     assert ids_of(worker.jobs) == [1]
-    assert {outcome.payload for outcome in outcomes(monitor, "outcomes")} == {"nonsense", ""}
+    assert {outcome.payload for outcome in reported(monitor, Outcomes)} == {"nonsense", ""}
 
 
 # ── a broker that is away ────────────────────────────────────────────────────────────────────────
@@ -679,7 +688,7 @@ def test_when_the_broker_comes_back_work_goes_on(
     take_turns(pusher.tick, until=lambda: worker.jobs)
 
     assert ids_of(worker.jobs) == [1]
-    assert caplog.text.count("cannot be used") == 1
+    assert caplog.text.count("unavailable") == 1
 
 
 def test_after_an_outage_longer_than_the_lease_what_still_runs_is_not_lent_again(
@@ -763,5 +772,5 @@ def test_a_task_that_the_stop_cut_off_comes_back_and_is_no_failure(
     worker.die(cause=Cause.SHUTDOWN)
     take_turns(pusher.tick, until=lambda: pusher.finished)
 
-    assert monitor.named("worker_lost") == []
+    assert monitor.of(WorkerLost) == []
     assert broker.size().ready == 1

@@ -10,8 +10,19 @@ from typing import Any
 import pytest
 
 from django_cluster.cluster.ipc.incarnation import ProcessRole
+from django_cluster.cluster.ipc.protocol import (
+    Hello,
+    Jobs,
+    Message,
+    Outcomes,
+    Ready,
+    Recorded,
+    Returned,
+    Stopping,
+    WorkerHello,
+)
 from django_cluster.cluster.ipc.scoreboard import REVOKED, ProcessState, ScoreboardRow
-from django_cluster.cluster.ipc.wire import IpcServer, Received
+from django_cluster.cluster.ipc.server import IpcServer, Received
 from django_cluster.cluster.roles import worker as module
 from django_cluster.cluster.roles.prefetch import PrefetchWindow
 from django_cluster.cluster.roles.worker import Worker
@@ -68,23 +79,23 @@ class FakeServer:
         self.log.read()
         return self.log.received
 
-    def say(self, *messages: Any) -> None:
-        self.received[-1].connection.send(messages)
+    def send(self, message: Message) -> None:
+        self.received[-1].connection.send(message)
 
     def hand_out(self, *jobs: Job) -> None:
-        self.say("jobs", [tuple(job) for job in jobs])
+        self.send(Jobs(list(jobs)))
 
     @property
     def outcomes(self) -> list[Outcome]:
-        return [Outcome(*values) for _, sent in self.log.named("outcomes") for values in sent]
+        return [outcome for message in self.log.of(Outcomes) for outcome in message.outcomes]
 
     @property
     def wanted(self) -> int:
-        return sum(wanted for _, wanted, _ in self.log.named("ready"))
+        return sum(message.wanted for message in self.log.of(Ready))
 
     @property
     def settled(self) -> list[int]:
-        return [number for _, _, settled in self.log.named("ready") for number in settled]
+        return [number for message in self.log.of(Ready) for number in message.recorded]
 
 
 @pytest.fixture
@@ -146,8 +157,8 @@ def numbers_of(outcomes: Sequence[Outcome]) -> list[int]:
 def test_a_new_worker_says_who_it_is_and_asks_for_one(worker: Worker, pusher: FakeServer, monitor: FakeServer) -> None:
     incarnation = worker._incarnation
 
-    assert pusher.log.messages == [("hello", incarnation.number, incarnation.row, [], []), ("ready", 1, [])]
-    assert monitor.log.messages == [("hello", incarnation.number)]
+    assert pusher.log.messages == [WorkerHello(incarnation.number, incarnation.row, [], []), Ready(1, [])]
+    assert monitor.log.messages == [Hello(incarnation.number)]
 
 
 def test_a_job_is_run_and_its_outcome_sent(worker: Worker, pusher: FakeServer, monitor: FakeServer) -> None:
@@ -173,7 +184,7 @@ def test_what_was_filed_is_said_to_the_pusher_so_that_it_need_not_be_kept_alive(
     take_turns(worker.tick, until=lambda: monitor.outcomes)
     assert pusher.settled == []
 
-    monitor.say("recorded", [7])
+    monitor.send(Recorded([7]))
     take_turns(worker.tick, until=lambda: pusher.settled)
 
     assert pusher.settled == [7]
@@ -191,7 +202,7 @@ def test_who_runs_quick_tasks_asks_for_more_of_them(worker: Worker, pusher: Fake
         given = pusher.wanted
         pusher.hand_out(*jobs(*more))
         take_turns(worker.tick, until=caught_up)
-        monitor.say("recorded", list(more))
+        monitor.send(Recorded(list(more)))
         largest = max(largest, worker._prefetch.size)
 
     assert largest > 10  # one task that takes long, on a busy machine, shuts the window again
@@ -246,14 +257,14 @@ def test_a_new_monitor_is_sent_what_was_not_filed(
 ) -> None:
     pusher.hand_out(*jobs(1, 2, 3))
     take_turns(worker.tick, until=lambda: len(monitor.outcomes) == 3)
-    monitor.say("recorded", [1])
+    monitor.send(Recorded([1]))
     take_turns(worker.tick, until=lambda: len(worker._unrecorded) == 2)
 
     monitor.server.close()
     successor = FakeServer(harness.monitor_server())
     take_turns(worker.tick, until=lambda: len(successor.outcomes) == 2)
 
-    assert successor.log.messages[0] == ("hello", worker._incarnation.number)
+    assert successor.log.messages[0] == Hello(worker._incarnation.number)
     assert numbers_of(successor.outcomes) == [2, 3]
 
 
@@ -276,12 +287,12 @@ def test_a_new_pusher_is_told_what_is_held_and_asked_again(
 
     pusher.server.close()
     successor = FakeServer(harness.pusher_server())
-    take_turns(worker.tick, until=lambda: successor.log.named("hello"))
+    take_turns(worker.tick, until=lambda: successor.log.of(WorkerHello))
 
-    ((_, incarnation, row, waiting, held),) = successor.log.named("hello")
+    ((incarnation, row, waiting, unrecorded),) = successor.log.of(WorkerHello)
     assert (incarnation, row) == (worker._incarnation.number, worker._incarnation.row)
     assert [each[0] for each in waiting] == [3, 4]
-    assert {receipt for _, receipt, _ in held} == {"receipt 1", "receipt 2"}
+    assert {receipt for _, receipt in unrecorded} == {"receipt 1", "receipt 2"}
     take_turns(worker.tick, until=lambda: len(monitor.outcomes) == 2 and successor.wanted)
 
 
@@ -293,8 +304,8 @@ def check_that_two_and_three_are_offered_and_not_run(
     assert numbers_of(monitor.outcomes) == [1]
 
     successor = FakeServer(harness.pusher_server())
-    take_turns(worker.tick, until=lambda: successor.log.named("hello"))
-    ((_, _, _, waiting, _),) = successor.log.named("hello")
+    take_turns(worker.tick, until=lambda: successor.log.of(WorkerHello))
+    ((_, _, waiting, _),) = successor.log.of(WorkerHello)
     assert [each[0] for each in waiting] == [2, 3]
     worker.tick()
     assert numbers_of(monitor.outcomes) == [1]
@@ -330,9 +341,9 @@ def test_what_the_last_pusher_had_taken_back_is_not_given_to_the_next(
     harness.board.set(worker._incarnation.row, REVOKED, 3)
 
     successor = FakeServer(harness.pusher_server())
-    take_turns(worker.tick, until=lambda: successor.log.named("hello"))
+    take_turns(worker.tick, until=lambda: successor.log.of(WorkerHello))
 
-    ((_, _, _, waiting, _),) = successor.log.named("hello")
+    ((_, _, waiting, _),) = successor.log.of(WorkerHello)
     assert [each[0] for each in waiting] == [4]
 
 
@@ -345,9 +356,9 @@ def test_a_job_that_was_revoked_is_returned_and_not_run(
     harness.board.set(worker._incarnation.row, REVOKED, 8)
 
     pusher.hand_out(*jobs(7, 8))
-    take_turns(worker.tick, until=lambda: pusher.log.named("returned"))
+    take_turns(worker.tick, until=lambda: pusher.log.of(Returned))
 
-    assert pusher.log.named("returned") == [("returned", [7, 8])]
+    assert pusher.log.of(Returned) == [Returned([7, 8])]
     assert monitor.outcomes == []
     assert harness.board.read(worker._incarnation.row).done == 0
 
@@ -359,12 +370,12 @@ def test_a_job_whose_lease_may_have_ended_is_returned_and_not_run(
     harness.board.set_leased_until(time.monotonic())
 
     pusher.hand_out(*jobs(1, 2))
-    take_turns(worker.tick, until=lambda: pusher.log.named("returned"))
+    take_turns(worker.tick, until=lambda: pusher.log.of(Returned))
     harness.board.set_leased_until(time.monotonic() + 60)
     pusher.hand_out(job(3))
     take_turns(worker.tick, until=lambda: monitor.outcomes)
 
-    assert pusher.log.named("returned") == [("returned", [1, 2])]
+    assert pusher.log.of(Returned) == [Returned([1, 2])]
     assert numbers_of(monitor.outcomes) == [3]
 
 
@@ -384,12 +395,12 @@ def test_told_to_leave_a_worker_returns_what_it_has_not_begun_and_waits_until_al
 ) -> None:
     pusher.hand_out(job(1, f"{HERE}.take_a_while"), *jobs(2, 3))
     harness.request_stop(worker._incarnation)
-    take_turns(worker.tick, until=lambda: pusher.log.named("stopping") and monitor.outcomes)
+    take_turns(worker.tick, until=lambda: pusher.log.of(Stopping) and monitor.outcomes)
 
     assert numbers_of(monitor.outcomes) == [1]
-    assert pusher.log.named("returned") == [("returned", [2, 3])]
+    assert pusher.log.of(Returned) == [Returned([2, 3])]
     assert not worker.finished
-    monitor.say("recorded", [1])
+    monitor.send(Recorded([1]))
     take_turns(worker.tick, until=lambda: worker.finished)
 
 
@@ -400,7 +411,7 @@ def test_an_idle_worker_that_is_told_to_leave_leaves(
 
     take_turns(worker.tick, until=lambda: worker.finished)
 
-    assert pusher.log.named("returned") == []
+    assert pusher.log.of(Returned) == []
 
 
 def test_a_leaving_worker_asks_for_nothing_more(
@@ -408,7 +419,7 @@ def test_a_leaving_worker_asks_for_nothing_more(
 ) -> None:
     pusher.hand_out(job(1))
     harness.request_stop(worker._incarnation)
-    take_turns(worker.tick, until=lambda: pusher.log.named("stopping") and monitor.outcomes)
+    take_turns(worker.tick, until=lambda: pusher.log.of(Stopping) and monitor.outcomes)
     before = pusher.wanted
 
     for _ in range(5):
@@ -421,7 +432,7 @@ def test_a_job_that_was_under_way_to_a_leaving_worker_is_still_run(
     harness: ClusterHarness, worker: Worker, pusher: FakeServer, monitor: FakeServer
 ) -> None:
     harness.request_stop(worker._incarnation)
-    take_turns(worker.tick, until=lambda: pusher.log.named("stopping"))
+    take_turns(worker.tick, until=lambda: pusher.log.of(Stopping))
 
     pusher.hand_out(job(1))
     worker._receive()
@@ -453,7 +464,7 @@ def test_after_enough_tasks_a_worker_leaves_and_asks_for_no_more_than_it_will_ru
         take_turns(worker.tick, until=lambda number=number: pusher.wanted >= number and monitor.received)  # type: ignore[misc]
         pusher.hand_out(job(number))
     take_turns(worker.tick, until=lambda: len(monitor.outcomes) == 3)
-    monitor.say("recorded", [1, 2, 3])
+    monitor.send(Recorded([1, 2, 3]))
 
     take_turns(worker.tick, until=lambda: worker.finished)
 
@@ -477,7 +488,7 @@ def test_a_worker_that_holds_too_much_memory_leaves_after_its_task(
 
     pusher.hand_out(job(1))
     take_turns(worker.tick, until=lambda: monitor.outcomes)
-    monitor.say("recorded", [1])
+    monitor.send(Recorded([1]))
     take_turns(worker.tick, until=lambda: worker.finished)
 
     assert "max_rss" in caplog.text
@@ -493,9 +504,9 @@ def test_a_worker_that_stays_because_nobody_files_asks_for_work_again(
     take_turns(worker.tick, until=lambda: pusher.wanted == 8)
 
     pusher.hand_out(job(1))
-    take_turns(worker.tick, until=lambda: pusher.log.named("stopping"))
+    take_turns(worker.tick, until=lambda: pusher.log.of(Stopping))
 
-    take_turns(worker.tick, until=lambda: pusher.log.read()[-1][:2] == ("ready", 1))
+    take_turns(worker.tick, until=lambda: pusher.log.of(Ready)[-1].wanted == 1)
 
 
 def test_a_worker_holds_only_so_many_outcomes_that_nobody_files(
@@ -508,7 +519,7 @@ def test_a_worker_holds_only_so_many_outcomes_that_nobody_files(
         worker.tick()
     assert len(monitor.outcomes) == 5
 
-    monitor.say("recorded", [1, 2, 3, 4, 5])
+    monitor.send(Recorded([1, 2, 3, 4, 5]))
     take_turns(worker.tick, until=lambda: len(monitor.outcomes) == 10)
 
     assert numbers_of(monitor.outcomes) == list(range(1, 11))

@@ -32,7 +32,8 @@ from django_cluster.cluster.bootstrap.host import die_with_parent, pin_to_cpus, 
 from django_cluster.cluster.bootstrap.orphan_watchdog import exit_when_orphaned
 from django_cluster.cluster.bootstrap.sqlite_locks import wait_for_locks
 from django_cluster.cluster.bootstrap.task_cleanup import SENTINEL_SIGNALS, TaskCleanup, ignore_signal
-from django_cluster.cluster.ipc.incarnation import ControlPipe, Incarnation, ProcessRole, process_signature
+from django_cluster.cluster.ipc.control_pipe import ControlPipe
+from django_cluster.cluster.ipc.incarnation import Incarnation, ProcessRole, process_signature
 from django_cluster.cluster.ipc.remote_ack import RemoteAcknowledger
 from django_cluster.cluster.ipc.scoreboard import PID, STATE, ProcessState, Scoreboard
 from django_cluster.cluster.roles.heartbeat import HeartbeatPublisher
@@ -287,7 +288,7 @@ def server_loops(settings: Settings) -> list[ServerLoop]:
     jobs: dict[int, list[Callable[[], float]]] = defaultdict(list)
     for server, section in zip(server_numbers(settings.broker_sections), settings.broker_sections, strict=True):
         jobs[server] += queue_jobs(section, settings)
-    return [ServerLoop(each, ReconnectBackoff("The schedule table or the broker")) for each in jobs.values()]
+    return [ServerLoop(each, ReconnectBackoff("Schedule table or broker")) for each in jobs.values()]
 
 
 def queue_jobs(section: BrokerSettings, settings: Settings) -> Iterator[Callable[[], float]]:

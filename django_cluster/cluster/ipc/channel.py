@@ -1,51 +1,45 @@
-"""One end of a line: bytes in, frames out, and never a wait.
+"""One end of a connection: frames of bytes over a unix socket, without ever waiting.
 
-A frame is a 4-byte length and a ``marshal`` of plain values (numbers, text, bytes, tuples, lists): fast,
-and unlike a pickle it cannot run anything. Both ends are always the same Python. A line begins with the
-cluster's random key, and before that was seen nothing is read.
+A frame is a length of 4 bytes and the data. A connection begins with the random key of the cluster; before the key has
+been seen, nothing else is read.
 """
 
 from __future__ import annotations
 
 import fcntl
 import hmac
-import marshal
 import os
 import socket
 import struct
 from collections.abc import Iterator
-from typing import Any
 
 LENGTH = struct.Struct("!I")
 READ_BYTES = 1 << 18
 SEND_BUFFER_BYTES = 1 << 22
-"""Bytes that the kernel may hold on the way, where it allows as many: with its own 200 KB, the two ends of a line
+"""Bytes that the kernel may buffer, where it allows that many: with its default of 200 KB, the two ends of a connection
 would wake each other for every second task that has an argument of 100 KB."""
 MAX_READ_BYTES_PER_CALL = 1 << 22
-"""Bytes taken from one line in one turn, so that a chatty connection cannot starve the others."""
-
-Message = tuple[Any, ...]
-"""A word and its values: ``("ready", 3, [])``."""
+"""Bytes read from one connection at a time, so that one that sends much does not starve the others."""
 
 
 class ConnectionLost(ConnectionError):
-    """The other end of the line is gone."""
+    """The other end of the connection is closed, or takes nothing."""
 
 
 class AuthenticationFailed(ConnectionError):
-    """The other end does not know the cluster's key."""
+    """The other end did not send the key of the cluster."""
 
 
-def encode(message: Message) -> bytes:
-    body = marshal.dumps(message)
-    return LENGTH.pack(len(body)) + body
+def frame(data: bytes) -> bytes:
+    """``data`` as it is sent."""
+    return LENGTH.pack(len(data)) + data
 
 
 class Channel:
-    """One end of a line: never blocks, keeps what cannot be sent yet, cuts what arrives into frames."""
+    """Sends and receives frames: never blocks, keeps what cannot be sent yet, cuts what arrives into frames."""
 
     def __init__(self, sock: socket.socket, key: bytes = b"") -> None:
-        """``key``: what the other end has to send_key before anything that it says is read."""
+        """``key``: what the other end has to send before anything else is read."""
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         self._sock = sock
@@ -59,25 +53,26 @@ class Channel:
 
     @property
     def replaced(self) -> bool:
-        """Whether somebody has put another file under our descriptor (``dup2``)."""
+        """Whether a task has put another file under the descriptor of this socket (``dup2``)."""
         return is_replaced(self._sock.fileno(), self._inode)
 
     @property
     def has_unsent(self) -> bool:
-        """Whether something is still to be flushed."""
+        """Whether ``flush`` has something left to send."""
         return bool(self._outgoing)
 
     def send_key(self, key: bytes) -> None:
-        """Say the word that opens the other end; raises ``ConnectionLost``."""
+        """Authenticate at the other end. Raises ``ConnectionLost``."""
         self._outgoing += key
         self.flush()
 
-    def send(self, message: Message) -> None:
-        """Send, or keep for ``flush`` what the socket does not take; raises ``ConnectionLost``."""
-        self._outgoing += encode(message)
+    def send(self, data: bytes) -> None:
+        """Send a frame; what the socket does not take is kept for ``flush``. Raises ``ConnectionLost``."""
+        self._outgoing += frame(data)
         self.flush()
 
     def flush(self) -> None:
+        """Send what the socket takes of what was kept. Raises ``ConnectionLost``."""
         try:
             while self._outgoing:
                 del self._outgoing[: self._sock.send(self._outgoing)]
@@ -86,17 +81,18 @@ class Channel:
         except OSError as error:
             raise ConnectionLost from error
 
-    def receive(self, *, until_eof: bool = False) -> tuple[list[Message], bool]:
-        """The whole frames that have arrived, and whether the other end is still there.
+    def receive(self, *, until_eof: bool = False) -> tuple[list[bytearray], bool]:
+        """The data of all complete frames that have arrived, and whether the other end is still open.
 
-        ``until_eof``: certainly so; otherwise the end is noticed when all that was said before has been taken.
-        Half a frame at the end of a line is dropped whole. Raises ``AuthenticationFailed``.
+        ``until_eof``: read everything that has arrived; otherwise up to ``MAX_READ_BYTES_PER_CALL``, and the end of the
+        connection is noticed when everything before it has been read. An incomplete frame at the end is dropped.
+        Raises ``AuthenticationFailed``.
         """
         alive = self._read(until_eof)
         return list(self._frames()) if self._is_authenticated() else [], alive
 
     def _is_authenticated(self) -> bool:
-        """Whether the key was shown. Before that, what has arrived may be anything, and is not even cut."""
+        """Whether the key has arrived. What arrives before it is not cut into frames: it may be anything."""
         size = len(self._key)
         if len(self._incoming) < size:
             return False
@@ -123,14 +119,14 @@ class Channel:
             return False
         return True
 
-    def _frames(self) -> Iterator[Message]:
+    def _frames(self) -> Iterator[bytearray]:
         start, buffer = 0, self._incoming
         while len(buffer) - start >= LENGTH.size:
             (length,) = LENGTH.unpack_from(buffer, start)
             end = start + LENGTH.size + length
             if len(buffer) < end:
                 break
-            yield marshal.loads(buffer[start + LENGTH.size : end])  # noqa: S302  our own processes, cannot execute
+            yield buffer[start + LENGTH.size : end]
             start = end
         del buffer[:start]
 
@@ -139,7 +135,7 @@ class Channel:
 
 
 def is_replaced(descriptor: int, inode: int) -> bool:
-    """Whether a descriptor stands for another file than when it was opened; a closed one does not."""
+    """Whether a descriptor refers to another file than when it was opened. A closed descriptor does not."""
     try:
         return os.fstat(descriptor).st_ino != inode
     except OSError:
@@ -149,8 +145,8 @@ def is_replaced(descriptor: int, inode: int) -> bool:
 def above_stdio(sock: socket.socket) -> socket.socket:
     """The same socket under a descriptor that is not 0, 1 or 2.
 
-    A task may close those; what we open next would get their numbers, and a ``print`` of the next task would
-    go down the line.
+    A task may close those. A socket that is opened next would get their number, and a ``print`` of the next task would
+    be sent over the connection.
     """
     if sock.fileno() > 2:
         return sock

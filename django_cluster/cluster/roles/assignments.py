@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from django_cluster.cluster.ipc.wire import ClientConnection
+from django_cluster.cluster.ipc.server import ClientConnection
 from django_cluster.core.messages import Job
 from django_cluster.core.reprs import repr_of
 

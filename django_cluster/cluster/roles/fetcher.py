@@ -194,7 +194,7 @@ class Fetcher:
         aside = rejected_outcome(
             self._assignments.new_number(), receipt, attempt, payload, error, time.time(), "pusher", body
         )
-        self._loss_reporter.report("outcomes", self._incarnation, [aside])
+        self._loss_reporter.report([aside])
 
 
 def with_text_payload(delivery: Delivery) -> Delivery:

@@ -62,7 +62,7 @@ class HeartbeatPublisher:
         self._commands = OperatorCommandStore(settings.results.database)
         self._queues = settings.queues
         self._metrics = Metrics(wall)
-        self._backoff = ReconnectBackoff("The table of heartbeats", clock)
+        self._backoff = ReconnectBackoff("Heartbeat table", clock)
         self._beat_at, self._prune_at = 0.0, clock() + PRUNE_SECONDS
         self._cpu: dict[int, float] = {}
         self._looked_at = 0.0

@@ -11,12 +11,22 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from django_cluster.brokers.multi_queue import queue_index
-from django_cluster.cluster.ipc.incarnation import ControlPipe, Incarnation
+from django_cluster.cluster.ipc.control_pipe import ControlPipe
+from django_cluster.cluster.ipc.incarnation import Incarnation
+from django_cluster.cluster.ipc.protocol import (
+    Goodbye,
+    Hello,
+    Notified,
+    NotifierHello,
+    Outcomes,
+    Recorded,
+    Stopping,
+    WorkerLost,
+)
 from django_cluster.cluster.ipc.scoreboard import STATE, ProcessState, Scoreboard
-from django_cluster.cluster.ipc.wire import ClientConnection, IpcServer, Received
+from django_cluster.cluster.ipc.server import ClientConnection, IpcServer, Received
 from django_cluster.cluster.roles.heartbeat import HeartbeatPublisher
 from django_cluster.cluster.roles.idleness import IdleReporter
 from django_cluster.cluster.roles.notifications import Notifications
@@ -115,9 +125,7 @@ class Monitor:
         self._registry = WorkerRegistry()
         self._servers = servers
         number = max(servers, default=0) + 1
-        self._queues = [
-            RecordingQueue(ReconnectBackoff("The result store or the broker", clock)) for _ in range(number)
-        ]
+        self._queues = [RecordingQueue(ReconnectBackoff("Result store or broker", clock)) for _ in range(number)]
         self._loss_reports: list[tuple[ClientConnection, int, list[Outcome], bool]] = []
         self._stopping: list[ClientConnection] = []
         self._close_ended_at = 0.0
@@ -187,19 +195,20 @@ class Monitor:
     # ── hearing ──────────────────────────────────────────────────────────────────────────────────
 
     def _handle(self, received: Received) -> None:
-        for word, *values in received.messages:
-            if word == "hello":
-                self._registry.connect(received.connection, values[0])
-            elif word == "outcomes":
-                self._note_outcomes(received.connection, values[-1])
-            elif word == "stopping":
-                self._stopping.append(received.connection)
-            elif word == "notifier":
-                self._notifications.attach(received.connection, *values)
-            elif word == "done":
-                self._notifications.done(values[0])
-            elif word == "worker_lost":
-                self._loss_reports.append((received.connection, values[0], _outcomes(values[1]), False))
+        for message in received.messages:
+            match message:
+                case Outcomes(outcomes):
+                    self._note_outcomes(received.connection, outcomes)
+                case Hello(incarnation):
+                    self._registry.connect(received.connection, incarnation)
+                case WorkerLost(incarnation, outcomes):
+                    self._loss_reports.append((received.connection, incarnation, outcomes, False))
+                case Stopping():
+                    self._stopping.append(received.connection)
+                case NotifierHello(incarnation, row, begun):
+                    self._notifications.attach(received.connection, incarnation, row, begun)
+                case Notified(number):
+                    self._notifications.done(number)
         if received.ended:
             self._registry.disconnect(received.connection)
             self._notifications.detach(received.connection)
@@ -212,8 +221,8 @@ class Monitor:
         for connection in self._registry.of(self._board.ended_incarnations()):
             self._handle(self._server.drain(connection))
 
-    def _note_outcomes(self, connection: ClientConnection, outcomes: Sequence[Any]) -> None:
-        for outcome in _outcomes(outcomes):
+    def _note_outcomes(self, connection: ClientConnection, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
             self._registry.note(connection, outcome.number)
             self._queue_of(outcome).pending.append((connection, outcome))
 
@@ -235,14 +244,14 @@ class Monitor:
                 if outcome.number not in seen:
                     self._queue_of(outcome).pending.append((connection, outcome))
             if known:
-                connection.send(("recorded", known))
+                connection.send(Recorded(known))
         self._loss_reports = waiting
 
     def _send_goodbye(self) -> None:
         """To a pusher that waits for us, when everybody else has gone and everything is filed."""
         if not (self._pending or self._loss_reports or self._clients.difference(self._stopping)):
             for connection in self._stopping:
-                connection.send(("goodbye",))
+                connection.send(Goodbye())
             self._stopping = []
 
     # ── filing ───────────────────────────────────────────────────────────────────────────────────
@@ -262,7 +271,7 @@ class Monitor:
         for connection, outcome in batch:
             answers.setdefault(connection, []).append(outcome.number)
         for connection, numbers in answers.items():
-            connection.send(("recorded", numbers))
+            connection.send(Recorded(numbers))
         self._unpruned = True
         if self._heartbeat is not None:
             self._heartbeat.count(saved)
@@ -276,7 +285,3 @@ class Monitor:
         except (StoreUnavailable, BrokerError) as error:
             self._unpruned = True
             self._queues[0].backoff.failed(error)
-
-
-def _outcomes(values: Sequence[Any]) -> list[Outcome]:
-    return [Outcome(*each) for each in values]

@@ -14,8 +14,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from django_cluster.cluster.ipc.protocol import Notify, Stop
 from django_cluster.cluster.ipc.scoreboard import BEGUN, NOTIFIER_NEEDED, SENTINEL, Scoreboard
-from django_cluster.cluster.ipc.wire import ClientConnection
+from django_cluster.cluster.ipc.server import ClientConnection
 from django_cluster.core.messages import Outcome, OutcomeStatus
 from django_cluster.lifecycle.error_reporting import is_unreported
 from django_cluster.lifecycle.recorder import has_hook, log_failure, log_success, task_logger
@@ -140,14 +141,12 @@ class Notifications:
         room = min(MAX_IN_FLIGHT - len(self._sent), len(self._waiting))
         if self._connection is None or room <= 0:
             return
-        batch = []
-        for _ in range(room):
-            outcome = self._waiting.popleft()
-            self._bytes -= _size(outcome)
-            self._number += 1
-            batch.append((self._number, outcome))
-        self._sent.extend(batch)
-        self._connection.send(("notify", [(number, tuple(outcome)) for number, outcome in batch]))
+        batch = [self._waiting.popleft() for _ in range(room)]
+        first = self._number + 1
+        self._number += room
+        self._bytes -= sum(map(_size, batch))
+        self._sent.extend(enumerate(batch, first))
+        self._connection.send(Notify(first, batch))
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────
 
@@ -167,7 +166,7 @@ class Notifications:
             return True
         if not left and self._connection is not None and self._board.cluster_word(NOTIFIER_NEEDED):
             self._board.set_cluster_word(NOTIFIER_NEEDED, 0)  # it is not to be replaced
-            self._connection.send(("stop",))
+            self._connection.send(Stop())
         return False
 
 

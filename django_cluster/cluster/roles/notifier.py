@@ -20,9 +20,11 @@ from django.db import connections
 
 from django_cluster.cluster.bootstrap.task_cleanup import TaskCleanup
 from django_cluster.cluster.ipc.channel import ConnectionLost
-from django_cluster.cluster.ipc.incarnation import ControlPipe, Incarnation
+from django_cluster.cluster.ipc.client import IpcClient
+from django_cluster.cluster.ipc.control_pipe import ControlPipe
+from django_cluster.cluster.ipc.incarnation import Incarnation
+from django_cluster.cluster.ipc.protocol import Message, Notified, NotifierHello, Notify, Stop
 from django_cluster.cluster.ipc.scoreboard import BEGUN, STATE, ProcessState, Scoreboard
-from django_cluster.cluster.ipc.wire import IpcClient
 from django_cluster.core.messages import Outcome, OutcomeStatus
 from django_cluster.errors import StoreUnavailable
 from django_cluster.lifecycle.admission import ALL_FUNCTIONS
@@ -94,16 +96,17 @@ class Notifier:
     def _connect(self) -> None:
         if not self._client.connected and self._client.connect():
             row = self._incarnation.row
-            self._send("notifier", self._incarnation.number, row, self._board.get(row, BEGUN))
+            self._send(NotifierHello(self._incarnation.number, row, self._board.get(row, BEGUN)))
 
     def _receive(self) -> None:
-        for word, *values in self._client.receive():
-            if word == "notify":
-                self._waiting.extend((number, Outcome(*each)) for number, each in values[0])
-            elif word == "stop":
-                self._stop_received = True
+        for message in self._client.receive():
+            match message:
+                case Notify(first, outcomes):
+                    self._waiting.extend(enumerate(outcomes, first))
+                case Stop():
+                    self._stop_received = True
 
-    def _send(self, *message: object) -> None:
+    def _send(self, message: Message) -> None:
         try:
             self._client.send(message)
         except ConnectionLost:
@@ -134,7 +137,7 @@ class Notifier:
         self._board.finish_job(row)
         if not self._waiting or time.monotonic() - self._answered_at > PROGRESS_SECONDS:
             self._answered_at = time.monotonic()
-            self._send("done", number)
+            self._send(Notified(number))
 
     def _call(
         self, number: int, outcome: Outcome, what: str, limit: float, call: Callable[..., None], *args: object

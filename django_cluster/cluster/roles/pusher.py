@@ -11,17 +11,29 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
 
 from django_cluster.brokers.base import Broker, Delivery
 from django_cluster.brokers.multi_queue import MultiQueueBroker, codec_of
 from django_cluster.cluster.bootstrap.host import yield_cpu
-from django_cluster.cluster.ipc.incarnation import ControlPipe, Incarnation
+from django_cluster.cluster.ipc.control_pipe import ControlPipe
+from django_cluster.cluster.ipc.incarnation import Incarnation
+from django_cluster.cluster.ipc.protocol import (
+    Acknowledge,
+    BrokerCall,
+    BrokerReply,
+    GiveBack,
+    Jobs,
+    Ready,
+    Release,
+    Returned,
+    Stopping,
+    WorkerHello,
+)
 from django_cluster.cluster.ipc.remote_ack import apply_broker_call
 from django_cluster.cluster.ipc.scoreboard import IN_FLIGHT, REVOKED, STATE, ProcessState, Scoreboard
-from django_cluster.cluster.ipc.wire import ClientConnection, IpcServer, Received
+from django_cluster.cluster.ipc.server import ClientConnection, IpcServer, Received
 from django_cluster.cluster.roles.assignments import Assignments, WorkerConnection
 from django_cluster.cluster.roles.fetcher import Fetcher
 from django_cluster.cluster.roles.idleness import EmptyQueueDetector
@@ -31,7 +43,6 @@ from django_cluster.cluster.roles.worker_loss import WorkerLossReporter
 from django_cluster.core.backoff import ReconnectBackoff
 from django_cluster.core.codec import Codec
 from django_cluster.core.liveness import report_progress
-from django_cluster.core.messages import Job
 from django_cluster.core.settings import BrokerSettings, ProcessSettings
 from django_cluster.errors import BrokerError
 
@@ -71,7 +82,7 @@ class Pusher:
         self._server.add_wakeup(control.fileno())
         self._assignments = Assignments(incarnation.number)
         self._loss_reporter = WorkerLossReporter(incarnation, board, control, codec, self._assignments, clock)
-        self._backoff = ReconnectBackoff("The broker", clock)
+        self._backoff = ReconnectBackoff("Broker", clock)
         self._lease_renewer = LeaseRenewer(
             board, broker, self._assignments, self._loss_reporter, min(each.lease for each in sections), clock
         )
@@ -215,37 +226,37 @@ class Pusher:
     # ── workers ──────────────────────────────────────────────────────────────────────────────────
 
     def _handle(self, received: Received) -> None:
-        for word, *values in received.messages:
-            if word == "hello":
-                self._add_worker(received.connection, *values)
-            elif word == "broker_call":
-                self._handle_broker_call(received.connection, *values)
-            elif worker := self._assignments.workers.get(received.connection):
-                self._handle_worker(worker, word, values)
-        if received.ended and (gone := self._assignments.workers.pop(received.connection, None)):
-            self._loss_reporter.add(gone)
+        worker = self._assignments.workers.get(received.connection)
+        for message in received.messages:
+            match message:
+                case Ready(wanted, recorded) if worker is not None:
+                    self._note_request(worker, wanted, recorded)
+                case Returned(numbers) if worker is not None:
+                    self._assignments.take_back(worker, numbers)
+                case Stopping() if worker is not None:
+                    worker.wanted = 0
+                case WorkerHello():
+                    worker = self._add_worker(received.connection, message)
+                case Acknowledge() | Release() | GiveBack():
+                    self._handle_broker_call(received.connection, message)
+        if received.ended and worker is not None:
+            self._assignments.workers.pop(received.connection, None)
+            self._loss_reporter.add(worker)
 
-    def _add_worker(
-        self, connection: ClientConnection, incarnation: int, row: int, waiting: list[Any], held: list[Any]
-    ) -> None:
-        self._loss_reporter.forget(incarnation)
-        worker = WorkerConnection(connection, incarnation, row)
-        self._assignments.requeue_first([Job(*each) for each in waiting])
+    def _add_worker(self, connection: ClientConnection, hello: WorkerHello) -> WorkerConnection:
+        self._loss_reporter.forget(hello.incarnation)
+        worker = WorkerConnection(connection, hello.incarnation, hello.row)
+        self._assignments.requeue_first(hello.waiting)
         self._lease_renewer.renew_soon()  # before any of it is handed out again
-        worker.unrecorded_receipts = {number: receipt for number, receipt, _ in held}
+        worker.unrecorded_receipts = dict(hello.unrecorded)
         self._assignments.add_worker(worker)
+        return worker
 
-    def _handle_worker(self, worker: WorkerConnection, word: str, values: list[Any]) -> None:
-        if word == "ready":
-            wanted, settled = values
-            self._assignments.mark_recorded(worker, settled)
-            if wanted:
-                worker.wanted += wanted
-                self._fetcher.fetch_now()
-        elif word == "returned":
-            self._assignments.take_back(worker, values[0])
-        elif word == "stopping":
-            worker.wanted = 0
+    def _note_request(self, worker: WorkerConnection, wanted: int, recorded: Sequence[int]) -> None:
+        self._assignments.mark_recorded(worker, recorded)
+        if wanted:
+            worker.wanted += wanted
+            self._fetcher.fetch_now()
 
     def _revoke_lost(self) -> None:
         """Take back from the workers what others have taken over, and forget it. What they return later goes, too."""
@@ -261,7 +272,7 @@ class Pusher:
         if not self._assignments.unassigned or self._lease_renewer.expired:
             return
         for worker, jobs in self._assignments.assign():
-            worker.connection.send(("jobs", [tuple(job) for job in jobs]))
+            worker.connection.send(Jobs(jobs))
         yield_cpu()  # before we ask for more: a lone task would wait for that
 
     def _rebalance(self) -> None:
@@ -294,19 +305,19 @@ class Pusher:
 
     # ── the broker ───────────────────────────────────────────────────────────────────────────────
 
-    def _handle_broker_call(self, connection: ClientConnection, number: int, verb: str, *values: Any) -> None:
-        """What the monitor has filed: only we can tell a broker whose receipts do not travel."""
+    def _handle_broker_call(self, connection: ClientConnection, call: BrokerCall) -> None:
+        """Acknowledge for the monitor, where a receipt is valid in this process only."""
         if not self._backoff.due:
-            connection.send(("broker_failed", number, "The broker is away."))
+            connection.send(BrokerReply(call.call, "The broker is unavailable."))
             return
         try:
-            apply_broker_call(self._broker, verb, values)
+            apply_broker_call(self._broker, call)
         except BrokerError as error:
-            if self._several is None or self._several.single_server:  # else the others go on
+            if self._several is None or self._several.single_server:  # otherwise the other servers are still used
                 self._backoff.failed(error)
-            connection.send(("broker_failed", number, str(error)))
+            connection.send(BrokerReply(call.call, str(error)))
         else:
-            connection.send(("broker_done", number))
+            connection.send(BrokerReply(call.call, None))
 
     # ── stopping ─────────────────────────────────────────────────────────────────────────────────
 

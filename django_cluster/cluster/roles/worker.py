@@ -16,9 +16,21 @@ from collections.abc import Callable
 
 from django_cluster.cluster.bootstrap.host import resident_kilobytes
 from django_cluster.cluster.ipc.channel import ConnectionLost
-from django_cluster.cluster.ipc.incarnation import ControlPipe, Incarnation
+from django_cluster.cluster.ipc.client import IpcClient
+from django_cluster.cluster.ipc.control_pipe import ControlPipe
+from django_cluster.cluster.ipc.incarnation import Incarnation
+from django_cluster.cluster.ipc.protocol import (
+    Hello,
+    Jobs,
+    Message,
+    Outcomes,
+    Ready,
+    Recorded,
+    Returned,
+    Stopping,
+    WorkerHello,
+)
 from django_cluster.cluster.ipc.scoreboard import COMMAND, REVOKED, RSS, STATE, ProcessCommand, ProcessState, Scoreboard
-from django_cluster.cluster.ipc.wire import IpcClient
 from django_cluster.cluster.roles.prefetch import PrefetchWindow
 from django_cluster.cluster.roles.resource_check import ResourceCheck
 from django_cluster.core.messages import Job, Outcome, OutcomeStatus, TaskHeader
@@ -160,28 +172,29 @@ class Worker:
         incarnation = self._incarnation
         if not self._pusher.connected and self._pusher.connect():
             self._requested = 0
-            held = [(o.number, o.receipt, o.attempt) for o in self._unrecorded.values()]
+            unrecorded = [(outcome.number, outcome.receipt) for outcome in self._unrecorded.values()]
             # What is not begun goes back: its lease may have ended while nobody kept it. What the last pusher had
             # taken back is not ours to give: another worker may have it.
             revoked = self._board.get(incarnation.row, REVOKED)
-            waiting = [tuple(job) for job in self._queue if job.number > revoked]
+            waiting = [job for job in self._queue if job.number > revoked]
             self._queue.clear()
-            self._send_to_pusher("hello", incarnation.number, incarnation.row, waiting, held)
+            _send(self._pusher, WorkerHello(incarnation.number, incarnation.row, waiting, unrecorded))
         if not self._monitor.connected and self._monitor.connect():
             self._outbox = list(self._unrecorded.values())
-            self._send_to_monitor("hello", incarnation.number)
+            _send(self._monitor, Hello(incarnation.number))
 
     def _receive(self) -> None:
-        for word, *values in self._monitor.receive():
-            if word == "recorded":
-                self._on_recorded(values[0])
+        for message in self._monitor.receive():
+            match message:
+                case Recorded(numbers):
+                    self._on_recorded(numbers)
         # After a long task: the pusher may be dead behind what it has said, and what it has lent be lent to others.
         until_eof, self._ran_long = self._ran_long, False
-        for word, *values in self._pusher.receive(until_eof=until_eof):
-            if word == "jobs":
-                jobs = [Job(*each) for each in values[0]]
-                self._requested = max(0, self._requested - len(jobs))
-                self._queue.extend(jobs)
+        for message in self._pusher.receive(until_eof=until_eof):
+            match message:
+                case Jobs(jobs):
+                    self._requested = max(0, self._requested - len(jobs))
+                    self._queue.extend(jobs)
 
     def _on_recorded(self, numbers: list[int]) -> None:
         for number in numbers:
@@ -197,27 +210,13 @@ class Worker:
             if room > 0 and (room * 2 >= self._prefetch.size or not self._queue):
                 wanted = room
         if wanted or (self._recorded and not self._queue):
-            settled, self._recorded = self._recorded, []
-            if self._send_to_pusher("ready", wanted, settled):
+            recorded, self._recorded = self._recorded, []
+            if _send(self._pusher, Ready(wanted, recorded)):
                 self._requested += wanted
-
-    def _send_to_pusher(self, *message: object) -> bool:
-        try:
-            self._pusher.send(message)
-        except ConnectionLost:
-            return False
-        return True
-
-    def _send_to_monitor(self, *message: object) -> bool:
-        try:
-            self._monitor.send(message)
-        except ConnectionLost:
-            return False
-        return True
 
     def _flush(self) -> None:
         """Send the outcomes; they stay in ``_unrecorded`` until they are filed, so none is lost here."""
-        if self._outbox and self._send_to_monitor("outcomes", [tuple(outcome) for outcome in self._outbox]):
+        if self._outbox and _send(self._monitor, Outcomes(self._outbox)):
             self._outbox = []
 
     # ── work ─────────────────────────────────────────────────────────────────────────────────────
@@ -289,7 +288,7 @@ class Worker:
         self._board.finish_job(self._incarnation.row, counted=False)
         jobs = [*jobs, *self._queue]
         self._queue.clear()
-        self._send_to_pusher("returned", [job.number for job in jobs])
+        _send(self._pusher, Returned([job.number for job in jobs]))
 
     # ── leaving ──────────────────────────────────────────────────────────────────────────────────
 
@@ -327,7 +326,16 @@ class Worker:
         self._stopping = True
         if self._queue:
             self._return_jobs([])
-        self._send_to_pusher("stopping")
+        _send(self._pusher, Stopping())
+
+
+def _send(client: IpcClient, message: Message) -> bool:
+    """Whether it was sent. What is held is sent again when the client has connected to the successor."""
+    try:
+        client.send(message)
+    except ConnectionLost:
+        return False
+    return True
 
 
 def _tasks_until_restart(recycle: int) -> int:

@@ -11,9 +11,11 @@ from contextlib import suppress
 
 from django_cluster.cluster.bootstrap.host import is_alive
 from django_cluster.cluster.ipc.channel import ConnectionLost
-from django_cluster.cluster.ipc.incarnation import ControlPipe, Incarnation, decode_role, process_signature
+from django_cluster.cluster.ipc.client import IpcClient
+from django_cluster.cluster.ipc.control_pipe import ControlPipe
+from django_cluster.cluster.ipc.incarnation import Incarnation, decode_role, process_signature
+from django_cluster.cluster.ipc.protocol import Goodbye, Hello, Outcomes, Recorded, Stopping, WorkerLost
 from django_cluster.cluster.ipc.scoreboard import Cause, Scoreboard, ScoreboardRow
-from django_cluster.cluster.ipc.wire import IpcClient
 from django_cluster.cluster.roles.assignments import Assignments, WorkerConnection
 from django_cluster.cluster.roles.worker_exit import lost_outcomes, read_worker_exit
 from django_cluster.core.codec import Codec
@@ -41,7 +43,7 @@ class WorkerLossReporter:
         self._codec, self._assignments, self._clock = codec, assignments, clock
         self._monitor = IpcClient(incarnation.runtime_dir.monitor_socket)
         self._lost: list[tuple[WorkerConnection, float]] = []
-        self._unrecorded: dict[int, tuple[str, int, Outcome]] = {}
+        self._unrecorded: dict[int, tuple[int | None, Outcome]] = {}
         self._goodbye_until = 0.0
         self._goodbye_received = False
 
@@ -56,7 +58,7 @@ class WorkerLossReporter:
 
     def take_receipts(self) -> list[str]:
         """The receipts of what cannot be reported; the runs have been counted."""
-        receipts = [outcome.receipt for _, _, outcome in self._unrecorded.values()]
+        receipts = [outcome.receipt for _, outcome in self._unrecorded.values()]
         self._unrecorded.clear()
         return receipts
 
@@ -68,7 +70,7 @@ class WorkerLossReporter:
     def receipts(self) -> list[str]:
         """Everything whose lease has to be kept alive here."""
         held = [job.receipt for worker, _ in self._lost for job in worker.jobs.values()]
-        return held + [outcome.receipt for _, _, outcome in self._unrecorded.values()]
+        return held + [outcome.receipt for _, outcome in self._unrecorded.values()]
 
     def close(self) -> None:
         self._monitor.close()
@@ -78,7 +80,7 @@ class WorkerLossReporter:
         if not self._goodbye_until:
             self._goodbye_until = self._clock() + GOODBYE_SECONDS
             with suppress(ConnectionLost):
-                self._monitor.send(("stopping",))
+                self._monitor.send(Stopping())
 
     @property
     def may_exit(self) -> bool:
@@ -134,29 +136,39 @@ class WorkerLossReporter:
         if worker.jobs:
             signature = process_signature(*decode_role(row.role_code), row.pid) if row is not None else "worker"
             jobs = list(worker.jobs.values())
-            self.report("worker_lost", worker.incarnation, lost_outcomes(jobs, worker_exit, self._codec, signature))
+            self.report_lost(worker.incarnation, lost_outcomes(jobs, worker_exit, self._codec, signature))
 
     # ── the monitor ──────────────────────────────────────────────────────────────────────────────
 
-    def report(self, word: str, incarnation: int, outcomes: Sequence[Outcome]) -> None:
-        """``word``: ``obituary``, about the worker of that incarnation, or ``outcomes``, our own."""
-        self._unrecorded.update({outcome.number: (word, incarnation, outcome) for outcome in outcomes})
-        with suppress(ConnectionLost):  # it will be said again after the next "hello"
-            self._monitor.send((word, incarnation, [tuple(outcome) for outcome in outcomes]))
+    def report_lost(self, incarnation: int, outcomes: Sequence[Outcome]) -> None:
+        """The outcomes of what the worker of this incarnation had begun."""
+        self._report(outcomes, incarnation)
+
+    def report(self, outcomes: Sequence[Outcome]) -> None:
+        """Outcomes of messages that the pusher has rejected."""
+        self._report(outcomes, None)
+
+    def _report(self, outcomes: Sequence[Outcome], incarnation: int | None) -> None:
+        """Keep the outcomes until they are recorded, and send them."""
+        self._unrecorded.update({outcome.number: (incarnation, outcome) for outcome in outcomes})
+        message = Outcomes(list(outcomes)) if incarnation is None else WorkerLost(incarnation, list(outcomes))
+        with suppress(ConnectionLost):  # sent again after the next ``Hello``
+            self._monitor.send(message)
 
     def _receive(self) -> None:
         if not self._monitor.connected and self._monitor.connect():
             self._send_hello()
-        for word, *values in self._monitor.receive():
-            if word == "recorded":
-                for number in values[0]:
-                    self._unrecorded.pop(number, None)
-            elif word == "goodbye":
-                self._goodbye_received = True
+        for message in self._monitor.receive():
+            match message:
+                case Recorded(numbers):
+                    for number in numbers:
+                        self._unrecorded.pop(number, None)
+                case Goodbye():
+                    self._goodbye_received = True
 
     def _send_hello(self) -> None:
-        """A monitor stays as long as we are on its line; a new one is told what the old one did not file."""
+        """A monitor stays as long as the pusher is connected. A new one is sent what the last one did not record."""
         with suppress(ConnectionLost):
-            self._monitor.send(("hello", self._incarnation.number))
-        for word, incarnation, outcome in list(self._unrecorded.values()):
-            self.report(word, incarnation, [outcome])
+            self._monitor.send(Hello(self._incarnation.number))
+        for incarnation, outcome in list(self._unrecorded.values()):
+            self._report([outcome], incarnation)

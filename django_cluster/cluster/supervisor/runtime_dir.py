@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from django_cluster.cluster.bootstrap.host import shared_memory_dir
-from django_cluster.cluster.ipc.incarnation import RuntimeDir
+from django_cluster.cluster.ipc.runtime_dir import RuntimeDir
 from django_cluster.cluster.ipc.scoreboard import ROW_BYTES, Scoreboard
 from django_cluster.errors import ClusterError
 

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from django_cluster.cluster.ipc.incarnation import ControlPipe, Incarnation, ProcessRole, RuntimeDir
+from django_cluster.cluster.ipc.control_pipe import ControlPipe
+from django_cluster.cluster.ipc.incarnation import Incarnation, ProcessRole
+from django_cluster.cluster.ipc.runtime_dir import RuntimeDir
 from django_cluster.cluster.ipc.scoreboard import COMMAND, ProcessCommand, Scoreboard
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
 from django_cluster.cluster.ipc.channel import Channel
-from django_cluster.cluster.ipc.wire import ClientConnection
+from django_cluster.cluster.ipc.server import ClientConnection
 from django_cluster.cluster.roles.assignments import Assignments, LeasedMessage, WorkerConnection
 from django_cluster.core.messages import Job
 from tests.examples import examples
