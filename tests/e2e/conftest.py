@@ -117,6 +117,7 @@ def make_project(request: pytest.FixtureRequest, new_database: Callable[[str], P
             else:
                 place = new_database(database)
             project = Project(*place, **q_cluster)
+            project.fresh = request.node.get_closest_marker("fresh_start") is not None
             request.node.project = project
             stack.callback(project.dismantle)
             stack.enter_context(project.active())

@@ -52,6 +52,8 @@ class Project:
         self.folder = Path(tempfile.mkdtemp(prefix="dc-", dir="/tmp"))
         self.clusters: list[RunningCluster] = []
         self._environment = environment
+        self.fresh = False
+        """Whether programs are started as users start them, and not by the fork server."""
 
     @property
     def trace(self) -> Path:
@@ -143,7 +145,9 @@ class Project:
         """
         whole = {**self.environment(**changes), **(environment or {})}
         log = self.folder / f"log-{len(self.clusters) + 1}"
-        cluster = RunningCluster([*prefix, sys.executable, *arguments], whole, log, self.name)
+        # Children that begin with nothing ask how their parent was started.
+        fresh = self.fresh or "start_method" in {**self.q_cluster, **changes}
+        cluster = RunningCluster([*prefix, sys.executable, *arguments], whole, log, self.name, fresh=fresh)
         self.clusters.append(cluster)
         return cluster
 

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from tests.conftest import wait_until
+from tests.e2e.fork_server import ForkedProcess, fork_server_for
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,22 +31,19 @@ class RunningCluster:
     belongs to it is read from the session: a process can leave its group and its parent, but not that.
     """
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path, name: str) -> None:
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str], log: Path, name: str, *, fresh: bool = False
+    ) -> None:
         self.log = log
         self.name = name
         self.private_folders: set[Path] = set()
         self.may_crash = False
         """Whether a child may end with a traceback: a task has wrecked its process."""
-        with log.open("ab") as file:
-            self.process = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env=dict(environment),
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=file,
-                start_new_session=True,
-            )
+        log.touch()
+        server = None if fresh else fork_server_for(command, environment)
+        self.process: subprocess.Popen[bytes] | ForkedProcess = (
+            server.start(command[2:], environment, log) if server else _start(command, environment, log)
+        )
         self.pid = self.process.pid
 
     # -- looking -------------------------------------------------------------------------------------
@@ -201,3 +199,16 @@ class RunningCluster:
         signs = ("Traceback (most recent call last)", "Warning: ")
         seen = [sign for sign in signs if sign in self.logs and not self.may_crash]
         return [f"the log shows {sign!r}:\n{self.tail(60)}" for sign in seen]
+
+
+def _start(command: Sequence[str], environment: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
+    with log.open("ab") as file:
+        return subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from datetime import timedelta
 
+import pytest
 from django.utils import timezone
 
 from django_cluster.cluster.supervisor.sentinel import ExitCode
@@ -13,6 +14,8 @@ from tests.e2e.brokers import on_every_broker
 from tests.e2e.conftest import MakeProject
 from tests.e2e.project import QCLUSTER
 from tests.e2e.running_cluster import PATIENCE
+
+pytestmark = pytest.mark.fresh_start
 
 UNTIL_EMPTY = (*QCLUSTER, "--until-empty")
 WHOLE_LIFE = 3 * PATIENCE

@@ -11,6 +11,8 @@ from tests.conftest import wait_until
 from tests.e2e.conftest import MakeProject
 from tests.e2e.running_cluster import RunningCluster
 
+pytestmark = pytest.mark.fresh_start
+
 
 @pytest.mark.parametrize(("broker", "database"), [("orm", "sqlite"), ("orm", "postgres"), ("redis", "sqlite")])
 def test_the_sentinel_has_no_connection_open(make_project: MakeProject, broker: str, database: str) -> None:

@@ -13,6 +13,8 @@ from django_cluster.cluster.supervisor.sentinel import ExitCode
 from tests.e2e.conftest import MakeProject
 from tests.e2e.failing_startup.apps import ROLE
 
+pytestmark = pytest.mark.fresh_start
+
 SABOTAGE = {"DJANGO_SETTINGS_MODULE": "tests.e2e.other_settings"}
 
 

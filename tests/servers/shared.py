@@ -9,7 +9,6 @@ import copy
 import fcntl
 import os
 import pickle
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,8 +19,8 @@ from tests.servers.base import BOOT_TIMEOUT, Server
 
 S = TypeVar("S", bound=Server)
 
-_left_running: list[subprocess.Popen[bytes] | None] = []
-"""Servers that others still use when this process ends; kept, because it is no fault that they run."""
+_left_running: list[Server] = []
+"""Servers that others still use when this process ends; kept, because it is no fault that they and their watchdogs run."""
 
 
 @contextmanager
@@ -42,7 +41,7 @@ def shared(kind: type[S], folder: Path) -> Iterator[S]:
             user.unlink()
             os.close(lifeline)
             if any(_lives(other) for other in folder.glob(f"{kind.name}.user.*")):
-                _left_running.append(server.process)
+                _left_running.append(server)
             else:
                 note.unlink()
                 _see_it_end(server)
