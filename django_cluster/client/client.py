@@ -34,7 +34,8 @@ from django_cluster.lifecycle.admission import check_functions
 from django_cluster.lifecycle.continuations import Continuations, Forward
 from django_cluster.lifecycle.error_reporting import ErrorReporters
 from django_cluster.lifecycle.executor import Executor
-from django_cluster.lifecycle.recorder import Recorder, notify, run_hook
+from django_cluster.lifecycle.notification import notify, run_hook
+from django_cluster.lifecycle.recorder import Recorder
 from django_cluster.lifecycle.send import AddressedMessage, QueueSender, TaskRouter, pack
 from django_cluster.lifecycle.task_context import InitialContext
 from django_cluster.stores import open_results
@@ -76,7 +77,7 @@ class Client:
 
     @cached_property
     def results(self) -> RoutedResults:
-        return open_results(self.settings.results, self.settings.queue)
+        return open_results(self.settings.results)
 
     @cached_property
     def codec(self) -> Codec:
@@ -146,7 +147,7 @@ class Client:
             pack(self.codec.for_queue(CONTINUATION), [each])[0].payload if each else ""
             for each in (plan.on_success, plan.on_failure)
         ]
-        self.results.groups.open(plan.id, plan.total, *follows)
+        self.results.groups.create(plan.id, plan.total, *follows)
 
     def broker_named(self, alias: str | None) -> Broker:
         """This cluster's queue on one of ``brokers``; None = on its own. Raises ``NotSupported`` for other names."""
@@ -185,7 +186,9 @@ class Client:
 
         first_error: BaseException | None = None
         while waiting:
-            outcome, error = self.execute(Job(number=0, body=waiting.popleft(), receipt="", attempt=1))
+            outcome, error = self.execute(
+                Job(number=0, body=waiting.popleft(), receipt="", attempt=1, queue=self.settings.queue)
+            )
             self._record(outcome, None, follow)
             first_error = first_error or error
             if "member" not in outcome.options:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -38,6 +39,10 @@ COUNTED = frozenset({MemberRole.CALL, MemberRole.ITEM})
 """Those on whose end the others wait."""
 COLLECT_POSITION, SUCCESS_POSITION, FAILURE_POSITION = -1, -2, -3
 """What follows has a place too, before those of the members."""
+
+
+CLAIM_EXPIRES_AFTER = timedelta(seconds=10)
+"""After which another recorder that is given the same message takes over an unsent step."""
 
 
 class Membership(NamedTuple):
@@ -112,6 +117,15 @@ class Step:
         if self.again and place is not None:
             options = replace(options, member=place._replace(again=True).wire)
         return replace(header, enqueued_at=now, options=options)
+
+
+class NextSteps(NamedTuple):
+    """What follows after the ends of some members were recorded."""
+
+    steps: Sequence[Step]
+    """To be sent by the caller."""
+    waiting: frozenset[str] = frozenset()
+    """Ids of tasks whose step another recorder has claimed: their messages have to come back, in case it dies."""
 
 
 def next_link(key: str, outcome: Outcome, *, again: bool = False) -> Step | None:

@@ -124,10 +124,12 @@ class Job(NamedTuple):
     """The verified package, still closed (see ``Codec.open``)."""
     receipt: str
     attempt: int
-    """Which run this is, counted by the broker when it lent the message; the first is 1."""
+    """Which run this is, counted by the broker when it leased the message; the first is 1."""
+    queue: str = ""
+    """The queue from which it was leased; in sync mode, the queue of the client."""
 
     def __repr__(self) -> str:
-        return repr_of(self, "number", "receipt", "attempt")
+        return repr_of(self, "number", "receipt", "attempt", "queue")
 
 
 class OutcomeStatus(StrEnum):
@@ -220,8 +222,39 @@ class Outcome(NamedTuple):
     """A value of ``RetryHint``."""
     delay: float | None = None
     """Seconds until the next run, where the task itself named them."""
+    queue: str = ""
+    """The queue from which the task was leased: ``Job.queue``."""
+
+    @classmethod
+    def of(
+        cls,
+        job: Job,
+        header: TaskHeader,
+        status: OutcomeStatus,
+        *,
+        started_at: float,
+        stopped_at: float,
+        worker: str,
+        **more: Any,
+    ) -> Outcome:
+        """The outcome of one run of this job; ``more``: the fields that have a default."""
+        return cls(
+            number=job.number,
+            receipt=job.receipt,
+            attempt=job.attempt,
+            queue=job.queue,
+            id=header.id,
+            name=header.name,
+            func=header.func,
+            options=header.options.to_wire(),
+            enqueued_at=header.enqueued_at,
+            started_at=started_at,
+            stopped_at=stopped_at,
+            status=status.value,
+            worker=worker,
+            **more,
+        )
 
     def __repr__(self) -> str:
-        return repr_of(
-            self, "number", "attempt", "id", "name", "func", "status", "worker", "final", "retry_hint", "delay"
-        )
+        names = ("number", "attempt", "id", "name", "func", "status", "worker", "final", "retry_hint", "delay", "queue")
+        return repr_of(self, *names)

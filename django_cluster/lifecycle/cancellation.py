@@ -14,7 +14,7 @@ from django.db.models.functions import Concat
 
 from django_cluster.brokers.base import Broker, QueuedMessage
 from django_cluster.core.codec import Codec, header_of
-from django_cluster.core.messages import FailureDetails, Outcome, OutcomeStatus, TaskHeader, path_of_class
+from django_cluster.core.messages import FailureDetails, Job, Outcome, OutcomeStatus, TaskHeader, path_of_class
 from django_cluster.errors import Discard, PackageError
 from django_cluster.models import Task
 from django_cluster.stores.orm import clear_busy_schedules
@@ -64,7 +64,9 @@ class Cancellation:
         return list(verified_headers(waiting, self._codec))
 
     def _note(self, cancelled: Sequence[tuple[QueuedMessage, TaskHeader]]) -> None:
-        if members := [cancelled_member(each, header) for each, header in cancelled if header.options.member]:
+        if members := [
+            cancelled_member(each, header, self._codec.queue) for each, header in cancelled if header.options.member
+        ]:
             self._record(members)  # a group would wait for them forever
         headers = [header for _, header in cancelled]
         runs = {(header.options.schedule, header.id) for header in headers if header.options.schedule}
@@ -75,21 +77,16 @@ class Cancellation:
             rows.update(final=True, error_message=Concat(F("error_message"), Value(CANCELLED)))
 
 
-def cancelled_member(waiting: QueuedMessage, header: TaskHeader) -> Outcome:
+def cancelled_member(waiting: QueuedMessage, header: TaskHeader, queue: str) -> Outcome:
     """The end of a member of a group, chain or iter that was taken out of the queue: it counts as failed."""
     now = time.time()
-    return Outcome(
-        number=0,
-        receipt="",
-        attempt=waiting.attempts + 1,  # after the runs that the row may know
-        id=header.id,
-        name=header.name,
-        func=header.func,
-        options=header.options.to_wire(),
-        enqueued_at=header.enqueued_at,
+    attempt = waiting.attempts + 1  # after the runs that the row may know
+    return Outcome.of(
+        Job(0, b"", "", attempt, queue),
+        header,
+        OutcomeStatus.DISCARDED,
         started_at=now,
         stopped_at=now,
-        status=OutcomeStatus.DISCARDED.value,
         worker="",
         failure=FailureDetails(path_of_class(Discard), "The task was taken out of the queue by an operator.").plain,
     )

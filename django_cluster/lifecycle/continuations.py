@@ -14,12 +14,12 @@ from collections.abc import Callable, Sequence
 
 from django_cluster.brokers.base import Message
 from django_cluster.core.codec import CONTINUATION, Codec
-from django_cluster.core.compositions import Step
-from django_cluster.core.messages import Outcome, TaskHeader
+from django_cluster.core.compositions import CLAIM_EXPIRES_AFTER, NextSteps, Step
+from django_cluster.core.messages import Job, Outcome, TaskHeader
 from django_cluster.errors import NotSupported, PackageError, PayloadTooLarge
 from django_cluster.lifecycle.executor import rejected_outcome
 from django_cluster.lifecycle.send import AddressedMessage
-from django_cluster.stores.group_store import CLAIM_EXPIRES_AFTER, GroupStore, NextSteps
+from django_cluster.stores.base import GroupStore
 
 logger = logging.getLogger("django_cluster")
 
@@ -46,7 +46,7 @@ class Continuations:
     ) -> None:
         """``claimed_by``: names those of whom only one records at a time. ``one_server``: whether all that follows goes
         to the server from which the members came."""
-        self._debtor = claimed_by
+        self._claimed_by = claimed_by
         self.one_server = one_server
         self._groups = groups
         self._codec, self._following = codec, codec.for_queue(CONTINUATION)
@@ -55,7 +55,7 @@ class Continuations:
 
     def record_ends(self, outcomes: Sequence[Outcome], *, deferred: bool) -> NextSteps:
         """See ``GroupStore.record_ends``; ``deferred`` says that the steps are not sent in the same transaction."""
-        return self._groups.record_ends(outcomes, claimed_by=self._debtor if deferred else None)
+        return self._groups.record_ends(outcomes, claimed_by=self._claimed_by if deferred else None)
 
     def send(self, steps: Sequence[Step]) -> list[Outcome]:
         """Send what follows; returns the endings of what can never be sent: not signed by us, or refused for good.
@@ -70,11 +70,7 @@ class Continuations:
             if len(steps) > 1:  # alone, each shows whether it is the one
                 return [ending for step in steps for ending in self.send([step])]
             logger.error("What follows the member %s cannot be sent: %s", steps[0].key, error)
-            return [
-                rejected_outcome(
-                    0, "", 1, self._text(steps[0]), error, self._clock(), "continuations", self._body(steps[0])
-                )
-            ]
+            return [self._rejected(steps[0], error)]
         return []
 
     def mark_sent(self, steps: Sequence[Step]) -> None:
@@ -83,18 +79,23 @@ class Continuations:
 
     def catch_up(self) -> list[Outcome]:
         """Send what somebody who died should have sent a while ago; returns as ``send``."""
-        steps = self._groups.claim_overdue(self._debtor)
+        steps = self._groups.claim_overdue(self._claimed_by)
         if not steps:
             return []
         lost = self.send(steps)
         self.mark_sent(steps)
         return lost
 
-    def _body(self, step: Step) -> bytes | None:
+    def _rejected(self, step: Step, error: Exception) -> Outcome:
+        job = Job(0, self._body(step), "", 1, self._codec.queue)
+        return rejected_outcome(job, self._text(step), error, self._clock(), "continuations")
+
+    def _body(self, step: Step) -> bytes:
+        """The verified package; empty if it is not signed by this project."""
         try:
             return self._following.verify(step.payload)
         except PackageError:
-            return None
+            return b""
 
     def _text(self, step: Step) -> str:
         """The message as it would be sent, for the row of one that cannot be sent: an operator may retry it."""

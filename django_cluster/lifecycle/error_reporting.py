@@ -16,7 +16,6 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
-from django_cluster.brokers.multi_queue import queue_index
 from django_cluster.core.messages import Outcome, OutcomeStatus, RetryHint, TaskPackage, path_of_class
 from django_cluster.core.settings import DeliverySettings, QueueSettings
 from django_cluster.lifecycle.retry_policy import is_last_run
@@ -58,7 +57,7 @@ class ErrorReporters:
     """All configured reporters as one; a reporter that fails is logged and changes nothing.
 
     ``delivery``: what decides whether a failed task is tried again; None where nothing is (sync mode).
-    ``queue_settings``: of a cluster that works on several queues; there the receipt says whose queue and settings hold.
+    ``queue_settings``: for each queue of a cluster that works on several.
     """
 
     def __init__(
@@ -70,7 +69,8 @@ class ErrorReporters:
         delivery: DeliverySettings | None = None,
         queue_settings: Sequence[QueueSettings] = (),
     ) -> None:
-        self._queue, self._worker, self._delivery, self._queue_settings = queue, worker, delivery, queue_settings
+        self._queue, self._worker, self._delivery = queue, worker, delivery
+        self._delivery_by_queue = {each.queue: each.delivery for each in queue_settings}
         self._reporters: list[LoadedReporter] = []
         for name, options in configured.items():
             try:
@@ -90,20 +90,20 @@ class ErrorReporters:
         attempt: int = 1,
         retry_hint: RetryHint = RetryHint.NONE,
         status: OutcomeStatus = OutcomeStatus.FAILURE,
-        receipt: str = "",
+        queue: str = "",
     ) -> None:
         """A task raised; called in its worker, inside the ``except``."""
         if not self._reporters:
             return
         header = package.header
         options = header.options
-        queue, delivery = self._queue_and_delivery(receipt, options.queue)
+        delivery = self._delivery_by_queue.get(queue, self._delivery)
         run = FailedRun(
             id=header.id,
             name=header.name,
             func=header.func,
             group=options.group,
-            queue=queue,
+            queue=queue or options.queue or self._queue,
             attempt=attempt,
             final=delivery is None or is_last_run(status, retry_hint, attempt, options, delivery),
             worker=self._worker,
@@ -113,13 +113,6 @@ class ErrorReporters:
             package=package,
         )
         self._report(run)
-
-    def _queue_and_delivery(self, receipt: str, named: str | None) -> tuple[str, DeliverySettings | None]:
-        """The queue from which the task was lent, and what its settings say of failures."""
-        place = queue_index(receipt, len(self._queue_settings)) if self._queue_settings else None
-        if place is None:
-            return named or self._queue, self._delivery
-        return self._queue_settings[place].queue, self._queue_settings[place].delivery
 
     def report_outcome(self, outcome: Outcome) -> None:
         """A run has been filed as failed. If no worker could tell of it, it is told now."""
@@ -131,7 +124,7 @@ class ErrorReporters:
             name=outcome.name,
             func=outcome.func,
             group=outcome.options.get("group"),
-            queue=outcome.options.get("queue") or self._queue,
+            queue=outcome.queue or outcome.options.get("queue") or self._queue,
             attempt=outcome.attempt,
             final=outcome.final,
             worker=outcome.worker,

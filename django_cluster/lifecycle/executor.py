@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
-from django_cluster.brokers.multi_queue import codec_of, queue_index
 from django_cluster.core.call import option_hint
 from django_cluster.core.codec import Codec, header_of
 from django_cluster.core.compositions import may_have_succeeded
@@ -80,17 +79,16 @@ class Executor:
         reporters: ErrorReporters,
         *,
         timeout: float | None,
-        timeouts: Sequence[float | None] = (),
+        timeouts: Mapping[str, float | None] | None = None,
         worker: str,
         has_succeeded: Callable[[TaskHeader], bool] = lambda header: False,
         clock: Callable[[], float] = time.time,
         initial: InitialContext | None = None,
     ) -> None:
-        """``timeouts``: of each queue, where a cluster works on several.
+        """``timeout``: seconds that a task may run; ``timeouts``: by queue, where a cluster works on several.
 
-        ``initial``: the context in which every task starts; None = that of whoever calls ``run``.
-
-        ``has_succeeded``: whether this member of a composition need not be run; asked of no other task.
+        ``has_succeeded``: whether a member of a composition has succeeded before, and is not run; called for no other
+        task. ``initial``: the context in which every task starts; None: the context of the caller of ``run``.
         """
         self._codec = codec
         self._allowed = allowed_functions(codec.signing.functions)
@@ -98,19 +96,21 @@ class Executor:
         self._seal = seal
         self._reporters = reporters
         self._timeout = timeout
-        self._timeouts = timeouts
+        self._timeouts = timeouts or {}
         self._worker = worker
         self._has_succeeded = has_succeeded
         self._clock = clock
         self._initial = initial
 
-    def timeout_of(self, header: TaskHeader, receipt: str = "") -> float | None:
-        """Seconds that the task may run; None = no limit. Of several queues, the receipt says from which it is."""
-        limit = header.options.timeout
-        if limit is None:
-            place = queue_index(receipt, len(self._timeouts)) if self._timeouts else None
-            limit = self._timeout if place is None else self._timeouts[place]
-        return limit if limit is not None and limit > 0 else None
+    def timeout_of(self, header: TaskHeader, queue: str = "") -> float | None:
+        """Seconds that a task from this queue may run; None = no limit."""
+        timeout = header.options.timeout
+        if timeout is None:
+            timeout = self._timeouts.get(queue, self._timeout)
+        return timeout if timeout is not None and timeout > 0 else None
+
+    def _codec_of(self, job: Job) -> Codec:
+        return self._codec.for_queue(job.queue) if job.queue else self._codec
 
     def run(self, job: Job, started: OnStart | None = None) -> Outcome:
         """Never raises, unless by a signal between two tasks. ``started`` is told what runs, and its limit."""
@@ -120,11 +120,11 @@ class Executor:
         """As ``run``, with the exception itself for a caller in the same process (sync mode)."""
         started_at = self._clock()
         try:
-            codec = codec_of(self._codec, job.receipt)
+            codec = self._codec_of(job)
             header, arguments = codec.split(job.body)
         except PackageError as error:
             return self._rejected(job, error, started_at), error
-        limit = self.timeout_of(header, job.receipt)
+        limit = self.timeout_of(header, job.queue)
         if started is not None:
             started(header, limit)
         initial = self._initial or InitialContext()
@@ -189,42 +189,32 @@ class Executor:
     ) -> RunResult:
         if isinstance(error, UnsuitableFunction) or not is_retryable(error, package.header.options):
             retry_hint = RetryHint.STOP
-        self._reporters.report(error, package, job.attempt, retry_hint, status, job.receipt)
+        self._reporters.report(error, package, job.attempt, retry_hint, status, job.queue)
         failure = describe(error)
         if isinstance(error, TypeError) and (hint := option_hint(failure.message, package.kwargs)):
             failure = failure._replace(message=f"{failure.message}{hint}")
         return RunResult(status, failure=failure, error=error, retry_hint=retry_hint)
 
     def _outcome(self, job: Job, header: TaskHeader, result: RunResult, started_at: float, sealed: bytes) -> Outcome:
-        return Outcome(
-            number=job.number,
-            receipt=job.receipt,
-            attempt=job.attempt,
-            id=header.id,
-            name=header.name,
-            func=header.func,
-            options=header.options.to_wire(),
-            enqueued_at=header.enqueued_at,
+        snoozed = result.retry_hint is RetryHint.SNOOZE
+        return Outcome.of(
+            job,
+            header,
+            result.status,
             started_at=started_at,
             stopped_at=self._clock(),
-            status=result.status.value,
             worker=self._worker,
             arguments=sealed,
             result=result.result,
             failure=result.failure.plain if result.failure else None,
-            payload=codec_of(self._codec, job.receipt).sign(job.body)
-            if result.retry_hint is RetryHint.SNOOZE
-            else None,
+            payload=self._codec_of(job).sign(job.body) if snoozed else None,
             retry_hint=result.retry_hint.value,
             delay=result.delay,
         )
 
     def _rejected(self, job: Job, error: BaseException, started_at: float) -> Outcome:
-        """Signed by us, and yet it can never be run here: put aside with its payload."""
-        payload = codec_of(self._codec, job.receipt).sign(job.body)
-        return rejected_outcome(
-            job.number, job.receipt, job.attempt, payload, error, started_at, self._worker, job.body
-        )
+        """The outcome of a message that is signed by this project, and can never be run here."""
+        return rejected_outcome(job, self._codec_of(job).sign(job.body), error, started_at, self._worker)
 
 
 def context_of(header: TaskHeader, attempt: int) -> TaskContext:
@@ -270,39 +260,29 @@ def is_retryable(error: BaseException, options: TaskOptions) -> bool:
     return not options.retry_on or bool(family.intersection(options.retry_on))
 
 
-def rejected_outcome(
-    number: int,
-    receipt: str,
-    attempt: int,
-    payload: str,
-    error: BaseException,
-    moment: float,
-    worker: str,
-    body: bytes | None = None,
-) -> Outcome:
-    """The outcome of a message that cannot be run. ``body``: verified bytes, where there are any."""
-    header = _label(body) if body else None
-    return Outcome(
-        number=number,
-        receipt=receipt,
-        attempt=attempt,
-        id=header.id if header else id_of_payload(payload),
-        name=header.name if header else "unreadable package",
-        func=header.func if header else "",
-        options=header.options.to_wire() if header else {},
-        enqueued_at=header.enqueued_at if header else moment,
+def rejected_outcome(job: Job, payload: str, error: BaseException, moment: float, worker: str) -> Outcome:
+    """The outcome of a message that cannot be run, with its payload; ``job.body`` is empty where nothing was verified.
+
+    ``moment``: Unix time.
+    """
+    header = _header_or_none(job.body) or TaskHeader(
+        id=id_of_payload(payload), name="unreadable package", func="", enqueued_at=moment
+    )
+    return Outcome.of(
+        job,
+        header,
+        OutcomeStatus.REJECTED,
         started_at=moment,
         stopped_at=moment,
-        status=OutcomeStatus.REJECTED.value,
         worker=worker,
         failure=describe(error, with_traceback=error.__cause__ is not None).plain,
         payload=payload,
     )
 
 
-def _label(body: bytes) -> TaskHeader | None:
+def _header_or_none(body: bytes) -> TaskHeader | None:
     try:
-        return header_of(body)
+        return header_of(body) if body else None
     except PackageError:
         return None
 

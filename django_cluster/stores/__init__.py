@@ -10,12 +10,11 @@ if TYPE_CHECKING:
     from django_cluster.stores.routed import RoutedResults
 
 
-def open_results(section: ResultSettings, cluster: str | None = None) -> RoutedResults:
+def open_results(section: ResultSettings) -> RoutedResults:
     """The store of this section; opens no connection yet.
 
-    ``cluster`` is the queue that a row names when the task itself was not sent to a named one. The
-    adapters are loaded here and not before, since they need Django's models.
+    The adapters are imported by this call and not before, because they need Django's models.
     """
     from django_cluster.stores.routed import RoutedResults
 
-    return RoutedResults(section, cluster)
+    return RoutedResults(section)

@@ -9,9 +9,9 @@ from contextlib import AbstractContextManager
 from enum import Enum
 from typing import Any, Final, Literal, TypeVar
 
-from django_cluster.core.messages import Outcome
-from django_cluster.models import Task
-from django_cluster.stores.group_store import GroupStore
+from django_cluster.core.compositions import NextSteps, Step
+from django_cluster.core.messages import Outcome, TaskHeader
+from django_cluster.models import GroupMember, Task
 
 Value = TypeVar("Value")
 
@@ -28,6 +28,59 @@ FIRST_PAUSE_SECONDS = 0.001
 MAX_PAUSE_SECONDS = 0.020
 
 
+class GroupStore(ABC):
+    """Records which members of compositions have ended, and what follows."""
+
+    # ── sending ──────────────────────────────────────────────────────────────────────────────────
+
+    @abstractmethod
+    def create(self, group_id: str, total: int, on_success: str, on_failure: str) -> None:
+        """Create a group of ``total`` members before the first of them is sent, in the caller's transaction.
+
+        ``on_success``, ``on_failure``: the signed packages that follow; empty for none. Raises ``ValueError`` if the
+        group exists, and ``StoreUnavailable``.
+        """
+
+    # ── recording ────────────────────────────────────────────────────────────────────────────────
+
+    @abstractmethod
+    def record_ends(self, outcomes: Sequence[Outcome], *, claimed_by: str | None) -> NextSteps:
+        """Record that members have ended; returns what is to be sent, also what was claimed before and not sent.
+
+        Call it in the transaction that saves the outcomes. The steps remain claimed by ``claimed_by`` until
+        ``mark_sent``; with None, they are sent in the same transaction.
+        """
+
+    @abstractmethod
+    def mark_sent(self, steps: Sequence[Step]) -> None:
+        """Record that these steps have been sent."""
+
+    @abstractmethod
+    def claim_overdue(self, claimed_by: str) -> list[Step]:
+        """Claim the steps whose recorder has not sent them in time; returns them, to be sent by the caller.
+
+        Raises ``StoreUnavailable``.
+        """
+
+    @abstractmethod
+    def forget(self, group_id: str) -> None:
+        """Delete what is recorded of a composition; what follows it is never sent."""
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────
+
+    @abstractmethod
+    def has_succeeded(self, header: TaskHeader) -> bool:
+        """Whether this task has succeeded at its place in a composition; False where that is not known."""
+
+    @abstractmethod
+    def ended(self, group_id: str) -> int:
+        """How many calls of a group have ended for good; 0 for an id that is no group."""
+
+    @abstractmethod
+    def members(self, of: str) -> list[GroupMember]:
+        """The members of a composition that have ended, by position; without the task that collects them."""
+
+
 class ResultStore(ABC):
     """Keeps how tasks ended. One per process; opens its connection when first used."""
 
@@ -35,7 +88,7 @@ class ResultStore(ABC):
     """The Django database alias whose transactions this store writes in, if any."""
 
     groups: GroupStore | None = None
-    """What this store notes of compositions, in the same transactions; None where it has no place for them."""
+    """Records compositions, in the same transactions; None where a store cannot record them."""
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────
 

@@ -15,7 +15,7 @@ from django_cluster.models import Schedule, Task
 from django_cluster.models.pruned_group import ensure_whole
 from django_cluster.models.task import TaskQuerySet, saved_tasks
 from django_cluster.stores.base import ResultStore
-from django_cluster.stores.group_store import GroupStore
+from django_cluster.stores.orm_groups import OrmGroups
 from django_cluster.stores.orm_session import Session
 from django_cluster.stores.orm_writer import FULL, SHORT, RowWriter
 from django_cluster.stores.pruning import Pruner
@@ -37,19 +37,16 @@ IDS_PER_QUERY = 500
 
 
 class OrmResults(ResultStore):
-    """Keeps how tasks ended as rows of ``Task``.
-
-    ``cluster`` is the queue that a row names when the task itself was not sent to a named one.
-    """
+    """Keeps how tasks ended as rows of ``Task``."""
 
     database: str
 
-    def __init__(self, section: ResultSettings, cluster: str | None = None) -> None:
+    def __init__(self, section: ResultSettings) -> None:
         self._section = section
         self.database = section.database or router.db_for_write(Task)
         self._session = Session(self.database)
-        self._writer = RowWriter(self._session, cluster)
-        self.groups: GroupStore = GroupStore(self._session)
+        self._writer = RowWriter(self._session)
+        self.groups: OrmGroups = OrmGroups(self._session)
         self._pruner = Pruner(self._session, section)
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────

@@ -33,17 +33,16 @@ logger = logging.getLogger("django_cluster")
 DATA_ERRORS = (Error, ValueError, TypeError, OverflowError, OSError)
 """What databases and their drivers raise for a value; the last three also come from impossible moments."""
 
-Shape = tuple[Sequence[str], Callable[[Deduplicated, Moment, str | None], Values]]
+Shape = tuple[Sequence[str], Callable[[Deduplicated, Moment], Values]]
 SHORT: Shape = (FIRST_SUCCESS, first_success_values)
 FULL: Shape = (EVERYTHING, all_values)
 
 
 class RowWriter:
-    """``cluster`` is the queue that a row names when the task itself was not sent to a named one."""
+    """Writes the rows of ``Task`` in one database."""
 
-    def __init__(self, session: Session, cluster: str | None) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
-        self._cluster = cluster
         self._limit: int | None = None
 
     def write(self, deduplicated: Sequence[Deduplicated], shape: Shape) -> None:
@@ -79,7 +78,7 @@ class RowWriter:
         connection = self._session.connection
         columns, values_of = shape
         moment = moment_writer(connection)
-        rows = [values_of(each, moment, self._cluster) for each in portion]
+        rows = [values_of(each, moment) for each in portion]
         if connection.vendor != "mysql":
             write_rows(connection, columns, rows)
             return

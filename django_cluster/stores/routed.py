@@ -13,8 +13,8 @@ from django_cluster.errors import StoreUnavailable
 from django_cluster.models import Task
 from django_cluster.stores.base import ResultStore
 from django_cluster.stores.cache import CachedResults
-from django_cluster.stores.group_store import GroupStore
 from django_cluster.stores.orm import OrmResults
+from django_cluster.stores.orm_groups import OrmGroups
 from django_cluster.stores.rows import lifetime_in_cache
 
 logger = logging.getLogger("django_cluster")
@@ -29,12 +29,12 @@ class RoutedResults(ResultStore):
     it). Those who never cache results do not notice when the cache is away.
     """
 
-    def __init__(self, section: ResultSettings, cluster: str | None = None) -> None:
+    def __init__(self, section: ResultSettings) -> None:
         self._section = section
-        self.rows = OrmResults(section, cluster)
+        self.rows = OrmResults(section)
         self.cached = CachedResults(section)
         self.database = self.rows.database
-        self.groups: GroupStore = self.rows.groups
+        self.groups: OrmGroups = self.rows.groups
 
     def batch(self) -> AbstractContextManager[None]:
         return self.rows.batch()

@@ -121,7 +121,7 @@ def with_history(deduplicated: Deduplicated, earlier: EarlierRuns | None) -> Ded
 # ── the values themselves ────────────────────────────────────────────────────────────────────────
 
 
-def first_success_values(deduplicated: Deduplicated, moment: Moment, cluster: str | None) -> Values:
+def first_success_values(deduplicated: Deduplicated, moment: Moment) -> Values:
     """The row of a success at the first attempt (``FIRST_SUCCESS``): the way of nearly every task."""
     outcome = deduplicated.outcome
     option = outcome.options.get
@@ -131,7 +131,7 @@ def first_success_values(deduplicated: Deduplicated, moment: Moment, cluster: st
         storable(outcome.func, 256),
         storable(option("hook"), 256),
         storable(option("group"), 100),
-        storable(cluster or option("queue"), 100),
+        storable(outcome.queue or option("queue"), 100),
         outcome.arguments,
         outcome.result,
         moment(outcome.enqueued_at),
@@ -141,12 +141,12 @@ def first_success_values(deduplicated: Deduplicated, moment: Moment, cluster: st
     )
 
 
-def all_values(deduplicated: Deduplicated, moment: Moment, cluster: str | None) -> Values:
+def all_values(deduplicated: Deduplicated, moment: Moment) -> Values:
     """The row of any outcome (``EVERYTHING``)."""
     outcome = deduplicated.outcome
     kind, message, traceback = outcome.failure or ("", "", "")
     return (
-        *first_success_values(deduplicated, moment, cluster),
+        *first_success_values(deduplicated, moment),
         outcome.status,
         outcome.status == SUCCESS,
         outcome.final,

@@ -106,7 +106,7 @@ def run_tasks(
 
 
 def _run(client: Client, delivery: Delivery, *, raise_errors: bool, retries: bool) -> str:
-    job = Job(0, client.codec.verify(delivery.payload), delivery.receipt, delivery.attempt)
+    job = Job(0, client.codec.verify(delivery.payload), delivery.receipt, delivery.attempt, client.settings.queue)
     with committing():
         outcome, error = _execute(client, job)
         client.record(outcome, client.broker)

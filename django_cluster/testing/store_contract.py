@@ -51,7 +51,7 @@ def make_outcome(**changes: Any) -> Outcome:
         "status": "success",
         "worker": "worker 1",
     }
-    outcome = Outcome(**{**fields, **changes})
+    outcome = Outcome(**{**fields, "queue": queue or "", **changes})
     return outcome if "arguments" in changes else outcome._replace(arguments=_sealed(outcome, pair, queue))
 
 

@@ -53,7 +53,7 @@ def use_database(django_db_blocker: Any) -> Iterator[UseDatabase]:
 @pytest.fixture
 def open_store(database: None) -> Iterator[Callable[..., OrmResults]]:
     """Opens stores on one table, which is empty again after the test."""
-    yield lambda **changes: OrmResults(ResultSettings(**{"save_limit": 0, "database": ALIAS, **changes}), "the queue")
+    yield lambda **changes: OrmResults(ResultSettings(**{"save_limit": 0, "database": ALIAS, **changes}))
     saved_tasks(ALIAS).delete()
 
 
@@ -130,13 +130,14 @@ class RowsContract(ResultStoreContract):
         assert found(store, name).id == outcome.id
 
     def test_a_row_names_the_queue_on_which_the_task_was_run(self, store: ResultStore) -> None:
-        usual, special = make_outcome(), make_outcome(options={"queue": "slow", "hook": "tests.sample.hooks.note"})
+        hook = "tests.sample.hooks.note"
+        usual, special = make_outcome(queue="the queue"), make_outcome(options={"queue": "slow", "hook": hook})
 
         store.save([usual, special])
 
         assert found(store, usual.id).queue == "the queue"
-        assert found(store, special.id).queue == "the queue"
-        assert found(store, special.id).hook == "tests.sample.hooks.note"
+        assert found(store, special.id).queue == "slow"
+        assert found(store, special.id).hook == hook
 
     def test_texts_come_back_as_they_are_whatever_they_look_like(self, store: ResultStore) -> None:
         texts = ["NULL", "", " a b ", '"', "\\", '\\"', "{a,b}", ",", "a\nb", "$1", "%s", "\\x41", "ä€𝄞", '","']

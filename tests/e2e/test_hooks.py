@@ -14,7 +14,7 @@ import pytest
 from django_cluster import control
 from django_cluster.cluster.roles import notifier
 from django_cluster.errors import TaskTimeout
-from django_cluster.lifecycle import recorder
+from django_cluster.lifecycle import notification
 from django_cluster.models import Task
 from django_cluster.stores.status import ProcessStatus
 from tests.conftest import wait_until
@@ -49,7 +49,7 @@ def note_and_wait(task: Task) -> None:
 def shorten_the_limit(task: Task) -> None:
     """For all hooks that come after this one, in this process."""
     note(task)
-    for module in (notifier, recorder):
+    for module in (notifier, notification):
         vars(module)["HOOK_TIMEOUT"] = 0.5
 
 
@@ -137,7 +137,7 @@ def test_a_running_hook_is_shown_with_its_limit(make_project: MakeProject) -> No
     assert (shown[0].state, shown[0].pid) == ("busy", cluster.pid_of("notifier"))
     assert shown[0].task is not None
     assert (shown[0].task.id, shown[0].task.func) == (task_id, f"{HERE}.note_and_wait")
-    assert shown[0].task.limit == pytest.approx(recorder.HOOK_TIMEOUT, abs=5)
+    assert shown[0].task.limit == pytest.approx(notification.HOOK_TIMEOUT, abs=5)
     assert cluster.stop() == 0
 
 

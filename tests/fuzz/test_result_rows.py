@@ -49,7 +49,7 @@ class RowsContract:
             yield alias
 
     def test_one_value_stops_no_other_row(self, alias: str) -> None:
-        store = OrmResults(ResultSettings(save_limit=0, database=alias), "the queue")
+        store = OrmResults(ResultSettings(save_limit=0, database=alias))
 
         @settings(max_examples=examples(FEW), derandomize=True, database=None, suppress_health_check=list(HealthCheck))
         @given(odd=st.lists(fields, min_size=1, max_size=5))

@@ -48,7 +48,7 @@ class Place:
         return OrmBroker(section)
 
     def recorder(self, where: str) -> tuple[Recorder, OrmResults]:
-        results = OrmResults(ResultSettings(save_limit=0, database=self.alias), "tests")
+        results = OrmResults(ResultSettings(save_limit=0, database=self.alias))
         if where == "together":
             broker = self.broker()
             forward: Callable[[Sequence[AddressedMessage]], None] = TaskRouter(CODEC, broker).forward
@@ -124,7 +124,7 @@ class Recording:
     def test_what_follows_a_group_is_sent_once_however_many_record(self, place: Place, where: str) -> None:
         group = uuid4().hex
         _, results = place.recorder(where)
-        results.groups.open(group, MEMBERS, payload_of("success"), payload_of("failure"))
+        results.groups.create(group, MEMBERS, payload_of("success"), payload_of("failure"))
         outcomes = outcomes_of(group)
 
         record_with_many(place, where, [outcomes[start::40] for start in range(40)])
@@ -137,7 +137,7 @@ class Recording:
     def test_what_follows_a_failure_is_sent_once_however_many_record(self, place: Place, where: str) -> None:
         group = uuid4().hex
         _, results = place.recorder(where)
-        results.groups.open(group, MEMBERS, payload_of("success"), payload_of("failure"))
+        results.groups.create(group, MEMBERS, payload_of("success"), payload_of("failure"))
         outcomes = outcomes_of(group, failing=7)
 
         record_with_many(place, where, [outcomes[start::40] for start in range(40)])
@@ -163,7 +163,7 @@ class Recording:
     def test_a_repaired_member_is_counted_once_however_many_record(self, place: Place, where: str) -> None:
         group = uuid4().hex
         recorder, results = place.recorder(where)
-        results.groups.open(group, MEMBERS, payload_of("success"), payload_of("failure"))
+        results.groups.create(group, MEMBERS, payload_of("success"), payload_of("failure"))
         recorder.record(outcomes_of(group, failing=7))
         place.sent.clear()
         QueuedTask.objects.using(place.alias).all().delete()
@@ -201,7 +201,7 @@ class TestInMariaDB(Recording):
     def test_a_result_larger_than_a_packet_is_a_failed_item_and_holds_nobody_up(self, place: Place, where: str) -> None:
         recorder, results = place.recorder(where)
         group = uuid4().hex
-        results.groups.open(group, 2, payload_of("success"), payload_of("failure"))
+        results.groups.create(group, 2, payload_of("success"), payload_of("failure"))
         large, small = (
             make_outcome(
                 result=data, receipt="", options={"save": False, "member": Membership(group, n, MemberRole.ITEM).wire}

@@ -307,7 +307,7 @@ def test_a_service_that_hangs_holds_nobody_up_for_long(error_service: ErrorServi
 
 
 def test_the_lines_of_the_log_about_failed_tasks_make_no_second_report(error_service: ErrorService) -> None:
-    from django_cluster.lifecycle.recorder import log_failure
+    from django_cluster.lifecycle.notification import log_failure
 
     sentry_sdk.init(dsn=error_service.dsn)  # with its logging integration
     reporters = ErrorReporters({"sentry": {}})

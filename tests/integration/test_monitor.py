@@ -134,7 +134,7 @@ class FakeNotifier:
 
 @pytest.fixture
 def store() -> Store:
-    return Store(ResultSettings(save_limit=0), "tests")
+    return Store(ResultSettings(save_limit=0))
 
 
 @pytest.fixture

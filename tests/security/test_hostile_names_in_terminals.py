@@ -15,7 +15,7 @@ from django_cluster.dashboard.layout import Canvas, Scene, render
 from django_cluster.dashboard.panels import TABS
 from django_cluster.dashboard.state import ScreenState
 from django_cluster.dashboard.text import clean, plain
-from django_cluster.lifecycle.recorder import log_failure
+from django_cluster.lifecycle.notification import log_failure
 from django_cluster.management.monitoring import open_eye
 from django_cluster.testing.store_contract import make_failure
 from tests.security.test_hostile_names_on_pages import CONTROL, MARKS, hostile_rows

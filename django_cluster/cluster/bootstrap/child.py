@@ -158,8 +158,7 @@ def _orphaned(_number: int, _frame: object) -> None:
 
 def monitor_main(incarnation: Incarnation, settings: Settings, board: Scoreboard, control: ControlPipe) -> None:
     start_watchdog(max_wait(max(section.lease for section in settings.broker_sections)))
-    # Of several queues, each outcome says from which it came; of one, the rows are told here.
-    results = open_results(settings.results, None if settings.queue_settings else settings.queue)
+    results = open_results(settings.results)
     broker = open_brokers(settings)
     continuations = open_continuations(settings, results, broker, incarnation.runtime_dir.cluster)
     settler = (
@@ -205,7 +204,7 @@ def open_continuations(settings: Settings, results: RoutedResults, broker: Broke
 
 
 def notifier_main(incarnation: Incarnation, settings: Settings, board: Scoreboard, control: ControlPipe) -> None:
-    results = open_results(settings.results, None if settings.queue_settings else settings.queue)
+    results = open_results(settings.results)
     notifier = Notifier(
         incarnation, board, control, reporters_of(settings, incarnation.name), results.get, settings.signing.functions
     )
@@ -237,9 +236,9 @@ def worker_main(incarnation: Incarnation, settings: Settings, board: Scoreboard,
         ValueSigner(signing.secret, signing.fallbacks, signing.serializer, settings.results.max_result_size),
         reporters,
         timeout=settings.processes.timeout,
-        timeouts=[share.timeout for share in settings.queue_settings],
+        timeouts={each.queue: each.timeout for each in settings.queue_settings},
         worker=name,
-        has_succeeded=open_results(settings.results, settings.queue).groups.has_succeeded,
+        has_succeeded=open_results(settings.results).groups.has_succeeded,
         initial=InitialContext(),
     )
     if REGISTERED in signing.functions:

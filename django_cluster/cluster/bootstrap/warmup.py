@@ -55,7 +55,7 @@ def warm_up(settings: Settings) -> None:
 
 def _create_adapters(settings: Settings) -> None:
     """The adapters, which connect when they are first used and not before."""
-    open_results(settings.results, settings.queue)
+    open_results(settings.results)
     open_brokers(settings)
     for section in settings.broker_sections:
         delay_queue(section)  # an adapter of its own

@@ -18,9 +18,10 @@ class LeasedMessage(NamedTuple):
     body: bytes
     receipt: str
     attempt: int
+    queue: str = ""
 
     def __repr__(self) -> str:
-        return repr_of(self, "receipt", "attempt")
+        return repr_of(self, "receipt", "attempt", "queue")
 
 
 @dataclass(eq=False)
@@ -104,7 +105,9 @@ class Assignments:
         self.requeue_first(jobs)
 
     def requeue_first(self, jobs: Sequence[Job]) -> None:
-        self.unassigned.extendleft(LeasedMessage(job.body, job.receipt, job.attempt) for job in reversed(jobs))
+        self.unassigned.extendleft(
+            LeasedMessage(job.body, job.receipt, job.attempt, job.queue) for job in reversed(jobs)
+        )
 
     def drop(self, receipts: Iterable[str]) -> int:
         """Forget unassigned whose lease was lost: they belong to somebody else now. Returns how many there were."""

@@ -22,6 +22,7 @@ from django_cluster.cluster.roles.reject_quota import (
 from django_cluster.cluster.roles.verification_crashes import VerificationCrashes
 from django_cluster.cluster.roles.worker_loss import WorkerLossReporter
 from django_cluster.core.codec import Codec
+from django_cluster.core.messages import Job
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BadSignature, LibraryMissing, PackageError, PayloadMissing, UnknownFormat
 from django_cluster.lifecycle.executor import rejected_outcome
@@ -140,7 +141,9 @@ class Fetcher:
                 else:
                     left.append(delivery.receipt)
             else:
-                self._assignments.unassigned.append(LeasedMessage(body, delivery.receipt, delivery.attempt))
+                self._assignments.unassigned.append(
+                    LeasedMessage(body, delivery.receipt, delivery.attempt, self._queue_of(delivery))
+                )
         if foreign:
             self._return_to_queue(foreign)
         if left:
@@ -189,12 +192,14 @@ class Fetcher:
 
     def _reject(self, delivery: Delivery, error: PackageError) -> None:
         logger.error("A message that cannot be read was put aside: %s", error)
-        receipt, attempt, payload = delivery.receipt, delivery.attempt, truncated(delivery.payload)
-        body = error.body if isinstance(error, PayloadMissing) else None
-        aside = rejected_outcome(
-            self._assignments.new_number(), receipt, attempt, payload, error, time.time(), "pusher", body
-        )
-        self._loss_reporter.report([aside])
+        body = (error.body if isinstance(error, PayloadMissing) else None) or b""
+        number, queue = self._assignments.new_number(), self._queue_of(delivery)
+        job = Job(number, body, delivery.receipt, delivery.attempt, queue)
+        rejected = rejected_outcome(job, truncated(delivery.payload), error, time.time(), "pusher")
+        self._loss_reporter.report([rejected])
+
+    def _queue_of(self, delivery: Delivery) -> str:
+        return codec_of(self._codec, delivery.receipt).queue
 
 
 def with_text_payload(delivery: Delivery) -> Delivery:

@@ -19,7 +19,7 @@ from django_cluster.cluster.ipc.scoreboard import BEGUN, NOTIFIER_NEEDED, SENTIN
 from django_cluster.cluster.ipc.server import ClientConnection
 from django_cluster.core.messages import Outcome, OutcomeStatus
 from django_cluster.lifecycle.error_reporting import is_unreported
-from django_cluster.lifecycle.recorder import has_hook, log_failure, log_success, task_logger
+from django_cluster.lifecycle.notification import has_hook, log_failure, log_success, task_logger
 from django_cluster.signals import post_execute
 
 logger = logging.getLogger("django_cluster")

@@ -29,7 +29,7 @@ from django_cluster.core.messages import Outcome, OutcomeStatus
 from django_cluster.errors import StoreUnavailable
 from django_cluster.lifecycle.admission import ALL_FUNCTIONS
 from django_cluster.lifecycle.error_reporting import REPORT_TIMEOUT, ErrorReporters
-from django_cluster.lifecycle.recorder import HOOK_TIMEOUT, has_hook, notify_receivers, run_hook
+from django_cluster.lifecycle.notification import HOOK_TIMEOUT, has_hook, notify_receivers, run_hook
 from django_cluster.lifecycle.task_context import InitialContext
 from django_cluster.signals import post_execute
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from django_cluster.brokers.base import Broker, Delivery
-from django_cluster.brokers.multi_queue import MultiQueueBroker, codec_of
+from django_cluster.brokers.multi_queue import MultiQueueBroker
 from django_cluster.cluster.bootstrap.host import yield_cpu
 from django_cluster.cluster.ipc.control_pipe import ControlPipe
 from django_cluster.cluster.ipc.incarnation import Incarnation
@@ -341,7 +341,9 @@ class Pusher:
             self._broker.release(receipts)
         if self._assignments.unassigned:
             unassigned = self._assignments.unassigned
-            signed = [codec_of(self._codec, message.receipt).sign(message.body) for message in unassigned]
+            signed = [
+                self._codec.for_queue(message.queue or self._codec.queue).sign(message.body) for message in unassigned
+            ]
             self._broker.give_back(
                 [
                     Delivery(message.receipt, text, message.attempt)

@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from django_cluster.brokers.multi_queue import codec_of
 from django_cluster.cluster.ipc.scoreboard import Cause, ScoreboardRow
 from django_cluster.core.codec import Codec
 from django_cluster.core.messages import FailureDetails, Job, Outcome, OutcomeStatus, RetryHint, path_of_class
@@ -91,26 +90,20 @@ def lost_outcomes(jobs: Sequence[Job], worker_exit: WorkerExit, codec: Codec, wo
 
 
 def _lost_outcome(job: Job, worker_exit: WorkerExit, codec: Codec, worker: str) -> Outcome:
-    now, row, codec = time.time(), worker_exit.row, codec_of(codec, job.receipt)
+    now, row, codec = time.time(), worker_exit.row, codec.for_queue(job.queue or codec.queue)
     try:
         header, arguments = codec.split(job.body)
     except PackageError as error:
-        return rejected_outcome(job.number, job.receipt, job.attempt, codec.sign(job.body), error, now, worker)
+        return rejected_outcome(job, codec.sign(job.body), error, now, worker)
     running = row is not None and row.running == job.number
     overdue = running and row is not None and row.cause is Cause.TIMEOUT
     again = not overdue or is_retryable(TaskTimeout(), header.options)
-    return Outcome(
-        number=job.number,
-        receipt=job.receipt,
-        attempt=job.attempt,
-        id=header.id,
-        name=header.name,
-        func=header.func,
-        options=header.options.to_wire(),
-        enqueued_at=header.enqueued_at,
+    return Outcome.of(
+        job,
+        header,
+        OutcomeStatus.TIMEOUT if overdue else OutcomeStatus.LOST,
         started_at=now - worker_exit.ran_for if running else now,
         stopped_at=now,
-        status=(OutcomeStatus.TIMEOUT if overdue else OutcomeStatus.LOST).value,
         worker=worker,
         arguments=codec.seal_arguments(job.body, header, arguments),
         failure=worker_exit.failure.plain,

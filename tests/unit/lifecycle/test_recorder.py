@@ -20,8 +20,9 @@ from django_cluster.brokers.orm import OrmBroker
 from django_cluster.core.messages import Outcome
 from django_cluster.core.settings import DeliverySettings, ResultSettings
 from django_cluster.errors import BrokerUnavailable, StoreUnavailable
-from django_cluster.lifecycle import recorder as module
-from django_cluster.lifecycle.recorder import Recorder, notify, run_hook
+from django_cluster.lifecycle import notification as module
+from django_cluster.lifecycle.notification import notify, run_hook
+from django_cluster.lifecycle.recorder import Recorder
 from django_cluster.models import Task
 from django_cluster.signals import post_execute
 from django_cluster.stores.base import ResultStore
@@ -77,7 +78,7 @@ def broker() -> MemoryBroker:
 
 @pytest.fixture
 def results() -> OrmResults:
-    return OrmResults(ResultSettings(save_limit=0), "tests")
+    return OrmResults(ResultSettings(save_limit=0))
 
 
 def lend(broker: Broker, count: int = 1) -> list[str]:
@@ -133,7 +134,7 @@ class Diary:
                 super().release(receipts, delay, refund_attempt=refund_attempt)
                 diary.append("released")
 
-        self.store = Store(ResultSettings(save_limit=0), "tests")
+        self.store = Store(ResultSettings(save_limit=0))
         self.broker = Queue(BROKER)
 
 
@@ -310,7 +311,7 @@ def test_a_death_after_the_success_was_saved_does_not_overwrite_it(broker: Memor
 
 def test_a_store_that_is_away_leaves_the_message_leased(broker: MemoryBroker) -> None:
     (receipt,) = lend(broker)
-    recorder = Recorder(Away(ResultSettings(), "tests"), broker, ONCE)
+    recorder = Recorder(Away(ResultSettings()), broker, ONCE)
 
     with pytest.raises(StoreUnavailable):
         recorder.record([outcome(receipt)])
@@ -439,14 +440,14 @@ def test_a_failure_is_logged_with_its_reason_and_whether_it_will_be_tried_again(
     notify([outcome("r", status="failure")._replace(final=False), outcome("s", 2, "rejected")], no_hook)
 
     first, second = caplog.messages
-    assert "task 1 [a.b] failed in run 1: ValueError: no luck. It will be tried again." in first
-    assert "task 2 [a.b] rejected in run 1: ValueError: no luck." in second
+    assert "task 1 [a.b] failed in run 1: ValueError: no luck; it will be retried" in first
+    assert "task 2 [a.b] rejected in run 1: ValueError: no luck" in second
 
 
 def test_a_failure_without_words_is_logged_by_its_name_alone(caplog: pytest.LogCaptureFixture) -> None:
     notify([outcome("r", status="failure")._replace(failure=("KeyboardInterrupt", "", ""))], no_hook)
 
-    assert caplog.messages[0].endswith("failed in run 1: KeyboardInterrupt.")
+    assert caplog.messages[0].endswith("failed in run 1: KeyboardInterrupt")
 
 
 def test_a_success_is_not_worth_a_line(caplog: pytest.LogCaptureFixture) -> None:

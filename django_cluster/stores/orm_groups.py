@@ -12,17 +12,25 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import NamedTuple
 
 from django.db import IntegrityError
 from django.db.models import Exists, F, OuterRef, QuerySet
 from django.utils import timezone
 
-from django_cluster.core.compositions import MemberRole, PendingStep, Step, membership_of, next_link
+from django_cluster.core.compositions import (
+    CLAIM_EXPIRES_AFTER,
+    MemberRole,
+    NextSteps,
+    PendingStep,
+    Step,
+    membership_of,
+    next_link,
+)
 from django_cluster.core.messages import Outcome, TaskHeader
 from django_cluster.database.connection import DatabaseServerClock
 from django_cluster.errors import StoreUnavailable
 from django_cluster.models import GroupMember, TaskGroup
+from django_cluster.stores.base import GroupStore
 from django_cluster.stores.group_retention import forget_old
 from django_cluster.stores.member_outcomes import (
     GroupCounts,
@@ -42,8 +50,6 @@ logger = logging.getLogger("django_cluster")
 IDS_PER_QUERY = 500
 ID_LENGTH = 32
 """Characters of the id of a group."""
-CLAIM_EXPIRES_AFTER = timedelta(seconds=10)
-"""After which whoever is given the same message again takes over the claim."""
 OVERDUE_AFTER = timedelta(seconds=30)
 """After which anybody does it."""
 KEEP_ENDED_FOR = timedelta(days=7)
@@ -54,16 +60,7 @@ PRUNE_INTERVAL_SECONDS = 600.0
 FLAGS = {PendingStep.SUCCESS: ("success_sent", "on_success"), PendingStep.FAILURE: ("failure_sent", "on_failure")}
 
 
-class NextSteps(NamedTuple):
-    """What noting some ends came to."""
-
-    steps: list[Step]
-    """To be sent by us."""
-    waiting: frozenset[str] = frozenset()
-    """Tasks whose step somebody else is about to send: their messages have to come back, in case he does not."""
-
-
-class GroupStore:
+class OrmGroups(GroupStore):
     """The compositions in one database."""
 
     def __init__(self, session: Session) -> None:
@@ -73,7 +70,7 @@ class GroupStore:
 
     # ── sending ──────────────────────────────────────────────────────────────────────────────────
 
-    def open(self, group_id: str, total: int, on_success: str, on_failure: str) -> None:
+    def create(self, group_id: str, total: int, on_success: str, on_failure: str) -> None:
         """Before the first member is sent, in the caller's transaction. Raises ``ValueError`` if it is there."""
 
         group = TaskGroup(id=group_id, total=total, on_success=on_success, on_failure=on_failure)

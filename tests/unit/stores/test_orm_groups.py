@@ -8,13 +8,13 @@ from uuid import uuid4
 
 import pytest
 
-from django_cluster.core.compositions import MemberRole, Membership, PendingStep, Step
+from django_cluster.core.compositions import CLAIM_EXPIRES_AFTER, MemberRole, Membership, NextSteps, PendingStep, Step
 from django_cluster.core.messages import Outcome
 from django_cluster.core.settings import ResultSettings
 from django_cluster.models import GroupMember, TaskGroup
-from django_cluster.stores import group_store
-from django_cluster.stores.group_store import CLAIM_EXPIRES_AFTER, KEEP_ENDED_FOR, OVERDUE_AFTER, GroupStore, NextSteps
+from django_cluster.stores import orm_groups
 from django_cluster.stores.orm import OrmResults
+from django_cluster.stores.orm_groups import KEEP_ENDED_FOR, OVERDUE_AFTER, OrmGroups
 from django_cluster.testing.store_contract import make_outcome
 
 pytestmark = pytest.mark.django_db
@@ -22,7 +22,7 @@ GROUP = uuid4().hex
 
 
 @pytest.fixture
-def groups() -> GroupStore:
+def groups() -> OrmGroups:
     return OrmResults(ResultSettings(save_limit=0)).groups
 
 
@@ -30,8 +30,8 @@ def ended(position: int = 0, role: MemberRole = MemberRole.CALL, of: str = GROUP
     return make_outcome(id=f"{position:032x}", options={"member": Membership(of, position, role).wire, **options})
 
 
-def open_group(groups: GroupStore, total: int = 1) -> None:
-    groups.open(GROUP, total, "success", "failure")
+def open_group(groups: OrmGroups, total: int = 1) -> None:
+    groups.create(GROUP, total, "success", "failure")
 
 
 def grow_older(by: timedelta) -> None:
@@ -47,7 +47,7 @@ def fired(again: bool = False) -> Step:
     return Step(f"{GROUP}#0", PendingStep.SUCCESS, "success", again=again)
 
 
-def test_what_was_sent_is_owed_no_longer(groups: GroupStore) -> None:
+def test_a_sent_step_is_not_returned_again(groups: OrmGroups) -> None:
     open_group(groups)
 
     steps, _ = groups.record_ends([ended()], claimed_by="one")
@@ -57,21 +57,21 @@ def test_what_was_sent_is_owed_no_longer(groups: GroupStore) -> None:
     assert groups.record_ends([ended()], claimed_by="one") == NextSteps([])
 
 
-def test_a_debt_of_our_own_is_paid_when_we_come_again(groups: GroupStore) -> None:
+def test_a_step_that_the_same_recorder_claimed_is_returned_again(groups: OrmGroups) -> None:
     open_group(groups)
     groups.record_ends([ended()], claimed_by="one")
 
     assert groups.record_ends([ended()], claimed_by="one") == NextSteps([fired(again=True)])
 
 
-def test_what_another_is_about_to_send_is_waited_for(groups: GroupStore) -> None:
+def test_a_step_that_another_recorder_claimed_makes_the_message_wait(groups: OrmGroups) -> None:
     open_group(groups)
     groups.record_ends([ended()], claimed_by="one")
 
     assert groups.record_ends([ended()], claimed_by="two") == NextSteps([], frozenset([f"{0:032x}"]))
 
 
-def test_a_debt_is_taken_over_once_when_its_debtor_is_late(groups: GroupStore) -> None:
+def test_an_expired_claim_is_taken_over_once(groups: OrmGroups) -> None:
     open_group(groups)
     groups.record_ends([ended()], claimed_by="one")
     grow_older(CLAIM_EXPIRES_AFTER)
@@ -80,7 +80,7 @@ def test_a_debt_is_taken_over_once_when_its_debtor_is_late(groups: GroupStore) -
     assert groups.record_ends([ended()], claimed_by="three").steps == []
 
 
-def test_a_debt_that_nobody_comes_back_for_is_found(groups: GroupStore) -> None:
+def test_an_overdue_step_is_claimed(groups: OrmGroups) -> None:
     open_group(groups)
     groups.record_ends([ended()], claimed_by="one")
     assert groups.claim_overdue("two") == []
@@ -91,7 +91,7 @@ def test_a_debt_that_nobody_comes_back_for_is_found(groups: GroupStore) -> None:
     assert groups.claim_overdue("three") == []
 
 
-def test_a_member_that_ended_before_its_group_was_there_is_counted_later(groups: GroupStore) -> None:
+def test_a_member_that_ended_before_its_group_was_there_is_counted_later(groups: OrmGroups) -> None:
     assert groups.record_ends([ended()], claimed_by="one") == NextSteps([])
     open_group(groups)
     grow_older(OVERDUE_AFTER)
@@ -101,7 +101,7 @@ def test_a_member_that_ended_before_its_group_was_there_is_counted_later(groups:
     assert groups.claim_overdue("two") == []
 
 
-def test_a_link_that_is_owed_takes_its_chain_along(groups: GroupStore) -> None:
+def test_a_pending_link_takes_its_chain_along(groups: OrmGroups) -> None:
     link = ended(role=MemberRole.LINK, chain=["second", "third"])
 
     first = groups.record_ends([link], claimed_by="one").steps
@@ -111,7 +111,7 @@ def test_a_link_that_is_owed_takes_its_chain_along(groups: GroupStore) -> None:
     assert again == [Step(f"{GROUP}#0", PendingStep.NEXT, "second", ("third",), again=True)]
 
 
-def test_the_same_end_twice_in_one_batch_is_one_end(groups: GroupStore) -> None:
+def test_the_same_end_twice_in_one_batch_is_one_end(groups: OrmGroups) -> None:
     open_group(groups, total=2)
 
     assert groups.record_ends([ended(), ended()], claimed_by="one") == NextSteps([])
@@ -119,12 +119,12 @@ def test_the_same_end_twice_in_one_batch_is_one_end(groups: GroupStore) -> None:
 
 
 def test_what_ended_long_ago_is_forgotten_and_what_is_unfinished_is_kept(
-    groups: GroupStore, monkeypatch: pytest.MonkeyPatch
+    groups: OrmGroups, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(group_store, "PRUNE_INTERVAL_SECONDS", 0.0)
+    monkeypatch.setattr(orm_groups, "PRUNE_INTERVAL_SECONDS", 0.0)
     other = uuid4().hex
     open_group(groups)
-    groups.open(other, 2, "", "")
+    groups.create(other, 2, "", "")
     groups.mark_sent(groups.record_ends([ended(), ended(of=other)], claimed_by="one").steps)
     groups.prune()
     assert GroupMember.objects.count() == 2
@@ -136,7 +136,7 @@ def test_what_ended_long_ago_is_forgotten_and_what_is_unfinished_is_kept(
     assert [group.id for group in TaskGroup.objects.all()] == [other]
 
 
-def test_a_role_that_a_later_version_has_added_is_passed_over(groups: GroupStore) -> None:
+def test_a_role_that_a_later_version_has_added_is_passed_over(groups: OrmGroups) -> None:
     assert groups.record_ends(
         [make_outcome(options={"member": (GROUP, 0, "conductor")})], claimed_by="one"
     ) == NextSteps([])
