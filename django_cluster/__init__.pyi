@@ -17,6 +17,12 @@ from django_cluster.task_objects import TaskFunction as TaskFunction
 from django_cluster.task_objects import TaskHandle as TaskHandle
 from django_cluster.task_objects import TaskStatus as TaskStatus
 from django_cluster.task_objects import task as task
+from django_cluster.tasks import aasync_bulk as aasync_bulk
+from django_cluster.tasks import aasync_task as aasync_task
+from django_cluster.tasks import afetch as afetch
+from django_cluster.tasks import afetch_group as afetch_group
+from django_cluster.tasks import aresult as aresult
+from django_cluster.tasks import aresult_group as aresult_group
 from django_cluster.tasks import async_bulk as async_bulk
 from django_cluster.tasks import async_task as async_task
 from django_cluster.tasks import count_group as count_group

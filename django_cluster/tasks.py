@@ -10,6 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django_cluster.brokers.base import Broker
+from django_cluster.client.async_calls import aasync_bulk, aasync_task, afetch, afetch_group, aresult, aresult_group
 from django_cluster.client.client import get_client
 from django_cluster.client.enqueue import async_bulk, async_task, warn_of_unknown_queue
 from django_cluster.client.results import (
@@ -40,6 +41,12 @@ __all__ = [
     "Chain",
     "Group",
     "Iter",
+    "aasync_bulk",
+    "aasync_task",
+    "afetch",
+    "afetch_group",
+    "aresult",
+    "aresult_group",
     "async_bulk",
     "async_chain",
     "async_iter",

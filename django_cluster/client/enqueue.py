@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
+from django.core.exceptions import SynchronousOnlyOperation
+
 from django_cluster.client.client import get_client
 from django_cluster.conf import known_queues
 from django_cluster.core.call import build_options, checked_packages, split_options, with_declared
@@ -63,13 +65,17 @@ def send(
     if packages:
         warn_of_unknown_queue(given.get("queue"))
         client = get_client(given.get("queue"))
-        client.submit(
-            [client.chained(packages)] if chain else packages,
-            group=group,
-            sync=given.get("sync"),
-            broker=given.get("broker"),
-            on_commit=given.get("on_commit"),
-        )
+        try:
+            client.submit(
+                [client.chained(packages)] if chain else packages,
+                group=group,
+                sync=given.get("sync"),
+                broker=given.get("broker"),
+                on_commit=given.get("on_commit"),
+            )
+        except SynchronousOnlyOperation as error:
+            error.add_note("In async code: `await aasync_task(…)`, or `await task.adelay(…)` of a task object.")
+            raise
     return [package.id for package in packages]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Generator
 from datetime import timedelta
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from asgiref.sync import sync_to_async
 
+from django_cluster.client.async_calls import poll
 from django_cluster.client.results import fetch
 from django_cluster.control import cancel_task, retry
 from django_cluster.core.messages import OutcomeStatus, TaskHeader
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from django_cluster.models import Task
 
 R_co = TypeVar("R_co", covariant=True)
-
-FIRST_LOOK, SLOWEST_LOOK = 0.01, 0.5
-"""Seconds between two looks of an async caller: doubled from the first to the slowest."""
 
 
 class TaskStatus(StrEnum):
@@ -152,18 +149,13 @@ class TaskHandle(str, Generic[R_co]):
     async def await_task(self, timeout: float | timedelta | None = None) -> Task:
         """``wait`` for async code: no thread is blocked between two looks."""
         limit = seconds_of(timeout)
-        until = None if limit is None else time.monotonic() + limit
-        pause = FIRST_LOOK
-        while await sync_to_async(self._look)() is UNFINISHED:
-            if until is not None and time.monotonic() >= until:
-                break
-            await asyncio.sleep(pause if until is None else min(pause, max(0.0, until - time.monotonic())))
-            pause = min(pause * 2, SLOWEST_LOOK)
+        await poll(sync_to_async(self._look), limit)
         return self._ended(limit)
 
     async def aresult(self, timeout: float | timedelta | None = None) -> R_co:
         """``result`` for async code."""
-        return self._value(await self.await_task(timeout))
+        row = await self.await_task(timeout)
+        return await sync_to_async(self._value)(row)
 
     def __await__(self) -> Generator[Any, None, Task]:
         """``row = await handle``: wait until the task has ended."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import sys
 from collections.abc import Callable
@@ -136,6 +137,17 @@ def test_the_row_has_what_the_page_names() -> None:
         except FieldDoesNotExist:
             assert hasattr(Task, name), name
     assert statuses == {status.value for status in OutcomeStatus} - unrecorded
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_async_view_sends_and_waits(run: Run) -> None:
+    async def visit(view: Any) -> Any:
+        answer = asyncio.ensure_future(view(None))
+        while not await asyncio.to_thread(drain):
+            await asyncio.sleep(0)
+        return await answer
+
+    assert asyncio.run(asyncio.wait_for(visit(run("From async code")["view"]), 60)) == 70
 
 
 def test_a_hook_hears_of_the_end(run: Run) -> None:
