@@ -37,7 +37,7 @@ _PUBLIC = {
     "result": "tasks",
     "result_group": "tasks",
     "schedule": "tasks",
-    "Cluster": "cluster.cluster",
+    "Cluster": "cluster.supervisor.embedded_cluster",
     "Discard": "errors",
     "Retry": "errors",
     "Snooze": "errors",
