@@ -53,11 +53,11 @@ def list_tasks(queue: str | None = None, database: str | None = None) -> list[Re
 
 def _described(path: str, schedules: Sequence[Schedule]) -> RegisteredTask:
     func = loaded(path)
-    is_object = isinstance(func, TaskCallable)
+    task = func if isinstance(func, TaskCallable) else None
     return RegisteredTask(
         path=path,
-        options=dict(func.options) if isinstance(func, TaskCallable) else {},
-        takes_context=is_object and func.takes_context,
+        options=dict(task.options) if task else {},
+        takes_context=task is not None and task.takes_context,
         schedules=tuple(
             ScheduleSummary(
                 name=row.name or str(row.pk), rule=row.describe(), next_run=row.next_run, enabled=row.enabled
