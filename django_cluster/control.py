@@ -18,6 +18,7 @@ from django_cluster.client.client import get_client
 from django_cluster.client.retries import retry
 from django_cluster.conf import load_settings
 from django_cluster.core.queue_names import DELAY_QUEUE_PREFIX, parse_queue_name
+from django_cluster.core.renamed_names import refuse
 from django_cluster.core.task_ids import new_task_id
 from django_cluster.errors import ClusterError
 from django_cluster.lifecycle.cancellation import SEARCH_DEPTH, Cancellation, verified_headers
@@ -41,6 +42,15 @@ __all__ = [
     "run_now",
     "set_enabled",
 ]
+
+__getattr__ = refuse(
+    __name__,
+    {
+        "recycle": "restart_worker(cluster_id, incarnation)",
+        "switch": "set_enabled(schedules, enabled)",
+        "withdraw": "cancel(keys, queue)",
+    },
+)
 
 PERMISSIONS = {
     "clusters": "django_cluster.view_heartbeat",
@@ -89,7 +99,7 @@ def restart_worker(cluster_id: str, seat: int, *, by: str = "") -> bool:
     """
     status = StatusStore(load_settings().results.database).get(cluster_id)
     if status is None or seat not in {worker.incarnation for worker in status.workers}:
-        raise ClusterError("This worker is gone.")
+        raise ClusterError("This worker no longer exists.")
     return _commands().restart(cluster_id, seat, by)
 
 

@@ -18,12 +18,15 @@ from django_cluster.core.cron import is_available
 from django_cluster.core.due import CatchUp
 from django_cluster.core.function_signatures import check_function
 from django_cluster.core.import_paths import defined_at, dotted_path
+from django_cluster.core.renamed_names import refuse
 from django_cluster.models.schedule import Schedule
 from django_cluster.models.schedule_timing import MOMENTS
 from django_cluster.schedules.creation import arguments_as_text, check_schedule
 from django_cluster.schedules.declarations import declare, register_task, registered_tasks
 
 __all__ = ["cron_task", "periodic_task", "registered_tasks", "schedulable"]
+
+__getattr__ = refuse(__name__, {"schedule": "periodic_task", "task": "schedulable"})
 
 Func = TypeVar("Func", bound=Callable[..., Any])
 
@@ -113,7 +116,7 @@ def cron_task(cron: str | None = None, *, every: timedelta | None = None, **more
 
 
 def _check(row: Schedule, options: Mapping[str, Any] | None) -> None:
-    """Whether an expression makes sense, only croniter knows; where it is missing, ``manage.py check_schedule`` says that."""
+    """Validate the row. A cron expression needs croniter; where it is missing, ``manage.py check`` reports that."""
     if row.schedule_type == Schedule.CRON and row.cron and not is_available():
         row.schedule_type = Schedule.HOURLY  # the row is only looked at
     try:

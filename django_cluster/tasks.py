@@ -28,10 +28,11 @@ from django_cluster.client.results import (
     result_group,
     result_group_cached,
 )
-from django_cluster.client.retries import requeue, resubmit
+from django_cluster.client.retries import retry
 from django_cluster.composition import AsyncTask, Chain, Group, Iter, async_chain, async_iter, call
 from django_cluster.core.call import one_queue
 from django_cluster.core.import_paths import dotted_path
+from django_cluster.core.renamed_names import refuse
 from django_cluster.lifecycle.admission import allowed_functions
 from django_cluster.models import Schedule
 from django_cluster.schedules.creation import build_schedule
@@ -62,14 +63,15 @@ __all__ = [
     "fetch_group",
     "fetch_group_cached",
     "queue_size",
-    "requeue",
-    "resubmit",
     "result",
     "result_cached",
     "result_group",
     "result_group_cached",
+    "retry",
     "schedule",
 ]
+
+__getattr__ = refuse(__name__, {"requeue": "retry(task)", "resubmit": "retry(task, as_new=True)"})
 
 
 # ── asking for work ──────────────────────────────────────────────────────────────────────────────

@@ -190,7 +190,7 @@ class ClusterStatusAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         if verb == "pause" and not is_confirmed(request):
             question = gettext("Pause the queue %(queue)s?") % {"queue": target}
-            consequence = gettext("No cluster takes anything from it until it is resumed. What has begun goes on.")
+            consequence = gettext("Clusters lease nothing from it until it is resumed. Running tasks continue.")
             button = gettext("Pause")
             return confirmation_page(
                 request, self, question=question, concerned=[consequence], button=button, carried=("order",)
@@ -207,9 +207,9 @@ class ClusterStatusAdmin(ReadOnlyAdmin):
             return gettext("The queue %(queue)s is paused.") % {"queue": target}
         if verb == "resume":
             control.resume(target)
-            return gettext("The queue %(queue)s goes on.") % {"queue": target}
+            return gettext("The queue %(queue)s is resumed.") % {"queue": target}
         cluster, _space, seat = target.partition(" ")
         if not seat.isdecimal():
-            raise ClusterError(gettext("This worker is gone."))
+            raise ClusterError(gettext("This worker no longer exists."))
         control.restart_worker(cluster, int(seat), by=by)
         return gettext("The worker restarts after its current task.")

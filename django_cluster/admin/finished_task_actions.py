@@ -52,7 +52,7 @@ class FinishedTaskActions(ReadOnlyAdmin):
                 request,
                 self,
                 question=text % {"count": len(tasks)},
-                warning=gettext("Whatever these functions do, they will do once more."),
+                warning=gettext("These functions will run again, with all their effects."),
                 concerned=_functions(tasks),
                 button=gettext("Retry"),
                 dangerous=False,
@@ -75,7 +75,7 @@ class FinishedTaskActions(ReadOnlyAdmin):
             except ClusterError as refused:
                 self.message_user(request, str(refused), messages.ERROR)
                 return
-            text = gettext("%(count)d tasks will be sent again by the next free worker.")
+            text = gettext("%(count)d tasks will be retried by the next free worker.")
             self.message_user(request, text % {"count": len(keys)}, messages.SUCCESS)
             return
         report = retry_many(keys, database, again=again)
@@ -83,13 +83,13 @@ class FinishedTaskActions(ReadOnlyAdmin):
             self.message_user(request, error, messages.ERROR)
         if report.retried_before:
             text = ngettext(
-                "%(count)d task was left alone: it was retried before.",
-                "%(count)d tasks were left alone: they were retried before.",
+                "%(count)d task was skipped: it was retried before.",
+                "%(count)d tasks were skipped: they were retried before.",
                 report.retried_before,
             )
             self.message_user(request, text % {"count": report.retried_before}, messages.WARNING)
         if report.sent:
-            text = ngettext("%(count)d task was sent again.", "%(count)d tasks were sent again.", report.sent)
+            text = ngettext("%(count)d task was retried.", "%(count)d tasks were retried.", report.sent)
             self.message_user(request, text % {"count": report.sent}, messages.SUCCESS)
 
     @admin.action(description=_("Delete the selected tasks"), permissions=["delete"])
@@ -165,4 +165,4 @@ def _functions(tasks: Iterable[Task]) -> list[str]:
 
 
 def _rest_is_left() -> str:
-    return gettext("More than %(count)d were selected; the rest was left alone.") % {"count": MAX_ROWS_PER_ACTION}
+    return gettext("More than %(count)d were selected; the rest was skipped.") % {"count": MAX_ROWS_PER_ACTION}

@@ -299,7 +299,7 @@ class QueueInspectorAdmin(ReadOnlyAdmin):
         text = ngettext("%(count)d task was cancelled.", "%(count)d tasks were cancelled.", done) % {"count": done}
         self.message_user(request, text, messages.SUCCESS if done else messages.WARNING)
         if done < asked:
-            self.message_user(request, gettext("The others had begun, or were gone already."), messages.WARNING)
+            self.message_user(request, gettext("The others were already running or finished."), messages.WARNING)
 
 
 def _named(content: QueueContent, keys: Sequence[str]) -> list[str]:

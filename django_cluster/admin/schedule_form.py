@@ -149,7 +149,7 @@ def misfit(path: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
     if not problem:
         return ""
     signature = inspect.signature(load_function(path), follow_wrapped=False)
-    return gettext("%(path)s%(signature)s cannot be called so: %(error)s.") % {
+    return gettext("%(path)s%(signature)s cannot be called with these arguments: %(error)s.") % {
         "path": path,
         "signature": signature,
         "error": problem,

@@ -98,7 +98,7 @@ class ScheduleAdmin(ClusterAdmin):
                 ),
             },
         ),
-        (_("So far"), {"fields": ("last_task", "runs", "declared", "shown_error")}),
+        (_("History"), {"fields": ("last_task", "runs", "declared", "shown_error")}),
     )
     actions = ("run_now", "enable", "disable")
 

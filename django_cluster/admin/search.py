@@ -1,8 +1,8 @@
-"""How a list of a million rows opens at once: no count of the table, no search through all of it.
+"""Search, filters and paging that stay fast with millions of rows: no count of a table, no scan of all of it.
 
-What an index can answer (the id, a name, a group, a function, a span of time) is asked of the whole table. Everything
-else is looked for in the newest ``MAX_SEARCHED`` rows; the page says so where there are more, and offers to search all. An
-export always searches all.
+Conditions that an index answers (id, name, group, function, a span of time) apply to the whole table. Any other is
+applied to the newest ``MAX_SEARCHED`` rows; the page says so where there are more, and offers to search all rows. An
+export always searches all rows.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ LOOKS_LIKE_AN_ID = re.compile(r"[0-9a-fA-F]{32}").fullmatch
 QUALIFIED = re.compile(r'(id|name|group|func|queue|cluster|worker|error):("[^"]*"|\S+)').fullmatch
 
 HELP = _(
-    "Finds ids, names, groups and functions of any age, other words in the newest 100,000. "
+    "Searches the ids, names, groups and functions of all tasks, other words in the newest 100,000. "
     "Also: func: error: name: group: worker: queue: id:"
 )
 

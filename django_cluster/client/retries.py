@@ -1,4 +1,4 @@
-"""Sending finished tasks again: one, or many in few round trips; their old rows stay, and name the new runs."""
+"""Retry finished tasks, one or many in few round trips. Their rows stay, and name the new tasks."""
 
 from __future__ import annotations
 
@@ -46,20 +46,36 @@ UNSENDABLE = (PackageError, NotSerializable, NotSupported, PayloadTooLarge)
 """What is wrong with a package itself, said before anything is sent."""
 
 
-def resubmit(task: Task, *, on_commit: bool | str | None = None) -> str:
-    """Send a finished task again, as a new one with every option that it had; returns the new id.
+def retry(task: Task, *, as_new: bool = False, on_commit: bool | str | None = None) -> str:
+    """Run a finished task again; returns the id under which it runs.
 
-    The row of the old one stays, and names the new one (``Task.retried_as``). A name that was given is kept, a moment
-    that it had to wait for (``delay``, ``eta``) is not. ``on_commit``: as the option of ``async_task``. Raises
-    ``PackageError`` when the arguments can no longer be read.
+    Where the row has kept the message (the task was rejected, or is dead), the message returns to its queue unchanged,
+    under the same id, with no attempts counted. Any other task, and with ``as_new`` any task at all, is sent as a new
+    task with a new id and the options that it had, but for ``delay`` and ``eta``. The old row stays, and names
+    the new task in ``retried_as``.
+
+    A task that the cluster is going to retry by itself has that retry cancelled first. Of other new tasks ``on_commit``
+    says when they are sent, as the option of ``async_task``.
+
+    Raises ``PackageError`` when the arguments can no longer be read, ``ClusterError`` when a retry of the task is
+    running or the broker cannot tell, ``FunctionNotAllowed``, ``BrokerUnavailable``, ``BrokerRefused``; in sync mode
+    what the task raises.
     """
-    package = _package_of(task)
-    _send(task, package, on_commit=on_commit)
+    keeps_message = bool(task.payload) and not as_new and not _is_too_old(task)
+    package = None if keeps_message else _package_of(task)  # raises before the waiting retry is cancelled
+    with _all_or_nothing(task):
+        if not task.final:
+            cancel_waiting_retries([task])
+            on_commit = False
+        if package is None:
+            _enqueue_kept_message(task)
+            return task.id
+        _send(task, package, on_commit=on_commit)
     return package.id
 
 
 def _send(task: Task, package: TaskPackage, *, on_commit: bool | str | None) -> None:
-    """To the broker that it named. In sync mode it runs here: the old row names it then, too, when it fails."""
+    """Send to the broker that the task named. In sync mode it runs here, and may raise after it was recorded."""
     client = get_client(task.queue)
     try:
         client.submit([package], broker=package.header.options.broker, on_commit=on_commit)
@@ -70,13 +86,8 @@ def _send(task: Task, package: TaskPackage, *, on_commit: bool | str | None) -> 
     _note([(task, package.id)])
 
 
-def requeue(task: Task) -> None:
-    """Give a task that was put aside back to its queue, as it came: the same message, the same id, no attempts yet.
-
-    Raises ``ValueError`` for a task whose message was not kept (see ``resubmit``).
-    """
-    if not task.payload:
-        raise ValueError(f"The message of task {task.id} was not kept; resubmit() sends a new one.")
+def _enqueue_kept_message(task: Task) -> None:
+    """Return the kept message to its queue: the same id, no attempts yet."""
     client = get_client(task.queue)
     if (header := _kept_header(task)) is not None:
         allowed_functions(client.settings.signing.functions).check_package(header)
@@ -84,24 +95,6 @@ def requeue(task: Task) -> None:
         _forget_attempts([task])
         broker = client.broker_named(task.given_options.broker)
         broker.enqueue([_message_of(task, broker)])
-
-
-def retry(task: Task) -> str:
-    """Run a finished task again: its own message where that was kept, else as a new task; returns the id.
-
-    Of a task that is to be tried again by itself, the waiting retry is taken out of the queue first. Raises
-    ``ClusterError`` when that retry runs, or the broker cannot say where it is, and as ``resubmit``.
-    """
-    as_it_came = bool(task.payload) and not _is_too_old(task)
-    package = None if as_it_came else _package_of(task)  # what cannot be sent leaves the waiting retry where it is
-    with _all_or_nothing(task):
-        if not task.final:
-            cancel_waiting_retries([task])
-        if package is None:
-            requeue(task)
-            return task.id
-        _send(task, package, on_commit=False)
-    return package.id
 
 
 def _is_too_old(task: Task) -> bool:
@@ -149,7 +142,7 @@ def retry_many(keys: Sequence[str], database: str | None = None, *, again: bool 
 
 
 def _was_retried(task: Task) -> bool:
-    """As another task, or by its own message, which has not come to a run since (``requeue``)."""
+    """As another task, or by its own message, which has not been run since."""
     return bool(task.retried_as or (task.payload and task.attempt_count == 0))
 
 
@@ -166,7 +159,7 @@ def _retry_batch(tasks: Sequence[Task], report: RetryReport) -> None:
         try:
             sync = get_client(task.queue).settings.sync
             if not task.final or task.payload or task.given_options.broker or sync:
-                retry(task)
+                retry(task, on_commit=False)
                 report.sent += 1
             else:
                 together[task.queue].append((task, _package_of(task)))

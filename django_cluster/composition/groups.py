@@ -1,4 +1,4 @@
-"""Groups: calls that run side by side, and what follows when all of them have ended."""
+"""Groups: calls that run concurrently, and the tasks that follow when all of them have ended."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def call(func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> TaskCall:
 
 @dataclass(frozen=True, slots=True)
 class SendOptions:
-    """How a group is sent."""
+    """The options with which a group is sent."""
 
     sync: bool | None = None
     broker: Broker | str | None = None
@@ -48,10 +48,10 @@ class SendOptions:
 
 
 class Group:
-    """Calls that run side by side, and what follows when all of them have ended.
+    """Calls that run concurrently, and the tasks that follow when all of them have ended.
 
-    A value: ``then`` and ``on_failure`` return a new one with the same id. The tasks bear the id as their group, so
-    that ``result_group(group.id)`` and the other readers find them.
+    Immutable: ``on_success`` (or ``then``) and ``on_failure`` return a new group with the same id. The tasks have the
+    id as their group, so that ``result_group(group.id)`` and the other readers find them. A group can be sent once.
     """
 
     def __init__(
@@ -71,13 +71,15 @@ class Group:
         self._success: TaskCall | None = None
         self._failure: TaskCall | None = None
 
-    def then(self, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Self:
-        """When every call has succeeded, have this called, once."""
+    def on_success(self, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Self:
+        """Return a group that runs ``func(*args, **kwargs)`` as a task, once, when every call has succeeded."""
         return self._with(_success=TaskCall(func, args, kwargs))
 
     def on_failure(self, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Self:
-        """When every call has ended and some have failed for good, have this called, once."""
+        """Return a group that runs ``func(*args, **kwargs)`` as a task, once, when all have ended and some failed."""
         return self._with(_failure=TaskCall(func, args, kwargs))
+
+    then = on_success
 
     def _with(self, **changes: TaskCall) -> Self:
         new = type(self).__new__(type(self))

@@ -157,8 +157,7 @@ class TaskCall:
 
 
 def as_task_call(item: Any) -> TaskCall:
-    """A ``TaskCall``, a function, or a tuple (function, args, kwargs) whose end may be missing. Raises
-    ``TypeError``."""
+    """Accept a ``TaskCall``, a function, or a tuple (function[, args[, kwargs]]). Raises ``TypeError``."""
     if isinstance(item, TaskCall):
         return item
     if callable(item) or isinstance(item, str):

@@ -30,7 +30,7 @@ class LostCluster:
     host: str
     pid: int
     lost_at: float
-    """Unix time of its last sign of life, by the clock of its host."""
+    """Unix time of its last heartbeat, by the clock of its host."""
     age: float
     """Seconds since then, by the clock of the database."""
     queues: tuple[str, ...]

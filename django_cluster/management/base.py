@@ -1,4 +1,4 @@
-"""What the commands that only look have in common: their head, and what becomes of an error."""
+"""The base of the commands that change nothing, and the options that they share."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ MAX_CHARACTERS = 2000
 
 
 class ReadOnlyCommand(BaseCommand):
-    """Shows something; a subclass says what in ``look``. An error of ours is a sentence."""
+    """Prints what ``report`` writes. A ``ClusterError`` becomes a ``CommandError`` with one sentence."""
 
-    requires_system_checks = ()  # whoever looks wants to see, whatever is wrong
+    requires_system_checks = ()  # a report helps to find out what is wrong
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -28,33 +28,34 @@ class ReadOnlyCommand(BaseCommand):
             raise CommandError(sentence(error)) from error
 
     def report(self, options: dict[str, Any]) -> None:
-        """Print what there is to see."""
+        """Print the report."""
         raise NotImplementedError
 
 
 def sentence(text: object) -> str:
-    """A text from a row or a message as it may be printed: without credentials, in one line."""
+    """Return a text from a row or a message for printing: credentials masked, in one line."""
     return printable(redactor().text(str(text)), MAX_CHARACTERS)
 
 
 def add_name(parser: ArgumentParser) -> None:
-    text = _("Queues to look at, as in qcluster: one of ALT_CLUSTERS or any other, several (a,b), or '*'.")
+    text = _("Queues to show, as in qcluster: one of ALT_CLUSTERS or any other, several (a,b), or '*'.")
     parser.add_argument("-n", "--name", action="append", default=[], metavar="NAME", help=text)
 
 
 def names_of(options: dict[str, Any]) -> list[str]:
-    """What was given with ``--name``; a program may give a text, or nothing at all."""
+    """The values of ``--name``; ``call_command`` may give one string, or nothing."""
     given = options.get("name")
     return [given] if isinstance(given, str) else list(given or ())
 
 
 def add_interval(parser: ArgumentParser) -> None:
-    parser.add_argument("--interval", type=interval, default=2.0, help=_("Seconds between two looks (%(default)s)."))
+    text = _("Seconds between two refreshes (%(default)s).")
+    parser.add_argument("--interval", type=interval, default=2.0, help=text)
 
 
 def interval(text: str) -> float:
-    """Seconds; argparse turns the error into a sentence."""
+    """Parse seconds. argparse prints the error."""
     seconds = float(text)
     if not 0.5 <= seconds <= 3600:
-        raise ArgumentTypeError(_("Between half a second and an hour."))
+        raise ArgumentTypeError(_("The interval is from 0.5 to 3600 seconds."))
     return seconds

@@ -1,4 +1,4 @@
-"""What the three commands that look at clusters have in common: whom to ask, and in which letters to answer."""
+"""Collectors and operator actions for the commands ``qinfo``, ``qmonitor`` and ``qmemory``."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from django_cluster.errors import ClusterError
 from django_cluster.models.task import saved_tasks
 
 BY_TERMINAL = "qmonitor"
-"""Who gave an order, where nobody has logged in."""
+"""The name under which ``qmonitor`` gives commands: a terminal knows no user."""
 
 
 def settings_of(names: Sequence[str]) -> Settings:
-    """The settings of the queue that is named; of several, or without a name, those of the root."""
+    """The settings of the named queue; with several names, or none, those of the root."""
     queues = named_queues(names) if names else []
     return load_settings(queues[0] if len(queues) == 1 else None)
 
@@ -43,7 +43,7 @@ def delay_queue_broker(queue: str) -> Broker | None:
 
 
 def open_eye(names: Sequence[str] = ()) -> Collector:
-    """Sees what the settings of these queues lead to; without a name, of all queues that the settings name."""
+    """Return a collector for these queues; without a name, for all queues of the settings."""
     settings = settings_of(names)
     codec = Codec(settings.signing)
 
@@ -66,23 +66,22 @@ def retry(task_id: str) -> str:
     database = load_settings().results.database
     task = saved_tasks(database).filter(pk=task_id).first()
     if task is None:
-        return "The row of this task is gone."
-    return f"It was sent again, with the id {control.retry(task)}."
+        return "The row of this task no longer exists."
+    return f"Task retried with the id {control.retry(task)}."
 
 
 def cancel(queue: str, key: str) -> str:
-    gone = "It is not waiting any more."
-    return "Task cancelled." if control.cancel([key], queue) else gone
+    return "Task cancelled." if control.cancel([key], queue) else "The task is no longer waiting."
 
 
 def pause(queue: str) -> str:
     control.pause(queue, by=BY_TERMINAL)
-    return f"Queue {queue} is paused: clusters take nothing more from it."
+    return f"Queue {queue} is paused: clusters lease nothing from it."
 
 
 def resume(queue: str) -> str:
     control.resume(queue)
-    return f"Queue {queue} goes on."
+    return f"Queue {queue} is resumed."
 
 
 def restart_worker(cluster_id: str, seat: str) -> str:
@@ -100,7 +99,7 @@ CONTROLS: Mapping[str, Any] = {
 
 
 def is_ascii_only(stream: Any = None) -> bool:
-    """Whether dots and lines could not be written."""
+    """Whether the stream cannot write the characters of charts and frames."""
     encoding = getattr(stream or sys.stdout, "encoding", None) or "ascii"
     try:
         "█⣿─".encode(encoding)

@@ -1,4 +1,4 @@
-"""The last sign of life of a running cluster: one row each, written every few seconds by its monitor."""
+"""The last heartbeat of a running cluster: one row each, written every few seconds by its monitor."""
 
 from __future__ import annotations
 

@@ -146,7 +146,7 @@ class ClusterStatus:
 
     @property
     def lost_at(self) -> float | None:
-        """Unix time of the last sign of life of a lost cluster, by the clock of its host; None while it lives."""
+        """Unix time of the last heartbeat of a lost cluster, by the clock of its host; None while it lives."""
         return None if self.alive else self.published_at
 
     @property

@@ -83,7 +83,7 @@ def test_a_group() -> None:
     days = ["Monday", "Tuesday", "a holiday"]
     group = (
         Group(call(make_invoices, day) for day in days)
-        .then(tell_boss, "all is well")
+        .on_success(tell_boss, "all is well")
         .on_failure(tell_boss, "look at the invoices")
     )
     group.run()

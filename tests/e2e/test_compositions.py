@@ -50,7 +50,9 @@ def send_all(project: Project) -> str:
     """A chain, a group with something that follows, and an iter; returns the id of the last."""
     async_chain([touching(project, f"link {n}") for n in range(LINKS)])
     group = Group([touching(project, f"call {n}") for n in range(4)])
-    group.then(tasks.touch, str(project.trace), "then").on_failure(tasks.touch, str(project.trace), "failure").run()
+    group.on_success(tasks.touch, str(project.trace), "then").on_failure(
+        tasks.touch, str(project.trace), "failure"
+    ).run()
     return async_iter(tasks.add, [(n, n) for n in range(4)])
 
 
@@ -123,7 +125,7 @@ def test_two_clusters_work_on_one_large_iter(make_project: MakeProject, tmp_path
     hook = tmp_path / "hook"
 
     iter_id = async_iter(tasks.add, [(n, 1) for n in range(2000)])
-    Group([call(tasks.nothing) for _ in range(200)]).then(tasks.touch, str(hook), "once").run()
+    Group([call(tasks.nothing) for _ in range(200)]).on_success(tasks.touch, str(hook), "once").run()
 
     assert project.wait_for_row(iter_id).result == list(range(1, 2001))
     wait_until(hook.exists, PATIENCE, "what follows the group should run")

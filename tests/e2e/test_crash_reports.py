@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from django_cluster.models import Task
-from django_cluster.tasks import requeue
+from django_cluster.tasks import retry
 from tests.conftest import wait_until
 from tests.e2e.conftest import MakeProject
 
@@ -121,7 +121,7 @@ def test_a_task_under_which_three_workers_died_is_kept_and_can_be_sent_again(
     assert all("signal 9" in attempt["message"] for attempt in dead.attempts or ())
 
     cause.unlink()
-    requeue(dead)
+    retry(dead)
 
     wait_until(lambda: project.count(success=True) == 1, 20, "it should have been run again")
     (row,) = project.rows()

@@ -11,7 +11,7 @@ from django_cluster.brokers import open_broker
 from django_cluster.brokers.base import Message
 from django_cluster.errors import PayloadTooLarge
 from django_cluster.models import LargePayload
-from django_cluster.tasks import requeue
+from django_cluster.tasks import retry
 from tests.conftest import wait_until
 from tests.e2e import misbehaving_tasks
 from tests.e2e.conftest import MakeProject
@@ -90,7 +90,7 @@ def test_a_task_that_killed_its_workers_is_kept_whole_and_can_be_sent_again(make
     wait_until_no_row_is_left()
 
     cause.unlink()
-    requeue(dead)
+    retry(dead)
 
     wait_until(lambda: project.count(success=True) == 1, because="it should have been run again, whole")
     wait_until_no_row_is_left()

@@ -47,7 +47,7 @@ def test_selected_tasks_can_be_run_again(admin_client: Client) -> None:
     retry(admin_client, "failure", failure.id)
     text = retry(admin_client, "success", success.id)
 
-    assert "1 task was sent again." in text
+    assert "1 task was retried." in text
     assert QueuedTask.objects.count() == 2
     assert Success.objects.count() == 1
 
@@ -57,7 +57,7 @@ def test_a_question_comes_first_and_says_what_would_run(admin_client: Client) ->
 
     text = act(admin_client, "failure", "retry", *(outcome.id for outcome in outcomes))
 
-    assert "Run 4 tasks again?" in text
+    assert "Retry 4 tasks?" in text
     assert "shop.charge: 3" in text
     assert "shop.mail: 1" in text
     assert "they will do once more" in text
@@ -87,7 +87,7 @@ def test_a_hundred_tasks_are_few_statements(admin_client: Client) -> None:
     with CaptureQueriesContext(connection) as captured:
         text = retry(admin_client, "failure", *Task.objects.values_list("pk", flat=True))
 
-    assert "100 tasks were sent again." in text
+    assert "100 tasks were retried." in text
     assert QueuedTask.objects.count() == 100
     assert len(captured) < 60  # the page that follows included
 
@@ -98,7 +98,7 @@ def test_many_tasks_are_sent_again_in_the_background(admin_client: Client, monke
 
     text = retry(admin_client, "failure", *Task.objects.values_list("pk", flat=True))
 
-    assert "5 tasks will be sent again by the next free worker." in text
+    assert "5 tasks will be retried by the next free worker." in text
     assert QueuedTask.objects.count() == 1
     drain(raise_errors=False)
     assert Failure.objects.exclude(retried_as=None).count() == 5
@@ -135,7 +135,7 @@ def test_a_task_whose_retry_waits_is_run_now_instead(admin_client: Client) -> No
     save(failure := make_failure(final=False))
     waiting = park(failure)
 
-    assert "1 task was sent again." in retry(admin_client, "failure", failure.id)
+    assert "1 task was retried." in retry(admin_client, "failure", failure.id)
 
     assert QueuedTask.objects.get().pk != waiting.pk
     assert Failure.objects.get().final
@@ -155,7 +155,7 @@ def test_a_task_that_is_just_being_tried_again_is_left_alone(admin_client: Clien
 def test_a_task_whose_retry_may_be_too_deep_in_the_queue_is_left_alone(
     admin_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("django_cluster.client.retries.DEPTH", 3)
+    monkeypatch.setattr("django_cluster.client.retries.SEARCH_DEPTH", 3)
     save(failure := make_failure(final=False))
     for _ in range(3):
         queue_one(signed("0" * 32))
@@ -169,7 +169,7 @@ def test_a_task_whose_retry_may_be_too_deep_in_the_queue_is_left_alone(
 def test_a_task_whose_retry_was_lost_can_be_run_again(admin_client: Client) -> None:
     save(failure := make_failure(final=False))
 
-    assert "1 task was sent again." in retry(admin_client, "failure", failure.id)
+    assert "1 task was retried." in retry(admin_client, "failure", failure.id)
 
     assert QueuedTask.objects.count() == 1
     assert Failure.objects.get().final
@@ -223,7 +223,7 @@ def test_one_action_runs_only_so_many_tasks_again(admin_client: Client, monkeypa
 
     text = retry(admin_client, "success", *Task.objects.values_list("pk", flat=True))
 
-    assert "3 tasks were sent again." in text
+    assert "3 tasks were retried." in text
     assert "the rest was left alone" in text
     assert QueuedTask.objects.count() == 3
 
@@ -236,7 +236,7 @@ def test_the_page_of_a_task_has_a_button_that_asks_first(admin_client: Client) -
     assert url in page(admin_client, "failure_change", failure.id)
     assert "Retry this task?" in page(admin_client, "failure_retry", failure.id)
     assert not QueuedTask.objects.exists()
-    assert "1 task was sent again." in admin_client.post(url, {"confirmed": "yes"}, follow=True).content.decode()
+    assert "1 task was retried." in admin_client.post(url, {"confirmed": "yes"}, follow=True).content.decode()
     assert QueuedTask.objects.count() == 1
 
 
@@ -349,7 +349,7 @@ def test_what_runs_is_not_withdrawn(admin_client: Client) -> None:
 
     done = act(admin_client, "queuedtask", "cancel", queued.pk, confirmed="yes")
 
-    assert "The others had begun, or were gone already." in done
+    assert "The others were already running or finished." in done
     assert QueuedTask.objects.count() == 1
 
 

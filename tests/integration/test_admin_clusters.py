@@ -122,7 +122,7 @@ def test_a_worker_is_replaced_by_order(admin_client: Client) -> None:
 def test_a_worker_that_is_gone_cannot_be_replaced(target: str, admin_client: Client) -> None:
     publish()
 
-    assert "This worker is gone." in order(admin_client, f"restart_worker {target}").content.decode()
+    assert "This worker no longer exists." in order(admin_client, f"restart_worker {target}").content.decode()
 
 
 @pytest.mark.parametrize("text", ["pause mail", "resume mail", "restart_worker cluster-1 3", "nonsense", ""])

@@ -32,7 +32,7 @@ LOOKED_AT = 5000
 
 Statement = tuple[str, Any]
 COLUMNS = (
-    'id, name, func, "group", cluster, status, success, final, attempt_count, enqueued_at, started_at, stopped_at, '
+    'id, name, func, "group", queue, status, success, final, attempt_count, enqueued_at, started_at, stopped_at, '
     "worker, error_kind, error_message, error_traceback"
 )
 VALUES = (

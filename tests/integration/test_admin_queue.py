@@ -56,7 +56,7 @@ def keys(broker: Broker) -> list[str]:
 
 
 def test_an_empty_queue_says_so(broker: Broker, admin_client: Client) -> None:
-    assert "Nothing waits." in page(admin_client, "queuedtask_changelist")
+    assert "The queue is empty." in page(admin_client, "queuedtask_changelist")
 
 
 def test_what_waits_is_shown_without_being_taken_or_trusted(broker: Broker, admin_client: Client) -> None:
@@ -96,7 +96,7 @@ def test_a_message_is_withdrawn_after_a_question(broker: Broker, admin_client: C
 
 
 def test_what_is_gone_already_is_said(broker: Broker, admin_client: Client) -> None:
-    assert "The others had begun, or were gone already." in cancel(admin_client, "a" * 40, confirmed="yes")
+    assert "The others were already running or finished." in cancel(admin_client, "a" * 40, confirmed="yes")
     assert "No task was selected." in cancel(admin_client)
 
 
@@ -105,7 +105,7 @@ def test_every_queue_of_the_project_can_be_looked_into(broker: Broker, admin_cli
 
     assert "for the slow one" not in page(admin_client, "queuedtask_changelist")
     assert "for the slow one" in page(admin_client, "queuedtask_changelist", queue="slow")
-    assert "Nothing waits." in page(admin_client, "queuedtask_changelist", queue="no such queue")
+    assert "The queue is empty." in page(admin_client, "queuedtask_changelist", queue="no such queue")
 
 
 def test_who_may_only_look_withdraws_nothing(broker: Broker, client: Client) -> None:
@@ -239,7 +239,7 @@ def test_a_queue_that_only_its_pause_names_can_be_looked_into(broker: Broker, ad
     text = page(admin_client, "queuedtask_changelist", queue="forgotten")
 
     assert "forgotten" in line_of(text, "forgotten")[0]
-    assert "Nothing waits." in text
+    assert "The queue is empty." in text
 
 
 def test_figures_of_a_server_that_is_away_are_question_marks_and_it_is_asked_once(

@@ -124,7 +124,7 @@ def test_what_is_not_allowed_is_refused_at_each_call(project: Project, trap: Tra
         lambda: async_task(tasks.nothing, hook=trap.func),
         lambda: async_task(tasks.nothing, chain=[trap.func]),
         lambda: async_task(trap.func, sync=True),
-        lambda: Group([tasks.nothing]).then(trap.func).run(),
+        lambda: Group([tasks.nothing]).on_success(trap.func).run(),
         lambda: Chain([(tasks.nothing,), (trap.func,)]).run(),
         lambda: async_iter(trap.func, [1]),
         lambda: async_iter(tasks.echo, [1], hook=trap.func),

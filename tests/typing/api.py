@@ -42,12 +42,11 @@ from django_cluster.tasks import (
     fetch_group,
     fetch_group_cached,
     queue_size,
-    requeue,
-    resubmit,
     result,
     result_cached,
     result_group,
     result_group_cached,
+    retry,
     schedule,
 )
 
@@ -161,8 +160,8 @@ def operating(task: Task, row: Schedule) -> None:
 
 
 def again(task: Task) -> None:
-    assert_type(resubmit(task), str)
-    requeue(task)
+    assert_type(retry(task), str)
+    assert_type(retry(task, as_new=True, on_commit=False), str)
     for failure in Failure.objects.filter(group="sums"):
         assert_type(failure, Failure)
     assert_type(Success.objects.count(), int)

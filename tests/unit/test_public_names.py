@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,28 @@ def test_type_checkers_are_told_every_public_name() -> None:
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no_such_name"):
         django_cluster.no_such_name  # type: ignore[attr-defined]  # noqa: B018  asking for it is the test
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "new"),
+    [
+        ("tasks", "resubmit", "retry(task, as_new=True)"),
+        ("tasks", "requeue", "retry(task)"),
+        ("control", "withdraw", "cancel"),
+        ("control", "recycle", "restart_worker"),
+        ("control", "switch", "set_enabled"),
+        ("decorators", "schedule", "periodic_task"),
+    ],
+)
+def test_the_import_of_a_renamed_name_says_the_new_one(module: str, name: str, new: str) -> None:
+    with pytest.raises(ImportError, match=re.escape(f"django_cluster.{module}.{name} was renamed: use {new}")):
+        exec(f"from django_cluster.{module} import {name}")
+
+
+@pytest.mark.parametrize("module", ["tasks", "control", "decorators"])
+def test_a_module_with_renamed_names_has_no_others(module: str) -> None:
+    found = import_module(f"django_cluster.{module}")
+    assert not hasattr(found, "no_such_name")
 
 
 @pytest.mark.parametrize("name", DJANGO_Q_NAMES)

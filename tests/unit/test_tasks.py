@@ -35,7 +35,7 @@ from django_cluster.core.messages import TaskPackage
 from django_cluster.errors import NotFinished, NotSerializable, NotSupported, UnknownFunction, UnsuitableFunction
 from django_cluster.models import Failure, QueuedTask, Schedule, Success, Task
 from django_cluster.signals import post_execute, pre_enqueue
-from django_cluster.tasks import fetch_cached, requeue, resubmit, result_cached
+from django_cluster.tasks import fetch_cached, result_cached, retry
 from tests.sample import hooks, tasks
 
 pytestmark = pytest.mark.django_db
@@ -140,7 +140,7 @@ def test_what_was_put_aside_goes_back_to_its_broker_with_its_priority(settings: 
         id="d" * 32, func="a.b", status="dead", success=False, payload="as it came", options=options, **moments
     )
 
-    requeue(dead)
+    retry(dead)
 
     (row,) = QueuedTask.objects.all()
     assert (row.queue, row.payload, row.priority, row.attempts) == ("tests", "as it came", 5, 0)
@@ -211,7 +211,7 @@ def test_many_tasks_are_sent_at_once_in_their_order() -> None:
         lambda func: async_chain([func]),
         lambda func: async_task(tasks.nothing, chain=[func]),
         lambda func: Group([func]).run(),
-        lambda func: Group([tasks.nothing]).then(func).run(),
+        lambda func: Group([tasks.nothing]).on_success(func).run(),
         lambda func: schedule(func),
         lambda func: async_task(tasks.nothing, hook=func),
         lambda func: async_iter(tasks.echo, [1], hook=func),
@@ -236,7 +236,7 @@ def test_an_async_function_is_refused_however_it_is_sent(ask: Callable[[Any], An
         lambda: async_iter(tasks.fail, ["x"], queue="slow", q_options={"max_attempts": 1}),
         lambda: async_chain([(tasks.nothing, (), {}), (tasks.add, (1,), {})]),
         lambda: Group([call(tasks.add, 1, 2), call(tasks.add, 1)]).run(),
-        lambda: Group([call(tasks.add, 1, 2)]).then(tasks.add, 1).run(),
+        lambda: Group([call(tasks.add, 1, 2)]).on_success(tasks.add, 1).run(),
         lambda: AsyncTask(tasks.add, 1).run(),
         lambda: async_task(tasks.add, 1, sync=True),
     ],
@@ -482,7 +482,7 @@ def test_a_task_that_is_sent_again_keeps_every_option() -> None:
     }
     task = ended(tasks.add, 1, b=2, q_options={**options, "sync": True})
 
-    task_id = resubmit(task)
+    task_id = retry(task, as_new=True)
 
     (package,) = sent()
     assert task_id == package.id != task.id
@@ -495,7 +495,7 @@ def test_a_task_that_is_sent_again_keeps_every_option() -> None:
 def test_a_task_that_had_to_wait_is_sent_again_at_once() -> None:
     task = ended(tasks.add, 1, 2, q_options={"sync": True, "delay": 3600})
 
-    resubmit(task)
+    retry(task, as_new=True)
 
     assert sent()[0].header.options.not_before is None
 
@@ -505,14 +505,14 @@ def test_what_stands_in_a_row_is_sent_again_as_it_is(monkeypatch: pytest.MonkeyP
     task = ended(tasks.echo, 1, 2, 3, sync=True)
     monkeypatch.setattr(tasks, "echo", tasks.add)
 
-    resubmit(task)
+    retry(task, as_new=True)
 
     assert sent()[0].args == (1, 2, 3)
 
 
 def test_only_a_name_that_was_given_is_kept() -> None:
-    resubmit(ended(tasks.add, 1, 2, sync=True, task_name="the sum"))
-    resubmit(nameless := ended(tasks.add, 1, 2, sync=True))
+    retry(ended(tasks.add, 1, 2, sync=True, task_name="the sum"), as_new=True)
+    retry(nameless := ended(tasks.add, 1, 2, sync=True), as_new=True)
 
     named, other = sent()
     assert named.header.name == "the sum"
@@ -525,7 +525,7 @@ def test_a_task_that_was_put_aside_unopened_is_sent_again_with_its_arguments() -
     task_id = get_client().codec.loads(delivery.payload).id
     row = Task(id=task_id, name="x", func="tests.sample.tasks.add", payload=delivery.payload)
 
-    resubmit(row)
+    retry(row, as_new=True)
 
     (package,) = sent()
     assert (package.args, package.kwargs) == ((1,), {"b": 2})

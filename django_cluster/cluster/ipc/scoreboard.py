@@ -148,7 +148,7 @@ class ScoreboardRow:
     role_code: int
     restart_request: int
     last_alive: float = 0.0
-    """``time.monotonic()`` of the last sign of life."""
+    """``time.monotonic()`` of the last heartbeat."""
     applied_pauses: int = 0
     in_flight: int = 0
 

@@ -114,7 +114,7 @@ def silence_limit(lease: float, chosen: float | None, *, stopping: bool) -> floa
 
 
 def silence_seconds(row: ScoreboardRow, now: float, watched_since: float) -> float:
-    """Seconds since the last sign of life, as far as the sentinel was awake and the child ready to give one.
+    """Seconds since the last heartbeat, as far as the sentinel was awake and the child ready to give one.
 
     ``watched_since``: when the child was started, or when the sentinel itself came back from a pause (the machine
     or the whole process group may have been suspended), whichever is later.

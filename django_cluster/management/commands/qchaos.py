@@ -46,8 +46,8 @@ class Command(BaseCommand):
     """Parses, loads the settings, hands over, prints the books."""
 
     help = _(
-        "Runs a scratch cluster under load, kills its processes at random, and says what was lost and what was "
-        "done twice. Exit code: 0 = every promise was kept, 1 = one was broken, 2 = it could not run."
+        "Runs a temporary cluster under load, kills its processes at random, and reports lost and duplicate tasks."
+        " Exit codes: 0 every guarantee held; 1 one was violated; 2 it could not run."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -62,16 +62,16 @@ class Command(BaseCommand):
             "--events",
             type=kinds,
             metavar="KIND,...",
-            help=_("What to do: all, or some of {kinds}.").format(kinds=KINDS),
+            help=_("Faults to inject: all, or some of {kinds}.").format(kinds=KINDS),
         )
         add("--freeze", action="store_true", help=_("Freeze processes, and the server, for longer than a lease."))
-        add("--network", action="store_true", help=_("Hold, forget and reset connections, and lose answers."))
+        add("--network", action="store_true", help=_("Delay, drop and reset connections, and lose responses."))
         add("--clock", action="store_true", help=_("Set the clock of the cluster to a wrong time now and then."))
-        add("--only", nargs="+", default=(), choices=TARGETS, help=_("Hit nobody but these."))
+        add("--only", nargs="+", default=(), choices=TARGETS, help=_("Affect only these targets."))
         add("--sentinel", action="store_true", help=_("Kill the sentinel too, and start another."))
         add("--pause-broker", type=int, metavar="PID", help=_("Pause this process and its children now and then."))
         add("--pause-command", default="", help=_("Shell command that pauses the broker's server."))
-        add("--resume-command", default="", help=_("Shell command that lets it go on."))
+        add("--resume-command", default="", help=_("Shell command that resumes it."))
         add("--keep", action="store_true", help=_("Keep the rows, and the folder with the log."))
         add("--json", action="store_true", help=_("Print the figures as JSON."))
         add("--figures", metavar="FILE", type=Path, help=_("Write the figures as JSON to this file, too."))

@@ -25,31 +25,32 @@ from django_cluster.lifecycle.probing import missing_before_start
 
 
 class Command(BaseCommand):
-    """Parses, loads the settings, hands over to the sentinel."""
+    """Start a cluster: load the settings and run the sentinel in this process."""
 
     help = _("Starts a cluster: the sentinel and its monitor, pusher, workers and scheduler.")
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.epilog = _(
-            "Exit codes: 0 stopped as asked; 1 could not start; 3 its processes died again and again; 4 running tasks"
-            " were cut off; 5 tasks are left (--until-empty)."
+            "Exit codes: 0 stopped gracefully; 1 could not start; 3 crash loop: its processes died repeatedly;"
+            " 4 running tasks were interrupted; 5 tasks are left (--until-empty)."
         )
         names = _("Queues to work on: one of ALT_CLUSTERS or any other, several (a,b), with weights (a:5,b:1), or '*'.")
         excluded = _("Queues to leave out, also as a pattern (mail*); without --name, of all that the settings name.")
         parser.add_argument("-n", "--name", "-q", "--queue", action="append", default=[], metavar="NAME", help=names)
         parser.add_argument("--exclude-queue", action="append", default=[], metavar="NAME", help=excluded)
-        parser.add_argument("--broker", default="", help=_("One of brokers, instead of what the settings say."))
+        broker = _("A broker of the setting brokers, instead of the configured one.")
+        parser.add_argument("--broker", default="", help=broker)
         parser.add_argument("--workers", type=count, help=_("Number of workers, instead of the setting."))
         schedules = parser.add_mutually_exclusive_group()
-        schedules.add_argument("--no-scheduler", action="store_true", help=_("Leave the schedules to other clusters."))
+        schedules.add_argument("--no-scheduler", action="store_true", help=_("Dispatch no schedules."))
         schedules.add_argument(
-            "--scheduler-only", action="store_true", help=_("Only send what schedules have due; run no tasks.")
+            "--scheduler-only", action="store_true", help=_("Only dispatch schedules; run no tasks.")
         )
         end = parser.add_mutually_exclusive_group()
         end.add_argument(
             "--until-empty",
             action="store_true",
-            help=_("Run what is in the queue, and end when nothing is left that can be run now."),
+            help=_("Run the queued tasks, and stop when none is left that is due."),
         )
         end.add_argument(
             "--run-once",
@@ -97,16 +98,16 @@ class Command(BaseCommand):
 
 
 def refuse_memory(section: BrokerSettings) -> None:
-    """Nobody could put anything there, and the cluster would wait for ever, without a word."""
+    """Raise ``CommandError`` for the broker in memory: no other process could send to such a queue."""
     if section.kind == "memory":
         raise CommandError(
-            f"The queue {section.queue} lives in the memory of the process that sends (broker 'memory'), for tests:"
+            f"The queue {section.queue} is in the memory of the sending process (broker 'memory', for tests):"
             " no cluster can work on it. Choose another broker."
         )
 
 
 def stop_at_once() -> None:
-    """As if somebody had asked for it: to see whether a cluster comes up at all."""
+    """Send SIGTERM to this process: ``--run-once`` shows whether a cluster starts at all."""
     os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -114,7 +115,7 @@ def count(text: str) -> int:
     """A number of processes; argparse turns the error into a sentence."""
     number = int(text)
     if number < 1:
-        raise ArgumentTypeError(_("There must be at least one."))
+        raise ArgumentTypeError(_("At least one is required."))
     return number
 
 
@@ -133,7 +134,7 @@ def adjusted(settings: Settings, options: dict[str, Any]) -> Settings:
 
 
 def tasks_left(settings: Settings) -> list[str]:
-    """A sentence for each queue that still has tasks, or that cannot be asked."""
+    """Return a sentence for each queue that still has tasks, or whose broker is unavailable."""
     sentences = []
     for section in settings.broker_sections:
         try:
@@ -142,7 +143,7 @@ def tasks_left(settings: Settings) -> list[str]:
             if needs_delay_queue(section):
                 delayed += delay_queue(section).size().total
         except BrokerError as error:
-            sentences.append(f"Queue {section.queue} could not be asked for what is left: {error}")
+            sentences.append(f"Queue {section.queue}: the remaining tasks could not be counted: {error}")
             continue
         counts = ((size.ready, "ready"), (delayed, "delayed"), (size.leased, "leased by other clusters"))
         if left := ", ".join(f"{number} {what}" for number, what in counts if number):

@@ -30,20 +30,21 @@ PARTS = ("schedules", "results", "queue")
 class Command(BaseCommand):
     """Parses, takes each part over, and says what came of it."""
 
-    help = _("Takes over the schedules, results and waiting tasks of Django-Q. Stop its clusters first.")
+    help = _("Imports the schedules, results and queued tasks of Django-Q. Stop its clusters first.")
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("source", choices=["django_q"], help=_("Where to take from."))
+        parser.add_argument("source", choices=["django_q"], help=_("The source to import from."))
         parser.add_argument("--only", help=_("Some of schedules,results,queue; default: all three."))
         parser.add_argument("--database", default=DEFAULT_DB_ALIAS, help=_("The database of Django-Q's tables."))
-        parser.add_argument("--dry-run", action="store_true", help=_("Read and judge everything, change nothing."))
+        parser.add_argument("--dry-run", action="store_true", help=_("Read and check everything, change nothing."))
         parser.add_argument("--site", help=_("The name under which Django-Q signed; default: that of Q_CLUSTER."))
-        parser.add_argument("--redis", metavar="URL", help=_("Take waiting tasks from Django-Q's lists in this Redis."))
-        parser.add_argument("--queues", help=_("With --redis: the names of its queues; default: the site."))
+        redis = _("Import queued tasks from Django-Q's lists in this Redis.")
+        parser.add_argument("--redis", metavar="URL", help=redis)
+        parser.add_argument("--queues", help=_("With --redis: the names of its queues; default: the namespace."))
         parser.add_argument(
             "--trust-pickles",
             action="store_true",
-            help=_("Take over arguments and results of any class. Whoever can write to the table can then run code."),
+            help=_("Import arguments and results of any class. This lets anyone who can write to the table run code."),
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -23,17 +23,17 @@ from django_cluster.management.monitoring import delay_queue_broker, open_eye, s
 
 
 class Command(ReadOnlyCommand):
-    """Parses, asks once, prints."""
+    """Collect one snapshot, and print it."""
 
     help = _(
-        "Prints figures about clusters, queues and tasks; with --config every setting and its origin; with --why why a"
+        "Prints statistics of clusters, queues and tasks; with --config every setting and its origin; with --why why a"
         " task does not run."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.epilog = _(
-            "Exit codes of --why: 0 it has run, or nothing is in the way; 3 it waits for its time or for a worker;"
-            " 4 somebody has to do something; 5 nothing is known of it."
+            "Exit codes of --why: 0 it has run, or nothing prevents it; 3 it waits until it is due, or for a worker;"
+            " 4 an operator has to act; 5 nothing is known of it."
         )
         add_name(parser)
         what = parser.add_mutually_exclusive_group()
@@ -90,19 +90,19 @@ class Command(ReadOnlyCommand):
 
 
 def printable(found: Diagnosis) -> Diagnosis:
-    """Without credentials and control characters: errors and names are anybody's text."""
+    """Mask credentials and escape control characters: errors and names may contain any text."""
     reasons = [replace(each, sentence=sentence(each.sentence), advice=sentence(each.advice)) for each in found.reasons]
     return replace(found, reasons=tuple(reasons), unseen=tuple(map(sentence, found.unseen)))
 
 
 def why_text(found: Diagnosis) -> str:
-    """A line for each reason, the decisive one first; below it what to do, and last what could not be seen."""
+    """A line for each reason, the decisive one first; below it the advice, and last what could not be determined."""
     lines = []
     for reason in found.reasons:
         lines.append(f"{reason.conclusion.name.lower():<8} {reason.sentence}")
         if reason.advice:
             lines.append(f"{'':<8} {reason.advice}")
-    return "\n".join([*lines, *(f"{'unseen':<8} {text}" for text in found.unseen)])
+    return "\n".join([*lines, *(f"{'unknown':<8} {text}" for text in found.unseen)])
 
 
 def as_text(figures: Stats) -> str:
@@ -143,9 +143,9 @@ def as_text(figures: Stats) -> str:
 
 
 def _trouble(figures: Stats) -> Iterator[str]:
-    """Queues that were not counted, queues that are paused, and schedules that are late."""
+    """Unavailable and paused queues, and late schedules, one line each."""
     if figures.unknown:
-        yield f"Cannot be asked: {', '.join(figures.unknown)}"
+        yield f"Unavailable: {', '.join(figures.unknown)}"
     for pause in figures.paused:
         yield f"Paused: {pause.queue}, {about(pause.age)}{' by ' if pause.by else ''}{pause.by}"
     if figures.late:
@@ -153,9 +153,9 @@ def _trouble(figures: Stats) -> Iterator[str]:
 
 
 def lost_line(cluster: LostCluster) -> str:
-    """When it was lost, where, and what it ran."""
+    """One lost cluster: where it ran, how long ago it was lost, and its running tasks."""
     ran = ", ".join(f"{task.func} {task.name} [{task.id}]" for task in cluster.running) or "nothing"
     return (
         f"Lost: {cluster.name} ({cluster.host}:{cluster.pid}, queue {', '.join(cluster.queues)}), "
-        f"{duration(cluster.age)} ago; it ran: {ran}"
+        f"{duration(cluster.age)} ago; it was running: {ran}"
     )

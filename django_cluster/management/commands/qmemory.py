@@ -29,7 +29,7 @@ class Command(ReadOnlyCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_interval(parser)
         add = parser.add_argument
-        add("--once", "--run-once", action="store_true", dest="once", help=_("Print once and end."))
+        add("--once", "--run-once", action="store_true", dest="once", help=_("Print once and exit."))
         add("--workers", action="store_true", help=_("A line for each worker."))
         add("--json", action="store_true", help=_("Print once, as JSON; kilobytes."))
 

@@ -27,22 +27,22 @@ SEEN_BY_PEOPLE = ("clusters", "queues", "failures")
 
 
 class Command(ReadOnlyCommand):
-    """Parses, loads the settings, hands over to the screen, or prints one table where there is none."""
+    """Show the dashboard; without a terminal, print one table."""
 
     help = _("Shows clusters, workers, queues, tasks, failures and schedules; without a terminal, one plain table.")
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.epilog = _(
-            "Exit codes: 0, also after an interrupt; 1 the settings cannot be used; 3 the library that draws is"
-            " missing."
+            "Exit codes: 0, also after an interrupt; 1 invalid settings; 3 the library blessed is missing."
         )
         add_name(parser)
         add_interval(parser)
         add = parser.add_argument
-        add("--once", "--run-once", action="store_true", dest="once", help=_("Print one plain table and end."))
+        add("--once", "--run-once", action="store_true", dest="once", help=_("Print one plain table and exit."))
         add("--json", action="store_true", help=_("Print everything once, as JSON."))
-        add("--operate", action="store_true", help=_("Allow to retry, withdraw, pause and recycle."))
-        add("--ascii", action="store_true", help=_("Draw with plain letters."))
+        operate = _("Allow retrying and cancelling tasks, pausing queues and restarting workers.")
+        add("--operate", action="store_true", help=operate)
+        add("--ascii", action="store_true", help=_("Draw with ASCII characters only."))
 
     def report(self, options: dict[str, Any]) -> None:
         ascii_only = options["ascii"] or is_ascii_only()

@@ -30,17 +30,17 @@ LOOK_AGAIN = 1.0
 class Command(BaseCommand):
     """Parses, opens both ends, and tells what was moved."""
 
-    help = _("Moves waiting tasks from one broker or queue into another. Nothing is lost, whenever it is ended.")
+    help = _("Moves queued tasks from one broker or queue into another. No task is lost when it is interrupted.")
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         place = _("A name in brokers, 'default' for the broker of the settings, or a URL such as redis://host.")
         parser.add_argument("--from", dest="source", default="default", metavar="BROKER", help=place)
         parser.add_argument("--to", dest="target", default="default", metavar="BROKER", help=place)
-        parser.add_argument("--queue", help=_("The queue to move; the one of the settings, if not given."))
-        parser.add_argument("--to-queue", help=_("The queue to move into; the same, if not given."))
-        parser.add_argument("--limit", type=int, help=_("Move no more than so many tasks."))
-        parser.add_argument("--dry-run", action="store_true", help=_("Only tell how many there are."))
-        parser.add_argument("--follow", action="store_true", help=_("Go on until interrupted: for what comes later."))
+        parser.add_argument("--queue", help=_("The queue to move; default: the one of the settings."))
+        parser.add_argument("--to-queue", help=_("The queue to move into; default: the same name."))
+        parser.add_argument("--limit", type=int, help=_("Move at most this many tasks."))
+        parser.add_argument("--dry-run", action="store_true", help=_("Only print how many there are."))
+        parser.add_argument("--follow", action="store_true", help=_("Keep moving until interrupted."))
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["limit"] is not None and options["limit"] < 1:
@@ -58,12 +58,12 @@ class Command(BaseCommand):
         for broker in with_delay_queue(source):
             size = broker.size()
             self.stdout.write(
-                f"{broker.queue}: {size.ready} ready, {size.delayed} delayed; {size.leased} are lent and would stay."
+                f"{broker.queue}: {size.ready} ready, {size.delayed} delayed; {size.leased} are leased and would stay."
             )
 
     def _move(self, source: Broker, target: Broker, limit: int | None, *, follow: bool) -> None:
         if not target.capabilities.priority:
-            self.stdout.write(f"{type(target).__name__} has no priorities: they are not kept.")
+            self.stdout.write(f"{type(target).__name__} has no priorities: those of the tasks are dropped.")
         total, refused = 0, 0
         try:
             while True:
@@ -76,11 +76,9 @@ class Command(BaseCommand):
         except KeyboardInterrupt:
             self.stdout.write("")
         size = source.size()
-        self.stdout.write(
-            f"{total} tasks were moved; {size.total} are still there, {size.leased} of them lent to clusters."
-        )
+        self.stdout.write(f"{total} tasks were moved; {size.total} are left, {size.leased} of them leased by clusters.")
         if refused:
-            raise CommandError(f"{refused} tasks were refused, and have stayed where they were.")
+            raise CommandError(f"{refused} tasks were refused, and stay in their queue.")
 
     def _tell(self, moved: TransferResult) -> None:
         for sentence in dict.fromkeys(moved.refused):

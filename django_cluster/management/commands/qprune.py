@@ -33,16 +33,17 @@ PATIENCE = 30.0
 
 
 class Command(BaseCommand):
-    """Parses, and tells what was deleted."""
+    """Delete outdated rows, and print how many of each kind."""
 
     help = _("Deletes the rows of finished tasks that the settings save_limit and retention_days no longer keep.")
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--days", type=float, help=_("Delete what ended so many days ago, instead of the setting."))
+        days = _("Delete tasks that ended this many days ago, instead of the setting.")
+        parser.add_argument("--days", type=float, help=days)
         parser.add_argument(
-            "--status", action="append", choices=RETENTION_KINDS, help=_("Only such rows; may be given several times.")
+            "--status", action="append", choices=RETENTION_KINDS, help=_("Only rows of this kind; may be repeated.")
         )
-        parser.add_argument("--dry-run", action="store_true", help=_("Only tell how many there are."))
+        parser.add_argument("--dry-run", action="store_true", help=_("Only print how many there are."))
 
     def handle(self, *args: Any, **options: Any) -> None:
         settings = load_settings().results
@@ -67,7 +68,7 @@ class Command(BaseCommand):
             raise CommandError(sentence(error)) from error
 
     def _prune_by_number(self, session: Session, limit: CountLimit, per: str | None, dry_run: bool) -> None:
-        """Also of groups, names and functions of which no task has ended lately: the monitor looks at no others."""
+        """Delete the rows beyond the newest, also of groups, names and functions of which no task ended recently."""
         count = 0
         for key, many in overfull(session.alias, limit, per).items():
             count += many if dry_run else self._drop(session, limit, per, key)
@@ -82,13 +83,13 @@ class Command(BaseCommand):
         return count
 
     def _prune_payloads(self, *, dry_run: bool) -> bool:
-        """Those of payload offloading of which no broker holds a reference any more; whether there are any."""
+        """Delete offloaded payloads that no broker references any more; returns whether there are any."""
         payloads = PayloadStore("")
         rows = payloads.expired()
         count = payloads.count(rows) if dry_run else payloads.delete_in_batches(rows)
         if count:
             words = "would be deleted" if dry_run else "deleted"
-            self.stdout.write(f"large payloads: {count} that no broker can ask for any more {words}.")
+            self.stdout.write(f"large payloads: {count} that no broker references any more {words}.")
         return count > 0
 
     def _rules(

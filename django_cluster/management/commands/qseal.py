@@ -16,10 +16,11 @@ from django_cluster.models.schedule_seal import is_sealed
 
 
 class Command(BaseCommand):
-    """Lists, or seals."""
+    """List the schedules without a valid seal, or seal them."""
 
     help = _(
-        "Lists the schedules that were added or changed by SQL, which are not run, and seals those that are named."
+        "Lists the schedules that were added or changed by SQL and are therefore not run, and seals those that are"
+        " named."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -37,7 +37,9 @@ def work() -> None:
 
 
 def test_a_group_of_which_a_call_is_withdrawn_ends_as_failed() -> None:
-    group = Group([call(add, 1, 1), call(add, 1, 2), call(add, 1, 3)]).then(note, "then").on_failure(note, "failure")
+    group = (
+        Group([call(add, 1, 1), call(add, 1, 2), call(add, 1, 3)]).on_success(note, "then").on_failure(note, "failure")
+    )
     group.run()
 
     assert control.cancel([first_key()]) == 1

@@ -16,7 +16,7 @@ from django.db import transaction
 from django_cluster import AsyncTask, Chain, Group, Iter, async_chain, async_iter, async_task, call, fetch, result
 from django_cluster.brokers import memory
 from django_cluster.models import GroupMember, Task, TaskGroup
-from django_cluster.tasks import count_group, delete_group, fetch_group, queue_size, resubmit, result_group
+from django_cluster.tasks import count_group, delete_group, fetch_group, queue_size, result_group, retry
 from django_cluster.testing.drain import drain, enqueued
 from tests.sample import tasks
 from tests.sample.tasks import echo
@@ -203,7 +203,7 @@ def test_a_link_that_failed_and_is_sent_again_goes_on_with_the_chain(way: str) -
     assert calls == [1, 2]
 
     unlucky_numbers.clear()
-    resubmit(Task.objects.get(group="letters", success=False))
+    retry(Task.objects.get(group="letters", success=False), as_new=True)
     work()
 
     assert calls == [1, 2, 2, 3]
@@ -213,7 +213,7 @@ def test_a_link_that_succeeded_and_is_sent_again_is_a_task_of_its_own(way: str) 
     async_chain([(note, (1,)), (note, (2,))], group="letters")
     work()
 
-    resubmit(Task.objects.get(group="letters", enqueued_at=min(t.enqueued_at for t in Task.objects.all())))
+    retry(Task.objects.get(group="letters", enqueued_at=min(t.enqueued_at for t in Task.objects.all())), as_new=True)
     work()
 
     assert calls == [1, 2, 1]
@@ -261,7 +261,7 @@ def test_a_chain_that_is_made_longer_has_to_be_run_again(way: str) -> None:
 
 
 def test_what_follows_a_group_is_called_once_when_all_have_succeeded(way: str) -> None:
-    group = Group([call(note, n) for n in range(3)]).then(note, "then").on_failure(note, "failure")
+    group = Group([call(note, n) for n in range(3)]).on_success(note, "then").on_failure(note, "failure")
 
     assert group.run() == group.id
     work()
@@ -272,7 +272,11 @@ def test_what_follows_a_group_is_called_once_when_all_have_succeeded(way: str) -
 
 
 def test_what_follows_a_failure_is_called_once_when_all_have_ended(way: str) -> None:
-    group = Group([call(fail_with, 1), (note, (2,)), call(fail_with, 3)]).then(note, "then").on_failure(note, "failure")
+    group = (
+        Group([call(fail_with, 1), (note, (2,)), call(fail_with, 3)])
+        .on_success(note, "then")
+        .on_failure(note, "failure")
+    )
 
     with sending():
         group.run()
@@ -285,7 +289,7 @@ def test_what_follows_a_failure_is_called_once_when_all_have_ended(way: str) -> 
 
 def test_a_group_whose_failures_are_repaired_succeeds(way: str) -> None:
     unlucky_numbers.update({1, 2})
-    group = Group([(fail_while, (n,)) for n in range(3)]).then(note, "then").on_failure(note, "failure")
+    group = Group([(fail_while, (n,)) for n in range(3)]).on_success(note, "then").on_failure(note, "failure")
     with sending():
         group.run()
     work()
@@ -293,7 +297,7 @@ def test_a_group_whose_failures_are_repaired_succeeds(way: str) -> None:
 
     unlucky_numbers.clear()
     for task in Task.objects.filter(success=False).order_by("enqueued_at", "id"):
-        resubmit(task)
+        retry(task, as_new=True)
     work()
 
     assert sorted(calls[4:6]) == [1, 2]
@@ -301,7 +305,7 @@ def test_a_group_whose_failures_are_repaired_succeeds(way: str) -> None:
 
 
 def test_an_empty_group_succeeds_at_once(way: str) -> None:
-    Group().then(note, "then").on_failure(note, "failure").run()
+    Group().on_success(note, "then").on_failure(note, "failure").run()
     work()
 
     assert calls == ["then"]
@@ -336,9 +340,10 @@ def test_a_group_is_sent_once(way: str) -> None:
 def test_to_say_what_follows_makes_another_group(way: str) -> None:
     group = Group([call(note, 1)])
 
-    other = group.then(note, "then")
+    other = group.on_success(note, "then")
 
     assert other.id == group.id
+    assert group.then(note, "then").id == group.id
     group.run()
     work()
     assert calls == [1]
@@ -426,7 +431,7 @@ def test_an_iter_whose_item_is_repaired_has_its_list(way: str) -> None:
     work()
     unlucky_numbers.clear()
 
-    resubmit(Task.objects.get(success=False, func__contains="fail_while"))
+    retry(Task.objects.get(success=False, func__contains="fail_while"), as_new=True)
     work()
 
     assert Task.objects.get(func__contains="collect").result == [0, 1, 2]

@@ -21,5 +21,5 @@ def test_a_library_that_is_missing_is_named_once_with_the_way_to_install_it(monk
 
 def test_a_queue_in_memory_is_refused_because_nobody_could_send_to_it() -> None:
     memory = override_settings(Q_CLUSTER={"broker": "memory", "name": "shop"})
-    with memory, pytest.raises(CommandError, match="The queue shop lives in the memory of the process that sends"):
+    with memory, pytest.raises(CommandError, match="The queue shop is in the memory of the sending process"):
         call_command("qcluster", skip_checks=True)
