@@ -167,7 +167,7 @@ def test_a_failure_is_run_again_with_two_clicks(visitor: Any) -> None:
     page.get_by_role("link", name="Retry").click()
     page.get_by_role("button", name="Retry").click()
 
-    page.get_by_text("1 task was sent again.").wait_for()
+    page.get_by_text("1 task was retried.").wait_for()
     assert QueuedTask.objects.count() == waiting + 1
 
 
