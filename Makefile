@@ -55,8 +55,8 @@ SECONDS ?= 20
 chaos: $(VENV)/tox ## Inject faults into clusters on each broker for SECONDS=20, and check that no task was lost
 	@$(TOX) chaos -- --seconds $(SECONDS)
 
-.PHONY: worse-days
-worse-days: servers $(VENV)/bench ## Freeze, hold, forget, lose, reset, step clocks and kill on each broker for SECONDS=20; DOCS=1: into the docs
+.PHONY: chaos-matrix
+chaos-matrix: servers $(VENV)/bench ## Freeze, hold, forget, lose, reset, step clocks and kill on each broker for SECONDS=20; DOCS=1: into the docs
 	@$(VENV)/bin/python scripts/run_chaos_matrix.py --seconds $(SECONDS) $(if $(DOCS),--docs)
 
 .PHONY: coverage

@@ -6,6 +6,7 @@ and needs no settings.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import Any
 
@@ -49,6 +50,25 @@ _PUBLIC = {
 }
 
 __all__ = ["__version__", *sorted(_PUBLIC)]  # noqa: PLE0604  the names are strings, only not literally here
+
+_MOVED = {
+    "django_cluster.compat": "django_cluster.django_q",
+    "django_cluster.status": "django_cluster.django_q.status",
+}
+"""Former module → its new name, for the error of an import."""
+
+
+class _MovedModules:
+    """Import hook behind all others: an import of a module that was moved raises an error with the new name."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> None:
+        """Raises ``ImportError`` for a module that was moved; None for any other."""
+        if name in _MOVED:
+            raise ImportError(f"{name} is now {_MOVED[name]}.", name=name)
+
+
+sys.meta_path.append(_MovedModules)
 
 
 def __getattr__(name: str) -> Any:

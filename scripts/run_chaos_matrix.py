@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT))
 from scripts.chaos_table import recoveries_of, table_of  # noqa: E402  found by the line above
 
 PAGE = ROOT / "docs" / "explanation" / "delivery.md"
-BEGIN, END = "<!-- worse days: begin -->", "<!-- worse days: end -->"
+BEGIN, END = "<!-- chaos matrix: begin -->", "<!-- chaos matrix: end -->"
 """Between them the page has what was measured last."""
 PLACES = "redis,postgres,mariadb,sqlite,rabbitmq,sqs,ferretdb,mongo,ironmq,disque"
 AT_ONCE = 3
@@ -43,8 +43,8 @@ def run(place: str, folder: Path, seconds: str, seed: str, arguments: list[str])
 
 
 def findings(figures: dict[str, Any]) -> str:
-    """Every broken promise, or that there is none."""
-    return "\n  ".join(figures["findings"]) or "every promise was kept"
+    """The violated guarantees, one a line."""
+    return "\n  ".join(figures["findings"]) or "all guarantees held"
 
 
 def write_docs(measured: str) -> None:
@@ -63,7 +63,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--docs", action="store_true")
     options, arguments = parser.parse_known_args()
-    folder = options.folder or Path(tempfile.mkdtemp(prefix="worse-days-"))
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="chaos-matrix-"))
     folder.mkdir(parents=True, exist_ok=True)
     folder = folder.resolve()
     with ThreadPoolExecutor(options.at_once) as threads:

@@ -27,7 +27,7 @@ PATHS = {
     "brokers.aws_sqs": ["Sqs"],
     "brokers.mongo": ["Mongo"],
     "brokers.ironmq": ["IronMQBroker"],
-    "queue": ["Cluster"],
+    "cluster": ["Cluster"],
     "conf": ["Conf", "logger"],
     "status": ["Stat", "Status"],
     "signals": ["pre_enqueue", "post_spawn", "pre_execute", "post_execute_in_worker", "post_execute"],
@@ -61,7 +61,7 @@ def test_the_table_and_this_test_name_the_same_paths() -> None:
 
 @pytest.mark.parametrize("module", REMOVED_MODULES)
 def test_what_has_no_counterpart_is_refused_with_the_reason(module: str) -> None:
-    with pytest.raises(ImportError, match=r"django_q\.\S+ (belongs to|was removed)"):
+    with pytest.raises(ImportError, match=r"django_q\.\S+ (is internal to|was removed)"):
         import_module(f"django_q.{module}")
 
 
@@ -137,3 +137,18 @@ def test_the_shim_needs_no_settings_and_no_django() -> None:
     )
 
     assert (done.stderr, done.returncode) == ("", 0)
+
+
+@pytest.mark.parametrize(
+    ("statement", "new_name"),
+    [
+        ("from django_cluster.compat import install_django_q", "django_cluster.django_q"),
+        ("from django_cluster import compat", "django_cluster.django_q"),
+        ("import django_cluster.status", "django_cluster.django_q.status"),
+    ],
+)
+def test_the_error_for_a_module_that_was_moved_names_its_new_place(statement: str, new_name: str) -> None:
+    done = run(statement)
+
+    assert done.stderr.splitlines()[-1].startswith("ImportError: ")
+    assert done.stderr.endswith(f" is now {new_name}.\n")

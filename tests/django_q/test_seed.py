@@ -129,13 +129,13 @@ def test_name_is_default_unless_it_is_set() -> None:
 
 
 def test_tasks_are_signed_and_one_with_another_signature_is_not_run() -> None:
-    """It is discarded or failed there; here it is given back twice, and then put aside with its message."""
+    """It is discarded or failed there; here it is returned to the queue twice, then rejected with its message."""
     package = Codec(read(name="bank").signing).dumps(TaskPackage(header=_header(), args=(1,)))
 
     with pytest.raises(BadSignature):
         Codec(read(name="shop").signing).verify(package)
     assert Codec(read(name="bank").signing).loads(package).args == (1,)
-    assert "given back twice, and put aside" in MOVING
+    assert "returned to the queue twice, then rejected" in MOVING
 
 
 # ── workers ──────────────────────────────────────────────────────────────────────────────────────

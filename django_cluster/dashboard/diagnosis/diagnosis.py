@@ -49,16 +49,14 @@ def _reasons(facts: Facts) -> Iterator[Reason]:
     else:
         yield from reasons_of_queue(facts.queues[0], facts.now)
     if facts.sync:
-        yield Reason(
-            "sync", Conclusion.FINE, "The settings say sync: tasks run where they are called, and wait in no queue."
-        )
+        yield Reason("sync", Conclusion.FINE, "The setting sync is on: tasks run in the caller and are never queued.")
     if abs(facts.clock_ahead) > CLOCK_SECONDS:
         side = "ahead of" if facts.clock_ahead > 0 else "behind"
         yield Reason(
             "clock",
             Conclusion.WAITS,
             f"The clock of this machine is {duration(abs(facts.clock_ahead))} {side} that of the database:"
-            " what it delays becomes due that much too late or too early.",
+            " delayed tasks become due by that much too late or too early.",
             "Set the clocks by NTP.",
         )
 
@@ -73,5 +71,5 @@ def _of_schedule(schedule: ScheduleFacts, queue: QueueFacts, now: float) -> Iter
         left = duration(max(0.0, schedule.next_run - now))
         yield Reason("scheduled", Conclusion.WAITS, f"Schedule {schedule.name!r} is due in {left}.")
     if schedule.task:
-        yield Reason("last_task", Conclusion.FINE, f"The last task that it has sent is {schedule.task}: ask for that.")
+        yield Reason("last_task", Conclusion.FINE, f"Its last task is {schedule.task}.")
     yield from of_queue

@@ -1,4 +1,4 @@
-"""Why the messages of a queue are not taken."""
+"""Reasons why the messages of a queue do not run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def count_of(number: int) -> str:
 def reasons_of_queue(queue: QueueFacts, now: float) -> Iterator[Reason]:
     if not queue.known and not queue.total and not queue.problem:
         advice = f"Did you mean the queue {queue.nearest!r}?" if queue.nearest else ""
-        text = f"No queue, schedule or task is called {queue.name!r}, as far as can be seen."
+        text = f"No queue, schedule or task named {queue.name!r} was found."
         yield Reason("unknown_target", Conclusion.UNKNOWN, text, advice)
     blocked = list(obstacles(queue, now))
     parked = [reason for each in queue.schedules for reason in obstacles_of_schedule(each, queue, now)]
@@ -34,18 +34,16 @@ def reasons_of_queue(queue: QueueFacts, now: float) -> Iterator[Reason]:
             f"Queue {queue.name!r} has {count_of(queue.delayed)}, all of them delayed{due}.",
         )
     elif not blocked:
-        what = f"{queue.leased} are leased, and none waits" if queue.leased else "it is empty"
-        yield Reason("empty", Conclusion.FINE, f"Nothing is in the way of queue {queue.name!r}: {what}.")
+        what = f"{queue.leased} are leased, and none is ready" if queue.leased else "it is empty"
+        yield Reason("empty", Conclusion.FINE, f"Queue {queue.name!r} is not blocked: {what}.")
     yield from parked
     yield from unreadable_messages(queue)
 
 
 def obstacles(queue: QueueFacts, now: float) -> Iterator[Reason]:
-    """What keeps a ready message of this queue from being taken now."""
+    """Why a ready message of this queue is not leased now."""
     if queue.problem:
-        yield Reason(
-            "broker_away", Conclusion.BLOCKED, f"The broker cannot be used: {queue.problem}", "Start or mend it."
-        )
+        yield Reason("broker_away", Conclusion.BLOCKED, f"Broker unavailable: {queue.problem}", "Start or repair it.")
     if queue.pause is not None:
         by = f" by {queue.pause.by}" if queue.pause.by else ""
         yield Reason(
@@ -66,7 +64,7 @@ def obstacles(queue: QueueFacts, now: float) -> Iterator[Reason]:
 def _no_cluster(queue: QueueFacts) -> Reason:
     start = f"Start one: manage.py qcluster -n {queue.name}"
     if any(cluster.state == "stopping" for cluster in queue.clusters):
-        return Reason("stopping", Conclusion.BLOCKED, f"The only cluster of queue {queue.name!r} stops.", start)
+        return Reason("stopping", Conclusion.BLOCKED, f"The only cluster of queue {queue.name!r} is stopping.", start)
     if queue.clusters:
         text = f"The only cluster of queue {queue.name!r} has no worker: it runs with --scheduler-only."
         return Reason("no_workers", Conclusion.BLOCKED, text, start)

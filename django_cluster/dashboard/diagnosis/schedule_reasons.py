@@ -1,4 +1,4 @@
-"""Why a schedule sends no task."""
+"""Reasons why a schedule does not run."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ LATE_SECONDS = 60.0
 
 
 def obstacles_of_schedule(schedule: ScheduleFacts, queue: QueueFacts, now: float) -> Iterator[Reason]:
-    """What keeps a schedule from sending its tasks."""
+    """Why a schedule sends no task."""
     name = f"Schedule {schedule.name!r}"
     if not schedule.enabled:
         yield Reason("disabled", Conclusion.BLOCKED, f"{name} is disabled.", "Enable it in the admin.")
     elif schedule.error:
-        text = f"{name} cannot be fired: {schedule.error}"
+        text = f"{name} cannot run: {schedule.error}"
         yield Reason("schedule_error", Conclusion.BLOCKED, text, "Correct the row and save it.")
     elif schedule.ended:
-        text = f"{name} has ended: it has run as often as it was to."
+        text = f"{name} has ended: no repeats are left."
         yield Reason("no_next_run", Conclusion.BLOCKED, text, "Give it more repeats, or -1 for no end.")
     elif schedule.next_run is None:
         yield Reason("no_next_run", Conclusion.BLOCKED, f"{name} has no next run: it has ended.", "Give it one.")

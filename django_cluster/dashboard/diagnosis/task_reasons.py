@@ -1,4 +1,4 @@
-"""Why a task does not run, or what has become of it."""
+"""Reasons why a task does not run, or how it has ended."""
 
 from __future__ import annotations
 
@@ -41,26 +41,26 @@ def _ended(row: RowFacts, now: float) -> Reason:
     if row.success:
         return Reason("succeeded", Conclusion.FINE, f"It succeeded {ago} ago, in {runs}.")
     if row.retried_as:
-        return Reason(
-            "retried", Conclusion.FINE, f"It was sent again as {row.retried_as}, after it had failed: ask for that."
-        )
+        return Reason("retried", Conclusion.FINE, f"It failed, and was retried as {row.retried_as}.")
     if row.status == "discarded":
         return Reason("discarded", Conclusion.FINE, f"It asked to be discarded {ago} ago, in {runs}: {row.error}")
     if row.status in ("rejected", "dead"):
         what = (
-            "It cannot be run here" if row.status == "rejected" else "It has killed its workers, and is not tried again"
+            "It cannot be run here"
+            if row.status == "rejected"
+            else "Its workers died repeatedly, and it is not retried"
         )
         return Reason(
             row.status,
             Conclusion.BLOCKED,
             f"{what}; it was {row.status} {ago} ago: {row.error}",
-            "Mend the cause, then run it again (qmonitor --operate, the admin, control.retry).",
+            "Fix the cause, then retry it (qmonitor --operate, the admin, control.retry).",
         )
     return Reason(
         "failed",
         Conclusion.BLOCKED,
         f"It has run, and failed for good {ago} ago ({row.status}, {runs}): {row.error}",
-        "Mend the cause, then run it again (qmonitor --operate, the admin, control.retry).",
+        "Fix the cause, then retry it (qmonitor --operate, the admin, control.retry).",
     )
 
 
@@ -71,7 +71,7 @@ def _waiting(facts: Facts, task: TaskFacts, message: MessageFacts) -> Iterator[R
         in_the_way = list(obstacles(queue, facts.now))
         yield from (each for each in in_the_way if each.conclusion is Conclusion.BLOCKED)
         if task.row is not None:
-            text = f"Run {task.row.attempts} failed ({task.row.error}); it is tried again in {duration(left)}."
+            text = f"Run {task.row.attempts} failed ({task.row.error}); it is retried in {duration(left)}."
             yield Reason("retry", Conclusion.WAITS, text)
         else:
             yield Reason("delayed", Conclusion.WAITS, f"It is delayed, and due in {duration(left)}.")
@@ -105,7 +105,7 @@ def _leased(queue: QueueFacts, task: TaskFacts, left: float) -> Reason:
             f"It is leased: a cluster of {hosts} has taken it, and has not begun it, has just ended it, or"
             f" cannot record it; otherwise {back}.",
         )
-    return Reason("lease_of_nobody", Conclusion.WAITS, f"It was leased by a cluster that is gone; {back}.")
+    return Reason("abandoned_lease", Conclusion.WAITS, f"It was leased by a cluster that no longer exists; {back}.")
 
 
 def _not_queued_again(facts: Facts, row: RowFacts) -> Iterator[Reason]:
@@ -113,22 +113,22 @@ def _not_queued_again(facts: Facts, row: RowFacts) -> Iterator[Reason]:
         yield Reason(
             "retry_unseen",
             Conclusion.WAITS,
-            f"Run {row.attempts} failed ({row.error}) and is to be tried again; its message could not be looked for.",
+            f"Run {row.attempts} failed ({row.error}) and will be retried; its message could not be searched.",
         )
         yield from obstacles(facts.queues[0], facts.now)
         return
     yield Reason(
         "message_gone",
         Conclusion.BLOCKED,
-        f"Run {row.attempts} failed ({row.error}) and was to be tried again, but no message of it is in the queue:"
-        " it was taken out, or the queue was emptied.",
-        "Run it again (qmonitor --operate, the admin, control.retry).",
+        f"Run {row.attempts} failed ({row.error}) and was to be retried, but its message is not in the queue:"
+        " it was cancelled, or the queue was purged.",
+        "Retry it (qmonitor --operate, the admin, control.retry).",
     )
 
 
 def _not_found(facts: Facts) -> Iterator[Reason]:
     names = ", ".join(repr(queue.name) for queue in facts.queues)
-    causes = ["the id belongs to another project, namespace or queue", "it was taken out of its queue"]
+    causes = ["the id belongs to another project, namespace or queue", "it was cancelled"]
     if facts.on_commit:
         causes.insert(0, "the transaction that has sent it is still open, or was rolled back")
     causes.append("it is a later link of a chain, or follows a group, and is sent when those before it have ended")

@@ -1,4 +1,4 @@
-"""``manage.py qchaos``: a rehearsal of disaster, with the project's own settings."""
+"""``manage.py qchaos``: a chaos test with the settings of the project."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from django_cluster.testing.chaos.run_options import RunOptions
 from django_cluster.testing.chaos.sandbox import Sandbox
 
 WARNING = """\
-DEBUG is off, so this may be a live site. qchaos starts a cluster of its own, with these settings:
+DEBUG is off, so this may be production. qchaos starts a separate cluster with these settings:
 
     queue     chaos-..., a new one, on the broker that the settings name ({broker})
     rows      about {rows}, in the database that the settings name; deleted at the end
     killed    processes of this cluster, and no others
     paused    {paused}
 
-No task and no schedule of yours is touched, but the load is real. Add --yes if that is what you want."""
+Tasks and schedules of the project are not touched, but the load is real. Add --yes to confirm."""
 
 COULD_NOT_RUN = 2
 KINDS = ", ".join(FaultKind)
@@ -43,7 +43,7 @@ TARGETS = [target for target in Target if target is not Target.NOTIFIER]
 
 
 class Command(BaseCommand):
-    """Parses, loads the settings, hands over, prints the books."""
+    """Parse options, load settings, execute a run, print its report."""
 
     help = _(
         "Runs a temporary cluster under load, kills its processes at random, and reports lost and duplicate tasks."
@@ -104,7 +104,7 @@ class Command(BaseCommand):
             if verbosity:
                 self.stderr.write(sentence)
 
-        say(f"{run_options.seconds:g} seconds under fire, seed {run_options.seed}; the log is {sandbox.log}.")
+        say(f"{run_options.seconds:g} seconds of faults, seed {run_options.seed}; the log is {sandbox.log}.")
         try:
             with logging_to(sandbox, on_screen=verbosity > 1):
                 return Run(sandbox, run_options, say).run()
@@ -125,7 +125,7 @@ def kinds(text: str) -> frozenset[FaultKind]:
 
 
 def events_from(options: dict[str, Any]) -> frozenset[FaultKind]:
-    """What ``--events`` names, or kills; and what the switches add."""
+    """The kinds of ``--events`` (default: kill) and of the switches."""
     events = options["events"] or frozenset({FaultKind.KILL})
     for switch, more in (("freeze", {FaultKind.FREEZE}), ("network", set(NETWORK)), ("clock", {FaultKind.CLOCK})):
         if options[switch]:
@@ -147,17 +147,17 @@ def run_options_from(options: dict[str, Any]) -> RunOptions:
 
 
 def require_confirmation(settings: Settings, run_options: RunOptions, *, yes: bool) -> None:
-    """Raises ``ClusterError`` where this may be a live site and nobody has said that it is meant."""
+    """Raise ``ClusterError`` if ``DEBUG`` is off and the run is not confirmed by ``--yes``."""
     if yes or debugging():
         return
-    paused = "the broker's server, for everybody, again and again" if run_options.pausing.possible else "nothing"
+    paused = "the server of the broker, for all its clients, repeatedly" if run_options.pausing.possible else "nothing"
     rows = int(run_options.rate * run_options.seconds)
     raise ClusterError(WARNING.format(broker=settings.broker.kind, rows=rows, paused=paused))
 
 
 @contextmanager
 def logging_to(sandbox: Sandbox, *, on_screen: bool) -> Iterator[None]:
-    """Within the block the log of the cluster goes to the sandbox: what it says of the killed is no news here."""
+    """Within the block the log of the cluster goes to a file of the sandbox."""
     logger = logging.getLogger("django_cluster")
     before = (logger.handlers, logger.level, logger.propagate)
     file = logging.FileHandler(sandbox.log)

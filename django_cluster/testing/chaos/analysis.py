@@ -39,7 +39,7 @@ OUTAGE_RECOVERY_SECONDS = 15.0
 class RepeatCause(StrEnum):
     """Why a task ran again."""
 
-    RUNNING = "its worker was killed under it"
+    RUNNING = "its worker was killed while running it"
     UNRECORDED = "its worker was killed before the outcome was recorded"
     SENTINEL = "its sentinel was killed"
     NONE = "no kill explains it"

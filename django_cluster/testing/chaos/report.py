@@ -16,7 +16,7 @@ WORDS = {
     FaultKind.LOSE: "losing answers",
     FaultKind.RESET: "reset",
 }
-PARTICIPLES = {FaultKind.KILL: "killed", FaultKind.FREEZE: "frozen", FaultKind.CLOCK: "given another clock", **WORDS}
+PARTICIPLES = {FaultKind.KILL: "killed", FaultKind.FREEZE: "frozen", FaultKind.CLOCK: "given a wrong clock", **WORDS}
 
 
 def as_text(observations: Observations, analysis: Analysis) -> str:
@@ -24,14 +24,14 @@ def as_text(observations: Observations, analysis: Analysis) -> str:
     lines += [f"  {name:<18}{value}" for name, value in _table(observations, analysis)]
     lines.append("")
     if analysis.findings:
-        lines += ["The promise was broken:", *(f"- {finding}" for finding in analysis.findings)]
+        lines += ["Guarantees violated:", *(f"- {finding}" for finding in analysis.findings)]
     else:
-        lines.append("Nothing was lost, and nothing was done twice but what was killed.")
+        lines.append("No task was lost, and a kill explains every repetition.")
     return "\n".join(lines)
 
 
 def _table(observations: Observations, analysis: Analysis) -> Iterator[tuple[str, str]]:
-    yield "Killed", _counted(observations, FaultKind.KILL) or "nobody"
+    yield "Killed", _counted(observations, FaultKind.KILL) or "none"
     pauses = [injected.seconds for injected in observations.faults if injected.target is Target.SERVER]
     if pauses:
         yield "Server paused", f"{len(pauses)} ×, {sum(pauses):.1f} s in all, {max(pauses):.1f} s at most"
@@ -40,7 +40,7 @@ def _table(observations: Observations, analysis: Analysis) -> Iterator[tuple[str
     if disturbed := Counter(injected.kind for injected in observations.faults if injected.target is Target.NETWORK):
         yield "Network", ", ".join(f"{WORDS[kind]} {disturbed[kind]} ×" for kind in NETWORK if disturbed[kind])
     if steps := [injected.seconds for injected in observations.faults if injected.kind is FaultKind.CLOCK]:
-        yield "Clock", f"set {len(steps)} ×, from {min(steps):+.0f} to {max(steps):+.0f} s beside the right time"
+        yield "Clock", f"set {len(steps)} ×, from {min(steps):+.0f} to {max(steps):+.0f} s from the real time"
     for obstacle in observations.not_applicable:
         yield "Not applicable", obstacle
     yield "Enqueued", str(analysis.enqueued)
@@ -55,8 +55,8 @@ def _table(observations: Observations, analysis: Analysis) -> Iterator[tuple[str
     yield (
         "Rows",
         (
-            f"{len(observations.rows)}: {len(analysis.missing_rows)} missing, {len(analysis.duplicate_rows)} doubled, "
-            f"{len(analysis.failed_rows)} failed, {len(analysis.unknown_rows)} of nobody"
+            f"{len(observations.rows)}: {len(analysis.missing_rows)} missing, {len(analysis.duplicate_rows)} duplicate, "
+            f"{len(analysis.failed_rows)} failed, {len(analysis.unknown_rows)} unknown"
         ),
     )
     yield "Slowest recovery", _recovery(observations, analysis.slowest_recovery)

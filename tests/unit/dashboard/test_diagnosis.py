@@ -126,7 +126,7 @@ def test_a_failed_task_that_is_tried_again_says_why_and_when() -> None:
     found = of_task(row=replace(FAILED, final=False), message=MessageFacts(state="delayed", due=NOW + 42))
 
     assert codes(found) == ["retry"]
-    assert "Run 1 failed (ValueError: no luck); it is tried again in 42s." in found.reasons[0].sentence
+    assert "Run 1 failed (ValueError: no luck); it is retried in 42s." in found.reasons[0].sentence
 
 
 def test_a_retry_whose_message_is_gone_does_not_come_by_itself() -> None:
@@ -146,7 +146,7 @@ def test_a_retry_whose_message_cannot_be_looked_for_may_come() -> None:
     ("queue", "task", "code"),
     [
         (HEALTHY, {}, "leased"),
-        (NOBODY, {}, "lease_of_nobody"),
+        (NOBODY, {}, "abandoned_lease"),
         (NOBODY, {"cluster": GONE, "worker": BUSY}, "lost_worker"),
     ],
 )
