@@ -7,7 +7,6 @@ the two, either way leaves a row that nobody needs; it is deleted when the broke
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
@@ -20,13 +19,12 @@ from django_cluster.brokers import adapter_class
 from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueuedMessage, QueueSize
 from django_cluster.brokers.payload_store import PayloadStore
 from django_cluster.core.codec import Codec
+from django_cluster.core.events.messages import PAYLOADS_LEFT
 from django_cluster.core.payload_references import ID_LENGTH
 from django_cluster.core.queue_names import join_escaped, shortened
 from django_cluster.core.settings import BrokerSettings, SigningSettings
 from django_cluster.errors import BrokerError
 from django_cluster.models.row_signing import secrets
-
-logger = logging.getLogger("django_cluster")
 
 RECEIPT_PREFIX = "large:"
 """Receipts and keys of messages with a reference begin with this and the id of the row."""
@@ -196,7 +194,7 @@ class OffloadingBroker(Broker):
         try:
             act()
         except BrokerError as error:
-            logger.warning("Large payloads that nobody needs stay in the database for a while: %s", error)
+            PAYLOADS_LEFT.log(error=error)
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────
 

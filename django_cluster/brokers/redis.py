@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import math
 import os
 import re
@@ -28,11 +27,10 @@ from django_cluster.brokers.base import (
 )
 from django_cluster.brokers.redis_call_guards import RedisClock, SenderPool
 from django_cluster.brokers.redis_connection import ANY_ERROR, open_connection
+from django_cluster.core.events.messages import FOREIGN_KEYS_RENAMED
 from django_cluster.core.queue_names import join_escaped
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerUnavailable
-
-logger = logging.getLogger("django_cluster")
 
 BRACES = "{}"
 """They say in a Redis Cluster which keys belong together."""
@@ -316,7 +314,7 @@ class RedisBroker(Broker):
             ("EVAL", scripts.RENAME_FOREIGN_KEYS.text, len(self._keys), *self._keys), key=self._keys[0]
         )[-1]
         if names := ", ".join(map(_text, answer)):
-            logger.error("Redis: keys of the queue %s held something else, and were renamed: %s", self.queue, names)
+            FOREIGN_KEYS_RENAMED.log(queue=self.queue, value=names)
 
 
 def configuration_warnings(configuration: Mapping[str, str]) -> list[str]:

@@ -7,16 +7,14 @@ is remembered until the message is gone, so that a server that goes away in betw
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Sequence
 
 from django_cluster.brokers.base import Broker, Delivery, Message
 from django_cluster.brokers.publisher import Publisher
+from django_cluster.core.events.messages import ATTEMPTS_NOT_REFUNDED
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerRefused
-
-logger = logging.getLogger("django_cluster")
 
 REPUBLISH_SECONDS = 4.0
 """Seconds for copies, after which the rest is given back as it is: a cluster that stops has not much more time."""
@@ -51,7 +49,7 @@ class RepublishingBroker(Broker):
 
     def _release_unchanged(self, deliveries: Sequence[Delivery], delay: float) -> None:
         self._delete_republished(deliveries)
-        logger.warning("The broker is slow: giving back costs an attempt for %d messages.", len(deliveries))
+        ATTEMPTS_NOT_REFUNDED.log(count=len(deliveries), reason="the broker is slow")
         self.release([each.receipt for each in deliveries], delay)
 
     def _republish(self, deliveries: Sequence[Delivery], delay: float) -> None:
@@ -63,7 +61,7 @@ class RepublishingBroker(Broker):
         try:
             Publisher(self).publish(copies)
         except BrokerRefused as error:
-            logger.warning("What is given back costs an attempt, because no copy of it can be sent: %s", error)
+            ATTEMPTS_NOT_REFUNDED.log(count=len(copies), reason=error)
         else:
             held.difference_update(each.receipt for each in copied)
             self._republished.update(each.receipt for each in copied)

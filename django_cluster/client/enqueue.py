@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -13,10 +12,9 @@ from django_cluster.client.client import get_client
 from django_cluster.conf import known_queues
 from django_cluster.core.call import build_options, checked_packages, split_options, with_declared
 from django_cluster.core.compositions import GroupPlan, in_chain, packages_of_links
+from django_cluster.core.events.cluster import UNKNOWN_QUEUE
 from django_cluster.core.messages import TaskPackage
 from django_cluster.core.suggestions import closest_match
-
-logger = logging.getLogger("django_cluster")
 
 
 def async_task(func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> str:
@@ -86,8 +84,4 @@ def warn_of_unknown_queue(name: str | None) -> None:
     if name and name not in known:
         near = closest_match(name, known)
         meant = f" Did you mean {near!r}?" if near else ""
-        logger.warning(
-            "Sending to queue %r, which Q_CLUSTER does not name (name, ALT_CLUSTERS).%s"
-            " Its tasks wait until a cluster is started with qcluster -n %s.",
-            name, meant, name, extra={"event": "unknown_queue"},
-        )  # fmt: skip
+        UNKNOWN_QUEUE.log(queue=name, suggestion=meant)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import time
 from collections.abc import Callable
 
-logger = logging.getLogger("django_cluster")
+from django_cluster.core.events.servers import BROKER, Outage
 
 FIRST_DELAY_SECONDS = 0.1
 MAX_DELAY_SECONDS = 5.0
@@ -18,8 +17,11 @@ PAUSE_FACTOR = 4
 class ReconnectBackoff:
     """Remembers whether ``what`` is away, and when to try again."""
 
-    def __init__(self, what: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, what: str, clock: Callable[[], float] = time.monotonic, events: Outage = BROKER) -> None:
+        """``what``: the server, as the subject of a log line. ``events``: what is logged when an outage begins and
+        ends."""
         self._what = what
+        self._events = events
         self._clock = clock
         self._delay = 0.0
         self._since = 0.0
@@ -40,13 +42,14 @@ class ReconnectBackoff:
         now = self._clock()
         if not self.failing:
             self._since = now
-            logger.warning("%s unavailable: %s; retrying", self._what, _reason(error))
+            self._events.begins.log(server=self._what, error=_reason(error))
         self._delay = min(self._delay * 2 or FIRST_DELAY_SECONDS, MAX_DELAY_SECONDS)
-        self.retry_at = now + max(self._delay, took * PAUSE_FACTOR) * random.uniform(0.75, 1.0)  # noqa: S311  jitter, not a secret
+        jitter = random.uniform(0.75, 1.0)  # noqa: S311  not a secret
+        self.retry_at = now + max(self._delay, took * PAUSE_FACTOR) * jitter
 
     def recovered(self) -> None:
         if self.failing:
-            logger.info("%s available again after %.1f s", self._what, self._clock() - self._since)
+            self._events.ends.log(server=self._what, seconds=self._clock() - self._since)
         self._delay = self.retry_at = 0.0
 
 

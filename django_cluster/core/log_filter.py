@@ -22,13 +22,15 @@ HARMLESS = (bool, int, float, type(None))
 
 
 class SafeRecordFilter(logging.Filter):
-    """Escapes and redacts the arguments of a record, and the messages in its traceback."""
+    """Escapes and redacts the arguments of a record, the fields of its event, and the messages in its traceback."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.args and isinstance(record.args, tuple):
             record.args = tuple(map(safe, record.args))
         elif isinstance(record.args, Mapping) and record.args:
             record.args = {key: safe(value) for key, value in record.args.items()}
+            if hasattr(record, "event"):  # the fields of an event are attributes of its record, too
+                vars(record).update(record.args)
         else:
             record.msg = shown(str(record.msg))
         if record.exc_info and record.exc_info[1] is not None and not record.exc_text:

@@ -12,7 +12,6 @@ during a fork. Under gevent it is a greenlet: it can watch drivers that let othe
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import threading
@@ -23,7 +22,7 @@ from typing import Any, NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-logger = logging.getLogger("django_cluster")
+from django_cluster.core.events.servers import DATABASE_SILENT
 
 WRITE_TIMEOUT = 15.0
 """Seconds that one of our statements that writes may take in a process that is not the cluster's."""
@@ -128,10 +127,7 @@ class StatementWatchdog:
                 return
             del self._statements[id(connection)]
             shut_down(late.descriptor)
-        logger.warning(
-            "Database %r: no answer for %.0f s; connection closed",
-            connection.alias, late.seconds, extra={"event": "database_silent"},
-        )  # fmt: skip
+        DATABASE_SILENT.log(database=connection.alias, seconds=late.seconds)
 
     def pause(self) -> None:
         """End the thread, before a fork: what is copied is a process with one thread."""

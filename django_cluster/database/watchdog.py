@@ -8,7 +8,6 @@ connection, which it knows how to replace.
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 import time
@@ -19,9 +18,8 @@ from typing import Any, NamedTuple
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_cluster.core.events.servers import DATABASE_SILENT
 from django_cluster.database.statement_watchdog import WRITE_TIMEOUT, descriptor_of, shut_down, statement_timeout
-
-logger = logging.getLogger("django_cluster")
 
 MIN_WAIT_SECONDS = 15.0
 """Seconds for which an answer is waited for at least, however short the lease is."""
@@ -105,10 +103,7 @@ class ConnectionWatchdog:
                 return
             self._wait = self._wait._replace(until=time.monotonic() + self.seconds)
             shut_down(descriptor)
-        logger.warning(
-            "Database %r: no answer for %.0f s; connection closed",
-            connection.alias, self.seconds, extra={"event": "database_silent"},
-        )  # fmt: skip
+        DATABASE_SILENT.log(database=connection.alias, seconds=self.seconds)
 
 
 _watchdog: ConnectionWatchdog | None = None

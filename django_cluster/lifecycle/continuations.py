@@ -8,20 +8,18 @@ in between leaves a message that comes back, and with it the debt.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 
 from django_cluster.brokers.base import Message
 from django_cluster.core.codec import CONTINUATION, Codec
 from django_cluster.core.compositions import CLAIM_EXPIRES_AFTER, NextSteps, Step
+from django_cluster.core.events.tasks import CONTINUATION_FAILED
 from django_cluster.core.messages import Job, Outcome, TaskHeader
 from django_cluster.errors import NotSupported, PackageError, PayloadTooLarge
 from django_cluster.lifecycle.executor import rejected_outcome
 from django_cluster.lifecycle.send import AddressedMessage
 from django_cluster.stores.base import GroupStore
-
-logger = logging.getLogger("django_cluster")
 
 RETURN_AFTER_SECONDS = CLAIM_EXPIRES_AFTER.total_seconds() + 1
 """Seconds after which a message comes back, to see whether its step was sent by whoever was about to."""
@@ -69,7 +67,7 @@ class Continuations:
         except UNSENDABLE as error:
             if len(steps) > 1:  # alone, each shows whether it is the one
                 return [ending for step in steps for ending in self.send([step])]
-            logger.error("What follows the member %s cannot be sent: %s", steps[0].key, error)
+            CONTINUATION_FAILED.log(member=steps[0].key, error=error)
             return [self._rejected(steps[0], error)]
         return []
 

@@ -7,7 +7,6 @@ worker only, inside the ``except`` of the failed task: ``report(error, package)`
 from __future__ import annotations
 
 import inspect
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,14 +15,13 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
+from django_cluster.core.events.tasks import ERROR_REPORTER_FAILED, ERROR_REPORTER_UNUSABLE
 from django_cluster.core.messages import Outcome, OutcomeStatus, RetryHint, TaskPackage, path_of_class
 from django_cluster.core.settings import DeliverySettings, QueueSettings
 from django_cluster.lifecycle.retry_policy import is_last_run
 from django_cluster.lifecycle.soft_timeout import soft_timeout
 from django_cluster.reporters import SHIPPED
 from django_cluster.reporters.base import FailedRun
-
-logger = logging.getLogger("django_cluster")
 
 ENTRY_POINT_GROUPS = ("django_cluster.error_reporters", "djangoq.errorreporters")
 """Ours first; the second is Django-Q's, whose plugins keep working."""
@@ -76,9 +74,9 @@ class ErrorReporters:
             try:
                 self._reporters.append(_loaded(name, _find(name)(**options)))
             except ReporterNotInstalled as error:
-                logger.error("The error reporter %r cannot be used; its reports are missing. %s", name, error)
-            except Exception:
-                logger.exception("The error reporter %r cannot be used; its reports are missing.", name)
+                ERROR_REPORTER_UNUSABLE.log(reporter=name, error=error)
+            except Exception as error:  # noqa: BLE001  a reporter is code of others
+                ERROR_REPORTER_UNUSABLE.log(reporter=name, error=error, exc_info=True)
 
     def __len__(self) -> int:
         return len(self._reporters)
@@ -141,8 +139,8 @@ class ErrorReporters:
             try:
                 with soft_timeout(REPORT_TIMEOUT):
                     reporter.call(run)
-            except BaseException:  # a reporter that leaves must not take its process with it
-                logger.exception("The error reporter %r failed.", reporter.name)
+            except BaseException as error:  # noqa: BLE001  a reporter that leaves must not take its process with it
+                ERROR_REPORTER_FAILED.log(reporter=reporter.name, error=error, exc_info=True)
 
     def flush(self, seconds: float = FLUSH_TIMEOUT) -> None:
         """Let what waits be sent, before this process ends; waits so long for all of them together."""
@@ -171,8 +169,8 @@ def is_unreported(outcome: Outcome) -> bool:
 def _flush(name: str, flush: Callable[[float], None], seconds: float) -> None:
     try:
         flush(seconds)
-    except Exception:
-        logger.exception("The error reporter %r could not send what waited.", name)
+    except Exception as error:  # noqa: BLE001  a reporter is code of others
+        ERROR_REPORTER_FAILED.log(reporter=name, error=error, exc_info=True)
 
 
 def _loaded(name: str, reporter: Any) -> LoadedReporter:

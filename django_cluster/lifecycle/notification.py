@@ -9,6 +9,18 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from django_cluster.core.events.event import Event
+from django_cluster.core.events.tasks import (
+    HOOK_FAILED,
+    RECEIVER_INTERRUPTED,
+    TASK_DEAD,
+    TASK_DISCARDED,
+    TASK_FAILED,
+    TASK_LOST,
+    TASK_REJECTED,
+    TASK_SUCCEEDED,
+    TIMEOUT,
+)
 from django_cluster.core.liveness import report_progress
 from django_cluster.core.messages import Outcome, OutcomeStatus
 from django_cluster.errors import PackageError
@@ -20,8 +32,6 @@ from django_cluster.signals import post_execute
 from django_cluster.stores.transient_task import transient_task
 
 logger = logging.getLogger("django_cluster")
-task_logger = logging.getLogger("django_cluster.tasks")
-"""Logs how tasks ended. An error reporter that is told of failed tasks anyway can ignore this logger."""
 
 HOOK_TIMEOUT = 30.0
 """Seconds that a hook may take, and all receivers of one outcome together."""
@@ -35,12 +45,12 @@ VERBS: dict[str, str] = {
     OutcomeStatus.DISCARDED: "discarded",
 }
 """How the log calls an outcome that is no success; all others *failed*."""
-EVENTS: dict[str, str] = {
-    OutcomeStatus.TIMEOUT: "task_timeout",
-    OutcomeStatus.LOST: "task_lost",
-    OutcomeStatus.REJECTED: "task_rejected",
-    OutcomeStatus.DEAD: "task_dead",
-    OutcomeStatus.DISCARDED: "task_discarded",
+FAILURE_EVENTS: dict[str, Event] = {
+    OutcomeStatus.TIMEOUT: TIMEOUT,
+    OutcomeStatus.LOST: TASK_LOST,
+    OutcomeStatus.REJECTED: TASK_REJECTED,
+    OutcomeStatus.DEAD: TASK_DEAD,
+    OutcomeStatus.DISCARDED: TASK_DISCARDED,
 }
 
 
@@ -73,31 +83,39 @@ def notify_receivers(outcome: Outcome) -> None:
     try:
         with soft_timeout(HOOK_TIMEOUT):
             send_signal(post_execute, task=outcome)
-    except BaseException:  # SystemExit, or the timeout
-        logger.exception(
-            "A receiver of post_execute did not return for task %s", outcome.name, extra={"event": "receiver_failed"}
-        )
+    except BaseException as error:  # noqa: BLE001  SystemExit, or the timeout
+        RECEIVER_INTERRUPTED.log(task_id=outcome.id, task_name=outcome.name, error=_described(error), exc_info=True)
 
 
 def log_failure(outcome: Outcome) -> None:
     """Log an outcome that is no success, at level ERROR, and whether it will be retried."""
     kind, message, _ = outcome.failure or ("", "", "")
     reason = f"{kind}: {message}" if message else kind
-    task_logger.error(
-        "Task %s [%s] %s in run %d: %s%s",
-        outcome.name, outcome.func, VERBS.get(outcome.status, "failed"), outcome.attempt, reason.removesuffix("."),
-        "" if outcome.final else "; it will be retried",
-        extra={"event": EVENTS.get(outcome.status, "task_failed")},
-    )  # fmt: skip
+    FAILURE_EVENTS.get(outcome.status, TASK_FAILED).log(
+        task_id=outcome.id,
+        task_name=outcome.name,
+        function=outcome.func,
+        attempt=outcome.attempt,
+        verb=VERBS.get(outcome.status, "failed"),
+        error=reason.removesuffix("."),
+        final=outcome.final,
+        outlook="" if outcome.final else "; retrying",
+    )
 
 
 def log_success(outcome: Outcome) -> None:
     """Log a success at level DEBUG; the caller has checked that the level is enabled."""
-    task_logger.debug(
-        "Task %s [%s] succeeded in run %d after %.3f s",
-        outcome.name, outcome.func, outcome.attempt, outcome.stopped_at - outcome.started_at,
-        extra={"event": "task_succeeded"},
-    )  # fmt: skip
+    TASK_SUCCEEDED.log(
+        task_id=outcome.id,
+        task_name=outcome.name,
+        function=outcome.func,
+        attempt=outcome.attempt,
+        seconds=outcome.stopped_at - outcome.started_at,
+    )
+
+
+def _described(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def run_hook(outcome: Outcome, find_row: Callable[[str], Any], functions: tuple[str, ...] = ALL_FUNCTIONS) -> None:
@@ -110,8 +128,6 @@ def run_hook(outcome: Outcome, find_row: Callable[[str], Any], functions: tuple[
         with soft_timeout(HOOK_TIMEOUT):
             allowed_functions(functions).load(path)(find_row(outcome.id) or transient_task(outcome))
     except PackageError as error:
-        logger.error(
-            "Hook %s of task %s cannot be called: %s", path, outcome.name, error, extra={"event": "hook_failed"}
-        )
-    except BaseException:  # a hook is user code: SystemExit must not end its process
-        logger.exception("Hook %s of task %s failed", path, outcome.name, extra={"event": "hook_failed"})
+        HOOK_FAILED.log(hook=path, task_id=outcome.id, task_name=outcome.name, error=error)
+    except BaseException as error:  # noqa: BLE001  a hook is user code: SystemExit must not end its process
+        HOOK_FAILED.log(hook=path, task_id=outcome.id, task_name=outcome.name, error=_described(error), exc_info=True)

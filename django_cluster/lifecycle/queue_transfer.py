@@ -11,7 +11,6 @@ What was tampered with is moved as it is, and refused there.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,11 +18,10 @@ from dataclasses import dataclass, field
 from django_cluster.brokers.base import Broker, Delivery, Message, QueuedMessage
 from django_cluster.brokers.publisher import Publisher
 from django_cluster.core.codec import peek_header
+from django_cluster.core.events.messages import DELAYED_TASK_REFUSED
 from django_cluster.core.headers import LAST_MOMENT, PRIORITIES
 from django_cluster.core.liveness import report_progress
 from django_cluster.errors import BrokerRefused, BrokerUnavailable, PackageError
-
-logger = logging.getLogger("django_cluster")
 
 BATCH = 500
 REJECTED_DELAY_SECONDS = 60.0
@@ -88,7 +86,7 @@ class QueueTransfer:
         finally:
             self._give_back(REJECTED_DELAY_SECONDS)
         for sentence in self.result.refused:
-            logger.error("A held task cannot be sent: %s", sentence)
+            DELAYED_TASK_REFUSED.log(error=sentence)
         self.result.refused.clear()
         return self.result.ready - before
 

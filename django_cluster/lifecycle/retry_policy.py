@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from django_cluster.core.events.tasks import RETRY_DELAY_UNUSABLE
 from django_cluster.core.import_paths import load
 from django_cluster.core.messages import Outcome, OutcomeStatus, RetryHint, TaskOptions
 from django_cluster.core.settings import DeliverySettings
-
-logger = logging.getLogger("django_cluster")
 
 LINEAR = "linear"
 FACTORS: Mapping[float | str, float] = {"fixed": 1.0, "exponential": 2.0}
@@ -111,7 +109,7 @@ def delay_from_function(path: str, attempt: int, fallback: float) -> float:
         delay = float(load(path)(attempt))
         if 0 <= delay < math.inf:
             return delay
-        logger.error("retry_backoff: %s returned %r for run %d, which is no delay.", path, delay, attempt)
-    except Exception:
-        logger.exception("retry_backoff: %s failed for run %d.", path, attempt)
+        RETRY_DELAY_UNUSABLE.log(function=path, attempt=attempt, error=f"{delay!r} is not a delay")
+    except Exception as error:  # noqa: BLE001  a function of the project
+        RETRY_DELAY_UNUSABLE.log(function=path, attempt=attempt, error=error, exc_info=True)
     return fallback

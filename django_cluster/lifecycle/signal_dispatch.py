@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from django.dispatch import Signal
 
+from django_cluster.core.events.tasks import SIGNAL_RECEIVER_FAILED
 from django_cluster.errors import TaskTimeout
 from django_cluster.signals import SENDER
-
-logger = logging.getLogger("django_cluster")
 
 
 def send_signal(signal: Signal, **facts: Any) -> None:
@@ -23,9 +21,9 @@ def send_signal(signal: Signal, **facts: Any) -> None:
         answers = signal.send_robust(SENDER, **facts)
     except (KeyboardInterrupt, TaskTimeout):
         raise
-    except BaseException:
-        logger.exception("A signal receiver failed.")
+    except BaseException as error:  # noqa: BLE001  a receiver of the project may even exit
+        SIGNAL_RECEIVER_FAILED.log(receiver="(unknown)", error=repr(error), exc_info=True)
         return
     for receiver, answer in answers:
         if isinstance(answer, Exception):
-            logger.error("The signal receiver %r failed.", receiver, exc_info=answer)
+            SIGNAL_RECEIVER_FAILED.log(receiver=repr(receiver), error=answer, exc_info=answer)

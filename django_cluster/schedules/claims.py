@@ -6,7 +6,6 @@ those that another has locked, and reads again what it saw: a row that has chang
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -15,11 +14,10 @@ from typing import Any
 from django.db import connections, transaction
 from django.db.models import F, QuerySet
 
+from django_cluster.core.events.schedules import SCHEDULE_SUSPENDED
 from django_cluster.models.schedule import Schedule, ScheduleQuerySet
 from django_cluster.models.schedule_sql import write_columns
 from django_cluster.schedules.planning import PlannedRun
-
-logger = logging.getLogger("django_cluster")
 
 SEEN = ("pk", "next_run", "repeats", "task", "runs", "enabled")
 
@@ -89,7 +87,7 @@ class ScheduleClaims:
             pk=row.pk, next_run=row.next_run, runs=row.runs, enabled=True, claimed_until=row.claimed_until
         )
         if same.update(last_error=message, claimed_until=until) and message != row.last_error:
-            logger.error("The schedule %r (%s) cannot be fired: %s", str(row), row.pk, message)
+            SCHEDULE_SUSPENDED.log(schedule=str(row), schedule_id=row.pk, error=message)
 
     def _ours(self, planned_runs: Sequence[PlannedRun], until: datetime) -> list[PlannedRun]:
         return self._unchanged(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import warnings
 from collections.abc import Callable, Mapping
@@ -14,14 +13,13 @@ from django.db import IntegrityError, router
 
 from django_cluster.core.arguments import args_to_text, kwargs_to_text
 from django_cluster.core.call import OptionError, aware, check_hook, given_options, with_paths
+from django_cluster.core.events.schedules import UNKNOWN_FUNCTION
 from django_cluster.core.function_signatures import check_function, load_function
 from django_cluster.core.import_paths import dotted_path
 from django_cluster.core.signing import dump_json
 from django_cluster.errors import UnknownFunction
 from django_cluster.models.schedule import Schedule
 from django_cluster.schedules.planning import task_options
-
-logger = logging.getLogger("django_cluster")
 
 SCHEDULE_OPTIONS = frozenset({"catch_up", "enabled", "ends_at", "no_overlap", "starts_at", "time_zone"})
 """Columns that Django-Q did not have: as plain keywords they may belong to the function."""
@@ -113,7 +111,7 @@ def check_function_exists(path: str) -> None:
             return
         if modules[0] is not None and (cause is None or isinstance(cause, AttributeError)):
             raise
-        logger.warning("schedule for a function that is unknown here: %s", error, extra={"event": "unknown_function"})
+        UNKNOWN_FUNCTION.log(error=error)
 
 
 def localize_naive_moments(row: Schedule) -> None:

@@ -7,17 +7,15 @@ fired only by those who know it.
 
 from __future__ import annotations
 
-import logging
 from datetime import datetime, timedelta, tzinfo
 
 from django.db import IntegrityError, transaction
 
 from django_cluster.core.due import first_run
+from django_cluster.core.events.schedules import DECLARED_SCHEDULE_EXISTS, DECLARED_SCHEDULE_INVALID
 from django_cluster.models.schedule import PLAN, RULE, Schedule, ScheduleQuerySet
 from django_cluster.models.schedule_seal import is_sealed, seal_of
 from django_cluster.schedules.declarations import Declaration, declarations, discover
-
-logger = logging.getLogger("django_cluster")
 
 TOUCH_INTERVAL = timedelta(minutes=1)
 """How often a cluster says that it knows its declarations."""
@@ -67,7 +65,7 @@ class DeclarationSync:
                 else:
                     self._change(row, declaration, now)
             except (ValueError, TypeError, ImportError) as error:
-                logger.error("The declared schedule %s cannot be kept: %s", key, error)
+                DECLARED_SCHEDULE_INVALID.log(schedule=key, error=error)
         self._rows().filter(declared__in=self.keys).update(declared_at=now)
 
     def _insert(self, declaration: Declaration, now: datetime) -> None:
@@ -76,7 +74,7 @@ class DeclarationSync:
             with transaction.atomic(using=self._alias):
                 row.save(using=self._alias, force_insert=True)
         except IntegrityError:
-            logger.debug("Another cluster has just made the row of %s.", declaration.key)
+            DECLARED_SCHEDULE_EXISTS.log(schedule=declaration.key)
 
     def _initial_row(self, declaration: Declaration, now: datetime) -> Schedule:
         """The row as it is at first."""

@@ -7,7 +7,6 @@ the admin) and by nobody else, so that a web process pays nothing for it.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -18,9 +17,8 @@ from typing import Any
 
 from django.apps import apps
 
+from django_cluster.core.events.schedules import DECLARATIONS_NOT_IMPORTED
 from django_cluster.core.import_paths import defined_at
-
-logger = logging.getLogger("django_cluster")
 
 TASKS_MODULE = "tasks"
 MAX_KEY_LENGTH = 255
@@ -101,7 +99,7 @@ def _imported(name: str) -> bool:
     try:
         if find_spec(name) is not None:
             import_module(name)
-    except (Exception, SystemExit):  # whatever a module of the project's raises
-        logger.exception("%s cannot be imported: what it declares is not known here.", name)
+    except (Exception, SystemExit) as error:  # noqa: BLE001  whatever a module of the project's raises
+        DECLARATIONS_NOT_IMPORTED.log(module_path=name, error=error, exc_info=True)
         return False
     return True

@@ -16,7 +16,6 @@ A row that cannot be fired says why in ``last_error``, is logged once, and is lo
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,6 +23,7 @@ from zoneinfo import ZoneInfo
 
 from django.db import connections, router
 
+from django_cluster.core.events.schedules import MISSED_RUNS_SKIPPED
 from django_cluster.core.liveness import report_progress
 from django_cluster.core.messages import TaskPackage
 from django_cluster.core.settings import ScheduleSettings
@@ -35,8 +35,6 @@ from django_cluster.schedules.claims import ScheduleClaims
 from django_cluster.schedules.declaration_sync import DeclarationSync
 from django_cluster.schedules.planning import PlannedRun, plan_run
 from django_cluster.schedules.replanning import StalePlanFinder
-
-logger = logging.getLogger("django_cluster")
 
 Send = Callable[[Sequence[TaskPackage]], None]
 
@@ -184,7 +182,6 @@ def _report_skipped(planned_runs: Sequence[PlannedRun]) -> None:
     for run in planned_runs:
         if run.skipped is not None:
             begin, end = run.skipped
-            logger.warning(
-                "schedule %r (%s) skipped its missed runs from %s to before %s: more than max_catch_up",
-                str(run.schedule), run.schedule.pk, begin, end, extra={"event": "missed_runs_skipped"},
-            )  # fmt: skip
+            MISSED_RUNS_SKIPPED.log(
+                schedule=str(run.schedule), schedule_id=run.schedule.pk, first_missed=begin, upcoming_run=end
+            )

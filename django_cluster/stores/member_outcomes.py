@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,13 +19,13 @@ from django_cluster.core.compositions import (
     next_link,
     succeeded,
 )
+from django_cluster.core.events.tasks import CHAIN_BROKEN
 from django_cluster.core.messages import Outcome
 from django_cluster.core.safe_text import storable
 from django_cluster.models import GroupMember
 
 Clock = Callable[[], datetime]
 
-logger = logging.getLogger("django_cluster")
 
 MAX_ERROR_LENGTH = 500
 """Characters kept of a failed member's error; its task row has the rest."""
@@ -97,7 +96,7 @@ def next_step(end: MemberOutcome, *, new: bool) -> Step | None:
     step = end.next if new or end.place.role is MemberRole.LINK else None
     left = len(end.outcome.options.get("chain") or ())
     if step is None and new and left:
-        logger.error("The chain of task %s ends here: %d links after it are not run.", end.outcome.name, left)
+        CHAIN_BROKEN.log(task_id=end.outcome.id, task_name=end.outcome.name, count=left)
     return step
 
 

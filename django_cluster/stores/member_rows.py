@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 from django.db import IntegrityError, transaction
 
 from django_cluster.core.batching import batches
+from django_cluster.core.events.tasks import GROUP_RESULT_UNUSABLE
 from django_cluster.models import GroupMember
 from django_cluster.stores.orm_session import Session
 from django_cluster.stores.orm_sql import is_data_error, packet_limit, weight
 from django_cluster.stores.orm_writer import DATA_ERRORS
-
-logger = logging.getLogger("django_cluster")
 
 ROWS_PER_STATEMENT = 200
 BYTES_PER_STATEMENT = 1 << 20
@@ -61,7 +59,7 @@ def _inserted(session: Session, rows: Sequence[GroupMember]) -> bool:
 
 def _reduce(row: GroupMember, reason: str) -> None:
     """A result that cannot be kept is a failure of its member."""
-    logger.error("The result of task %s cannot be collected: %s", row.task, reason)
+    GROUP_RESULT_UNUSABLE.log(task_id=row.task, error=reason)
     row.sealed_result, row.success, row.error = None, False, reason
 
 

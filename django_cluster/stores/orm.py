@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
 from django.db import router
 
+from django_cluster.core.events.servers import PRUNING_POSTPONED
 from django_cluster.core.messages import Outcome, OutcomeStatus
 from django_cluster.core.settings import ResultSettings
 from django_cluster.errors import StoreUnavailable
@@ -30,8 +30,6 @@ from django_cluster.stores.rows import (
     other_options,
     with_history,
 )
-
-logger = logging.getLogger("django_cluster")
 
 IDS_PER_QUERY = 500
 
@@ -142,7 +140,7 @@ class OrmResults(ResultStore):
             self._pruner.prune()
         except StoreUnavailable as error:
             # Nothing hangs on it, and the next call comes back to it; an outage is told by those who save.
-            logger.debug("Old results were not pruned: %s", error)
+            PRUNING_POSTPONED.log(error=error)
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────
 

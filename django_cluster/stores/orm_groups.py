@@ -7,7 +7,6 @@ what follows is claimed by another, each of which a database does atomically.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,6 +25,7 @@ from django_cluster.core.compositions import (
     membership_of,
     next_link,
 )
+from django_cluster.core.events.servers import DUPLICATE_UNKNOWN
 from django_cluster.core.messages import Outcome, TaskHeader
 from django_cluster.database.connection import DatabaseServerClock
 from django_cluster.errors import StoreUnavailable
@@ -44,8 +44,6 @@ from django_cluster.stores.member_outcomes import (
 )
 from django_cluster.stores.member_rows import insert
 from django_cluster.stores.orm_session import Session
-
-logger = logging.getLogger("django_cluster")
 
 IDS_PER_QUERY = 500
 ID_LENGTH = 32
@@ -273,7 +271,7 @@ class OrmGroups(GroupStore):
         try:
             return self._session.read(mine.exists)
         except StoreUnavailable as error:
-            logger.debug("Whether task %s had succeeded before could not be asked: %s", header.id, error)
+            DUPLICATE_UNKNOWN.log(task_id=header.id, error=error)
             return False
 
     def ended(self, group_id: str) -> int:

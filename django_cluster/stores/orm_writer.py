@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 
 from django.db import Error, transaction
 
 from django_cluster.core.batching import batches
+from django_cluster.core.events.tasks import RECORD_LOST, RECORD_TRUNCATED
 from django_cluster.stores.orm_session import Session
 from django_cluster.stores.orm_sql import (
     ROWS_PER_STATEMENT,
@@ -27,8 +27,6 @@ from django_cluster.stores.rows import (
     first_success_values,
     truncated,
 )
-
-logger = logging.getLogger("django_cluster")
 
 DATA_ERRORS = (Error, ValueError, TypeError, OverflowError, OSError)
 """What databases and their drivers raise for a value; the last three also come from impossible moments."""
@@ -58,10 +56,10 @@ class RowWriter:
         reason = self._error_of([each], FULL)
         if reason is None:
             return
-        logger.error("The record of task %s was truncated, because it could not be saved: %s", each.outcome.id, reason)
+        RECORD_TRUNCATED.log(task_id=each.outcome.id, error=reason)
         reason = self._error_of([Deduplicated(truncated(each.outcome, reason))], FULL)
         if reason is not None:  # its message is settled all the same: a value must not stop the records of others
-            logger.error("The end of task %s is not recorded, because it cannot be saved: %s", each.outcome.id, reason)
+            RECORD_LOST.log(task_id=each.outcome.id, error=reason)
 
     def _error_of(self, portion: Sequence[Deduplicated], shape: Shape) -> Exception | None:
         """Why the database will not take these rows; None when it has taken them."""

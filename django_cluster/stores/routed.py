@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TypeVar
 
+from django_cluster.core.events.servers import CACHE_NOT_ASKED
 from django_cluster.core.messages import Outcome
 from django_cluster.core.settings import ResultSettings
 from django_cluster.errors import StoreUnavailable
@@ -16,8 +16,6 @@ from django_cluster.stores.cache import CachedResults
 from django_cluster.stores.orm import OrmResults
 from django_cluster.stores.orm_groups import OrmGroups
 from django_cluster.stores.rows import lifetime_in_cache
-
-logger = logging.getLogger("django_cluster")
 
 T = TypeVar("T")
 
@@ -96,5 +94,5 @@ class RoutedResults(ResultStore):
         except StoreUnavailable as error:
             if self._section.cached:
                 raise
-            logger.debug("The cache was not asked for results: %s", error)
+            CACHE_NOT_ASKED.log(error=error)
             return nothing

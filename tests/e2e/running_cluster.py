@@ -57,7 +57,7 @@ class RunningCluster:
         return "\n".join([f"-- {self.pid}{ended} --", *self.logs.splitlines()[-lines:]])
 
     def wait_ready(self) -> Self:
-        self.wait_for_log("is running.")
+        self.wait_for_log("is running")
         self.remember_folders()
         return self
 

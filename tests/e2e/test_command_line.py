@@ -44,7 +44,7 @@ def test_until_empty_ends_at_once_where_nothing_waits(make_project: MakeProject)
     cluster = project.launch(*UNTIL_EMPTY)
 
     assert cluster.wait_for_exit(WHOLE_LIFE) == ExitCode.GRACEFUL
-    assert "Nothing is left to do now." in cluster.logs
+    assert "nothing is left to do" in cluster.logs
 
 
 def test_until_empty_waits_for_no_delayed_task_and_no_retry_and_its_exit_code_says_so(
@@ -127,7 +127,7 @@ def test_successes_and_the_tasks_own_lines_are_seen_without_any_configuration(ma
         assert cluster.wait_for_exit(WHOLE_LIFE) == ExitCode.GRACEFUL
         lines = [line for line in cluster.logs.splitlines() if f"said under {method}" in line]
         assert [line.partition("] ")[2] for line in lines] == [f"INFO shop.orders: said under {method}"]
-        assert f"DEBUG Task of {method} [tests.e2e.tasks.log_a_line] succeeded in run 1" in cluster.logs
+        assert f"DEBUG Task of {method} [tests.e2e.tasks.log_a_line] succeeded in attempt 1" in cluster.logs
 
 
 def test_successes_are_not_logged_unless_somebody_asks(make_project: MakeProject) -> None:

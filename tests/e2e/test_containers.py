@@ -114,7 +114,7 @@ def test_orphans_that_the_first_process_of_a_container_adopts_leave_no_zombies(m
     wait_until(lambda: len(sentinel.children()) == crew, because="the orphans have ended, and should be reaped")
     killed = cluster.kill("worker")
     cluster.wait_for_replacement("worker", killed)
-    cluster.wait_for_log("was killed by signal 9")  # our own children's exit codes are not taken away
+    cluster.wait_for_log("killed by signal 9")  # our own children's exit codes are not taken away
     stop_first_process(cluster)
 
 

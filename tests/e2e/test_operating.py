@@ -187,7 +187,7 @@ def test_a_worker_is_recycled_after_its_present_task(make_project: MakeProject) 
     cluster.wait_for_replacement("worker", before)
     wait_until(lambda: not OperatorCommand.objects.exists(), 20, "what is done should be forgotten")
     assert project.wait_for_row(project.enqueue("tests.sample.tasks.add", 1, 1)).success
-    assert "as an operator wants" in cluster.logs
+    assert "at operator request" in cluster.logs
 
 
 def test_nobody_can_recycle_a_worker_that_is_gone(make_project: MakeProject) -> None:

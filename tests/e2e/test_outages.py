@@ -52,10 +52,10 @@ def test_a_redis_that_hangs_for_a_while_is_waited_for(durable_redis: RedisServer
 
     with durable_redis.paused():
         # The workers run out of work, and the monitor cannot acknowledge.
-        wait_until(lambda: "cannot be used" in cluster.logs, 20, "the cluster should notice")
+        wait_until(lambda: "unavailable" in cluster.logs, 20, "the cluster should notice")
 
     check_that_all_succeeded(project, ids)
-    cluster.wait_for_log("is back")
+    cluster.wait_for_log("available again")
     assert project.wait_for_row(project.enqueue("tests.sample.tasks.add", 1, 1)).result == 2
 
 
@@ -68,7 +68,7 @@ def test_a_redis_that_is_killed_and_started_again_loses_nothing(
     ids = put_under_load(project, 300)
 
     durable_redis.kill()
-    cluster.wait_for_log("cannot be used")
+    cluster.wait_for_log("unavailable")
     durable_redis.restart()
 
     check_that_all_succeeded(project, ids)
@@ -83,11 +83,11 @@ def test_an_outage_is_said_once_and_not_for_every_attempt(
     cluster = project.start()
 
     durable_redis.kill()
-    cluster.wait_for_log("cannot be used")
+    cluster.wait_for_log("unavailable")
     durable_redis.restart()
-    cluster.wait_for_log("is back")
+    cluster.wait_for_log("available again")
 
-    assert len([line for line in cluster.logs.splitlines() if "cannot be used" in line]) <= 3
+    assert len([line for line in cluster.logs.splitlines() if "unavailable" in line]) <= 3
     assert project.wait_for_row(project.enqueue("tests.sample.tasks.add", 1, 1)).result == 2
 
 
@@ -95,11 +95,11 @@ def test_a_cluster_waits_for_a_redis_that_comes_later(durable_redis: RedisServer
     project = make_project("redis", server=durable_redis)
     durable_redis.terminate()
     cluster = project.launch("-m", "django", "qcluster")
-    cluster.wait_for_log("cannot be used")
+    cluster.wait_for_log("unavailable")
 
     durable_redis.restart()
 
-    cluster.wait_for_log("is back")
+    cluster.wait_for_log("available again")
     assert project.wait_for_row(project.enqueue("tests.sample.tasks.add", 1, 1)).result == 2
 
 
@@ -113,7 +113,7 @@ def test_a_database_that_restarts_loses_nothing(
     project.forget_connection()
 
     own_postgres.kill()
-    cluster.wait_for_log("cannot be used")
+    cluster.wait_for_log("unavailable")
     own_postgres.restart()
 
     check_that_all_succeeded(project, ids)

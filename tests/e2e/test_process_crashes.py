@@ -191,7 +191,7 @@ def test_a_hook_that_kills_its_process_is_not_handed_to_the_next(make_project: M
     deadly = project.enqueue("tests.sample.tasks.add", 1, 1, hook="tests.sample.hooks.die")
 
     assert project.wait_for_row(deadly).success
-    cluster.wait_for_log("notifier (")  # how it ended
+    cluster.wait_for_log("notifier (pid")  # how it ended
     second = cluster.pid_of("notifier")
     ids = project.enqueue_many("tests.sample.tasks.add", [(1, 1)] * 20)
     assert all(project.wait_for_row(task_id).success for task_id in ids)

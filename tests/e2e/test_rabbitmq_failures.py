@@ -13,7 +13,7 @@ from tests.servers import RabbitServer
 from tests.servers.tunnel import Tunnel
 
 LEASE = 6.0
-STOPPING = "running tasks may finish"
+STOPPING = "stopping: waiting for running tasks"
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from tests.e2e.project import QCLUSTER, Project
 from tests.e2e.running_cluster import PATIENCE, RunningCluster
 from tests.e2e.terminal import Terminal
 
-STOPPING = "running tasks may finish"
+STOPPING = "stopping: waiting for running tasks"
 
 
 def start_busy(project: Project, waiting: int = 10) -> RunningCluster:
@@ -151,7 +151,7 @@ def test_a_task_that_does_not_end_in_time_is_given_back(make_project: MakeProjec
     cluster.signal(signal.SIGTERM)
 
     assert cluster.wait_for_exit(within=8) == ExitCode.KILLED_TASKS
-    assert "did not finish" in cluster.logs
+    assert "did not finish within shutdown_timeout" in cluster.logs
     project.start()
     assert project.wait_for_row(task_id).attempt_count == 1
 
@@ -181,7 +181,7 @@ def test_an_idle_cluster_stops_at_once(make_project: MakeProject) -> None:
 def test_a_cluster_may_be_stopped_while_it_starts(make_project: MakeProject) -> None:
     project = make_project()
     cluster = project.launch("-m", "django", "qcluster")
-    cluster.wait_for_log("starts:")
+    cluster.wait_for_log("starting:")
 
     cluster.signal(signal.SIGTERM)
 
@@ -245,7 +245,7 @@ def test_a_closed_terminal_is_a_graceful_stop_however_often_it_is_told(make_proj
     project = make_project(start_method=method)
     terminal, log = in_terminal(project)
     with terminal:
-        wait_until(lambda: "is running." in log.read_text(), 2 * PATIENCE, "the cluster should run")
+        wait_until(lambda: "is running" in log.read_text(), 2 * PATIENCE, "the cluster should run")
         project.enqueue("tests.e2e.tasks.say_and_wait_for", str(project.trace), str(project.folder / "end"))
         project.wait_for_traces(1)
 
@@ -265,11 +265,11 @@ def test_a_cluster_under_nohup_outlives_its_terminal(make_project: MakeProject) 
     project = make_project()
     terminal, log = in_terminal(project, "nohup")
     with terminal:
-        wait_until(lambda: "is running." in log.read_text(), 2 * PATIENCE, "the cluster should run")
+        wait_until(lambda: "is running" in log.read_text(), 2 * PATIENCE, "the cluster should run")
 
         terminal.hang_up()
 
-        wait_until(lambda: "Replacing all workers (SIGHUP)" in log.read_text(), PATIENCE, "SIGHUP should be heard")
+        wait_until(lambda: "Restarting all workers (SIGHUP)" in log.read_text(), PATIENCE, "SIGHUP should be heard")
         assert "restart the cluster to deploy new code" in log.read_text()
         assert project.wait_for_row(project.enqueue("tests.sample.tasks.add", 1, 1)).success
         terminal.process.terminate()
@@ -282,13 +282,13 @@ def test_a_stop_keeps_its_limit_where_results_cannot_be_recorded(make_project: M
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE django_cluster_task RENAME TO django_cluster_task_away")
     let_them_finish(project)
-    cluster.wait_for_log("The result store or the broker cannot be used")
+    cluster.wait_for_log("Result store or broker unavailable")
 
     cluster.signal(signal.SIGTERM)
 
     # One second for tasks, four to give back; ten seconds each for two processes would be too long.
     assert cluster.wait_for_exit(within=19) == ExitCode.KILLED_TASKS
-    assert "its last results could not be recorded in time" in cluster.logs
+    assert "its last results were not recorded in time" in cluster.logs
     assert "Traceback" not in cluster.logs
 
 

@@ -118,7 +118,7 @@ def test_a_task_that_gives_up_is_discarded_with_its_reason(make_project: MakePro
     check_that_the_queue_is_empty(project)
     cluster.stop()
     assert len(project.traces()) == 1
-    assert cluster.logs.count("was discarded") == 1
+    assert cluster.logs.count("] discarded in attempt") == 1
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def test_after_a_task_that_took_the_signals_a_stop_is_as_graceful_as_ever(make_p
     project.wait_for_traces(1)
 
     cluster.signal_group(signal.SIGTERM)
-    cluster.wait_for_log("running tasks may finish")
+    cluster.wait_for_log("stopping: waiting for running tasks")
     end.touch()
 
     assert cluster.wait_for_exit() == ExitCode.GRACEFUL

@@ -90,4 +90,4 @@ def test_a_task_that_replaces_the_descriptors_of_its_worker_costs_only_the_worke
 
     cluster.wait_for_replacement("worker", wrecked)
     assert {row.id for row in project.wait_for_rows(21) if row.success} == {task_id, *ids}
-    assert "a task has replaced its descriptors" in cluster.logs
+    assert "a task has replaced its file descriptors" in cluster.logs

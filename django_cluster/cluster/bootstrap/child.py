@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import _signal as plain_signal  # what ``signal`` wraps: it says numbers, and makes no enum of each of them
 import faulthandler
-import logging
 import math
 import os
 import signal
@@ -48,6 +47,9 @@ from django_cluster.cluster.roles.worker_exit import crash_file
 from django_cluster.core.allowed_functions import REGISTERED
 from django_cluster.core.backoff import ReconnectBackoff
 from django_cluster.core.codec import Codec
+from django_cluster.core.events.cluster import BROKER_WARNING
+from django_cluster.core.events.processes import CPUS_NOT_BOUND
+from django_cluster.core.events.servers import SCHEDULING
 from django_cluster.core.liveness import install_reporter
 from django_cluster.core.settings import BrokerSettings, Settings
 from django_cluster.core.signing import ValueSigner
@@ -69,8 +71,6 @@ from django_cluster.signals import post_spawn
 from django_cluster.stores import open_results
 from django_cluster.stores.routed import RoutedResults
 
-logger = logging.getLogger("django_cluster")
-
 ORPHAN_SECONDS = 10
 """Seconds that a child may live on when its sentinel is dead, to file and give back what it holds."""
 ERROR_EXIT_CODE = 1
@@ -79,6 +79,8 @@ MAX_SCHEDULER_WAIT_SECONDS = 1.0
 """Seconds of the scheduler's longest sleep: it gives a sign of life before each."""
 RUN_USER_CODE = (ProcessRole.WORKER, ProcessRole.NOTIFIER)
 """They may hang in what they call: they end with the sentinel, at once."""
+SERVERS = "Schedule table or broker"
+"""What the scheduler waits for during an outage, as the subject of a log line."""
 THREAD_EXIT_SECONDS = 2
 """Seconds for threads that are still at work when their process has nothing more to do."""
 
@@ -92,7 +94,7 @@ def run_child(incarnation: Incarnation, settings: Settings, pipe: Connection, in
     board.set(incarnation.row, PID, os.getpid())
     set_title(f"qcluster {settings.name} {incarnation.name}")
     if settings.testing and incarnation.cpus:
-        logger.info("%s not bound to CPUs %s: testing is set", incarnation.name, list(incarnation.cpus))
+        CPUS_NOT_BOUND.log(process_name=incarnation.name, cpus=list(incarnation.cpus))
     else:
         pin_to_cpus(incarnation.cpus)
     discard_inherited_connections()
@@ -224,7 +226,7 @@ def prepare(broker: Broker) -> None:
     with suppress(BrokerError):
         broker.prepare()
         for concern in broker.warnings():
-            logger.warning("%s", concern)
+            BROKER_WARNING.log(warning=concern)
 
 
 def worker_main(incarnation: Incarnation, settings: Settings, board: Scoreboard, control: ControlPipe) -> None:
@@ -287,7 +289,7 @@ def server_loops(settings: Settings) -> list[ServerLoop]:
     jobs: dict[int, list[Callable[[], float]]] = defaultdict(list)
     for server, section in zip(server_numbers(settings.broker_sections), settings.broker_sections, strict=True):
         jobs[server] += queue_jobs(section, settings)
-    return [ServerLoop(each, ReconnectBackoff("Schedule table or broker")) for each in jobs.values()]
+    return [ServerLoop(each, ReconnectBackoff(SERVERS, events=SCHEDULING)) for each in jobs.values()]
 
 
 def queue_jobs(section: BrokerSettings, settings: Settings) -> Iterator[Callable[[], float]]:

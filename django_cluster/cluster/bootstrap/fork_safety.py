@@ -7,7 +7,6 @@ still came with him (``discard_inherited_connections``): a program that has a cl
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from contextlib import suppress
@@ -16,7 +15,7 @@ from typing import Any
 from django.core.cache import caches
 from django.db import connections
 
-logger = logging.getLogger("django_cluster")
+from django_cluster.core.events.processes import DATABASE_POOL_CLOSED
 
 _discarded: list[object] = []
 """Kept for ever. Their destructors would speak to the server (MariaDB), close a file under its owner's hands (SQLite),
@@ -35,7 +34,7 @@ def close_before_fork(*, pools: bool = False) -> None:
     if pools:
         for alias, pool in _pools().items():
             pool.close()
-            logger.debug("The pool of database %r was closed: the sentinel needs none.", alias)
+            DATABASE_POOL_CLOSED.log(database=alias)
         _pools().clear()
 
 

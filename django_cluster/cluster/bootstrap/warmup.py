@@ -8,7 +8,6 @@ Nothing here opens a connection.
 from __future__ import annotations
 
 import encodings.idna  # noqa: F401  whoever connects to a name needs it
-import logging
 import operator
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,6 +21,7 @@ from django_cluster.brokers.publisher import delay_queue
 from django_cluster.cluster.roles.heartbeat import versions
 from django_cluster.core.call import build_packages
 from django_cluster.core.codec import Codec
+from django_cluster.core.events.processes import WARM_UP_FAILED
 from django_cluster.core.messages import DEFAULT_OPTIONS, Job, TaskPackage
 from django_cluster.core.redaction import redactor
 from django_cluster.core.settings import Settings
@@ -32,8 +32,6 @@ from django_cluster.lifecycle.executor import Executor
 from django_cluster.models import Schedule
 from django_cluster.models.task import saved_tasks
 from django_cluster.stores import open_results
-
-logger = logging.getLogger("django_cluster")
 
 
 class SignallessExecutor(Executor):
@@ -49,8 +47,8 @@ def warm_up(settings: Settings) -> None:
     for part in (_create_adapters, _run_task, _compile_queries, _fill_caches):
         try:
             part(settings)
-        except Exception:
-            logger.debug("A rehearsal failed; what it would have shared is made by each child.", exc_info=True)
+        except Exception:  # noqa: BLE001  whatever the project raises is said by the child that it concerns
+            WARM_UP_FAILED.log(exc_info=True)
 
 
 def _create_adapters(settings: Settings) -> None:

@@ -6,7 +6,6 @@ own: no process can leave it locked, and its end *is* the notice that the proces
 
 from __future__ import annotations
 
-import logging
 import os
 import selectors
 import socket
@@ -17,8 +16,7 @@ from dataclasses import dataclass, field
 from django_cluster.cluster.ipc.channel import AuthenticationFailed, Channel, ConnectionLost
 from django_cluster.cluster.ipc.protocol import Message, decode, encode
 from django_cluster.cluster.ipc.runtime_dir import SocketAddress
-
-logger = logging.getLogger("django_cluster")
+from django_cluster.core.events.processes import CONNECTION_REJECTED
 
 BACKLOG = 512
 ADDRESS_CHECK_SECONDS = 1.0
@@ -150,7 +148,7 @@ class IpcServer:
         try:
             frames, alive = connection.channel.receive()
         except AuthenticationFailed:
-            logger.warning("Rejected connection: wrong cluster key", extra={"event": "connection_rejected"})
+            CONNECTION_REJECTED.log()
             frames, alive = [], False
         if not alive:
             self._drop(connection)

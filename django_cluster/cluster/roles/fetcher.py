@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -22,12 +21,11 @@ from django_cluster.cluster.roles.reject_quota import (
 from django_cluster.cluster.roles.verification_crashes import VerificationCrashes
 from django_cluster.cluster.roles.worker_loss import WorkerLossReporter
 from django_cluster.core.codec import Codec
+from django_cluster.core.events.messages import MESSAGE_REJECTED, MESSAGES_RETURNED, REJECT_QUOTA_EXCEEDED
 from django_cluster.core.messages import Job
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BadSignature, LibraryMissing, PackageError, PayloadMissing, UnknownFormat
 from django_cluster.lifecycle.executor import rejected_outcome
-
-logger = logging.getLogger("django_cluster")
 
 BLOCK_SECONDS = 0.5
 """Seconds for which the broker may hold us while nothing else is to be done."""
@@ -177,21 +175,18 @@ class Fetcher:
     def _postpone(self, receipts: Sequence[str]) -> None:
         """More than a day's rows of what cannot be read: the rest stays in the queue for a while."""
         self._broker.release(receipts, POSTPONED_SECONDS)
-        logger.error(
-            "%d messages that cannot be read were left in the queue for an hour: %d of them, or %d MiB, were put aside"
-            " within a day, and more is not kept as rows.",
-            len(receipts), MAX_MESSAGES_PER_DAY, MAX_BYTES_PER_DAY >> 20,
-        )  # fmt: skip
+        REJECT_QUOTA_EXCEEDED.log(
+            count=len(receipts),
+            reason=f"{MAX_MESSAGES_PER_DAY} of them, or {MAX_BYTES_PER_DAY >> 20} MiB, were rejected within a day",
+        )
 
     def _return_to_queue(self, messages: Sequence[tuple[str, PackageError]]) -> None:
         """Messages that are not ours go back for their owner to find. Each time counts, so that there is an end."""
         self._broker.release([receipt for receipt, _ in messages], self._lease)
-        logger.warning(
-            "Messages that cannot be read here were given back for others: %d. %s", len(messages), messages[0][1]
-        )
+        MESSAGES_RETURNED.log(count=len(messages), error=messages[0][1])
 
     def _reject(self, delivery: Delivery, error: PackageError) -> None:
-        logger.error("A message that cannot be read was put aside: %s", error)
+        MESSAGE_REJECTED.log(error=error)
         body = (error.body if isinstance(error, PayloadMissing) else None) or b""
         number, queue = self._assignments.new_number(), self._queue_of(delivery)
         job = Job(number, body, delivery.receipt, delivery.attempt, queue)

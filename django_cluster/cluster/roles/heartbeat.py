@@ -32,6 +32,7 @@ from django_cluster.cluster.ipc.scoreboard import (
 )
 from django_cluster.cluster.roles.metrics import Metrics
 from django_cluster.core.backoff import ReconnectBackoff
+from django_cluster.core.events.servers import HEARTBEAT
 from django_cluster.core.messages import Outcome
 from django_cluster.core.settings import Settings
 from django_cluster.errors import StoreUnavailable
@@ -62,7 +63,7 @@ class HeartbeatPublisher:
         self._commands = OperatorCommandStore(settings.results.database)
         self._queues = settings.queues
         self._metrics = Metrics(wall)
-        self._backoff = ReconnectBackoff("Heartbeat table", clock)
+        self._backoff = ReconnectBackoff("Heartbeat table", clock, HEARTBEAT)
         self._beat_at, self._prune_at = 0.0, clock() + PRUNE_SECONDS
         self._cpu: dict[int, float] = {}
         self._looked_at = 0.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Callable, Collection
@@ -14,9 +13,9 @@ from django_cluster.cluster.ipc.incarnation import ProcessRole, decode_role
 from django_cluster.cluster.ipc.scoreboard import BEGUN, ROLE_CODE, Scoreboard
 from django_cluster.cluster.roles.assignments import Assignments, WorkerConnection
 from django_cluster.cluster.roles.worker_loss import WorkerLossReporter
+from django_cluster.core.events.event import Event
+from django_cluster.core.events.messages import ALL_LEASES_LOST, LEASE_LOST
 from django_cluster.core.messages import Job
-
-logger = logging.getLogger("django_cluster")
 
 RENEWALS_PER_LEASE = 3
 """How often a lease is renewed in its length."""
@@ -45,31 +44,24 @@ class LeaseLoss(NamedTuple):
     """Whether the renewal came before any of these leases could have ended."""
 
 
-def describe_loss(loss: LeaseLoss) -> tuple[int, str] | None:
-    """The level and the text with which a loss is logged; None where there is nothing to say.
+def describe_loss(loss: LeaseLoss) -> tuple[Event, dict[str, object]] | None:
+    """The event, and its fields, with which a loss is logged; None where there is nothing to say.
 
-    A lease that was renewed in time cannot have ended: if it is gone, the broker has forgotten it, or somebody has
-    purged the queue. After a pause of this cluster, others may have taken over what it held.
+    A lease that was renewed in time cannot have ended: if it is gone, the broker has lost it, or an operator has purged
+    the queue. After a pause of this cluster, other clusters may have taken over what it held.
     """
     gone = loss.running + loss.waiting
     if not gone:
         return None
-    what = f"{loss.running} running tasks and {loss.waiting} waiting messages"
+    counts: dict[str, object] = {"running": loss.running, "waiting": loss.waiting, "held": loss.held}
     if not loss.in_time:
-        text = (
-            f"Leases lost: those of {what} ended before they could be renewed, and others have taken the messages over."
-        )
-        return logging.WARNING, text
+        return LEASE_LOST, {
+            **counts,
+            "reason": "they ended before they could be renewed, and other clusters have leased them",
+        }
     if gone == loss.held and loss.running:
-        return logging.ERROR, (
-            f"Leases lost: the broker has forgotten all {gone} leases of this cluster at once ({what}). What waited in"
-            " the queue may be gone as well: was the server flushed, restored or restarted without its data, or the"
-            " queue purged?"
-        )
-    return (
-        logging.WARNING,
-        f"Leases lost: the broker no longer knows those of {what}, although they were renewed in time.",
-    )
+        return ALL_LEASES_LOST, counts
+    return LEASE_LOST, {**counts, "reason": "the broker no longer knows them, although they were renewed in time"}
 
 
 class LeaseRenewer:
@@ -140,7 +132,8 @@ class LeaseRenewer:
         unbegun = {job.receipt for worker in self._assignments.workers.values() for job in self._waiting_with(worker)}
         self.lost = lost & unbegun
         if report := describe_loss(LeaseLoss(held, len(running), dropped + len(self.lost), in_time)):
-            logger.log(*report, extra={"event": "leases_lost"})
+            event, fields = report
+            event.log(**fields)
 
     def _waiting_with(self, worker: WorkerConnection) -> list[Job]:
         return worker.waiting(self._board.get(worker.row, BEGUN))

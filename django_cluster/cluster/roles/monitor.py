@@ -31,6 +31,7 @@ from django_cluster.cluster.roles.heartbeat import HeartbeatPublisher
 from django_cluster.cluster.roles.idleness import IdleReporter
 from django_cluster.cluster.roles.notifications import Notifications
 from django_cluster.core.backoff import ReconnectBackoff
+from django_cluster.core.events.servers import RECORDING
 from django_cluster.core.messages import Outcome
 from django_cluster.errors import BrokerError, StoreUnavailable
 from django_cluster.lifecycle.recorder import Recorder
@@ -125,7 +126,9 @@ class Monitor:
         self._registry = WorkerRegistry()
         self._servers = servers
         number = max(servers, default=0) + 1
-        self._queues = [RecordingQueue(ReconnectBackoff("Result store or broker", clock)) for _ in range(number)]
+        self._queues = [
+            RecordingQueue(ReconnectBackoff("Result store or broker", clock, RECORDING)) for _ in range(number)
+        ]
         self._loss_reports: list[tuple[ClientConnection, int, list[Outcome], bool]] = []
         self._stopping: list[ClientConnection] = []
         self._close_ended_at = 0.0

@@ -6,7 +6,6 @@ The monitor waits for none of this. A notifier that hangs, or is too slow, fills
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import time
@@ -17,12 +16,12 @@ from contextlib import suppress
 from django_cluster.cluster.ipc.protocol import Notify, Stop
 from django_cluster.cluster.ipc.scoreboard import BEGUN, NOTIFIER_NEEDED, SENTINEL, Scoreboard
 from django_cluster.cluster.ipc.server import ClientConnection
+from django_cluster.core.events.processes import NOTIFICATIONS_DROPPED
+from django_cluster.core.events.tasks import TASK_SUCCEEDED
 from django_cluster.core.messages import Outcome, OutcomeStatus
 from django_cluster.lifecycle.error_reporting import is_unreported
-from django_cluster.lifecycle.notification import has_hook, log_failure, log_success, task_logger
+from django_cluster.lifecycle.notification import has_hook, log_failure, log_success
 from django_cluster.signals import post_execute
-
-logger = logging.getLogger("django_cluster")
 
 MAX_BACKLOG = 10_000
 """Outcomes that wait for the notifier at most."""
@@ -57,7 +56,7 @@ class Notifications:
     def add(self, outcomes: Sequence[Outcome]) -> None:
         """These have been recorded: log failures, and keep what the project's code is to hear of."""
         listened, dropped = bool(post_execute.receivers), 0
-        verbose = task_logger.isEnabledFor(logging.DEBUG)
+        verbose = TASK_SUCCEEDED.enabled
         for outcome in outcomes:
             succeeded = outcome.status == OutcomeStatus.SUCCESS
             if not succeeded:
@@ -71,10 +70,7 @@ class Notifications:
                     self._waiting.append(outcome)
                     self._bytes += _size(outcome)
         if dropped:
-            logger.error(
-                "Hooks and receivers of %d tasks dropped: backlog of the notifier is full",
-                dropped, extra={"event": "notifications_dropped"},
-            )  # fmt: skip
+            NOTIFICATIONS_DROPPED.log(count=dropped, reason="the backlog of the notifier is full")
         if self._waiting:
             self._ask_for_notifier()
             self._send()
@@ -159,10 +155,7 @@ class Notifications:
             self._stop_at = self._clock() + STOP_SECONDS
         if self._clock() >= self._stop_at:
             if left:
-                logger.warning(
-                    "Hooks and receivers of %d tasks dropped: the cluster stops",
-                    left, extra={"event": "notifications_dropped"},
-                )  # fmt: skip
+                NOTIFICATIONS_DROPPED.log(count=left, reason="the cluster stops")
             return True
         if not left and self._connection is not None and self._board.cluster_word(NOTIFIER_NEEDED):
             self._board.set_cluster_word(NOTIFIER_NEEDED, 0)  # it is not to be replaced

@@ -9,7 +9,6 @@ sentinel if it goes on.
 
 from __future__ import annotations
 
-import logging
 import select
 import time
 from collections import deque
@@ -32,8 +31,6 @@ from django_cluster.lifecycle.error_reporting import REPORT_TIMEOUT, ErrorReport
 from django_cluster.lifecycle.notification import HOOK_TIMEOUT, has_hook, notify_receivers, run_hook
 from django_cluster.lifecycle.task_context import InitialContext
 from django_cluster.signals import post_execute
-
-logger = logging.getLogger("django_cluster")
 
 MAX_WAIT_SECONDS = 0.5
 """Seconds of the longest sleep between two looks around."""

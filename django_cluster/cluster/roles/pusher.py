@@ -7,7 +7,6 @@ begun is reported to the monitor, the rest goes to others.
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import time
@@ -42,11 +41,10 @@ from django_cluster.cluster.roles.verification_crashes import VerificationCrashe
 from django_cluster.cluster.roles.worker_loss import WorkerLossReporter
 from django_cluster.core.backoff import ReconnectBackoff
 from django_cluster.core.codec import Codec
+from django_cluster.core.events.processes import ACKNOWLEDGEMENTS_LEFT
 from django_cluster.core.liveness import report_progress
 from django_cluster.core.settings import BrokerSettings, ProcessSettings
 from django_cluster.errors import BrokerError
-
-logger = logging.getLogger("django_cluster")
 
 MAX_WAIT_SECONDS = 0.5
 """Seconds of the longest sleep between two looks around."""
@@ -124,10 +122,7 @@ class Pusher:
         """Whether the broker knows everything that was acknowledged; or it has had long enough."""
         unsettled = self._broker.unconfirmed_acks
         if unsettled and self._loss_reporter.goodbye_overdue:
-            logger.warning(
-                "Not acknowledged before the stop: %d messages whose connection was lost; their tasks may run again",
-                unsettled, extra={"event": "acknowledgements_left"},
-            )  # fmt: skip
+            ACKNOWLEDGEMENTS_LEFT.log(count=unsettled)
             return True
         return not unsettled
 

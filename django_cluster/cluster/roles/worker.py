@@ -6,7 +6,6 @@ monitor says *filed*. It talks to no broker and writes no task row.
 
 from __future__ import annotations
 
-import logging
 import os
 import random
 import select
@@ -33,11 +32,10 @@ from django_cluster.cluster.ipc.protocol import (
 from django_cluster.cluster.ipc.scoreboard import COMMAND, REVOKED, RSS, STATE, ProcessCommand, ProcessState, Scoreboard
 from django_cluster.cluster.roles.prefetch import PrefetchWindow
 from django_cluster.cluster.roles.resource_check import ResourceCheck
+from django_cluster.core.events.processes import WORKER_DESCRIPTORS_REPLACED, WORKER_EXHAUSTED, WORKER_RECYCLED
 from django_cluster.core.messages import Job, Outcome, OutcomeStatus, TaskHeader
 from django_cluster.core.settings import ProcessSettings
 from django_cluster.lifecycle.executor import Executor
-
-logger = logging.getLogger("django_cluster")
 
 MAX_WAIT_SECONDS = 0.5
 """Seconds of the longest sleep between two looks around."""
@@ -145,10 +143,7 @@ class Worker:
         elif not lines:
             return
         if not self._stopping:
-            logger.error(
-                "%s (pid %d) restarts: a task has replaced its descriptors",
-                self._incarnation.name, os.getpid(), extra={"event": "worker_descriptors_replaced"},
-            )  # fmt: skip
+            WORKER_DESCRIPTORS_REPLACED.log(process_name=self._incarnation.name, pid=os.getpid())
         for line in lines:
             line.close()
         self._damaged = True
@@ -269,10 +264,7 @@ class Worker:
             missing = "file descriptors" if self._resources.lacks_descriptors() else ""
         if missing and not self._damaged:
             self._damaged = True
-            logger.warning(
-                "%s (pid %d) restarts: a task has used up its %s",
-                self._incarnation.name, os.getpid(), missing, extra={"event": "worker_exhausted"},
-            )  # fmt: skip
+            WORKER_EXHAUSTED.log(process_name=self._incarnation.name, pid=os.getpid(), reason=missing)
             self._stop()
 
     def _started(self, header: TaskHeader, limit: float | None) -> None:
@@ -303,7 +295,7 @@ class Worker:
         rss = resident_kilobytes()
         self._board.set(self._incarnation.row, RSS, rss)
         if self._max_rss is not None and rss >= self._max_rss and not self._stopping:
-            logger.info("%s holds %d kB and is replaced (max_rss is %d).", self._incarnation.name, rss, self._max_rss)
+            WORKER_RECYCLED.log(process_name=self._incarnation.name, kilobytes=rss, limit_kilobytes=self._max_rss)
             self._stop()
 
     def _resume_if_recording_is_late(self) -> None:

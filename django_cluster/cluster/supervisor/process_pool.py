@@ -5,7 +5,6 @@ The hands of the sentinel. It opens no connection and reads no task.
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import os
 import signal
@@ -50,9 +49,25 @@ from django_cluster.cluster.supervisor.policy import (
     silence_seconds,
 )
 from django_cluster.cluster.supervisor.runtime_dir import RuntimeDirOwner
+from django_cluster.core.events.cluster import (
+    RUNTIME_DIR_LOST,
+    RUNTIME_DIR_RESTORED,
+    SIGNAL_IGNORED,
+    WORKER_ADDED,
+    WORKER_REMOVED,
+    WORKER_RESTART_REQUESTED,
+    WORKERS_RESTARTING,
+)
+from django_cluster.core.events.processes import (
+    PROCESS_ENDED_WITH_CLUSTER,
+    PROCESS_EXITED,
+    PROCESS_LOST,
+    PROCESS_NOT_READY,
+    PROCESS_UNRESPONSIVE,
+    WORKER_KILLED,
+    WORKER_LOST,
+)
 from django_cluster.core.settings import Settings
-
-logger = logging.getLogger("django_cluster")
 
 SPARE_ROWS = 32
 """Rows of dead children that stay readable before one is used again."""
@@ -159,17 +174,11 @@ class ProcessPool:
             self._runtime_dir_owner.restore()
         except OSError as error:
             if not self._runtime_dir_lost:
-                logger.critical(
-                    "Runtime directory %s removed by another program and not restored: %s", self.runtime_dir.path, error,
-                    extra={"event": "runtime_dir_lost"},
-                )  # fmt: skip
+                RUNTIME_DIR_LOST.log(path=self.runtime_dir.path, error=error)
             self._runtime_dir_lost = True
         else:
             self._runtime_dir_lost = False
-            logger.warning(
-                "Runtime directory %s restored: another program had removed it", self.runtime_dir.path,
-                extra={"event": "runtime_dir_restored"},
-            )  # fmt: skip
+            RUNTIME_DIR_RESTORED.log(path=self.runtime_dir.path)
 
     def reap_adopted(self) -> None:
         """What the tasks' programs have left behind becomes our child when we are the first process of a container."""
@@ -324,11 +333,7 @@ class ProcessPool:
 
     def restart_workers(self) -> None:
         """Every worker leaves after its present task and is replaced."""
-        logger.info(
-            "Replacing all workers (SIGHUP); modules that the cluster has imported stay as they are,"
-            " restart the cluster to deploy new code",
-            extra={"event": "workers_replaced"},
-        )
+        WORKERS_RESTARTING.log()
         self.request_stop(ProcessRole.WORKER, ProcessRole.NOTIFIER)
 
     def restart_if_requested(self, slot: Slot) -> None:
@@ -339,7 +344,7 @@ class ProcessPool:
             or self.row_of(slot).restart_request != slot.incarnation.number
         ):
             return
-        logger.info("%s is being replaced, as an operator wants.", slot.name)
+        WORKER_RESTART_REQUESTED.log(process_name=slot.name)
         self._request_stop(slot)
 
     def add_notifier(self) -> None:
@@ -348,23 +353,23 @@ class ProcessPool:
 
     def add_worker(self) -> None:
         if self.scheduler_only:
-            logger.warning("Ignoring TTIN: this cluster runs the scheduler only")
+            SIGNAL_IGNORED.log(signal="TTIN", reason="this cluster runs the scheduler only")
             return
         taken = {slot.index for slot in self.of(ProcessRole.WORKER)}
         slot = Slot(ProcessRole.WORKER, min(set(range(len(taken) + 1)) - taken))
         self.slots.append(slot)
-        logger.info("One more worker; now there are %d.", len(taken) + 1)
+        WORKER_ADDED.log(workers=len(taken) + 1)
 
     def remove_worker(self) -> None:
         """The last worker leaves after its present task; one always stays."""
         remaining = [slot for slot in self.of(ProcessRole.WORKER) if not slot.removed]
         if len(remaining) < 2 and not self.scheduler_only:
-            logger.warning("The last worker stays.")
+            SIGNAL_IGNORED.log(signal="TTOU", reason="at least one worker is required")
         if len(remaining) < 2:
             return
         remaining[-1].removed = True
         self._request_stop(remaining[-1])
-        logger.info("One worker less; now there are %d.", len(remaining) - 1)
+        WORKER_REMOVED.log(workers=len(remaining) - 1)
 
     def kill(self, slot: Slot, cause: Cause) -> None:
         """SIGKILL, after writing why: the monitor must be able to say so."""
@@ -417,25 +422,23 @@ class ProcessPool:
 
     def _log_end(self, slot: Slot, exitcode: int, row: ScoreboardRow) -> None:
         if row.state is ProcessState.STOPPING and exitcode == 0:
-            logger.debug("%s (%d) has left.", slot.name, row.pid)
+            PROCESS_EXITED.log(process_name=slot.name, pid=row.pid)
         elif row.cause is Cause.TIMEOUT:
             what = "a hook or receiver" if slot.role is ProcessRole.NOTIFIER else "its task"
-            logger.warning("%s (%d) was killed: %s overran its time limit.", slot.name, row.pid, what)
+            WORKER_KILLED.log(process_name=slot.name, pid=row.pid, reason=f"{what} exceeded its time limit")
         elif row.cause is Cause.MEMORY:
-            logger.warning("%s (%d) was killed: its task held %d kB of memory.", slot.name, row.pid, row.peak_rss)
+            WORKER_KILLED.log(process_name=slot.name, pid=row.pid, reason=f"its task held {row.peak_rss} kB of memory")
         elif row.cause is Cause.UNRESPONSIVE:
-            logger.error(
-                "%s (pid %d) killed: unresponsive, no sign of life for %.0f s outside a task",
-                slot.name, row.pid, max(0.0, time.monotonic() - max(row.last_alive, self.watched_since, slot.started)),
-                extra={"event": "process_unresponsive"},
-            )  # fmt: skip
+            last = max(row.last_alive, self.watched_since, slot.started)
+            PROCESS_UNRESPONSIVE.log(process_name=slot.name, pid=row.pid, seconds=max(0.0, time.monotonic() - last))
         elif row.cause is Cause.BOOT:
-            logger.error("%s (%d) was killed: it was not ready within boot_timeout.", slot.name, row.pid)
+            PROCESS_NOT_READY.log(process_name=slot.name, pid=row.pid)
         elif row.cause in (Cause.SHUTDOWN, Cause.CRASH_LOOP):
-            logger.info("%s (%d) was ended with the cluster.", slot.name, row.pid)
+            PROCESS_ENDED_WITH_CLUSTER.log(process_name=slot.name, pid=row.pid)
         else:
             how = f"was killed by signal {-exitcode}" if exitcode < 0 else f"ended with exit code {exitcode}"
-            logger.error("%s (%d) %s.", slot.name, row.pid, how)
+            event = WORKER_LOST if slot.role in (ProcessRole.WORKER, ProcessRole.NOTIFIER) else PROCESS_LOST
+            event.log(process_name=slot.name, pid=row.pid, reason=how, exit_code=exitcode)
 
 
 def start_forkserver() -> None:

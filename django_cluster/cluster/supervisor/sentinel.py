@@ -6,7 +6,6 @@ Its signal handlers only note; the loop acts.
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import socket
@@ -21,10 +20,20 @@ from django_cluster.cluster.ipc.incarnation import ProcessRole
 from django_cluster.cluster.ipc.scoreboard import NOTIFIER_NEEDED, PHASE, Cause, ClusterPhase, ProcessState
 from django_cluster.cluster.supervisor.policy import Action
 from django_cluster.cluster.supervisor.process_pool import ProcessPool, Slot
+from django_cluster.core.events.cluster import (
+    CLUSTER_RUNNING,
+    CLUSTER_START_FAILED,
+    CLUSTER_STARTING,
+    CLUSTER_STOPPED,
+    CLUSTER_STOPPING,
+    CRASH_LOOP,
+    QUEUE_EMPTY,
+    STOP_FORCED,
+    TERMINAL_CLOSED,
+)
+from django_cluster.core.events.processes import RESULTS_UNRECORDED, TASK_INTERRUPTED
 from django_cluster.core.settings import Settings
 from django_cluster.errors import ClusterError
-
-logger = logging.getLogger("django_cluster")
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 POOL_SIGNALS: dict[int, Callable[[ProcessPool], None]] = {
@@ -97,18 +106,19 @@ class Sentinel:
                 try:
                     self._pool.launch()
                 except ClusterError as error:
-                    logger.critical("Cluster %s cannot start: %s", self._settings.name, error)
+                    CLUSTER_START_FAILED.log(namespace=self._settings.name, error=error)
                     return ExitCode.CANNOT_START
-                logger.info(
-                    "Cluster %s starts: queue %s, %d workers, sentinel %d.",
-                    self._settings.name, ", ".join(self._settings.queues), sum(1 for _ in self._pool.of(ProcessRole.WORKER)),
-                    os.getpid(),
-                )  # fmt: skip
+                CLUSTER_STARTING.log(
+                    namespace=self._settings.name,
+                    queues=", ".join(self._settings.queues),
+                    workers=sum(1 for _ in self._pool.of(ProcessRole.WORKER)),
+                    sentinel_pid=os.getpid(),
+                )
                 while self._phase is not ClusterPhase.STOPPED:
                     self.tick()
             finally:
                 self._pool.close()
-        logger.info("Cluster %s has stopped.", self._settings.name)
+        CLUSTER_STOPPED.log(namespace=self._settings.name)
         return self._exit_code
 
     def tick(self) -> None:
@@ -189,10 +199,7 @@ class Sentinel:
             self._pool.request_stop(ProcessRole.PUSHER)
 
     def _stop_after_crash_loop(self, slot: Slot) -> None:
-        logger.critical(
-            "The %s died %d times before it was ready; the cluster gives up. Look above for the reason.",
-            slot.name, slot.failed_boots,
-        )  # fmt: skip
+        CRASH_LOOP.log(process_name=slot.name, count=slot.failed_boots)
         self._exit_code = ExitCode.CRASH_LOOP
         self._stop_now(Cause.CRASH_LOOP)
 
@@ -202,10 +209,10 @@ class Sentinel:
         """From phase to phase, when what a phase waits for has happened or its time is up."""
         if self._phase is ClusterPhase.STARTING and self._pool.ready:
             self._enter(ClusterPhase.RUNNING)
-            logger.info("Cluster %s is running.", self._settings.name)
+            CLUSTER_RUNNING.log(namespace=self._settings.name)
             self._when_running()
         elif self._phase is ClusterPhase.RUNNING and self._pool.until_empty and self._pool.idle:
-            logger.info("Nothing is left to do now.", extra={"event": "queue_empty"})
+            QUEUE_EMPTY.log()
             self.stop()
         elif self._phase is ClusterPhase.DRAINING:
             if self._all_ended(ProcessRole.SCHEDULER, ProcessRole.WORKER, ProcessRole.PUSHER):
@@ -229,13 +236,10 @@ class Sentinel:
             state = self._pool.row_of(slot).state
             if state is ProcessState.BUSY:
                 self._exit_code = ExitCode.KILLED_TASKS
-                logger.warning("%s did not finish its task in time and is ended; the task is given back.", slot.name)
+                TASK_INTERRUPTED.log(process_name=slot.name)
             elif state is ProcessState.IDLE and slot.role is ProcessRole.WORKER:  # else it would have left
                 self._exit_code = ExitCode.KILLED_TASKS
-                logger.warning(
-                    "%s ended: its last results could not be recorded in time; those tasks run again", slot.name,
-                    extra={"event": "results_unrecorded"},
-                )  # fmt: skip
+                RESULTS_UNRECORDED.log(process_name=slot.name)
             self._pool.kill(slot, Cause.SHUTDOWN)
         self._phase_ends_at = max(self._stop_ends_at - RECORDING_SECONDS, now + RECORDING_SECONDS)
 
@@ -246,7 +250,7 @@ class Sentinel:
         """Graceful: take nothing new, let running tasks finish within ``shutdown_timeout``."""
         if self._phase not in (ClusterPhase.STARTING, ClusterPhase.RUNNING):
             return
-        logger.info("Cluster %s stops: running tasks may finish.", self._settings.name)
+        CLUSTER_STOPPING.log(namespace=self._settings.name)
         self._enter(ClusterPhase.DRAINING)
         self._pool.stopping = True
         self._phase_ends_at = time.monotonic() + self._settings.processes.shutdown_timeout
@@ -270,7 +274,7 @@ class Sentinel:
         signals, self._signals = self._signals, []
         for number in signals:
             if number == signal.SIGQUIT or (number in STOP_SIGNALS and self._phase is ClusterPhase.DRAINING):
-                logger.warning("Stopping now: running tasks are cut off and given back.")
+                STOP_FORCED.log()
                 self._stop_now(Cause.SHUTDOWN)
             elif number in STOP_SIGNALS:
                 self.stop()
@@ -282,10 +286,7 @@ class Sentinel:
     def _stop_without_terminal(self) -> None:
         """Graceful, and never hastened: a closed terminal may send SIGHUP twice, by its shell and by the kernel."""
         if self._phase in (ClusterPhase.STARTING, ClusterPhase.RUNNING):
-            logger.warning(
-                "Stopping: terminal closed (SIGHUP); use nohup or a service manager to keep a cluster running",
-                extra={"event": "terminal_closed"},
-            )
+            TERMINAL_CLOSED.log()
         self.stop()
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:

@@ -132,7 +132,7 @@ def test_a_reporter_that_nobody_has_installed_is_a_sentence_without_a_traceback(
     (record,) = caplog.records
     assert record.exc_info is None
     assert record.getMessage() == (
-        "The error reporter 'sentri' cannot be used; its reports are missing."
+        "Error reporter 'sentri' cannot be used; its reports are missing:"
         " No installed package offers an error reporter named 'sentri'."
     )
 

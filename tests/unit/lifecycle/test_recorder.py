@@ -440,14 +440,14 @@ def test_a_failure_is_logged_with_its_reason_and_whether_it_will_be_tried_again(
     notify([outcome("r", status="failure")._replace(final=False), outcome("s", 2, "rejected")], no_hook)
 
     first, second = caplog.messages
-    assert "task 1 [a.b] failed in run 1: ValueError: no luck; it will be retried" in first
-    assert "task 2 [a.b] rejected in run 1: ValueError: no luck" in second
+    assert "task 1 [a.b] failed in attempt 1: ValueError: no luck; retrying" in first
+    assert "task 2 [a.b] rejected in attempt 1: ValueError: no luck" in second
 
 
 def test_a_failure_without_words_is_logged_by_its_name_alone(caplog: pytest.LogCaptureFixture) -> None:
     notify([outcome("r", status="failure")._replace(failure=("KeyboardInterrupt", "", ""))], no_hook)
 
-    assert caplog.messages[0].endswith("failed in run 1: KeyboardInterrupt")
+    assert caplog.messages[0].endswith("failed in attempt 1: KeyboardInterrupt")
 
 
 def test_a_success_is_not_worth_a_line(caplog: pytest.LogCaptureFixture) -> None:
@@ -483,7 +483,7 @@ def test_a_hook_of_a_task_that_is_not_kept_gets_one_without_a_row(results: OrmRe
 
 @pytest.mark.parametrize(
     ("hook", "reason"),
-    [("hook_raises", "the hook has no luck"), ("hook_exits", "SystemExit"), ("gone", "cannot be called")],
+    [("hook_raises", "the hook has no luck"), ("hook_exits", "SystemExit"), ("gone", "cannot be found")],
 )
 def test_a_hook_that_fails_is_logged_and_harms_nobody(
     hook: str, reason: str, results: OrmResults, caplog: pytest.LogCaptureFixture

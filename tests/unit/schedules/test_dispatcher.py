@@ -574,7 +574,7 @@ def test_no_more_missed_runs_are_made_up_for_than_is_wanted_and_what_is_left_out
     ]
     [record] = caplog.records
     assert record.getMessage() == (
-        f"schedule 'often' ({row.pk}) skipped its missed runs from {NOW - 50 * HOUR} to before {NOW - 2 * HOUR}: "
+        f"Schedule 'often' ({row.pk}) skipped its runs from {NOW - 50 * HOUR} to before {NOW - 2 * HOUR}: "
         "more than max_catch_up"
     )
     assert record.__dict__["event"] == "missed_runs_skipped"
