@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,17 @@ def test_every_defect_of_django_q_has_its_line_and_its_proof() -> None:
     lines = re.findall(r"^\| (\d+) \|.*\| `test_\w+`.*\|$", page, re.MULTILINE)
 
     assert [int(number) for number in lines] == list(DEFECTS)
+
+
+def test_the_layers_of_the_architecture_page_are_those_that_are_checked() -> None:
+    setup = ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    lines = setup["importlinter:contract:layers"]["layers"].strip().splitlines()
+    checked = [
+        {name.strip().removeprefix("django_cluster.") for name in line.split("|") if "(" not in name} for line in lines
+    ]
+
+    drawing = (EXPLANATION / "architecture.md").read_text().partition("## Layers")[2].split("```")[1]
+    drawn = [set(re.split(r"  ", line.strip())[0].split(" · ")) for line in drawing.strip().splitlines()]
+
+    assert drawn == checked
