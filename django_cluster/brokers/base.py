@@ -136,7 +136,8 @@ class Capabilities:
     exact_size: bool = True
     """``size`` counts; otherwise it estimates, and may take what is delayed for leased."""
     refunds_attempts: bool = True
-    """A receipt is enough to take a counted attempt back; otherwise ``give_back`` sends a copy instead."""
+    """A receipt is enough to take a counted attempt back; otherwise ``release(…, refund_attempt=True)`` sends a
+    copy."""
     fenced_receipts: bool = True
     """A receipt whose lease has ended does nothing; otherwise it may still acknowledge until the next lease."""
     portable_receipts: bool = True
@@ -253,21 +254,17 @@ class Broker(ABC):
         """Forget the messages: their work is done. Receipts that are no longer ours are ignored."""
 
     @abstractmethod
-    def release(self, receipts: Sequence[str], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
-        """Give back: to be lent again after ``delay`` seconds.
+    def release(self, deliveries: Sequence[Delivery], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
+        """Return leased messages to the queue, to be leased again after ``delay`` seconds.
 
-        ``refund_attempt``: no run has started, so the attempt that the lease counted is taken back, where the
-        capability ``refunds_attempts`` says so. Without a delay the message goes to the front of the queue. Receipts
-        that are no longer ours are ignored.
+        Without a delay a message goes to the front of the queue (capability ``requeues_first``). Deliveries whose lease
+        has ended are ignored. Repeating a call that has failed is safe.
+
+        ``refund_attempt``: no run has started, so the attempt that the lease has counted is taken back. Where the server
+        counts by itself (capability ``refunds_attempts`` is False), a copy of the message is sent instead, and then the
+        original is deleted: this needs the payload and the attempt as they were leased. In every other case
+        ``Delivery.receipt`` is enough.
         """
-
-    def give_back(self, deliveries: Sequence[Delivery], delay: float = 0.0) -> None:
-        """Give back, to be lent again after ``delay`` seconds, at no cost: the counted attempts are taken back.
-
-        Wants them as they were lent, because some servers can only be sent a copy. It may be repeated when it has
-        failed. Those that are no longer ours are ignored.
-        """
-        self.release([delivery.receipt for delivery in deliveries], delay, refund_attempt=True)
 
     def discard(self, receipts: Sequence[str]) -> None:
         """Forget messages that can never be read."""

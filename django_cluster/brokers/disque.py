@@ -105,7 +105,7 @@ class DisqueBroker(Broker):
                 if jobs:
                     leased = [_delivery(job) for job in jobs]
                     if self.claimed_too_late(asked + max(0.0, left), not_after):
-                        self.give_back(leased)
+                        self.release(leased, refund_attempt=True)
                         return []
                     # An answer may be an error: half of its life is over. It is leased nevertheless, once.
                     self._connection.ask(*(["WORKING", job[1]] for job in jobs))
@@ -153,8 +153,9 @@ class DisqueBroker(Broker):
         for start in range(0, len(ids), SCAN_COUNT):
             self._connection.call(["ACKJOB", *ids[start : start + SCAN_COUNT]])
 
-    def release(self, receipts: Sequence[str], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
+    def release(self, deliveries: Sequence[Delivery], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
         with self._connection.errors():
+            receipts = [delivery.receipt for delivery in deliveries]
             jobs = {receipt: job for receipt, job in self._jobs(receipts).items() if job}
             ids = [_lease(receipt).id for receipt in jobs]
             if not ids:

@@ -118,8 +118,8 @@ class IronMQBroker(RepublishingBroker):
             came = self._reserve(wanted, poll)
             new = self._accept(came)
             if new and self.claimed_too_late(asked + poll, not_after):
-                self.release([each.receipt for each in new if each.attempt > 1])  # it may still run in our own cluster
-                self.give_back([each for each in new if each.attempt <= 1])
+                self.release([each for each in new if each.attempt > 1])  # it may still run in our own cluster
+                self.release([each for each in new if each.attempt <= 1], refund_attempt=True)
                 break
             lent += new
             if len(came) < wanted and (lent or time.monotonic() >= deadline):
@@ -213,7 +213,7 @@ class IronMQBroker(RepublishingBroker):
                 self._reservations.done(receipt)
         self._reservations.end(receipt)
 
-    def release(self, receipts: Sequence[str], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
+    def _return(self, receipts: Sequence[str], delay: float = 0.0) -> None:
         """A call for each. What a predecessor has prolonged comes back when its reservation ends."""
         seconds = math.ceil(min(delay, MAX_DELAY))
         for receipt in reversed(dict.fromkeys(receipts)):  # each goes to the front
@@ -226,7 +226,7 @@ class IronMQBroker(RepublishingBroker):
     def _renewed(self, receipts: Sequence[str]) -> set[str]:
         """Without those that a predecessor has prolonged: nobody can delete them, so they come back by themselves."""
         ours = super()._renewed(receipts).intersection(held.receipt for held in self._reservations.held.values())
-        self.release([receipt for receipt in receipts if receipt not in ours])
+        self._return([receipt for receipt in receipts if receipt not in ours])
         return ours
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────

@@ -146,9 +146,10 @@ class MemoryBroker(Broker):
             for receipt in receipts:
                 queue.leased.pop(receipt, None)
 
-    def release(self, receipts: Sequence[str], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
+    def release(self, deliveries: Sequence[Delivery], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
         queue = self._queue
         with queue.changed:
+            receipts = [delivery.receipt for delivery in deliveries]
             entries = list(self._held(queue, receipts))
             for receipt in receipts:
                 queue.leased.pop(receipt, None)

@@ -141,7 +141,7 @@ class MongoBroker(Broker):
             with self._connection.errors():
                 deliveries, due = self._take(min(limit, BATCH))
             if deliveries and self.claimed_too_late(asked, not_after):
-                self.give_back(deliveries)
+                self.release(deliveries, refund_attempt=True)
                 return []
             left = min(deadline, not_after) - time.monotonic()
             if deliveries or left <= 0:
@@ -261,8 +261,8 @@ class MongoBroker(Broker):
                 steps = [DeleteMany(filter) for filter in map(self._ours, held.items())]
                 self._messages.bulk_write(steps, ordered=False)
 
-    def release(self, receipts: Sequence[str], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
-        held = _by_token(receipts)
+    def release(self, deliveries: Sequence[Delivery], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
+        held = _by_token([delivery.receipt for delivery in deliveries])
         if not held:
             return
         with self._connection.errors():

@@ -229,25 +229,14 @@ class MultiQueueBroker(Broker):
             (place, partial(self.members[place].acknowledge, own)) for place, own in self._by_queue(receipts)
         )
 
-    def release(self, receipts: Sequence[str], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
-        self._for_each(
-            (place, partial(self.members[place].release, own, delay, refund_attempt=refund_attempt))
-            for place, own in self._by_queue(receipts)
-        )
+    def release(self, deliveries: Sequence[Delivery], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
+        leased = {delivery.receipt: delivery for delivery in deliveries}
 
-    def give_back(self, deliveries: Sequence[Delivery], delay: float = 0.0) -> None:
-        lent = {delivery.receipt: delivery for delivery in deliveries}
-        self._for_each(
-            (
-                place,
-                partial(
-                    self.members[place].give_back,
-                    [_as_leased(lent[f"{place}{SEPARATOR}{each}"]) for each in own],
-                    delay,
-                ),
-            )
-            for place, own in self._by_queue(list(lent))
-        )
+        def release(place: int, receipts: Sequence[str]) -> None:
+            own = [leased[f"{place}{SEPARATOR}{receipt}"]._replace(receipt=receipt) for receipt in receipts]
+            self.members[place].release(own, delay, refund_attempt=refund_attempt)
+
+        self._for_each((place, partial(release, place, own)) for place, own in self._by_queue(list(leased)))
 
     def discard(self, receipts: Sequence[str]) -> None:
         self._for_each((place, partial(self.members[place].discard, own)) for place, own in self._by_queue(receipts))
@@ -302,11 +291,6 @@ class MultiQueueBroker(Broker):
     def close(self) -> None:
         for member in self.members:
             member.close()
-
-
-def _as_leased(delivery: Delivery) -> Delivery:
-    """By the member, before its place was put before the receipt."""
-    return delivery._replace(receipt=delivery.receipt.partition(SEPARATOR)[2])
 
 
 def common_capabilities(able: Sequence[Capabilities]) -> Capabilities:

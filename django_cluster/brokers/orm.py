@@ -262,7 +262,8 @@ class OrmBroker(Broker):
             dialect = self._dialect
             self._session.run(lambda cursor: dialect.acknowledge(cursor, receipts), atomic=self._two_steps)
 
-    def release(self, receipts: Sequence[str], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
+    def release(self, deliveries: Sequence[Delivery], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
+        receipts = [delivery.receipt for delivery in deliveries]
         place = (
             f"lane = {NOT_READY_LANE}, due = {{now}} + %s" if delay > 0 else f"lane = {READY_LANE}, due = {{now}} - %s"
         )

@@ -101,7 +101,7 @@ class OffloadingBroker(Broker):
         except BrokerError:
             self._away = True
             with suppress(BrokerError):  # then they come back by themselves
-                self.inner.give_back(deliveries)
+                self.inner.release(deliveries, refund_attempt=True)
             raise
         return [self._with_payload(each, rows.get(each.payload, ""), found) for each in deliveries]
 
@@ -129,14 +129,13 @@ class OffloadingBroker(Broker):
         given = {split_receipt(receipt).inner: receipt for receipt in receipts}
         return [given[each] for each in self.inner.renew(list(given))]
 
-    def release(self, receipts: Sequence[str], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
-        split = [split_receipt(receipt) for receipt in receipts]
-        self._extend(split, delay)
-        self.inner.release([each.inner for each in split], delay, refund_attempt=refund_attempt)
-
-    def give_back(self, deliveries: Sequence[Delivery], delay: float = 0.0) -> None:
+    def release(self, deliveries: Sequence[Delivery], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
         self._extend([split_receipt(each.receipt) for each in deliveries], delay)
-        self.inner.give_back([self._as_leased(each) for each in deliveries], delay)
+        if refund_attempt:  # the adapter may have to send a copy
+            leased = [self._as_leased(each) for each in deliveries]
+        else:
+            leased = [each._replace(receipt=split_receipt(each.receipt).inner) for each in deliveries]
+        self.inner.release(leased, delay, refund_attempt=refund_attempt)
 
     def _extend(self, split: Sequence[OffloadedReceipt], delay: float) -> None:
         """Some adapters give back by sending a copy, and that may first wait in the delay queue."""
@@ -146,7 +145,7 @@ class OffloadingBroker(Broker):
     def _as_leased(self, delivery: Delivery) -> Delivery:
         """By the adapter: with a reference again."""
         inner, row = split_receipt(delivery.receipt)
-        payload = self._codec.reference(row, delivery.payload) if row else delivery.payload
+        payload = self._codec.reference(row, delivery.payload) if row and delivery.payload else delivery.payload
         return delivery._replace(receipt=inner, payload=payload)
 
     # ── the end of a message ─────────────────────────────────────────────────────────────────────

@@ -250,22 +250,22 @@ class RabbitBroker(Broker):
             self._sync()
             self._unconfirmed.clear()
 
-    def release(self, receipts: Sequence[str], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
-        if not receipts:
+    def release(self, deliveries: Sequence[Delivery], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
+        if not deliveries:
             return
         not_before = time.time() + delay if delay > 0 else 0.0
         with self._consumer_connection.errors():
             self._open()
-            copies: list[tuple[UnackedMessage | ReceivedMessage, Disposition]] = []
-            for receipt in dict.fromkeys(receipts):
+            pending: list[tuple[UnackedMessage | ReceivedMessage, Disposition]] = []
+            for receipt in dict.fromkeys(delivery.receipt for delivery in deliveries):
                 attempt = int(receipt.rpartition(":")[2] or 0) if ":" in receipt and receipt[-1].isdecimal() else 0
                 disposition = Disposition(False, max(0, attempt - refund_attempt), not_before)
                 held = self._unacked.take(receipt)
                 if held is None or held.tag is None:
                     self._unacked.decide(receipt, disposition, time.monotonic())
                 else:
-                    copies.append((held, disposition))
-            self._republish(copies)
+                    pending.append((held, disposition))
+            self._republish(pending)
             self._sync()
 
     def _sync(self) -> None:

@@ -186,7 +186,7 @@ class RedisBroker(Broker):
     def _undo_unanswered(self) -> None:
         """Give back what was lent to us without our knowing; nobody would renew it, nor begin it, until it ended."""
         names = [_receipt(prefix, place) for prefix, limit in self._unanswered.items() for place in range(limit)]
-        self.release(names, refund_attempt=True)
+        self._release(names, refund_attempt=True)
         self._unanswered.clear()
 
     def _block(self, seconds: float) -> tuple[str | float, ...]:
@@ -234,7 +234,10 @@ class RedisBroker(Broker):
         for portion in _portions(receipts):
             self._run(scripts.ACKNOWLEDGE, *portion)
 
-    def release(self, receipts: Sequence[str], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
+    def release(self, deliveries: Sequence[Delivery], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
+        self._release([delivery.receipt for delivery in deliveries], delay, refund_attempt=refund_attempt)
+
+    def _release(self, receipts: Sequence[str], delay: float = 0.0, *, refund_attempt: bool) -> None:
         # The last portion first, because each goes in front of what is there.
         for portion in reversed(list(_portions(receipts))):
             self._run(scripts.RELEASE, _milliseconds(delay), int(not refund_attempt), *portion)

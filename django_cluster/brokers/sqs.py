@@ -167,8 +167,8 @@ class SqsBroker(RepublishingBroker):
 
     def _release_late(self, came: Sequence[Delivery]) -> None:
         """What was leased before may still run in the caller's cluster, under an older receipt: no copy of it."""
-        self.release([each.receipt for each in came if each.attempt > 1])
-        self.give_back([each for each in came if each.attempt <= 1])
+        self.release([each for each in came if each.attempt > 1])
+        self.release([each for each in came if each.attempt <= 1], refund_attempt=True)
 
     def renew(self, receipts: Sequence[str]) -> Sequence[str]:
         """SQS allows twelve hours in all; what is held longer is lent to others, and counts as lost."""
@@ -178,15 +178,12 @@ class SqsBroker(RepublishingBroker):
     def acknowledge(self, receipts: Sequence[str]) -> None:
         self._batches("delete_message_batch", receipts, {})
 
-    def release(self, receipts: Sequence[str], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
-        self._change_visibility(receipts, min(whole_seconds(delay), MAX_VISIBILITY))
-
-    def give_back(self, deliveries: Sequence[Delivery], delay: float = 0.0) -> None:
+    def release(self, deliveries: Sequence[Delivery], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
         """In a FIFO queue, order is worth more than an attempt: without a delay, a message keeps its place there."""
-        if self._connection.fifo and delay <= 0:
-            self.release([delivery.receipt for delivery in deliveries])
-        else:
-            super().give_back(deliveries, delay)
+        super().release(deliveries, delay, refund_attempt=refund_attempt and not (self._connection.fifo and delay <= 0))
+
+    def _return(self, receipts: Sequence[str], delay: float = 0.0) -> None:
+        self._change_visibility(receipts, min(whole_seconds(delay), MAX_VISIBILITY))
 
     def _change_visibility(self, receipts: Sequence[str], seconds: int) -> set[str]:
         return self._batches("change_message_visibility_batch", receipts, {"VisibilityTimeout": seconds})

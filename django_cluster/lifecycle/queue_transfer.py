@@ -74,7 +74,7 @@ class QueueTransfer:
             while (room := self._room(limit)) and self.move_delayed(room):
                 pass
         finally:
-            self._give_back()
+            self._return_stuck()
         return self.result
 
     def move_due(self) -> int:
@@ -84,7 +84,7 @@ class QueueTransfer:
             while self.move_ready():
                 pass
         finally:
-            self._give_back(REJECTED_DELAY_SECONDS)
+            self._return_stuck(REJECTED_DELAY_SECONDS)
         for sentence in self.result.refused:
             DELAYED_TASK_REFUSED.log(error=sentence)
         self.result.refused.clear()
@@ -104,7 +104,7 @@ class QueueTransfer:
         try:
             taken = self._taken([(delivery.receipt, self._message(delivery)) for delivery in deliveries])
         except Exception:
-            self._source.give_back(deliveries)
+            self._source.release(deliveries, refund_attempt=True)
             raise
         self._source.acknowledge(taken)
         self.result.ready += len(taken)
@@ -151,9 +151,9 @@ class QueueTransfer:
         self._refused.add(name)
         self.result.refused.append(str(error) or type(error).__name__)
 
-    def _give_back(self, delay: float = 0.0) -> None:
+    def _return_stuck(self, delay: float = 0.0) -> None:
         if self._stuck:
-            self._source.give_back(self._stuck, delay)
+            self._source.release(self._stuck, delay, refund_attempt=True)
             self._stuck = []
 
     # ── delayed ──────────────────────────────────────────────────────────────────────────────────

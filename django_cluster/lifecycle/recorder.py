@@ -34,11 +34,8 @@ class Acknowledger(Protocol):
     def acknowledge(self, receipts: Sequence[str]) -> None:
         """See ``Broker.acknowledge``."""
 
-    def release(self, receipts: Sequence[str], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
+    def release(self, deliveries: Sequence[Delivery], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
         """See ``Broker.release``."""
-
-    def give_back(self, deliveries: Sequence[Delivery], delay: float = 0.0) -> None:
-        """See ``Broker.give_back``."""
 
 
 class Decided(NamedTuple):
@@ -158,13 +155,8 @@ class Recorder:
             broker.acknowledge(done)
         for decision, deliveries in _by_decision(ended).items():
             report_progress()
-            if decision.counted:
-                broker.release([delivery.receipt for delivery in deliveries], decision.delay or 0.0)
-            else:
-                broker.give_back(deliveries, decision.delay or 0.0)
-        if held_back := [
-            each.outcome.receipt for each in decided if each.outcome.receipt and each.outcome.id in waiting
-        ]:
+            broker.release(deliveries, decision.delay or 0.0, refund_attempt=not decision.counted)
+        if held_back := [_delivery(each.outcome) for each in decided if each.outcome.receipt and each.outcome.id in waiting]:
             broker.release(held_back, RETURN_AFTER_SECONDS, refund_attempt=True)
 
 
@@ -173,8 +165,13 @@ def _by_decision(decided: Sequence[Decided]) -> dict[RetryDecision, list[Deliver
     found: dict[RetryDecision, list[Delivery]] = defaultdict(list)
     for outcome, decision in decided:
         if not decision.final:
-            found[decision].append(Delivery(outcome.receipt, outcome.payload or "", outcome.attempt))
+            found[decision].append(_delivery(outcome))
     return found
+
+
+def _delivery(outcome: Outcome) -> Delivery:
+    """The message of an outcome as it was leased; its payload is there only where the run is not counted."""
+    return Delivery(outcome.receipt, outcome.payload or "", outcome.attempt)
 
 
 def without_membership(outcome: Outcome) -> Outcome:

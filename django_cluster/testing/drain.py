@@ -69,7 +69,7 @@ def drain(
             ids.append(_run(client, deliveries[0], raise_errors=raise_errors, retries=retries))
     finally:
         if early:
-            client.broker.give_back(early)
+            client.broker.release(early, refund_attempt=True)
     if delayed or retries:
         refuse_to_leave_delayed(client.broker)
     return ids

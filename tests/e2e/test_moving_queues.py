@@ -44,7 +44,7 @@ def test_order_priority_delay_and_attempts_arrive(project: Project, here: Broker
     plain = [project.enqueue(tasks.nothing) for _ in range(3)]
     urgent = project.enqueue(tasks.nothing, q_options={"priority": 9})
     late = project.enqueue(tasks.nothing, q_options={"delay": 3600, "priority": 3})
-    here.release([here.lease(1)[0].receipt])
+    here.release(here.lease(1))
 
     call_command("qmove", "--from", "default", "--to", "rows")
 

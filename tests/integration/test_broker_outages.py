@@ -14,7 +14,7 @@ from django_cluster.brokers.base import Broker
 from django_cluster.errors import BrokerError, BrokerUnavailable
 from django_cluster.testing.chaos.plan import FaultKind
 from django_cluster.testing.chaos.proxy import Proxy, UpstreamAddress
-from django_cluster.testing.contracts import Opener, eventually, lease_all, messages, payloads, receipts
+from django_cluster.testing.contracts import Opener, deliveries_of, eventually, lease_all, messages, payloads, receipts
 from tests.brokers import opener
 from tests.servers import DisqueServer, IronServer, NxServer, RabbitServer, SqsServer, require
 
@@ -227,9 +227,9 @@ def test_rabbitmq_a_copy_whose_confirmation_was_lost_is_run_once(rabbitmq_server
 
     link.publish = publish_unheard
     with pytest.raises(BrokerUnavailable):
-        broker.release(held)
+        broker.release(deliveries_of(held))
     link.publish = publish
-    broker.release(held)
+    broker.release(deliveries_of(held))
     broker.enqueue(messages("end"))
 
     assert sorted(payloads(lease_all(broker, 2))) == ["end", "one"]

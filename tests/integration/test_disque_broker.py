@@ -183,8 +183,8 @@ def test_what_is_given_back_unbegun_counts_as_a_nack_and_what_was_begun_as_a_del
 ) -> None:
     broker.enqueue(messages("one"))
 
-    broker.release(receipts(broker.lease(1)), refund_attempt=True)
-    broker.release(receipts(broker.lease(1)))
+    broker.release(broker.lease(1), refund_attempt=True)
+    broker.release(broker.lease(1))
 
     (delivery,) = broker.lease(1)
     job = console.job(delivery.receipt)
@@ -193,9 +193,9 @@ def test_what_is_given_back_unbegun_counts_as_a_nack_and_what_was_begun_as_a_del
 
 def test_the_copy_of_a_job_that_waits_keeps_its_attempts(broker: Broker) -> None:
     broker.enqueue(messages("one"))
-    broker.release(receipts(broker.lease(1)))
+    broker.release(broker.lease(1))
 
-    broker.release(receipts(broker.lease(1)), delay=0.2)
+    broker.release(broker.lease(1), delay=0.2)
 
     assert [(each.payload, each.attempts, each.leased) for each in broker.peek()] == [("one", 2, False)]
     (delivery,) = lease_all(broker, 1)

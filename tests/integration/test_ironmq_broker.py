@@ -18,7 +18,7 @@ from django_cluster.brokers.ironmq_connection import HOST, IronOptions
 from django_cluster.core.queue_names import hyphenated_name
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
-from django_cluster.testing.contracts import Opener, eventually, lease_all, messages, payloads, receipts
+from django_cluster.testing.contracts import Opener, deliveries_of, eventually, lease_all, messages, payloads, receipts
 from tests.brokers import opener
 from tests.servers import IronServer, require
 
@@ -270,7 +270,7 @@ def test_a_receipt_outlives_the_names_of_its_reservations(broker: Broker) -> Non
         assert list(broker.renew([done, back])) == []
 
     broker.acknowledge([done])
-    broker.release([back])
+    broker.release(deliveries_of([back]))
 
     assert payloads(broker.lease(10)) == ["2"]
 
@@ -326,7 +326,7 @@ def test_what_a_predecessor_had_not_prolonged_is_given_back_at_once(open_another
     predecessor.enqueue(messages("one"))
     held = receipts(predecessor.lease(1))
 
-    successor.release(held)
+    successor.release(deliveries_of(held))
 
     assert payloads(lease_all(successor, 1)) == ["one"]
 
@@ -337,7 +337,7 @@ def test_of_what_a_predecessor_had_prolonged_no_copy_is_sent(open_another: Opene
     held = predecessor.lease(1)
     predecessor.renew(receipts(held))  # and dies
 
-    successor.give_back(held)
+    successor.release(held, refund_attempt=True)
 
     assert successor.size().total == 1
     assert [(each.payload, each.attempt) for each in lease_all(successor, 1)] == [("one", 2)]
@@ -354,9 +354,9 @@ def test_a_copy_that_was_sent_is_not_sent_again(broker: IronMQBroker, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(broker._connection, "forget", be_away)
         with pytest.raises(BrokerUnavailable):
-            broker.give_back(held)
+            broker.release(held, refund_attempt=True)
     assert broker.size().total == 4
-    broker.give_back(held)
+    broker.release(held, refund_attempt=True)
 
     assert broker.size().total == 2
     assert {each.attempt for each in lease_all(broker, 2)} == {1}

@@ -13,7 +13,7 @@ from django_cluster.brokers.orm_publisher import KEYS_PER_STREAM, KeyStream, key
 from django_cluster.database.connection import has_lost
 from django_cluster.errors import BrokerUnavailable
 from django_cluster.models import AcknowledgedMessages
-from django_cluster.testing.contracts import payloads, receipts
+from django_cluster.testing.contracts import deliveries_of, payloads, receipts
 from tests.brokers import known_database, opener, queue_on
 from tests.servers import MariaDBServer, PostgresServer
 from tests.servers.tunnel import Tunnel
@@ -162,11 +162,11 @@ def test_the_caller_s_transaction_is_kept_or_not_at_all(broker: Broker, sender: 
 def test_a_lost_answer_to_giving_back_gives_back_one_attempt(broker: Broker, sender: Broker, tunnel: Tunnel) -> None:
     broker.enqueue([Message("one")])
     for _ in range(2):
-        broker.release(receipts(broker.lease(1)))
+        broker.release(broker.lease(1))
     held = receipts(broker.lease(1))
     tunnel.to_lose = 1
 
-    sender.release(held, refund_attempt=True)
+    sender.release(deliveries_of(held), refund_attempt=True)
 
     assert tunnel.lost == 1
     assert [each.attempts for each in broker.peek()] == [2]

@@ -19,7 +19,7 @@ from django_cluster.brokers.base import Broker, Message
 from django_cluster.brokers.orm_dialects import MAX_PROMOTIONS, dialect_of
 from django_cluster.core.queue_names import table_queue_name
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
-from django_cluster.testing.contracts import eventually, lease_all, payloads, receipts
+from django_cluster.testing.contracts import deliveries_of, eventually, lease_all, payloads, receipts
 from tests.brokers import known_database, opener, queue_database, queue_on
 from tests.servers import MariaDBServer, PostgresServer
 
@@ -186,7 +186,7 @@ def test_collisions_are_tried_again(mariadb: str) -> None:
     def churn(_: int) -> list[str]:
         broker, done = open_orm(mariadb, queue=queue), []
         while deliveries := broker.lease(10):
-            broker.release(receipts(deliveries[5:]), refund_attempt=True)
+            broker.release(deliveries[5:], refund_attempt=True)
             broker.acknowledge(receipts(deliveries[:5]))
             done += payloads(deliveries[:5])
         broker.close()
@@ -395,7 +395,7 @@ def test_what_was_given_back_is_not_acknowledged(alias: str) -> None:
     broker = open_orm(alias)
     broker.enqueue([Message("one")])
     held = receipts(broker.lease(1))
-    broker.release(held)
+    broker.release(deliveries_of(held))
 
     broker.acknowledge(held)
 

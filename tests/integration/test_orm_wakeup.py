@@ -20,7 +20,7 @@ from django.db import connections, transaction
 from django_cluster.brokers import orm
 from django_cluster.brokers.base import Broker, Message
 from django_cluster.core.queue_names import table_queue_name
-from django_cluster.testing.contracts import payloads, receipts
+from django_cluster.testing.contracts import deliveries_of, payloads, receipts
 from tests.brokers import known_database, opener, queue_database, queue_on
 from tests.servers import MariaDBServer, PgBouncer, PostgresServer
 
@@ -160,7 +160,7 @@ def test_what_is_given_back_ends_the_wait(alias: str) -> None:
     held = receipts(other.lease(1))
     with sleeper as future:
         began = time.monotonic()
-        other.release(held)
+        other.release(deliveries_of(held))
 
         came, moment = future.result(20)
 

@@ -206,7 +206,7 @@ def test_numbers_and_attempts_travel_with_the_job(
     harness: ClusterHarness, pusher: Pusher, broker: PolledBroker
 ) -> None:
     enqueue(broker, 1, 2)
-    broker.release([broker.lease(1)[0].receipt])
+    broker.release(broker.lease(1))
     worker = FakeWorker(harness)
 
     worker.ask(2)

@@ -18,7 +18,7 @@ from django_cluster.brokers.rabbitmq_options import RabbitOptions
 from django_cluster.brokers.rabbitmq_publisher import DELAY_QUEUE_SECONDS, level_of
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
-from django_cluster.testing.contracts import Opener, eventually, lease_all, messages, payloads, receipts
+from django_cluster.testing.contracts import Opener, deliveries_of, eventually, lease_all, messages, payloads, receipts
 from tests.brokers import certificate_for, opener
 from tests.servers import RabbitServer, require
 from tests.servers.base import free_port, listens
@@ -231,7 +231,7 @@ def test_a_classic_queue_serves_as_well(rabbitmq_server: RabbitServer) -> None:
 
     held = receipts(lease_all(broker, 2))
     broker.acknowledge(held[:1])
-    broker.release(held[1:])
+    broker.release(deliveries_of(held[1:]))
 
     assert lease_all(broker, 1)[0].attempt == 2
     assert broker.purge() == 2
@@ -309,7 +309,7 @@ def test_what_is_given_back_while_the_message_is_away_goes_back_when_it_comes(op
     held = receipts(lease_all(predecessor, 1))
 
     cut(predecessor)
-    successor.release(held, refund_attempt=True)
+    successor.release(deliveries_of(held), refund_attempt=True)
     (delivery,) = lease_all(successor, 1)
 
     assert delivery.attempt == 1

@@ -11,7 +11,7 @@ import pytest
 
 from django_cluster.brokers.base import Broker
 from django_cluster.errors import BrokerUnavailable
-from django_cluster.testing.contracts import messages, payloads, receipts
+from django_cluster.testing.contracts import deliveries_of, messages, payloads, receipts
 from tests.brokers import opener
 from tests.servers import RabbitServer, require
 from tests.servers.tunnel import Tunnel
@@ -76,7 +76,7 @@ def test_a_cluster_that_hears_nothing_is_at_the_next_address_within_seconds(
     calls: dict[str, Callable[[], Any]] = {
         "lease": lambda: broker.lease(1),
         "acknowledge": lambda: broker.acknowledge(held),
-        "release": lambda: broker.release(held),
+        "release": lambda: broker.release(deliveries_of(held)),
     }
 
     tunnel.hold_answers()

@@ -17,7 +17,7 @@ from django_cluster.brokers.redis import RedisBroker
 from django_cluster.brokers.redis_connection import is_not_primary
 from django_cluster.brokers.redis_scripts import LEASE
 from django_cluster.errors import BrokerUnavailable
-from django_cluster.testing.contracts import eventually, lease_all, payloads, receipts
+from django_cluster.testing.contracts import deliveries_of, eventually, lease_all, payloads, receipts
 from tests.brokers import opener
 from tests.conftest import wait_until
 from tests.servers import RedisCluster, RedisServer, require
@@ -205,9 +205,9 @@ def check_that_it_drains(broker: Broker, servers: list[RedisServer]) -> None:
             broker.enqueue([Message("too much")])
         back = receipts(broker.lease(30))
         assert list(broker.renew(back)) == []
-        broker.release(back[:10])
-        broker.release(back[10:20], delay=0.01)
-        broker.give_back([])
+        broker.release(deliveries_of(back[:10]))
+        broker.release(deliveries_of(back[10:20]), delay=0.01)
+        broker.release([], refund_attempt=True)
         broker.acknowledge(back[20:])
         broker.cancel([broker.peek(1)[0].key])
         drained = lease_all(broker, 389)
@@ -268,7 +268,7 @@ def test_a_server_that_has_become_a_replica_is_left_at_once_by_every_verb(own_se
             "wait": lambda: broker.lease(1, wait=0.01),
             "renew": lambda: broker.renew(["x"]),
             "acknowledge": lambda: broker.acknowledge(["x"]),
-            "release": lambda: broker.release(["x"]),
+            "release": lambda: broker.release(deliveries_of(["x"])),
             "cancel": lambda: broker.cancel(["x"]),
             "purge": broker.purge,
         }

@@ -304,7 +304,7 @@ def test_what_is_given_back_to_a_fifo_queue_keeps_its_place(sqs_server: SqsServe
     broker = fifo(sqs_server)
     broker.enqueue(messages("1", "2", "3"))
 
-    broker.give_back(broker.lease(2))
+    broker.release(broker.lease(2), refund_attempt=True)
 
     again = lease_all(broker, 3)
     assert [(each.payload, each.attempt) for each in again] == [("1", 2), ("2", 2), ("3", 1)]
@@ -331,9 +331,9 @@ def test_a_copy_that_was_sent_is_not_sent_again(broker: SqsBroker, monkeypatch: 
     fail_once(broker, monkeypatch, "delete_message_batch", BrokerUnavailable("away"))
 
     with pytest.raises(BrokerUnavailable):
-        broker.give_back(held)
+        broker.release(held, refund_attempt=True)
     assert broker.size().total == 25
-    broker.give_back(held)
+    broker.release(held, refund_attempt=True)
 
     assert broker.size().total == 15
     assert {each.attempt for each in lease_all(broker, 15)} == {1}
@@ -347,7 +347,7 @@ def test_killed_between_the_copy_and_the_deletion_both_are_there(
     broker.enqueue(messages("one"))
     monkeypatch.setattr(broker, "acknowledge", lambda receipts: None)  # as if it never came to that
 
-    broker.give_back(broker.lease(1))
+    broker.release(broker.lease(1), refund_attempt=True)
 
     both = lease_all(broker, 2)
     assert sorted((each.payload, each.attempt) for each in both) == [("one", 1), ("one", 2)]
@@ -360,7 +360,7 @@ def test_without_a_copy_a_message_is_given_back_as_it_is(
     held = lease_all(broker, 1)
     fail_once(broker, monkeypatch, "send_message_batch", BrokerRefused("not allowed to send"))
 
-    broker.give_back(held)
+    broker.release(held, refund_attempt=True)
 
     assert [(each.payload, each.attempt) for each in lease_all(broker, 1)] == [("one", 2)]
     assert "not allowed to send" in caplog.text
@@ -372,7 +372,7 @@ def test_where_copies_would_take_too_long_the_rest_is_given_back_as_it_is(
     monkeypatch.setattr("django_cluster.brokers.republishing.REPUBLISH_SECONDS", 0.0)
     broker.enqueue(messages(*map(str, range(25))))
 
-    broker.give_back(lease_all(broker, 25))
+    broker.release(lease_all(broker, 25), refund_attempt=True)
 
     assert Counter(each.attempt for each in lease_all(broker, 25)) == {1: 10, 2: 15}
     assert "costs an attempt for 15 messages" in caplog.text
@@ -386,7 +386,7 @@ def test_the_copy_of_what_sqs_cannot_delay_for_so_long_waits_in_the_database(
     broker = fifo(sqs_server) if is_fifo else opener("sqs", **sqs_server.options)()
     broker.enqueue([Message("one", attempts=2)])
 
-    broker.give_back(lease_all(broker, 1), delay=3600)
+    broker.release(lease_all(broker, 1), delay=3600, refund_attempt=True)
 
     assert broker.size().total == 0
     (waiting,) = delay_queue(broker.settings).peek()
@@ -406,7 +406,7 @@ def test_a_queue_of_dead_letters_takes_what_was_lent_too_often(sqs_server: SqsSe
     broker.enqueue(messages("doomed"))
 
     for _ in range(2):
-        broker.release(receipts(lease_all(broker, 1)))
+        broker.release(lease_all(broker, 1))
 
     assert list(broker.lease(1)) == []
     (message,) = console.receive_message(QueueUrl=dead)["Messages"]
@@ -423,7 +423,7 @@ def test_what_was_given_back_at_no_cost_counts_anew_for_the_queue_of_dead_letter
     broker.enqueue(messages("patient"))
 
     for _ in range(4):
-        broker.give_back(lease_all(broker, 1))
+        broker.release(lease_all(broker, 1), refund_attempt=True)
 
     assert lease_all(broker, 1)[0].attempt == 1
 

@@ -241,8 +241,8 @@ class MyBroker(Broker):
     def acknowledge(self, receipts: Sequence[str]) -> None:
         show(receipts)
 
-    def release(self, receipts: Sequence[str], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
-        show(receipts, delay, refund_attempt)
+    def release(self, deliveries: Sequence[Delivery], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
+        show(deliveries, delay, refund_attempt)
 
     def peek(self, limit: int = 100) -> Sequence[QueuedMessage]:
         return [QueuedMessage("payload", 0, 0, None, False, "key")]

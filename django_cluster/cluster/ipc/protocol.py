@@ -16,8 +16,7 @@
 | monitor | worker, pusher | `Recorded` | `numbers` | these outcomes are rows, and need not be kept |
 | monitor | pusher | `Goodbye` | | nobody needs the pusher any more |
 | monitor | pusher | `Acknowledge` | `call`, `receipts` | see `Broker.acknowledge` |
-| monitor | pusher | `Release` | `call`, `receipts`, `delay`, `refund_attempt` | see `Broker.release` |
-| monitor | pusher | `GiveBack` | `call`, `deliveries`, `delay` | see `Broker.give_back` |
+| monitor | pusher | `Release` | `call`, `deliveries`, `delay`, `refund_attempt` | see `Broker.release` |
 | pusher | monitor | `BrokerReply` | `call`, `error` | the call was made, or failed |
 | notifier | monitor | `NotifierHello` | `incarnation`, `row`, `begun` | the first message of a connection |
 | notifier | monitor | `Notified` | `number` | everything up to this number has been called |
@@ -130,19 +129,10 @@ class Release(NamedTuple):
     """``Broker.release``, for the monitor."""
 
     call: int
-    receipts: list[str]
-    delay: float
-    """Seconds."""
-    refund_attempt: bool
-
-
-class GiveBack(NamedTuple):
-    """``Broker.give_back``, for the monitor."""
-
-    call: int
     deliveries: list[Delivery]
     delay: float
     """Seconds."""
+    refund_attempt: bool
 
 
 class BrokerReply(NamedTuple):
@@ -184,14 +174,14 @@ class Stop(NamedTuple):
     """The notifier exits when it has called what it was given."""
 
 
-BrokerCall: TypeAlias = Acknowledge | Release | GiveBack
+BrokerCall: TypeAlias = Acknowledge | Release
 Message: TypeAlias = (
     WorkerHello | Ready | Returned | Stopping | Jobs | Hello | Outcomes | WorkerLost | Recorded | Goodbye | BrokerCall
     | BrokerReply | NotifierHello | Notified | Notify | Stop
 )  # fmt: skip
 
 LISTED: dict[type[Any], tuple[int, type[Any]]] = {
-    WorkerHello: (2, Job), Jobs: (0, Job), Outcomes: (0, Outcome), WorkerLost: (1, Outcome), GiveBack: (1, Delivery),
+    WorkerHello: (2, Job), Jobs: (0, Job), Outcomes: (0, Outcome), WorkerLost: (1, Outcome), Release: (1, Delivery),
     Notify: (1, Outcome),
 }  # fmt: skip
 """Which field lists values of a type of its own: ``marshal`` knows plain tuples only."""

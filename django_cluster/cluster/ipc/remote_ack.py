@@ -15,7 +15,7 @@ from multiprocessing.connection import wait
 from django_cluster.brokers.base import Broker, Delivery
 from django_cluster.cluster.ipc.channel import ConnectionLost
 from django_cluster.cluster.ipc.client import IpcClient
-from django_cluster.cluster.ipc.protocol import Acknowledge, BrokerCall, BrokerReply, GiveBack, Release
+from django_cluster.cluster.ipc.protocol import Acknowledge, BrokerCall, BrokerReply, Release
 from django_cluster.cluster.ipc.runtime_dir import SocketAddress
 from django_cluster.errors import BrokerUnavailable
 
@@ -40,13 +40,9 @@ class RemoteAcknowledger:
         """See ``Broker.acknowledge``."""
         self._call(Acknowledge(0, list(receipts)))
 
-    def release(self, receipts: Sequence[str], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
+    def release(self, deliveries: Sequence[Delivery], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
         """See ``Broker.release``."""
-        self._call(Release(0, list(receipts), delay, refund_attempt))
-
-    def give_back(self, deliveries: Sequence[Delivery], delay: float = 0.0) -> None:
-        """See ``Broker.give_back``."""
-        self._call(GiveBack(0, list(deliveries), delay))
+        self._call(Release(0, list(deliveries), delay, refund_attempt))
 
     def close(self) -> None:
         self._client.close()
@@ -88,7 +84,5 @@ def apply_broker_call(broker: Broker, call: BrokerCall) -> None:
     match call:
         case Acknowledge(_, receipts):
             broker.acknowledge(receipts)
-        case Release(_, receipts, delay, refund_attempt):
-            broker.release(receipts, delay, refund_attempt=refund_attempt)
-        case GiveBack(_, deliveries, delay):
-            broker.give_back(deliveries, delay)
+        case Release(_, deliveries, delay, refund_attempt):
+            broker.release(deliveries, delay, refund_attempt=refund_attempt)

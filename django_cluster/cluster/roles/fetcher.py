@@ -126,18 +126,18 @@ class Fetcher:
     def _accept(self, deliveries: Sequence[Delivery]) -> None:
         deliveries = [each if type(each.payload) is str else with_text_payload(each) for each in deliveries]
         self._fetch_size.observe([delivery.payload for delivery in deliveries])
-        foreign: list[tuple[str, PackageError]] = []
-        left: list[str] = []
+        foreign: list[tuple[Delivery, PackageError]] = []
+        left: list[Delivery] = []
         for delivery in deliveries:
             try:
                 body = self._body(delivery)
             except PackageError as error:
                 if isinstance(error, READABLE_ELSEWHERE) and delivery.attempt < MAX_FOREIGN_ATTEMPTS:
-                    foreign.append((delivery.receipt, error))
+                    foreign.append((delivery, error))
                 elif isinstance(error, PayloadMissing) or self._reject_quota.accept(delivery.payload):
                     self._reject(delivery, error)
                 else:
-                    left.append(delivery.receipt)
+                    left.append(delivery)
             else:
                 self._assignments.unassigned.append(
                     LeasedMessage(body, delivery.receipt, delivery.attempt, self._queue_of(delivery))
@@ -172,17 +172,17 @@ class Fetcher:
         finally:
             self._crashes.end()
 
-    def _postpone(self, receipts: Sequence[str]) -> None:
+    def _postpone(self, deliveries: Sequence[Delivery]) -> None:
         """More than a day's rows of what cannot be read: the rest stays in the queue for a while."""
-        self._broker.release(receipts, POSTPONED_SECONDS)
+        self._broker.release(deliveries, POSTPONED_SECONDS)
         REJECT_QUOTA_EXCEEDED.log(
-            count=len(receipts),
+            count=len(deliveries),
             reason=f"{MAX_MESSAGES_PER_DAY} of them, or {MAX_BYTES_PER_DAY >> 20} MiB, were rejected within a day",
         )
 
-    def _return_to_queue(self, messages: Sequence[tuple[str, PackageError]]) -> None:
+    def _return_to_queue(self, messages: Sequence[tuple[Delivery, PackageError]]) -> None:
         """Messages that are not ours go back for their owner to find. Each time counts, so that there is an end."""
-        self._broker.release([receipt for receipt, _ in messages], self._lease)
+        self._broker.release([delivery for delivery, _ in messages], self._lease)
         MESSAGES_RETURNED.log(count=len(messages), error=messages[0][1])
 
     def _reject(self, delivery: Delivery, error: PackageError) -> None:

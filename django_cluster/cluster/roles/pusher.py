@@ -22,7 +22,6 @@ from django_cluster.cluster.ipc.protocol import (
     Acknowledge,
     BrokerCall,
     BrokerReply,
-    GiveBack,
     Jobs,
     Ready,
     Release,
@@ -202,7 +201,7 @@ class Pusher:
             self._lease_renewer.renew_if_due()
             report_progress()  # the next step may wait for the broker for as long again
             if self.stopping:
-                self._give_back()
+                self._return_leased()
             else:
                 self._revoke_lost()
                 self._rebalance()
@@ -232,7 +231,7 @@ class Pusher:
                     worker.wanted = 0
                 case WorkerHello():
                     worker = self._add_worker(received.connection, message)
-                case Acknowledge() | Release() | GiveBack():
+                case Acknowledge() | Release():
                     self._handle_broker_call(received.connection, message)
         if received.ended and worker is not None:
             self._assignments.workers.pop(received.connection, None)
@@ -330,19 +329,16 @@ class Pusher:
                 with suppress(ProcessLookupError):
                     os.kill(row.pid, signal.SIGKILL)
 
-    def _give_back(self) -> None:
+    def _return_leased(self) -> None:
         self._broker.stop_prefetch()
         if self._loss_reporter.abandoned and (receipts := self._loss_reporter.take_receipts()):
-            self._broker.release(receipts)
+            self._broker.release([Delivery(receipt, "", 1) for receipt in receipts])
         if self._assignments.unassigned:
             unassigned = self._assignments.unassigned
             signed = [
                 self._codec.for_queue(message.queue or self._codec.queue).sign(message.body) for message in unassigned
             ]
-            self._broker.give_back(
-                [
-                    Delivery(message.receipt, text, message.attempt)
-                    for message, text in zip(unassigned, signed, strict=True)
-                ]
-            )
+            leased = zip(unassigned, signed, strict=True)
+            deliveries = [Delivery(message.receipt, text, message.attempt) for message, text in leased]
+            self._broker.release(deliveries, refund_attempt=True)
             unassigned.clear()

@@ -31,6 +31,11 @@ def receipts(deliveries: Sequence[Delivery]) -> list[str]:
     return [delivery.receipt for delivery in deliveries]
 
 
+def deliveries_of(receipts: Sequence[str]) -> list[Delivery]:
+    """What ``release`` takes, where only the receipts are known."""
+    return [Delivery(receipt, "", 1) for receipt in receipts]
+
+
 def lease_all(broker: Broker, count: int) -> list[Delivery]:
     """Lend until there are so many; fails if nothing comes any more."""
     deliveries: list[Delivery] = []

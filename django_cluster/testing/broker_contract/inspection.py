@@ -9,6 +9,7 @@ from django_cluster.testing.broker_contract.base import (
     SHORT_LEASE_SECONDS,
     ContractBase,
     Opener,
+    deliveries_of,
     eventually,
     messages,
     payloads,
@@ -90,8 +91,8 @@ class InspectionContract(ContractBase):
         back, off = receipts(broker.lease(2))
         hasty = open_another(lease=SHORT_LEASE_SECONDS)
         hasty.lease(1)  # and its holder dies
-        broker.release([back])
-        broker.release([off], delay=3600)
+        broker.release(deliveries_of([back]))
+        broker.release(deliveries_of([off]), delay=3600)
 
         assert sorted(each.key for each in broker.peek()) == sorted(keys)
         eventually(lambda: broker.size() == QueueSize(ready=2, delayed=1, leased=0))

@@ -11,6 +11,7 @@ from django_cluster.testing.broker_contract.base import (
     SHORT_LEASE_SECONDS,
     ContractBase,
     Opener,
+    deliveries_of,
     lease_all,
     messages,
     payloads,
@@ -38,7 +39,7 @@ class ReleaseContract(ContractBase):
         broker.enqueue(messages("1", "2", "3", "4"))
         held = receipts(broker.lease(2))
 
-        broker.release(held)
+        broker.release(deliveries_of(held))
 
         came = payloads(lease_all(broker, 4))
         assert (
@@ -49,7 +50,7 @@ class ReleaseContract(ContractBase):
         self.require(broker, "counts_attempts")
         broker.enqueue(messages("one"))
 
-        broker.release(receipts(lease_all(broker, 1)))
+        broker.release(lease_all(broker, 1))
 
         assert lease_all(broker, 1)[0].attempt == 2
 
@@ -57,9 +58,9 @@ class ReleaseContract(ContractBase):
         self.require(broker, "counts_attempts", "refunds_attempts")
         broker.enqueue(messages("one"))
 
-        broker.release(receipts(broker.lease(1)), refund_attempt=True)
+        broker.release(broker.lease(1), refund_attempt=True)
         (unbegun,) = broker.lease(1)
-        broker.release([unbegun.receipt])
+        broker.release([unbegun])
         (begun,) = broker.lease(1)
 
         assert (unbegun.attempt, begun.attempt) == (1, 2)
@@ -69,13 +70,13 @@ class ReleaseContract(ContractBase):
         names = [str(number) for number in range(25)]
         broker.enqueue(messages(*names))
 
-        broker.give_back(lease_all(broker, 25))
+        broker.release(lease_all(broker, 25), refund_attempt=True)
         self.check_size(broker, ready=25)
         again = lease_all(broker, 25)
         assert (sorted(payloads(again), key=int), {each.attempt for each in again}) == (names, {1})
 
-        broker.release(receipts(again))
-        broker.give_back(lease_all(broker, 25))
+        broker.release(again)
+        broker.release(lease_all(broker, 25), refund_attempt=True)
         assert {each.attempt for each in lease_all(broker, 25)} == {2}
         self.check_size(broker, leased=25)
 
@@ -85,8 +86,8 @@ class ReleaseContract(ContractBase):
         held = broker.lease(1)
 
         started = time.monotonic()
-        broker.give_back(held, delay=0.5)
-        broker.give_back(held, delay=0.5)
+        broker.release(held, delay=0.5, refund_attempt=True)
+        broker.release(held, delay=0.5, refund_attempt=True)
 
         assert payloads(lease_all(broker, 1)) == ["one"]
         assert time.monotonic() - started >= 0.45
@@ -99,7 +100,7 @@ class ReleaseContract(ContractBase):
         stale = broker.lease(1)
         held = receipts(lease_all(patient, 1))
 
-        broker.give_back(stale)
+        broker.release(stale, refund_attempt=True)
 
         self.check_size(patient, leased=1)
         assert list(patient.renew(held)) == []
@@ -111,7 +112,7 @@ class ReleaseContract(ContractBase):
         held = receipts(broker.lease(1))
 
         started = time.monotonic()
-        broker.release(held, delay=0.5)
+        broker.release(deliveries_of(held), delay=0.5)
         self.check_size(broker, ready=1, delayed=1)
         deliveries = lease_all(broker, 2)
 
@@ -124,7 +125,7 @@ class ReleaseContract(ContractBase):
         broker.enqueue(messages("high", priority=9) + messages("1", "2"))
         held = receipts(broker.lease(2))
 
-        broker.release(held)
+        broker.release(deliveries_of(held))
 
         assert payloads(broker.lease(10)) == ["high", "1", "2"]
 
@@ -136,7 +137,7 @@ class ReleaseContract(ContractBase):
         stale = receipts(broker.lease(1))
         held = receipts(lease_all(patient, 1))
 
-        getattr(broker, end)(stale)
+        getattr(broker, end)(deliveries_of(stale) if end == "release" else stale)
 
         assert list(broker.renew(stale)) == stale
         self.check_size(broker, leased=1)
@@ -146,11 +147,11 @@ class ReleaseContract(ContractBase):
     def test_a_receipt_of_a_released_message_changes_nothing(self, broker: Broker) -> None:
         broker.enqueue(messages("one"))
         held = receipts(broker.lease(1))
-        broker.release(held)
+        broker.release(deliveries_of(held))
 
         if broker.capabilities.fenced_receipts:
             broker.acknowledge(held)
-        broker.release(held, refund_attempt=True)
+        broker.release(deliveries_of(held), refund_attempt=True)
 
         assert list(broker.renew(held)) == held
         assert payloads(lease_all(broker, 1)) == ["one"]

@@ -13,6 +13,7 @@ from django_cluster.brokers.base import Broker, Delivery, Message
 from django_cluster.brokers.memory import MemoryBroker
 from django_cluster.brokers.multi_queue import MultiQueueBroker, queue_index, server_numbers
 from django_cluster.errors import BrokerUnavailable
+from django_cluster.testing.contracts import deliveries_of
 from tests.conftest import make_settings, wait_until
 
 
@@ -88,8 +89,8 @@ def test_what_is_said_of_a_receipt_reaches_who_lent_it() -> None:
     by_payload = {each.payload: each.receipt for each in several.lease(6)}
 
     several.acknowledge([by_payload["0:0"], by_payload["1:0"]])
-    several.release([by_payload["0:1"]], refund_attempt=True)
-    several.give_back([Delivery(by_payload["1:1"], "1:1", 1), Delivery("nonsense", "x", 1)])
+    several.release(deliveries_of([by_payload["0:1"]]), refund_attempt=True)
+    several.release([Delivery(by_payload["1:1"], "1:1", 1), Delivery("nonsense", "x", 1)], refund_attempt=True)
 
     assert set(several.renew(list(by_payload.values()))) == {by_payload[name] for name in ("0:0", "0:1", "1:0", "1:1")}
     assert [(member.size().ready, member.size().leased) for member in several.members] == [(1, 1), (1, 1)]
@@ -101,7 +102,7 @@ def test_a_receipt_that_is_none_is_lost_and_changes_nothing() -> None:
 
     assert sorted(several.renew(nonsense)) == sorted(nonsense)
     several.acknowledge(nonsense)
-    several.release(nonsense)
+    several.release(deliveries_of(nonsense))
 
 
 def test_a_paused_queue_is_left_alone() -> None:

@@ -24,7 +24,7 @@ from django_cluster.errors import BrokerRefused, BrokerUnavailable, NotSupported
 from django_cluster.lifecycle.queue_transfer import QueueTransfer
 from django_cluster.models import LargePayload
 from django_cluster.models.clock import MICROSECONDS
-from django_cluster.testing.contracts import eventually
+from django_cluster.testing.contracts import deliveries_of, eventually
 from tests.e2e.project import working_on
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -132,7 +132,7 @@ def test_small_payloads_ask_no_database(broker: OffloadingBroker, django_assert_
         broker.enqueue([Message("a"), Message("b")])
         receipts = [each.receipt for each in broker.lease(5)]
         broker.renew(receipts)
-        broker.release(receipts[:1])
+        broker.release(deliveries_of(receipts[:1]))
         broker.acknowledge(receipts)
 
 
@@ -153,7 +153,7 @@ def test_what_is_given_back_keeps_its_row(broker: OffloadingBroker) -> None:
     broker.enqueue([Message(LARGE)])
     (first,) = broker.lease(1)
 
-    broker.release([first.receipt])
+    broker.release([first])
     (second,) = broker.lease(1)
 
     assert (second.payload, second.attempt) == (LARGE, 2)
@@ -261,7 +261,7 @@ def test_a_retry_keeps_its_row_as_long_as_a_new_message(broker: OffloadingBroker
     (delivery,) = broker.lease(1)
     age(2 * DAY + DAY - 60)
 
-    broker.release([delivery.receipt], 5)
+    broker.release([delivery], 5)
     age(120)
 
     assert broker.delete_expired() == 0
@@ -270,7 +270,7 @@ def test_a_retry_keeps_its_row_as_long_as_a_new_message(broker: OffloadingBroker
 def test_what_is_given_back_for_long_keeps_its_row_for_as_long(broker: OffloadingBroker) -> None:
     broker.enqueue([Message(LARGE)])
 
-    broker.give_back(broker.lease(1), 30 * DAY)
+    broker.release(broker.lease(1), 30 * DAY, refund_attempt=True)
     age(32 * DAY)
 
     assert broker.delete_expired() == 0
@@ -282,7 +282,7 @@ def test_where_the_broker_keeps_for_ever_so_does_the_row() -> None:
     assert isinstance(broker, OffloadingBroker)
     broker.enqueue([Message(LARGE)])
     (delivery,) = broker.lease(1)
-    broker.release([delivery.receipt], 5)
+    broker.release([delivery], 5)
     age(1000 * DAY)
 
     assert broker.delete_expired() == 0

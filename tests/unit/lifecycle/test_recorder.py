@@ -14,7 +14,7 @@ import pytest
 from django.db import transaction
 
 from django_cluster.brokers import memory
-from django_cluster.brokers.base import Broker, Message
+from django_cluster.brokers.base import Broker, Delivery, Message
 from django_cluster.brokers.memory import MemoryBroker
 from django_cluster.brokers.orm import OrmBroker
 from django_cluster.core.messages import Outcome
@@ -130,8 +130,10 @@ class Diary:
                 super().acknowledge(receipts)
                 diary.append("acknowledged")
 
-            def release(self, receipts: Sequence[str], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
-                super().release(receipts, delay, refund_attempt=refund_attempt)
+            def release(
+                self, deliveries: Sequence[Delivery], delay: float = 0.0, *, refund_attempt: bool = False
+            ) -> None:
+                super().release(deliveries, delay, refund_attempt=refund_attempt)
                 diary.append("released")
 
         self.store = Store(ResultSettings(save_limit=0))
