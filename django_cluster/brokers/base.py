@@ -1,8 +1,8 @@
-"""The queue port: what the cluster asks of a broker, and all that it asks.
+"""The broker port: what a cluster asks of a broker, and all that it asks.
 
-Every verb is plural, so that one round trip serves a batch. An adapter turns the errors of its library
-into ``BrokerUnavailable`` (try again later) or ``BrokerRefused`` (do not); nobody above the port catches
-``redis.*`` or ``django.db.*``.
+Every method takes and returns batches, so that one round trip serves many messages. An adapter raises
+``BrokerUnavailable`` where trying again later may help, and ``BrokerRefused`` where it cannot. Exceptions of client
+libraries never pass the port.
 """
 
 from __future__ import annotations
@@ -19,42 +19,42 @@ from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerRefused, PayloadTooLarge
 
 MAX_ATTEMPTS = 1_000_000_000
-"""The largest number of attempts that a message can bring along; with those of the server it fits into 31 bits."""
+"""Largest number of attempts that a message can bring along; the server's own count on top still fits into 31 bits."""
 MAX_QUEUE_NAMES = 100
-"""The most queues that ``Broker.queue_names`` lists."""
+"""Most names that ``Broker.queue_names`` returns."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What a broker is given to keep."""
+    """What is given to a broker to keep."""
 
     payload: str = field(repr=False)
-    """ASCII text; opaque to the broker."""
+    """ASCII text, opaque to the broker."""
     priority: int = 0
-    """-100 to 100; higher goes first, equals go in the order of enqueueing."""
+    """-100 to 100. Higher is leased first, equals in the order of ``enqueue``."""
     not_before: float | None = None
-    """Unix time before which it may not be lent."""
+    """Unix time in seconds before which the message is not leased; None = immediately."""
     attempts: int = 0
-    """How often it was lent before it came here, by another broker; the count goes on from there."""
+    """Leases that another broker has counted already; the count goes on from there."""
 
 
 class Delivery(NamedTuple):
-    """What a broker lends."""
+    """A leased message."""
 
     receipt: str
-    """Names this one lease of the message; a later lease of the same message has another."""
+    """Names this lease of the message. A later lease of the same message has another receipt."""
     payload: str
     attempt: int
-    """How often the message has been lent, this time included (given-back, unbegun leases do not count)."""
+    """Number of this lease, from 1. Refunded leases are not counted (see ``Broker.release``)."""
 
     def __repr__(self) -> str:
         return repr_of(self, "receipt", "attempt")
 
 
 def attempts_from(value: object) -> int:
-    """A number of attempts as a message carries it (a number, or digits), where anybody may have written anything.
+    """Attempts as a message on a server says them: a number or digits, 0 for anything else.
 
-    0 for what is no number; never negative, and never more than every database can keep.
+    The server may hold messages that other programs have written. The result is between 0 and ``MAX_ATTEMPTS``.
     """
     if isinstance(value, str | bytes):
         value = int(value) if value.isdigit() and value.isascii() and len(value) <= len(str(MAX_ATTEMPTS)) else 0
@@ -64,9 +64,9 @@ def attempts_from(value: object) -> int:
 
 
 def payload_from(value: object) -> str:
-    """A payload as a message carries it, where anybody may have written anything.
+    """Payload as a message on a server says it. Bytes that are no ASCII become ``\\xff``; other objects, their ``str``.
 
-    Text as it is; of bytes those that are no ASCII as ``\\xff``; anything else as Python writes it.
+    The server may hold messages that other programs have written; verifying the payload will reject them.
     """
     if isinstance(value, str):
         return value
@@ -74,22 +74,22 @@ def payload_from(value: object) -> str:
         return bytes(value).decode("ascii", "backslashreplace")
     try:
         return str(value)
-    except Exception:  # noqa: BLE001  the value is another's, and so is what it does
+    except Exception:  # noqa: BLE001  the class is unknown, and so is what its __str__ raises
         return f"({type(value).__name__})"
 
 
 class QueuedMessage(NamedTuple):
-    """One waiting message, for people to look at."""
+    """A message as ``Broker.peek`` shows it."""
 
     payload: str
     priority: int
     attempts: int
-    """How often it has been lent so far."""
+    """Leases so far."""
     due: float | None
-    """Unix time: when a delayed one becomes ready, or a leased one comes back; None = ready."""
+    """Unix time in seconds at which a delayed message becomes ready, or at which a lease ends; None = ready."""
     leased: bool
     key: str = ""
-    """Names the message at its broker, for ``cancel``; printable ASCII. Empty where it has no name."""
+    """Names the message for ``Broker.cancel``; printable ASCII. Empty where the broker cannot cancel."""
 
     def __repr__(self) -> str:
         return repr_of(self, "priority", "attempts", "due", "leased", "key")
@@ -97,7 +97,10 @@ class QueuedMessage(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class QueueSize:
+    """Numbers of messages in a queue."""
+
     ready: int
+    """Can be leased now; messages whose lease has ended are among them."""
     delayed: int
     leased: int
 
@@ -108,96 +111,111 @@ class QueueSize:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What an adapter can do. The rest is refused or emulated above the port (see ``brokers.limits``), and always
-    said: the page of brokers in the reference grows from these words."""
+    """What an adapter can do.
+
+    What it cannot do is refused or emulated above the port (``brokers.publisher``). The table of the reference page
+    *Brokers* is generated from these values.
+    """
 
     bulk: int = 1000
-    """The most messages in one call."""
+    """Most messages in one call."""
     priority: bool = True
+    """``Message.priority`` is respected."""
     delay: bool = True
+    """``Message.not_before`` is respected."""
     max_delay: float | None = None
-    """Seconds of the longest ``not_before`` that the server keeps by itself; None = any."""
+    """Longest delay of a message in seconds; None = any."""
     max_payload: int | None = None
-    """Bytes of the largest payload; None = more than anybody should send."""
+    """Largest payload in bytes; None = any."""
     max_age: float | None = None
-    """Seconds after which the server forgets a message that nobody has done; None = never."""
+    """Seconds after which the server deletes a message that was not acknowledged; None = never."""
     peek: bool = True
+    """``Broker.peek`` shows messages."""
     cancel: bool = False
-    """A message that waits can be taken out by its key."""
+    """``Broker.cancel`` deletes single messages by their keys."""
     counts_attempts: bool = True
+    """``Delivery.attempt`` grows with each lease."""
     blocking: bool = False
-    """``lease`` sleeps in the server until something comes, instead of asking again and again."""
+    """``Broker.lease`` sleeps in the server until a message comes, instead of asking every ``poll`` seconds."""
     atomic: bool = True
-    """One call of ``enqueue`` keeps all of its messages or none; otherwise an error may leave the first of them."""
+    """One call of ``enqueue`` keeps all of its messages or none. Otherwise some may be kept when it raises."""
     fifo: bool = True
-    """What has one priority is lent in the order of enqueueing; otherwise only roughly."""
+    """Messages of one priority are leased in the order of ``enqueue``. Otherwise roughly in that order."""
     requeues_first: bool = True
-    """What is given back, or comes back, goes first; otherwise behind what waits."""
+    """Released messages, and those whose lease has ended, go to the front of the queue. Otherwise to its end."""
     exact_size: bool = True
-    """``size`` counts; otherwise it estimates, and may take what is delayed for leased."""
+    """``size`` counts. Otherwise it estimates, and may take delayed messages for leased ones."""
     refunds_attempts: bool = True
-    """A receipt is enough to take a counted attempt back; otherwise ``release(…, refund_attempt=True)`` sends a
-    copy."""
+    """``release(…, refund_attempt=True)`` lowers the count of attempts. Otherwise it sends a copy of the message."""
     fenced_receipts: bool = True
-    """A receipt whose lease has ended does nothing; otherwise it may still acknowledge until the next lease."""
+    """A receipt whose lease has ended does nothing. Otherwise it may still acknowledge the message until the next
+    lease."""
     portable_receipts: bool = True
-    """A receipt works in every process; otherwise only where its message was lent, and there leases end by themselves
-    only with the process or its connection."""
+    """A receipt works in every process. Otherwise only in the process that leased the message, and leases end by
+    themselves only when that process or its connection ends."""
 
     @property
     def longest_delay(self) -> float:
-        """Seconds; 0 for a server that delays nothing, infinity for one that delays anything."""
+        """Seconds: 0 where delays are not possible, infinity where any are."""
         if not self.delay:
             return 0.0
         return math.inf if self.max_delay is None else self.max_delay
 
     @property
     def limited(self) -> bool:
-        """Whether there is anything that a message may ask for in vain."""
+        """Whether a message may ask for anything that the adapter cannot do."""
         return not self.priority or self.max_payload is not None or self.longest_delay < math.inf
 
 
 class Broker(ABC):
-    """One named queue on one server.
+    """One queue on one server.
 
-    A broker belongs to one thread of one process. Its constructor opens no connection; each verb may,
-    and does so within the time-outs of its settings. After a fork, a child builds its own.
+    An instance is used by one thread of one process. The constructor opens no connection; each method may, within the
+    timeouts of the adapter. A forked child builds its own instance. Every method that asks the server raises
+    ``BrokerUnavailable`` or ``BrokerRefused``.
     """
 
     capabilities: Capabilities = Capabilities()
-    """Of the class; an instance may set its own, where they depend on the server."""
+    """Of the class. An instance may set its own, where they depend on the server or the settings."""
 
     database: str | None = None
-    """The Django database alias whose open transaction the writes of this broker join, if any."""
+    """Alias of the Django database whose open transaction the writes of this broker are part of; None = no database."""
 
     def __init__(self, settings: BrokerSettings) -> None:
+        """``settings.options``: what ``Q_CLUSTER`` says under the key of the adapter, checked by nobody else."""
         self.settings = settings
         self.queue = settings.queue
 
     @property
     def title(self) -> str:
-        """The name of the adapter, for people."""
+        """Name of the adapter, for messages to people."""
         return type(self).__name__
 
+    # ── sending ──────────────────────────────────────────────────────────────────────────────────
+
     def prepare(self) -> None:  # noqa: B027  few adapters need it
-        """Set up on the server what lasts and helps; a cluster calls it once, before its first lease."""
+        """Create on the server what the queue needs: tables, indexes, the queue itself. Can be repeated.
+
+        A cluster calls it before its first lease.
+        """
 
     @abstractmethod
     def enqueue(self, messages: Sequence[Message]) -> None:
-        """Keep the messages: all of them, or none and raise."""
+        """Keep the messages: all, or none and raise (see ``Capabilities.atomic``). Returns when the server has them."""
 
     def enqueue_unique(self, messages: Sequence[Message], names: Sequence[str]) -> None:
-        """Keep each message, unless one of its name was kept before and the name was not forgotten since.
+        """Keep each message, unless a message of the same name was kept before and the name was not released since.
 
-        For a sender that may die before it has noted that it sent. A broker that cannot remember keeps it again.
+        ``names``: one for each message. For senders that may be killed before they note that they have sent. A broker
+        that cannot remember names keeps the message again.
         """
         self.enqueue(messages)
 
-    def release_unique(self, names: Sequence[str]) -> None:  # noqa: B027  who remembers nothing has nothing to forget
-        """The messages of these names will never be sent again."""
+    def release_unique(self, names: Sequence[str]) -> None:  # noqa: B027  an adapter without memory has nothing to do
+        """Forget these names of ``enqueue_unique``: they will not be sent again."""
 
     def check_size(self, messages: Sequence[Message]) -> None:
-        """Raises ``PayloadTooLarge``, with both sizes, before any of them is sent."""
+        """Raise ``PayloadTooLarge``, which says both sizes, if one of the payloads exceeds ``max_payload``."""
         limit = self.capabilities.max_payload
         if limit is None:
             return
@@ -208,50 +226,54 @@ class Broker(ABC):
                 " pass a reference to large data instead of the data, or set compress."
             )
 
+    # ── leasing ──────────────────────────────────────────────────────────────────────────────────
+
     @abstractmethod
     def lease(self, limit: int, wait: float = 0.0, *, not_after: float = math.inf) -> Sequence[Delivery]:
-        """Lend up to ``limit`` messages for ``settings.lease`` seconds, counting an attempt for each.
+        """Lease up to ``limit`` messages for ``settings.lease`` seconds, counting an attempt for each.
 
-        Returns as soon as there is at least one; waits up to ``wait`` seconds while there is none.
-        Messages whose lease has run out are lent again.
+        Returns as soon as there is at least one, and waits up to ``wait`` seconds while there is none. Messages whose
+        lease has ended are leased again.
 
-        ``not_after``: moment of ``time.monotonic()`` in this process after which the claim must change nothing:
-        neither lease a message nor take back a lease that has run out. Until then, every lease that the caller holds
-        is certainly alive; later its own leases may have run out, and it must renew them before it claims again.
-        After a pause of the process, the network or the server, a claim would otherwise take back what still runs in
-        the caller's own cluster. An adapter checks it before each request (after each sleep, too) and returns nothing
-        when it has passed; where the server has a clock and conditions, the server also refuses a request that it
-        carries out later than that. A caller that holds no leases passes nothing.
+        ``not_after``: moment of ``time.monotonic()`` after which the call must change nothing, neither lease a message
+        nor end a lease. Until then all leases of the caller are certainly alive; later it must renew them before it
+        leases more. A process, network or server that was suspended would otherwise lease to the caller what still
+        runs in its own cluster. An adapter checks the moment before each request, also after each sleep. Where
+        the server has a clock and conditions, it also refuses a request that it carries out later. A caller without
+        leases passes nothing.
         """
 
     def claimed_too_late(self, asked: float, not_after: float) -> bool:
-        """Whether what a claim has leased must be given back, because its answer has taken too long.
+        """Whether messages must be released because the answer that leased them has taken too long.
 
-        ``asked``, ``not_after``: moments of ``time.monotonic()``. Half a lease (at least a second) after the claim was
-        sent, the lease may end before its first renewal; after ``not_after``, the caller must not be leased anything.
+        ``asked``: moment of ``time.monotonic()`` at which the request was sent. Half a lease later (at least a second),
+        the lease may end before its first renewal. After ``not_after`` the caller must not be leased anything.
         """
         now = time.monotonic()
         return now >= not_after or now - asked > max(self.settings.lease / 2, 1.0)
 
     def wait_any(self, others: Sequence[Broker], seconds: float) -> bool:
-        """Sleep until this queue or one of the others may have something to lend, for so long at most.
+        """Sleep until this queue or one of the others may have a message, at most for ``seconds``.
 
-        False, at once, if this broker cannot be woken for all of them: they are of another kind, or elsewhere.
+        Returns False immediately if this broker cannot be woken for all of them: they are of another kind, or on
+        another server.
         """
         return False
 
     @property
     def can_wait_any(self) -> bool:
-        """Whether ``wait_any`` may ever say True."""
+        """Whether the adapter implements ``wait_any``."""
         return type(self).wait_any is not Broker.wait_any
 
     @abstractmethod
     def renew(self, receipts: Sequence[str]) -> Sequence[str]:
-        """Begin the lease anew, from now; returns the receipts that are no longer ours."""
+        """Extend the leases to ``settings.lease`` seconds from now; return the receipts whose lease was lost."""
+
+    # ── the end of a lease ───────────────────────────────────────────────────────────────────────
 
     @abstractmethod
     def acknowledge(self, receipts: Sequence[str]) -> None:
-        """Forget the messages: their work is done. Receipts that are no longer ours are ignored."""
+        """Delete the messages: their tasks are done. Receipts whose lease was lost are ignored."""
 
     @abstractmethod
     def release(self, deliveries: Sequence[Delivery], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
@@ -260,71 +282,75 @@ class Broker(ABC):
         Without a delay a message goes to the front of the queue (capability ``requeues_first``). Deliveries whose lease
         has ended are ignored. Repeating a call that has failed is safe.
 
-        ``refund_attempt``: no run has started, so the attempt that the lease has counted is taken back. Where the server
+        ``refund_attempt``: no run has started, so the attempt that the lease counted is taken back. Where the server
         counts by itself (capability ``refunds_attempts`` is False), a copy of the message is sent instead, and then the
         original is deleted: this needs the payload and the attempt as they were leased. In every other case
         ``Delivery.receipt`` is enough.
         """
 
     def discard(self, receipts: Sequence[str]) -> None:
-        """Forget messages that can never be read."""
+        """Delete messages that can never be run."""
         self.acknowledge(receipts)
+
+    # ── inspection ───────────────────────────────────────────────────────────────────────────────
 
     @abstractmethod
     def peek(self, limit: int = 100) -> Sequence[QueuedMessage]:
-        """What is in the queue, in the order in which it would be lent, without taking it."""
+        """Show up to ``limit`` messages without leasing them: ready ones in the order of leasing, then the delayed and
+        leased ones by their due time. Empty without the capability ``peek``."""
 
     def cancel(self, keys: Sequence[str]) -> int:
-        """Forget messages that wait, named as ``peek`` names them; returns how many there were.
+        """Delete messages that are not leased, by their ``QueuedMessage.key``; return how many there were.
 
-        What is lent at this moment stays, and so does what has gone in the meantime. Raises ``BrokerRefused``
-        where the adapter cannot do it.
+        Leased messages and unknown keys are ignored. Raises ``BrokerRefused`` without the capability ``cancel``.
         """
         raise BrokerRefused(f"{self.title} cannot cancel single messages.")
 
     @abstractmethod
     def size(self) -> QueueSize:
-        """How many messages there are."""
+        """Count the messages of the queue (see ``Capabilities.exact_size``)."""
 
     def queue_names(self) -> Sequence[str]:
-        """The queues of this namespace that have messages on this server, this one included, as far as it can list
-        them; at most ``MAX_QUEUE_NAMES``."""
+        """Names of the queues of this namespace that have messages on the server, this one included, as far as the
+        adapter can list them; at most ``MAX_QUEUE_NAMES``."""
         return ()
 
     @abstractmethod
     def purge(self) -> int:
-        """Delete every message of this queue, leased ones too; returns how many there were."""
+        """Delete every message of the queue, leased ones too; return how many there were."""
 
     @abstractmethod
     def ping(self) -> None:
-        """Return if the server answers; raise ``BrokerUnavailable`` if not."""
+        """Ask the server for an answer. Raises ``BrokerUnavailable`` if there is none."""
 
     def warnings(self) -> Sequence[str]:
-        """What in the setting up of the server may lose messages, in sentences; asks the server."""
+        """Sentences about settings of the server that may lose messages. Asks the server."""
         return ()
 
+    # ── the connection ───────────────────────────────────────────────────────────────────────────
+
     def keep_alive(self) -> None:  # noqa: B027  few adapters need it
-        """Keep the connection alive; whoever holds leases calls it about twice a second."""
+        """Keep the connection alive. A process that holds leases calls it about twice a second."""
 
     def fileno(self) -> int | None:
-        """A descriptor that becomes readable when there may be something to lend; ``lease`` need not wait then.
+        """File descriptor that becomes readable when there may be a message; ``lease`` need not wait then.
 
-        None: there is none, or not now. It may be another one after each verb.
+        None: there is none now. It may be another one after each call of the port.
         """
         return None
 
-    def stop_prefetch(self) -> None:  # noqa: B027  few adapters take more than they lend
-        """Nothing is wanted until the next ``lease``: what has come, and was not lent, goes back for others to take."""
+    def stop_prefetch(self) -> None:  # noqa: B027  few adapters fetch more than they lease
+        """Return messages that were fetched and not leased. The caller leases nothing for a while."""
 
     @property
     def unconfirmed_acks(self) -> int:
-        """How many messages were acknowledged in vain so far: the server does not know it, and will lend them again,
-        unless ``stop_prefetch`` is called until there are none. Asks no server."""
+        """Number of messages whose acknowledgement was lost: the server will deliver them again. Calling
+        ``stop_prefetch`` until there are none acknowledges them again. Asks no server."""
         return 0
 
     def info(self) -> str:
-        """One line about the server, for people."""
+        """One line about the server, for people: product, version, address without credentials."""
         return self.title
 
     def close(self) -> None:  # noqa: B027  an adapter without connections needs none
-        """Give connections back; the next verb opens new ones."""
+        """Close the connections. The next call opens new ones."""
