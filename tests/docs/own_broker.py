@@ -4,12 +4,11 @@ from __future__ import annotations
 
 # example begins
 import math
+import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-
-from django.conf import settings as project
 
 from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueuedMessage, QueueSize
 from django_cluster.core.settings import BrokerSettings
@@ -26,13 +25,14 @@ ORDER = "due > :now, CASE WHEN due > :now THEN due END, priority DESC, id"
 
 
 class FileBroker(Broker):
-    """Keeps messages in one SQLite file, named by the setting ``QUEUE_FILE``."""
+    """Keeps messages in one SQLite file, which the environment variable ``QUEUE_FILE`` names."""
 
     capabilities = Capabilities()
 
     def __init__(self, settings: BrokerSettings) -> None:
         super().__init__(settings)
         self._connection: sqlite3.Connection | None = None
+        self._file = os.environ["QUEUE_FILE"]
         self._namespaced = f"{settings.name}:{settings.queue}"
 
     def enqueue(self, messages: Sequence[Message]) -> None:
@@ -105,7 +105,7 @@ class FileBroker(Broker):
                 f" FROM messages WHERE queue = :queue ORDER BY {ORDER} LIMIT :limit",
                 {"queue": self._namespaced, "now": now, "limit": limit},
             )
-            return [QueuedMessage(*row[:4], leased=bool(row[4])) for row in cursor.fetchall()]
+            return [QueuedMessage(*row) for row in cursor.fetchall()]
 
     def size(self) -> QueueSize:
         with self._transaction() as cursor:
@@ -125,7 +125,7 @@ class FileBroker(Broker):
             pass
 
     def info(self) -> str:
-        return f"A queue in {project.QUEUE_FILE}"
+        return f"A queue in {self._file}"
 
     def close(self) -> None:
         if self._connection is not None:
@@ -137,7 +137,7 @@ class FileBroker(Broker):
         """All or nothing. Errors of the library become those of the port."""
         try:
             if self._connection is None:
-                self._connection = sqlite3.connect(project.QUEUE_FILE, isolation_level=None)
+                self._connection = sqlite3.connect(self._file, isolation_level=None)
                 self._connection.execute(TABLE)
             cursor = self._connection.cursor()
             cursor.execute("BEGIN IMMEDIATE")
@@ -148,7 +148,7 @@ class FileBroker(Broker):
                 raise
             cursor.execute("COMMIT")
         except sqlite3.Error as error:
-            raise BrokerUnavailable(f"The queue in {project.QUEUE_FILE} is unavailable: {error}") from error
+            raise BrokerUnavailable(f"The queue in {self._file} is unavailable: {error}") from error
 
 
 # example ends

@@ -22,15 +22,14 @@ PATH = "tests.docs.own_broker.FileBroker"
 
 
 @pytest.fixture
-def file(settings: Any, tmp_path: Path) -> Path:
-    settings.QUEUE_FILE = tmp_path / "queue.sqlite3"
-    return tmp_path / "queue.sqlite3"
+def file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("QUEUE_FILE", str(tmp_path / "queue.sqlite3"))
 
 
 # contract begins
 class TestFileBroker(BrokerContract, UnreachableContract):
     @pytest.fixture
-    def open_another(self, file: Path) -> Iterator[Opener]:
+    def open_another(self, file: None) -> Iterator[Opener]:
         section = BrokerSettings(kind=PATH, queue=uuid4().hex, poll=0.05)
         opened: list[Broker] = []
 
@@ -43,8 +42,8 @@ class TestFileBroker(BrokerContract, UnreachableContract):
             broker.close()
 
     @pytest.fixture
-    def unreachable(self, settings: Any) -> Broker:
-        settings.QUEUE_FILE = "/nowhere/queue.sqlite3"
+    def unreachable(self, monkeypatch: pytest.MonkeyPatch) -> Broker:
+        monkeypatch.setenv("QUEUE_FILE", "/nowhere/queue.sqlite3")
         return FileBroker(BrokerSettings(kind=PATH))
 
 
@@ -52,7 +51,7 @@ class TestFileBroker(BrokerContract, UnreachableContract):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_project_that_names_the_class_uses_it(settings: Any, file: Path) -> None:
+def test_a_project_that_names_the_class_uses_it(settings: Any, file: None) -> None:
     settings.Q_CLUSTER = {"name": "shop", "broker_class": PATH}
 
     task_id = async_task("math.gcd", 21, 14)
