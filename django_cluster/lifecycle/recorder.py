@@ -156,7 +156,9 @@ class Recorder:
         for decision, deliveries in _by_decision(ended).items():
             report_progress()
             broker.release(deliveries, decision.delay or 0.0, refund_attempt=not decision.counted)
-        if held_back := [_delivery(each.outcome) for each in decided if each.outcome.receipt and each.outcome.id in waiting]:
+        if held_back := [
+            _delivery(each.outcome) for each in decided if each.outcome.receipt and each.outcome.id in waiting
+        ]:
             broker.release(held_back, RETURN_AFTER_SECONDS, refund_attempt=True)
 
 
