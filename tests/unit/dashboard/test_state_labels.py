@@ -118,7 +118,7 @@ def test_qinfo_says_what_is_not_known_and_what_was_not_counted_to_the_end() -> N
     assert "12,345" in known
     assert away.splitlines()[1].split() == ["Queued", "?", "Delayed", "?", "Leased", "?"]
     assert "1,234+" in partly
-    assert "Cannot be asked: mail" in partly
+    assert "Unavailable: mail" in partly
 
 
 def test_qinfo_says_what_is_paused_and_how_many_schedules_are_late() -> None:
