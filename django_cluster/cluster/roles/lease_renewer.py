@@ -133,7 +133,7 @@ class LeaseRenewer:
         self.lost = lost & unbegun
         if report := describe_loss(LeaseLoss(held, len(running), dropped + len(self.lost), in_time)):
             event, fields = report
-            event.log(**fields)
+            event.log(exc_info=None, **fields)
 
     def _waiting_with(self, worker: WorkerConnection) -> list[Job]:
         return worker.waiting(self._board.get(worker.row, BEGUN))
