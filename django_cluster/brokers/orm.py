@@ -39,13 +39,14 @@ from django_cluster.brokers.orm_dialects import (
     whole_number,
 )
 from django_cluster.brokers.orm_publisher import TablePublisher
-from django_cluster.brokers.orm_session import QueueSession
+from django_cluster.brokers.orm_session import queue_session
 from django_cluster.brokers.orm_wakeup import poller_for
 from django_cluster.core.queue_names import DELAY_QUEUE_PREFIX, parse_queue_name, table_queue_name
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.core.sqlite_options import chooses_journal
+from django_cluster.database.clock import ClockOffset
+from django_cluster.database.dialect import is_mysql, is_sqlite
 from django_cluster.errors import BrokerUnavailable
-from django_cluster.models.clock import ClockOffset
 from django_cluster.models.queued_task import QueuedTask
 
 CHECK_INTERVAL_SECONDS = 0.25
@@ -81,7 +82,7 @@ class OrmBroker(Broker):
     def __init__(self, settings: BrokerSettings) -> None:
         super().__init__(settings)
         self.database = settings.options.get("alias") or router.db_for_write(QueuedTask)
-        self._session = QueueSession(self.database)
+        self._session = queue_session(self.database)
         self._place = table_queue_name(settings.name, settings.queue)
         """The queue in the table, which other namespaces may use as well."""
         self._publisher = TablePublisher(self._session, self._place)
@@ -104,8 +105,8 @@ class OrmBroker(Broker):
     def prepare(self) -> None:
         """On SQLite: write ahead, so that readers and the writer do not block each other. The file remembers it."""
         connection = connections[self.database]
-        if connection.vendor == "sqlite" and not chooses_journal(connection.settings_dict):
-            self._session.run(lambda cursor: cursor.execute("PRAGMA journal_mode=WAL"))
+        if is_sqlite(connection) and not chooses_journal(connection.settings_dict):
+            self._session.execute(lambda cursor: cursor.execute("PRAGMA journal_mode=WAL"))
 
     def enqueue(self, messages: Sequence[Message]) -> None:
         if messages:
@@ -199,7 +200,7 @@ class OrmBroker(Broker):
             return []
         # It may be carried out much later: by a server that hung, or when this process was stopped before it sent.
         dialect, lease, latest = self._dialect, self.settings.lease, self._clock.latest(self._not_after)
-        rows = self._session.run(
+        rows = self._session.execute(
             lambda cursor: dialect.claim(cursor, self._place, limit, lease, latest), atomic=self._two_steps
         )
         deliveries = [Delivery(format_receipt(row), row.payload, row.attempts) for row in rows]
@@ -211,11 +212,11 @@ class OrmBroker(Broker):
     def _read_state(self) -> bool:
         """Whether something is ready, now that everything due has been made so."""
         dialect, asked = self._dialect, time.monotonic()
-        look = self._session.run(lambda cursor: dialect.read_state(cursor, self._place))
+        look = self._session.execute(lambda cursor: dialect.read_state(cursor, self._place))
         if look.read_only:
             # Which server may write, the next connection shows: this one is closed if it cannot.
-            self._session.run(dialect.check_writable)
-            look = self._session.run(lambda cursor: dialect.read_state(cursor, self._place))
+            self._session.execute(dialect.check_writable)
+            look = self._session.execute(lambda cursor: dialect.read_state(cursor, self._place))
         ready, self._next_due, now = look.ready, look.next_due, look.now
         answered = time.monotonic()
         self._clock.learn(asked, answered, now)
@@ -224,7 +225,7 @@ class OrmBroker(Broker):
             self._expire_at = answered + RENEWAL_GRACE_SECONDS
         if answered >= self._cleanup_at and dialect.answers_can_be_lost:
             self._cleanup_at = answered + CLEANUP_INTERVAL_SECONDS
-            self._session.run(dialect.forget_acknowledged)
+            self._session.execute(dialect.forget_acknowledged)
         if self._next_due is None or self._next_due > 0:
             return ready
         promoted = self._promote(lapsed=answered >= self._expire_at)
@@ -236,13 +237,13 @@ class OrmBroker(Broker):
 
     def _promote(self, *, lapsed: bool) -> int:
         dialect, latest = self._dialect, self._clock.latest(self._not_after)
-        return self._session.run(
+        return self._session.execute(
             lambda cursor: dialect.promote(cursor, self._place, latest, lapsed=lapsed), atomic=self._two_steps
         )
 
     @property
     def _two_steps(self) -> bool:
-        return connections[self.database].vendor == "mysql"
+        return is_mysql(connections[self.database])
 
     def renew(self, receipts: Sequence[str]) -> Sequence[str]:
         if not receipts:
@@ -260,7 +261,7 @@ class OrmBroker(Broker):
     def acknowledge(self, receipts: Sequence[str]) -> None:
         if receipts:
             dialect = self._dialect
-            self._session.run(lambda cursor: dialect.acknowledge(cursor, receipts), atomic=self._two_steps)
+            self._session.execute(lambda cursor: dialect.acknowledge(cursor, receipts), atomic=self._two_steps)
 
     def release(self, deliveries: Sequence[Delivery], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
         receipts = [delivery.receipt for delivery in deliveries]
@@ -286,7 +287,7 @@ class OrmBroker(Broker):
             cursor.execute(query, [*params, *held_params])
             return int(cursor.rowcount)
 
-        return self._session.run(change)
+        return self._session.execute(change)
 
     def peek(self, limit: int = 100) -> Sequence[QueuedMessage]:
         columns = f"{self._dialect.payload}, priority, attempts, lane, due, leased, id"
@@ -313,7 +314,7 @@ class OrmBroker(Broker):
             cursor.execute(query, [self._place])
             return int(cursor.rowcount)
 
-        return self._session.run(delete)
+        return self._session.execute(delete)
 
     def size(self) -> QueueSize:
         ready = f"lane < {NOT_READY_LANE} OR due <= {self._dialect.now}"
@@ -339,14 +340,14 @@ class OrmBroker(Broker):
             cursor.execute(f"DELETE FROM {self._dialect.table} WHERE queue = %s", [self._place])
             return int(cursor.rowcount)
 
-        return self._session.run(delete, seconds=math.inf)  # millions of rows take their time
+        return self._session.execute(delete, seconds=math.inf)  # millions of rows take their time
 
     def _rows(self, query: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
         def fetch(cursor: CursorWrapper) -> list[tuple[Any, ...]]:
             cursor.execute(query, params)
             return list(cursor.fetchall())
 
-        return self._session.run(fetch)
+        return self._session.execute(fetch)
 
     def ping(self) -> None:
         self._rows("SELECT 1", [])

@@ -22,8 +22,9 @@ from django.db.backends.utils import CursorWrapper
 from django_cluster.brokers.base import MAX_ATTEMPTS, Message, payload_from
 from django_cluster.core.postgres_arrays import number_array, text_array
 from django_cluster.core.reprs import repr_of
+from django_cluster.database.clock import FOREVER
+from django_cluster.database.dialect import NOW, READ_ONLY
 from django_cluster.models.acknowledged_messages import AcknowledgedMessages
-from django_cluster.models.clock import FOREVER, NOW, READ_ONLY
 from django_cluster.models.large_payload import LargePayload
 from django_cluster.models.queued_task import QueuedTask
 

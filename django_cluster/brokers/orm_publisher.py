@@ -21,7 +21,7 @@ from django.db.backends.utils import CursorWrapper
 
 from django_cluster.brokers.base import Message
 from django_cluster.brokers.orm_dialects import Dialect, dialect_of, statement_batches
-from django_cluster.brokers.orm_session import QueueSession
+from django_cluster.database.session import Session
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
 
 KEY_BITS = 62
@@ -59,7 +59,7 @@ def key_of_name(queue: str, name: str) -> int:
 class TablePublisher:
     """Puts messages into one queue."""
 
-    def __init__(self, session: QueueSession, queue: str) -> None:
+    def __init__(self, session: Session, queue: str) -> None:
         self._session = session
         self._queue = queue
         self._keys = KeyStream()
@@ -96,7 +96,7 @@ class TablePublisher:
             insert(cursor, now if began is None else began)
 
         try:
-            self._session.run(insert, atomic=needs_several_statements(messages), again=again)
+            self._session.execute(insert, atomic=needs_several_statements(messages), again=again)
         except BrokerUnavailable:
             for name in names:
                 self._unsure.setdefault(name, now)
@@ -121,15 +121,15 @@ class InsertAttempt:
         self._began = time.monotonic()
         self._repeated = False
 
-    def run(self, session: QueueSession) -> bool:
+    def run(self, session: Session) -> bool:
         """False if other keys are needed."""
         try:
-            session.run(self._insert, atomic=needs_several_statements(self._messages), again=self._again)
+            session.execute(self._insert, atomic=needs_several_statements(self._messages), again=self._again)
         except BrokerRefused as error:
             if self._again is None or not isinstance(error.__cause__, IntegrityError):
                 raise
             # Sent again, it may have met the first try, which the database had not carried out before.
-            return self._repeated and session.run(self._is_kept)
+            return self._repeated and session.execute(self._is_kept)
         return True
 
     def _insert(self, cursor: CursorWrapper) -> None:

@@ -15,7 +15,8 @@ from django.db import Error, connections
 from django.db.backends.utils import CursorWrapper
 
 from django_cluster.brokers.orm_dialects import channel_of
-from django_cluster.brokers.orm_session import QueueSession
+from django_cluster.database.dialect import by_vendor
+from django_cluster.database.session import Session
 
 MIN_GLANCE_SECONDS, GLANCE_GROWTH, MAX_GLANCE_SECONDS = 0.005, 1.1, 0.025
 """Seconds between two glances at a file at first, how they grow while nothing comes, and up to what. To wake up
@@ -30,7 +31,7 @@ class Poller:
     told = False
     """Whether it is woken by nothing but a message of its queue."""
 
-    def __init__(self, session: QueueSession, queue: str) -> None:
+    def __init__(self, session: Session, queue: str) -> None:
         self._session = session
 
     @property
@@ -59,7 +60,7 @@ class FileWatcher(Poller):
 
     blocking = True
 
-    def __init__(self, session: QueueSession, queue: str) -> None:
+    def __init__(self, session: Session, queue: str) -> None:
         super().__init__(session, queue)
         self._raw: Any = None
         self._seen: object = None
@@ -71,7 +72,7 @@ class FileWatcher(Poller):
         return self._raw is not None and not connections[self._session.alias].in_atomic_block
 
     def arm(self) -> None:
-        self._session.run(self._remember)
+        self._session.execute(self._remember)
 
     def _remember(self, cursor: CursorWrapper) -> None:
         self._raw = cursor.connection
@@ -118,7 +119,7 @@ class NotifyListener(Poller):
 
     blocking = told = True
 
-    def __init__(self, session: QueueSession, queue: str) -> None:
+    def __init__(self, session: Session, queue: str) -> None:
         super().__init__(session, queue)
         self._channel = channel_of(queue)
         self._listening: Any = None
@@ -135,7 +136,7 @@ class NotifyListener(Poller):
         if connection.connection is not self._listening:
             self._listening = None
         if self._listening is None and self.blocking and not connection.in_atomic_block:
-            self.blocking = self._session.run(self._listen)
+            self.blocking = self._session.execute(self._listen)
         self._heard = False
 
     def _listen(self, cursor: CursorWrapper) -> bool:
@@ -191,6 +192,6 @@ class NotifyListener(Poller):
 POLLERS: dict[str, type[Poller]] = {"sqlite": FileWatcher, "postgresql": NotifyListener}
 
 
-def poller_for(session: QueueSession, queue: str) -> Poller:
+def poller_for(session: Session, queue: str) -> Poller:
     """The best that the database of this session can do; nothing is opened yet."""
-    return POLLERS.get(connections[session.alias].vendor, Poller)(session, queue)
+    return (by_vendor(connections[session.alias], POLLERS) or Poller)(session, queue)

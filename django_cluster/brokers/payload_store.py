@@ -10,8 +10,8 @@ from django.db.models import QuerySet
 from django.db.models.expressions import CombinedExpression
 
 from django_cluster.brokers.orm_dialects import statement_batches
-from django_cluster.brokers.orm_session import QueueSession
-from django_cluster.models.clock import MICROSECONDS, DatabaseClock
+from django_cluster.brokers.orm_session import queue_session
+from django_cluster.database.clock import MICROSECONDS, DatabaseClock
 from django_cluster.models.large_payload import LargePayload
 
 IDS_PER_STATEMENT = 500
@@ -26,7 +26,7 @@ class PayloadStore:
     def __init__(self, queue: str) -> None:
         self.queue = queue
         self.database: str = router.db_for_write(LargePayload)
-        self._session = QueueSession(self.database)
+        self._session = queue_session(self.database)
 
     @property
     def _rows(self) -> QuerySet[LargePayload]:
@@ -45,7 +45,7 @@ class PayloadStore:
             for portion in portions:
                 self._rows.bulk_create(portion)
 
-        self._session.run(insert, atomic=len(portions) > 1)
+        self._session.execute(insert, atomic=len(portions) > 1)
 
     def after_commit(self, act: Callable[[], None]) -> None:
         """Now, or when the caller's transaction is committed, if the rows are part of one: nobody could find them."""
@@ -58,18 +58,18 @@ class PayloadStore:
         """The payloads of those that are there, by their ids."""
         found: dict[str, str] = {}
         for rows in self._named(ids):
-            found.update(self._session.run(partial(_payloads_of, rows)))
+            found.update(self._session.execute(partial(_payloads_of, rows)))
         return found
 
     def extend(self, ids: Iterable[str], max_age: float) -> None:
         """Their messages begin a new life at the broker."""
         for rows in self._named(ids):
-            self._session.run(partial(_keep_until, rows, moment(max_age + GRACE_SECONDS)))
+            self._session.execute(partial(_keep_until, rows, moment(max_age + GRACE_SECONDS)))
 
     def delete(self, ids: Iterable[str]) -> None:
         """Their messages will not come again."""
         for rows in self._named(ids):
-            self._session.run(partial(_delete, rows))
+            self._session.execute(partial(_delete, rows))
 
     def _named(self, ids: Iterable[str]) -> Iterator[QuerySet[LargePayload]]:
         wanted = list(ids)
@@ -89,16 +89,16 @@ class PayloadStore:
     def delete_in_batches(self, rows: QuerySet[LargePayload]) -> int:
         """Returns how many there were. Each portion is a transaction of its own, so nobody waits for long."""
         count = 0
-        while ids := self._session.run(lambda _: list(rows.values_list("pk", flat=True)[:IDS_PER_STATEMENT])):
+        while ids := self._session.execute(lambda _: list(rows.values_list("pk", flat=True)[:IDS_PER_STATEMENT])):
             self.delete(ids)
             count += len(ids)
         return count
 
     def count(self, rows: QuerySet[LargePayload]) -> int:
-        return self._session.run(lambda _: rows.count())
+        return self._session.execute(lambda _: rows.count())
 
     def ping(self) -> None:
-        self._session.run(lambda cursor: cursor.execute("SELECT 1"))
+        self._session.execute(lambda cursor: cursor.execute("SELECT 1"))
 
     def close(self) -> None:
         self._session.close()

@@ -28,7 +28,7 @@ from django_cluster.models import Schedule, Task
 from django_cluster.models.task import saved_tasks
 from django_cluster.schedules.declarations import discover
 from django_cluster.stores.operator_commands import OperatorCommandStore
-from django_cluster.stores.orm_session import Session
+from django_cluster.stores.session import results_session
 from django_cluster.stores.status import StatusStore
 
 MAX_ROWS = 200
@@ -67,7 +67,7 @@ class Collector:
 
     def __post_init__(self) -> None:
         self.database = self.database or router.db_for_write(Task)
-        self._session = Session(self.database)
+        self._session = results_session(self.database)
         self._statuses, self._commands = StatusStore(self.database), OperatorCommandStore(self.database)
 
     def collect(self, parts: Iterable[str] = PARTS, before: Snapshot | None = None, query: str = "") -> Snapshot:

@@ -15,7 +15,7 @@ from django_cluster.dashboard.tables import Column, Table, TableRow
 from django_cluster.dashboard.text import megabytes
 from django_cluster.models.task import saved_tasks
 from django_cluster.stores.operator_commands import QueuePause
-from django_cluster.stores.orm_session import Session
+from django_cluster.stores.session import results_session
 from django_cluster.stores.status import ClusterStatus, RunningTask
 
 DAY = 86400.0
@@ -135,7 +135,7 @@ def _last_day(database: str, *, success: bool) -> tuple[int, float, float]:
 
     since = timezone.now() - timedelta(days=1)
     rows = saved_tasks(database).order_by().filter(success=success, stopped_at__gte=since)
-    found: dict[str, Any] = Session(database).read(
+    found: dict[str, Any] = results_session(database).read(
         lambda: rows.aggregate(count=Count("pk"), whole=mean("enqueued_at"), run=mean("started_at"))
     )
     seconds = [(found[name] or timedelta()).total_seconds() for name in ("whole", "run")]

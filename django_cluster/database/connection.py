@@ -4,18 +4,11 @@ from __future__ import annotations
 
 import random
 import time
-from datetime import UTC, datetime
 
 from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.utils import timezone
 
 from django_cluster.database.watchdog import bounded
-from django_cluster.models.clock import NOW, READ_ONLY, ClockOffset
-from django_cluster.models.schedule import Schedule
-
-CLOCK_CACHE_SECONDS = 5.0
-"""For which the clock of a server is reckoned from its last answer."""
 
 RETRY_SECONDS = 20.0
 """Seconds for which work is tried again while others hold the locks that it needs."""
@@ -94,42 +87,6 @@ def is_dead(connection: BaseDatabaseWrapper) -> bool:
         return False
     connection.close()
     return True
-
-
-class DatabaseServerClock:
-    """The clock of a database, so that hosts whose clocks differ agree on what is due.
-
-    Asks the server every few seconds and counts by the monotonic clock in between. With the question, it finds out
-    whether an old connection leads to a server that takes no writes any more. Called, it returns the moment like
-    ``timezone.now()``: aware, or naive without ``USE_TZ``. Raises the errors of the database.
-    """
-
-    def __init__(self, alias: str) -> None:
-        self._alias = alias
-        self._offset = ClockOffset()
-        self._ask_at = 0.0
-
-    def __call__(self) -> datetime:
-        connection = connections[self._alias]
-        if connection.vendor not in NOW:
-            return timezone.now()
-        if time.monotonic() >= self._ask_at:
-            self._ask(connection)
-        seconds = self._offset.reading(time.monotonic())
-        return datetime.fromtimestamp(seconds, UTC if timezone.is_aware(timezone.now()) else None)
-
-    def _ask(self, connection: BaseDatabaseWrapper) -> None:
-        asked = time.monotonic()
-        with bounded(connection), connection.cursor() as cursor:
-            cursor.execute(f"SELECT {NOW[connection.vendor]}, {READ_ONLY[connection.vendor]}")
-            now, read_only = cursor.fetchone()
-            answered = time.monotonic()
-            if read_only:
-                # A write that changes nothing: an error, unless this account may write all the same.
-                table = connection.ops.quote_name(Schedule._meta.db_table)
-                cursor.execute(f"UPDATE {table} SET runs = runs WHERE id = 0")  # noqa: S608  our own table
-        self._offset.learn(asked, answered, int(now))
-        self._ask_at = answered + CLOCK_CACHE_SECONDS
 
 
 def close_if_stale(connection: BaseDatabaseWrapper) -> None:

@@ -19,6 +19,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_cluster.core.events.servers import DATABASE_SILENT
+from django_cluster.database.dialect import is_sqlite
 from django_cluster.database.statement_watchdog import WRITE_TIMEOUT, descriptor_of, shut_down, statement_timeout
 
 MIN_WAIT_SECONDS = 15.0
@@ -125,7 +126,7 @@ def bounded(connection: BaseDatabaseWrapper, seconds: float = WRITE_TIMEOUT) -> 
     ``seconds``, infinity for those that may take any time.
     """
     limit = _watchdog
-    if connection.vendor == "sqlite":
+    if is_sqlite(connection):
         yield
     elif limit is not None and limit.is_mine:
         with limit.within(connection):

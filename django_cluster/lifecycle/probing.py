@@ -14,6 +14,7 @@ from django.db.models import Model
 
 from django_cluster.brokers import LibraryNotInstalled, needs_delay_queue, open_broker, shipped_kind
 from django_cluster.core.settings import BrokerSettings, Settings, problems
+from django_cluster.database.dialect import is_sqlite
 from django_cluster.errors import Problem
 from django_cluster.models import QueuedTask, Task
 from django_cluster.stores.tables import QUEUE_MODELS, RESULT_MODELS, missing_migrations, missing_tables
@@ -71,7 +72,7 @@ def unreachable(sentence: str) -> Problem:
 
 def _in_this_thread(one: Probe) -> bool:
     """SQLite answers at once, and what is in memory is in this thread."""
-    return isinstance(one, DatabaseProbe) and connections[one.alias].vendor == "sqlite"
+    return isinstance(one, DatabaseProbe) and is_sqlite(connections[one.alias])
 
 
 @dataclass

@@ -15,11 +15,15 @@ from django.db import connections, transaction
 from django.db.models import F, QuerySet
 
 from django_cluster.core.events.schedules import SCHEDULE_SUSPENDED
+from django_cluster.database.update_rows import update_rows
 from django_cluster.models.schedule import Schedule, ScheduleQuerySet
-from django_cluster.models.schedule_sql import write_columns
 from django_cluster.schedules.planning import PlannedRun
 
 SEEN = ("pk", "next_run", "repeats", "task", "runs", "enabled")
+
+
+UNCLAIMED = {"claimed_until": "NULL", "last_error": "''"}
+"""Columns of a row that was fired, or passed over, without an error; values are SQL."""
 
 
 class ScheduleClaims:
@@ -49,7 +53,7 @@ class ScheduleClaims:
         self.rows().filter(pk__in=pks).update(claimed_until=until)
         begun = [run for run in planned_runs if run.package is not None and not run.was_claimed_before]
         if begun:
-            write_columns(self.alias, ("task",), [(run.schedule.pk, run.task_id) for run in begun])
+            update_rows(self.alias, Schedule, ("task",), [(run.schedule.pk, run.task_id) for run in begun])
         if busy := [run.schedule.pk for run in begun if run.schedule.no_overlap]:
             self.rows().filter(pk__in=busy).update(busy_since=now)
 
@@ -61,7 +65,7 @@ class ScheduleClaims:
         ours = self._ours(planned_runs, until)
         back = ("claimed_until", "task", "busy_since") if unsent else ("claimed_until",)
         rows = [(each.schedule.pk, *(getattr(each.schedule, name) for name in back)) for each in ours]
-        write_columns(self.alias, back, rows)
+        update_rows(self.alias, Schedule, back, rows)
 
     def advance(
         self, planned_runs: Sequence[PlannedRun], until: datetime | None = None, now: datetime | None = None
@@ -74,7 +78,7 @@ class ScheduleClaims:
             self.rows().filter(pk__in=done).delete()
         kept = [(run, run.changes) for run in planned_runs if run.changes is not None]
         for columns, rows in _by_columns(kept).items():
-            write_columns(self.alias, columns, rows, unclaim=True)
+            update_rows(self.alias, Schedule, columns, rows, UNCLAIMED)
         if now is not None:
             busy = [each.schedule.pk for each, _ in kept if each.package is not None and each.schedule.no_overlap]
             if busy:

@@ -14,9 +14,9 @@ from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 
 from django_cluster.core.compositions import FAILURE_POSITION, SUCCESS_POSITION
+from django_cluster.database.session import Session
 from django_cluster.models import GroupMember, PrunedGroup, TaskGroup
 from django_cluster.models.task import saved_tasks
-from django_cluster.stores.orm_session import Session
 
 MIN_GROUP_RETENTION = timedelta(hours=1)
 """For which the results of a group are kept after its last task has ended, whatever ``save_limit`` says."""

@@ -8,8 +8,9 @@ from django.db import IntegrityError, transaction
 
 from django_cluster.core.batching import batches
 from django_cluster.core.events.tasks import GROUP_RESULT_UNUSABLE
+from django_cluster.database.dialect import is_mysql
+from django_cluster.database.session import Session
 from django_cluster.models import GroupMember
-from django_cluster.stores.orm_session import Session
 from django_cluster.stores.orm_sql import is_data_error, packet_limit, weight
 from django_cluster.stores.orm_writer import DATA_ERRORS
 
@@ -23,7 +24,7 @@ def insert(session: Session, rows: Sequence[GroupMember]) -> dict[str, GroupMemb
     A result that cannot be kept makes its member a failed one, which says why.
     """
     taken: dict[str, GroupMember] = {}
-    limit = packet_limit(session.connection) if rows and session.connection.vendor == "mysql" else None
+    limit = packet_limit(session.connection) if rows and is_mysql(session.connection) else None
     for row in rows:
         if limit is not None and weight((row.sealed_result,)) > limit:
             _reduce(row, f"The result is larger than the database takes (max_allowed_packet = {limit}).")

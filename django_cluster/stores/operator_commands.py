@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from django.db import router
 from django.db.models import F, Q, QuerySet
 
+from django_cluster.database.clock import MICROSECONDS, DatabaseClock
 from django_cluster.models import OperatorCommand
-from django_cluster.models.clock import MICROSECONDS, DatabaseClock
-from django_cluster.stores.orm_session import Session
+from django_cluster.stores.session import results_session
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class OperatorCommandStore:
     def __init__(self, database: str | None = None) -> None:
         """``database``: alias; None asks the router."""
         self.database = database or router.db_for_write(OperatorCommand)
-        self._session = Session(self.database)
+        self._session = results_session(self.database)
 
     # ── for operators ────────────────────────────────────────────────────────────────────────────
 

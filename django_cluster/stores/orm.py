@@ -16,7 +16,6 @@ from django_cluster.models.pruned_group import ensure_whole
 from django_cluster.models.task import TaskQuerySet, saved_tasks
 from django_cluster.stores.base import ResultStore
 from django_cluster.stores.orm_groups import OrmGroups
-from django_cluster.stores.orm_session import Session
 from django_cluster.stores.orm_writer import FULL, SHORT, RowWriter
 from django_cluster.stores.pruning import Pruner
 from django_cluster.stores.rows import (
@@ -30,6 +29,7 @@ from django_cluster.stores.rows import (
     other_options,
     with_history,
 )
+from django_cluster.stores.session import results_session
 
 IDS_PER_QUERY = 500
 
@@ -42,7 +42,7 @@ class OrmResults(ResultStore):
     def __init__(self, section: ResultSettings) -> None:
         self._section = section
         self.database = section.database or router.db_for_write(Task)
-        self._session = Session(self.database)
+        self._session = results_session(self.database)
         self._writer = RowWriter(self._session)
         self.groups: OrmGroups = OrmGroups(self._session)
         self._pruner = Pruner(self._session, section)

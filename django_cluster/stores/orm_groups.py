@@ -27,7 +27,8 @@ from django_cluster.core.compositions import (
 )
 from django_cluster.core.events.servers import DUPLICATE_UNKNOWN
 from django_cluster.core.messages import Outcome, TaskHeader
-from django_cluster.database.connection import DatabaseServerClock
+from django_cluster.database.clock import DatabaseServerClock
+from django_cluster.database.session import Session
 from django_cluster.errors import StoreUnavailable
 from django_cluster.models import GroupMember, TaskGroup
 from django_cluster.stores.base import GroupStore
@@ -43,7 +44,6 @@ from django_cluster.stores.member_outcomes import (
     row_of,
 )
 from django_cluster.stores.member_rows import insert
-from django_cluster.stores.orm_session import Session
 
 IDS_PER_QUERY = 500
 ID_LENGTH = 32

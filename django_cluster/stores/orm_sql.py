@@ -17,6 +17,7 @@ from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
 from django_cluster.database.connection import error_code
+from django_cluster.database.dialect import by_vendor, is_postgresql, is_sqlite
 from django_cluster.models import Task
 from django_cluster.stores import orm_postgres
 from django_cluster.stores.rows import EVERYTHING, SUCCESS, Moment, Values
@@ -50,20 +51,21 @@ Quote = Callable[[str], str]
 
 def write_rows(connection: BaseDatabaseWrapper, columns: Sequence[str], rows: Sequence[Values]) -> None:
     """Upsert up to ``ROWS_PER_STATEMENT`` rows; each task may occur once."""
-    if connection.vendor not in WRITERS:
+    write = by_vendor(connection, WRITERS)
+    if write is None:
         raise ImproperlyConfigured(f"Results cannot be kept in a database of the kind {connection.vendor!r}.")
     with connection.cursor() as cursor:
-        WRITERS[connection.vendor](cursor, connection.ops.quote_name, tuple(columns), rows)
+        write(cursor, connection.ops.quote_name, tuple(columns), rows)
 
 
 def moment_writer(connection: BaseDatabaseWrapper) -> Moment:
     """Unix time → what ``write_rows`` takes for a ``DateTimeField``, ``USE_TZ`` or not."""
-    if connection.vendor == "postgresql":
+    if is_postgresql(connection):
         return float
     zone = connection.timezone or timezone.get_default_timezone()
-    if connection.vendor == "sqlite" and zone is UTC:
+    if is_sqlite(connection) and zone is UTC:
         return lambda moment: datetime.fromtimestamp(moment, UTC).isoformat(" ")[: -len("+00:00")]
-    if connection.vendor == "sqlite":
+    if is_sqlite(connection):
         return lambda moment: datetime.fromtimestamp(moment, zone).replace(tzinfo=None).isoformat(" ")
     return lambda moment: datetime.fromtimestamp(moment, zone).replace(tzinfo=None)
 

@@ -8,7 +8,8 @@ from django.db import Error, transaction
 
 from django_cluster.core.batching import batches
 from django_cluster.core.events.tasks import RECORD_LOST, RECORD_TRUNCATED
-from django_cluster.stores.orm_session import Session
+from django_cluster.database.dialect import is_mysql
+from django_cluster.database.session import Session
 from django_cluster.stores.orm_sql import (
     ROWS_PER_STATEMENT,
     is_data_error,
@@ -77,7 +78,7 @@ class RowWriter:
         columns, values_of = shape
         moment = moment_writer(connection)
         rows = [values_of(each, moment) for each in portion]
-        if connection.vendor != "mysql":
+        if not is_mysql(connection):
             write_rows(connection, columns, rows)
             return
         for packet in self._packets(rows):

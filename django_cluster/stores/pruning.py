@@ -20,10 +20,10 @@ from django_cluster.core.messages import Outcome
 from django_cluster.core.safe_text import storable
 from django_cluster.core.settings import ResultSettings
 from django_cluster.core.settings.values import FAILED
+from django_cluster.database.session import Session
 from django_cluster.models import Task
 from django_cluster.models.task import ENDED_BADLY, ENDED_WELL, saved_tasks
 from django_cluster.stores.group_retention import at_work, delete_rows, needed
-from django_cluster.stores.orm_session import Session
 from django_cluster.stores.rows import SUCCESS
 
 BATCH_ROWS = 500

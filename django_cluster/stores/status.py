@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 from django.db import router
 from django.db.models import F, QuerySet
 
+from django_cluster.database.clock import MICROSECONDS, DatabaseClock
 from django_cluster.models import Heartbeat, OperatorCommand
-from django_cluster.models.clock import MICROSECONDS, DatabaseClock
-from django_cluster.stores.orm_session import Session
+from django_cluster.stores.session import results_session
 
 FORGET_AFTER_SECONDS = 86400.0
 """Seconds for which a lost cluster is still shown: one that has died without a graceful stop."""
@@ -201,7 +201,7 @@ class StatusStore:
     def __init__(self, database: str | None = None) -> None:
         """``database``: alias; None asks the router."""
         self.database = database or router.db_for_write(Heartbeat)
-        self._session = Session(self.database)
+        self._session = results_session(self.database)
 
     def publish(self, status: ClusterStatus) -> None:
         """One upsert. It is not worth waiting for: the next heartbeat says more."""

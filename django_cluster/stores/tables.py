@@ -12,6 +12,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Model
 
 from django_cluster import migrations, models
+from django_cluster.database.dialect import is_sqlite
 from django_cluster.database.watchdog import bounded, connect
 
 QUEUE_MODELS: tuple[type[Model], ...] = (models.QueuedTask, models.AcknowledgedMessages)
@@ -47,7 +48,7 @@ def missing_migrations(alias: str, seconds: float) -> list[str]:
 
 
 def _is_absent_file(connection: BaseDatabaseWrapper) -> bool:
-    if connection.vendor != "sqlite" or connection.connection is not None:
+    if not is_sqlite(connection) or connection.connection is not None:
         return False
     name = str(connection.settings_dict["NAME"])
     return ":memory:" not in name and not name.startswith("file:") and not Path(name).exists()

@@ -14,9 +14,9 @@ from django.core.management import call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from django_cluster.database.clock import MICROSECONDS, DatabaseClock
 from django_cluster.errors import StoreUnavailable
 from django_cluster.models import Heartbeat
-from django_cluster.models.clock import MICROSECONDS, DatabaseClock
 from django_cluster.stores.operator_commands import OperatorCommandStore, PendingCommands
 from django_cluster.stores.status import FORGET_AFTER_SECONDS, StatusStore
 from tests.e2e.project import working_on

@@ -47,8 +47,8 @@ from django_cluster.core.settings.table import BY_KEY
 from django_cluster.errors import BadSignature
 from django_cluster.lifecycle.error_reporting import ErrorReporters
 from django_cluster.models import QueuedTask, Task
-from django_cluster.stores.orm_session import Session
 from django_cluster.stores.pruning import Pruner
+from django_cluster.stores.session import results_session
 from django_cluster.tasks import async_task, fetch, queue_size, result, schedule
 from django_cluster.testing.drain import drain
 from tests.brokers import known_database
@@ -319,7 +319,7 @@ def rows_after(save_limit: int, successes: int = 5) -> tuple[int, int]:
             async_task(add, number, 1)
             async_task(fail)
         drain(raise_errors=False)
-        Pruner(Session("default"), load_settings().results).prune()
+        Pruner(results_session("default"), load_settings().results).prune()
     return Task.objects.filter(success=True).count(), Task.objects.filter(success=False).count()
 
 

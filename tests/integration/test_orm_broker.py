@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 from django.db import connections, transaction
 
-from django_cluster.brokers import orm, orm_session
+from django_cluster.brokers import orm
 from django_cluster.brokers.base import Broker, Message
 from django_cluster.brokers.orm_dialects import MAX_PROMOTIONS, dialect_of
 from django_cluster.core.queue_names import table_queue_name
+from django_cluster.database import session
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
 from django_cluster.testing.contracts import deliveries_of, eventually, lease_all, payloads, receipts
 from tests.brokers import known_database, opener, queue_database, queue_on
@@ -236,7 +237,7 @@ def test_a_locked_sqlite_is_waited_for(sqlite: str, file: Path) -> None:
 
 
 def test_a_sqlite_that_stays_locked_is_reported(sqlite: str, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(orm_session, "RETRY_SECONDS", 0.3)
+    monkeypatch.setattr(session, "RETRY_SECONDS", 0.3)
     broker = open_orm(sqlite)
     writer = sqlite3.connect(file, isolation_level=None)
     writer.execute("BEGIN IMMEDIATE")

@@ -13,13 +13,13 @@ import pytest
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_cluster.brokers import orm_session
 from django_cluster.brokers.base import Broker, Message
+from django_cluster.database import session as session_module
 from django_cluster.database import statement_watchdog, watchdog
 from django_cluster.database.statement_watchdog import StatementWatchdog, statement_timeout
 from django_cluster.errors import BrokerUnavailable, StoreUnavailable
 from django_cluster.models import Task
-from django_cluster.stores.orm_session import Session
+from django_cluster.stores.session import results_session
 from django_cluster.testing.contracts import eventually, payloads
 from tests.brokers import known_database, opener, queue_on
 from tests.servers import MariaDBServer, PostgresServer
@@ -66,7 +66,7 @@ def tunnelled(alias: str, tunnel: Tunnel, monkeypatch: pytest.MonkeyPatch) -> It
 
     monkeypatch.setattr(watchdog, "statement_timeout", shortly)
     monkeypatch.setattr(watchdog, "CONNECT_SECONDS", int(LIMIT))
-    monkeypatch.setattr(orm_session, "WRITE_TIMEOUT", LIMIT)
+    monkeypatch.setattr(session_module, "WRITE_TIMEOUT", LIMIT)
     with known_database({**connections[alias].settings_dict, "HOST": "127.0.0.1", "PORT": str(tunnel.port)}) as name:
         yield name
 
@@ -124,7 +124,7 @@ def test_within_the_callers_transaction_a_forgotten_connection_ends_it(
 
 
 def test_who_reads_a_result_replaces_a_forgotten_connection(tunnelled: str, tunnel: Tunnel) -> None:
-    session, rows = Session(tunnelled), Task.objects.using(tunnelled)
+    session, rows = results_session(tunnelled), Task.objects.using(tunnelled)
     assert session.read(rows.count) == 0
     tunnel.forget()
 
@@ -132,7 +132,7 @@ def test_who_reads_a_result_replaces_a_forgotten_connection(tunnelled: str, tunn
 
 
 def test_within_the_callers_transaction_a_read_that_is_not_answered_is_an_error(tunnelled: str, tunnel: Tunnel) -> None:
-    session, rows = Session(tunnelled), Task.objects.using(tunnelled)
+    session, rows = results_session(tunnelled), Task.objects.using(tunnelled)
 
     def work() -> None:
         with transaction.atomic(using=tunnelled):
@@ -172,7 +172,7 @@ def test_statements_of_ours_that_follow_each_other_have_the_limit_each(alias: st
                 cursor.execute(nap)
         return 5
 
-    session = Session(tunnelled)
+    session = results_session(tunnelled)
     session.read(lambda: None)
     first = connections[tunnelled].connection
     assert session.read(work) == 5

@@ -17,11 +17,12 @@ from django_cluster.brokers.base import Broker, Message
 from django_cluster.cluster.roles.scheduler import ServerLoop
 from django_cluster.core.backoff import ReconnectBackoff
 from django_cluster.database import watchdog
-from django_cluster.database.connection import DatabaseServerClock, is_wrong_server
+from django_cluster.database.clock import DatabaseServerClock
+from django_cluster.database.connection import is_wrong_server
 from django_cluster.database.watchdog import MIN_WAIT_SECONDS, ConnectionWatchdog, driver_timeouts, max_wait
 from django_cluster.errors import BrokerUnavailable, StoreUnavailable
 from django_cluster.models import Heartbeat, OperatorCommand, QueuedTask, Schedule, Task
-from django_cluster.stores.orm_session import Session
+from django_cluster.stores.session import results_session
 from django_cluster.testing.contracts import eventually, payloads
 from tests.brokers import known_database, opener, queue_on
 from tests.servers import MariaDBServer, PostgresServer, require
@@ -95,7 +96,7 @@ def test_a_forgotten_connection_is_noticed_while_a_broker_sleeps(silent: tuple[s
 
 def test_a_forgotten_connection_of_a_store_is_replaced(silent: tuple[str, str, Tunnel]) -> None:
     _, tunnelled, tunnel = silent
-    session, rows = Session(tunnelled), QueuedTask.objects.using(tunnelled)
+    session, rows = results_session(tunnelled), QueuedTask.objects.using(tunnelled)
     assert session.read(rows.count) == 0
 
     tunnel.forget()
@@ -109,7 +110,7 @@ def test_a_connection_that_is_forgotten_within_a_transaction_is_an_error_in_time
     silent: tuple[str, str, Tunnel],
 ) -> None:
     _, tunnelled, tunnel = silent
-    session, rows = Session(tunnelled), QueuedTask.objects.using(tunnelled)
+    session, rows = results_session(tunnelled), QueuedTask.objects.using(tunnelled)
 
     def work() -> None:
         with session.transaction():
@@ -148,7 +149,7 @@ def test_a_statement_that_takes_long_and_others_that_follow_each_other_are_let_b
             for _ in range(5):
                 cursor.execute(nap)
 
-    Session(tunnelled).run(work)
+    results_session(tunnelled).run(work)
 
     assert not caplog.records
 
@@ -164,7 +165,7 @@ def test_threads_of_user_code_wait_as_long_as_they_like(silent: tuple[str, str, 
         connections[alias].close()
 
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(lambda: Session(alias).run(work)).result(30)
+        pool.submit(lambda: results_session(alias).run(work)).result(30)
 
 
 def test_the_limit_follows_the_lease_and_is_never_short() -> None:
@@ -308,7 +309,7 @@ def test_what_is_leased_at_the_old_server_is_settled_at_the_new_one(pair: Pair, 
 
 
 def test_a_store_goes_to_the_new_server(pair: Pair, alias: str) -> None:
-    session = Session(alias)
+    session = results_session(alias)
     session.read(Task.objects.using(alias).count)
     pair.fail_over()
 
@@ -316,7 +317,7 @@ def test_a_store_goes_to_the_new_server(pair: Pair, alias: str) -> None:
 
 
 def test_a_batch_of_a_store_is_an_error_once_and_then_at_the_new_server(pair: Pair, alias: str) -> None:
-    session = Session(alias)
+    session = results_session(alias)
     session.read(Task.objects.using(alias).count)
     pair.fail_over()
 
@@ -332,7 +333,7 @@ def test_a_batch_of_a_store_is_an_error_once_and_then_at_the_new_server(pair: Pa
 def test_a_batch_whose_acknowledgement_meets_the_old_server_is_at_the_new_one_next_time(
     pair: Pair, alias: str, broker: Broker
 ) -> None:
-    session = Session(alias)
+    session = results_session(alias)
     pair.fail_over()
 
     def write() -> None:

@@ -54,7 +54,8 @@ from django_cluster.core.liveness import install_reporter
 from django_cluster.core.settings import BrokerSettings, Settings
 from django_cluster.core.signing import ValueSigner
 from django_cluster.core.sqlite_options import OWN_TIMEOUT, TASK_TIMEOUT
-from django_cluster.database.connection import DatabaseServerClock, close_if_stale
+from django_cluster.database.clock import DatabaseServerClock
+from django_cluster.database.connection import close_if_stale
 from django_cluster.database.watchdog import max_wait, start_watchdog
 from django_cluster.errors import BrokerError
 from django_cluster.lifecycle.continuations import Continuations

@@ -12,6 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
 from django_cluster.core.sqlite_options import chooses_journal, is_shared_file, waiting_options
+from django_cluster.database.dialect import is_sqlite
 
 _checked_for_wal: set[str] = set()
 """Aliases whose files are known to be in WAL mode, or have to stay as they are."""
@@ -34,7 +35,7 @@ def _use_wal(connection: BaseDatabaseWrapper, **_: Any) -> None:
 
     Without WAL mode a reader and a writer exclude each other.
     """
-    if connection.vendor != "sqlite" or connection.alias in _checked_for_wal:
+    if not is_sqlite(connection) or connection.alias in _checked_for_wal:
         return
     if not is_shared_file(connection.settings_dict) or chooses_journal(connection.settings_dict):
         _checked_for_wal.add(connection.alias)

@@ -18,11 +18,11 @@ from django_cluster.core.suggestions import closest_match
 from django_cluster.dashboard.collector import QUERY_ERRORS, Collector, unix
 from django_cluster.dashboard.diagnosis.facts import Facts, MessageFacts, QueueFacts, RowFacts, ScheduleFacts, TaskFacts
 from django_cluster.dashboard.snapshot import QueueView, Snapshot
-from django_cluster.database.connection import DatabaseServerClock
+from django_cluster.database.clock import DatabaseServerClock
 from django_cluster.errors import PackageError, StoreUnavailable
 from django_cluster.models import Schedule, Task
 from django_cluster.models.task import saved_tasks
-from django_cluster.stores.orm_session import Session
+from django_cluster.stores.session import results_session
 
 SEARCHED = 10_000
 """Number of messages of a queue that are searched for a task, in the order of delivery."""
@@ -60,7 +60,7 @@ class FactCollector:
     ) -> None:
         """``delay_room``: where messages of a queue wait that its broker cannot delay; None = nowhere else."""
         self._collector, self._settings, self._delay_room, self._clock = collector, settings, delay_room, clock
-        self._session = Session(str(collector.database))
+        self._session = results_session(str(collector.database))
         self._problems: list[str] = []
         self._snapshot = Snapshot()
 

@@ -12,10 +12,10 @@ from django.utils.translation import gettext as _
 from django_cluster.brokers.payload_store import PayloadStore
 from django_cluster.conf import load_settings
 from django_cluster.core.settings.values import FAILED, RETENTION_KINDS
+from django_cluster.database.session import Session
 from django_cluster.errors import BrokerError, StoreUnavailable
 from django_cluster.management.base import sentence
 from django_cluster.models import Task
-from django_cluster.stores.orm_session import Session
 from django_cluster.stores.pruning import (
     AgeRule,
     CountLimit,
@@ -27,6 +27,7 @@ from django_cluster.stores.pruning import (
     rules,
 )
 from django_cluster.stores.rows import SUCCESS
+from django_cluster.stores.session import results_session
 
 PATIENCE = 30.0
 """Seconds for which a portion waits for others who write at the same time."""
@@ -53,13 +54,13 @@ class Command(BaseCommand):
             for limit in limits(settings) if options["days"] is None else ():
                 if limit.kind in (options["status"] or [limit.kind]):
                     done = True
-                    self._prune_by_number(Session(database), limit, settings.save_limit_per, options["dry_run"])
+                    self._prune_by_number(results_session(database), limit, settings.save_limit_per, options["dry_run"])
             for rule in self._rules(options["days"], options["status"], settings.retention_days, may_be_none=done):
                 rows = outdated(database, rule)
                 count = (
                     rows.count()
                     if options["dry_run"]
-                    else sum(delete_in_portions(Session(database), rows, retry_seconds=PATIENCE))
+                    else sum(delete_in_portions(results_session(database), rows, retry_seconds=PATIENCE))
                 )
                 words = "would be deleted" if options["dry_run"] else "deleted"
                 age = "a day" if rule.days == 1 else f"{rule.days:g} days"

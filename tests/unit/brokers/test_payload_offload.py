@@ -20,10 +20,10 @@ from django_cluster.brokers.payload_offload import MIN_PURGE_AGE_SECONDS, Offloa
 from django_cluster.brokers.publisher import Publisher
 from django_cluster.core.payload_references import REFERENCE_PREFIX
 from django_cluster.core.settings import BrokerSettings
+from django_cluster.database.clock import MICROSECONDS
 from django_cluster.errors import BrokerRefused, BrokerUnavailable, NotSupported
 from django_cluster.lifecycle.queue_transfer import QueueTransfer
 from django_cluster.models import LargePayload
-from django_cluster.models.clock import MICROSECONDS
 from django_cluster.testing.contracts import deliveries_of, eventually
 from tests.e2e.project import working_on
 

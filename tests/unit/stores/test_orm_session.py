@@ -16,8 +16,8 @@ from django_cluster.core.settings import ResultSettings
 from django_cluster.errors import StoreUnavailable
 from django_cluster.models import Task
 from django_cluster.models.task import saved_tasks
-from django_cluster.stores import orm_session
 from django_cluster.stores.orm import OrmResults
+from django_cluster.stores.session import results_session
 from django_cluster.testing.store_contract import make_failure, make_outcome
 
 ALIAS = "rows of a test"
@@ -105,7 +105,7 @@ def test_a_batch_waits_for_a_locked_database_as_well(store: OrmResults, lock: sq
 
 
 def test_patience_has_an_end(store: OrmResults, lock: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    session = orm_session.Session(ALIAS)
+    session = results_session(ALIAS)
     lock.execute("BEGIN IMMEDIATE")
     started = time.monotonic()
 

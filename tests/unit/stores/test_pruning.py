@@ -15,8 +15,8 @@ from django_cluster.core.messages import Outcome
 from django_cluster.core.settings import ResultSettings
 from django_cluster.models import Task
 from django_cluster.stores import pruning
-from django_cluster.stores.orm_session import Session
 from django_cluster.stores.pruning import AGE_INTERVAL_SECONDS, Pruner, rules
+from django_cluster.stores.session import results_session
 from tests.conftest import Clock
 
 pytestmark = pytest.mark.django_db
@@ -43,7 +43,7 @@ def left() -> set[str]:
 
 def pruner(retention_days: Mapping[str, float | None], clock: Clock | None = None, **section: Any) -> Pruner:
     settings = ResultSettings(retention_days=retention_days, **section)
-    return Pruner(Session("default"), settings, clock or Clock())
+    return Pruner(results_session("default"), settings, clock or Clock())
 
 
 def ended(status: str) -> Outcome:
@@ -118,7 +118,7 @@ def test_many_old_rows_go_in_portions_and_what_one_call_leaves_the_next_one_take
         clock.advance(0.3)
         return clock.now
 
-    one = Pruner(Session("default"), ResultSettings(retention_days={"success": 7}), slowly)
+    one = Pruner(results_session("default"), ResultSettings(retention_days={"success": 7}), slowly)
     one.prune()
     first = Task.objects.count()
     for _ in range(5):

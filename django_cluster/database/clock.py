@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import math
 import time
+from datetime import UTC, datetime
 from typing import Any
 
-from django.db import models
+from django.db import connections, models
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.expressions import Func
+from django.utils import timezone
 
-NOW = {
-    "sqlite": "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)",
-    "postgresql": "(EXTRACT(EPOCH FROM statement_timestamp()) * 1000000)::bigint",
-    "mysql": "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))",
-}
-"""Microseconds since 1970, by vendor; the moment stands still during a statement."""
-
-READ_ONLY = {
-    "sqlite": "0",
-    "postgresql": "CASE current_setting('transaction_read_only') WHEN 'on' THEN 1 ELSE 0 END",
-    "mysql": "CASE WHEN CAST(@@global.read_only AS CHAR) IN ('0', 'OFF') THEN 0 ELSE 1 END",
-}
-"""1 if the server takes no writes, by vendor: after a fail-over, an old connection may lead to one."""
+from django_cluster.database.dialect import NOW, READ_ONLY, by_vendor
+from django_cluster.database.watchdog import bounded
+from django_cluster.models.schedule import Schedule
 
 MICROSECONDS = 1_000_000
-"""Of a second."""
-
-
+"""In a second."""
+CLOCK_CACHE_SECONDS = 5.0
+"""For which the clock of a server is reckoned from its last answer."""
 FOREVER = 1 << 62
 """A moment that no clock reaches, in microseconds."""
 
@@ -66,6 +59,42 @@ class ClockOffset:
         return moment + sum(self._bounds) / 2
 
 
+class DatabaseServerClock:
+    """The clock of a database, so that hosts whose clocks differ agree on what is due.
+
+    Asks the server every few seconds and counts by the monotonic clock in between. With the question, it finds out
+    whether an old connection leads to a server that takes no writes any more. Called, it returns the moment like
+    ``timezone.now()``: aware, or naive without ``USE_TZ``. Raises the errors of the database.
+    """
+
+    def __init__(self, alias: str) -> None:
+        self._alias = alias
+        self._offset = ClockOffset()
+        self._ask_at = 0.0
+
+    def __call__(self) -> datetime:
+        connection = connections[self._alias]
+        if by_vendor(connection, NOW) is None:
+            return timezone.now()
+        if time.monotonic() >= self._ask_at:
+            self._ask(connection)
+        seconds = self._offset.reading(time.monotonic())
+        return datetime.fromtimestamp(seconds, UTC if timezone.is_aware(timezone.now()) else None)
+
+    def _ask(self, connection: BaseDatabaseWrapper) -> None:
+        asked = time.monotonic()
+        with bounded(connection), connection.cursor() as cursor:
+            cursor.execute(f"SELECT {by_vendor(connection, NOW)}, {by_vendor(connection, READ_ONLY)}")
+            now, read_only = cursor.fetchone()
+            answered = time.monotonic()
+            if read_only:
+                # A write that changes nothing: an error, unless this account may write all the same.
+                table = connection.ops.quote_name(Schedule._meta.db_table)
+                cursor.execute(f"UPDATE {table} SET runs = runs WHERE id = 0")  # noqa: S608  our own table
+        self._offset.learn(asked, answered, int(now))
+        self._ask_at = answered + CLOCK_CACHE_SECONDS
+
+
 class DatabaseClock(Func):
     """Microseconds since 1970, in any query. Where the database has no such clock, this host's."""
 
@@ -75,5 +104,5 @@ class DatabaseClock(Func):
         super().__init__()
 
     def as_sql(self, compiler: Any, connection: Any, *_: Any, **__: Any) -> tuple[str, list[Any]]:  # type: ignore[override]
-        sql = NOW.get(connection.vendor)
+        sql = by_vendor(connection, NOW)
         return (sql, []) if sql else ("%s", [int(time.time() * MICROSECONDS)])
