@@ -94,7 +94,7 @@ def test_what_has_run_before_it_is_sent_again_is_not_run_again(
         ran.extend(payloads(deliveries))
         return has_lost(connection, used, error)
 
-    monkeypatch.setattr("django_cluster.brokers.orm_session.has_lost", run)
+    monkeypatch.setattr("django_cluster.database.session.has_lost", run)
     tunnel.to_lose = 1
 
     sender.enqueue([Message("one")])
