@@ -1,7 +1,6 @@
-"""The task cluster for Django.
+"""A task cluster for Django: background tasks, schedules and workflows.
 
-The public names are fetched when they are first asked for, so that importing the package costs nothing
-and needs no settings.
+Public names are imported when they are first used: importing the package needs no settings.
 """
 
 from __future__ import annotations

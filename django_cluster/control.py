@@ -1,7 +1,8 @@
-"""What operators do: the same acts for ``qmonitor``, the admin, and programs of your own.
+"""Operate clusters, queues, tasks and schedules: the functions behind ``qmonitor`` and the admin.
 
-Each act has a permission, which whoever offers it to people has to ask for: ``PERMISSIONS`` names them. ``by`` says
-who gave the order; it is shown beside it. All raise ``StoreUnavailable`` or ``BrokerError`` when a server is away.
+No function checks a permission; ``PERMISSIONS`` names the one that a view has to check before it offers a function.
+``by`` is shown as the person who gave a command. All raise ``StoreUnavailable`` or ``BrokerError`` if a server is
+unavailable.
 """
 
 from __future__ import annotations
@@ -69,33 +70,34 @@ PERMISSIONS = {
 
 
 def clusters(*, dead: bool = False) -> list[ClusterStatus]:
-    """All running clusters; with ``dead`` also those that died within the last hour without a word."""
+    """Return the running clusters; with ``dead=True`` also those that were lost within the last hour."""
     return StatusStore(load_settings().results.database).all(dead=dead)
 
 
 def pause(queue: str | None = None, *, by: str = "") -> bool:
-    """From now on no cluster takes anything from the queue (None: the one that the settings name).
+    """Stop all clusters from leasing tasks of a queue, until ``resume``; returns False if it was paused already.
 
-    It holds until ``resume``, also for clusters that are started later; each obeys with its next heartbeat. What
-    has been taken is run, and sending goes on. Returns whether the queue was not paused before.
+    ``queue``: None = the one of the settings. Running clusters follow with their next heartbeat, clusters that start
+    later at once. Leased tasks are run, and tasks can still be sent.
     """
     return _commands().pause(queue or load_settings().queue, by)
 
 
 def resume(queue: str | None = None) -> bool:
-    """Ends a pause; whether there was one."""
+    """End the pause of a queue (None: the one of the settings); returns whether it was paused."""
     return _commands().resume(queue or load_settings().queue)
 
 
 def paused() -> list[QueuePause]:
-    """The queues that are paused, by whom, and for how long."""
+    """Return the paused queues, with the time since when and the name of who paused them."""
     return _commands().paused()
 
 
 def restart_worker(cluster_id: str, seat: int, *, by: str = "") -> bool:
-    """Have a worker replaced when its present task has ended; whether this was not wanted before.
+    """Restart a worker after its current task; returns False if that was requested already.
 
-    ``seat`` as ``ClusterStatus.workers`` names it. Raises ``ClusterError`` if nobody is there.
+    ``seat``: the ``incarnation`` of one of ``ClusterStatus.workers``. Raises ``ClusterError`` if there is no such
+    worker.
     """
     status = StatusStore(load_settings().results.database).get(cluster_id)
     if status is None or seat not in {worker.incarnation for worker in status.workers}:
@@ -104,25 +106,26 @@ def restart_worker(cluster_id: str, seat: int, *, by: str = "") -> bool:
 
 
 def cancel(keys: Sequence[str], queue: str | None = None) -> int:
-    """Take waiting messages out of a queue, named by the keys under which its broker shows them.
+    """Delete waiting messages from a queue, so that their tasks never run; returns how many were deleted.
 
-    Returns how many there were: what has been begun in the meantime stays. A schedule whose run was taken out need
-    not wait for it any longer, and a failed task whose retry was taken out is final. Raises ``BrokerRefused`` where
-    the broker cannot do it.
+    ``keys``: the keys under which the broker lists them (``Broker.peek``). ``queue``: None = the one of the settings.
+    Leased messages are not touched. In chains, groups and iters a cancelled task is recorded as discarded, and counts
+    as failed. A schedule that must not overlap no longer waits for it; a failed task whose retry was cancelled is
+    final. Raises ``BrokerRefused`` if the broker cannot delete single messages.
     """
     return cancel_in(get_client(queue).broker, keys)
 
 
 def cancel_in(broker: Broker, keys: Sequence[str]) -> int:
-    """The same, where the broker is at hand."""
+    """Delete waiting messages from the queue of this broker; see ``cancel``."""
     return _cancellation(broker).cancel(keys)
 
 
 def cancel_task(task_id: str, queue: str | None = None) -> bool:
-    """Take one waiting task out of its queue, wherever in its first 10,000 messages it is; whether it was there.
+    """Delete a waiting task from its queue, so that it never runs; returns whether it was found.
 
-    False also for a task that a worker has leased, which runs on. ``queue``: into which it was sent; None = the one
-    that the settings name. Raises ``BrokerRefused`` where the broker cannot show its queue or cancel a message.
+    It is searched in the first 10,000 messages of the queue, and of its delay queue. A leased task is not touched.
+    ``queue``: None = the one of the settings. Raises ``BrokerRefused`` if the broker cannot list or delete messages.
     """
     client = get_client(queue)
     delayed = [delay_queue(client.broker.settings)] if needs_delay_queue(client.broker.settings) else []
@@ -135,10 +138,9 @@ def cancel_task(task_id: str, queue: str | None = None) -> bool:
 
 
 def purge(queue: str | None = None) -> int:
-    """Empty a queue, and what is held for it until it is due; returns how many messages there were.
+    """Delete all messages of a queue and of its delay queue; returns how many there were.
 
-    What runs, runs on, and is not repeated should its worker die. Where the broker can show its queue, schedules whose
-    runs are gone need not wait for them any longer.
+    Running tasks continue, and are not run again if their worker dies. ``queue``: None = the one of the settings.
     """
     broker = get_client(queue).broker
     held = needs_delay_queue(broker.settings)
@@ -157,10 +159,10 @@ def _cancellation(broker: Broker, queue: str | None = None) -> Cancellation:
 
 
 def run_now(schedule: Schedule) -> str:
-    """Send the task of a schedule at once, as one run more; returns its id. When it is due stays as it is.
+    """Send the task of a schedule immediately, in addition to its planned runs; returns the task id.
 
-    Raises ``ClusterError`` where runs must not overlap and the last one is unfinished, and whatever is wrong with
-    the row.
+    ``next_run`` does not change. Raises ``ClusterError`` if the schedule must not overlap and its last run is
+    unfinished, ``BadSignature`` if its row was changed by SQL, and what ``async_task`` raises.
     """
     now = timezone.now()
     ensure_sealed(schedule)
@@ -175,9 +177,9 @@ def run_now(schedule: Schedule) -> str:
 
 
 def set_enabled(schedules: Iterable[Schedule], enabled: bool) -> int:
-    """Enable or disable schedules, declared ones too; returns how many there were.
+    """Enable or disable schedules, declared ones included; returns how many rows were updated.
 
-    What a schedule missed while it was off is made up for as its ``catch_up`` says.
+    Runs that a disabled schedule has missed are made up for as its ``catch_up`` says.
     """
     rows = list(schedules)
     if not rows:

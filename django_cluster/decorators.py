@@ -1,8 +1,8 @@
-"""Tasks and schedules that stand in the code, beside the functions that they are about.
+"""Declare schedules in the code, beside the functions that they call.
 
-Each decorator returns the function unchanged. A schedule that is declared here gets its row when a cluster starts, is
-changed when its declaration is, and is deleted a few minutes after the last cluster that knew it has gone. Put such
-functions into the ``tasks`` module of an installed app, or into one that it imports.
+Each decorator returns the function unchanged. A declared schedule gets its row when a cluster starts, is updated when
+the declaration changes, and is deleted a few minutes after the last cluster that knew it has stopped. Put the
+functions into the ``tasks`` module of an installed app, or into a module that it imports.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ Func = TypeVar("Func", bound=Callable[..., Any])
 
 
 def schedulable(func: Func) -> Func:
-    """Mark a function as a task: people who may not schedule just anything may schedule this.
+    """Register a function, so that users of the admin without ``schedule_any_function`` may schedule it.
 
-    Raises ``UnsuitableFunction`` for an async function or a generator.
+    With the setting ``functions = "registered"`` workers run registered functions only. ``django_cluster.task``
+    registers its functions as well. Raises ``UnknownFunction``, ``UnsuitableFunction``.
     """
     check_function(func)
     register_task(func)
@@ -62,13 +63,14 @@ def periodic_task(
     ends_at: datetime | None = None,
     q_options: Mapping[str, Any] | None = None,
 ) -> Callable[[Func], Func]:
-    """Declare a schedule for a function, with the words of ``django_cluster.tasks.schedule``.
+    """Declare a schedule for the decorated function; the keywords are those of ``django_cluster.tasks.schedule``.
 
-    ``next_run`` is the moment from which its runs are counted; it may lie in the past, and is then not made up for.
-    Without it, the first run is due at once. A function may be declared several times under different names.
+    ``next_run``: the moment from which runs are counted; if it is in the past, no run is made up for. Without it, the
+    first run is due immediately. ``args``, ``kwargs``: the arguments of each call. ``name``: required if a function is
+    declared more than once. ``cluster``: the same as ``queue``.
 
-    Raises ``ValueError`` for what could never be fired, ``TypeError`` for a hook that cannot be called with a task,
-    ``UnknownFunction`` for a function that has no path, ``UnsuitableFunction`` for an async function or a generator.
+    Raises ``ValueError`` for a rule that is never due, ``TypeError`` for a hook that does not take the finished task,
+    ``UnknownFunction``, ``UnsuitableFunction``.
     """
     if hook:
         check_hook(hook)
@@ -101,9 +103,10 @@ def periodic_task(
 
 
 def cron_task(cron: str | None = None, *, every: timedelta | None = None, **more: Any) -> Callable[[Func], Func]:
-    """``@cron_task("0 5 * * *")``, or ``@cron_task(every=timedelta(minutes=15))``; ``more`` as for ``periodic_task``.
+    """Declare a schedule: ``@cron_task("0 5 * * *")``, or ``@cron_task(every=timedelta(minutes=15))``.
 
-    ``every`` is a whole number of minutes. Raises ``ValueError`` unless exactly one of the two is given.
+    ``every``: a whole number of minutes. ``more``: the other keywords of ``periodic_task``. Raises ``ValueError``
+    unless exactly one of ``cron`` and ``every`` is given, and what ``periodic_task`` raises.
     """
     if (cron is None) == (every is None):
         raise ValueError("A cron_task has either an expression, such as '0 5 * * *', or every=timedelta(...).")

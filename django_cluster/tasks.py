@@ -1,6 +1,6 @@
-"""What views call, under Django-Q's names.
+"""Send tasks, create schedules, read results: the functions that application code calls, under Django-Q's names.
 
-Times in seconds, but for the ``wait`` of the readers: milliseconds, as there (0 = one look, negative = for ever).
+Times are in seconds, except ``wait`` of the functions that read results: milliseconds.
 """
 
 from __future__ import annotations
@@ -78,14 +78,16 @@ __getattr__ = refuse(__name__, {"requeue": "retry(task)", "resubmit": "retry(tas
 
 
 def schedule(func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Schedule:
-    """Keep a standing order; returns its row.
+    """Create a schedule, which sends ``func(*args, **kwargs)`` as a task whenever it is due; returns its saved row.
 
-    Keywords: ``name``, ``hook``, ``schedule_type``, ``minutes``, ``repeats``, ``next_run``, ``cron``, ``queue`` (or
-    ``cluster``), ``intended_date_kwarg``; all others are the function's. ``q_options``: options of its tasks, and
-    ``catch_up``, ``time_zone``, ``starts_at``, ``ends_at``, ``no_overlap``, ``enabled``.
+    These keywords belong to the schedule: ``name``, ``schedule_type``, ``minutes``, ``cron``, ``next_run``,
+    ``repeats`` (-1 = no limit), ``queue`` (or ``cluster``), ``hook``, ``intended_date_kwarg``; all others to the
+    function. The dict ``q_options`` takes options of the tasks (see ``async_task``), and ``catch_up``, ``time_zone``,
+    ``starts_at``, ``ends_at``, ``no_overlap``, ``enabled``.
 
-    Raises ``IntegrityError`` for a used name, ``ValidationError`` for what could never run, ``NotSerializable`` for
-    arguments that text, or the serializer, cannot hold faithfully, ``UnknownFunction``, ``FunctionNotAllowed``.
+    Raises ``IntegrityError`` if the name is taken, ``ValidationError`` for a rule that is never due,
+    ``NotSerializable`` for arguments that cannot be stored, ``UnknownFunction``, ``UnsuitableFunction``,
+    ``FunctionNotAllowed``.
     """
     queue = one_queue(kwargs.get("queue"), kwargs.pop("cluster", None))
     if queue is not None:
@@ -109,5 +111,5 @@ def schedule(func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Sched
 
 
 def queue_size(broker: Broker | None = None) -> int:
-    """How many tasks wait to be run; those that run or are delayed do not count."""
+    """Return the number of tasks that are ready to run; running and delayed tasks are not counted."""
     return (broker or get_client().broker).size().ready

@@ -175,7 +175,7 @@ class Client:
         return alias
 
     def _run_here(self, packages: Sequence[TaskPackage]) -> None:
-        """The same way as through a cluster, without the processes: signed, opened, executed, recorded."""
+        """Run in this process the steps of a cluster: sign, open, execute and record each package."""
         check_functions(self.settings.signing.functions, packages)
         waiting = deque(self.codec.verify(self.codec.dumps(package)) for package in packages)
 

@@ -1,4 +1,4 @@
-"""Asking for work: a call and its options → packages → the client of the cluster that they name."""
+"""Send calls as tasks: a call and its options become packages, which go to the client of the queue that they name."""
 
 from __future__ import annotations
 
@@ -18,17 +18,20 @@ from django_cluster.core.suggestions import closest_match
 
 
 def async_task(func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> str:
-    """Have ``func(*args, **kwargs)`` called by the cluster; returns the task id.
+    """Send ``func(*args, **kwargs)`` to the cluster as a task; returns the task id (32 hexadecimal digits)
+    immediately.
 
-    Options are taken out of the keywords: ``hook``, ``group``, ``save``, ``sync``, ``cached``, ``ack_failure``,
-    ``timeout``, ``task_name``, ``queue`` (or ``cluster``), ``broker``, ``chain`` (calls that follow when this one
-    has succeeded, see ``async_chain``). With ``q_options={...}`` they stand
-    there, every other keyword is the function's own, and there may also be ``max_attempts``, ``retry_delay``,
-    ``priority``, ``delay`` (seconds), ``eta`` (a datetime), and ``on_commit`` (see the setting of this name).
+    ``func`` is a function of a module, or its dotted path, which is not imported here. These keywords are options of
+    the task, not arguments of the function: ``task_name``, ``group``, ``queue`` (or ``cluster``), ``broker``,
+    ``timeout`` (seconds), ``hook``, ``chain`` (calls that follow a success), ``save``, ``cached``, ``sync``,
+    ``ack_failure``. With ``q_options={...}``, all options are given in that dict, and every other keyword is the
+    function's own. The dict may also have ``max_attempts``, ``retry_delay`` and ``retry_backoff``, ``retry_on``,
+    ``no_retry_on``, ``priority`` (-100 to 100), ``delay`` (seconds), ``eta`` (a datetime) and ``on_commit``.
 
-    Raises ``TypeError`` for arguments that the function does not take (a path is looked at only if its module is
-    imported already), ``UnsuitableFunction`` for an async function or a generator, ``NotSerializable``,
-    ``BrokerUnavailable``, ``BrokerRefused``; with ``sync`` what the task raises.
+    Raises ``TypeError`` for arguments that the function does not take and for unknown options, ``ValueError`` for an
+    option value out of range, ``UnknownFunction``, ``UnsuitableFunction`` (async functions, generators),
+    ``FunctionNotAllowed``, ``NotSerializable``, ``BrokerUnavailable`` and ``BrokerRefused``; with ``sync=True`` what
+    the task raises.
     """
     own, options = split_options(kwargs, func)
     given = with_declared(func, options)
@@ -42,10 +45,10 @@ def async_task(func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> str
 
 
 def async_bulk(func: Callable[..., Any] | str, calls: Iterable[Sequence[Any] | Any], **kwargs: Any) -> list[str]:
-    """One task for each item of ``calls``, sent in as few round trips as possible; returns their ids.
+    """Send one task for each item of ``calls``, in as few round trips as possible; returns their ids, in order.
 
-    An item is the tuple (or list) of positional arguments, or a single argument. Keywords and options as of
-    ``async_task``, the same for all.
+    An item is a tuple or list of positional arguments, or a single argument. Keyword arguments and options are those
+    of ``async_task``, and apply to all tasks. Raises what ``async_task`` raises.
     """
     arguments = [tuple(item) if isinstance(item, tuple | list) else (item,) for item in calls]
     own, options = split_options(kwargs, func)
@@ -56,9 +59,11 @@ def async_bulk(func: Callable[..., Any] | str, calls: Iterable[Sequence[Any] | A
 def send(
     packages: Sequence[TaskPackage], given: Mapping[str, Any], *, chain: bool = False, group: GroupPlan | None = None
 ) -> list[str]:
-    """Hand packages to the client as the options ``queue``, ``sync``, ``broker``, ``on_commit`` say; their ids.
+    """Submit packages with the options ``queue``, ``sync``, ``broker`` and ``on_commit`` of ``given``; returns their
+    ids.
 
-    ``chain``: one after the other. ``group``: what is to be known of the group that they are.
+    ``chain``: send the first only, with the others as its continuation. ``group``: the plan of the group whose members
+    the packages are.
     """
     if packages:
         warn_of_unknown_queue(given.get("queue"))
@@ -79,7 +84,7 @@ def send(
 
 @cache
 def warn_of_unknown_queue(name: str | None) -> None:
-    """Log, once in a process, that the settings do not name this queue: perhaps no cluster works on it."""
+    """Log a warning, once per process, if the settings do not name this queue."""
     known = known_queues() if name else []
     if name and name not in known:
         near = closest_match(name, known)

@@ -1,7 +1,7 @@
-"""Reading results: of one task, and of a group.
+"""Read the results of tasks and of groups.
 
-Django-Q's names and arguments. ``wait`` is in milliseconds: 0 = one look, negative = for ever. ``cached``
-says where to look: True in the cache, False among the rows, None wherever the result may be.
+``wait`` is in milliseconds: 0 = do not wait, negative = no limit. ``cached``: True reads the cache, False the table,
+None (the default) both.
 """
 
 from __future__ import annotations
@@ -21,15 +21,21 @@ NO_LIMIT = -1
 
 
 def fetch(task_id: str, wait: int = 0, cached: bool | None = None) -> Task | None:
-    """The finished task with this id or name, or None while there is none."""
+    """Return the finished task with this id or name (the newest of that name), or None if there is none.
+
+    ``wait``: milliseconds to wait for it; negative = no limit. ``cached``: True reads the cache, False the table, None
+    both. Raises ``StoreUnavailable``.
+    """
     found = _wait_for(task_id, wait, cached)
     return None if found is UNFINISHED else found
 
 
 def result(task_id: str, wait: int = 0, cached: bool | None = None, *, required: bool = False) -> Any:
-    """What the task returned; of a failed task the text of its error; None while it has not finished.
+    """Return what the task returned, or the text of its error if it failed; None while it has not finished.
 
-    ``required=True`` raises ``NotFinished`` instead, and so tells "not finished" from "returned None".
+    With ``required=True``, ``NotFinished`` is raised instead of returning None. ``wait``: milliseconds to wait;
+    negative = no limit. ``cached``: True reads the cache, False the table, None both. Raises ``PackageError`` if the
+    value cannot be read any more, ``StoreUnavailable``.
     """
     found = _wait_for(task_id, wait, cached)
     if found is not UNFINISHED:
@@ -40,17 +46,17 @@ def result(task_id: str, wait: int = 0, cached: bool | None = None, *, required:
 
 
 def fetch_cached(task_id: str, wait: int = 0, broker: Broker | None = None) -> Task | None:
-    """``fetch`` from the cache. ``broker`` is accepted for Django-Q's sake: a cached result belongs to no queue."""
+    """Call ``fetch`` with ``cached=True``. ``broker`` has no effect; Django-Q has this parameter."""
     return fetch(task_id, wait, cached=True)
 
 
 def result_cached(task_id: str, wait: int = 0, broker: Broker | None = None) -> Any:
-    """``result`` from the cache."""
+    """Call ``result`` with ``cached=True``. ``broker`` has no effect; Django-Q has this parameter."""
     return result(task_id, wait, cached=True)
 
 
 def delete_cached(task_id: str, broker: Broker | None = None) -> bool:
-    """Forget a cached result; whether there was one."""
+    """Delete the cached result of a task; returns whether there was one."""
     return get_client().results.cached.delete(task_id)
 
 
@@ -81,9 +87,10 @@ def result_group(
     count: int | None = None,
     cached: bool | None = None,
 ) -> list[Any]:
-    """What the tasks of a group returned, the newest first; with ``failures`` also the errors of the failed ones.
+    """Return the results of the finished tasks of a group, newest first.
 
-    Waits and raises as ``fetch_group`` does.
+    With ``failures=True`` the error texts of failed tasks are included. ``wait``, ``count`` and the errors are those
+    of ``fetch_group``.
     """
     return [task.result for task in fetch_group(group_id, failures, wait, count, cached)]
 
@@ -95,12 +102,13 @@ def fetch_group(
     count: int | None = None,
     cached: bool | None = None,
 ) -> list[Task]:
-    """The finished tasks of a group, the newest first; without ``failures`` only those that succeeded.
+    """Return the finished tasks of a group, newest first; with ``failures=False`` only those that succeeded.
 
-    ``wait`` (milliseconds) waits for the first of them, or with ``count`` until so many have ended, failed ones
-    included; then what there is is returned. Without ``wait``, ``count`` waits as long as it takes, as in Django-Q.
+    ``wait`` (milliseconds, negative = no limit) waits until one task has finished, or with ``count`` until this many
+    have, failed ones included; then returns what there is. ``count`` without ``wait`` has no time limit. ``cached``:
+    True reads the cache, False the table, None both.
 
-    Raises ``ResultsPruned`` when some of them are no longer kept: a part is never returned as the whole.
+    Raises ``ResultsPruned`` if some results of the group have been deleted: the list is never silently incomplete.
     """
     results = _store_for(cached)
     if wait is None:
@@ -121,15 +129,17 @@ def fetch_group(
 
 
 def count_group(group_id: str, failures: bool = False, cached: bool | None = None) -> int:
-    """How many tasks of a group have finished, those that are no longer kept included; with ``failures``, how many
-    have failed."""
+    """Return how many tasks of a group have finished; with ``failures=True`` how many have failed.
+
+    Tasks whose rows have been deleted since are counted.
+    """
     return _store_for(cached).count(group_id, failures=failures)
 
 
 def delete_group(group_id: str, tasks: bool = False, cached: bool | None = None) -> int:
-    """Clear the group's label from its tasks, or with ``tasks`` delete them; how many there were.
+    """Remove the group from its tasks, or with ``tasks=True`` delete them; returns how many tasks there were.
 
-    What is in the cache always goes.
+    Cached results of the group are deleted in both cases.
     """
     return _store_for(cached).delete_group(group_id, tasks=tasks)
 
@@ -141,7 +151,7 @@ def result_group_cached(
     count: int | None = None,
     broker: Broker | None = None,
 ) -> list[Any]:
-    """``result_group`` from the cache."""
+    """Call ``result_group`` with ``cached=True``. ``broker`` has no effect."""
     return result_group(group_id, failures, wait, count, cached=True)
 
 
@@ -152,18 +162,18 @@ def fetch_group_cached(
     count: int | None = None,
     broker: Broker | None = None,
 ) -> list[Task]:
-    """``fetch_group`` from the cache."""
+    """Call ``fetch_group`` with ``cached=True``. ``broker`` has no effect."""
     return fetch_group(group_id, failures, wait, count, cached=True)
 
 
 def count_group_cached(group_id: str, failures: bool = False, broker: Broker | None = None) -> int | None:
-    """``count_group`` from the cache; None for a group of which the cache knows nothing."""
+    """Call ``count_group`` with ``cached=True``; returns None if the cache knows no such group."""
     cached = get_client().results.cached
     return cached.count(group_id, failures=failures) if cached.knows_group(group_id) else None
 
 
 def delete_group_cached(group_id: str, broker: Broker | None = None) -> int:
-    """``delete_group`` from the cache: the group and its results; how many there were."""
+    """Delete a group and its results from the cache; returns how many tasks there were."""
     return delete_group(group_id, tasks=True, cached=True)
 
 

@@ -142,7 +142,7 @@ def retry_many(keys: Sequence[str], database: str | None = None, *, again: bool 
 
 
 def _was_retried(task: Task) -> bool:
-    """As another task, or by its own message, which has not been run since."""
+    """Whether it was retried as another task, or its kept message was sent and has not been run since."""
     return bool(task.retried_as or (task.payload and task.attempt_count == 0))
 
 

@@ -1,7 +1,6 @@
-"""Tasks that belong together: chains (one after the other), groups (something follows), iters (one list).
+"""Workflows: chains (one task after another), groups (concurrent tasks with a callback), iters (one list of results).
 
-Django-Q's names and arguments, with immutable values underneath: what a caller hands over is copied and never
-changed. ``wait`` is in milliseconds: 0 = one look, negative = for ever.
+``wait`` is in milliseconds: 0 = do not wait, negative = no limit. Arguments are copied, and never changed.
 """
 
 from __future__ import annotations

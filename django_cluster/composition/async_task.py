@@ -1,4 +1,4 @@
-"""One task, held in the hand: changed until it is run, asked for its result afterwards."""
+"""One task as an object: it can be changed until it is sent, and has its result afterwards."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django_cluster.models import Task
 
 
 class CallOption:
-    """An option of a call as an attribute; to set it means that the call has to be run again."""
+    """An option of the call as an attribute. Setting it means that the call has to be sent again."""
 
     def __set_name__(self, owner: type[AsyncTask], name: str) -> None:
         self._name = name
@@ -26,10 +26,10 @@ class CallOption:
 
 
 class AsyncTask:
-    """A call that may be changed until it is run, and asked for its result afterwards.
+    """A call as an object: changed until ``run`` sends it, then read with ``result`` and ``fetch``.
 
-    ``broker``, ``sync``, ``save``, ``hook``, ``group`` and ``cached`` may be read and set; setting one means that it
-    has to be run again. The readers return None until it is run.
+    ``broker``, ``sync``, ``save``, ``hook``, ``group`` and ``cached`` can be read and set; after one was set, the call
+    has to be sent again. The methods that read results return None until it is sent. ``wait`` is in milliseconds.
     """
 
     broker = CallOption()
@@ -49,32 +49,32 @@ class AsyncTask:
             self.kwargs = {**kwargs, "q_options": dict(kwargs["q_options"])}
 
     def run(self) -> str:
-        """Send it; returns the task id."""
+        """Send the task; returns its id. Raises what ``async_task`` raises."""
         self.id = async_task(self.func, *self.args, **self.kwargs)
         self.started = True
         return self.id
 
     def result(self, wait: int = 0) -> Any:
-        """What the task returned; see ``result``."""
+        """Return what the task returned; see ``django_cluster.tasks.result``."""
         return result(self.id, wait=wait, cached=lookup_place(self.cached)) if self.started else None
 
     def fetch(self, wait: int = 0) -> Task | None:
-        """The finished task; see ``fetch``."""
+        """Return the finished task, or None; see ``django_cluster.tasks.fetch``."""
         return fetch(self.id, wait=wait, cached=lookup_place(self.cached)) if self.started else None
 
     def result_group(self, failures: bool = False, wait: int | None = None, count: int | None = None) -> Any:
-        """What the tasks of its group returned; see ``result_group``."""
+        """Return the results of its group; see ``django_cluster.tasks.result_group``."""
         if not self.started or not self.group:
             return None
         return result_group(self.group, failures, wait, count, cached=lookup_place(self.cached))
 
     def fetch_group(self, failures: bool = True, wait: int | None = None, count: int | None = None) -> Any:
-        """The finished tasks of its group; see ``fetch_group``."""
+        """Return the finished tasks of its group; see ``django_cluster.tasks.fetch_group``."""
         if not self.started or not self.group:
             return None
         return fetch_group(self.group, failures, wait, count, cached=lookup_place(self.cached))
 
     def options(self) -> dict[str, Any]:
-        """Where the options of this call stand."""
+        """Return the dict that holds the options of this call."""
         given = self.kwargs.get("q_options")
         return self.kwargs if given is None else given

@@ -1,4 +1,4 @@
-"""Chains: calls that run one after the other."""
+"""Chains: calls that run one after another."""
 
 from __future__ import annotations
 
@@ -28,18 +28,20 @@ def async_chain(
     stop_on_failure: bool = True,
     on_commit: bool | str | None = None,
 ) -> str:
-    """Run calls one after the other, each when the one before has succeeded; returns the group of their tasks.
+    """Send calls as a chain: each is sent when the one before has succeeded; returns the group id of their tasks.
 
-    An item is a function, a tuple (function, args, kwargs), or a ``call``. With ``stop_on_failure=False`` the chain
-    also goes on after a link that failed for good. Raises ``ValueError`` for a chain without links, and as
+    An item of ``chain`` is a function, a tuple (function[, args[, kwargs]]), or a ``call``. ``stop_on_failure=False``:
+    the chain continues after a link that failed for good. ``group``: default: a new id. The other options are those of
     ``async_task``.
+
+    Raises ``ValueError`` for a chain without links, and what ``async_task`` raises.
     """
     links = Chain(chain, group, cached, sync, broker, stop_on_failure=stop_on_failure, on_commit=on_commit)
     return links.run()
 
 
 class Chain:
-    """Calls that are run one after the other; see ``async_chain``."""
+    """Calls that run one after another, as an object; see ``async_chain``."""
 
     def __init__(
         self,
@@ -61,7 +63,9 @@ class Chain:
         """The task ids of the links, once they were sent."""
 
     def append(self, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> int:
-        """Add a call at the end; returns how many there are. The results of an earlier run are forgotten."""
+        """Add a call at the end; returns the number of calls. If the chain was sent before, its results are
+        deleted.
+        """
         self.calls = (*self.calls, TaskCall(func, args, kwargs))
         if self.started:
             delete_group(self.group)
@@ -69,7 +73,7 @@ class Chain:
         return self.length()
 
     def run(self) -> str:
-        """Send the first link, which takes the others along; returns the group."""
+        """Send the chain; returns its group id. Raises ``ValueError`` for a chain without links."""
         if not self.calls:
             raise ValueError("A chain has at least one link.")
         like = build_options({"group": self.group, "cached": self.cached})
@@ -85,15 +89,18 @@ class Chain:
         return self.group
 
     def result(self, wait: int = -1) -> list[Any] | None:
-        """What the links returned, in their order, when all have ended or the chain has; None until it is run."""
+        """Return the results of the links, in order, as soon as the chain has ended; None if it was not sent.
+
+        ``wait``: milliseconds; default: no limit. Raises ``ResultsPruned``, see ``fetch``.
+        """
         tasks = self.fetch(failures=False, wait=wait)
         return None if tasks is None else [task.result for task in tasks]
 
     def fetch(self, failures: bool = True, wait: int = -1) -> list[Task] | None:
-        """The tasks of the links that have ended, in their order; waits and returns as ``result``.
+        """Return the finished tasks of the links, in order; with ``failures=False`` only those that succeeded.
 
-        Raises ``ResultsPruned`` when the chain has ended and the results of some links were not kept (``save=False``),
-        or are no longer.
+        Waits up to ``wait`` milliseconds (default: no limit) until the chain has ended. None if it was not sent.
+        Raises ``ResultsPruned`` if the chain has ended and results of some links were not kept.
         """
         if not self.started:
             return None
@@ -121,10 +128,11 @@ class Chain:
         return len(ended) >= len(self.ids) or (self.stop_on_failure and not all(ended))
 
     def current(self) -> int | None:
-        """How many links have ended; None until it is run."""
+        """Return how many links have finished; None if the chain was not sent."""
         return count_group(self.group, cached=lookup_place(self.cached)) if self.started else None
 
     def length(self) -> int:
+        """Return the number of calls."""
         return len(self.calls)
 
 

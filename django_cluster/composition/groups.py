@@ -30,7 +30,9 @@ from django_cluster.models import Task
 
 
 def call(func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> TaskCall:
-    """``func(*args, **kwargs)`` as an item of a chain or a group; options among the keywords, as of ``async_task``."""
+    """Return ``func(*args, **kwargs)`` as an item of a chain or a group; the keywords include options of
+    ``async_task``.
+    """
     return TaskCall(func, args, kwargs)
 
 
@@ -64,7 +66,9 @@ class Group:
         queue: str | None = None,
         cluster: str | None = None,
     ) -> None:
-        """``calls``: functions, tuples (function, args, kwargs), or ``call``s. ``cluster``: the same as ``queue``."""
+        """``calls``: functions, tuples (function[, args[, kwargs]]), or ``call``s. ``cluster``: the same as
+        ``queue``.
+        """
         self.id = new_task_id()
         self.calls: tuple[TaskCall, ...] = tuple(map(as_task_call, calls))
         self._options = SendOptions(sync, broker, on_commit, one_queue(queue, cluster))
@@ -92,7 +96,7 @@ class Group:
         return tuple(member_id(self._place(position)) for position in range(len(self.calls)))
 
     def run(self) -> str:
-        """Send the calls; returns the id of the group. Raises ``ValueError`` when it was sent before."""
+        """Send the calls; returns the id of the group. Raises ``ValueError`` if it was sent before."""
         on_success = self._follow(self._success, SUCCESS_POSITION)
         on_failure = self._follow(self._failure, FAILURE_POSITION)
         if not self.calls:
@@ -118,17 +122,18 @@ class Group:
         return Membership(self.id, position, MemberRole.CALL)
 
     def result(self, failures: bool = False, wait: int = 0) -> list[Any]:
-        """What the calls returned, in their order; with ``failures`` also the errors of those that failed.
+        """Return the results of the calls, in order; with ``failures=True`` the error texts of failed ones included.
 
-        Raises as ``fetch``.
+        ``wait``: milliseconds to wait until all have ended; negative = no limit. Raises ``ResultsPruned``, see
+        ``fetch``.
         """
         return [task.result for task in self.fetch(failures, wait)]
 
     def fetch(self, failures: bool = True, wait: int = 0) -> list[Task]:
-        """The tasks that have ended, in the order of the calls; ``wait`` waits until all of them have.
+        """Return the finished tasks, in the order of the calls; with ``failures=False`` only those that succeeded.
 
-        ``wait`` in milliseconds, negative = as long as it takes. Raises ``ResultsPruned`` when all have ended and the
-        results of some were not kept (``save=False``), or are no longer.
+        ``wait``: milliseconds to wait until all have ended; negative = no limit. Raises ``ResultsPruned`` if all have
+        ended and some results were not kept (``save=False``), or are deleted.
         """
         if not self.calls:
             return []
@@ -140,4 +145,5 @@ class Group:
         return [task for task in tasks if failures or task.success]
 
     def length(self) -> int:
+        """Return the number of calls."""
         return len(self.calls)

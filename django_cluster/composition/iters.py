@@ -32,11 +32,11 @@ MAX_ITEMS_IN_ERROR = 10
 
 
 def async_iter(func: Callable[..., Any] | str, args_iter: Iterable[Any], **kwargs: Any) -> str:
-    """Have ``func`` called for each item; returns the id under which the list of results will be found.
+    """Call ``func`` once for each item; returns the id under which ``result`` finds the list of all results.
 
-    An item is the tuple of positional arguments, or a single argument; other keywords and options as of
-    ``async_task``. ``hook``, ``save``, ``cached``, ``group`` and ``task_name`` belong to the list, all others to each
-    item. The list has the order of the items. If some of them fail for good, the whole is a failure that names them.
+    An item is a tuple of positional arguments, or a single argument. ``hook``, ``save``, ``cached``, ``group`` and
+    ``task_name`` apply to the list, all other options to each item; see ``async_task``. The list has the order of the
+    items. If items fail for good, the list is a failed task whose error names them. Raises what ``async_task`` raises.
     """
     own, options_given = split_options(kwargs, func)
     given = with_declared(func, options_given, LIST_OPTIONS)
@@ -65,9 +65,9 @@ def _collecting(iter_id: str, total: int, given: Mapping[str, Any], like: TaskOp
 
 
 def collect(iter_id: str, total: int) -> list[Any]:
-    """The results of an iter, in the order of its items. Run by the cluster when all of them have ended.
+    """Return the results of an iter, in the order of its items; the cluster runs it when all items have ended.
 
-    Raises ``ItemsFailed``, naming them.
+    Raises ``ItemsFailed`` with the positions of the items that failed.
     """
     members = get_client().results.groups.members(iter_id)
     failed = [f"item {member.position} ({member.error})" for member in members if not member.success]
@@ -80,7 +80,7 @@ def collect(iter_id: str, total: int) -> list[Any]:
 
 
 class Iter:
-    """A function and the items to call it with; see ``async_iter``."""
+    """A function and its items as an object; see ``async_iter``."""
 
     def __init__(
         self,
@@ -99,13 +99,13 @@ class Iter:
         self.cached, self.sync, self.broker = cached, sync, broker
 
     def append(self, *args: Any) -> int:
-        """Add a call with these arguments; returns how many there are. What was run before has to be run again."""
+        """Add an item with these arguments; returns the number of items. The iter has to be sent again."""
         self.args = (*self.args, args)  # also of one argument, which may be a tuple itself
         self.started = False
         return self.length()
 
     def run(self) -> str:
-        """Send the items; returns the id of the list."""
+        """Send the items; returns the id of the list. Raises ``ValueError`` without a function."""
         if self.func is None:
             raise ValueError("An iter needs a function.")
         own, given = split_options(self.kwargs)
@@ -116,13 +116,14 @@ class Iter:
         return self.id
 
     def result(self, wait: int = 0) -> list[Any] | None:
-        """The list of results; of a failed iter the text of its error; None until there is one."""
+        """Return the list of results, or the error text if items failed; None until it is complete."""
         found: list[Any] | None = result(self.id, wait=wait, cached=lookup_place(self.cached)) if self.started else None
         return found
 
     def fetch(self, wait: int = 0) -> Task | None:
-        """The task that collected the results; None until it has ended."""
+        """Return the task that collected the results; None until it has ended."""
         return fetch(self.id, wait=wait, cached=lookup_place(self.cached)) if self.started else None
 
     def length(self) -> int:
+        """Return the number of items."""
         return len(self.args)

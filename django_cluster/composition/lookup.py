@@ -1,4 +1,4 @@
-"""What the compositions share."""
+"""Find the finished tasks of chains, groups and iters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_RETRIES_FOLLOWED = 100
 
 
 def in_order(tasks: Iterable[Task], ids: Sequence[str]) -> list[Task | None]:
-    """For each id its task; of one that was run again, the newest run; None lookup_place there is none."""
+    """Return for each id its task, or None; if the task was retried, the newest run."""
     known = {task.id: task for task in tasks}
     found = {task_id: known.get(task_id) for task_id in ids}
     if len(known) > sum(task is not None for task in found.values()):  # others are there: perhaps in place of ours
@@ -27,5 +27,5 @@ def in_order(tasks: Iterable[Task], ids: Sequence[str]) -> list[Task | None]:
 
 
 def lookup_place(cached: bool | int | None) -> bool | None:
-    """Where a reader is to look for what was sent with this option."""
+    """Return where a result that was sent with this option ``cached`` is: True = cache, None = anywhere."""
     return None if cached is None else bool(cached)

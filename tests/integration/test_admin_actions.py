@@ -60,7 +60,7 @@ def test_a_question_comes_first_and_says_what_would_run(admin_client: Client) ->
     assert "Retry 4 tasks?" in text
     assert "shop.charge: 3" in text
     assert "shop.mail: 1" in text
-    assert "they will do once more" in text
+    assert "will run again, with all their effects" in text
     assert not QueuedTask.objects.exists()
 
 
