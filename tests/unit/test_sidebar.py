@@ -27,7 +27,7 @@ def test_every_page_is_in_the_sidebar_once() -> None:
     existing = {page.relative_to(DOCS).with_suffix("").as_posix() for page in pages() if DOCS in page.parents}
 
     assert [page for page, times in Counter(listed).items() if times > 1] == []
-    assert existing - {"index"} <= set(listed)
+    assert existing - {"index"} == set(listed)
     assert all(page in toctrees() for page in existing - {"index"})
 
 
