@@ -40,9 +40,11 @@ class DjangoClusterConfig(AppConfig):
         from django_cluster.core.log_filter import install_filter
         from django_cluster.core.redaction import use_redactor
         from django_cluster.models import Schedule
+        from django_cluster.models.json_references import register_django_types
         from django_cluster.models.postgres_storage import disable_compression
         from django_cluster.models.row_signing import install_serializer
 
+        register_django_types()
         install_serializer(serializer_of_rows)
         post_migrate.connect(disable_compression, sender=self)
         Schedule.default_zone = staticmethod(zone_of_schedules)

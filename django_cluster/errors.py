@@ -14,6 +14,7 @@
     │   ├── PayloadMissing       the reference of a large payload, which is not in the database
     │   ├── UnknownFormat        signed, but written by a version that we do not know
     │   │   └── LibraryMissing       compressed in a way that this process has no library for
+    │   ├── InstanceMissing      a model instance among the arguments is gone
     │   ├── UnknownFunction      no function can be found by this dotted path
     │   │   └── UnsuitableFunction   it can be found, and no worker can run it: an async function, a generator
     │   ├── FunctionNotAllowed   the setting ``functions`` does not allow this function
@@ -103,6 +104,10 @@ class UnknownFormat(PackageError):
 
 class LibraryMissing(UnknownFormat):
     """The message is compressed by a library that this process does not have; another process may have it."""
+
+
+class InstanceMissing(PackageError):
+    """A model instance among the arguments, which travelled by reference, is no longer in its database."""
 
 
 class UnknownFunction(PackageError, ValueError):

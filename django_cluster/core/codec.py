@@ -36,7 +36,7 @@ from django_cluster.core.settings import SigningSettings
 from django_cluster.core.signing import (
     ValueSigner,
     derive_key,
-    dump_json,
+    dump_arguments,
     dump_pickle,
     is_verified,
     load_json,
@@ -120,7 +120,7 @@ class Codec:
         arguments = b""
         if package.args or package.kwargs:
             if self._json:
-                arguments = dump_json([list(package.args), dict(package.kwargs)], "The arguments")
+                arguments = dump_arguments(package.args, package.kwargs)
             else:
                 arguments = dump_pickle((package.args, dict(package.kwargs)), "The arguments")
         return write_header(package.header) + b"\n" + arguments

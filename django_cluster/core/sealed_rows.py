@@ -65,7 +65,7 @@ def open_arguments(
     """(args, kwargs, the queue that had the task). Raises ``PackageError``."""
     marker, found = seal.verified_data(sealed, context)
     start = SIZE_OF_LENGTH + int.from_bytes(found[:SIZE_OF_LENGTH], "big")
-    pair = load_value(marker, found[start:])
+    pair = load_value(marker, found[start:], resolve=False)  # a row is looked at, not run
     try:
         args, kwargs = pair
         return tuple(args), dict(kwargs), found[SIZE_OF_LENGTH:start].decode("utf-8", "replace")

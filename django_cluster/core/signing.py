@@ -15,14 +15,14 @@ columns from row to row. ``None`` is no bytes at all.
 from __future__ import annotations
 
 import hmac
-import json
 import pickle
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
-from django_cluster.errors import BadSignature, NotSerializable, UnknownFormat, ValueTooLarge
+from django_cluster.core import json_values
+from django_cluster.errors import BadSignature, NotSerializable, PackageError, UnknownFormat, ValueTooLarge
 
 DIGEST_SIZE = 32
 NO_LIMIT = sys.maxsize
@@ -75,15 +75,23 @@ def dump_pickle(value: object, called: str = "The value") -> bytes:
 
 
 def dump_json(value: object, called: str = "The value") -> bytes:
-    """The JSON of ``value``, only if reading it back gives an equal value."""
+    """The JSON of ``value``, from which ``load_json`` makes an equal value of the same type.
+
+    Raises ``NotSerializable``, which names the part that cannot be written.
+    """
+    return _as_json(lambda: json_values.dumps(value), called)
+
+
+def dump_arguments(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
+    """The JSON of the arguments of a call: ``[args, kwargs]``. Raises ``NotSerializable``, which names the argument."""
+    return _as_json(lambda: json_values.dumps_arguments(args, kwargs), "The arguments")
+
+
+def _as_json(dump: Callable[[], bytes], called: str) -> bytes:
     try:
-        text = json.dumps(value, separators=(",", ":"), allow_nan=False)
-        faithful = json.loads(text) == value
+        return dump()
     except Exception as error:
         raise NotSerializable(f"{called} cannot be written as JSON: {error}") from error
-    if not faithful:
-        raise NotSerializable(f"{called} would come back from JSON changed (a tuple, or a key that is not text?)")
-    return text.encode("ascii")
 
 
 NOT_SIGNED = (
@@ -144,9 +152,9 @@ def _signed(marker: bytes, context: bytes) -> bytes:
     return b"%b%d:%b" % (marker, len(context), context)
 
 
-def load_value(marker: bytes, data: bytes) -> Any:
-    """The value of *verified* data. Raises ``PackageError``."""
-    return load_pickle(data) if marker == b"P" else load_json(data)
+def load_value(marker: bytes, data: bytes, *, resolve: bool = True) -> Any:
+    """The value of *verified* data; ``resolve`` as for ``load_json``. Raises ``PackageError``."""
+    return load_pickle(data) if marker == b"P" else load_json(data, resolve=resolve)
 
 
 def load_pickle(data: bytes) -> Any:
@@ -157,8 +165,14 @@ def load_pickle(data: bytes) -> Any:
         raise UnknownFormat(f"The pickle cannot be read: {type(error).__name__}: {error}") from error
 
 
-def load_json(data: bytes) -> Any:
+def load_json(data: bytes, *, resolve: bool = True) -> Any:
+    """The value of *verified* JSON. ``resolve``: instances of models are fetched from their database.
+
+    Raises ``PackageError``, of which ``InstanceMissing`` says that such a row is gone.
+    """
     try:
-        return json.loads(data)
+        return json_values.loads(data, resolve=resolve)
+    except PackageError:
+        raise
     except Exception as error:
         raise UnknownFormat(f"The JSON cannot be read: {error}") from error

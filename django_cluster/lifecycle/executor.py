@@ -146,8 +146,8 @@ class Executor:
                 try:
                     check_age(header, self._clock(), self._longest_age)
                     self._allowed.check(header.func)
+                    func = self._allowed.load(header.func)  # first: its module imports the classes of its arguments
                     package = self._codec.open(job.body, header, arguments)
-                    func = self._allowed.load(header.func)
                 except UnsuitableFunction:
                     raise
                 except PackageError as error:

@@ -16,7 +16,7 @@ from django_cluster.core.call import OptionError, aware, check_hook, given_optio
 from django_cluster.core.events.schedules import UNKNOWN_FUNCTION
 from django_cluster.core.function_signatures import check_function, load_function
 from django_cluster.core.import_paths import dotted_path
-from django_cluster.core.signing import dump_json
+from django_cluster.core.signing import dump_arguments
 from django_cluster.errors import UnknownFunction
 from django_cluster.models.schedule import Schedule
 from django_cluster.schedules.planning import task_options
@@ -93,7 +93,7 @@ def check_schedule(row: Schedule, options: Mapping[str, Any] | None) -> None:
 
 def check_json(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
     """Raise ``NotSerializable`` for arguments that a task with ``serializer = "json"`` could not be sent with."""
-    dump_json([list(args), dict(kwargs)], "The arguments")
+    dump_arguments(args, kwargs)
 
 
 def check_function_exists(path: str) -> None:

@@ -56,7 +56,7 @@ def sent(cluster: str | None = None) -> list[TaskPackage]:
 # ── asking for work ──────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("value", [(1, 2), {1: 2}, datetime(2026, 1, 1, tzinfo=UTC)], ids=str)
+@pytest.mark.parametrize("value", [float("nan"), 1j, [object]], ids=str)
 def test_a_schedule_is_refused_where_json_could_not_carry_its_arguments(value: object, settings: Any) -> None:
     settings.Q_CLUSTER = {"name": "tests", "broker": "memory", "serializer": "json"}
 

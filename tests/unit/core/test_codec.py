@@ -116,7 +116,7 @@ def test_arguments_that_cannot_be_carried_are_refused_at_the_door() -> None:
     with pytest.raises(NotSerializable):
         CODEC.dumps(package(lambda: None))
     with pytest.raises(NotSerializable):
-        JSON.dumps(package({1, 2}))
+        JSON.dumps(package({1, 2, 3j}))
 
 
 def test_the_arguments_of_a_row_are_sealed_without_being_opened() -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pickle
 from contextlib import suppress
-from datetime import UTC, date, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -160,11 +158,10 @@ def test_json_comes_back_equal_or_is_refused(value: object) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [(1, 2), [(1, 2)], {1: "a"}, {"a": {None: 1}}, float("nan"), float("inf"), b"bytes", {1, 2}, object(),
-     datetime(2026, 1, 1, tzinfo=UTC), date(2026, 1, 1), Decimal("1.5"), Stubborn()],
+    [float("nan"), float("inf"), [float("-inf")], object(), 1j, Stubborn()],
     ids=lambda value: type(value).__name__,
-)  # fmt: skip
-def test_what_json_would_change_is_refused(value: object) -> None:
+)
+def test_what_json_cannot_give_back_is_refused(value: object) -> None:
     with pytest.raises(NotSerializable):
         dump_json(value)
 

@@ -578,10 +578,10 @@ def test_a_traceback_shows_the_cause() -> None:
     assert "second" in text
 
 
-def test_under_json_a_result_that_would_change_is_a_failure() -> None:
+def test_under_json_a_result_that_json_cannot_carry_is_a_failure() -> None:
     codec = Codec(replace(SIGNING, serializer="json"))
-    header = TaskHeader(id="1", name="n", func="tests.sample.tasks.echo", enqueued_at=1.0)
-    body = codec.verify(codec.dumps(TaskPackage(header=header, args=(1,))))
+    header = TaskHeader(id="1", name="n", func="tests.sample.tasks.unpicklable", enqueued_at=1.0)
+    body = codec.verify(codec.dumps(TaskPackage(header=header)))
     json_seal = ValueSigner(SIGNING.secret, serializer="json")
 
     outcome = Executor(codec, json_seal, ErrorReporters({}), timeout=None, worker="w").run(Job(1, body, "r", 1))
