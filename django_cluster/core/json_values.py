@@ -157,7 +157,7 @@ def imported_class(path: str) -> type:
     while module and module not in sys.modules:
         module, _, name = module.rpartition(".")
         names.insert(0, name)
-    found = reduce(lambda owner, name: getattr(owner, name, None), names, sys.modules.get(module)) if names else None
+    found: Any = reduce(lambda owner, name: getattr(owner, name, None), names, sys.modules.get(module))
     if not isinstance(found, type):
         raise UnknownFormat(f"The JSON names the class {path}, which this process has not imported.")
     return found

@@ -33,7 +33,7 @@ class ModelReference(Reference):
             kind = apps.get_model(self.model)
         except (LookupError, ValueError) as error:
             raise UnknownFormat(f"The JSON refers to the model {self.model}, which is not installed.") from error
-        found = kind._base_manager.using(self.using).filter(pk=self.pk).first()
+        found: models.Model | None = kind._base_manager.using(self.using).filter(pk=self.pk).first()
         if found is None:
             raise InstanceMissing(
                 f"{self.model} with the primary key {self.pk!r} is gone from database {self.using!r}."

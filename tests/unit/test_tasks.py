@@ -56,7 +56,7 @@ def sent(cluster: str | None = None) -> list[TaskPackage]:
 # ── asking for work ──────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("value", [float("nan"), 1j, [object]], ids=str)
+@pytest.mark.parametrize("value", [float("nan"), [float("inf")]], ids=str)
 def test_a_schedule_is_refused_where_json_could_not_carry_its_arguments(value: object, settings: Any) -> None:
     settings.Q_CLUSTER = {"name": "tests", "broker": "memory", "serializer": "json"}
 
