@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -38,7 +39,7 @@ from tests.servers.shared import shared
 # How long an example takes says more of what else the machine does than of the code.
 hypothesis_settings.register_profile("patient", deadline=None)
 # For "make unit" and "make check", which people wait for; "make test" tries all examples.
-hypothesis_settings.register_profile("quick", deadline=None, max_examples=10)
+hypothesis_settings.register_profile("quick", deadline=None, max_examples=5)
 hypothesis_settings.load_profile("patient")
 
 
@@ -46,6 +47,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--only-brokers", metavar="NAMES", help="of tests with a parameter 'broker', run those of these brokers alone"
     )
+
+
+def pytest_collection_finish() -> None:
+    """What has been imported by now stays: no collector needs to look through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

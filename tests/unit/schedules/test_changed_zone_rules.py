@@ -60,8 +60,9 @@ def make_schedule(next_run: datetime | None, *, zone: str | None = NAME, **more:
 
 
 def run_for(outbox: Outbox, begin: datetime, days: int, dispatcher: ScheduleDispatcher | None = None) -> list[datetime]:
-    """What a scheduler fires that is started then, and looks every hour (or every six, for more than three days)."""
-    dispatcher, sent, step = dispatcher or make_dispatcher(outbox), len(outbox), timedelta(hours=6 if days > 3 else 1)
+    """What a scheduler that is started then fires. Within two days it looks every hour, else six or two times a day."""
+    hours = 1 if days <= 2 else 4 if days <= 3 else 12
+    dispatcher, sent, step = dispatcher or make_dispatcher(outbox), len(outbox), timedelta(hours=hours)
     for looks in range(timedelta(days=days) // step):
         dispatcher.fire_due(begin + looks * step)
     return outbox.times[sent:]
