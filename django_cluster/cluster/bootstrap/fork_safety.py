@@ -1,8 +1,8 @@
-"""Connections and forks: what is open must not be used on both sides.
+"""Connections and forks: a connection that is open must not be used in both processes.
 
-Two sides speaking on one socket garble each other, and a goodbye said in a child ends the session of its parent. So
-whoever is about to fork closes what he can (``close_before_fork``), and whoever was forked lays aside, untouched, what
-still came with him (``discard_inherited_connections``): a program that has a cluster inside may be in the middle of a transaction.
+Two processes that send on one socket corrupt the stream, and a child that closes a session ends that of its parent. So
+a process closes what it can before it forks (``close_before_fork``), and a forked process discards, without using it,
+what it has inherited (``discard_inherited_connections``): a program with an embedded cluster may be in a transaction.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from django.db import connections
 from django_cluster.core.events.processes import DATABASE_POOL_CLOSED
 
 _discarded: list[object] = []
-"""Kept for ever. Their destructors would speak to the server (MariaDB), close a file under its owner's hands (SQLite),
-or wait for threads that exist in the parent only (a pool)."""
+"""Kept forever. Their destructors would send to the server (MariaDB), close a file that the parent uses (SQLite), or
+wait for threads that exist in the parent only (a pool)."""
 
 
 def close_before_fork(*, pools: bool = False) -> None:
-    """Close the connections of this thread that are in no transaction; with ``pools``, what waits in pools too.
+    """Close the connections of this thread that are in no transaction; with ``pools``, also those in pools.
 
-    For SQLite this is more than tidiness: what its library knows of a file's locks would be copied, and be wrong.
+    SQLite needs it: a copy of what its library knows about the locks of a file would be wrong.
     """
     for connection in connections.all(initialized_only=True):
         if not connection.in_atomic_block:
@@ -39,7 +39,7 @@ def close_before_fork(*, pools: bool = False) -> None:
 
 
 def discard_inherited_connections() -> None:
-    """In a new process: begin without connections, and leave those of the parent alone."""
+    """Start a new process without connections, and leave those of the parent as they are."""
     inherited = connections.all(initialized_only=True)
     for connection in inherited:
         _detach_socket(connection.connection)
@@ -55,14 +55,14 @@ def discard_inherited_connections() -> None:
 
 
 def _pools() -> dict[str, Any]:
-    """Those of PostgreSQL, of all threads: Django keeps them beside its connections."""
+    """The pools of PostgreSQL, of all threads: Django keeps them beside its connections."""
     backend = sys.modules.get("django.db.backends.postgresql.base")
     pools: dict[str, Any] = getattr(getattr(backend, "DatabaseWrapper", None), "_connection_pools", {})
     return pools
 
 
 def _detach_socket(raw: Any) -> None:
-    """End our copy of the socket: the server must notice when its owner dies, although we live."""
+    """Close this process's copy of the socket: the server must notice when the owner dies."""
     with suppress(Exception):  # SQLite has no socket; others raise what they like when they are closed
         descriptor = raw.fileno()
         nothing = os.open(os.devnull, os.O_RDWR)

@@ -12,8 +12,7 @@ from types import FrameType
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-SENTINEL_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-"""Signals that reach the whole process group and are the sentinel's business alone."""
+from django_cluster.cluster.ipc.control_pipe import SENTINEL_SIGNALS
 
 RESTORED_SIGNALS = (*SENTINEL_SIGNALS, signal.SIGALRM, signal.SIGCHLD, signal.SIGPIPE)
 """Signals whose handlers a task may change for itself, and for nobody after it."""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 from multiprocessing.connection import Connection
 
 from django_cluster.cluster.ipc.channel import is_replaced
 from django_cluster.cluster.ipc.scoreboard import COMMAND, ProcessCommand, Scoreboard
+
+SENTINEL_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+"""Signals that may be sent to the whole process group, and that only the sentinel acts on."""
 
 
 class ControlPipe:

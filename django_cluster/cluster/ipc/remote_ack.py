@@ -1,4 +1,4 @@
-"""Acknowledging where a receipt is valid in one process only: the monitor asks, and the pusher, which leased it, does it.
+"""Acknowledgements where a receipt is valid in one process only: the monitor asks the pusher, which leased it.
 
 The monitor waits for the answer before it sends ``Recorded``. So whichever process dies in between, another still has
 the outcome: a pusher that dies is asked again in its successor, a monitor that dies is sent the outcomes again by the

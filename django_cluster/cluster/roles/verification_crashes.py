@@ -1,11 +1,11 @@
-"""Which message a pusher was taking in when it died, noted for its successors.
+"""Which message a pusher was verifying when it died, noted for its successors.
 
-A message may kill whatever looks at it: by its size, or by a fault in a library that is written in C. It comes back
-when its lease ends, and kills the next pusher. So a pusher notes each message that was leased before (one that comes
-for the first time has killed nobody), until it has been verified. What its successor finds noted has killed; what
-has killed again and again is put aside unopened.
+A message may crash each process that reads it: by its size, or by a fault in a library that is written in C. It comes
+back when its lease ends, and crashes the next pusher. So a pusher notes each message that was leased before (one that
+is leased for the first time has crashed none), until it has been verified. What its successor finds noted has crashed
+it; a message that has crashed several pushers is rejected unopened.
 
-The notes are a file of the cluster's runtime directory, written in place: a few bytes for each message that comes again.
+The notes are a file in the runtime directory, written in place: a few bytes for each message that is leased again.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ FINGERPRINT_BYTES = 8
 """Bytes of a fingerprint."""
 NO_MESSAGE = bytes(FINGERPRINT_BYTES)
 MAX_CRASHES = 256
-"""Deaths that are remembered, the latest."""
+"""How many crashes are remembered, the latest."""
 
 
 class VerificationCrashes:
-    """The notes of one cluster. Belongs to its pusher, of which there is one at a time; works without a file, too."""
+    """The notes of one cluster, written by its pusher, of which there is one at a time. Works without a file, too."""
 
     def __init__(self, runtime_dir: str | Path) -> None:
         self._file: int | None = None
@@ -33,18 +33,18 @@ class VerificationCrashes:
                 os.path.join(runtime_dir, "verification-crashes"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
             )
         self.predecessor_crashed = self._read()
-        """Whether the last pusher died while it took in a message that had been leased before."""
+        """Whether the last pusher died while it verified a message that had been leased before."""
 
     def begin(self, payload: str) -> None:
-        """This message is being looked at now."""
+        """The message is being verified."""
         self._write(fingerprint(payload))
 
     def end(self) -> None:
-        """It has killed nobody."""
+        """The message has been verified."""
         self._write(NO_MESSAGE)
 
     def count(self, payload: str) -> int:
-        """How many pushers have died of this message."""
+        """How many pushers have died while they verified this message."""
         return self._crashes.count(fingerprint(payload)) if self._crashes else 0
 
     def close(self) -> None:
@@ -53,7 +53,7 @@ class VerificationCrashes:
             self._file = None
 
     def _read(self) -> bool:
-        """The file is what is being looked at, and then the dead, one fingerprint behind the other."""
+        """The file has the fingerprint of what is being verified, then those of all crashes."""
         if self._file is None:
             return False
         with suppress(OSError):
@@ -73,6 +73,6 @@ class VerificationCrashes:
 
 
 def fingerprint(payload: str) -> bytes:
-    """Of the beginning, the end and the length: to read all of a large message may be what kills."""
+    """A digest of the beginning, the end and the length: reading all of a large message may be what crashes."""
     text = f"{len(payload)}:{payload[:1000]}:{payload[-1000:]}"
     return blake2b(text.encode("utf-8", "replace"), digest_size=FINGERPRINT_BYTES).digest()

@@ -1,7 +1,7 @@
-"""The sentinel: starts the crew, looks, replaces, ends it.
+"""The sentinel: starts the processes of a cluster, watches and replaces them, and stops the cluster.
 
-It owns no connection, no lock and no data, and it never waits for anything longer than its guard cycle.
-Its signal handlers only note; the loop acts.
+It owns no connection, no lock and no data, and never waits longer than ``guard_cycle``. Its signal handlers only note
+the signal; the loop acts on it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from types import FrameType
 from django_cluster.cluster.bootstrap.host import hangup_ends_program, set_title
 from django_cluster.cluster.ipc.incarnation import ProcessRole
 from django_cluster.cluster.ipc.scoreboard import NOTIFIER_NEEDED, PHASE, Cause, ClusterPhase, ProcessState
+from django_cluster.cluster.supervisor.child_process import ChildProcess, Slot
 from django_cluster.cluster.supervisor.policy import Action
-from django_cluster.cluster.supervisor.process_pool import ProcessPool, Slot
+from django_cluster.cluster.supervisor.process_pool import ProcessPool
 from django_cluster.core.events.cluster import (
     CLUSTER_RUNNING,
     CLUSTER_START_FAILED,
@@ -43,33 +44,33 @@ POOL_SIGNALS: dict[int, Callable[[ProcessPool], None]] = {
 }
 HANDLED_SIGNALS = (*STOP_SIGNALS, signal.SIGQUIT, signal.SIGCHLD, *POOL_SIGNALS)
 CLOSING_SECONDS = 10.0
-"""Seconds for the pusher to give back and the monitor to file, when the workers were cut off by order, or are gone."""
+"""Seconds for the pusher to return messages and the monitor to record, when the workers have exited or were killed."""
 FORCED_STOP_SECONDS = 4.0
 """Seconds after ``shutdown_timeout`` in which a stop must be over; together at most the 30 that Kubernetes allows."""
 RECORDING_SECONDS = 1.0
-"""Seconds of these that the monitor is left when the pusher has used up its own."""
+"""Seconds of ``FORCED_STOP_SECONDS`` that are left to the monitor when the pusher has used up its own."""
 AWAITED_ROLES = tuple(role for role in ProcessRole if role is not ProcessRole.NOTIFIER)
-"""Those for whom the end of a stop waits. The monitor has waited for the notifier as long as that may take."""
+"""The roles for which the end of a stop waits. The monitor has waited for the notifier as long as that may take."""
 SUSPENDED_SECONDS = 2.0
-"""Seconds that the loop may be late; after more, this process or the whole machine was suspended."""
+"""Seconds by which the loop may be late; after more, this process or the whole machine was suspended."""
 BOOT_POLL_SECONDS = 0.02
-"""Seconds between two looks at children that are starting."""
+"""Seconds between two looks at processes that are booting."""
 
 
 class ExitCode:
-    """What ``qcluster`` says to who started it."""
+    """The exit codes of ``qcluster``."""
 
     GRACEFUL = 0
     CANNOT_START = 1
     CRASH_LOOP = 3
     KILLED_TASKS = 4
-    """The stop was ordered or overdue: running tasks were cut off, or results not recorded; they will run again."""
+    """The stop was ordered or overdue: running tasks were killed, or results not recorded; they will run again."""
     TASKS_LEFT = 5
     """With ``--until-empty``: tasks are left that are due later, paused, or held by others."""
 
 
 class Sentinel:
-    """One cluster. ``run`` returns an exit code when everything has ended."""
+    """One cluster. ``run`` returns an exit code when every process has exited."""
 
     def __init__(
         self,
@@ -80,7 +81,7 @@ class Sentinel:
         scheduler_only: bool = False,
         until_empty: bool = False,
     ) -> None:
-        """``when_running`` is called once when all children are ready.
+        """``when_running`` is called once, when all processes are ready.
 
         ``parent``: a descriptor that becomes readable when the program around this cluster has ended.
         ``scheduler_only``: take nothing from the queue. ``until_empty``: stop when nothing is left to do.
@@ -91,7 +92,7 @@ class Sentinel:
         self._pool = ProcessPool(settings, scheduler_only, until_empty)
         self._phase = ClusterPhase.STARTING
         self._phase_ends_at = self._stop_ends_at = 0.0
-        """Monotonic times: of the end of what the phase waits for, and of the stop as a whole."""
+        """Monotonic times: when the present phase is overdue, and when the stop as a whole is."""
         self._checked_at = time.monotonic()
         self._signals: list[int] = []
         self._exit_code = ExitCode.GRACEFUL
@@ -99,7 +100,7 @@ class Sentinel:
         self._wakeup_reader, self._wakeup_writer = socket.socketpair()
 
     def run(self) -> int:
-        """Blocks until the cluster has stopped; call it in the main thread."""
+        """Blocks until the cluster has stopped. Must be called in the main thread."""
         with self._wakeup_reader, self._wakeup_writer, signal_handlers(self._on_signal, self._wakeup_writer):
             set_title(f"qcluster {self._settings.name} sentinel")
             try:
@@ -122,7 +123,7 @@ class Sentinel:
         return self._exit_code
 
     def tick(self) -> None:
-        """One turn: signals, then the overdue, then the missing."""
+        """One turn: act on signals, check every process, and go on to the next phase."""
         self._wait()
         self._handle_signals()
         now = time.monotonic()
@@ -131,12 +132,15 @@ class Sentinel:
         if self._pool.board.cluster_word(NOTIFIER_NEEDED) and not any(self._pool.of(ProcessRole.NOTIFIER)):
             self._pool.add_notifier()
         for slot in list(self._pool.slots):
-            self._check(slot, now)
-        self._pool.reap_adopted()
+            if slot.child is None:
+                self._fill(slot, now)
+            else:
+                self._check(slot, slot.child, now)
+        self._pool.reap_orphans()
         self._advance(now)
 
     def _detect_suspension(self, now: float) -> None:
-        """After a pause of our own, the silence of others says nothing: everybody gets a fresh period."""
+        """After a pause of this process, the silence of others means nothing: each gets a fresh period."""
         if now - self._checked_at > self._settings.processes.guard_cycle + SUSPENDED_SECONDS:
             self._pool.watched_since = now
         self._checked_at = now
@@ -144,46 +148,44 @@ class Sentinel:
     def _wait(self) -> None:
         now = time.monotonic()
         moments = [now + self._settings.processes.guard_cycle]
-        moments += [slot.restart_at for slot in self._pool.slots if slot.empty and self._wanted(slot)]
+        moments += [slot.restart_at for slot in self._pool.slots if slot.child is None and self._wanted(slot)]
         if deadline := self._pool.next_deadline():
             moments.append(deadline)
         if self._phase in (ClusterPhase.DRAINING, ClusterPhase.CLOSING):
             moments.append(self._phase_ends_at)
         if self._phase is ClusterPhase.STARTING:
-            moments.append(now + BOOT_POLL_SECONDS)  # nothing wakes us when a child has become ready
+            moments.append(now + BOOT_POLL_SECONDS)  # a process that has become ready does not wake us
         parent = [] if self._parent is None else [self._parent]
-        awake = wait([self._wakeup_reader, *self._pool.sentinels(), *parent], max(0.0, min(moments) - now))
-        if self._parent in awake:
+        readable = wait([self._wakeup_reader, *self._pool.sentinels(), *parent], max(0.0, min(moments) - now))
+        if self._parent in readable:
             self._parent = None
             self.stop()
-        self._pool.mute_living(awake)
+        self._pool.ignore_unreliable(readable)
         self._drain_wakeups()
 
-    # ── guarding ─────────────────────────────────────────────────────────────────────────────────
+    # ── watching ─────────────────────────────────────────────────────────────────────────────────
 
-    def _check(self, slot: Slot, now: float) -> None:
-        if slot.empty:
-            if slot.removed:
-                self._pool.slots.remove(slot)
-            elif self._wanted(slot) and now >= slot.restart_at:
-                if slot.incarnation is not None:  # else it is the first in a place that was added
-                    self._pool.count_restart()
-                self._pool.start_child(slot)
-                self._repeat_stop_request(slot)
-            return
-        decision = self._pool.decide_on(slot, now)
+    def _fill(self, slot: Slot, now: float) -> None:
+        if slot.removed:
+            self._pool.slots.remove(slot)
+        elif self._wanted(slot) and now >= slot.restart_at:
+            self._pool.start(slot)
+            if self._phase is ClusterPhase.DRAINING and slot.role is ProcessRole.PUSHER:
+                self._pool.request_stop(ProcessRole.PUSHER)
+
+    def _check(self, slot: Slot, child: ChildProcess, now: float) -> None:
+        decision = self._pool.decide_on(slot, child, now)
         if decision.action is Action.KILL:
-            self._pool.kill(slot, decision.cause)
-        elif decision.action is Action.STOP_CLUSTER:
-            self._pool.handle_exit(slot, decision, now)
-            self._stop_after_crash_loop(slot)
-        elif decision.action is Action.REPLACE:
-            self._pool.handle_exit(slot, decision, now)
+            self._pool.kill(child, decision.cause)
+        elif child.exit_code is not None and decision.action in (Action.REPLACE, Action.STOP_CLUSTER):
+            self._pool.handle_exit(slot, child, child.exit_code, decision.delay, now)
+            if decision.action is Action.STOP_CLUSTER:
+                self._stop_after_crash_loop(slot)
         elif self._phase is ClusterPhase.RUNNING and slot.role is ProcessRole.WORKER:
-            self._pool.restart_if_requested(slot)
+            self._pool.restart_if_requested(child)
 
     def _wanted(self, slot: Slot) -> bool:
-        """Whether an empty slot is to be filled. While stopping, those who settle accounts still are."""
+        """Whether an empty slot is to be filled. During a stop, those that record and acknowledge still are."""
         if self._phase in (ClusterPhase.STARTING, ClusterPhase.RUNNING):
             return True
         if slot.role is ProcessRole.PUSHER:
@@ -191,12 +193,9 @@ class Sentinel:
         if slot.role is ProcessRole.MONITOR:
             return self._phase is ClusterPhase.DRAINING and not self._all_ended(ProcessRole.WORKER, ProcessRole.PUSHER)
         if slot.role is ProcessRole.NOTIFIER:
-            return bool(self._pool.board.cluster_word(NOTIFIER_NEEDED)) and not self._all_ended(ProcessRole.MONITOR)
+            needed = bool(self._pool.board.cluster_word(NOTIFIER_NEEDED))
+            return needed and not self._all_ended(ProcessRole.MONITOR)
         return False
-
-    def _repeat_stop_request(self, slot: Slot) -> None:
-        if self._phase is ClusterPhase.DRAINING and slot.role is ProcessRole.PUSHER:
-            self._pool.request_stop(ProcessRole.PUSHER)
 
     def _stop_after_crash_loop(self, slot: Slot) -> None:
         CRASH_LOOP.log(process_name=slot.name, count=slot.failed_boots)
@@ -206,7 +205,7 @@ class Sentinel:
     # ── stopping ─────────────────────────────────────────────────────────────────────────────────
 
     def _advance(self, now: float) -> None:
-        """From phase to phase, when what a phase waits for has happened or its time is up."""
+        """Go on to the next phase, when what the present one waits for has happened, or its time is up."""
         if self._phase is ClusterPhase.STARTING and self._pool.ready:
             self._enter(ClusterPhase.RUNNING)
             CLUSTER_RUNNING.log(namespace=self._settings.name)
@@ -229,25 +228,24 @@ class Sentinel:
         self._pool.board.set_cluster_word(PHASE, phase)
 
     def _force_stop(self, now: float) -> None:
-        """The graceful stop took too long: end the workers, then whoever still does not go."""
-        workers = [slot for slot in self._pool.of(ProcessRole.WORKER) if not slot.empty]
-        late = workers or [slot for slot in self._pool.of(ProcessRole.SCHEDULER, ProcessRole.PUSHER) if not slot.empty]
-        for slot in late:
-            state = self._pool.row_of(slot).state
+        """The graceful stop took too long: kill the workers, and in a second call what else is left."""
+        workers = self._pool.children(ProcessRole.WORKER)
+        for slot, child in workers or self._pool.children(ProcessRole.SCHEDULER, ProcessRole.PUSHER):
+            state = self._pool.row_of(child).state
             if state is ProcessState.BUSY:
                 self._exit_code = ExitCode.KILLED_TASKS
                 TASK_INTERRUPTED.log(process_name=slot.name)
-            elif state is ProcessState.IDLE and slot.role is ProcessRole.WORKER:  # else it would have left
+            elif state is ProcessState.IDLE and slot.role is ProcessRole.WORKER:  # otherwise it would have exited
                 self._exit_code = ExitCode.KILLED_TASKS
                 RESULTS_UNRECORDED.log(process_name=slot.name)
-            self._pool.kill(slot, Cause.SHUTDOWN)
+            self._pool.kill(child, Cause.SHUTDOWN)
         self._phase_ends_at = max(self._stop_ends_at - RECORDING_SECONDS, now + RECORDING_SECONDS)
 
     def _all_ended(self, *roles: ProcessRole) -> bool:
-        return all(slot.empty for slot in self._pool.of(*roles))
+        return not self._pool.children(*roles)
 
     def stop(self) -> None:
-        """Graceful: take nothing new, let running tasks finish within ``shutdown_timeout``."""
+        """Stop gracefully: take nothing new, and let running tasks finish within ``shutdown_timeout``."""
         if self._phase not in (ClusterPhase.STARTING, ClusterPhase.RUNNING):
             return
         CLUSTER_STOPPING.log(namespace=self._settings.name)
@@ -258,15 +256,14 @@ class Sentinel:
         self._pool.request_stop(ProcessRole.SCHEDULER, ProcessRole.PUSHER, ProcessRole.WORKER)
 
     def _stop_now(self, cause: Cause) -> None:
-        """At once: running tasks are cut off and given back, what is done is still filed."""
+        """Stop immediately: running tasks are killed and returned to the queue, what is done is still recorded."""
         self.stop()
-        self._phase_ends_at = time.monotonic() + CLOSING_SECONDS  # the pusher has yet to give back what was cut off
+        self._phase_ends_at = time.monotonic() + CLOSING_SECONDS  # the pusher still has to return what was killed
         self._stop_ends_at = self._phase_ends_at + RECORDING_SECONDS
-        for slot in self._pool.of(ProcessRole.WORKER):
-            if not slot.empty:
-                if self._pool.row_of(slot).state is ProcessState.BUSY and cause is Cause.SHUTDOWN:
-                    self._exit_code = ExitCode.KILLED_TASKS
-                self._pool.kill(slot, cause)
+        for _, child in self._pool.children(ProcessRole.WORKER):
+            if self._pool.row_of(child).state is ProcessState.BUSY and cause is Cause.SHUTDOWN:
+                self._exit_code = ExitCode.KILLED_TASKS
+            self._pool.kill(child, cause)
 
     # ── signals ──────────────────────────────────────────────────────────────────────────────────
 
@@ -284,7 +281,7 @@ class Sentinel:
                 POOL_SIGNALS[number](self._pool)
 
     def _stop_without_terminal(self) -> None:
-        """Graceful, and never hastened: a closed terminal may send SIGHUP twice, by its shell and by the kernel."""
+        """Graceful, and not faster the second time: SIGHUP may come from the shell and from the kernel."""
         if self._phase in (ClusterPhase.STARTING, ClusterPhase.RUNNING):
             TERMINAL_CLOSED.log()
         self.stop()
@@ -302,14 +299,14 @@ class Sentinel:
 
 
 @contextmanager
-def signal_handlers(handler: Callable[[int, FrameType | None], None], wakeup_writer: socket.socket) -> Iterator[None]:
-    """Put the handler in place for a while; every signal also writes to ``wakeup_writer`` and so wakes the loop."""
-    wakeup_writer.setblocking(False)
+def signal_handlers(handler: Callable[[int, FrameType | None], None], wakeup: socket.socket) -> Iterator[None]:
+    """Install ``handler`` for ``HANDLED_SIGNALS`` within the context. Each signal also writes to ``wakeup``."""
+    wakeup.setblocking(False)
     before = {number: signal.signal(number, handler) for number in HANDLED_SIGNALS}
-    wakeup = signal.set_wakeup_fd(wakeup_writer.fileno(), warn_on_full_buffer=False)
+    previous_wakeup = signal.set_wakeup_fd(wakeup.fileno(), warn_on_full_buffer=False)
     try:
         yield
     finally:
-        signal.set_wakeup_fd(wakeup)
+        signal.set_wakeup_fd(previous_wakeup)
         for number, previous in before.items():
             signal.signal(number, previous)

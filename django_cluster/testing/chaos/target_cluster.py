@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from django_cluster.cluster.supervisor.embedded_cluster import Cluster
-from django_cluster.cluster.supervisor.runtime_dir import remove_abandoned
+from django_cluster.cluster.supervisor.runtime_dir_owner import remove_abandoned
 from django_cluster.errors import ClusterError
 from django_cluster.signals import post_spawn
 from django_cluster.testing.chaos.journal import JournalReader, append_line

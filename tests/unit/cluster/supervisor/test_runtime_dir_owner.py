@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from django_cluster.cluster.ipc.scoreboard import PEAK_RSS
-from django_cluster.cluster.supervisor import runtime_dir
-from django_cluster.cluster.supervisor.runtime_dir import RuntimeDirOwner, remove_abandoned
+from django_cluster.cluster.supervisor import runtime_dir_owner
+from django_cluster.cluster.supervisor.runtime_dir_owner import RuntimeDirOwner, remove_abandoned
 from django_cluster.errors import ClusterError
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(runtime_dir, "parent_dirs", lambda: iter([tmp_path]))
+    monkeypatch.setattr(runtime_dir_owner, "parent_dirs", lambda: iter([tmp_path]))
     return tmp_path
 
 
@@ -98,7 +98,7 @@ def test_nothing_is_left_behind(place: Path) -> None:
 
 def test_without_room_anywhere_one_sentence_says_so(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nowhere = place / "nowhere"
-    monkeypatch.setattr(runtime_dir, "parent_dirs", lambda: iter([nowhere]))
+    monkeypatch.setattr(runtime_dir_owner, "parent_dirs", lambda: iter([nowhere]))
 
     with pytest.raises(ClusterError, match=r"no room for the scoreboard \(0\.\d MB\): .*nowhere: No such file"):
         RuntimeDirOwner(rows=2)
