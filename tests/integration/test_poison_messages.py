@@ -1,4 +1,4 @@
-"""A message that kills whoever looks at it: pushers die of it in processes of their own, and their successors observe."""
+"""Messages that crash each process that reads them: pushers die of them in processes of their own."""
 
 from __future__ import annotations
 
