@@ -30,8 +30,8 @@ from django_cluster.cluster.bootstrap.fork_safety import discard_inherited_conne
 from django_cluster.cluster.bootstrap.host import die_with_parent, pin_to_cpus, set_title
 from django_cluster.cluster.bootstrap.orphan_watchdog import exit_when_orphaned
 from django_cluster.cluster.bootstrap.sqlite_locks import wait_for_locks
-from django_cluster.cluster.bootstrap.task_cleanup import SENTINEL_SIGNALS, TaskCleanup, ignore_signal
-from django_cluster.cluster.ipc.control_pipe import ControlPipe
+from django_cluster.cluster.bootstrap.task_cleanup import TaskCleanup, ignore_signal
+from django_cluster.cluster.ipc.control_pipe import SENTINEL_SIGNALS, ControlPipe
 from django_cluster.cluster.ipc.incarnation import Incarnation, ProcessRole, process_signature
 from django_cluster.cluster.ipc.remote_ack import RemoteAcknowledger
 from django_cluster.cluster.ipc.scoreboard import PID, STATE, ProcessState, Scoreboard
