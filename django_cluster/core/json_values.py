@@ -16,17 +16,16 @@ from __future__ import annotations
 import base64
 import json
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from functools import reduce
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from django_cluster.core.function_signatures import loaded
 from django_cluster.errors import NotSerializable, UnknownFormat
 
 TAG = "__type__"
@@ -153,11 +152,7 @@ def path_of(kind: type) -> str:
 
 def imported_class(path: str) -> type:
     """The class under a dotted path in a module that is imported already. Raises ``UnknownFormat``."""
-    module, names = path, list[str]()
-    while module and module not in sys.modules:
-        module, _, name = module.rpartition(".")
-        names.insert(0, name)
-    found: Any = reduce(lambda owner, name: getattr(owner, name, None), names, sys.modules.get(module))
+    found = loaded(path)
     if not isinstance(found, type):
         raise UnknownFormat(f"The JSON names the class {path}, which this process has not imported.")
     return found

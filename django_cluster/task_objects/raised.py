@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import builtins
-import sys
-from functools import reduce
 from typing import TYPE_CHECKING
 
+from django_cluster.core.function_signatures import loaded
 from django_cluster.errors import TaskFailed
 
 if TYPE_CHECKING:
@@ -36,12 +34,9 @@ def _again(path: str, message: str) -> Exception | None:
 
 
 def imported_class(path: str) -> type[Exception] | None:
-    """The class of exceptions that stands under this dotted path in a module that is imported already."""
-    module = path
-    names: list[str] = []
-    while module and module not in sys.modules:
-        module, _, name = module.rpartition(".")
-        names.insert(0, name)
-    home = vars(sys.modules[module]) if module else vars(builtins)
-    found = reduce(lambda owner, name: getattr(owner, name, None), names[1:], home.get(names[0])) if names else None
+    """The class of exceptions that stands under this dotted path in a module that is imported already.
+
+    Built-in exceptions are named by their bare name (``core.messages.path_of_class``).
+    """
+    found = loaded(path if "." in path else f"builtins.{path}")
     return found if isinstance(found, type) and issubclass(found, Exception) else None
