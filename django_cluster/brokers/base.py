@@ -46,9 +46,11 @@ class Delivery(NamedTuple):
     payload: str
     attempt: int
     """Number of this lease, from 1. Refunded leases are not counted (see ``Broker.release``)."""
+    queue: str = ""
+    """Queue from which it was leased, where one broker stands for several (``MultiQueueBroker``)."""
 
     def __repr__(self) -> str:
-        return repr_of(self, "receipt", "attempt")
+        return repr_of(self, "receipt", "attempt", "queue")
 
 
 def attempts_from(value: object) -> int:

@@ -1,10 +1,10 @@
-"""Several queues as one: what a cluster with ``-n a,b`` leases from.
+"""Several queues as one broker: what a cluster with ``-n a,b`` leases from.
 
-Each receipt begins with the place of its queue, so that everything that is said of it later reaches the broker that
-lent it. Queues take turns by their weights, and none that has something is left out for long.
+Each receipt begins with the index of its queue, so that acknowledging, renewing and releasing reach the broker that
+leased the message. Queues take turns by weight; none that has messages is left out for long.
 
-Where the queues are on several servers, one that is away is left out until it has answered to ``renew``: what it has
-lent and is still running here must be ours again before it lends anything more. The others go on.
+If the queues are on several servers, one that is unavailable is left out until it has answered to ``renew``: leases of
+tasks that still run here must be ours again before it leases anything more. The other servers are not affected.
 """
 
 from __future__ import annotations
@@ -19,52 +19,54 @@ from typing import Any, TypeVar
 
 from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueuedMessage, QueueSize
 from django_cluster.core.backoff import PAUSE_FACTOR, ReconnectBackoff
-from django_cluster.core.codec import Codec
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerError, BrokerUnavailable
 
 Result = TypeVar("Result")
 
 EMPTY_SECONDS = 0.02
-"""Seconds for which a queue that was found empty is passed over, while others have something."""
+"""Seconds for which an empty queue is skipped while others have messages."""
 NO_WAIT_SECONDS = 1e-9
-"""Seconds of a wait that is over before it has begun, but lets a broker that knows itself idle not look."""
+"""A wait that is over immediately, but allows a broker that knows that its queue is empty not to ask the server."""
 SEPARATOR = "|"
 
 
 class WeightedRoundRobin:
-    """Whose turn it is. Each queue has covered a way, a step for each message, the shorter the heavier it is; the
-    one that has come least far is next. While it is empty, a queue saves nothing up."""
+    """Chooses the next queue by weight (stride scheduling).
+
+    The progress of a queue grows with each message by the reciprocal of its weight, and the queue with the least
+    progress is next. An empty queue is moved up, so that it does not catch up later.
+    """
 
     def __init__(self, weights: Sequence[int]) -> None:
         self._weights = weights
         self._progress = [0.0] * len(weights)
         self._furthest = 0.0
 
-    def order(self, places: Iterable[int]) -> list[int]:
-        return sorted(places, key=lambda place: (self._progress[place], place))
+    def order(self, indexes: Iterable[int]) -> list[int]:
+        return sorted(indexes, key=lambda index: (self._progress[index], index))
 
-    def served(self, place: int, count: int) -> None:
-        self._furthest = max(self._furthest, self._progress[place])
-        self._progress[place] += count / self._weights[place]
+    def served(self, index: int, count: int) -> None:
+        self._furthest = max(self._furthest, self._progress[index])
+        self._progress[index] += count / self._weights[index]
 
-    def empty(self, place: int) -> None:
-        self._progress[place] = max(self._progress[place], self._furthest)
+    def empty(self, index: int) -> None:
+        self._progress[index] = max(self._progress[index], self._furthest)
 
-    def share(self, place: int, among: Iterable[int], room: int) -> int:
-        """How much of the room is for this one, if all of them have enough."""
+    def share(self, index: int, among: Iterable[int], room: int) -> int:
+        """How many of ``room`` messages are for this queue, if all of them have enough."""
         whole = sum(self._weights[each] for each in among)
-        return max(1, -(-room * self._weights[place] // whole))
+        return max(1, -(-room * self._weights[index] // whole))
 
 
 class MultiQueueBroker(Broker):
-    """The members, each with its weight. Those on one server share its outages."""
+    """Leases from ``members`` by their weights. Members on one server are unavailable together."""
 
     def __init__(self, members: Sequence[Broker], weights: Sequence[int]) -> None:
         super().__init__(members[0].settings)
         self.members = members
         self.paused = 0
-        """A bit for each member from which nothing is to be leased now."""
+        """Bit mask of members from which nothing is leased."""
         woken = any(each.capabilities.blocking and each.can_wait_any for each in members)
         self.capabilities = replace(common_capabilities([member.capabilities for member in members]), blocking=woken)
         databases = {member.database for member in members}
@@ -72,7 +74,7 @@ class MultiQueueBroker(Broker):
         self._turns = WeightedRoundRobin(weights)
         self._empty_until = [0.0] * len(members)
         self._server = server_numbers([member.settings for member in members])
-        """Of each member: the number of its server."""
+        """Number of the server of each member."""
         self.single_server = max(self._server) == 0
         self._backoffs = [ReconnectBackoff(self._server_title(number)) for number in range(max(self._server) + 1)]
 
@@ -81,48 +83,48 @@ class MultiQueueBroker(Broker):
         return f"The broker of {', '.join(map(repr, names))}"
 
     def prepare(self) -> None:
-        """All that can be; raises for the first that cannot."""
-        self._for_each((place, member.prepare) for place, member in enumerate(self.members))
+        """Prepare all available members; raise the first error."""
+        self._for_each((index, member.prepare) for index, member in enumerate(self.members))
 
     def warnings(self) -> Sequence[str]:
-        found = [concern for place in range(len(self.members)) for concern in self._warnings_of(place)]
+        found = [concern for index in range(len(self.members)) for concern in self._warnings_of(index)]
         return list(dict.fromkeys(found))
 
-    def _warnings_of(self, place: int) -> Sequence[str]:
-        return () if self._is_away(place) else self._try(place, self.members[place].warnings, ())
+    def _warnings_of(self, index: int) -> Sequence[str]:
+        return () if self._is_away(index) else self._try(index, self.members[index].warnings, ())
 
-    # ── servers that are away ────────────────────────────────────────────────────────────────────
+    # ── unavailable servers ────────────────────────────────────────────────────────────────────
 
     @property
     def has_due_retry(self) -> bool:
-        """Whether a server that was away is to be tried again: by ``renew``, of all that is held."""
+        """Whether an unavailable server is to be tried again, by ``renew`` with all leases."""
         return any(backoff.failing and backoff.due for backoff in self._backoffs)
 
-    def _is_away(self, place: int) -> bool:
-        return self._backoffs[self._server[place]].failing
+    def _is_away(self, index: int) -> bool:
+        return self._backoffs[self._server[index]].failing
 
-    def _try(self, place: int, act: Callable[[], Result], otherwise: Result) -> Result:
-        """What this member answers. If its server is away, the others need not know, unless there are none."""
+    def _try(self, index: int, act: Callable[[], Result], otherwise: Result) -> Result:
+        """The result of ``act``; ``otherwise`` if its server is unavailable. With one server, the error is raised."""
         if self.single_server:
             return act()
         started = time.monotonic()
         try:
             return act()
         except BrokerError as error:
-            # A pause is shorter than what a renewal may be late: what runs here must not be lent to others.
-            took = min(time.monotonic() - started, self.members[place].settings.lease / 3 / PAUSE_FACTOR)
-            self._backoffs[self._server[place]].failed(error, took)
+            # Shorter than a renewal may be late: tasks that run here must not be leased to others.
+            took = min(time.monotonic() - started, self.members[index].settings.lease / 3 / PAUSE_FACTOR)
+            self._backoffs[self._server[index]].failed(error, took)
             return otherwise
 
     def _for_each(self, acts: Iterable[tuple[int, Callable[[], object]]]) -> None:
-        """Do all of this, whatever becomes of one server; raises the first error at the end."""
+        """Call all, also if one server fails; raise the first error at the end."""
         failed: dict[int, BrokerError] = {}
-        for place, act in acts:
-            server = self._server[place]
+        for index, act in acts:
+            server = self._server[index]
             if server in failed:
                 continue
             try:
-                if self._is_away(place):
+                if self._is_away(index):
                     raise BrokerUnavailable(f"{self._server_title(server)} is away.")
                 act()
             except BrokerError as error:
@@ -131,10 +133,10 @@ class MultiQueueBroker(Broker):
             raise next(iter(failed.values()))
 
     def enqueue(self, messages: Sequence[Message]) -> None:
-        """Into the first queue."""
+        """Keep the messages in the first queue."""
         self.members[0].enqueue(messages)
 
-    # ── lending ──────────────────────────────────────────────────────────────────────────────────
+    # ── leasing ──────────────────────────────────────────────────────────────────────────────────
 
     def lease(self, limit: int, wait: float = 0.0, *, not_after: float = math.inf) -> Sequence[Delivery]:
         deadline = time.monotonic() + wait
@@ -149,122 +151,122 @@ class MultiQueueBroker(Broker):
     def _round(self, limit: int, wait: float, not_after: float) -> list[Delivery]:
         now = time.monotonic()
         available = self._available()
-        likely = [place for place in available if self._empty_until[place] <= now]
+        likely = [index for index in available if self._empty_until[index] <= now]
         taken = self._take(likely, limit, wait, not_after)
         if not taken and len(likely) < len(available):
-            taken = self._take([place for place in available if place not in likely], limit, wait, not_after)
+            taken = self._take([index for index in available if index not in likely], limit, wait, not_after)
         return taken
 
     def _available(self) -> list[int]:
-        """Neither paused nor away."""
+        """Indexes of the queues that are neither paused nor unavailable."""
         return [n for n in range(len(self.members)) if not self.paused >> n & 1 and not self._is_away(n)]
 
-    def _take(self, places: Sequence[int], limit: int, wait: float, not_after: float) -> list[Delivery]:
-        """Each its share, and what others have left to those that have more."""
+    def _take(self, indexes: Sequence[int], limit: int, wait: float, not_after: float) -> list[Delivery]:
+        """Lease from each queue its share, and what others leave from those that have more."""
         taken: list[Delivery] = []
-        while places and len(taken) < limit:
+        while indexes and len(taken) < limit:
             room, full = limit - len(taken), []
-            for place in self._turns.order(places):
-                share = min(self._turns.share(place, places, room), limit - len(taken))
+            for index in self._turns.order(indexes):
+                share = min(self._turns.share(index, indexes, room), limit - len(taken))
                 if share <= 0:
                     break
                 try:
-                    found = self._lease_from(place, share, wait, not_after)
+                    found = self._lease_from(index, share, wait, not_after)
                 except BrokerError:
                     if not taken:
                         raise
-                    return taken  # it is lent to us; the next call will meet the same error
+                    return taken  # they are leased to us; the next call will meet the same error
                 taken += found
                 if len(found) == share:
-                    full.append(place)
-            places = full
+                    full.append(index)
+            indexes = full
         return taken
 
-    def _lease_from(self, place: int, limit: int, wait: float, not_after: float) -> list[Delivery]:
-        if self._is_away(place):  # since a moment ago
+    def _lease_from(self, index: int, limit: int, wait: float, not_after: float) -> list[Delivery]:
+        if self._is_away(index):  # its server has failed in this round
             return []
-        member = self.members[place]
+        member = self.members[index]
         limit = min(limit, member.capabilities.bulk)
         nothing: Sequence[Delivery] = ()
-        found = self._try(place, lambda: member.lease(limit, wait, not_after=not_after), nothing)
+        found = self._try(index, lambda: member.lease(limit, wait, not_after=not_after), nothing)
         if not found:
-            self._turns.empty(place)
-            self._empty_until[place] = time.monotonic() + EMPTY_SECONDS
+            self._turns.empty(index)
+            self._empty_until[index] = time.monotonic() + EMPTY_SECONDS
             return []
-        self._turns.served(place, len(found))
-        return [each._replace(receipt=f"{place}{SEPARATOR}{each.receipt}") for each in found]
+        self._turns.served(index, len(found))
+        return [each._replace(receipt=f"{index}{SEPARATOR}{each.receipt}", queue=member.queue) for each in found]
 
     def _sleep(self, seconds: float) -> None:
-        """Until one of them may have something; where nothing wakes us for all of them, for one ``poll``."""
-        places = self._available()
-        members = [self.members[place] for place in places]
-        if not members or not self._try(places[0], lambda: members[0].wait_any(members[1:], seconds), True):
+        """Wait until one of them may have a message: woken by the server if it can wake for all, else for one ``poll``."""
+        indexes = self._available()
+        members = [self.members[index] for index in indexes]
+        if not members or not self._try(indexes[0], lambda: members[0].wait_any(members[1:], seconds), True):
             time.sleep(min(seconds, *(member.settings.poll for member in self.members)))
 
-    # ── settling ─────────────────────────────────────────────────────────────────────────────────
+    # ── the end of a lease ─────────────────────────────────────────────────────────────────────────────────
 
     def renew(self, receipts: Sequence[str]) -> Sequence[str]:
-        """Also asks after a server that was away, although it may have lent us nothing."""
+        """See ``Broker.renew``. Also asks a server that was unavailable, even without leases of it."""
         lost = {receipt for receipt in receipts if queue_index(receipt, len(self.members)) is None}
         own = dict(self._by_queue(receipts))
-        for place in range(len(self.members)):
-            backoff = self._backoffs[self._server[place]]
-            if not (place in own or backoff.failing) or not backoff.due:
+        for index in range(len(self.members)):
+            backoff = self._backoffs[self._server[index]]
+            if not (index in own or backoff.failing) or not backoff.due:
                 continue
-            lost.update(self._try(place, partial(self._renew, place, own.get(place, ())), ()))
+            lost.update(self._try(index, partial(self._renew, index, own.get(index, ())), ()))
         for backoff in self._backoffs:
             if backoff.failing and backoff.due:
                 backoff.recovered()
         return [receipt for receipt in receipts if receipt in lost]
 
-    def _renew(self, place: int, receipts: Sequence[str]) -> Sequence[str]:
-        member = self.members[place]
-        if self._is_away(place):
+    def _renew(self, index: int, receipts: Sequence[str]) -> Sequence[str]:
+        member = self.members[index]
+        if self._is_away(index):
             member.prepare()
             member.ping()
-        return [f"{place}{SEPARATOR}{receipt}" for receipt in (member.renew(receipts) if receipts else ())]
+        return [f"{index}{SEPARATOR}{receipt}" for receipt in (member.renew(receipts) if receipts else ())]
 
     def acknowledge(self, receipts: Sequence[str]) -> None:
         self._for_each(
-            (place, partial(self.members[place].acknowledge, own)) for place, own in self._by_queue(receipts)
+            (index, partial(self.members[index].acknowledge, own)) for index, own in self._by_queue(receipts)
         )
 
     def release(self, deliveries: Sequence[Delivery], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
         leased = {delivery.receipt: delivery for delivery in deliveries}
 
-        def release(place: int, receipts: Sequence[str]) -> None:
-            own = [leased[f"{place}{SEPARATOR}{receipt}"]._replace(receipt=receipt) for receipt in receipts]
-            self.members[place].release(own, delay, refund_attempt=refund_attempt)
+        def release(index: int, receipts: Sequence[str]) -> None:
+            own = [leased[f"{index}{SEPARATOR}{receipt}"]._replace(receipt=receipt) for receipt in receipts]
+            self.members[index].release(own, delay, refund_attempt=refund_attempt)
 
-        self._for_each((place, partial(release, place, own)) for place, own in self._by_queue(list(leased)))
+        self._for_each((index, partial(release, index, own)) for index, own in self._by_queue(list(leased)))
 
     def discard(self, receipts: Sequence[str]) -> None:
-        self._for_each((place, partial(self.members[place].discard, own)) for place, own in self._by_queue(receipts))
+        self._for_each((index, partial(self.members[index].discard, own)) for index, own in self._by_queue(receipts))
 
     def _by_queue(self, receipts: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
-        """The receipts of each member, as that member wrote them."""
+        """(index, receipts as the member wrote them) for each member that leased one of them."""
         own: dict[int, list[str]] = defaultdict(list)
         for receipt in receipts:
-            place = queue_index(receipt, len(self.members))
-            if place is not None:
-                own[place].append(receipt.partition(SEPARATOR)[2])
+            index = queue_index(receipt, len(self.members))
+            if index is not None:
+                own[index].append(receipt.partition(SEPARATOR)[2])
         return iter(own.items())
 
     def keep_alive(self) -> None:
-        for place, member in enumerate(self.members):
-            if not self._is_away(place):
-                self._try(place, member.keep_alive, None)
+        for index, member in enumerate(self.members):
+            if not self._is_away(index):
+                self._try(index, member.keep_alive, None)
 
     def stop_prefetch(self) -> None:
-        for place, member in enumerate(self.members):
-            if not self._is_away(place):
-                self._try(place, member.stop_prefetch, None)
+        for index, member in enumerate(self.members):
+            if not self._is_away(index):
+                self._try(index, member.stop_prefetch, None)
 
     @property
     def unconfirmed_acks(self) -> int:
         return sum(member.unconfirmed_acks for member in self.members)
 
-    # ── looking ──────────────────────────────────────────────────────────────────────────────────
+    # ── inspection ──────────────────────────────────────────────────────────────────────────────────
 
     def peek(self, limit: int = 100) -> Sequence[QueuedMessage]:
         seen = [each._replace(key="") for member in self.members for each in member.peek(limit)]
@@ -294,7 +296,7 @@ class MultiQueueBroker(Broker):
 
 
 def common_capabilities(able: Sequence[Capabilities]) -> Capabilities:
-    """What all of them can do; nobody can wait at several places at once, unless they are beside each other."""
+    """What all of them can do. ``blocking`` is not: one call cannot wait for several servers."""
     common: dict[str, Any] = {
         each.name: all(getattr(one, each.name) for one in able) for each in fields(Capabilities) if each.type == "bool"
     }
@@ -302,7 +304,7 @@ def common_capabilities(able: Sequence[Capabilities]) -> Capabilities:
 
 
 def server_numbers(sections: Sequence[BrokerSettings]) -> list[int]:
-    """The server of each queue, numbered from 0: those that share one are away together."""
+    """The number of the server of each section, from 0. Sections with the same adapter and options share one."""
     known: list[tuple[str, str, Mapping[str, Any]]] = []
     numbers = []
     for section in sections:
@@ -313,12 +315,12 @@ def server_numbers(sections: Sequence[BrokerSettings]) -> list[int]:
     return numbers
 
 
-def codec_of(codec: Codec, receipt: str) -> Codec:
-    """The codec of the queue from which this receipt was leased; ``codec`` itself, where there is one queue."""
-    return codec.places[queue_index(receipt, len(codec.places)) or 0] if codec.places else codec
+def servers_of_queues(sections: Sequence[BrokerSettings]) -> dict[str, int]:
+    """Queue → number of its server."""
+    return dict(zip((section.queue for section in sections), server_numbers(sections), strict=True))
 
 
 def queue_index(receipt: str, members: int) -> int | None:
-    """Which of so many queues has lent under this receipt; None for text that is no receipt of ours."""
-    place, mark, _ = receipt.partition(SEPARATOR)
-    return int(place) if mark and place.isdecimal() and len(place) < 4 and int(place) < members else None
+    """The index in this receipt; None for text that is no receipt of a broker with so many members."""
+    index, mark, _ = receipt.partition(SEPARATOR)
+    return int(index) if mark and index.isdecimal() and len(index) < 4 and int(index) < members else None

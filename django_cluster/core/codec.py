@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -72,8 +72,7 @@ put it into one before its time."""
 class Codec:
     """Seals packages with the key of one queue, and opens what carries it (or an older key) again."""
 
-    def __init__(self, signing: SigningSettings, queues: Sequence[str] = ()) -> None:
-        """``queues``: of a cluster that works on several, in the order of their places (see ``places``)."""
+    def __init__(self, signing: SigningSettings) -> None:
         secrets = (signing.secret, *signing.fallbacks)
         self.signing = signing
         self.queue = queue = signing.salt if signing.queue is None else signing.queue
@@ -84,8 +83,6 @@ class Codec:
         self._method = ZSTD if signing.compress == ZSTD else ZLIB
         self._limit = signing.max_payload_size
         self._others: dict[str, Codec] = {queue: self}
-        self.places: tuple[Codec, ...] = tuple(map(self.for_queue, queues))
-        """The codecs of several queues; see ``brokers.several.codec_of``."""
 
     def for_queue(self, queue: str) -> Codec:
         """The codec of another queue of the same namespace."""

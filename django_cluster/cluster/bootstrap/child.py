@@ -23,7 +23,7 @@ from django.db import connections, router
 
 from django_cluster.brokers import open_broker, open_brokers
 from django_cluster.brokers.base import Broker
-from django_cluster.brokers.multi_queue import MultiQueueBroker, server_numbers
+from django_cluster.brokers.multi_queue import MultiQueueBroker, server_numbers, servers_of_queues
 from django_cluster.brokers.payload_offload import OffloadingBroker
 from django_cluster.brokers.publisher import delay_queue
 from django_cluster.cluster.bootstrap.fork_safety import discard_inherited_connections
@@ -186,7 +186,7 @@ def monitor_main(incarnation: Incarnation, settings: Settings, board: Scoreboard
         notifications=Notifications(board, reports=bool(settings.reporters)),
         prune=look_after,
         heartbeat=heartbeat,
-        servers=server_numbers(settings.broker_sections) if settings.queue_settings else (),
+        servers=servers_of_queues(settings.broker_sections),
     ).run()
     settler.close()
 
@@ -217,7 +217,7 @@ def notifier_main(incarnation: Incarnation, settings: Settings, board: Scoreboar
 
 def pusher_main(incarnation: Incarnation, settings: Settings, board: Scoreboard, control: ControlPipe) -> None:
     start_watchdog(max_wait(max(section.lease for section in settings.broker_sections)))
-    broker, codec = open_brokers(settings), codec_for(settings)
+    broker, codec = open_brokers(settings), Codec(settings.signing)
     prepare(broker)
     Pusher(incarnation, board, control, broker, codec, (settings.broker, settings.processes)).run()
 
@@ -235,7 +235,7 @@ def worker_main(incarnation: Incarnation, settings: Settings, board: Scoreboard,
     name = process_signature(incarnation.role, incarnation.index, os.getpid())
     reporters = reporters_of(settings, name)
     executor = Executor(
-        codec_for(settings),
+        Codec(settings.signing),
         ValueSigner(signing.secret, signing.fallbacks, signing.serializer, settings.results.max_result_size),
         reporters,
         timeout=settings.processes.timeout,
@@ -253,11 +253,6 @@ def worker_main(incarnation: Incarnation, settings: Settings, board: Scoreboard,
     os.register_at_fork(after_in_child=worker.disconnect)
     worker.run()
     reporters.flush()
-
-
-def codec_for(settings: Settings) -> Codec:
-    """The codec of the queue, or of the queues, that this cluster works on."""
-    return Codec(settings.signing, settings.queues if settings.queue_settings else ())
 
 
 def reporters_of(settings: Settings, worker: str) -> ErrorReporters:

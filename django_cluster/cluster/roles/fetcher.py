@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from django_cluster.brokers.base import Broker, Delivery, payload_from
-from django_cluster.brokers.multi_queue import MultiQueueBroker, codec_of
+from django_cluster.brokers.multi_queue import MultiQueueBroker
 from django_cluster.cluster.ipc.scoreboard import APPLIED_PAUSES, PAUSED_QUEUES, Scoreboard
 from django_cluster.cluster.roles.assignments import Assignments, LeasedMessage
 from django_cluster.cluster.roles.prefetch import FetchSize
@@ -154,7 +154,7 @@ class Fetcher:
         """
         try:
             again = delivery.attempt > self._unproven_attempts
-            codec = codec_of(self._codec, delivery.receipt)
+            codec = self._codec.for_queue(self._queue_of(delivery))
             return self._verify_suspect(codec, delivery.payload) if again else codec.verify(delivery.payload)
         except (PackageError, MemoryError):
             raise
@@ -194,7 +194,7 @@ class Fetcher:
         self._loss_reporter.report([rejected])
 
     def _queue_of(self, delivery: Delivery) -> str:
-        return codec_of(self._codec, delivery.receipt).queue
+        return delivery.queue or self._codec.queue
 
 
 def with_text_payload(delivery: Delivery) -> Delivery:

@@ -9,10 +9,9 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from django_cluster.brokers.multi_queue import queue_index
 from django_cluster.cluster.ipc.control_pipe import ControlPipe
 from django_cluster.cluster.ipc.incarnation import Incarnation
 from django_cluster.cluster.ipc.protocol import (
@@ -109,12 +108,12 @@ class Monitor:
         notifications: Notifications,
         prune: Callable[[], None],
         heartbeat: HeartbeatPublisher | None = None,
-        servers: Sequence[int] = (),
+        servers: Mapping[str, int] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``notifications``: given what has been recorded. ``prune``: called now and then.
 
-        ``servers``: the number of the server of each queue, where a cluster works on several.
+        ``servers``: queue → number of its server, from 0; None: there is one server.
         """
         self._incarnation, self._board, self._control = incarnation, board, control
         self._recorder, self._clock = recorder, clock
@@ -124,8 +123,8 @@ class Monitor:
         self._server.add_wakeup(control.fileno())
         self._idle = IdleReporter(board, incarnation.row, clock)
         self._registry = WorkerRegistry()
-        self._servers = servers
-        number = max(servers, default=0) + 1
+        self._servers = servers or {}
+        number = max(self._servers.values(), default=0) + 1
         self._queues = [
             RecordingQueue(ReconnectBackoff("Result store or broker", clock, RECORDING)) for _ in range(number)
         ]
@@ -230,8 +229,7 @@ class Monitor:
             self._queue_of(outcome).pending.append((connection, outcome))
 
     def _queue_of(self, outcome: Outcome) -> RecordingQueue:
-        place = queue_index(outcome.receipt, len(self._servers)) if self._servers else None
-        return self._queues[0 if place is None else self._servers[place]]
+        return self._queues[self._servers.get(outcome.queue, 0)]
 
     def _process_loss_reports(self) -> None:
         """Believe a report about a dead worker when its line has ended, and one whole look later:
