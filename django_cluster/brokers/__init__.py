@@ -1,7 +1,7 @@
-"""``open_broker``: from a section of the settings to a broker.
+"""``open_broker``: the broker that a section of the settings describes.
 
-This file holds the paths of the adapters, not the adapters: each is imported when it is asked for, so
-that nobody needs the client library of a server that he does not use.
+``ADAPTERS`` has the dotted paths of the adapters. Each is imported when it is opened, so that a project needs the
+client library of its own server only.
 """
 
 from __future__ import annotations
@@ -120,11 +120,11 @@ def broker_class_for(section: BrokerSettings) -> type[Broker]:
 
 
 def needs_delay_queue(section: BrokerSettings) -> bool:
-    """Whether somebody has to look after tasks that this broker cannot delay for long enough."""
+    """Whether a scheduler must move messages from the delay queue: the broker cannot keep every delay by itself."""
     try:
         return adapter_class(section).capabilities.longest_delay < math.inf
     except ImproperlyConfigured:
-        return False  # whoever opens it will say so
+        return False  # opening the broker raises the same
 
 
 def _names() -> str:

@@ -1,11 +1,10 @@
-"""The queue in Disque: at least once, jobs that come back by themselves, leases prolonged by WORKING.
+"""The queue in Disque: one job for each message, leases renewed by WORKING.
 
-Four things have to be known when this is read. A job keeps its id for life, so a receipt is the id and the job's two
-counters, which tell one lease from the next. The time after which a job comes back is a property of the job, given
-when it is added, and begins when it is *queued*: so what is lent is prolonged at once. Of the counters,
-``additional-deliveries`` counts attempts, and ``nacks`` what was given back unbegun. And a job cannot be changed: what
-is given back for later is added anew, with its count of attempts, and then acknowledged; killed in between, it is
-there twice, and lost never.
+A job keeps its id for its whole life, so a receipt is the id and the two counters of the job, which tell one lease from
+the next: ``additional-deliveries`` counts attempts, ``nacks`` counts refunded leases. The time after which Disque
+requeues a job is a property of the job, set when it is added, and starts when it is *queued*: so a leased job is
+renewed immediately. A job cannot be changed: releasing it with a delay adds a copy with its count of attempts and
+acknowledges the original. A process that is killed in between leaves both.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from django_cluster.core.queue_names import join_escaped
 from django_cluster.core.settings import BrokerSettings
 
 LIFETIME_SECONDS = 45 * 86_400
-"""Seconds until Disque deletes a job that nobody has done; an id has room for no more."""
+"""Seconds after which Disque deletes a job, done or not; an id has room for no more."""
 MAX_DELAY = 14 * 86_400.0
 """Seconds for which a job may be delayed: WORKING is refused in the second half of its life."""
 JITTER_SECONDS = 0.5
@@ -91,7 +90,7 @@ class DisqueBroker(Broker):
         command = ["ADDJOB", self._key, f"{attempts}:{payload}", REPLICATION_MS]
         return [*command, "RETRY", self._retry, "TTL", LIFETIME_SECONDS, *later]
 
-    # ── lending ──────────────────────────────────────────────────────────────────────────────────
+    # ── leasing ──────────────────────────────────────────────────────────────────────────────────
 
     def lease(self, limit: int, wait: float = 0.0, *, not_after: float = math.inf) -> Sequence[Delivery]:
         deadline = min(time.monotonic() + wait, not_after)
@@ -115,7 +114,7 @@ class DisqueBroker(Broker):
         return []
 
     def renew(self, receipts: Sequence[str]) -> Sequence[str]:
-        """For as long as the sender has said in his ``retry``; refused in the second half of a job's life."""
+        """See ``Broker.renew``. Extends by the ``retry`` of the sender; refused in the second half of a job's life."""
         with self._connection.errors():
             held = [receipt for receipt, job in self._jobs(receipts).items() if job]
             answers = self._connection.ask(*(["WORKING", _lease(receipt).id] for receipt in held)) if held else []
@@ -123,7 +122,7 @@ class DisqueBroker(Broker):
         return [receipt for receipt in receipts if receipt not in renewed]
 
     def _jobs(self, receipts: Sequence[str], *, or_ended: bool = False) -> dict[str, Mapping[str, Any] | None]:
-        """What the node knows of the jobs that are still lent so; None for one of which it knows nothing.
+        """Receipt → job, of the receipts whose lease is alive; None for a job that the node does not know.
 
         ``or_ended``: also those whose lease has ended, and that wait in the queue for the next.
 
@@ -166,7 +165,7 @@ class DisqueBroker(Broker):
             copies = [
                 (*_opened(job["body"]), job["additional-deliveries"] + (not refund_attempt)) for job in jobs.values()
             ]
-            self._add([(payload, earlier + lent, delay) for payload, earlier, lent in copies])
+            self._add([(payload, earlier + leases, delay) for payload, earlier, leases in copies])
             self._acknowledge(ids)
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────
@@ -249,7 +248,7 @@ def _is_lent(job: Mapping[str, Any], lease: JobLease) -> bool:
 
 
 def _has_ended(job: Mapping[str, Any], lease: JobLease) -> bool:
-    """Whether the lease has run out, and nobody was leased the job since; released jobs look the same."""
+    """Whether the lease has ended and the job was not leased since. Released jobs look the same."""
     return job["state"] == b"queued" and (job["additional-deliveries"] - 1, job["nacks"]) == lease[1:]
 
 

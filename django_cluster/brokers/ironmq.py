@@ -1,7 +1,7 @@
-"""The queue at IronMQ, version 3 of its interface: at least once, a hundred messages a call, whole seconds.
+"""The queue at IronMQ, version 3 of its API: up to a hundred messages in a request, whole seconds.
 
-What was lent can be ended only by who lent it (``ironmq_holding`` says why), so the pusher settles for the monitor.
-When it dies, its successor claims what still runs, and ends it when IronMQ lends it again.
+Only the process that leased a message can end its lease (see ``ironmq_unacked``), so the pusher acknowledges for the
+monitor. When the pusher dies, its successor claims the running messages, and ends them when IronMQ delivers them again.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ MAX_DELAY = 604_800.0
 MAX_TIMEOUT = 86_400
 """Seconds (a day) of the longest reservation."""
 LIFETIME_SECONDS = 2_592_000
-"""Seconds (thirty days, the most there is) after which IronMQ deletes what nobody has done."""
+"""Seconds (thirty days, the maximum) after which IronMQ deletes a message, done or not."""
 POLL_CALL_SECONDS = 4
 """Seconds that one call may wait there: a service that is silent for longer is away."""
 
@@ -104,16 +104,16 @@ class IronMQBroker(RepublishingBroker):
                 raise
             sent += len(portion)
 
-    # ── lending ──────────────────────────────────────────────────────────────────────────────────
+    # ── leasing ──────────────────────────────────────────────────────────────────────────────────
 
     def lease(self, limit: int, wait: float = 0.0, *, not_after: float = math.inf) -> Sequence[Delivery]:
         """A call for each hundred messages, until one is not filled."""
         deadline = min(time.monotonic() + wait, not_after)
-        lent: list[Delivery] = []
-        while len(lent) < limit and time.monotonic() < not_after:
-            left = 0.0 if lent else deadline - time.monotonic()
+        leased: list[Delivery] = []
+        while len(leased) < limit and time.monotonic() < not_after:
+            left = 0.0 if leased else deadline - time.monotonic()
             poll = min(int(left), POLL_CALL_SECONDS)
-            wanted = min(CALL_MESSAGES, limit - len(lent))
+            wanted = min(CALL_MESSAGES, limit - len(leased))
             asked = time.monotonic()
             came = self._reserve(wanted, poll)
             new = self._accept(came)
@@ -121,12 +121,12 @@ class IronMQBroker(RepublishingBroker):
                 self.release([each for each in new if each.attempt > 1])  # it may still run in our own cluster
                 self.release([each for each in new if each.attempt <= 1], refund_attempt=True)
                 break
-            lent += new
-            if len(came) < wanted and (lent or time.monotonic() >= deadline):
+            leased += new
+            if len(came) < wanted and (leased or time.monotonic() >= deadline):
                 break
             if not came and not poll:
                 time.sleep(max(0.0, min(self.settings.poll, deadline - time.monotonic())))
-        return lent
+        return leased
 
     def _reserve(self, wanted: int, poll: int) -> list[dict[str, Any]]:
         body = {"n": wanted, "timeout": self._timeout, "wait": poll}
@@ -139,7 +139,7 @@ class IronMQBroker(RepublishingBroker):
 
     def _accept(self, came: Sequence[dict[str, Any]]) -> list[Delivery]:
         now = time.monotonic()
-        lent: list[Delivery] = []
+        leased: list[Delivery] = []
         for message in came:
             id, reservation = str(message["id"]), str(message["reservation_id"])
             new = f"{id}:{reservation}"
@@ -149,8 +149,8 @@ class IronMQBroker(RepublishingBroker):
                 self._delete(new)
             elif held.receipt == new:
                 payload, earlier = _opened(payload_from(message.get("body", "")))
-                lent.append(Delivery(new, payload, earlier + count))
-        return lent
+                leased.append(Delivery(new, payload, earlier + count))
+        return leased
 
     def _until(self, now: float) -> float:
         return now + self._timeout - 0.5
@@ -224,7 +224,7 @@ class IronMQBroker(RepublishingBroker):
                 self._reservations.end(receipt)
 
     def _renewed(self, receipts: Sequence[str]) -> set[str]:
-        """Without those that a predecessor has prolonged: nobody can delete them, so they come back by themselves."""
+        """Receipts that can be republished: not those renewed by an earlier pusher, which cannot be deleted here."""
         ours = super()._renewed(receipts).intersection(held.receipt for held in self._reservations.held.values())
         self._return([receipt for receipt in receipts if receipt not in ours])
         return ours
@@ -232,7 +232,7 @@ class IronMQBroker(RepublishingBroker):
     # ── looking ──────────────────────────────────────────────────────────────────────────────────
 
     def peek(self, limit: int = 100) -> Sequence[QueuedMessage]:
-        """Nothing: IronMQ shows what is ready, and neither what is lent nor what is delayed."""
+        """See ``Broker.peek``. Always empty: IronMQ shows neither leased nor delayed messages."""
         return []
 
     def size(self) -> QueueSize:

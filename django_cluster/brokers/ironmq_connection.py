@@ -55,7 +55,7 @@ class IronOptions:
 
     @classmethod
     def of(cls, written: Mapping[str, Any]) -> IronOptions:
-        """Raises ``ImproperlyConfigured`` for what is missing, and for what nobody would understand."""
+        """Raises ``ImproperlyConfigured`` for missing and unknown keys and for wrong values."""
         refuse_unknown("iron_mq", written, KEYS)
         said = {key: value for key, value in written.items() if value is not None}
         said = {**_of_environment(), **_of_file(said.get("config_file")), **said}
@@ -179,7 +179,7 @@ class IronConnection:
         return self._checked(status, answer)
 
     def forget(self, reserved: Mapping[str, str]) -> bool:
-        """Delete these messages (id → reservation) at once; false where at least one of them is not ours any more."""
+        """Delete these messages (id → reservation) in one call; False if at least one reservation was lost."""
         ids = [{"id": id, "reservation_id": reservation} for id, reservation in reserved.items()]
         status, answer = self._exchange("DELETE", "/messages", {"ids": ids}, 0.0)
         if status in LOST_STATUSES:

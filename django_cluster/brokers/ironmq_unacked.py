@@ -1,7 +1,7 @@
-"""What one broker holds at IronMQ, and under which reservation: plain bookkeeping, no network and no clock of its own.
+"""The reservations of one broker at IronMQ: bookkeeping without a network and without a clock.
 
-To prolong a reservation, IronMQ makes a new one under another name. So only who prolonged it can end it, and the
-receipt that the rest of the cluster knows stays what it was: this is the table in between.
+Renewing a reservation gives it a new id, so only the process that renewed it can end it. The receipt that the rest of
+the cluster knows stays the same: this is the table in between.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ class Reservations:
     held: dict[str, Reservation] = field(default_factory=dict)
     """By the id of the message."""
     _claims: OrderedDict[str, str] = field(default_factory=OrderedDict)
-    """Message → the receipt under which somebody here still works on it, as a predecessor has lent it."""
+    """Message → receipt of a lease by an earlier pusher under which a process of this cluster still runs it."""
     _done: OrderedDict[str, None] = field(default_factory=OrderedDict)
     """Messages whose work is done, and that could not be deleted: their reservation has ended or has another name."""
     _ended: OrderedDict[str, None] = field(default_factory=OrderedDict)
     """Receipts that mean nothing any more."""
 
     def came(self, message: str, reservation: str, until: float, now: float, count: int = 0) -> Reservation | None:
-        """A message was reserved: lend it under the receipt of what is returned, if its receipt is a new one.
+        """A message was reserved. Returns its reservation; it is leased if its receipt is new.
 
-        None: it is done, delete it.
+        None: its task is done, and the message is to be deleted.
         """
         if message in self._done:
             return None
@@ -72,7 +72,7 @@ class Reservations:
         self.held[message] = Reservation(receipt, reservation, until, before.count if before else 0)
 
     def end(self, receipt: str) -> None:
-        """It was acknowledged or given back, or it is lost."""
+        """The lease has ended: acknowledged, released or lost."""
         message = _named(receipt)[0]
         held = self.held.get(message)
         if held is not None and held.receipt == receipt:

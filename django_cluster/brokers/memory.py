@@ -32,7 +32,7 @@ class _Entry:
 
 @dataclass(slots=True)
 class _Queue:
-    """Each message is in exactly one of the three places. Whoever touches them holds ``changed``."""
+    """Each message is in exactly one of the three containers. Access needs the lock ``changed``."""
 
     changed: Condition = field(default_factory=Condition)
     lanes: dict[int, deque[_Entry]] = field(default_factory=dict)

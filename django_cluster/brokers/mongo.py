@@ -1,12 +1,12 @@
-"""The queue in MongoDB: a document for each message, claimed one by one or many at once, at least once.
+"""The queue in MongoDB: one document for each message.
 
-A document says what can be lent by ``parked``: the ready ones (False) are in the order of ``rank`` (the priority,
-turned round), ``turn`` (-1: given back, before the others) and ``place``; the parked ones wait for ``due``, being lent
-or delayed. Moments are numbers of the server's clock, in seconds. One whose lease has ended is ready again and keeps
-the token of that lease until the next one begins: until then, its receipt renews and acknowledges it as before.
+``parked`` says whether a document can be leased. Ready documents (False) are ordered by ``rank`` (the negative
+priority), ``turn`` (-1: released, before the others) and ``place``. Parked documents wait until ``due``: they are
+delayed or leased. Moments are seconds of the server's clock. A document whose lease has ended becomes ready and keeps
+the token of that lease until the next one begins; until then its receipt still renews and acknowledges it.
 
-MongoDB has no statement that changes many documents and returns them. So a batch is claimed in three steps: look
-at what is first, mark what of it is still ready with a token of ours, and read what bears the token.
+MongoDB has no statement that changes several documents and returns them. So a batch is claimed in three steps: read the
+first documents, mark those that are still ready with a new token, and read the documents with that token.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ FRONT, IN_LINE = -1, 0
 MICROSECONDS = 1_000_000
 
 CHECK_INTERVAL_SECONDS = 0.25
-"""Seconds after which a busy broker looks for documents that have become due."""
+"""Seconds after which a busy broker checks for documents that have become due."""
 
 BATCH = 500
 """Documents that are written or claimed in one step."""
@@ -60,13 +60,13 @@ PROMOTIONS = 500
 """Due documents that are made ready in one step."""
 
 REPAIR_INTERVAL_SECONDS = 60.0
-"""Seconds between two looks for documents that somebody else has written, and that are neither ready nor parked."""
+"""Seconds between two checks for documents of other programs, which are neither ready nor parked."""
 
 CLAIM_TRIES = 3
 """How often a claim is tried when others were quicker each time."""
 
 IDLE_GROWTH, IDLE_SECONDS = 1.25, 1.0
-"""The pause between two looks grows by a factor while nothing comes, up to so many seconds."""
+"""Factor by which the pause between two polls grows while nothing comes; at most this many seconds."""
 
 
 class MongoBroker(Broker):
@@ -133,7 +133,7 @@ class MongoBroker(Broker):
         except errors.PyMongoError:
             return  # the caller hears of the first error, which says the same
 
-    # ── lending ──────────────────────────────────────────────────────────────────────────────────
+    # ── leasing ──────────────────────────────────────────────────────────────────────────────────
 
     def lease(self, limit: int, wait: float = 0.0, *, not_after: float = math.inf) -> Sequence[Delivery]:
         deadline = time.monotonic() + wait
@@ -214,7 +214,7 @@ class MongoBroker(Broker):
         return mended
 
     def _name_anew(self, name: Any) -> None:
-        """A document has its name for ever; so a copy takes its place."""
+        """Replace a document by a copy, because ``_id`` cannot be changed."""
         for document in self._messages.find({"_id": name}):
             copy = {**document, "_id": ObjectId()}
             self._messages.insert_one(copy)
@@ -326,7 +326,7 @@ class MongoBroker(Broker):
 
 
 def _by_token(receipts: Sequence[str]) -> dict[str, list[ObjectId]]:
-    """The documents that each lease lent; what is no receipt of ours is left out."""
+    """Token of a lease → ids of its documents. Text that is no receipt is ignored."""
     held: dict[str, list[ObjectId]] = defaultdict(list)
     for receipt in dict.fromkeys(receipts):
         id, _, token = receipt.partition(":")

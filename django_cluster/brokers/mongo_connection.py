@@ -1,7 +1,7 @@
 """The way to a MongoDB server: which client, with which time-outs, whose clock, and what its errors mean to us.
 
-What the user says about the connection wins; where he says nothing, every wait has an end and a write counts when
-the majority of the servers has it.
+Options of the user take precedence. Without them every wait has an end, and writes wait for the majority of the
+servers.
 """
 
 from __future__ import annotations

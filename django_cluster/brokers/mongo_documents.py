@@ -1,4 +1,4 @@
-"""Documents of the queue in MongoDB ↔ messages, where anybody may have written a document of any shape.
+"""Documents of the queue in MongoDB ↔ messages, although other programs may have written documents of any shape.
 
 The server checks nothing. A document that is not as ours are would stop the claims of all others: nothing can be added
 to a text, and nothing compared with a field that is missing. So each is read with care, and ``repairs`` says what

@@ -197,7 +197,7 @@ class MultiQueueBroker(Broker):
         return [each._replace(receipt=f"{index}{SEPARATOR}{each.receipt}", queue=member.queue) for each in found]
 
     def _sleep(self, seconds: float) -> None:
-        """Wait until one of them may have a message: woken by the server if it can wake for all, else for one ``poll``."""
+        """Wait until one of them may have a message; if no server can wake us for all of them, for one ``poll``."""
         indexes = self._available()
         members = [self.members[index] for index in indexes]
         if not members or not self._try(indexes[0], lambda: members[0].wait_any(members[1:], seconds), True):

@@ -25,20 +25,19 @@ from django_cluster.brokers.base import (
     QueueSize,
     attempts_from,
 )
-from django_cluster.brokers.orm_dialects import (
+from django_cluster.brokers.orm_dialects import Dialect, dialect_of
+from django_cluster.brokers.orm_publisher import TablePublisher
+from django_cluster.brokers.orm_rows import (
     FRONT_OFFSET,
     MAX_PROMOTIONS,
     MICROSECONDS,
     NOT_READY_LANE,
     ORDER,
     READY_LANE,
-    Dialect,
     decode_column,
-    dialect_of,
     format_receipt,
     whole_number,
 )
-from django_cluster.brokers.orm_publisher import TablePublisher
 from django_cluster.brokers.orm_session import queue_session
 from django_cluster.brokers.orm_wakeup import poller_for
 from django_cluster.core.queue_names import DELAY_QUEUE_PREFIX, parse_queue_name, table_queue_name
@@ -50,10 +49,10 @@ from django_cluster.errors import BrokerUnavailable
 from django_cluster.models.queued_task import QueuedTask
 
 CHECK_INTERVAL_SECONDS = 0.25
-"""Seconds after which a busy broker looks for rows that have become due."""
+"""Seconds after which a busy broker checks for rows that have become due."""
 
 IDLE_GROWTH, IDLE_POLLS, MAX_IDLE_SECONDS = 1.25, 5, 1.0
-"""The pause between two looks grows by a factor while nothing comes, up to so many ``poll`` and so many seconds."""
+"""Factor by which the pause between two polls grows while nothing comes; at most this many ``poll`` and seconds."""
 
 KEY_PATTERN = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 """What the database can compare with its own keys."""
@@ -73,7 +72,7 @@ SAFETY_POLL_SECONDS = 5.0
 
 
 class OrmBroker(Broker):
-    """Rows of ``QueuedTask``; see there how ``lane`` and ``due`` say what can be lent."""
+    """Rows of ``QueuedTask``, which describes how ``lane`` and ``due`` say what can be leased."""
 
     capabilities = Capabilities(cancel=True)
 
@@ -153,7 +152,7 @@ class OrmBroker(Broker):
         return True
 
     def _take_if_due(self, limit: int) -> list[Delivery]:
-        """Lend what is ready, unless it is known since the last visit that nothing is."""
+        """Lease ready messages, unless it is known since the last call that there are none."""
         if not self._busy and time.monotonic() < self._idle_until:
             return []
         self._poller.arm()
@@ -180,7 +179,8 @@ class OrmBroker(Broker):
         return min(seconds, due)
 
     def _take(self, limit: int) -> list[Delivery]:
-        """Lend what is ready now. A busy broker claims at once; an idle one looks first, which locks nothing."""
+        """Lease ready messages. A busy broker claims immediately; an idle one reads the state first, which takes no
+        lock."""
         if time.monotonic() >= self._not_after:
             return []
         if not self._busy or time.monotonic() >= self._check_at or not self._clock.known:

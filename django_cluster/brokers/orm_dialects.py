@@ -1,87 +1,47 @@
-"""The SQL of the queue table, once for each family of databases.
+"""The SQL of the queue table for each family of databases.
 
-All moments come from the database's clock, in microseconds, and stand still during a statement. The claim
-of each family takes rows through the index in the order of lending, skips what others are taking at this
-moment, and costs the same with a million rows waiting as with a thousand.
+All moments come from the database's clock, in microseconds, and are constant during a statement. The claim of each
+family reads rows through the index in the order of leasing, skips rows that others lock, and costs the same for a
+million rows as for a thousand.
 """
 
 # ruff: noqa: S608  what is put into the SQL here is ours: the name of our table, constants, and integers
 
 from __future__ import annotations
 
-import hashlib
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
-from django_cluster.brokers.base import MAX_ATTEMPTS, Message, payload_from
+from django_cluster.brokers.base import MAX_ATTEMPTS, Message
+from django_cluster.brokers.orm_rows import (
+    ACKNOWLEDGED_SECONDS,
+    COLUMNS,
+    FRONT_OFFSET,
+    INDEX,
+    MAX_KEYS_IN_SQL,
+    MAX_PROMOTIONS,
+    MICROSECONDS,
+    NEXT_LEASE,
+    NOT_READY_LANE,
+    ORDER,
+    READY_LANE,
+    ClaimedRow,
+    QueueState,
+    channel_of,
+    decode_column,
+    delayed_until,
+    parse_receipt,
+)
 from django_cluster.core.postgres_arrays import number_array, text_array
-from django_cluster.core.reprs import repr_of
 from django_cluster.database.clock import FOREVER
 from django_cluster.database.dialect import NOW, READ_ONLY
 from django_cluster.models.acknowledged_messages import AcknowledgedMessages
-from django_cluster.models.large_payload import LargePayload
 from django_cluster.models.queued_task import QueuedTask
-
-NOT_READY_LANE = QueuedTask.NOT_READY_LANE
-MICROSECONDS = 1_000_000
-
-FRONT_OFFSET = 10**16
-"""Taken off the moment of a row that goes to the front of its lane: three centuries before any other."""
-
-MAX_STATEMENT_ROWS, MAX_STATEMENT_CHARACTERS = 1000, 4_000_000
-"""What one INSERT carries at most; servers limit the size of a statement."""
-
-MAX_PROMOTIONS = 1000
-"""The most rows that one look makes ready."""
-
-MAX_KEYS_IN_SQL = 10
-"""Keys that the database itself looks for among the notes; more are looked for here."""
-
-ACKNOWLEDGED_SECONDS = 300.0
-"""For which a message is known after its acknowledgement, to a sender that has missed the answer."""
-
-MAX_LEASE_NUMBER = 1 << 62
-"""After a larger lease number (and after one that is none), the numbers begin anew."""
-NEXT_LEASE = f"CASE WHEN lease_number BETWEEN 0 AND {MAX_LEASE_NUMBER} THEN lease_number + 1 ELSE 1 END"
-READY_LANE = "CASE WHEN priority > 100 THEN -100 WHEN priority < -100 THEN 100 ELSE -priority END"
-"""The lane of a row that can be lent. One value that a column cannot keep would stop the rows of all others."""
-
-COLUMNS = "queue, lane, due, priority, lease_number, leased, attempts, payload"
-ORDER = "lane, due, id"
-INDEX = QueuedTask._meta.indexes[0].name
-
-
-WithPayload = TypeVar("WithPayload", Message, LargePayload)
-
-
-class ClaimedRow(NamedTuple):
-    """A row that has just been lent."""
-
-    id: int
-    lease_number: int
-    attempts: int
-    payload: str
-
-    def __repr__(self) -> str:
-        return repr_of(self, "id", "lease_number", "attempts")
-
-
-class QueueState(NamedTuple):
-    """What a look at the queue has found."""
-
-    ready: bool
-    next_due: float | None
-    """Seconds until the next parked row is due; None = there is none."""
-    now: int
-    """What the database's clock showed, in microseconds since 1970."""
-    read_only: bool = False
-    """Whether the server calls itself read-only; some accounts may write all the same."""
 
 
 class Dialect:
@@ -181,14 +141,14 @@ class Dialect:
     def claim(
         self, cursor: CursorWrapper, queue: str, limit: int, lease: float, latest: int = FOREVER
     ) -> list[ClaimedRow]:
-        """Lend up to ``limit`` ready rows, in their order; none if the database's clock is past ``latest``."""
+        """Lease up to ``limit`` ready rows, in their order; none if the database's clock is past ``latest``."""
         raise NotImplementedError
 
     def promote(self, cursor: CursorWrapper, queue: str, latest: int = FOREVER, *, lapsed: bool = True) -> int:
         """Make ready what is due; rows whose lease has ended go to the front. Returns how many.
 
         None if the database's clock is past ``latest``; without ``lapsed``, only rows that were never leased or
-        were given back.
+        were released.
         """
         cursor.execute(f"{self.promotion} WHERE id IN ({self.overdue(lapsed)})", [queue, latest])
         return int(cursor.rowcount)
@@ -214,7 +174,7 @@ class Dialect:
         """The condition that holds for the rows that were leased last under exactly these receipts.
 
         A lease that has ended still counts, until the row is leased again: what was promoted meanwhile keeps its
-        number, and what was given back does not.
+        number, and a released one does not.
         """
         numbers = [parsed for receipt in receipts if (parsed := parse_receipt(receipt)) is not None]
         ids = ", ".join(str(id) for id, _ in numbers) or "NULL"
@@ -380,49 +340,6 @@ def dialect_of(connection: BaseDatabaseWrapper) -> Dialect:
         raise ImproperlyConfigured(
             f"The ORM broker speaks SQLite, PostgreSQL, MySQL and MariaDB; {connection.alias!r} is {connection.vendor}."
         ) from None
-
-
-def channel_of(queue: str) -> str:
-    """Where PostgreSQL tells of this queue; its channels have shorter names than queues."""
-    return f"django_cluster_{hashlib.sha256(queue.encode()).hexdigest()[:16]}"
-
-
-def delayed_until(message: Message) -> int | None:
-    """When a message becomes ready; None = at once."""
-    if message.not_before is None or message.not_before <= time.time():
-        return None
-    return int(message.not_before * MICROSECONDS)
-
-
-def statement_batches(messages: Sequence[WithPayload]) -> Iterator[Sequence[WithPayload]]:
-    """The messages, or rows, in portions that fit into one statement."""
-    start = characters = 0
-    for index, message in enumerate(messages):
-        characters += len(message.payload)
-        if index > start and (index - start >= MAX_STATEMENT_ROWS or characters > MAX_STATEMENT_CHARACTERS):
-            yield messages[start:index]
-            start, characters = index, len(message.payload)
-    yield messages[start:]
-
-
-def format_receipt(claimed: ClaimedRow) -> str:
-    return f"{claimed.id}:{claimed.lease_number}"
-
-
-def parse_receipt(receipt: str) -> tuple[int, int] | None:
-    """The id and the lease number; None for text that is no receipt of ours."""
-    id, _, number = receipt.partition(":")
-    return (int(id), int(number)) if id.isdecimal() and number.isdecimal() else None
-
-
-def decode_column(payload: object) -> str:
-    """A payload as ``Dialect.payload`` reads it; a byte that is no UTF-8 becomes ``\\xff``."""
-    return payload.decode("utf-8", "backslashreplace") if isinstance(payload, bytes) else payload_from(payload)
-
-
-def whole_number(value: object) -> int:
-    """What stands in a column for whole numbers; 0 for anything else, which SQLite keeps there as well."""
-    return value if type(value) is int else 0
 
 
 def _ids(rows: Sequence[tuple[Any, ...]]) -> str:

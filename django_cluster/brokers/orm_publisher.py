@@ -3,7 +3,7 @@
 A connection may break after the database has kept a message and before its answer has come. The sender then sends
 again, and must not make a second message. So it gives each message its primary key itself: when it sends again, it
 looks first whether the key is in the queue, or among those that were acknowledged a moment ago, because the task may
-have run in the meantime. Whoever acknowledges notes the keys (``AcknowledgedMessages``), one row for a whole batch.
+have run in the meantime. Acknowledging notes the keys (``AcknowledgedMessages``), one row for each batch.
 What is sent at the first try, which is nearly everything, asks nothing.
 
 SQLite is part of the sender's process: no answer of it can be lost.
@@ -20,7 +20,8 @@ from django.db import IntegrityError, connections
 from django.db.backends.utils import CursorWrapper
 
 from django_cluster.brokers.base import Message
-from django_cluster.brokers.orm_dialects import Dialect, dialect_of, statement_batches
+from django_cluster.brokers.orm_dialects import Dialect, dialect_of
+from django_cluster.brokers.orm_rows import statement_batches
 from django_cluster.database.session import Session
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
 
@@ -41,7 +42,7 @@ class KeyStream:
         self._next = self._end = 0
 
     def take(self, count: int) -> range:
-        """So many keys, in ascending order."""
+        """``count`` keys in ascending order."""
         if self._next + count > self._end:
             self._next = secrets.randbits(KEY_BITS) + 1
             self._end = self._next + max(count, KEYS_PER_STREAM)

@@ -1,7 +1,7 @@
-"""How an idle ORM broker sleeps: woken by PostgreSQL, with an eye on SQLite's file, or for a while.
+"""How an idle ORM broker waits: woken by PostgreSQL, by watching SQLite's change counter, or by polling.
 
-Whoever is about to look arms its poller first. What is committed after that ends the sleep, so nothing can
-come unseen between the look that finds nothing and the sleep.
+Before the broker reads the state of the queue it arms its poller. A commit after that ends the wait, so no message can
+come unnoticed between the reading and the wait.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from typing import Any
 from django.db import Error, connections
 from django.db.backends.utils import CursorWrapper
 
-from django_cluster.brokers.orm_dialects import channel_of
+from django_cluster.brokers.orm_rows import channel_of
 from django_cluster.database.dialect import by_vendor
 from django_cluster.database.session import Session
 
 MIN_GLANCE_SECONDS, GLANCE_GROWTH, MAX_GLANCE_SECONDS = 0.005, 1.1, 0.025
-"""Seconds between two glances at a file at first, how they grow while nothing comes, and up to what. To wake up
-costs a process more than the change_counter itself, which asks for no lock."""
+"""Seconds between two readings of the change counter: at first, growth while nothing comes, and at most. Waking up
+costs the process more than the reading, which takes no lock."""
 
 
 class Poller:
-    """Sleeps, and nothing wakes it: MariaDB, and every database inside a transaction of the caller."""
+    """Sleeps, and nothing wakes it: for MariaDB, and for every database inside a transaction of the caller."""
 
     blocking = False
     """Whether it can be woken at all."""
     told = False
-    """Whether it is woken by nothing but a message of its queue."""
+    """Whether only a message of its own queue wakes it."""
 
     def __init__(self, session: Session, queue: str) -> None:
         self._session = session
@@ -40,23 +40,23 @@ class Poller:
         return False
 
     def arm(self) -> None:
-        """Called before a look."""
+        """Called before the state of the queue is read."""
 
     def sleep(self, seconds: float) -> bool:
-        """Sleep for so long at most; returns whether something may have come since it was armed."""
+        """Sleep for at most ``seconds``; returns whether a message may have come since ``arm``."""
         return bool(self.sleep_any([self], seconds))
 
     def sleep_any(self, pollers: Sequence[Poller], seconds: float) -> Sequence[Poller]:
-        """The same for several, this one among them, that sleep at one connection; returns those for whom it is so."""
+        """Sleep for several pollers of one connection, this one included; returns those that may have a message."""
         time.sleep(seconds)
         return []
 
     def found(self, *, unprompted: bool) -> None:
-        """Told that something has come, and whether it should have ended a sleep and did not."""
+        """A message was leased. ``unprompted``: it should have ended a sleep and did not."""
 
 
 class FileWatcher(Poller):
-    """Glances at the number that SQLite changes with each commit."""
+    """Reads SQLite's change counter until it changes."""
 
     blocking = True
 
@@ -101,9 +101,10 @@ class FileWatcher(Poller):
 
 
 def change_counter(raw: Any) -> object:
-    """What differs after any commit: the number tells of those of others, our own are counted beside it.
+    """A value that changes with each commit: ``data_version`` with those of other connections, ``total_changes`` with
+    ours.
 
-    Not by Django's cursor, which costs several times as much and writes a log while debugging.
+    Read from the raw connection: Django's cursor costs several times as much, and logs every query in debug mode.
     """
     return raw.execute("PRAGMA data_version").fetchone(), raw.total_changes
 
@@ -111,10 +112,10 @@ def change_counter(raw: Any) -> object:
 class NotifyListener(Poller):
     """LISTENs on the connection of the queue, where psycopg 3 talks to the server itself.
 
-    A pooler between them lends another session for each transaction, and the words for us go astray. It shows
-    in the number of the session, which is not the one that the server knows. Should words go astray in another
-    way, the first row that was found without one says so, and until the next word the broker looks as often as
-    one that cannot be woken.
+    A pooler such as PgBouncer uses another session for each transaction, and notifications get lost. This is recognised
+    by the backend's process id, which is not the one that the client knows. If notifications get lost in another way,
+    the first row that was found without one shows it, and until the next notification the broker polls like one that
+    cannot be woken.
     """
 
     blocking = told = True
@@ -146,7 +147,7 @@ class NotifyListener(Poller):
         cursor.execute("SELECT pg_backend_pid()")
         if cursor.fetchone() != (raw.info.backend_pid,):
             return False
-        # A word may come in the midst of the answer to any query; what is not handled at once is lost.
+        # A notification may come within the answer to any query; psycopg drops it if there is no handler.
         raw.add_notify_handler(self._hear)
         cursor.execute(f"LISTEN {self._channel}")
         self._listening = raw
@@ -193,5 +194,5 @@ POLLERS: dict[str, type[Poller]] = {"sqlite": FileWatcher, "postgresql": NotifyL
 
 
 def poller_for(session: Session, queue: str) -> Poller:
-    """The best that the database of this session can do; nothing is opened yet."""
+    """The poller for the database of this session. Opens no connection."""
     return (by_vendor(connections[session.alias], POLLERS) or Poller)(session, queue)

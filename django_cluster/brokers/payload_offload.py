@@ -1,8 +1,8 @@
-"""Payload offloading: a broker carries a reference, and the database keeps the payload.
+"""Payload offloading: large payloads are kept in the database, and the broker carries references to them.
 
-It stands in front of any adapter, so that everybody above sees whole payloads. The order of the steps is what keeps
-them: the row is there before the reference is sent, and is deleted after the message has been forgotten. Killed between
-the two, either way leaves a row that nobody needs; it is deleted when the broker has certainly forgotten its reference.
+``OffloadingBroker`` wraps any adapter, and its callers see whole payloads. The order of the steps protects them: the
+row is written before the reference is sent, and deleted after the message was. A process that is killed in between
+leaves an unused row, which is deleted when the broker can no longer have its reference.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from django_cluster.errors import BrokerError
 from django_cluster.models.row_signing import secrets
 
 RECEIPT_PREFIX = "large:"
-"""Receipts and keys of messages with a reference begin with this and the id of the row."""
+"""Begins receipts and keys of messages with a reference; the id of the row follows."""
 MIN_PURGE_AGE_SECONDS = 60.0
-"""Seconds after which a row certainly has its reference at the broker: a purge must not delete what is being sent."""
+"""Seconds after which the reference of a row has certainly been sent. A purge keeps younger rows."""
 
 
 class OffloadedReceipt(NamedTuple):
-    """A receipt or a key."""
+    """A receipt or a key, taken apart."""
 
     inner: str
     """As the adapter knows it."""
@@ -41,7 +41,7 @@ class OffloadedReceipt(NamedTuple):
 
 
 class OffloadingBroker(Broker):
-    """In front of the adapter that the settings name."""
+    """Wraps the adapter that the settings name."""
 
     def __init__(self, settings: BrokerSettings) -> None:
         super().__init__(settings)
@@ -85,10 +85,11 @@ class OffloadingBroker(Broker):
         inline = [next(references) if len(each.payload) > self._limit else each for each in messages]
         self._payloads.after_commit(partial(send, inline))
 
-    # ── lending ──────────────────────────────────────────────────────────────────────────────────
+    # ── leasing ──────────────────────────────────────────────────────────────────────────────────
 
     def lease(self, limit: int, wait: float = 0.0, *, not_after: float = math.inf) -> Sequence[Delivery]:
-        """Raises ``BrokerUnavailable`` also while the database is away, and then borrows nothing in vain."""
+        """See ``Broker.lease``. Also raises ``BrokerUnavailable`` while the database is unavailable, and then leases
+        nothing."""
         if self._away:
             self._payloads.ping()
             self._away = False
@@ -111,7 +112,8 @@ class OffloadingBroker(Broker):
 
     @staticmethod
     def _with_payload(delivery: Delivery, row: str, found: dict[str, str]) -> Delivery:
-        """Without its row it stays a reference, and whoever opens it says so."""
+        """The delivery with its payload; without its row it keeps the reference, and verifying it raises
+        ``PayloadMissing``."""
         if row not in found:
             return delivery
         return Delivery(f"{RECEIPT_PREFIX}{row}:{delivery.receipt}", found[row], delivery.attempt)
@@ -138,7 +140,7 @@ class OffloadingBroker(Broker):
         self.inner.release(leased, delay, refund_attempt=refund_attempt)
 
     def _extend(self, split: Sequence[OffloadedReceipt], delay: float) -> None:
-        """Some adapters give back by sending a copy, and that may first wait in the delay queue."""
+        """Keep the rows longer: some adapters release by sending a copy, which may wait in the delay queue first."""
         if self._lifetime is not None and (rows := [each.row for each in split if each.row]):
             self._payloads.extend(rows, self._lifetime + delay)
 

@@ -1,4 +1,4 @@
-"""The rows of payload offloading: payloads that their broker does not carry itself."""
+"""The rows of payload offloading (``LargePayload``)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.db import connections, router, transaction
 from django.db.models import QuerySet
 from django.db.models.expressions import CombinedExpression
 
-from django_cluster.brokers.orm_dialects import statement_batches
+from django_cluster.brokers.orm_rows import statement_batches
 from django_cluster.brokers.orm_session import queue_session
 from django_cluster.database.clock import MICROSECONDS, DatabaseClock
 from django_cluster.models.large_payload import LargePayload
@@ -21,7 +21,7 @@ GRACE_SECONDS = 86_400.0
 
 
 class PayloadStore:
-    """Those of one queue. Raises ``BrokerUnavailable`` and ``BrokerRefused``, as brokers do."""
+    """Rows of one queue. Raises ``BrokerUnavailable`` and ``BrokerRefused``."""
 
     def __init__(self, queue: str) -> None:
         self.queue = queue
@@ -48,26 +48,27 @@ class PayloadStore:
         self._session.execute(insert, atomic=len(portions) > 1)
 
     def after_commit(self, act: Callable[[], None]) -> None:
-        """Now, or when the caller's transaction is committed, if the rows are part of one: nobody could find them."""
+        """Call ``act`` at the commit of the caller's transaction, before which other connections cannot read the rows;
+        now if there is none."""
         if connections[self.database].in_atomic_block:
             transaction.on_commit(act, using=self.database)
         else:
             act()
 
     def find(self, ids: Iterable[str]) -> dict[str, str]:
-        """The payloads of those that are there, by their ids."""
+        """Payloads of the rows that exist, by their ids."""
         found: dict[str, str] = {}
         for rows in self._named(ids):
             found.update(self._session.execute(partial(_payloads_of, rows)))
         return found
 
     def extend(self, ids: Iterable[str], max_age: float) -> None:
-        """Their messages begin a new life at the broker."""
+        """Keep the rows for ``max_age`` seconds from now: their messages were sent again."""
         for rows in self._named(ids):
             self._session.execute(partial(_keep_until, rows, moment(max_age + GRACE_SECONDS)))
 
     def delete(self, ids: Iterable[str]) -> None:
-        """Their messages will not come again."""
+        """Delete rows whose messages are gone."""
         for rows in self._named(ids):
             self._session.execute(partial(_delete, rows))
 
@@ -79,15 +80,16 @@ class PayloadStore:
         )
 
     def delete_older(self, older: float) -> None:
-        """Those of this queue that were made so many seconds ago, or earlier."""
+        """Delete the rows of this queue that are older than this, in seconds."""
         self.delete_in_batches(self._rows.filter(queue=self.queue, created_at__lte=moment(-older)))
 
     def expired(self) -> QuerySet[LargePayload]:
-        """Those of any queue of which no broker holds a reference any more."""
+        """Rows of all queues whose reference no broker can have any more."""
         return self._rows.filter(keep_until__lt=DatabaseClock())
 
     def delete_in_batches(self, rows: QuerySet[LargePayload]) -> int:
-        """Returns how many there were. Each portion is a transaction of its own, so nobody waits for long."""
+        """Delete the rows; returns how many there were. Each batch is its own transaction, so that others do not wait
+        long."""
         count = 0
         while ids := self._session.execute(lambda _: list(rows.values_list("pk", flat=True)[:IDS_PER_STATEMENT])):
             self.delete(ids)
@@ -105,7 +107,7 @@ class PayloadStore:
 
 
 def moment(seconds: float) -> CombinedExpression:
-    """So many seconds from now, by the database's clock."""
+    """The moment ``seconds`` from now, by the database's clock."""
     return DatabaseClock() + int(seconds * MICROSECONDS)
 
 

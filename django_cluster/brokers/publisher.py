@@ -1,8 +1,8 @@
-"""What a broker cannot do by itself: refused with a sentence, or done for it.
+"""What a broker cannot do by itself: refused before sending, or done for it.
 
-Priorities and large payloads are refused before anything is sent. A delay that is longer than the server keeps is
-kept for it in the *delay queue*: a queue of the database with a name of its own. The scheduler of a cluster that
-works on the queue moves what has become due (``lifecycle/queue_transfer.py``).
+Unsupported priorities and payloads that are too large are refused before anything is sent. A delay that is longer than
+the server can keep waits in the *delay queue*, a queue of the database with its own name. The scheduler of a cluster
+that works on the queue moves messages that have become due (``lifecycle/queue_transfer.py``).
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def split_by_delay(
 
 
 def delay_queue(section: BrokerSettings) -> Broker:
-    """Where the messages of this queue wait that its own broker cannot delay for so long."""
+    """The delay queue of this queue: a queue of the database for delays that its own broker cannot keep."""
     from django_cluster.brokers.orm import OrmBroker
 
     name = delay_queue_in_table(section.name, section.alias, section.queue)

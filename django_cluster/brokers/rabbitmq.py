@@ -1,9 +1,9 @@
-"""The queue in RabbitMQ: at least once, confirmed by the server before a caller goes on.
+"""The queue in RabbitMQ, with publisher confirms.
 
-Two connections: one sends; the other holds what is lent, because only the channel that delivered a message can
-acknowledge it. A lease is therefore the life of that connection; ``rabbitmq_holding`` has the rest of that story.
-A message cannot be changed in the queue: one that is given back is sent again, with its count of attempts, and
-then acknowledged. Killed in between, it is there twice, and lost never.
+There are two connections: one publishes, the other consumes, because only the channel that delivered a message can
+acknowledge it. A lease lasts as long as that connection; see ``rabbitmq_unacked``. A message in the queue cannot be
+changed: releasing it publishes a copy with its count of attempts, and then acknowledges the original. A process that is
+killed in between leaves both.
 """
 
 from __future__ import annotations
@@ -91,7 +91,8 @@ class RabbitBroker(Broker):
             self._publisher.send(self._publisher_connection, copies)
 
     def enqueue_unique(self, messages: Sequence[Message], names: Sequence[str]) -> None:
-        """RabbitMQ keeps what is sent again. The cluster that has been lent the first of one name drops the second."""
+        """See ``Broker.enqueue_unique``. RabbitMQ keeps both messages; a cluster that has leased the first drops the
+        second."""
         if not messages:
             return
         with self._sending():
@@ -103,7 +104,8 @@ class RabbitBroker(Broker):
 
     @contextmanager
     def _sending(self) -> Iterator[None]:
-        """A connection that was ended while nobody looked is replaced now: later nobody would know what was kept."""
+        """Replace a connection that was closed while it was idle: after publishing it would be unknown what was
+        kept."""
         if self._publisher_connection.is_open:
             try:
                 self._publisher_connection.drain(0.0)
@@ -112,27 +114,27 @@ class RabbitBroker(Broker):
         with self._publisher_connection.errors():
             yield
 
-    # ── lending ──────────────────────────────────────────────────────────────────────────────────
+    # ── leasing ──────────────────────────────────────────────────────────────────────────────────
 
     def lease(self, limit: int, wait: float = 0.0, *, not_after: float = math.inf) -> Sequence[Delivery]:
         if time.monotonic() >= not_after:
             return []
         deadline = min(time.monotonic() + wait, not_after)
         limit = min(limit, self.capabilities.bulk)
-        lent: list[Delivery] = []
+        leased: list[Delivery] = []
         with self._consumer_connection.errors():
             self._open()
             while time.monotonic() < not_after:  # later, what has expired may be the caller's own
                 self._expire()
                 self._collect(limit, min(deadline - time.monotonic(), self.settings.lease / 4))
-                lent = [Delivery(each.receipt, each.message.payload, each.attempt) for each in self._lend(limit)]
-                if lent or time.monotonic() >= deadline:
+                leased = [Delivery(each.receipt, each.message.payload, each.attempt) for each in self._lease(limit)]
+                if leased or time.monotonic() >= deadline:
                     break
             if not self._listening and self._consumer.waits_for_one:
                 self._stop_stream()
-            return lent
+            return leased
 
-    def _lend(self, limit: int) -> list[UnackedMessage]:
+    def _lease(self, limit: int) -> list[UnackedMessage]:
         return list(self._unacked.lease_ready(limit, time.monotonic()))
 
     def _open(self) -> None:
@@ -198,7 +200,7 @@ class RabbitBroker(Broker):
                 self._ack(message.tag)
 
     def _expire(self) -> None:
-        """Nobody has renewed these: whoever was lent them is gone."""
+        """Republish messages whose lease was not renewed in time."""
         now = time.monotonic()
         if now >= self._expire_at:
             self._expire_at = now + min(1.0, self.settings.lease / 4)
@@ -287,8 +289,8 @@ class RabbitBroker(Broker):
         return self._consumer_connection.fileno() if self._consumer_connection.is_open else None
 
     def stop_prefetch(self) -> None:
-        """What is redelivered stays: somebody may claim it. A bell stays too: it brings one message and is gone, while
-        one that is stopped may have brought it half-way."""
+        """See ``Broker.stop_prefetch``. Redelivered messages stay, because their receipts may be claimed. A consumer
+        that waits for one message stays too: cancelling it could interrupt a delivery."""
         if self.unconfirmed_acks:
             with self._consumer_connection.errors():
                 self._open()
@@ -318,11 +320,11 @@ class RabbitBroker(Broker):
     # ── looking ──────────────────────────────────────────────────────────────────────────────────
 
     def peek(self, limit: int = 100) -> Sequence[QueuedMessage]:
-        """Nothing: RabbitMQ shows no message without lending it."""
+        """See ``Broker.peek``. Always empty: RabbitMQ shows no message without delivering it."""
         return []
 
     def size(self) -> QueueSize:
-        """Leased: what this broker holds. What others hold, RabbitMQ does not tell."""
+        """See ``Broker.size``. Counts only the leases of this broker: RabbitMQ does not tell those of others."""
         with self._sending():
             self._publisher_connection.declare(self._name, {})
             ready = self._publisher_connection.count(self._name) or 0
@@ -357,7 +359,8 @@ class RabbitBroker(Broker):
             return f"RabbitMQ {self._publisher_connection.version} at {self._publisher_connection.address}"
 
     def close(self) -> None:
-        """What has come and was not lent goes back as it was; what is lent, the server gives to others."""
+        """See ``Broker.close``. Messages that were fetched and not leased are republished; RabbitMQ requeues leased
+        ones."""
         if self._consumer_connection.is_open:
             self.stop_prefetch()
         self._consumer_connection.close()

@@ -22,7 +22,7 @@ from django_cluster.brokers.rabbitmq_options import RabbitOptions
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
 
 ANSWER_SECONDS = 5.0
-"""Seconds within which the server has to answer, or counts as away."""
+"""Seconds within which the server has to answer; then it counts as unavailable."""
 CONNECT_SECONDS = 3.0
 IN_DOUBT = "What was being sent may have been kept nevertheless."
 DELIVERY_LIMIT = 1_000_000
@@ -177,7 +177,7 @@ class RabbitConnection:
         self._declared.add(queue)
 
     def forget_queue(self, queue: str) -> None:
-        """Somebody has deleted it."""
+        """Another program has deleted this queue: declare it again."""
         self._declared.discard(queue)
 
     def count(self, queue: str) -> int | None:
@@ -232,7 +232,7 @@ class RabbitConnection:
             timeout = 0.0
 
     def _readable(self, timeout: float) -> bool:
-        """Whether something has arrived; waits for it for so many seconds."""
+        """Whether data has arrived; waits up to ``timeout`` seconds."""
         transport = self._connection.transport
         if transport._read_buffer or (hasattr(transport.sock, "pending") and transport.sock.pending()):
             return True

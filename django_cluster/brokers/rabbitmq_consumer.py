@@ -1,8 +1,8 @@
-"""How messages come from a queue of RabbitMQ to us: one by one on demand, or as a stream that the server pushes.
+"""How messages come from a queue of RabbitMQ: one by one with basic.get, or pushed to a consumer.
 
-What is on its way while a stream is stopped, a quorum queue takes back, counts as an attempt and delivers again, and
-then nobody knows whether it runs somewhere. So a stream is stopped when it is full: the server pushes no more than so
-many messages that are not acknowledged. A stream of one is a bell: it brings one message, and we ask for the others.
+A quorum queue takes back messages that are on their way when a consumer is cancelled, counts an attempt and delivers
+them again, and then it is unknown whether they run. So a consumer is cancelled when it has received as many
+unacknowledged messages as it asked for. To wait, it asks for one message; the others are fetched.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import amqp
 from django_cluster.brokers.rabbitmq_connection import RabbitConnection
 
 MAX_SINGLE_GETS = 4
-"""So many messages are fetched one by one; more of them as a stream."""
+"""Most messages that are fetched one by one; more of them are pushed."""
 STREAM_IDLE_SECONDS = 0.05
-"""Seconds without a message after which nobody waits for the rest of a stream: others may have been quicker."""
+"""Seconds without a message after which the rest of a batch is not waited for: other clusters may have it."""
 
 
 class RabbitConsumer:
@@ -60,7 +60,7 @@ class RabbitConsumer:
                 return
 
     def _fill(self, wanted: int) -> bool:
-        """Whether a stream of so many is full, and has ended."""
+        """Consume this many messages; returns whether all came and the consumer has ended."""
         self._start(wanted)
         while self.read(STREAM_IDLE_SECONDS):
             if not self._tag:
@@ -96,7 +96,7 @@ class RabbitConsumer:
         self._unsettled.discard(tag)
 
     def stop(self) -> None:
-        """End the stream, if there is one. Unless it is full, what is on its way comes as if it had been lent."""
+        """Cancel the consumer, if there is one. Unless it is full, messages on their way count as redelivered later."""
         if self._tag:
             consumer, self._tag = self._tag, ""
             self._channel.basic_cancel(consumer)

@@ -1,4 +1,4 @@
-"""Frames of RabbitMQ that the client cannot read: properties that somebody has written in an encoding of his own.
+"""Frames of RabbitMQ that the client cannot read: properties that another program has written in another encoding.
 
 The client raises for them in the middle of whatever it is doing. The message comes again with every new connection, so
 nothing behind it would ever be leased. Here it comes without its properties; its body is looked at like any other.

@@ -14,8 +14,8 @@ from django_cluster.brokers.option_keys import refuse_unknown, require_text, tex
 from django_cluster.core.masking import plain
 
 HEARTBEAT_SECONDS = 5, 30
-"""Seconds, the shortest and the longest that we choose. RabbitMQ gives a connection up that is silent for two or three
-of them, and lends to others what it held. Less than five, says RabbitMQ, takes a busy machine for a dead one."""
+"""Shortest and longest heartbeat that is chosen, in seconds. RabbitMQ closes a connection after two or three missed
+heartbeats and requeues its messages. RabbitMQ's documentation warns of false alarms below five seconds."""
 
 ALIASES = {
     "exchange_name": "exchange",
@@ -68,8 +68,9 @@ class RabbitOptions:
 
     @classmethod
     def of(cls, written: Mapping[str, Any], lease: float = 60.0) -> RabbitOptions:
-        """``lease``: seconds; where no heartbeat is written, it follows the lease, so that a machine that falls silent
-        is given up about when its leases would end. Raises ``ImproperlyConfigured`` for what nobody would understand.
+        """``lease``: seconds; where no heartbeat is written, it follows the lease, so that the messages of a machine
+        without network are requeued about when its leases would end. Raises ``ImproperlyConfigured`` for unknown keys
+        and wrong values.
         """
         options = {ALIASES.get(key, key): value for key, value in written.items()}
         refuse_unknown("rabbitmq", options, KEYS)
@@ -135,7 +136,7 @@ def _keywords(node: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tls(said: Any, host: str) -> dict[str, Any]:
-    """Without a name, ``amqp`` would be content with anybody's certificate, and a node could not choose its own."""
+    """TLS keywords of a node. Without ``server_hostname``, ``amqp`` would accept the certificate of any host."""
     keywords = plain(said) if isinstance(said, Mapping) else {}
     refuse_unknown("rabbitmq: ssl", keywords, SSL_KEYS)
     unchecked = "context" in keywords or keywords.get("cert_reqs") == ssl.CERT_NONE

@@ -29,7 +29,7 @@ OutgoingMessage = tuple[int, amqp.Message]
 
 
 class RabbitPublisher:
-    """Sends to one queue, at once or by way of queues in which messages grow old."""
+    """Publishes to one queue, immediately or through delay queues."""
 
     def __init__(self, queue: str, *, quorum: bool) -> None:
         self.queue = queue
@@ -52,7 +52,7 @@ class RabbitPublisher:
         total = 0
         for level in DELAY_QUEUE_SECONDS if self._has_delays(connection) else ():
             count = connection.count(self._delay_queue(level))
-            if count is None:  # somebody has deleted them
+            if count is None:  # another program has deleted them
                 self._delays = False
                 break
             total += count
@@ -110,14 +110,14 @@ def id_of(name: str) -> str:
 
 
 def level_of(seconds: float) -> int:
-    """The queue of delays for a message that is due in so many seconds; 0: the queue itself."""
+    """The delay queue for a message that is due in ``seconds``; 0: the queue itself."""
     if seconds <= SHORT_DELAY_SECONDS:
         return 0
     return int(1 << min(int(math.log2(seconds)), len(DELAY_QUEUE_SECONDS)))
 
 
 def received(message: amqp.Message) -> ReceivedMessage:
-    """A message of ours, or whatever somebody has put there."""
+    """A delivered message. Other programs may have written properties of any type."""
     headers = message.headers
     if not isinstance(headers, dict):
         headers = {}

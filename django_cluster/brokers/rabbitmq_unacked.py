@@ -1,9 +1,9 @@
-"""What one connection to RabbitMQ holds, and for whom: plain bookkeeping, no socket and no clock of its own.
+"""The unacknowledged messages of one connection to RabbitMQ: bookkeeping without a socket and without a clock.
 
-A message that is not acknowledged goes back to the queue when its connection ends, and comes again, to us or to
-others, marked as *redelivered*. Nobody knows whether it still runs somewhere: under a worker whose pusher has died,
-or here, when only the connection was lost. So what is redelivered is not lent at once. It waits for as long as a
-lease lasts, and whoever still holds its receipt claims it meanwhile: by renewing, acknowledging or giving it back.
+A message that is not acknowledged is requeued when its connection ends, and delivered again, to this or to another
+consumer, marked as *redelivered*. It may still run: in a worker whose pusher has died, or here, if only the connection
+was lost. So a redelivered message is not leased immediately. It waits for the length of a lease; until then, a process
+that has its receipt claims it by renewing, acknowledging or releasing it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from typing import Any, NamedTuple
 MESSAGE_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 RECEIPT = re.compile(r"([0-9a-f]{32}):([0-9]{1,9})", re.ASCII)
 MAX_REMEMBERED = 20_000
-"""Fates that are remembered of messages that are not here (any more)."""
+"""Most messages that are not here of which a disposition, claim or acknowledgement is remembered."""
 
 
 @dataclass(slots=True, eq=False)
 class ReceivedMessage:
-    """A message as the server gave it, unacknowledged."""
+    """A delivered message that is not acknowledged."""
 
     id: str
     payload: str = field(repr=False)
@@ -34,12 +34,12 @@ class ReceivedMessage:
     tag: int
     redelivered: bool = False
     named: bool = False
-    """Its sender may have sent it twice, under this id."""
+    """Whether its id was derived from a name: its sender may have sent it twice under this id."""
 
 
 @dataclass(slots=True, eq=False)
 class UnackedMessage:
-    """A message that is lent. ``tag`` is None while its connection is lost and it has not come again."""
+    """A leased message. ``tag`` is None after its connection was lost, until it is delivered again."""
 
     message: ReceivedMessage
     receipt: str
@@ -49,10 +49,10 @@ class UnackedMessage:
 
 
 class Disposition(NamedTuple):
-    """What is to become of a message when it comes (again)."""
+    """What is to be done with a message when it is delivered (again)."""
 
     forget: bool
-    """It is done; otherwise it is to be sent again, as follows."""
+    """Acknowledge it: its task is done. Otherwise republish it with the following values."""
     earlier: int = 0
     not_before: float = 0.0
 
@@ -61,42 +61,42 @@ FORGET = Disposition(True)
 
 
 class ArrivalAction(Enum):
-    """What is to be done about a message that has arrived."""
+    """What the broker does with a message that was delivered."""
 
     LEASE = auto()
     KEEP = auto()
-    """It is held, or waits for its time."""
+    """It is leased, or waits until it is due."""
     FORGET = auto()
-    """It is done, or a copy of what is held: acknowledge it."""
+    """Acknowledge it: its task is done, or it is a copy of a leased message."""
     ACK_DUPLICATE = auto()
-    """Another of its id waits here: acknowledge this one, and no more."""
+    """Acknowledge it: another message with its id waits here."""
     REPUBLISH = auto()
 
 
 def parse_receipt(receipt: str) -> tuple[str, int] | None:
-    """(id of the message, attempt) that a receipt of ours names."""
+    """(message id, attempt) of a receipt; None for other text."""
     found = RECEIPT.fullmatch(receipt)
     return (found[1], int(found[2])) if found else None
 
 
 @dataclass(slots=True)
 class UnackedMessages:
-    """``now`` is monotonic in leases, and Unix time in ``not_before``; both are given by the caller."""
+    """All times are arguments: ``now`` is ``time.monotonic()``, ``clock`` is Unix time."""
 
     lease: float
     ready: deque[ReceivedMessage] = field(default_factory=deque)
-    """To be lent next."""
+    """Messages to lease next."""
     held: dict[str, UnackedMessage] = field(default_factory=dict)
     parked: dict[str, ReceivedMessage] = field(default_factory=dict)
-    """Redelivered, or too early by a moment."""
+    """Redelivered messages, and messages that are due in a moment."""
     _due: list[tuple[float, str]] = field(default_factory=list)
     _claims: OrderedDict[str, str] = field(default_factory=OrderedDict)
-    """Message → the receipt under which somebody holds it, as a predecessor has lent it."""
+    """Message id → receipt of a lease by an earlier pusher that a process still holds."""
     _dispositions: OrderedDict[str, Disposition] = field(default_factory=OrderedDict)
     _unconfirmed_acks: OrderedDict[str, float] = field(default_factory=OrderedDict)
-    """Message whose acknowledgement the server may lack → the monotonic moment until which it may come again."""
+    """Id of a message whose acknowledgement may be lost → monotonic time until which it may be delivered again."""
     _never_leased: set[str] = field(default_factory=set)
-    """Messages that a lost connection had brought, and that nobody had been lent."""
+    """Ids of messages that were fetched over a lost connection and never leased."""
 
     # ── coming ───────────────────────────────────────────────────────────────────────────────────
 
@@ -126,14 +126,14 @@ class UnackedMessages:
         return ArrivalAction.LEASE, None
 
     def promote(self, now: float) -> None:
-        """What has waited long enough becomes ready."""
+        """Move messages that have waited long enough to ``ready``."""
         while self._due and self._due[0][0] <= now:
             message = self.parked.pop(heapq.heappop(self._due)[1], None)
             if message is not None:
                 self.ready.append(message)
 
     def next_due(self) -> float:
-        """The monotonic moment at which something becomes ready."""
+        """Monotonic time at which the next message becomes ready; infinity if there is none."""
         return self._due[0][0] if self._due else float("inf")
 
     def lease_ready(self, limit: int, now: float) -> Iterator[UnackedMessage]:
@@ -152,7 +152,7 @@ class UnackedMessages:
     # ── keeping ──────────────────────────────────────────────────────────────────────────────────
 
     def renew(self, receipt: str, now: float) -> bool:
-        """Whether the message is still ours, as far as anybody can know here."""
+        """Extend a lease; False if it is known to be lost."""
         known = parse_receipt(receipt)
         if known is None or known[0] in self._dispositions:
             return False
@@ -164,18 +164,18 @@ class UnackedMessages:
         if message := self.parked.pop(known[0], None):
             self._hold(message, receipt, now)
             return True
-        # A predecessor has lent it: it will come again, if it has not gone to others.
+        # Leased by an earlier pusher: it will be delivered again, if not to another cluster.
         self._remember(self._claims, known[0], receipt)
         return True
 
     def expired(self, now: float) -> list[UnackedMessage]:
-        """Lent, and not renewed in time."""
+        """Leased messages that were not renewed in time."""
         return [held for held in self.held.values() if held.until <= now and held.tag is not None]
 
     # ── going ────────────────────────────────────────────────────────────────────────────────────
 
     def take(self, receipt: str) -> UnackedMessage | None:
-        """The message that is lent under this receipt, if it is here. It stays until ``forget``."""
+        """The message that is leased under this receipt, if it is here. It stays until ``forget``."""
         known = parse_receipt(receipt)
         if known is None:
             return None
@@ -185,7 +185,7 @@ class UnackedMessages:
         return held if held is not None and held.receipt == receipt else None
 
     def decide(self, receipt: str, disposition: Disposition, now: float) -> None:
-        """What is to become of a message that is lent under this receipt, and is not here now."""
+        """Remember what to do with the message of this receipt, which is not here now, when it is delivered again."""
         known = parse_receipt(receipt)
         if known is None or known[0] in self._dispositions:
             return
@@ -196,18 +196,18 @@ class UnackedMessages:
                 self.expect_again(known[0], now)
 
     def expect_again(self, message_id: str, now: float) -> None:
-        """It is done, and its connection was lost before the server was known to have heard of it."""
+        """Its task is done, and the connection was lost before the server confirmed the acknowledgement."""
         self._remember(self._unconfirmed_acks, message_id, now + 2 * self.lease)
 
     def expected_again(self, now: float) -> int:
-        """How many of these have not come again. After two leases the server has noticed that their connection was
-        lost, and whatever it had kept has been lent to others."""
+        """Number of messages whose acknowledgement may be lost and that were not delivered again. After two leases the
+        server has noticed the lost connection, and has delivered them to others."""
         while self._unconfirmed_acks and next(iter(self._unconfirmed_acks.values())) <= now:
             self._unconfirmed_acks.popitem(last=False)
         return len(self._unconfirmed_acks)
 
     def forget(self, message_id: str) -> None:
-        """It is acknowledged. Should that get lost with the connection, it is acknowledged again."""
+        """It was acknowledged. If that gets lost with the connection, it is acknowledged again."""
         self._settle(message_id, FORGET)
 
     def _settle(self, message_id: str, disposition: Disposition) -> None:
@@ -224,7 +224,7 @@ class UnackedMessages:
             where.popitem(last=False)
 
     def connection_lost(self) -> None:
-        """All that is not acknowledged will come again, under another tag."""
+        """The connection was lost: all unacknowledged messages will be delivered again with other tags."""
         self._never_leased = {message.id for message in self.ready}
         self._never_leased.update(message.id for message in self.parked.values() if not message.redelivered)
         self.ready.clear()

@@ -1,13 +1,12 @@
-"""The queue in Redis or Valkey: at least once, one round trip a verb, and a wait that sleeps in the server."""
+"""The queue in Redis or Valkey: one Lua script and one round trip for each method, and a wait that sleeps in the
+server."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
-import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any
 from urllib.parse import unquote
@@ -27,37 +26,44 @@ from django_cluster.brokers.base import (
 )
 from django_cluster.brokers.redis_call_guards import RedisClock, SenderPool
 from django_cluster.brokers.redis_connection import ANY_ERROR, open_connection
+from django_cluster.brokers.redis_entries import (
+    batches,
+    enqueue_calls,
+    literal_pattern,
+    milliseconds,
+    pairs,
+    parse_entry,
+    queued_message,
+    receipt_of,
+    shown_text,
+    unique_calls,
+    without_number,
+)
 from django_cluster.core.events.messages import FOREIGN_KEYS_RENAMED
 from django_cluster.core.queue_names import join_escaped
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerUnavailable
 
 BRACES = "{}"
-"""They say in a Redis Cluster which keys belong together."""
+"""Enclose the part of a key that chooses its slot in a Redis Cluster."""
 WRONG_TYPE = "WRONGTYPE"
-"""In what the server says when a key holds something of another kind."""
-
-MAX_CALL_MESSAGES, MAX_CALL_CHARACTERS = 1000, 4_000_000
-"""What one call of a script carries at most; Lua's stack is limited, and so is the patience of other clients."""
+"""Begins the error of a command for a key of another type."""
 
 UNIQUE_NAME_SECONDS = 7 * 24 * 3600
-"""Seconds for which the name of a message is kept that was to be taken once, unless it is forgotten before."""
+"""Seconds for which a name of ``enqueue_unique`` is kept, unless it is released before."""
 
 MAX_SCAN_CALLS = 20
-"""Calls that look for the names of queues; each reads about a thousand keys."""
+"""Most ``SCAN`` calls for the names of queues; each reads about a thousand keys."""
 
 SENDER_MEMORY_SECONDS = 120
-"""Seconds for which the server knows the last call of each sender: longer than any call is repeated."""
+"""Seconds for which the server keeps the number of a sender's last call: longer than any call is repeated."""
 
 MAX_UNANSWERED_CLAIMS = 64
-"""Claims without an answer that are remembered; what a later one has lent comes back when its lease ends."""
-
-DELAYED_HEAD = re.compile(rb"\A[0-9]+:")
-ENTRY_HEAD = re.compile(rb"(-?[0-9]{1,9}):([0-9]{1,9}):")
+"""Most claims without an answer that are remembered. Messages leased by others come back when their lease ends."""
 
 
 class RedisBroker(Broker):
-    """Lists of entries, and a lease for each that is lent; ``redis_scripts`` has the layout."""
+    """One list of entries for each priority; ``redis_scripts`` describes all keys."""
 
     capabilities = Capabilities(blocking=True, cancel=True)
 
@@ -72,9 +78,9 @@ class RedisBroker(Broker):
         self._calls = count()
         self._holder, self._pid = "", 0
         self._unanswered: dict[str, int] = {}
-        """Claims that the server may have carried out, although its answer has not come: prefix and limit."""
+        """Claims that the server may have carried out although its answer was lost: prefix of the receipts → limit."""
         self._due_at = -math.inf
-        """Monotonic moment before which nothing becomes ready without waking us."""
+        """Monotonic time before which no message becomes ready without a wake-up."""
         self._senders = SenderPool()
         self._clock = RedisClock()
 
@@ -94,7 +100,7 @@ class RedisBroker(Broker):
             self._senders.put_back(sender)
 
     def _together(self, calls: Sequence[Sequence[str]]) -> None:
-        """All of the calls, or none: the server takes them as one transaction."""
+        """Carry out all of the calls or none, as one transaction (``MULTI``)."""
         pipeline = self._connection.client.pipeline(transaction=True)
         try:
             self._queue_up(pipeline, calls)
@@ -116,7 +122,7 @@ class RedisBroker(Broker):
             self._run(scripts.ENQUEUE_UNIQUE, UNIQUE_NAME_SECONDS, *call)
 
     def release_unique(self, names: Sequence[str]) -> None:
-        for portion in _portions(names):
+        for portion in batches(names):
             self._run(scripts.RELEASE_UNIQUE, *portion)
 
     def lease(self, limit: int, wait: float = 0.0, *, not_after: float = math.inf) -> Sequence[Delivery]:
@@ -131,9 +137,9 @@ class RedisBroker(Broker):
     def _take(self, limit: int, wait: float, not_after: float) -> list[Delivery]:
         """What is ready, or will be within ``wait`` seconds.
 
-        Where it is known when the next message is due, the wait for the wake-up and the claim are one request:
-        what wakes us is lent before we hear of it. What a claim without an answer may have lent is given
-        back first, so that nothing waits until a lease ends of which nobody knows.
+        If it is known when the next message is due, the wait for the wake-up and the claim are sent as one request: the
+        message that wakes us is leased in the same round trip. Messages that a claim without an answer may have leased
+        are released first; they would otherwise wait until their lease ends.
         """
         nap = min(wait, self._due_at - time.monotonic(), self._connection.max_block) if wait > 0 else 0.0
         if self._unanswered:
@@ -147,29 +153,30 @@ class RedisBroker(Broker):
         except BrokerUnavailable as error:
             if not isinstance(error.__cause__, ConnectionBroken):
                 raise
-            # Perhaps nothing is broken but this connection. Then what it did not bring us is to be had again at once.
+            # Perhaps only this connection is broken. Then the messages of the lost answer can be leased again
+            # immediately.
             self._undo_unanswered()
             deliveries, due = self._claim(limit, 0.0, not_after)
         if deliveries:
-            self._due_at = -math.inf  # nobody knows; the next claim asks at once
+            self._due_at = -math.inf  # unknown; the next claim asks immediately
         else:
             self._due_at = math.inf if due < 0 else time.monotonic() + due / 1000
         return deliveries
 
     def _claim(self, limit: int, nap: float, not_after: float) -> tuple[list[Delivery], int]:
-        """What is lent, and in how many milliseconds something is due (-1 = nothing).
+        """(deliveries, milliseconds until the next message is due; -1 = none).
 
         A claim that is sent, or that the server carries out, after the moment ``not_after`` leases nothing.
 
-        Each claim has names of its own for its receipts, and none is sent twice. What was sent before a connection
-        broke, or while the server hung, may be carried out much later: it must not write over what is lent by then.
+        Each claim has its own prefix for its receipts, and no claim is sent twice. A claim that was sent before the
+        connection broke, or while the server hung, may be carried out much later: it must not overwrite newer leases.
         """
         if time.monotonic() >= not_after > -math.inf:
             return [], 0
         prefix = self._new_prefix()
         if len(self._unanswered) < MAX_UNANSWERED_CLAIMS:
             self._unanswered[prefix] = limit
-        claim = scripts.LEASE, prefix, limit, _milliseconds(self.settings.lease), self._clock.to_server_ms(not_after)
+        claim = scripts.LEASE, prefix, limit, milliseconds(self.settings.lease), self._clock.to_server_ms(not_after)
         moment, *answer = self._run(*claim, first=self._block(nap) if nap > 0 else None, again=False)
         self._unanswered.pop(prefix, None)
         if not answer:
@@ -180,17 +187,18 @@ class RedisBroker(Broker):
         deliveries = []
         for place, entry in enumerate(entries):
             _, attempts, payload = parse_entry(entry)
-            deliveries.append(Delivery(_receipt(prefix, place), payload, attempts + 1))
+            deliveries.append(Delivery(receipt_of(prefix, place), payload, attempts + 1))
         return deliveries, due
 
     def _undo_unanswered(self) -> None:
-        """Give back what was lent to us without our knowing; nobody would renew it, nor begin it, until it ended."""
-        names = [_receipt(prefix, place) for prefix, limit in self._unanswered.items() for place in range(limit)]
+        """Release messages that were leased to us by claims whose answer was lost: no process would renew or run
+        them."""
+        names = [receipt_of(prefix, place) for prefix, limit in self._unanswered.items() for place in range(limit)]
         self._release(names, refund_attempt=True)
         self._unanswered.clear()
 
     def _block(self, seconds: float) -> tuple[str | float, ...]:
-        """Until the wake-up comes, at most so long. A time-out of 0 would mean for ever."""
+        """The command that waits for the wake-up. Its timeout must not be 0, which means forever."""
         return "BLPOP", f"{self._base}:wakeup", max(0.001, seconds)
 
     def wait_any(self, others: Sequence[Broker], seconds: float) -> bool:
@@ -208,7 +216,7 @@ class RedisBroker(Broker):
         return self.settings.options == other.settings.options
 
     def _new_prefix(self) -> str:
-        """The beginning of receipts that nobody else has, and that this broker never has again.
+        """A prefix of receipts that no other process has, and that this broker has only once.
 
         Not a counter on the server: that of a replica which takes over may lag, and give a number twice.
         """
@@ -218,20 +226,20 @@ class RedisBroker(Broker):
         return f"{self._holder}:{next(self._calls)}"
 
     def _sleep(self, seconds: float, wakeup_keys: Sequence[str]) -> None:
-        """Until one of the wake-ups comes, at most so long. A time-out of 0 would mean for ever."""
+        """Wait for one of the wake-ups. The timeout must not be 0, which means forever."""
         with self._connection.errors():
             self._connection.client.blpop(wakeup_keys, timeout=max(0.001, min(seconds, self._connection.max_block)))
 
     def renew(self, receipts: Sequence[str]) -> Sequence[str]:
         lost: list[str] = []
-        for portion in _portions(receipts):
-            moment, gone = self._run(scripts.RENEW, _milliseconds(self.settings.lease), *portion)
+        for portion in batches(receipts):
+            moment, gone = self._run(scripts.RENEW, milliseconds(self.settings.lease), *portion)
             self._clock.renewal_answered(moment)
-            lost += map(_text, gone)
+            lost += map(shown_text, gone)
         return lost
 
     def acknowledge(self, receipts: Sequence[str]) -> None:
-        for portion in _portions(receipts):
+        for portion in batches(receipts):
             self._run(scripts.ACKNOWLEDGE, *portion)
 
     def release(self, deliveries: Sequence[Delivery], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
@@ -239,18 +247,18 @@ class RedisBroker(Broker):
 
     def _release(self, receipts: Sequence[str], delay: float = 0.0, *, refund_attempt: bool) -> None:
         # The last portion first, because each goes in front of what is there.
-        for portion in reversed(list(_portions(receipts))):
-            self._run(scripts.RELEASE, _milliseconds(delay), int(not refund_attempt), *portion)
+        for portion in reversed(list(batches(receipts))):
+            self._run(scripts.RELEASE, milliseconds(delay), int(not refund_attempt), *portion)
 
     def peek(self, limit: int = 100) -> Sequence[QueuedMessage]:
-        ready, delayed, lent = self._run(scripts.PEEK, limit)
-        waiting = [_waiting(entry, None) for entry in ready]
-        parked = [_waiting(DELAYED_HEAD.sub(b"", member, count=1), float(due)) for member, due in _pairs(delayed)]
-        parked += [_waiting(entry, float(due), leased=True) for entry, due in _pairs(lent)]
+        ready, delayed, leased = self._run(scripts.PEEK, limit)
+        waiting = [queued_message(entry, None) for entry in ready]
+        parked = [queued_message(without_number(member), float(due)) for member, due in pairs(delayed)]
+        parked += [queued_message(entry, float(due), leased=True) for entry, due in pairs(leased)]
         return [*waiting, *sorted(parked, key=lambda each: each.due or 0.0)][:limit]
 
     def cancel(self, keys: Sequence[str]) -> int:
-        return sum(int(self._run(scripts.CANCEL, *portion)) for portion in _portions(keys))
+        return sum(int(self._run(scripts.CANCEL, *portion)) for portion in batches(keys))
 
     def size(self) -> QueueSize:
         ready, delayed, leased = self._run(scripts.SIZE)
@@ -262,7 +270,7 @@ class RedisBroker(Broker):
         names, cursor = {self.queue: None}, 0
         for _ in range(0 if self._connection.clustered else MAX_SCAN_CALLS):
             with self._connection.errors():
-                cursor, keys = self._connection.client.scan(cursor, match=f"{_literal(before)}*", count=1000)
+                cursor, keys = self._connection.client.scan(cursor, match=f"{literal_pattern(before)}*", count=1000)
             parts = (key.decode("utf-8", "replace").removeprefix(before).partition(after) for key in keys)
             names.update(dict.fromkeys(unquote(name) for name, end, _ in parts if end))
             if not cursor or len(names) >= MAX_QUEUE_NAMES:
@@ -316,7 +324,7 @@ class RedisBroker(Broker):
         answer = self._connection.call(
             ("EVAL", scripts.RENAME_FOREIGN_KEYS.text, len(self._keys), *self._keys), key=self._keys[0]
         )[-1]
-        if names := ", ".join(map(_text, answer)):
+        if names := ", ".join(map(shown_text, answer)):
             FOREIGN_KEYS_RENAMED.log(queue=self.queue, value=names)
 
 
@@ -329,92 +337,3 @@ def configuration_warnings(configuration: Mapping[str, str]) -> list[str]:
     if configuration.get("appendonly") == "no" and not configuration.get("save"):
         found.append("Redis keeps nothing on disk (appendonly no, save empty): a restart forgets every message.")
     return found
-
-
-def enqueue_calls(messages: Sequence[Message]) -> Iterator[list[str]]:
-    """The arguments of ``ENQUEUE`` for these messages: one call a priority, one for the delayed, in portions."""
-    if len(messages) == 1 and messages[0].not_before is None:  # what a view sends
-        message = messages[0]
-        yield [str(message.priority), f"{message.priority}:{message.attempts}:{message.payload}"]
-        return
-    moment = time.time()
-    groups: dict[str, list[str]] = {}
-    sizes: dict[str, int] = {}
-    for message in messages:
-        entry = f"{message.priority}:{message.attempts}:{message.payload}"
-        due = message.not_before if message.not_before is not None and message.not_before > moment else None
-        head = "" if due is not None else str(message.priority)
-        call = groups.get(head)
-        if call and (len(call) > MAX_CALL_MESSAGES or sizes[head] + len(entry) > MAX_CALL_CHARACTERS):
-            yield call
-            call = None
-        if call is None:
-            call, sizes[head] = [head], 0
-            groups[head] = call
-        call += [entry] if due is None else [str(math.ceil(due * 1000)), entry]
-        sizes[head] += len(entry)
-    yield from groups.values()
-
-
-def unique_calls(messages: Sequence[Message], names: Sequence[str]) -> Iterator[list[str]]:
-    """The arguments of ``ENQUEUE_ONCE`` for these messages, in portions."""
-    moment, call, size = time.time(), list[str](), 0
-    for message, name in zip(messages, names, strict=True):
-        entry = f"{message.priority}:0:{message.payload}"
-        if call and (len(call) >= 4 * MAX_CALL_MESSAGES or size + len(entry) > MAX_CALL_CHARACTERS):
-            yield call
-            call, size = [], 0
-        late = message.not_before is not None and message.not_before > moment
-        due = str(math.ceil((message.not_before or 0) * 1000)) if late else ""
-        call += [name, str(message.priority), due, entry]
-        size += len(entry)
-    if call:
-        yield call
-
-
-def _portions(receipts: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Each receipt once, as many as a script takes."""
-    unique = list(dict.fromkeys(receipts))
-    return (unique[start : start + MAX_CALL_MESSAGES] for start in range(0, len(unique), MAX_CALL_MESSAGES))
-
-
-def _receipt(prefix: str, place: int) -> str:
-    """As ``LEASE`` writes it."""
-    return f"{prefix}:{place:04d}"
-
-
-def _milliseconds(seconds: float) -> int:
-    return math.ceil(seconds * 1000)
-
-
-def _pairs(flat: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    return zip(flat[::2], flat[1::2], strict=True)
-
-
-def _waiting(entry: bytes, due: float | None, *, leased: bool = False) -> QueuedMessage:
-    priority, attempts, payload = parse_entry(entry)
-    return QueuedMessage(payload, priority, attempts + leased, None if due is None else due / 1000, leased, _key(entry))
-
-
-def _literal(text: str) -> str:
-    """For a pattern of Redis, in which some characters mean something."""
-    return re.sub(r"([*?\[\]\\])", r"\\\1", text)
-
-
-def _key(entry: bytes) -> str:
-    """The fingerprint of the payload, which stays the same whatever else happens to the message."""
-    head = ENTRY_HEAD.match(entry)
-    return hashlib.sha1(entry[head.end() if head else 0 :], usedforsecurity=False).hexdigest()
-
-
-def parse_entry(entry: bytes) -> tuple[int, int, str]:
-    """Priority, earlier attempts and payload. What is not an entry is all payload."""
-    head = ENTRY_HEAD.match(entry)
-    if head is None:
-        return 0, 0, _text(entry)
-    return int(head[1]), int(head[2]), _text(entry[head.end() :])
-
-
-def _text(raw: bytes) -> str:
-    """Payloads are ASCII; other bytes are shown, so that a person can see what somebody put there."""
-    return raw.decode("ascii", "backslashreplace")

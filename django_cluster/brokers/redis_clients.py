@@ -1,6 +1,6 @@
-"""Which client of redis-py for which shape of Redis, and with which time-outs.
+"""The redis-py client for each topology of Redis, and its timeouts.
 
-What the user says about the connection wins; where he says nothing, every wait has an end.
+Options of the user take precedence. Without them every wait has an end.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ OWN_KEYWORDS = ("cluster", "master", "sentinels", "url")
 """What may stand beside redis-py's keywords in the settings."""
 
 READ_SIZE = 1 << 17
-"""Bytes that are read at once. With redis-py's own 32 KB, a large message takes a poll and a read for each of them."""
+"""Bytes in one read. With redis-py's own 32 KB, a large message takes a poll and a read for each of them."""
 
 
 def defaults() -> dict[str, Any]:
     """What we say where the user said nothing.
 
     A server that is away or frozen is noticed within ten seconds. Only a broken connection is tried again,
-    not one that stays silent: after a time-out nobody knows what the server has done.
+    not one that stays silent: after a timeout it is unknown what the server has done.
     """
     return {
         "socket_connect_timeout": 3.0,
@@ -94,7 +94,8 @@ def _without(kinds: Iterable[type[Exception]], *unwanted: type[Exception]) -> tu
 
 
 class ConnectionRetry(Retry):
-    """Transactions of a Cluster name time-outs to it as well; but after one nobody knows what the node has done."""
+    """Never retries after a timeout, when it is unknown what the node has done. Cluster transactions would ask for
+    it."""
 
     def update_supported_errors(self, specified_errors: Iterable[type[Exception]]) -> None:
         super().update_supported_errors(_without(specified_errors, errors.TimeoutError))
@@ -161,7 +162,7 @@ def unknown_keywords(options: Mapping[str, Any]) -> dict[str, str]:
 
 
 def build_cluster(options: Mapping[str, Any]) -> DirectCluster:
-    """A client of all nodes of a Redis Cluster; asks one of them for the others at once."""
+    """A client of all nodes of a Redis Cluster. Connects to one of them, which names the others."""
     # "retry" is another thing to this client: how often it looks for the right node.
     ours = {**defaults(), "retry": _retry(3, ConnectionRetry), **keepalive()}
     url, said = options.get("url", ""), plain(options.get("kwargs", {}))

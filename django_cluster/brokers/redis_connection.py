@@ -91,7 +91,7 @@ class RedisConnection:
         return self._clients.get(os.getpid()) or self._first_client()
 
     def _first_client(self) -> Any:
-        """Several threads may come for it at once: one client is kept, and none is dropped that somebody has used.
+        """Several threads may call it at the same time: one client is kept, and none is closed that a thread has used.
 
         A client that is dropped ends its connections, in the midst of whatever others do there.
         """
@@ -162,7 +162,7 @@ class RedisConnection:
             self._kept.append((connection, time.monotonic()))
 
     def drop_idle(self) -> None:
-        """Close the connections that nobody uses at the moment: the next call finds out anew where the server is."""
+        """Close the idle connections, so that the next call resolves the server again."""
         with suppress(TypeError):  # an old or foreign pool cannot tell them from those in use
             pool = self.client.connection_pool
             while self._kept:
@@ -304,7 +304,7 @@ class RedisClusterConnection(RedisConnection):
             if node.redis_connection is not None:
                 with suppress(TypeError):
                     node.redis_connection.connection_pool.disconnect(inuse_connections=False)
-        with suppress(*ANY_ERROR):  # nobody answers: the next call says so
+        with suppress(*ANY_ERROR):  # no node answers: the next call raises
             client.nodes_manager.initialize()
 
     @property

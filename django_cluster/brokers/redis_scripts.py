@@ -7,7 +7,7 @@ The keys of a queue share one hash slot. An *entry* is ``<priority>:<attempts>:<
     {queue}:delayed            ZSET   <number>:<entry> by the moment at which it becomes ready
     {queue}:leases             ZSET   receipts by the moment at which they end
     {queue}:leased             HASH   receipt → entry
-    {queue}:wakeup               LIST   one element while something is ready and nobody was told
+    {queue}:wakeup               LIST   one element while a message is ready and no cluster was woken
     {queue}:number             STRING tells equal delayed entries apart
     {queue}:unique:<name>        STRING a message of this name was taken; a sender may come again with it
     {queue}:sender:<name>      STRING number of the last call of this sender; a repeated call changes nothing
@@ -159,7 +159,7 @@ may_run_when_full()
 local moment, limit = now(), tonumber(ARGV[2])
 local spared_until, since = note_attendance(moment, tonumber(ARGV[3]))
 
--- Whoever claims so late may have lost its own leases: it must renew them first.
+-- A cluster that claims so late may have lost its own leases: it must renew them first.
 if ARGV[4] ~= '' and moment > tonumber(ARGV[4]) then
   if redis.call('EXISTS', bands) == 1 then wake() end -- it may have been woken, and takes nothing
   return {moment}
@@ -345,7 +345,7 @@ for _, priority in ipairs(redis.call('ZRANGE', bands, 0, -1)) do look(base .. ':
 for priority = -100, 100 do
   local band = string.format('%s:ready:%d', base, priority)
   look(band, 'list')
-  -- one that is not among the bands would be leased by nobody
+  -- a list that is not among the bands would never be leased
   if redis.call('EXISTS', band) == 1 then redis.call('ZADD', bands, -priority, string.format('%d', priority)) end
 end
 look(delayed, 'zset')

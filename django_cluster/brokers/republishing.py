@@ -1,4 +1,4 @@
-"""Refunding an attempt where the server counts leases by itself, and nobody can take its count down.
+"""Refunding an attempt where the server counts leases by itself and its count cannot be lowered.
 
 A copy that carries the earlier attempts replaces the message. The copy is sent first, and the original is deleted when
 the copy is confirmed: a process that is killed in between leaves both, and the task runs twice. What was copied is
@@ -18,7 +18,7 @@ from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerRefused
 
 REPUBLISH_SECONDS = 4.0
-"""Seconds for sending copies; then the rest is returned without a refund, because a cluster that stops has little time."""
+"""Seconds for sending copies. The rest is returned without a refund: a cluster that stops has little time."""
 
 
 class RepublishingBroker(Broker):

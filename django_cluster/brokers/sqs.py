@@ -1,7 +1,7 @@
-"""The queue at Amazon SQS: at least once, ten messages a call, long polls, and leases by visibility time-outs.
+"""The queue at Amazon SQS: ten messages in a request, long polling, leases by visibility timeouts.
 
-What SQS cannot do, its capabilities say. Two things have to be known when this is read: a message cannot be changed
-there, so what is given back at no cost is a copy (``brokers.copies``); and its clocks have whole seconds.
+``CAPABILITIES`` says what SQS cannot do. A message in the queue cannot be changed, so refunding an attempt sends a copy
+(``brokers.republishing``), and all times are whole seconds.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ MAX_DELAY = 900.0
 MAX_AGE = 14 * 86_400.0
 """Seconds of the longest ``MessageRetentionPeriod``; four days unless the queue says otherwise."""
 MAX_VISIBILITY = 43_200
-"""Seconds (twelve hours) after which SQS lends a message again, whatever its borrower says."""
+"""Seconds (twelve hours) after which SQS delivers a message again, even if its lease is renewed."""
 MIN_POLL_SECONDS = 0.05
 """Seconds: a shorter wait is no reason to wait for a whole second, the shortest poll."""
 FILL_SECONDS = 0.5
@@ -126,7 +126,7 @@ class SqsBroker(RepublishingBroker):
         first = failed[0]
         return f"The queue {self._connection.address} {what}: {first.get('Message') or first.get('Code')}"
 
-    # ── lending ──────────────────────────────────────────────────────────────────────────────────
+    # ── leasing ──────────────────────────────────────────────────────────────────────────────────
 
     def lease(self, limit: int, wait: float = 0.0, *, not_after: float = math.inf) -> Sequence[Delivery]:
         """A call for each ten messages, until one is not filled."""
@@ -171,7 +171,7 @@ class SqsBroker(RepublishingBroker):
         self.release([each for each in came if each.attempt <= 1], refund_attempt=True)
 
     def renew(self, receipts: Sequence[str]) -> Sequence[str]:
-        """SQS allows twelve hours in all; what is held longer is lent to others, and counts as lost."""
+        """See ``Broker.renew``. SQS allows twelve hours in total; after that the lease is lost."""
         lost = self._change_visibility(receipts, self._lease_seconds)
         return [receipt for receipt in receipts if receipt in lost]
 
@@ -211,11 +211,11 @@ class SqsBroker(RepublishingBroker):
     # ── looking ──────────────────────────────────────────────────────────────────────────────────
 
     def peek(self, limit: int = 100) -> Sequence[QueuedMessage]:
-        """Nothing: SQS shows no message without lending it."""
+        """See ``Broker.peek``. Always empty: SQS shows no message without delivering it."""
         return []
 
     def size(self) -> QueueSize:
-        """As SQS estimates; what was given back with a delay counts as leased."""
+        """See ``Broker.size``. An estimate of SQS; messages that were released with a delay count as leased."""
         kinds = ("", "Delayed", "NotVisible")
         names = [f"ApproximateNumberOfMessages{kind}" for kind in kinds]
         found = self._connection.call("get_queue_attributes", AttributeNames=names)["Attributes"]

@@ -117,7 +117,7 @@ class SqsOptions:
     client: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """Keywords of its SQS client."""
     url_prefix: str = ""
-    """What comes before the name in the URL of a queue; with it nobody has to be asked for the URL."""
+    """URL of the queue without its name; saves the request for the URL."""
     name_pattern: str = ""
     create: bool = True
     attributes: Mapping[str, str] = field(default_factory=dict)
@@ -129,7 +129,7 @@ class SqsOptions:
 
     @classmethod
     def of(cls, written: Mapping[str, Any]) -> SqsOptions:
-        """Raises ``ImproperlyConfigured`` for what nobody would understand."""
+        """Raises ``ImproperlyConfigured`` for unknown keys and wrong values."""
         options = {key: value for key, value in {**_of_url(written.get("url", "")), **written}.items() if key != "url"}
         region = options.pop("aws_region", None)
         if region is not None:
@@ -261,7 +261,7 @@ class SqsConnection:
         try:
             return self._call(action, keywords)
         except self.client.exceptions.QueueDoesNotExist:
-            # A prefix has told us its URL, or somebody has deleted it.
+            # A prefix has told us its URL, or the queue was deleted.
             if not self.options.create:
                 raise
         self.create()

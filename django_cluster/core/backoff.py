@@ -1,4 +1,5 @@
-"""A server that is away: say so once, wait longer and longer, say when it is back."""
+"""Reconnecting to a server that is unavailable: one log line, growing pauses, another line when it is available
+again."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from django_cluster.core.events.servers import BROKER, Outage
 FIRST_DELAY_SECONDS = 0.1
 MAX_DELAY_SECONDS = 5.0
 PAUSE_FACTOR = 4
-"""A pause is so many times longer than the attempt before it, where that matters."""
+"""Factor by which a pause is longer than the attempt before it, where the attempt takes time from other servers."""
 
 
 class ReconnectBackoff:
@@ -37,8 +38,8 @@ class ReconnectBackoff:
         return self._clock() >= self.retry_at
 
     def failed(self, error: BaseException, took: float = 0.0) -> None:
-        """``took``: seconds that the attempt has cost somebody who has other things to do; he shall keep most of
-        his time for them."""
+        """The attempt has failed. ``took``: seconds that it has cost a process that serves other servers too; the next
+        pause is ``PAUSE_FACTOR`` times as long, so that most of the time is left for them."""
         now = self._clock()
         if not self.failing:
             self._since = now

@@ -7,7 +7,7 @@ Layout, version 1 (ASCII)::
     id      32 hexadecimal digits: the row of the database that keeps the payload
     label   the header of the package, so that a task whose row is gone still has a name; may be empty
 
-A reference is believed only if it carries our signature: whoever ends its message deletes the row.
+A reference is accepted only with a valid signature, because the end of its message deletes the row.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What waits is taken out of a queue by an operator; whoever waits for it is told that it will not run.
+"""An operator cancels waiting tasks; what depends on them learns that they will not run.
 
-A schedule whose runs must not overlap is busy until its task has ended. The row of a failed run says that it will be
-tried again. A group waits for all of its calls. A task that was taken out never ends by itself.
+A schedule with ``no_overlap`` is busy until its task has ended. The row of a failed run says that it will be retried. A
+group waits for all of its members. A cancelled task never ends by itself.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from django_cluster.models import Task
 from django_cluster.stores.orm import clear_busy_schedules
 
 SEARCH_DEPTH = 10_000
-"""Messages from the front of a queue in which we look for tasks that somebody waits for."""
+"""Messages from the front of a queue that are searched for tasks on which something depends."""
 
 IDS_PER_STATEMENT = 500
 CANCELLED = "\n(The next run was taken out of the queue by an operator.)"
@@ -40,7 +40,7 @@ class Cancellation:
         self._broker, self._codec, self._database, self._record = broker, codec, database, record
 
     def cancel(self, keys: Sequence[str]) -> int:
-        """Take out what waits under these keys; how many there were. Raises as ``Broker.cancel``."""
+        """Cancel the messages with these keys; returns how many there were. Raises what ``Broker.cancel`` raises."""
         wanted = set(keys)
         before = self._headers_of([each for each in self._look() if each.key in wanted])
         done = self._broker.cancel(keys)
@@ -51,7 +51,7 @@ class Cancellation:
         return done
 
     def purge(self) -> int:
-        """Delete every message; what runs, runs on. Raises as ``Broker.purge``."""
+        """Delete every message; running tasks go on. Raises what ``Broker.purge`` raises."""
         before = self._headers_of([each for each in self._look() if not each.leased])
         done = self._broker.purge()
         self._note(before)
@@ -93,7 +93,8 @@ def cancelled_member(waiting: QueuedMessage, header: TaskHeader, queue: str) -> 
 
 
 def verified_headers(waiting: Sequence[QueuedMessage], codec: Codec) -> Iterator[tuple[QueuedMessage, TaskHeader]]:
-    """Verified: whoever can write into a queue cannot thereby change rows or set schedules free."""
+    """(message, verified header) each. Messages without a valid signature are left out: a program that can write into
+    the queue must not change rows or free schedules."""
     for each in waiting:
         try:
             yield each, header_of(codec.verify(each.payload))

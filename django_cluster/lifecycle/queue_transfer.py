@@ -1,12 +1,12 @@
-"""From one queue into another, while clusters may work on both, or on neither.
+"""Move messages from one queue into another, while clusters may work on both, or on neither.
 
-*Ready* messages are lent by the source, given to the target, and only then forgotten by the source. *Delayed* ones
-cannot be lent; they are copied with their moment and then cancelled, unless they become due so soon that somebody
-might be lent them in between. Killed at any point, either way leaves each message in at least one of the two places,
-and in both only if the death came between the copy and the forgetting.
+*Ready* messages are leased from the source, published to the target, and then acknowledged at the source. *Delayed*
+ones cannot be leased; they are copied with their due time and then cancelled, unless they become due so soon that a
+cluster might lease them in between. A process that is killed at any point leaves each message in at least one of the
+two queues, and in both only if it died between the copy and the deletion.
 
-Nothing is opened. A message is signed for its queue: for another one it is signed anew, if its signature is ours.
-What was tampered with is moved as it is, and refused there.
+Messages are not opened. Their signature is for one queue: a message with a valid signature is signed again for the
+other queue. Any other message is moved as it is, and rejected there.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from django_cluster.errors import BrokerRefused, BrokerUnavailable, PackageError
 
 BATCH = 500
 REJECTED_DELAY_SECONDS = 60.0
-"""Seconds for which what was refused is left alone."""
+"""Seconds after which a rejected message is tried again."""
 MIN_COPY_DELAY_SECONDS = 10.0
-"""Seconds. What is due sooner is not copied but waited for: it might be lent while it is being cancelled."""
+"""Messages due in less than this many seconds are not copied: they might be leased while they are being cancelled."""
 
 
 @dataclass(slots=True)
 class TransferResult:
-    """What came of it."""
+    """Numbers of messages that were moved."""
 
     ready: int = 0
     delayed: int = 0
     refused: list[str] = field(default_factory=list)
-    """What the target said of messages that it does not take; they stay where they are."""
+    """Errors of the target for messages that it does not accept; they stay in the source."""
     duplicated: int = 0
-    """Copied, and then lent to somebody before they could be cancelled: they will run twice."""
+    """Messages that were copied, and leased by a cluster before they were cancelled: they will run twice."""
 
     @property
     def total(self) -> int:
@@ -67,7 +67,7 @@ class QueueTransfer:
         self.result = TransferResult()
 
     def run(self, limit: int | None = None) -> TransferResult:
-        """Everything that is ready or delayed, or the first ``limit`` of it; what is lent to others stays."""
+        """Move all ready and delayed messages, or the first ``limit`` of them; leased messages stay."""
         try:
             while (room := self._room(limit)) and self.move_ready(room):
                 pass
@@ -96,7 +96,7 @@ class QueueTransfer:
     # ── ready ────────────────────────────────────────────────────────────────────────────────────
 
     def move_ready(self, limit: int = BATCH) -> int:
-        """One batch, in the order of lending; returns how many the source has lent."""
+        """Move one batch, in the order of leasing; returns how many messages the source has leased."""
         report_progress()
         deliveries = self._source.lease(min(limit, self._batch))
         if not deliveries:
@@ -163,7 +163,7 @@ class QueueTransfer:
         able = self._source.capabilities
         if not (able.peek and able.cancel):
             return 0
-        # Those that are lent may stand in front of them, and so may those that become due soon.
+        # Leased messages, and those that become due soon, may come before them.
         size = self._source.size()
         seen = self._source.peek(limit + size.ready + size.leased + len(self._refused) + BATCH)
         late = [each for each in seen if self._is_far(each) and each.key not in self._refused][:limit]
@@ -192,9 +192,10 @@ def is_plain(message: Message) -> bool:
 
 
 def priority_of(payload: str) -> int:
-    """As the label says, unverified: whoever can write into a queue could also have put it in front.
+    """The priority in the header, which is not verified: a program that can write into the queue could set any
+    priority.
 
-    0 for a label that cannot be read: the message is moved as it is, and whoever is lent it puts it aside.
+    0 for a header that cannot be read: the message is moved as it is, and the cluster that leases it rejects it.
     """
     try:
         priority = peek_header(payload).options.priority

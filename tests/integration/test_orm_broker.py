@@ -16,7 +16,8 @@ from django.db import connections, transaction
 
 from django_cluster.brokers import orm
 from django_cluster.brokers.base import Broker, Message
-from django_cluster.brokers.orm_dialects import MAX_PROMOTIONS, dialect_of
+from django_cluster.brokers.orm_dialects import dialect_of
+from django_cluster.brokers.orm_rows import MAX_PROMOTIONS
 from django_cluster.core.queue_names import table_queue_name
 from django_cluster.database import session
 from django_cluster.errors import BrokerRefused, BrokerUnavailable

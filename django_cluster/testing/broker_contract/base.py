@@ -1,4 +1,4 @@
-"""What the tests of the contract have in common: how a broker is opened, and the steps that they take with it."""
+"""Fixtures and helpers of the contract's tests."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from django_cluster.brokers.base import Broker, Delivery, Message, QueueSize
 Opener = Callable[..., Broker]
 
 SHORT_LEASE_SECONDS = 0.4
-"""Seconds: a lease that a test waits out."""
+"""Length of a lease whose end a test waits for."""
 
 WAIT_SECONDS = 10.0
-"""Seconds within which things have to come true; generous, because the machine may be busy."""
+"""Seconds within which an expected change has to happen; generous, because the machine may be busy."""
 
 
 def messages(*payloads: str, priority: int = 0, not_before: float | None = None) -> list[Message]:
@@ -37,7 +37,7 @@ def deliveries_of(receipts: Sequence[str]) -> list[Delivery]:
 
 
 def lease_all(broker: Broker, count: int) -> list[Delivery]:
-    """Lend until there are so many; fails if nothing comes any more."""
+    """Lease until there are ``count`` deliveries; fails if no more come in time."""
     deliveries: list[Delivery] = []
     deadline = time.monotonic() + WAIT_SECONDS
     while len(deliveries) < count:
@@ -83,7 +83,7 @@ class ContractBase:
 
     @staticmethod
     def long_delay(broker: Broker) -> float:
-        """Seconds of a delay that no test outlives."""
+        """A delay in seconds that is longer than any test."""
         return min(3600.0, broker.capabilities.max_delay or 3600.0)
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Many brokers at one queue, in threads and in forked children."""
+"""Several brokers of one queue, in threads and in forked children."""
 
 from __future__ import annotations
 

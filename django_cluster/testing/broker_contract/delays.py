@@ -1,4 +1,4 @@
-"""What is delayed waits for its time, and a broker waits for what comes."""
+"""Delayed messages, and a broker that waits for messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is enqueued is lent: once, whole, and in its order."""
+"""An enqueued message is leased once, unchanged and in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people see of a queue, take out of it, and ask of its server."""
+"""Showing, cancelling, counting and purging messages, and questions to the server."""
 
 from __future__ import annotations
 

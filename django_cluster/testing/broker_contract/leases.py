@@ -1,4 +1,4 @@
-"""A lease lasts as long as it is renewed, and what nobody holds any longer comes back."""
+"""A lease lasts as long as it is renewed; then the message comes back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a delivery ends: acknowledged, discarded, or given back."""
+"""The end of a lease: acknowledged, discarded or released."""
 
 from __future__ import annotations
 

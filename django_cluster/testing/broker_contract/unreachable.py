@@ -1,4 +1,4 @@
-"""A server that is away is an exception within a bounded time."""
+"""A server that is unavailable is an exception within a bounded time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class UnreachableContract:
     """Seconds."""
 
     some_receipt = "1:1"
-    """One as the adapter gives them: of another it may know without its server that it lent nothing under it."""
+    """A receipt in the format of the adapter, which may ignore others without asking its server."""
 
     @pytest.fixture
     def unreachable(self) -> Broker:

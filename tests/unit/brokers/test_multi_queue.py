@@ -83,7 +83,17 @@ def test_each_queue_keeps_its_order() -> None:
         assert own == [f"{place}:{number}" for number in range(count)]
 
 
-def test_what_is_said_of_a_receipt_reaches_who_lent_it() -> None:
+def test_a_delivery_names_its_queue() -> None:
+    several = queues(1, 1)
+    fill(several, 1, 1)
+
+    assert {each.payload: each.queue for each in several.lease(2)} == {
+        "0:0": several.members[0].queue,
+        "1:0": several.members[1].queue,
+    }
+
+
+def test_what_is_done_with_a_receipt_reaches_the_broker_that_leased_it() -> None:
     several = queues(1, 1)
     fill(several, 3, 3)
     by_payload = {each.payload: each.receipt for each in several.lease(6)}
@@ -146,7 +156,7 @@ class Fading(MemoryBroker):
         return super().lease(limit, wait, not_after=not_after)
 
 
-def test_what_was_lent_before_an_outage_reaches_who_asked() -> None:
+def test_what_was_leased_before_an_outage_reaches_the_caller() -> None:
     several = queues(1, 1, kind=Fading)
     fill(several, 1)
 

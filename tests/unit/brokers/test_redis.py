@@ -13,15 +13,10 @@ from redis import cluster
 
 from django_cluster.brokers import redis_clients
 from django_cluster.brokers.base import Message
-from django_cluster.brokers.redis import (
-    MAX_CALL_MESSAGES,
-    RedisBroker,
-    configuration_warnings,
-    enqueue_calls,
-    parse_entry,
-)
+from django_cluster.brokers.redis import RedisBroker, configuration_warnings
 from django_cluster.brokers.redis_clients import build_client, build_cluster
 from django_cluster.brokers.redis_connection import MAX_BLOCK_SECONDS, RedisConnection, open_connection
+from django_cluster.brokers.redis_entries import MAX_CALL_MESSAGES, enqueue_calls, parse_entry
 from django_cluster.core.masking import MaskedMapping
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.core.settings.parser import parse
