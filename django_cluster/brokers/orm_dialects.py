@@ -39,7 +39,7 @@ from django_cluster.brokers.orm_rows import (
 )
 from django_cluster.core.postgres_arrays import number_array, text_array
 from django_cluster.database.clock import FOREVER
-from django_cluster.database.dialect import NOW, READ_ONLY
+from django_cluster.database.dialect import NOW, READ_ONLY, by_vendor
 from django_cluster.models.acknowledged_messages import AcknowledgedMessages
 from django_cluster.models.queued_task import QueuedTask
 
@@ -334,12 +334,12 @@ DIALECTS: dict[str, type[Dialect]] = {"sqlite": SQLite, "postgresql": PostgreSQL
 
 def dialect_of(connection: BaseDatabaseWrapper) -> Dialect:
     """The SQL that this database understands."""
-    try:
-        return DIALECTS[connection.vendor](connection)
-    except KeyError:
+    dialect = by_vendor(connection, DIALECTS)
+    if dialect is None:
         raise ImproperlyConfigured(
             f"The ORM broker speaks SQLite, PostgreSQL, MySQL and MariaDB; {connection.alias!r} is {connection.vendor}."
-        ) from None
+        )
+    return dialect(connection)
 
 
 def _ids(rows: Sequence[tuple[Any, ...]]) -> str:
