@@ -17,27 +17,39 @@ from django.test.utils import CaptureQueriesContext
 from django_cluster.database.clock import MICROSECONDS, DatabaseClock
 from django_cluster.errors import StoreUnavailable
 from django_cluster.models import Heartbeat
+from django_cluster.models.operator_command import OperatorCommand
 from django_cluster.stores.operator_commands import OperatorCommandStore, PendingCommands
 from django_cluster.stores.status import FORGET_AFTER_SECONDS, StatusStore
 from tests.e2e.project import working_on
 from tests.unit.stores.test_status import STATUS
 
 
-@pytest.fixture(params=["sqlite", "postgres", "mariadb"])
-def _database(request: pytest.FixtureRequest, tmp_path: Path, django_db_blocker: Any) -> Iterator[None]:
-    """The default database of this process, with our tables."""
+@pytest.fixture(scope="module", params=["sqlite", "postgres", "mariadb"])
+def migrated(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, django_db_blocker: Any
+) -> Iterator[dict[str, Any]]:
+    """An entry of ``DATABASES`` with our tables, for all tests of this module."""
     with ExitStack() as stack:
         if request.param == "sqlite":
-            entry: dict[str, Any] = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(tmp_path / "db.sqlite3")}
+            file = tmp_path_factory.mktemp("status") / "db.sqlite3"
+            entry: dict[str, Any] = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(file)}
         else:
             server, name = request.getfixturevalue(f"{request.param}_server"), f"status_{uuid4().hex}"
             server.create_database(name)
             stack.callback(server.drop_database, name)
             entry = server.database(name)
-        stack.enter_context(django_db_blocker.unblock())
-        stack.enter_context(working_on(entry))
-        call_command("migrate", "django_cluster", verbosity=0)
+        with django_db_blocker.unblock(), working_on(entry):
+            call_command("migrate", "django_cluster", verbosity=0)
+        yield entry
+
+
+@pytest.fixture
+def _database(migrated: dict[str, Any], django_db_blocker: Any) -> Iterator[None]:
+    """The default database of this process, with our tables, of which those of this module are empty."""
+    with django_db_blocker.unblock(), working_on(migrated):
         yield
+        for model in (Heartbeat, OperatorCommand):
+            model.objects.all().delete()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from django.core.management import call_command
 
 from tests.e2e.project import Project, working_on
-from tests.servers import PostgresServer, RabbitServer, RedisServer
+from tests.servers import MariaDBServer, PostgresServer, RabbitServer, RedisServer
 
 MakeProject = Callable[..., Project]
 
@@ -55,6 +55,25 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: A
     return file
 
 
+def migrated_on(kind: str, server: PostgresServer | MariaDBServer, blocker: Any) -> str:
+    """The name of a migrated database on this server, for every test to copy."""
+    name = "migrated"
+    server.create_database(name)
+    with blocker.unblock():
+        migrate(on_server(kind, server, name))
+    return name
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres_server: PostgresServer, django_db_blocker: Any) -> str:
+    return migrated_on("postgres", postgres_server, django_db_blocker)
+
+
+@pytest.fixture(scope="session")
+def migrated_mariadb(mariadb_server: MariaDBServer, django_db_blocker: Any) -> str:
+    return migrated_on("mariadb", mariadb_server, django_db_blocker)
+
+
 @pytest.fixture
 def new_database(
     request: pytest.FixtureRequest, tmp_path: Path, django_db_blocker: Any
@@ -69,11 +88,9 @@ def new_database(
                 return sqlite(file)
             server = request.getfixturevalue(f"{kind}_server")
             name = f"e2e_{uuid4().hex}"
-            server.create_database(name)
+            server.create_database(name, template=request.getfixturevalue(f"migrated_{kind}"))
             stack.callback(server.drop_database, name)
-            place = on_server(kind, server, name)
-            migrate(place)
-            return place
+            return on_server(kind, server, name)
 
         yield make
 

@@ -17,11 +17,16 @@ class MariaDBServer(Server):
     """A small server with InnoDB's real durability, without any of the machine's own configuration."""
 
     name: ClassVar[str] = "mariadb"
-    programs: ClassVar[tuple[str, ...]] = ("mariadbd", "mariadb-install-db", "mariadb", "mariadb-admin")
+    programs: ClassVar[tuple[str, ...]] = ("mariadbd", "mariadb-install-db", "mariadb", "mariadb-admin", "mariadb-dump")
     drivers: ClassVar[tuple[str, ...]] = ("MySQLdb",)
     package: ClassVar[str] = "mariadb-server"
     account: ClassVar[str | None] = "mysql"
     extra_paths: ClassVar[tuple[str, ...]] = ("usr/sbin", "opt/homebrew/opt/mariadb*/bin")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._dumps: dict[str, bytes] = {}
+        """Of databases that are templates."""
 
     def prepare(self) -> None:
         options = ["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]
@@ -55,8 +60,15 @@ class MariaDBServer(Server):
     def answers(self) -> bool:
         return self.succeeds(self.program("mariadb-admin"), *self._address(), "ping")
 
-    def create_database(self, name: str) -> None:
+    def create_database(self, name: str, template: str | None = None) -> None:
+        """``template``: a database whose tables the new one has, too."""
         self._sql(f"CREATE DATABASE `{name}`")
+        if template is not None:
+            if template not in self._dumps:
+                dump = [self.program("mariadb-dump"), *self._address(), template]
+                self._dumps[template] = subprocess.run(dump, check=True, capture_output=True).stdout
+            load = [self.program("mariadb"), *self._address(), name]
+            subprocess.run(load, input=self._dumps[template], check=True, capture_output=True)
 
     def drop_database(self, name: str) -> None:
         self._sql(f"DROP DATABASE IF EXISTS `{name}`")

@@ -36,8 +36,9 @@ class PostgresServer(Server):
     def answers(self) -> bool:
         return self.succeeds(self.program("pg_isready"), "--host", str(self.folder))
 
-    def create_database(self, name: str) -> None:
-        self._sql(f'CREATE DATABASE "{name}"')
+    def create_database(self, name: str, template: str = "template1") -> None:
+        """``template``: a database that nobody is connected to, whose tables the new one has, too."""
+        self._sql(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
 
     def drop_database(self, name: str) -> None:
         self._sql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')

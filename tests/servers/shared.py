@@ -20,7 +20,7 @@ from tests.servers.base import BOOT_TIMEOUT, Server
 S = TypeVar("S", bound=Server)
 
 _left_running: list[Server] = []
-"""Servers that others still use when this process ends; kept, because it is no fault that they and their watchdogs run."""
+"""Servers that others still use when this process ends; kept, because it is no fault that they run."""
 
 
 @contextmanager
