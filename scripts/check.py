@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 CHECKS = {
     "lint": [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["lint-imports", "--no-cache"]],
-    "types": [["mypy"]],
+    "types": [["mypy"], ["basedpyright"]],
     "docs": [["sphinx-build", "-n", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html"]],
     "unit": [["pytest", "-q", "tests/unit", "--hypothesis-profile=quick"]],
     "format": [["ruff", "check", "--fix", "."], ["ruff", "format", "."]],
