@@ -1,7 +1,7 @@
-"""The admin's pages: what succeeded, what failed, what is scheduled, what waits, and who works on it.
+"""The admin's pages: successful, failed, scheduled and queued tasks, and clusters.
 
-Lists load no sealed bytes, open nothing and count no whole table. Only the page of one task opens its arguments
-and its result, after their signature was verified, and says so in a sentence when they can no longer be read.
+Lists load no signed bytes, open no message and count no whole table. Only the page of one task opens its arguments and
+its result, after their signature was verified; if that fails, it says why in their place.
 """
 
 from __future__ import annotations

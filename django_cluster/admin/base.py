@@ -1,4 +1,4 @@
-"""What all pages have in common: their look, their database, and who may do what."""
+"""The base classes of the admin's pages: their style sheets, their database and their permissions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from django_cluster.core.safe_text import printable_lines
 
 
 def _model_admin() -> type[admin.ModelAdmin[Any]]:
-    """Unfold draws only pages whose class descends from its own."""
+    """The class of model pages: Unfold draws only descendants of its own."""
     if apps.is_installed("unfold"):
         from unfold.admin import ModelAdmin as UnfoldModelAdmin
 
@@ -29,7 +29,7 @@ def _model_admin() -> type[admin.ModelAdmin[Any]]:
 
 
 def _select() -> type[forms.Select]:
-    """As does a choice that we put into a form ourselves."""
+    """The widget of choices: Unfold has its own."""
     if apps.is_installed("unfold"):
         from unfold.widgets import UnfoldAdminSelectWidget
 
@@ -49,19 +49,19 @@ else:
     AnyScheduleForm = forms.ModelForm
 
 STYLES = {"all": ("django_cluster/admin.css", *(() if apps.is_installed("unfold") else ("django_cluster/plain.css",)))}
-"""Style sheets of every page; the second one is for pages that Django itself draws."""
+"""Style sheets of every page; the second one is left out where Unfold draws the page."""
 
 MAX_ROWS_PER_ACTION = 1000
-"""Rows for which one action does something; a request has to come to an end."""
+"""Rows on which one action of one request acts."""
 
 
 def may(request: HttpRequest, permission: str) -> bool:
-    """Whether the user has this permission of ours, such as ``retry_task``."""
+    """Whether the user has this permission of django_cluster, such as ``retry_task``."""
     return request.user.has_perm(f"django_cluster.{permission}")
 
 
 def in_database(rows: models.QuerySet[Any]) -> models.QuerySet[Any]:
-    """The rows in the database that ``Q_CLUSTER`` names, or where the router reads them."""
+    """The rows in the database that ``Q_CLUSTER`` names, or else where the router reads them."""
     return rows.using(load_settings().results.database)
 
 
@@ -71,11 +71,11 @@ COLUMNS_WITH_ARGUMENTS = frozenset(
     {"args", "kwargs", "payload", "sealed_arguments", "sealed_result", "options", "last_error"}
     | {"error_message", "error_traceback", "attempts", "seal"}
 )
-"""Columns that hold, quote or sign arguments: a filter on one in the address of a list would reveal them."""
+"""Columns that hold, quote or sign arguments: a filter on one of them, in the URL of a list, would reveal them."""
 
 
 class ClusterAdmin(ModelAdmin):
-    """Brings its own style sheet, and asks for no count of a whole table.
+    """A page with the package's style sheet, and without a count of the whole table.
 
     No page shows a character that moves, reverses or hides others, wherever a name or an error comes from.
     """
@@ -88,14 +88,14 @@ class ClusterAdmin(ModelAdmin):
         css = STYLES
 
     def own_urls(self) -> list[URLPattern]:
-        """Pages beside those of Django."""
+        """Return the URLs of pages in addition to Django's."""
         return []
 
     def get_urls(self) -> list[URLPattern]:
         return [_readable(pattern) for pattern in (*self.own_urls(), *super().get_urls())]
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        """The row, which knows whether this user may see arguments."""
+        """Return the row, with ``arguments_visible`` set for this user."""
         row = super().get_object(request, object_id, from_field)
         if row is not None:
             row.arguments_visible = may(request, VIEW_ARGUMENTS)
@@ -108,13 +108,13 @@ class ClusterAdmin(ModelAdmin):
         return bool(super().lookup_allowed(lookup, value, request))
 
     def message_user(self, request: HttpRequest, message: Any, *args: Any, **kwargs: Any) -> None:
-        """Errors may quote an argument."""
+        """Show a message with credentials masked: errors may quote an argument."""
         said = message if isinstance(message, SafeString) else redactor().text(str(message))
         super().message_user(request, said, *args, **kwargs)
 
 
 def _readable(pattern: URLPattern) -> URLPattern:
-    """The rendered page, with characters that could deceive its reader written as escapes."""
+    """Wrap a page so that characters which could deceive its reader are written as escapes."""
     view = pattern.callback
 
     @wraps(view)
@@ -129,7 +129,7 @@ def _readable(pattern: URLPattern) -> URLPattern:
 
 
 def _is_edited(response: SimpleTemplateResponse) -> bool:
-    """Whether it is a form: what it shows would be saved."""
+    """Whether the page is a form: what it shows would be saved."""
     context = response.context_data or {}
     return "adminform" in context and bool(context.get("add") or context.get("has_change_permission"))
 
@@ -141,7 +141,7 @@ def _written_out(response: HttpResponse) -> None:
 
 
 class ReadOnlyAdmin(ClusterAdmin):
-    """Rows that the cluster writes: to be looked at and deleted, never added or changed."""
+    """Rows that the cluster writes: they can be viewed and deleted, never added or changed."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

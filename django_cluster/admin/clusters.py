@@ -1,6 +1,7 @@
-"""Clusters and their processes: what runs now, since when, in how much memory; and two orders, to pause and to recycle.
+"""The page of clusters: their processes, running tasks and memory, and the commands to pause queues and restart
+workers.
 
-The page shows what each cluster said of itself a few seconds ago. An order is obeyed with its next heartbeat.
+The page shows the last heartbeat of each cluster. A cluster executes a command with its next heartbeat.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from django_cluster.stores.operator_commands import QueuePause
 from django_cluster.stores.status import ClusterStatus, ProcessStatus, RunningTask
 
 NEAR_LIMIT = 0.8
-"""A task that has used up so much of its limit is pointed out."""
+"""The share of its limit from which a running task is highlighted."""
 
 STATES = {
     "running": _("running"),
@@ -46,7 +47,7 @@ STATES = {
 
 @dataclass(frozen=True, slots=True)
 class ProcessRow:
-    """One process, as the page shows it."""
+    """One process, as a row of the page."""
 
     name: str
     pid: int
@@ -57,12 +58,12 @@ class ProcessRow:
     cpu: str
     done: str
     order: str
-    """Names the worker in an order to replace it; empty where nobody can be replaced."""
+    """The target of the command to restart this worker; empty for other processes, and while it stops."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterSection:
-    """One cluster, as the page shows it."""
+    """One cluster, as a section of the page."""
 
     status: ClusterStatus
     state: SafeString
@@ -70,12 +71,12 @@ class ClusterSection:
     last_seen: datetime
     versions: str
     figures: Sequence[tuple[str, str]]
-    """What a figure is, and the figure."""
+    """(label, number)"""
     workers: Sequence[ProcessRow]
     """Workers of a lost cluster that ran a task at its last heartbeat."""
     others: Sequence[ProcessRow]
     empty: str
-    """A sentence in the place of the workers; empty where there are some."""
+    """A sentence that replaces the table of workers; empty if there are workers."""
 
 
 def cluster_section(status: ClusterStatus) -> ClusterSection:
@@ -130,7 +131,7 @@ def process_row(process: ProcessStatus, status: ClusterStatus) -> ProcessRow:
 
 
 def elapsed(task: RunningTask, now: float) -> SafeString | str:
-    """For how long it has run, and of how much; pointed out when little is left."""
+    """How long the task has run, and its limit; highlighted when little is left."""
     ran = max(0.0, now - task.started)
     if task.limit is None:
         return seconds(round(ran))
@@ -140,7 +141,7 @@ def elapsed(task: RunningTask, now: float) -> SafeString | str:
 
 @admin.register(Heartbeat)
 class ClusterStatusAdmin(ReadOnlyAdmin):
-    """One page for all of them."""
+    """One page for all clusters."""
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

@@ -1,4 +1,4 @@
-"""Asking once more before something is destroyed, or run."""
+"""The page that asks for confirmation before an action."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def confirmation_page(
     dangerous: bool = True,
     carried: Sequence[str] = ("action", "select_across", "index"),
 ) -> TemplateResponse:
-    """A page with the question; its form sends what came here (the fields ``carried``) once more, with the answer."""
+    """Return a page with the question. Its form sends the fields ``carried`` again, with the confirmation."""
     fields = [(name, value) for name in carried for value in request.POST.getlist(name)[:1]]
     fields += [(ACTION_CHECKBOX_NAME, value) for value in request.POST.getlist(ACTION_CHECKBOX_NAME)]
     context = {

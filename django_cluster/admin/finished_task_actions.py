@@ -1,4 +1,4 @@
-"""What may be done with finished tasks: run them again, delete them, export them. Each has a permission of its own."""
+"""The actions on finished tasks: retry, delete and export. Each has its own permission."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class FinishedTaskActions(ReadOnlyAdmin):
     change_form_template = "admin/django_cluster/finished_task.html"
 
     def has_retry_permission(self, request: HttpRequest) -> bool:
-        """To run code again takes more than to look."""
+        """Whether the user may retry tasks; to view them is not enough."""
         return may(request, "retry_task")
 
     def has_export_permission(self, request: HttpRequest) -> bool:
@@ -43,7 +43,9 @@ class FinishedTaskActions(ReadOnlyAdmin):
 
     @admin.action(description=_("Retry the selected tasks"), permissions=["retry"])
     def retry(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> TemplateResponse | None:
-        """After a question that says what is going to run; many of them by a task, which ends when the request has."""
+        """Retry the selected tasks after a confirmation that lists the functions; many of them in a task of its
+        own.
+        """
         chosen = list(queryset.only("pk", "name", "func")[: MAX_ROWS_PER_ACTION + 1])
         tasks = chosen[:MAX_ROWS_PER_ACTION]
         if not is_confirmed(request):
@@ -94,7 +96,7 @@ class FinishedTaskActions(ReadOnlyAdmin):
 
     @admin.action(description=_("Delete the selected tasks"), permissions=["delete"])
     def delete_selected(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> TemplateResponse | None:
-        """In place of Django's own, which reads every selected row, sealed bytes included."""
+        """Delete the selected tasks. Django's own action would read every row with its signed bytes."""
         chosen = list(queryset.only("pk", "name")[:MAX_LISTED])
         if not is_confirmed(request):
             text = ngettext("Delete %(count)d task?", "Delete %(count)d tasks?", len(chosen))
@@ -120,7 +122,7 @@ class FinishedTaskActions(ReadOnlyAdmin):
         return download(request, queryset, form, str(self.opts.model_name))
 
     def _note(self, request: HttpRequest, tasks: list[Task], flag: int, message: str) -> None:
-        """Who did it: in Django's own log."""
+        """Record the action in Django's log of the admin."""
         if tasks and request.user.pk is not None:
             LogEntry.objects.log_actions(request.user.pk, tasks, flag, message)
 
@@ -134,7 +136,7 @@ class FinishedTaskActions(ReadOnlyAdmin):
         return f"{self.opts.app_label}_{self.opts.model_name}_{page}"
 
     def retry_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """The page behind the button "Retry"."""
+        """The page behind the button *Retry*."""
         if not self.has_retry_permission(request) or not self.has_view_permission(request):
             raise PermissionDenied
         task = self.get_object(request, object_id)
@@ -160,7 +162,7 @@ class FinishedTaskActions(ReadOnlyAdmin):
 
 
 def _functions(tasks: Iterable[Task]) -> list[str]:
-    """Which functions they call, and how often, the most frequent first."""
+    """Which functions the tasks call, and how often, the most frequent first."""
     return [f"{func}: {count}" for func, count in Counter(task.func for task in tasks).most_common()]
 
 

@@ -1,4 +1,4 @@
-"""Successful and failed tasks: their lists, their pages, and what may be done with them."""
+"""The pages of successful and failed tasks."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ ERROR_READ = ERROR_PREVIEW + 500
 
 
 class FinishedTaskList(CappedChangeList):
-    """The list of ended tasks, without what only the page of one task shows."""
+    """A list of finished tasks without the columns that only the page of one task shows."""
 
     def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> models.QuerySet[Any]:
         rows: models.QuerySet[Any] = super().get_queryset(request, *args, **kwargs)
@@ -86,7 +86,7 @@ class FinishedTaskList(CappedChangeList):
 
 
 class StatusFilter(RecentValuesFilter):
-    """All ways to end badly; few enough to be offered whatever the newest rows are."""
+    """A filter by all statuses of failures, whatever the newest rows are."""
 
     title, parameter_name = _("status"), "status"
 
@@ -95,7 +95,7 @@ class StatusFilter(RecentValuesFilter):
 
 
 class FinishedTaskAdmin(FinishedTaskActions):
-    """What successes and failures have in common."""
+    """The base of the pages of successful and of failed tasks."""
 
     search_fields = ("name",)  # shows the field; what it means, get_search_results says
     ordering = ("-stopped_at",)
@@ -122,7 +122,7 @@ class FinishedTaskAdmin(FinishedTaskActions):
         return super().changelist_view(request, {**(extra_context or {}), "search_hint": HELP})
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Without the fields that say nothing of this task."""
+        """Return the fieldsets without the fields that are empty for this task."""
         empty = {name for name, column in HIDDEN_IF_EMPTY.items() if obj is not None and not getattr(obj, column)}
         return [
             (title, {**options, "fields": [name for name in options["fields"] if name not in empty]})
@@ -174,7 +174,7 @@ class FinishedTaskAdmin(FinishedTaskActions):
 
     @admin.display(description=_("status"))
     def shown_outcome(self, task: Task) -> SafeString:
-        """How it ended and when, which run this was, and for how long it waited and ran."""
+        """How and when the task ended, which run this was, and how long it waited and ran."""
         return format_html(
             '{} <span class="dc-facts">{} · {}</span>', status_badges(task), ago(task.stopped_at), times(task)
         )
@@ -209,7 +209,7 @@ class FinishedTaskAdmin(FinishedTaskActions):
 
     @admin.display(description=_("retried as"))
     def shown_retried_as(self, task: Task) -> SafeString:
-        """The task that was sent instead; a link, as soon as that has ended."""
+        """The new task, as a link once it has ended."""
         if not task.retried_as:
             return as_text(None)
         found = in_database(Task.objects.all()).filter(pk=task.retried_as).values_list("success", flat=True).first()
@@ -260,12 +260,12 @@ class FailureAdmin(FinishedTaskAdmin):
 
     @admin.display(description=_("function"))
     def shown_func(self, task: Task) -> SafeString:
-        """With the status below, where a phone has no column for it."""
+        """The function, with the status below it for narrow screens, which hide its column."""
         return format_html('{} <span class="dc-phone">{}</span>', function_path(task.func), short_status(task))
 
     @admin.display(description=_("error"))
     def error_beginning(self, task: Any) -> SafeString:
-        """The class by its last name; whether it is cut can be seen."""
+        """The beginning of the error, after the last name of its class."""
         text = Truncator(redactor().text(task.error_beginning)).chars(ERROR_PREVIEW)
         return truncated(": ".join(part for part in (task.error_kind.rpartition(".")[2], text) if part))
 

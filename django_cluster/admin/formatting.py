@@ -1,4 +1,4 @@
-"""How things are shown: values, texts, moments, and how a run ended."""
+"""Format values, texts, moments and outcomes for the admin's pages."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ STATUS_LABELS = {
 
 
 def hidden() -> SafeString:
-    """In the place of a value that this user may not see."""
+    """The text in place of a value that this user may not see."""
     return format_html('<em class="dc-quiet">{}</em>', gettext("hidden"))
 
 
@@ -59,19 +59,19 @@ def shown_args(row: object, func: str, read: Callable[[], tuple[object, ...]]) -
 
 
 def may_be_shown(row: object) -> bool:
-    """What the admin has noted when it fetched the row for a page."""
+    """Whether ``ClusterAdmin.get_object`` has noted that the user may see arguments."""
     return bool(getattr(row, "arguments_visible", False))
 
 
 def without_links(options: Any) -> Any:
-    """Options, with the number of the tasks that follow in a chain: their packages hold their arguments."""
+    """Options in which the following tasks of a chain are only counted: their packages hold arguments."""
     if isinstance(options, Mapping) and isinstance(options.get("chain"), (list, tuple)):
         return {**options, "chain": len(options["chain"])}
     return options
 
 
 def shown_payload(row: object, payload: str | None) -> SafeString:
-    """A message as it came. One that is a task holds arguments in a form in which nothing can be hidden."""
+    """A message as it came. If it is a task, only its size: its arguments cannot be masked one by one."""
     if not payload or may_be_shown(row) is False:
         return hidden() if payload else as_text(None)
     if payload.startswith(VERSION):
@@ -91,13 +91,13 @@ def shown(read: Callable[[], object]) -> SafeString:
 
 
 def _written(value: object) -> str:
-    """In several lines where one would be too long. Of a very long value nobody reads more than the beginning."""
+    """The value in Python's notation, on several lines if one would be too long; very long values are not split."""
     line = repr(value)
     return line if len(line) <= WIDTH or len(line) > MAX_CHARACTERS else pformat(value, width=WIDTH, sort_dicts=False)
 
 
 def as_text(text: str | None) -> SafeString:
-    """Text with its line ends; of a very long one the beginning."""
+    """Text with its line breaks, cut after ``MAX_CHARACTERS``."""
     if not text:
         return SafeString(NOTHING)
     more = ""
@@ -108,7 +108,7 @@ def as_text(text: str | None) -> SafeString:
 
 
 def seconds(value: float) -> str:
-    """A duration, as short as it may be said; a whole number of seconds has no decimals."""
+    """A duration in short form; a whole number of seconds has no decimals."""
     if abs(value) < 60:
         return f"{value} s" if isinstance(value, int) else f"{value:.3f} s"
     minutes, rest = divmod(round(value), 60)
@@ -117,20 +117,22 @@ def seconds(value: float) -> str:
 
 
 def moment(unix_time: float) -> datetime:
-    """For Django's own formatting: aware where its clock is. A number that no calendar has is shown as its end."""
+    """A datetime for Django's formatting, aware if ``USE_TZ``. A number outside the calendar becomes its first or
+    last moment.
+    """
     unix_time = min(max(unix_time, 0.0), LAST_MOMENT) if unix_time == unix_time else 0.0  # NaN is not itself
     value = datetime.fromtimestamp(unix_time, timezone.get_default_timezone())
     return value if timezone.is_aware(timezone.now()) else value.replace(tzinfo=None)
 
 
 def local(value: datetime) -> datetime:
-    """In the time of the reader, as far as there is one."""
+    """The moment in the current time zone, if moments have one."""
     value = showable(value)
     return timezone.localtime(value) if timezone.is_aware(value) else value
 
 
 def showable(value: Any) -> Any:
-    """A moment that Django can show to this reader: where his zone's calendar has no place for it, what UTC shows."""
+    """The moment, or its UTC time if the current time zone has no date for it."""
     if not isinstance(value, datetime) or timezone.is_naive(value):
         return value
     try:
@@ -141,22 +143,22 @@ def showable(value: Any) -> Any:
 
 
 def moment_text(value: datetime) -> str:
-    """As the admin writes a moment elsewhere."""
+    """A moment in the admin's format."""
     return str(localize(local(value)))
 
 
 def exact(value: datetime) -> str:
-    """A moment with its seconds, in the time of the reader."""
+    """A moment with its seconds, in the current time zone."""
     return f"{local(value):%Y-%m-%d %H:%M:%S}"
 
 
 def number(value: int, *, more: bool = False) -> str:
-    """A count with the separators of the reader's language; with ``more`` it was bounded: ``100,000+``."""
+    """A count with the separators of the current language; with ``more`` a plus follows: ``100,000+``."""
     return number_format(value, force_grouping=True) + ("+" if more else "")
 
 
 def function_path(path: str) -> SafeString:
-    """A dotted path: the last part is what is looked for, and the module before it is quiet."""
+    """A dotted path: the last part emphasized, the module before it in grey."""
     module, _dot, name = path.rpartition(".")
     return format_html(
         '<span class="dc-func" title="{}"><strong>{}</strong> <span class="dc-quiet">{}</span></span>',
@@ -167,17 +169,17 @@ def function_path(path: str) -> SafeString:
 
 
 def truncated(text: str) -> SafeString:
-    """A text of which a list shows what fits; the whole of it can be seen by pointing at it."""
+    """A text that a list cuts to its column; the full text is its tooltip."""
     return format_html('<span class="dc-cut" title="{}">{}</span>', text, text)
 
 
 def ago(value: datetime) -> SafeString:
-    """How long ago something was, in one unit; the exact second can be seen by pointing at it."""
+    """How long ago a moment was, in one unit; the exact second is its tooltip."""
     return _relative(value, gettext("%(time)s ago") % {"time": about((timezone.now() - value).total_seconds())})
 
 
 def from_now(value: datetime) -> SafeString:
-    """In how long something will be, or how long ago it should have been; with the exact second as ``ago``."""
+    """In how long a moment will be, or how long ago it was; the exact second is its tooltip."""
     left = (value - timezone.now()).total_seconds()
     return _relative(value, gettext("in %(time)s") % {"time": about(left)}) if left > 0 else ago(value)
 
@@ -187,27 +189,27 @@ def _relative(value: datetime, text: str) -> SafeString:
 
 
 def clock() -> str:
-    """The time of the reader now, to the second."""
+    """The current time in the current time zone, with seconds."""
     return f"{local(timezone.now()):%H:%M:%S}"
 
 
 def badge(status: str, text: object = None) -> SafeString:
-    """How something stands, as a coloured word."""
+    """A status as a coloured word."""
     return format_html('<span class="dc-badge dc-{}">{}</span>', status, text or STATUS_LABELS.get(status, status))
 
 
 def with_zone(value: datetime) -> str:
-    """A moment with its seconds and the name of the reader's zone, where moments have one."""
+    """A moment with its seconds and the name of the time zone, if moments have one."""
     return f"{local(value):%Y-%m-%d %H:%M:%S %Z}".rstrip()
 
 
 def state_badge(state: StateLabel) -> SafeString:
-    """A state of a cluster, a queue or a schedule, in the language of the reader."""
+    """A state of a cluster, a queue or a schedule, in the current language."""
     return badge(state.style, gettext(state.text) % state.values)
 
 
 def status_badges(task: Task) -> SafeString:
-    """How the last run ended, and what has followed it, or will."""
+    """The status of the last run, and whether a retry is planned or was sent."""
     word = badge(task.status)
     if not task.final:
         return format_html("{} {}", word, badge("again", gettext("retrying")))
@@ -215,7 +217,7 @@ def status_badges(task: Task) -> SafeString:
 
 
 def short_status(task: Task) -> SafeString:
-    """For a list: one word where another run follows, else how the last one ended."""
+    """One word for a list: *retrying*, or the status of the last run."""
     if not task.final:
         return badge("again", gettext("retrying"))
     word = badge(task.status)
@@ -225,7 +227,7 @@ def short_status(task: Task) -> SafeString:
 
 
 def times(task: Task) -> str:
-    """Which run this was, of how many, and for how long the task waited and ran."""
+    """Which run this was, of how many, and how long the task waited and ran."""
     options = task.options if isinstance(task.options, dict) else {}
     most, limit = options.get("max_attempts"), options.get("timeout")
     if most:
@@ -262,7 +264,7 @@ def _waited(task: Task) -> float:
 
 
 def _last(task: Task) -> Mapping[str, Any]:
-    """The last run in the form of the earlier ones; its traceback has a place of its own."""
+    """The last run in the form of the earlier ones, without its traceback."""
     return {
         "number": task.attempt_count,
         "worker": task.worker,

@@ -1,7 +1,7 @@
-"""What waits: the rows of the ORM broker as a list, and every other broker through a look into its queue.
+"""The queued tasks: the rows of the database broker as a list, all other brokers by ``queue_inspector``.
 
-In lists the labels are read without opening, or trusting, what the messages carry. The page of one task opens them,
-once their signature holds.
+Lists read headers without opening, or trusting, the messages. The page of one task opens its message if the signature
+is valid.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class AllRowsFilter(ScopeFilter):
 
 @admin.register(QueuedTask)
 class QueuedTaskAdmin(QueueInspectorAdmin):
-    """Withdrawing goes through the broker, which leaves alone what is lent at this moment."""
+    """The page of queued tasks. Cancelling goes through the broker, which does not touch leased messages."""
 
     list_display = ("shown_func", "shown_state", "due_at", "task_name", "group", "queue", "attempts")
     list_filter = ("leased", QueueFilter, AllRowsFilter)

@@ -1,4 +1,4 @@
-"""The queues, and a look into one of them: what its broker shows of it, and taking out what waits."""
+"""The page of queues: what each broker holds, the first messages of one queue, and their cancellation."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ from django_cluster.stores.status import ClusterStatus
 Answer = TypeVar("Answer")
 
 MAX_MESSAGES = 500
-"""Messages that one look shows; the broker names them in the order in which it would lend them."""
+"""Messages that the page shows, in the order in which the broker will lease them."""
 
 
 @dataclass(frozen=True, slots=True)
 class MessageRow:
-    """One message, for a line of the page."""
+    """One message of a queue, as a row of the page."""
 
     key: str
     header: TaskHeader | None
@@ -56,14 +56,14 @@ class MessageRow:
     priority: int
     attempts: int
     when: SafeString | str
-    """When a delayed one becomes ready, or a leased one comes back."""
+    """When a delayed message becomes ready, or the lease of a leased one ends."""
     url: str
     """Address of the page of this message; empty where it has none."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueueContent:
-    """What one look into a queue came to."""
+    """The first messages of a queue."""
 
     queue: str
     entries: Sequence[MessageRow] = ()
@@ -72,12 +72,12 @@ class QueueContent:
     can_peek: bool = True
     can_cancel: bool = False
     problem: str = ""
-    """Why the broker did not answer."""
+    """The error of the broker, if it did not answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueueRow:
-    """One queue, for a line of the page; a figure that is not known is a question mark."""
+    """One queue, as a row of the page; a number that is not known is a question mark."""
 
     name: str
     query: str
@@ -93,11 +93,11 @@ def broker_of(queue: str) -> Broker:
 
 
 class QueueInspector:
-    """The queues of the project at one moment. A server that is away is asked once, and is said to be away."""
+    """The queues of the project at one moment. An unavailable server is asked once only."""
 
     def __init__(self) -> None:
         self.problem = ""
-        """Why the database did not say which clusters there are."""
+        """The error of the database, if it did not return the clusters."""
         self._away: dict[str, str] = {}
         self._clusters: list[ClusterStatus] = []
         self._pauses: dict[str, QueuePause] = {}
@@ -109,7 +109,7 @@ class QueueInspector:
         self.names = self._names()
 
     def _names(self) -> list[str]:
-        """Queue names from the settings, from clusters, from pauses and from the broker of the project."""
+        """The queue names of the settings, of clusters, of pauses and of the default broker."""
         names = dict.fromkeys(known_queues())
         names |= dict.fromkeys(queue for status in self._clusters for queue in status.queues)
         names |= dict.fromkeys(self._pauses)
@@ -133,7 +133,9 @@ class QueueInspector:
         )
 
     def content(self, name: str, page_of: Callable[[str], str]) -> QueueContent:
-        """Never raises for a server that is away. ``page_of``: the address of the page of a message, by its key."""
+        """Return the messages of a queue; never raises ``BrokerError``. ``page_of``: the URL of a message by its
+        key.
+        """
         broker = broker_of(name)
         able = broker.capabilities
         seen = self._ask(broker, lambda: broker.peek(MAX_MESSAGES + 1) if able.peek else ())
@@ -154,7 +156,7 @@ class QueueInspector:
 
 
 def is_queue_name(name: str) -> bool:
-    """Whether a queue can be called so: a row of a cluster, or a key of a server, may say anything."""
+    """Whether a queue can have this name: rows of clusters and keys of servers may hold any text."""
     try:
         queue_name().convert(name)
     except InvalidValue:
@@ -163,12 +165,12 @@ def is_queue_name(name: str) -> bool:
 
 
 def _server(broker: Broker) -> str:
-    """Names the server of a broker, for as long as one page is made."""
+    """A name for the server of a broker, valid for one page."""
     return f"{broker.settings.kind} {broker.settings.options!r}"
 
 
 def is_listed_table(broker: Broker) -> bool:
-    """Whether its queue is the table of which the admin has a list: that of the site's own broker."""
+    """Whether the queue is the table that the admin lists: that of the default broker."""
     site = broker_of(load_settings().queue)
     return shipped_kind(broker.settings) == "orm" and _server(broker) == _server(site)
 
@@ -189,7 +191,7 @@ def _entry(waiting: QueuedMessage, url: str) -> MessageRow:
 
 
 def find_message(queue: str, key: str) -> QueuedTask | None:
-    """One of the first messages of a queue, as a row; None if it is not there any more, or its broker is away."""
+    """One of the first messages of a queue as a row; None if it is gone, or its broker is unavailable."""
     queues = QueueInspector()
     if not key or queue not in queues.names or not (broker := broker_of(queue)).capabilities.peek:
         return None
@@ -214,7 +216,7 @@ def find_message(queue: str, key: str) -> QueuedTask | None:
 
 
 def unverified_header(payload: str) -> TaskHeader | None:
-    """What stands on the parcel, unverified: for people to look at, never to act upon."""
+    """The header of a message, not verified: for display only."""
     try:
         return peek_header(payload)
     except PackageError:
@@ -222,18 +224,18 @@ def unverified_header(payload: str) -> TaskHeader | None:
 
 
 def open_package(queue: str, payload: str) -> TaskPackage:
-    """With the arguments; raises ``PackageError`` before it opens what this project has not signed for this queue."""
+    """The task with its arguments. Raises ``PackageError`` unless this project has signed it for this queue."""
     return get_client().codec.for_queue(queue).loads(payload)
 
 
 class QueueInspectorAdmin(ReadOnlyAdmin):
-    """The page of a queue, and the act of withdrawing."""
+    """The page of queues, and the cancellation of queued tasks."""
 
     def has_cancel_permission(self, request: HttpRequest) -> bool:
         return may(request, "cancel_task")
 
     def inspector_view(self, request: HttpRequest) -> HttpResponse:
-        """All queues and the messages of one of them, for every broker."""
+        """The page with all queues and the messages of one of them, on any broker."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         queues = QueueInspector()
@@ -257,12 +259,12 @@ class QueueInspectorAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, "admin/django_cluster/queue.html", context)
 
     def page_of(self, queue: str, key: str) -> str:
-        """The address of the page of one message: a row has its number, any other message its queue and its key."""
+        """The URL of one message: a row has its number, any other message its queue and its key."""
         name = key if is_listed_table(broker_of(queue)) else urlencode({"queue": queue, "key": key})
         return reverse(f"{self.admin_site.name}:django_cluster_queuedtask_change", args=(quote(name),))
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        """A row, or what another broker shows of one of its messages, as a row that is never saved."""
+        """Return a row, or a message of another broker as a row that is never saved."""
         if object_id.isdecimal():
             return super().get_object(request, object_id, from_field)
         names = dict(parse_qsl(object_id))

@@ -1,4 +1,4 @@
-"""Standing orders: the list, the page, and what may be done with them."""
+"""The pages of schedules: the list, the form, and the actions."""
 
 from __future__ import annotations
 

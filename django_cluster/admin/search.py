@@ -29,11 +29,11 @@ from django_cluster.core.safe_text import storable
 from django_cluster.models import Failure
 
 MAX_LISTED = 10_000
-"""The most rows that a list counts and leafs through."""
+"""The most rows that a list counts and pages through."""
 MAX_SEARCHED = 100_000
-"""Among so many of the newest rows is looked for what no index knows."""
+"""The newest rows that are searched where no index helps."""
 SAMPLE_SIZE = 1000
-"""Among so many a filter looks for its choices."""
+"""The newest rows from which a filter takes its choices."""
 MAX_CHOICES = 10
 """Number of values that a filter offers: the most frequent ones."""
 
@@ -98,7 +98,7 @@ class CappedChangeList(ChangeList):
 
 
 class SearchScope:
-    """In which rows one request looks for what no index knows, and whether that has left rows out."""
+    """The rows that one request searches without an index, and whether that left rows out."""
 
     def __init__(self, *, everything: bool = False) -> None:
         self._everything = everything
@@ -106,7 +106,7 @@ class SearchScope:
 
     @classmethod
     def of(cls, request: HttpRequest) -> SearchScope:
-        """The one of this request, which its search, its filters and its page share."""
+        """Return the scope of this request, which its search, its filters and its page share."""
         scope: SearchScope | None = getattr(request, "search_scope", None)
         if scope is None:
             exports = request.POST.get("action", "").startswith("export")
@@ -127,7 +127,7 @@ class SearchScope:
 
 
 class ScopeFilter(admin.SimpleListFilter):
-    """Offers to search all rows, in which a question without an index may take a while."""
+    """Offers to search all rows, which may be slow where no index helps."""
 
     ALL = "all"
     title, parameter_name = _("searched"), "rows"
@@ -152,12 +152,12 @@ ERROR = ("error_kind", "error_message")
 
 
 def is_queryable(text: str) -> bool:
-    """Whether a database can be asked for this text: PostgreSQL refuses NUL."""
+    """Whether a database accepts this text in a query: PostgreSQL refuses NUL."""
     return storable(text) == text
 
 
 def search(rows: Rows, text: str, scope: SearchScope) -> Rows:
-    """What the search field means: qualified words, and the rest as one text."""
+    """Apply the text of the search field: qualified words, and the rest as one text."""
     if not is_queryable(text):
         return rows.none()
     plain: list[str] = []
@@ -174,7 +174,7 @@ def _unquoted(word: str) -> str:
 
 
 def _anything(rows: Rows, text: str, scope: SearchScope) -> Rows:
-    """Exactly what an index finds, or else what has the text in its name, function, group or error."""
+    """Rows that an index finds exactly, or else rows with the text in their name, function, group or error."""
     if LOOKS_LIKE_AN_ID(text):
         return rows.filter(pk=text.lower())
     for field in ("name", "group", "func"):
@@ -238,7 +238,7 @@ class RecentValuesFilter(admin.SimpleListFilter):
         return rows.filter(**{str(self.parameter_name): self.value()})
 
     def word(self, value: str) -> Any:
-        """How a value is called."""
+        """The label of a value."""
         return value
 
 
@@ -263,7 +263,7 @@ class ErrorKindFilter(RecentValuesFilter):
 
 
 class FinishedFilter(admin.SimpleListFilter):
-    """The last hour, day or week; asked of all rows, through an index."""
+    """The last hour, day or week; searches all rows, by an index."""
 
     title, parameter_name = _("finished"), "since"
     SPANS: Mapping[str, tuple[Any, timedelta]] = {

@@ -34,9 +34,9 @@ KEYS = (
 )
 OPERATOR_KEYS = (
     ("R", "retry a task that has ended"),
-    ("W", "withdraw a task that waits"),
+    ("C", "cancel a queued task"),
     ("P", "pause or resume a queue"),
-    ("X", "replace a worker after its present task"),
+    ("X", "restart a worker after its current task"),
 )
 
 
@@ -157,7 +157,7 @@ def _footer(scene: Scene, canvas: Canvas) -> Line:
     if state.mode != "list":
         return line(Span("Esc", "key"), Span(" back   "), Span("j k", "key"), Span(" move"))
     hints = [("?", "help"), ("/", "filter"), ("s", "sort")]
-    hints += [("R", "retry"), ("W", "withdraw"), ("P", "pause"), ("X", "recycle")] if canvas.operate else []
+    hints += [("R", "retry"), ("C", "cancel"), ("P", "pause"), ("X", "restart")] if canvas.operate else []
     hints += [("q", "quit")] if canvas.operate else [("f", "follow"), ("Enter", "open"), ("q", "quit")]
     spans = [Span(part, style) for key, word in hints for part, style in ((key, "key"), (f" {word}  ", "dim"))]
     if state.query:
@@ -209,7 +209,7 @@ def help_lines(*, operate: bool) -> list[Line]:
     drawn = [line(Span("Keys", "title")), line()]
     drawn += [line(Span(f"  {key:<28} ", "key"), Span(meaning)) for key, meaning in keys]
     if not operate:
-        drawn += [line(), line(Span("  Start qmonitor with --operate to retry, withdraw, pause and recycle.", "dim"))]
+        drawn += [line(), line(Span("  Start qmonitor with --operate to retry, cancel, pause and restart.", "dim"))]
     return drawn
 
 

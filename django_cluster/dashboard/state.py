@@ -13,7 +13,7 @@ class OperatorAction:
     """An action of an operator, to be confirmed."""
 
     verb: str
-    """``retry``, ``withdraw``, ``pause``, ``resume`` or ``recycle``."""
+    """``retry``, ``cancel``, ``pause``, ``resume`` or ``restart_worker``."""
     target: tuple[str, ...]
     question: str
 
@@ -210,39 +210,39 @@ def _with_row(state: ScreenState, key: str, context: KeyContext) -> KeyResult:
 
 def _retry(row: TableRow, _: KeyContext) -> OperatorAction | None:
     return (
-        OperatorAction("retry", (row.name,), f"Run {row.more.get('about', row.name)} again?")
+        OperatorAction("retry", (row.name,), f"Retry {row.more.get('about', row.name)}?")
         if row.kind == "task"
         else None
     )
 
 
-def _withdraw(row: TableRow, _: KeyContext) -> OperatorAction | None:
+def _cancel(row: TableRow, _: KeyContext) -> OperatorAction | None:
     if row.kind != "waiting" or not row.more.get("key"):
         return None
     target = (row.more["queue"], row.more["key"])
-    return OperatorAction("cancel", target, f"Take {row.more.get('about', 'it')} out of its queue for good?")
+    return OperatorAction("cancel", target, f"Cancel {row.more.get('about', 'it')}, so that it never runs?")
 
 
 def _pause(row: TableRow, context: KeyContext) -> OperatorAction | None:
     if row.kind != "queue":
         return None
     if row.name in context.paused:
-        return OperatorAction("resume", (row.name,), f"Let clusters take from queue {row.name} again?")
-    return OperatorAction("pause", (row.name,), f"Pause queue {row.name}, for every cluster?")
+        return OperatorAction("resume", (row.name,), f"Resume queue {row.name}?")
+    return OperatorAction("pause", (row.name,), f"Pause queue {row.name} for every cluster?")
 
 
-def _recycle(row: TableRow, _: KeyContext) -> OperatorAction | None:
+def _restart_worker(row: TableRow, _: KeyContext) -> OperatorAction | None:
     if row.kind != "worker":
         return None
     return OperatorAction(
-        "restart_worker", tuple(row.name.split(":")), f"Replace {row.more['about']} after its present task?"
+        "restart_worker", tuple(row.name.split(":")), f"Restart {row.more['about']} after its current task?"
     )
 
 
-ACTIONS = {"R": _retry, "W": _withdraw, "P": _pause, "X": _recycle}
+ACTIONS = {"R": _retry, "C": _cancel, "P": _pause, "X": _restart_worker}
 HINTS = {
     "R": "Select a task that has ended to retry it.",
-    "W": "Select a task that waits to withdraw it.",
+    "C": "Select a queued task to cancel it.",
     "P": "Select a queue to pause or resume it.",
-    "X": "Select a worker to recycle it.",
+    "X": "Select a worker to restart it.",
 }

@@ -111,7 +111,7 @@ def test_an_operator_acts_after_a_yes(busy: Project) -> None:
         terminal.press("3")
         terminal.wait_for("ok, 3 workers")
         terminal.press("P")
-        terminal.wait_for(f"Pause queue {busy.name}, for every cluster? (y/n)")
+        terminal.wait_for(f"Pause queue {busy.name} for every cluster? (y/n)")
         assert control.paused() == []
         terminal.press("n")
         terminal.wait_for("Nothing was done.")
@@ -124,8 +124,8 @@ def test_an_operator_acts_after_a_yes(busy: Project) -> None:
 
         terminal.press("4", "/", "name:vain", "enter")
         terminal.wait_for("waits in vain", "filter:")
-        terminal.press("W")
-        terminal.wait_for("out of its queue for good?")
+        terminal.press("C")
+        terminal.wait_for("so that it never runs?")
         terminal.press("y")
         terminal.wait_for("Task cancelled.")
         terminal.wait_for("No row matches the filter")
@@ -134,13 +134,13 @@ def test_an_operator_acts_after_a_yes(busy: Project) -> None:
         terminal.press("5")
         terminal.wait_for("ValueError")
         terminal.press("R", "y")
-        terminal.wait_for("It was sent again")
+        terminal.wait_for("Task retried with the id")
         assert busy.broker().size().ready == 1
 
         terminal.press("2", "/", "name:*2", "enter")
         terminal.wait_for("worker 2", "filter: name:*2", gone=["worker 1"])
         terminal.press("X", "y")
-        terminal.wait_for("will be replaced after its present task")
+        terminal.wait_for("The worker restarts after its current task.")
         terminal.wait_for("stopping")
     stop_at_once(busy)
 

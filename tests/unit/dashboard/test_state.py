@@ -128,7 +128,7 @@ def test_enter_asks_for_a_task_that_has_ended() -> None:
     assert "ended" in state.message
 
 
-@pytest.mark.parametrize("key", ["R", "W", "P", "X"])
+@pytest.mark.parametrize("key", ["R", "C", "P", "X"])
 def test_nothing_can_be_done_without_operate(key: str) -> None:
     for tab in range(1, len(TABS)):
         state, request = pressed(key, tab=tab)
@@ -140,7 +140,7 @@ def test_nothing_can_be_done_without_operate(key: str) -> None:
     ("tab", "keys", "verb", "target"),
     [
         (FAILURES, "R", "retry", ("e" * 32,)),
-        (TASKS, "W", "cancel", ("default", "17")),
+        (TASKS, "C", "cancel", ("default", "17")),
         (QUEUES, "P", "pause", ("default",)),
         (QUEUES, "jP", "resume", ("mail",)),
         (CLUSTERS, "jjjX", "restart_worker", (CLUSTER.id, "3")),
@@ -162,7 +162,7 @@ def test_an_act_is_done_after_a_yes_and_only_then(tab: int, keys: str, verb: str
 
 
 @pytest.mark.parametrize(
-    ("tab", "keys"), [(QUEUES, "R"), (FAILURES, "W"), (TASKS, "P"), (CLUSTERS, "X"), (TASKS, "jjW")]
+    ("tab", "keys"), [(QUEUES, "R"), (FAILURES, "C"), (TASKS, "P"), (CLUSTERS, "X"), (TASKS, "jjC")]
 )
 def test_an_act_that_does_not_fit_the_row_is_explained(tab: int, keys: str) -> None:
     state, request = pressed(*keys, tab=tab, operate=True)
