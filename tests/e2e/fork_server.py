@@ -88,9 +88,11 @@ class ForkServer:
         """Whether the interpreter and the libraries would begin with this environment as they have begun here."""
         return _fixed(environment) == self._fixed
 
-    def start(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> ForkedProcess:
-        """``python -m`` with these arguments."""
-        return ForkedProcess(self, self.ask(start=arguments, environment=dict(environment), log=str(log)))
+    def start(self, arguments: Sequence[str], environment: Mapping[str, str], out: Path, error: Path) -> ForkedProcess:
+        """``python -m`` with these arguments, which writes to the end of these files."""
+        return ForkedProcess(
+            self, self.ask(start=arguments, environment=dict(environment), out=str(out), error=str(error))
+        )
 
     def ask(self, **request: Any) -> Any:
         with self._lock:
@@ -132,3 +134,19 @@ def fork_server_for(command: Sequence[str], environment: Mapping[str, str]) -> F
     if not servers:
         servers.append(ForkServer(environment))
     return servers[0] if servers[0].can_start(environment) else None
+
+
+def run(command: Sequence[str], environment: Mapping[str, str], within: float = 60) -> subprocess.CompletedProcess[str]:
+    """What a command says until its end, and its exit code."""
+    server = fork_server_for(command, environment)
+    if server is None:
+        return subprocess.run(
+            command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=within, check=False
+        )
+    with tempfile.NamedTemporaryFile("r") as out, tempfile.NamedTemporaryFile("r") as error:
+        process = server.start(command[2:], environment, Path(out.name), Path(error.name))
+        try:
+            code = process.wait(within)
+        finally:
+            process.kill()
+        return subprocess.CompletedProcess(command, code, out.read(), error.read())

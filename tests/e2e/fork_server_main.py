@@ -6,7 +6,8 @@ socket that is its argument is a request:
 
 ======================================  ======================================================================
 ``{"start": [module, argument, ...],    fork; the child becomes ``python -m module argument ...`` in a session of its
-"environment": {...}, "log": path}``    own and with this environment; the answer is its process id
+"environment": {...}, "out": path,      own, with this environment and these files; the answer is its process id
+"error": path}``
 ``{"poll": pid}``                       the exit code, as of ``subprocess``, or null as long as it runs
 ======================================  ======================================================================
 """
@@ -75,14 +76,13 @@ def answer(connection: socket.socket) -> dict[str, Any] | None:
     return None
 
 
-def move_in(environment: dict[str, str], log: str) -> None:
+def move_in(environment: dict[str, str], out: str, error: str) -> None:
     """What ``subprocess.Popen`` does in a child; its standard input is empty already."""
     os.setsid()
     os.environ.clear()
     os.environ.update(environment)
-    file = os.open(log, os.O_WRONLY | os.O_APPEND)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
+    os.dup2(os.open(out, os.O_WRONLY | os.O_APPEND), 1)
+    os.dup2(os.open(error, os.O_WRONLY | os.O_APPEND), 2)
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
 
 
@@ -92,7 +92,7 @@ def main() -> list[str]:
     request = answer(socket.socket(fileno=int(sys.argv[1])))
     if request is None:
         return []
-    move_in(request["environment"], request["log"])
+    move_in(request["environment"], request["out"], request["error"])
     return list(request["start"])
 
 

@@ -42,7 +42,7 @@ class RunningCluster:
         log.touch()
         server = None if fresh else fork_server_for(command, environment)
         self.process: subprocess.Popen[bytes] | ForkedProcess = (
-            server.start(command[2:], environment, log) if server else _start(command, environment, log)
+            server.start(command[2:], environment, log, log) if server else _start(command, environment, log)
         )
         self.pid = self.process.pid
 

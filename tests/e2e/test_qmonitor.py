@@ -17,6 +17,7 @@ import pytest
 
 from django_cluster import control
 from tests.conftest import wait_until
+from tests.e2e import fork_server
 from tests.e2e.conftest import MakeProject
 from tests.e2e.project import Project
 from tests.e2e.running_cluster import ROOT
@@ -41,8 +42,7 @@ def monitor(project: Project, *arguments: str, columns: int = 80, lines: int = 2
 def run(project: Project, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Without a terminal."""
     told = {**project.environment(), "COLUMNS": "120", **environment}
-    command = [sys.executable, "-m", "django", *arguments]
-    return subprocess.run(command, env=told, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    return fork_server.run([sys.executable, "-m", "django", *arguments], told)
 
 
 @pytest.fixture
