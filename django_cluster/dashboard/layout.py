@@ -21,19 +21,19 @@ HEADER_LINES, FOOTER_LINES = 2, 1
 KEYS = (
     ("1 ... 6, Tab, h l, arrows", "choose a tab"),
     ("j k, arrows, PgUp PgDn, g G", "move"),
-    ("Enter", "open a task that has ended"),
+    ("Enter", "open a finished task"),
     ("/", "filter: every word must be found"),
     ("", "status:dead  func:mail.*  group:orders"),
-    ("Esc", "leave, or forget the filter"),
+    ("Esc", "back, or clear the filter"),
     ("s < >", "sort by another column"),
-    ("S", "sort the other way round"),
-    ("f", "follow the newest, or stay with a row"),
-    ("r", "look again now"),
-    ("?", "this page"),
+    ("S", "reverse the order"),
+    ("f", "follow the newest, or keep the row"),
+    ("r", "refresh now"),
+    ("?", "this help"),
     ("q", "quit"),
 )
 OPERATOR_KEYS = (
-    ("R", "retry a task that has ended"),
+    ("R", "retry a finished task"),
     ("C", "cancel a queued task"),
     ("P", "pause or resume a queue"),
     ("X", "restart a worker after its current task"),
@@ -196,7 +196,7 @@ def _list(scene: Scene, canvas: Canvas, height: int) -> list[Line]:
     state = scene.state
     head = tables.header(table, canvas.width, state.sort, descending=state.descending)
     if not rows:
-        said = table.empty if not table.rows else "No row matches the filter; Esc forgets it."
+        said = table.empty if not table.rows else "No row matches the filter; Esc clears it."
         return [head, line(), line(Span(said, "dim"))]
     room = max(1, height - 1)
     place = place_of(state, rows)

@@ -150,7 +150,7 @@ def _confirm(state: ScreenState, key: str) -> KeyResult:
     action = state.pending_action
     state = replace(state, mode="list", pending_action=None)
     if key in ("y", "Y") and action is not None:
-        return replace(state, message=f"{action.verb} ..."), ScreenRequest("action", action=action)
+        return replace(state, message=f"{action.verb.replace('_', ' ')} ..."), ScreenRequest("action", action=action)
     return replace(state, message="Cancelled."), None
 
 
@@ -197,11 +197,11 @@ def _with_row(state: ScreenState, key: str, context: KeyContext) -> KeyResult:
     if key == "KEY_ENTER":
         if row.kind == "task":
             return replace(state, mode="detail", scroll=0), ScreenRequest("detail", task=row.name)
-        return replace(state, message="Only tasks that have ended can be opened."), None
+        return replace(state, message="Only finished tasks can be opened."), None
     if key not in ACTIONS:
         return state, None
     if not context.operate:
-        return replace(state, message="Start qmonitor with --operate to action."), None
+        return replace(state, message="Start qmonitor with --operate to act."), None
     action = ACTIONS[key](row, context)
     if action is None:
         return replace(state, message=HINTS[key]), None
@@ -220,7 +220,7 @@ def _cancel(row: TableRow, _: KeyContext) -> OperatorAction | None:
     if row.kind != "waiting" or not row.more.get("key"):
         return None
     target = (row.more["queue"], row.more["key"])
-    return OperatorAction("cancel", target, f"Cancel {row.more.get('about', 'it')}, so that it never runs?")
+    return OperatorAction("cancel", target, f"Cancel {row.more.get('about', 'it')}?")
 
 
 def _pause(row: TableRow, context: KeyContext) -> OperatorAction | None:
@@ -231,7 +231,7 @@ def _pause(row: TableRow, context: KeyContext) -> OperatorAction | None:
     return OperatorAction("pause", (row.name,), f"Pause queue {row.name} for every cluster?")
 
 
-def _restart_worker(row: TableRow, _: KeyContext) -> OperatorAction | None:
+def _restart(row: TableRow, _: KeyContext) -> OperatorAction | None:
     if row.kind != "worker":
         return None
     return OperatorAction(
@@ -239,9 +239,9 @@ def _restart_worker(row: TableRow, _: KeyContext) -> OperatorAction | None:
     )
 
 
-ACTIONS = {"R": _retry, "C": _cancel, "P": _pause, "X": _restart_worker}
+ACTIONS = {"R": _retry, "C": _cancel, "P": _pause, "X": _restart}
 HINTS = {
-    "R": "Select a task that has ended to retry it.",
+    "R": "Select a finished task to retry it.",
     "C": "Select a queued task to cancel it.",
     "P": "Select a queue to pause or resume it.",
     "X": "Select a worker to restart it.",

@@ -11,6 +11,7 @@ from types import ModuleType
 import pytest
 
 from django_cluster.django_q.shim.names import MODULES, REMOVED_MODULES
+from tests.fields import fields
 
 PATHS = {
     "": ["VERSION"],
@@ -121,7 +122,7 @@ def test_a_whole_project_runs_without_changing_its_apps_or_imports() -> None:
         + "print(result(async_task('math.gcd', 12, 18)))"
     )
 
-    assert (done.stdout, done.stderr, done.returncode) == ("6\n", "", 0)
+    assert fields(done, "stdout", "stderr", "returncode") == {"stdout": "6\n", "stderr": "", "returncode": 0}
 
 
 def test_a_django_q_that_was_imported_before_is_refused() -> None:

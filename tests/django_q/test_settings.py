@@ -12,6 +12,7 @@ from django.test import override_settings
 from django_cluster.checks import validate_config
 from django_cluster.core.settings.table import BY_KEY
 from tests.datetimes import needs_time_zones
+from tests.fields import fields
 
 KEYS: dict[str, tuple[list[Any], str | None]] = {
     "name": (["shop"], "PREFIX"),
@@ -152,5 +153,9 @@ def test_the_variable_picks_an_alternative_cluster(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setenv("Q_CLUSTER_NAME", "long")
     with override_settings(Q_CLUSTER={"name": "site", "timeout": 5, "ALT_CLUSTERS": {"long": {"timeout": 900}}}):
-        assert (Conf.PREFIX, Conf.CLUSTER_NAME, Conf.TIMEOUT) == ("site", "long", 900)
+        assert fields(Conf, "PREFIX", "CLUSTER_NAME", "TIMEOUT") == {
+            "PREFIX": "site",
+            "CLUSTER_NAME": "long",
+            "TIMEOUT": 900,
+        }
     forget_settings()

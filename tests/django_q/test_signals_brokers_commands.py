@@ -18,6 +18,7 @@ from django_cluster import signals as our_signals
 from django_cluster.models import Schedule, Task
 from django_cluster.tasks import async_task, fetch, schedule
 from django_cluster.testing.drain import drain
+from tests.fields import fields
 from tests.sample.tasks import add, echo, fail
 
 pytestmark = pytest.mark.django_db
@@ -197,10 +198,19 @@ def test_a_cluster_is_made_without_arguments() -> None:
 
     cluster = Cluster(broker=get_broker("long"))
 
-    assert (cluster.pid, cluster.is_running, cluster.has_stopped, cluster.sentinel) == (None, False, True, None)
+    assert fields(cluster, "pid", "is_running", "has_stopped", "sentinel") == {
+        "pid": None,
+        "is_running": False,
+        "has_stopped": True,
+        "sentinel": None,
+    }
     assert all(callable(getattr(cluster, verb)) for verb in ("start", "stop"))
     assert (cluster.stat.status, cluster.cluster_id, cluster.name) == ("Stopped", "", "")
-    assert (cluster.is_starting, cluster.is_stopping, cluster.host) == (False, False, gethostname())
+    assert fields(cluster, "is_starting", "is_stopping", "host") == {
+        "is_starting": False,
+        "is_stopping": False,
+        "host": gethostname(),
+    }
 
 
 def test_one_look_at_the_schedules_can_be_asked_for() -> None:

@@ -13,6 +13,7 @@ from django_cluster.core.settings import ScheduleSettings
 from django_cluster.schedules import declarations
 from django_cluster.schedules.dispatcher import ScheduleDispatcher
 from tests.datetimes import needs_time_zones, utc
+from tests.fields import fields
 from tests.sample.tasks import nothing as archive
 from tests.sample.tasks import nothing as send_report
 
@@ -112,7 +113,11 @@ def test_a_schedule_chooses_for_itself() -> None:
 
     row = Schedule.objects.get()
     assert row.describe() == "at 02:30, every day (America/New_York)"
-    assert (row.catch_up, row.no_overlap, row.kwargs) == ("skip", True, "q_options={'timeout': 3600}")
+    assert fields(row, "catch_up", "no_overlap", "kwargs") == {
+        "catch_up": "skip",
+        "no_overlap": True,
+        "kwargs": "q_options={'timeout': 3600}",
+    }
     assert len(row.upcoming(400)) in {365, 366, 367}
     assert send_report is archive
 

@@ -13,6 +13,7 @@ from django_cluster.models import Task
 from django_cluster.tasks import retry
 from tests.conftest import wait_until
 from tests.e2e.conftest import MakeProject
+from tests.fields import fields
 
 ROUGH = "tests.e2e.misbehaving_tasks"
 
@@ -56,7 +57,7 @@ def test_a_crash_has_a_name(make_project: MakeProject, name: str) -> None:
     assert row.worker == f"worker 1 ({os.uname().nodename}:{worker})", (
         "as it stands in the rows of tasks that ended well"
     )
-    assert (row.status, row.final, row.error_kind) == ("lost", True, crash.kind)
+    assert fields(row, "status", "final", "error_kind") == {"status": "lost", "final": True, "error_kind": crash.kind}
     assert crash.said in row.error_message
     assert crash.stack in row.error_traceback
     run_time, memory = seconds_and_kilobytes(row)
@@ -98,7 +99,11 @@ def test_too_much_memory_in_mid_task_has_a_name(make_project: MakeProject) -> No
 
     row = project.wait_for_row(project.enqueue(f"{ROUGH}.hold", 200, 60))
 
-    assert (row.status, row.final, row.error_kind) == ("lost", True, "OutOfMemory")
+    assert fields(row, "status", "final", "error_kind") == {
+        "status": "lost",
+        "final": True,
+        "error_kind": "OutOfMemory",
+    }
     assert "more memory than max_rss_kill allows" in row.error_message
     assert seconds_and_kilobytes(row)[1] > limit
     cluster.wait_for_replacement("worker", worker)
@@ -125,13 +130,13 @@ def test_a_task_under_which_three_workers_died_is_kept_and_can_be_sent_again(
 
     wait_until(lambda: project.count(success=True) == 1, 20, "it should have been run again")
     (row,) = project.rows()
-    assert (row.id, row.status, row.result, row.group, row.attempt_count) == (
-        task_id,
-        "success",
-        "cured",
-        "the group",
-        1,
-    )
+    assert fields(row, "id", "status", "result", "group", "attempt_count") == {
+        "id": task_id,
+        "status": "success",
+        "result": "cured",
+        "group": "the group",
+        "attempt_count": 1,
+    }
     assert (row.args, row.payload) == ((str(cause), str(project.trace)), None)
     assert len(project.traces()) == 4
     wait_until(lambda: project.broker().size().total == 0, because="the message should have been acknowledged")

@@ -14,6 +14,7 @@ from tests.conftest import wait_until
 from tests.e2e.conftest import MakeProject
 from tests.e2e.project import QCLUSTER
 from tests.e2e.running_cluster import ROOT
+from tests.fields import fields
 
 SAMPLE = "tests.sample.tasks"
 WORSE = "tests.e2e.tasks"
@@ -57,7 +58,12 @@ def test_whatever_a_task_does_it_leaves_a_row_and_the_cluster_works_on(make_proj
     task_id = project.enqueue(case.func, *case.args)
 
     row = project.wait_for_row(task_id, within=10)
-    assert (row.status, row.success, row.final, row.func) == (case.status, False, True, case.func)
+    assert fields(row, "status", "success", "final", "func") == {
+        "status": case.status,
+        "success": False,
+        "final": True,
+        "func": case.func,
+    }
     assert case.reason in f"{row.error_kind} {row.error_message} {row.error_traceback}"
     assert project.wait_for_row(project.enqueue(f"{SAMPLE}.add", 1, 1)).result == 2
 

@@ -19,6 +19,7 @@ from django_cluster.stores.status import ClusterStatus, RunningTask
 from tests.conftest import wait_until
 from tests.e2e.conftest import MakeProject
 from tests.e2e.project import Project
+from tests.fields import fields
 
 QUICK = {"heartbeat_interval": 0.1, "guard_cycle": 0.1}
 
@@ -48,14 +49,22 @@ def test_a_cluster_says_who_it_is_and_what_runs_where(make_project: MakeProject,
     wait_until(running_tasks, 20, "the task should be seen")
 
     status = the_cluster(project)
-    assert (status.name, status.queues, status.pid) == (project.name, (project.name,), cluster.pid)
+    assert fields(status, "name", "queues", "pid") == {
+        "name": project.name,
+        "queues": (project.name,),
+        "pid": cluster.pid,
+    }
     assert [process.name for process in status.processes] == [
         "sentinel", "monitor", "pusher", "worker 1", "worker 2", "scheduler",
     ]  # fmt: skip
     assert [worker.pid for worker in status.workers] == cluster.pids("worker")
     assert all(process.rss > 1000 for process in status.processes)
     (task,) = running_tasks()
-    assert (task.id, task.name, task.func) == (task_id, "a long nap", "tests.sample.tasks.sleep")
+    assert fields(task, "id", "name", "func") == {
+        "id": task_id,
+        "name": "a long nap",
+        "func": "tests.sample.tasks.sleep",
+    }
     assert task.limit == pytest.approx(90, abs=0.5)
     assert abs(task.started - time.time()) < 60
     cluster.signal(signal.SIGQUIT)
@@ -116,7 +125,12 @@ def test_a_killed_cluster_is_shown_as_lost_with_what_ran(make_project: MakeProje
 
     wait_until(lambda: not control.clusters(), 20, "it should not count as living")
     (lost,) = control.clusters(dead=True)
-    assert (lost.id, lost.host, lost.pid, lost.alive) == (known.id, known.host, cluster.pid, False)
+    assert fields(lost, "id", "host", "pid", "alive") == {
+        "id": known.id,
+        "host": known.host,
+        "pid": cluster.pid,
+        "alive": False,
+    }
     assert [worker.task.id for worker in lost.running if worker.task] == [task_id]
     assert lost.lost_at is not None
     assert abs(lost.lost_at - time.time()) < 60

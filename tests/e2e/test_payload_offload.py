@@ -16,6 +16,7 @@ from tests.conftest import wait_until
 from tests.e2e import misbehaving_tasks
 from tests.e2e.conftest import MakeProject
 from tests.e2e.project import Project
+from tests.fields import fields
 from tests.sample import tasks
 
 BIG = "0123456789abcdef" * 131_072
@@ -104,7 +105,11 @@ def test_a_payload_that_is_gone_is_put_aside_under_the_name_of_its_task(make_pro
     project.start()
 
     task = project.wait_for_row(lost)
-    assert (task.name, task.func, task.status) == ("lost", "tests.sample.tasks.echo", "rejected")
+    assert fields(task, "name", "func", "status") == {
+        "name": "lost",
+        "func": "tests.sample.tasks.echo",
+        "status": "rejected",
+    }
     assert "A reference without its payload" in task.error_message
     check_that_it_lives(project)
 
@@ -123,7 +128,7 @@ def test_a_second_reference_changes_nothing_of_a_success(make_project: MakeProje
     wait_until(lambda: bare.size().total == 0, 20, because="the second reference should have been put aside")
     assert "Undecodable message rejected" in cluster.logs
     (row,) = project.rows()
-    assert (row.id, row.status, row.args) == (task_id, "success", ("x" * 5000,))
+    assert fields(row, "id", "status", "args") == {"id": task_id, "status": "success", "args": ("x" * 5000,)}
     bare.close()
 
 

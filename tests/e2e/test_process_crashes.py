@@ -18,6 +18,7 @@ from tests.e2e.brokers import (
 from tests.e2e.conftest import MakeProject
 from tests.e2e.project import Project
 from tests.e2e.running_cluster import RunningCluster
+from tests.fields import fields
 
 LOAD = 300
 FORGIVING = {"max_attempts": 0, "retry_delay": 0.1, "retry": 2}
@@ -64,7 +65,12 @@ def test_a_task_whose_worker_is_killed_is_recorded_as_lost(make_project: MakePro
     cluster.kill("worker")
 
     row = project.wait_for_row(lost, within=10)
-    assert (row.status, row.success, row.final, row.attempt_count) == ("lost", False, True, 1)
+    assert fields(row, "status", "success", "final", "attempt_count") == {
+        "status": "lost",
+        "success": False,
+        "final": True,
+        "attempt_count": 1,
+    }
     assert "signal 9" in row.error_message
     assert all(project.wait_for_row(other).success for other in others)
 
@@ -79,7 +85,7 @@ def test_a_task_whose_worker_is_killed_is_tried_again(make_project: MakeProject,
     cluster.kill("worker")
 
     row = project.wait_for_row(task_id, within=10)
-    assert (row.status, row.result, row.attempt_count) == ("success", 2, 2)
+    assert fields(row, "status", "result", "attempt_count") == {"status": "success", "result": 2, "attempt_count": 2}
     assert row.attempts is not None
     assert "signal 9" in str(row.attempts)
 

@@ -20,6 +20,7 @@ from django_cluster.models import QueuedTask, Schedule, Task
 from tests.e2e.conftest import MakeProject
 from tests.e2e.project import Project
 from tests.e2e.running_cluster import ROOT
+from tests.fields import fields
 from tests.servers import RedisServer
 
 pytest.importorskip("django_q")
@@ -58,7 +59,13 @@ def test_results_come_with_their_ids_arguments_and_errors(make_project: MakeProj
     theirs = {row["name"]: row for row in _values(SourceTask)}
     assert {name: row.id for name, row in rows.items()} == {name: row["id"] for name, row in theirs.items()}
     total, echo = rows["a sum"], rows["an echo"]
-    assert (total.result, total.args, total.kwargs, total.group, total.success) == (5, (2, 3), {}, "sums", True)
+    assert fields(total, "result", "args", "kwargs", "group", "success") == {
+        "result": 5,
+        "args": (2, 3),
+        "kwargs": {},
+        "group": "sums",
+        "success": True,
+    }
     assert (total.started, total.stopped) == (theirs["a sum"]["started"], theirs["a sum"]["stopped"])
     assert (echo.args, echo.kwargs) == (("x", {"deep": [1]}), {"y": None})
     assert echo.result == (("x", {"deep": [1]}), {"y": None})
@@ -131,12 +138,12 @@ def test_schedules_come_as_they_are_and_run(make_project: MakeProject, database:
 
     assert "Schedules: 5 taken over, 0 here already." in said
     daily, theirs = Schedule.objects.get(name="daily"), next(s for s in _values(SourceSchedule) if s["name"] == "daily")
-    assert (daily.func, daily.args, daily.repeats, daily.next_run) == (
-        "tests.sample.tasks.add",
-        theirs["args"],
-        7,
-        theirs["next_run"],
-    )
+    assert fields(daily, "func", "args", "repeats", "next_run") == {
+        "func": "tests.sample.tasks.add",
+        "args": theirs["args"],
+        "repeats": 7,
+        "next_run": theirs["next_run"],
+    }
     cron = Schedule.objects.get(schedule_type="C")
     assert cron.next_run == next(s["next_run"] for s in _values(SourceSchedule) if s["schedule_type"] == "C")
     frank = Schedule.objects.get(kwargs__contains="ack_failure")

@@ -114,7 +114,7 @@ def test_an_operator_acts_after_a_yes(busy: Project) -> None:
         terminal.wait_for(f"Pause queue {busy.name} for every cluster? (y/n)")
         assert control.paused() == []
         terminal.press("n")
-        terminal.wait_for("Nothing was done.")
+        terminal.wait_for("Cancelled.")
         terminal.press("P", "y")
         terminal.wait_for("paused", "by qmonitor")
         assert [pause.queue for pause in control.paused()] == [busy.name]
@@ -125,7 +125,7 @@ def test_an_operator_acts_after_a_yes(busy: Project) -> None:
         terminal.press("4", "/", "name:vain", "enter")
         terminal.wait_for("waits in vain", "filter:")
         terminal.press("C")
-        terminal.wait_for("so that it never runs?")
+        terminal.wait_for("Cancel waits in vain")
         terminal.press("y")
         terminal.wait_for("Task cancelled.")
         terminal.wait_for("No row matches the filter")
@@ -140,7 +140,7 @@ def test_an_operator_acts_after_a_yes(busy: Project) -> None:
         terminal.press("2", "/", "name:*2", "enter")
         terminal.wait_for("worker 2", "filter: name:*2", gone=["worker 1"])
         terminal.press("X", "y")
-        terminal.wait_for("The worker restarts after its current task.")
+        terminal.wait_for("restarts after its current task")
         terminal.wait_for("stopping")
     stop_at_once(busy)
 

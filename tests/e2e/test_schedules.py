@@ -17,6 +17,7 @@ from tests.conftest import wait_until
 from tests.e2e.brokers import on_both_brokers
 from tests.e2e.conftest import MakeProject
 from tests.e2e.running_cluster import PATIENCE, ROOT
+from tests.fields import fields
 
 MANY = 100
 
@@ -124,7 +125,11 @@ def test_a_schedule_that_stands_in_the_code_runs_once_with_two_clusters(make_pro
 
     assert project.wait_for_traces(2) == ["declared", "later"]
     row = Schedule.objects.get()
-    assert (row.declared, row.name, row.runs) == ("tests.e2e.declaring.tasks.leave_trace:tracer", "tracer", 1)
+    assert fields(row, "declared", "name", "runs") == {
+        "declared": "tests.e2e.declaring.tasks.leave_trace:tracer",
+        "name": "tracer",
+        "runs": 1,
+    }
 
 
 def test_a_project_without_time_zones_lives_on_one_naive_clock(make_project: MakeProject) -> None:

@@ -13,6 +13,7 @@ from django_cluster.models import Schedule
 from django_cluster.tasks import schedule
 from tests.conftest import wait_until
 from tests.e2e.conftest import MakeProject
+from tests.fields import fields
 from tests.sample import tasks
 from tests.servers import RabbitServer, RedisServer, Server, require
 
@@ -60,7 +61,11 @@ def test_what_each_queue_says_of_time_limits_and_retries_holds(make_project: Mak
 
     assert project.wait_for_row(long).success
     ended = project.wait_for_row(short)
-    assert (ended.status, ended.attempt_count, ended.queue) == ("timeout", 2, "short")
+    assert fields(ended, "status", "attempt_count", "queue") == {
+        "status": "timeout",
+        "attempt_count": 2,
+        "queue": "short",
+    }
 
 
 @on_every_broker

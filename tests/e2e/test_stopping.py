@@ -19,6 +19,7 @@ from tests.e2e.conftest import MakeProject
 from tests.e2e.project import QCLUSTER, Project
 from tests.e2e.running_cluster import PATIENCE, RunningCluster
 from tests.e2e.terminal import Terminal
+from tests.fields import fields
 
 STOPPING = "stopping: waiting for running tasks"
 
@@ -138,7 +139,7 @@ def test_a_stop_at_once_gives_running_tasks_back_and_costs_no_attempt(
     assert project.broker().size().ready == 1
     project.start()
     row = project.wait_for_row(task_id)
-    assert (row.status, row.result, row.attempt_count) == ("success", 2, 1)
+    assert fields(row, "status", "result", "attempt_count") == {"status": "success", "result": 2, "attempt_count": 1}
 
 
 @on_every_broker_always

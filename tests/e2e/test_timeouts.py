@@ -8,6 +8,7 @@ import pytest
 
 from tests.conftest import wait_until
 from tests.e2e.conftest import MakeProject
+from tests.fields import fields
 
 
 @pytest.mark.parametrize("func", ["tests.sample.tasks.sleep", "tests.sample.tasks.spin"])
@@ -18,7 +19,7 @@ def test_an_overdue_task_is_stopped_by_an_exception(make_project: MakeProject, f
 
     row = project.wait_for_row(project.enqueue(func, 60), within=10)
 
-    assert (row.status, row.success, row.final) == ("timeout", False, True)
+    assert fields(row, "status", "success", "final") == {"status": "timeout", "success": False, "final": True}
     assert "0.5 seconds" in row.error_message
     assert f"in {func.rpartition('.')[2]}" in row.error_traceback
     assert cluster.pids("worker") == workers
@@ -32,7 +33,7 @@ def test_a_task_that_swallows_the_exception_is_killed(make_project: MakeProject,
 
     row = project.wait_for_row(project.enqueue("tests.e2e.tasks.swallow_everything", 60), within=10)
 
-    assert (row.status, row.success, row.final) == ("timeout", False, True)
+    assert fields(row, "status", "success", "final") == {"status": "timeout", "success": False, "final": True}
     assert 1.0 <= row.run_time < 3.0 + guard_cycle
     cluster.wait_for_replacement("worker", worker)
     assert project.wait_for_row(project.enqueue("tests.sample.tasks.add", 1, 1)).result == 2

@@ -22,6 +22,7 @@ from django_cluster.core.messages import Outcome, TaskHeader, TaskOptions, TaskP
 from django_cluster.models import Failure, QueuedTask, Success, Task
 from django_cluster.testing.drain import drain
 from django_cluster.testing.store_contract import make_failure, make_outcome
+from tests.fields import fields
 from tests.integration.admin_client import act, message, page, person, queue_one, save
 
 pytestmark = pytest.mark.django_db
@@ -113,7 +114,12 @@ def test_a_task_that_is_run_again_keeps_its_options(admin_client: Client) -> Non
     retry(admin_client, "failure", failure.id)
 
     (options,) = sent_options()
-    assert (options.group, options.timeout, options.priority, options.retry_on) == ("primes", 7, 3, ("OSError",))
+    assert fields(options, "group", "timeout", "priority", "retry_on") == {
+        "group": "primes",
+        "timeout": 7,
+        "priority": 3,
+        "retry_on": ("OSError",),
+    }
 
 
 def signed(task_id: str, **options: Any) -> str:

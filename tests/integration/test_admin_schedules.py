@@ -24,6 +24,7 @@ from django_cluster.models.schedule import WRITTEN_BY_SCHEDULERS
 from django_cluster.schedules import declarations
 from django_cluster.schedules.dispatcher import ScheduleDispatcher
 from django_cluster.testing.store_contract import make_failure
+from tests.fields import fields
 from tests.integration.admin_client import act, page, person, save
 from tests.sample import tasks
 
@@ -314,7 +315,11 @@ def test_a_schedule_runs_now_and_is_due_as_before(admin_client: Client) -> None:
     assert "1 task was sent." in text
     assert (package.header.func, package.args) == ("tests.sample.tasks.add", (1, 2))
     assert (package.header.options.group, package.header.options.timeout) == ("nightly", 9)
-    assert (after.next_run, after.repeats, after.task) == (row.next_run, row.repeats, package.id)
+    assert fields(after, "next_run", "repeats", "task") == {
+        "next_run": row.next_run,
+        "repeats": row.repeats,
+        "task": package.id,
+    }
     assert LogEntry.objects.get().change_message == "Run now."
 
 
@@ -512,7 +517,7 @@ def test_an_instance_that_was_changed_writes_what_was_changed() -> None:
     stale.save()
 
     saved = Schedule.objects.get()
-    assert (saved.next_run, saved.repeats, saved.runs) == (later, 7, 1)
+    assert fields(saved, "next_run", "repeats", "runs") == {"next_run": later, "repeats": 7, "runs": 1}
 
 
 def test_saving_a_row_that_is_gone_makes_it_again_and_a_copy_is_a_whole_row() -> None:

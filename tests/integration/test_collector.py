@@ -27,6 +27,7 @@ from django_cluster.models import Heartbeat, Schedule, Task
 from django_cluster.stores.operator_commands import OperatorCommandStore
 from django_cluster.stores.status import StatusStore
 from tests.conftest import make_settings
+from tests.fields import fields
 from tests.integration.cluster_harness import package
 from tests.sealed import sealed_result
 from tests.unit.stores.test_status import STATUS
@@ -79,9 +80,12 @@ def test_a_look_shows_what_waits_without_opening_its_arguments() -> None:
 
     first, second = collector.collect(["queues", "waiting"]).waiting
 
-    assert (first.name, first.func, first.group, first.state) == (
-        "task 7", "tests.sample.tasks.echo", "orders", "ready",
-    )  # fmt: skip
+    assert fields(first, "name", "func", "group", "state") == {
+        "name": "task 7",
+        "func": "tests.sample.tasks.echo",
+        "group": "orders",
+        "state": "ready",
+    }
     assert first.key
     assert second.name == "(cannot be read)"
     assert second.error
@@ -169,7 +173,11 @@ def test_the_figures_count_the_last_day_only() -> None:
 
     figures = stats_of(collector.collect(["clusters", "queues", "totals"]), "default")
 
-    assert (figures.successes, figures.failures, figures.tasks_per_day) == (5, 1, 5)
+    assert fields(figures, "successes", "failures", "tasks_per_day") == {
+        "successes": 5,
+        "failures": 1,
+        "tasks_per_day": 5,
+    }
     assert figures.average_time == pytest.approx(3)
     assert figures.average_run == pytest.approx(2)
     assert figures.tasks_per_hour == pytest.approx(5 / 24)

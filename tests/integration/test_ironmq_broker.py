@@ -20,6 +20,7 @@ from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
 from django_cluster.testing.contracts import Opener, deliveries_of, eventually, lease_all, messages, payloads, receipts
 from tests.brokers import opener
+from tests.fields import fields
 from tests.servers import IronServer, require
 
 WRITTEN = {"project_id": "p", "token": "hush"}
@@ -59,7 +60,12 @@ def asked(server: IronServer, path: str) -> Any:
 def test_a_project_and_a_token_are_enough() -> None:
     options = IronOptions.of(WRITTEN)
 
-    assert (options.host, options.protocol, options.port, options.minimum_timeout) == (HOST, "https", 443, 30)
+    assert fields(options, "host", "protocol", "port", "minimum_timeout") == {
+        "host": HOST,
+        "protocol": "https",
+        "port": 443,
+        "minimum_timeout": 30,
+    }
 
 
 @pytest.mark.parametrize(
@@ -100,7 +106,11 @@ def test_irons_environment_and_its_file_fill_in_what_is_not_written(
 
     options = IronOptions.of({"config_file": str(file), "project_id": "written"})
 
-    assert (options.project_id, options.token, options.host) == ("written", "of the file", "of the environment")
+    assert fields(options, "project_id", "token", "host") == {
+        "project_id": "written",
+        "token": "of the file",
+        "host": "of the environment",
+    }
     assert IronOptions.of({"project_id": "p"}).token == "of the environment"
 
 
@@ -108,7 +118,12 @@ def test_a_cloud_is_protocol_host_port_and_prefix_in_one_url() -> None:
     options = IronOptions.of({**WRITTEN, "host": "h", "port": 1, "cloud": "http://mq.example:8080/a/b/"})
     plain = IronOptions.of({**WRITTEN, "path_prefix": "a/"})
 
-    assert (options.protocol, options.host, options.port, options.path_prefix) == ("http", "mq.example", 8080, "/a/b")
+    assert fields(options, "protocol", "host", "port", "path_prefix") == {
+        "protocol": "http",
+        "host": "mq.example",
+        "port": 8080,
+        "path_prefix": "/a/b",
+    }
     assert (plain.host, plain.path_prefix) == (HOST, "/a")
     assert IronOptions.of({**WRITTEN, "cloud": "https://mq.example"}).port == 443
 

@@ -39,6 +39,7 @@ from django_cluster.lifecycle.recorder import Recorder
 from django_cluster.models import Task
 from django_cluster.stores.orm import OrmResults
 from tests.conftest import Clock
+from tests.fields import fields
 from tests.integration.cluster_harness import SETTINGS, ClusterHarness, MessageLog, PolledBroker, take_turns
 from tests.integration.cluster_harness import broker as broker
 from tests.integration.cluster_harness import harness as harness
@@ -341,7 +342,7 @@ def test_a_dead_worker_whose_outcome_never_came_is_recorded_as_lost(
     take_turns(monitor.tick, until=lambda: pusher.filed)
 
     row = Task.objects.get()
-    assert (row.status, row.success, row.final) == ("lost", False, True)
+    assert fields(row, "status", "success", "final") == {"status": "lost", "success": False, "final": True}
     assert broker.size().total == 0
 
 

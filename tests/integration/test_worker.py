@@ -31,6 +31,7 @@ from django_cluster.core.sealed_rows import result_context
 from django_cluster.core.signing import ValueSigner
 from django_cluster.lifecycle.error_reporting import ErrorReporters
 from django_cluster.lifecycle.executor import Executor
+from tests.fields import fields
 from tests.integration.cluster_harness import CODEC, SETTINGS, ClusterHarness, MessageLog, body, take_turns
 from tests.integration.cluster_harness import harness as harness
 
@@ -166,7 +167,7 @@ def test_a_job_is_run_and_its_outcome_sent(worker: Worker, pusher: FakeServer, m
     take_turns(worker.tick, until=lambda: monitor.outcomes)
 
     (outcome,) = monitor.outcomes
-    assert (outcome.number, outcome.receipt, outcome.status) == (7, "receipt 7", "success")
+    assert fields(outcome, "number", "receipt", "status") == {"number": 7, "receipt": "receipt 7", "status": "success"}
     assert ValueSigner(SETTINGS.signing.secret).open(outcome.result, result_context(outcome.id)) == ((7,), {})
 
 
@@ -225,10 +226,16 @@ def test_while_a_task_runs_its_row_says_so_and_until_when(
     take_turns(worker.tick, until=lambda: monitor.outcomes)
 
     (row,) = rows
-    assert (row.state, row.running, row.begun) == (ProcessState.BUSY, 7, 7)
+    assert fields(row, "state", "running", "begun") == {"state": ProcessState.BUSY, "running": 7, "begun": 7}
     assert 59 < row.deadline - row.started <= 61
     after = worker._board.read(worker._incarnation.row)
-    assert (after.state, after.running, after.begun, after.done, after.deadline) == (ProcessState.IDLE, 0, 7, 1, 0.0)
+    assert fields(after, "state", "running", "begun", "done", "deadline") == {
+        "state": ProcessState.IDLE,
+        "running": 0,
+        "begun": 7,
+        "done": 1,
+        "deadline": 0.0,
+    }
 
 
 def test_a_task_without_a_limit_has_no_deadline(worker: Worker, pusher: FakeServer, monitor: FakeServer) -> None:

@@ -36,6 +36,7 @@ from django_cluster.errors import NotFinished, NotSerializable, NotSupported, Un
 from django_cluster.models import Failure, QueuedTask, Schedule, Success, Task
 from django_cluster.signals import post_execute, pre_enqueue
 from django_cluster.tasks import fetch_cached, result_cached, retry
+from tests.fields import fields
 from tests.sample import hooks, tasks
 
 pytestmark = pytest.mark.django_db
@@ -143,7 +144,12 @@ def test_what_was_put_aside_goes_back_to_its_broker_with_its_priority(settings: 
     retry(dead)
 
     (row,) = QueuedTask.objects.all()
-    assert (row.queue, row.payload, row.priority, row.attempts) == ("tests", "as it came", 5, 0)
+    assert fields(row, "queue", "payload", "priority", "attempts") == {
+        "queue": "tests",
+        "payload": "as it came",
+        "priority": 5,
+        "attempts": 0,
+    }
 
 
 def test_a_broker_that_is_not_configured_is_refused_at_the_door() -> None:
@@ -284,8 +290,13 @@ def test_sync_leaves_a_row_as_a_cluster_would() -> None:
     task_id = async_task(tasks.echo, 1, x=2, sync=True, group="letters")
 
     row = Success.objects.get(pk=task_id)
-    assert (row.args, row.kwargs, row.result) == ((1,), {"x": 2}, ((1,), {"x": 2}))
-    assert (row.func, row.group, row.attempt_count, row.final) == ("tests.sample.tasks.echo", "letters", 1, True)
+    assert fields(row, "args", "kwargs", "result") == {"args": (1,), "kwargs": {"x": 2}, "result": ((1,), {"x": 2})}
+    assert fields(row, "func", "group", "attempt_count", "final") == {
+        "func": "tests.sample.tasks.echo",
+        "group": "letters",
+        "attempt_count": 1,
+        "final": True,
+    }
     assert row.enqueued_at <= row.started_at <= row.stopped_at
 
 

@@ -55,7 +55,8 @@ def _table(observations: Observations, analysis: Analysis) -> Iterator[tuple[str
     yield (
         "Rows",
         (
-            f"{len(observations.rows)}: {len(analysis.missing_rows)} missing, {len(analysis.duplicate_rows)} duplicate, "
+            f"{len(observations.rows)}: {len(analysis.missing_rows)} missing, "
+            f"{len(analysis.duplicate_rows)} duplicate, "
             f"{len(analysis.failed_rows)} failed, {len(analysis.unknown_rows)} unknown"
         ),
     )

@@ -12,6 +12,7 @@ from benchmarks.measure import TICK, Stat, parse_pss, parse_stat
 from benchmarks.scenarios import amount, percentile
 from benchmarks.servers import descendants, number_in
 from benchmarks.task_profile import role_in
+from tests.fields import fields
 
 STAT = "42 (a (bad) name) S 7 42 9 0 -1 4194304 100 0 0 0 11 5 3 1 20 0 1 0 12345 1000 10"
 
@@ -19,7 +20,7 @@ STAT = "42 (a (bad) name) S 7 42 9 0 -1 4194304 100 0 0 0 11 5 3 1 20 0 1 0 1234
 def test_a_name_with_parentheses_does_not_move_the_fields() -> None:
     stat = parse_stat(STAT)
 
-    assert (stat.pid, stat.parent, stat.session) == (42, 7, 9)
+    assert fields(stat, "pid", "parent", "session") == {"pid": 42, "parent": 7, "session": 9}
 
 
 def test_the_time_of_ended_children_counts() -> None:

@@ -12,6 +12,7 @@ from django_cluster.brokers.rabbitmq_unacked import (
     ReceivedMessage,
     UnackedMessages,
 )
+from tests.fields import fields
 
 LEASE = 60.0
 ID = "0" * 32
@@ -38,7 +39,7 @@ def test_what_comes_for_the_first_time_is_lent(unacked: UnackedMessages) -> None
 
     (held,) = unacked.lease_ready(10, now=0)
 
-    assert (held.receipt, held.attempt, held.tag) == (f"{ID}:1", 1, 1)
+    assert fields(held, "receipt", "attempt", "tag") == {"receipt": f"{ID}:1", "attempt": 1, "tag": 1}
 
 
 def test_what_is_redelivered_waits_for_a_lease_and_counts_an_attempt(unacked: UnackedMessages) -> None:

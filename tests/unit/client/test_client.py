@@ -16,6 +16,7 @@ from django_cluster.core.call import build_options, build_packages
 from django_cluster.core.messages import TaskPackage
 from django_cluster.errors import NotSerializable, TaskFailed, TaskTimeout
 from django_cluster.models import Task
+from tests.fields import fields
 from tests.sample import tasks
 
 pytestmark = pytest.mark.django_db
@@ -157,7 +158,7 @@ def test_a_failure_is_raised_as_in_the_task_after_it_was_recorded() -> None:
         get_client().submit([package], sync=True)
 
     row = Task.objects.get(pk=package.id)
-    assert (row.success, row.final, row.status) == (False, True, "failure")
+    assert fields(row, "success", "final", "status") == {"success": False, "final": True, "status": "failure"}
     assert "no luck" in row.result
 
 

@@ -18,6 +18,7 @@ from django_cluster.brokers import memory
 from django_cluster.models import GroupMember, Task, TaskGroup
 from django_cluster.tasks import count_group, delete_group, fetch_group, queue_size, result_group, retry
 from django_cluster.testing.drain import drain, enqueued
+from tests.fields import fields
 from tests.sample import tasks
 from tests.sample.tasks import echo
 
@@ -447,7 +448,11 @@ def test_the_options_of_the_list_and_of_its_items(way: str) -> None:
     task = fetch("squares")
     assert q_options == given
     assert task is not None
-    assert (task.id, task.group, task.result) == (iter_id, "letters", [((1,), {"sync": "mine"})])
+    assert fields(task, "id", "group", "result") == {
+        "id": iter_id,
+        "group": "letters",
+        "result": [((1,), {"sync": "mine"})],
+    }
     assert calls == [("hook", iter_id, True, task.result)]
 
 

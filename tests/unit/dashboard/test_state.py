@@ -125,7 +125,7 @@ def test_enter_asks_for_a_task_that_has_ended() -> None:
     assert pressed("j", "KEY_ENTER", tab=FAILURES)[1] == ScreenRequest("detail", task="f" * 32)
     state, request = pressed("KEY_ENTER", tab=TASKS)
     assert (state.mode, request) == ("list", None)
-    assert "ended" in state.message
+    assert "finished" in state.message
 
 
 @pytest.mark.parametrize("key", ["R", "C", "P", "X"])

@@ -26,6 +26,7 @@ from django_cluster.lifecycle.error_reporting import ErrorReporters
 from django_cluster.lifecycle.executor import MAX_TEXT_LENGTH, Executor, describe
 from django_cluster.signals import post_execute_in_worker, pre_execute
 from tests.conftest import Clock, make_settings
+from tests.fields import fields
 from tests.sample.tasks import spin
 from tests.sealed import arguments_of
 
@@ -192,10 +193,18 @@ def test_an_outcome_says_whose_it_is(clock: Clock) -> None:
 
     outcome = executor(clock=clock).run(job("tests.sample.tasks.nothing", options=options))
 
-    assert (outcome.number, outcome.receipt, outcome.attempt) == (7, "r", 2)
-    assert (outcome.id, outcome.name, outcome.func) == ("0" * 31 + "1", "a name", "tests.sample.tasks.nothing")
+    assert fields(outcome, "number", "receipt", "attempt") == {"number": 7, "receipt": "r", "attempt": 2}
+    assert fields(outcome, "id", "name", "func") == {
+        "id": "0" * 31 + "1",
+        "name": "a name",
+        "func": "tests.sample.tasks.nothing",
+    }
     assert outcome.options == {"group": "letters", "hook": "a.b"}
-    assert (outcome.enqueued_at, outcome.started_at, outcome.stopped_at) == (5.0, clock.now, clock.now)
+    assert fields(outcome, "enqueued_at", "started_at", "stopped_at") == {
+        "enqueued_at": 5.0,
+        "started_at": clock.now,
+        "stopped_at": clock.now,
+    }
     assert outcome.worker == "worker 1"
 
 
@@ -308,7 +317,11 @@ def test_a_task_may_say_how_it_wants_to_end(
 ) -> None:
     outcome = run(f"{HERE}.{func}")
 
-    assert (outcome.status, outcome.retry_hint, outcome.delay) == (status, retry_hint, delay)
+    assert fields(outcome, "status", "retry_hint", "delay") == {
+        "status": status,
+        "retry_hint": retry_hint,
+        "delay": delay,
+    }
     assert failure_of(outcome)[1] == reason
 
 
@@ -599,7 +612,11 @@ def test_a_result_above_the_limit_is_a_failure_that_no_other_run_repeats() -> No
     outcome = small.run(job("builtins.bytes", 5000, options=TaskOptions(retry_on=("Exception",))))
 
     kind, message, _ = failure_of(outcome)
-    assert (outcome.status, outcome.retry_hint, outcome.result) == (FAILURE, RetryHint.STOP, None)
+    assert fields(outcome, "status", "retry_hint", "result") == {
+        "status": FAILURE,
+        "retry_hint": RetryHint.STOP,
+        "result": None,
+    }
     assert kind == "django_cluster.errors.NotSerializable"
     assert "The result has 50" in message
     assert "max_result_size is 1000" in message

@@ -16,6 +16,7 @@ from django_cluster.core.messages import TaskHeader, TaskOptions, TaskPackage
 from django_cluster.errors import BrokerUnavailable
 from django_cluster.lifecycle.queue_transfer import QueueTransfer, priority_of
 from tests.conftest import make_settings
+from tests.fields import fields
 
 SETTINGS = make_settings()
 CODEC = Codec(SETTINGS.signing)
@@ -56,7 +57,12 @@ def test_ready_messages_arrive_in_their_order_and_leave_nothing_behind(
 
     moved = QueueTransfer(source, target).run()
 
-    assert (moved.ready, moved.delayed, moved.refused, moved.duplicated) == (1_234, 0, [], 0)
+    assert fields(moved, "ready", "delayed", "refused", "duplicated") == {
+        "ready": 1_234,
+        "delayed": 0,
+        "refused": [],
+        "duplicated": 0,
+    }
     assert payloads(target) == [str(number) for number in range(1_234)]
     assert source.size().total == 0
 

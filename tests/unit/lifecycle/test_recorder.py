@@ -28,6 +28,7 @@ from django_cluster.signals import post_execute
 from django_cluster.stores.base import ResultStore
 from django_cluster.stores.orm import OrmResults
 from tests.conftest import make_settings
+from tests.fields import fields
 from tests.sample.tasks import spin
 
 HERE = __name__
@@ -238,7 +239,7 @@ def test_each_of_a_batch_gets_its_own_decision(broker: MemoryBroker, results: Or
 
     size = broker.size()
     assert [ended.final for ended in saved] == [True, False, True, False]
-    assert (size.ready, size.delayed, size.leased) == (1, 1, 0)
+    assert fields(size, "ready", "delayed", "leased") == {"ready": 1, "delayed": 1, "leased": 0}
 
 
 def test_without_a_broker_every_outcome_is_final(results: OrmResults) -> None:
@@ -278,7 +279,11 @@ def test_a_task_under_which_worker_after_worker_died_is_put_aside_as_dead(
 
     row = Task.objects.get()
     assert statuses == [("lost", False), ("lost", False), ("dead", True)]
-    assert (row.status, row.payload, row.attempt_count) == ("dead", "poison", 3)
+    assert fields(row, "status", "payload", "attempt_count") == {
+        "status": "dead",
+        "payload": "poison",
+        "attempt_count": 3,
+    }
     assert broker.size().total == 0
 
 
@@ -479,7 +484,7 @@ def test_a_hook_of_a_task_that_is_not_kept_gets_one_without_a_row(results: OrmRe
     run_hook(outcome("", hook=f"{HERE}.note", save=False), results.get)
 
     (task,) = hooked
-    assert (task.id, task.success, task.name) == (f"{1:032x}", True, "task 1")
+    assert fields(task, "id", "success", "name") == {"id": f"{1:032x}", "success": True, "name": "task 1"}
     assert not Task.objects.exists()
 
 

@@ -18,6 +18,7 @@ from django_cluster.models.schedule import Schedule
 from django_cluster.schedules.dispatcher import ScheduleDispatcher
 from django_cluster.schedules.replanning import COMPARE_INTERVAL
 from tests.datetimes import AMSTERDAM, kept, needs_time_zones
+from tests.fields import fields
 
 pytestmark = pytest.mark.django_db
 
@@ -349,7 +350,7 @@ def test_an_instance_older_than_the_last_firing_changes_the_rule_and_nothing_els
 
     row = Schedule.objects.get()
     assert clock(row.next_run) == "03:45"
-    assert (row.repeats, row.task, row.runs) == (4, fired.task, 1)
+    assert fields(row, "repeats", "task", "runs") == {"repeats": 4, "task": fired.task, "runs": 1}
 
 
 @pytest.mark.parametrize("change", [by_update_or_create, by_save, by_save_of_some, by_update, by_bulk_update])

@@ -19,6 +19,7 @@ from django_cluster.schedules.creation import build_schedule
 from django_cluster.schedules.declaration_sync import TOUCH_INTERVAL, UNDECLARED_AFTER, DeclarationSync
 from django_cluster.schedules.dispatcher import ScheduleDispatcher
 from tests.datetimes import AMSTERDAM, here, kept, needs_time_zones, utc
+from tests.fields import fields
 from tests.sample import tasks
 
 NOW = utc(2026, 11, 20, 12, 0, 30)
@@ -133,8 +134,17 @@ def test_a_declaration_gets_its_row_when_a_cluster_starts() -> None:
     start()
 
     row = Schedule.objects.get()
-    assert (row.declared, row.is_declared, row.name) == (f"{ADD}:nightly", True, "nightly")
-    assert (row.func, row.schedule_type, row.cron, row.catch_up) == (ADD, "C", "30 2 * * *", "skip")
+    assert fields(row, "declared", "is_declared", "name") == {
+        "declared": f"{ADD}:nightly",
+        "is_declared": True,
+        "name": "nightly",
+    }
+    assert fields(row, "func", "schedule_type", "cron", "catch_up") == {
+        "func": ADD,
+        "schedule_type": "C",
+        "cron": "30 2 * * *",
+        "catch_up": "skip",
+    }
     assert (row.args, row.kwargs) == ("1, 2", "x=3, q_options={'timeout': 9}")
     assert row.next_run == here(2026, 11, 21, 2, 30)
 

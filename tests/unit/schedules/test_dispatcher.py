@@ -25,6 +25,7 @@ from django_cluster.schedules.creation import build_schedule
 from django_cluster.schedules.dispatcher import CLAIM_DURATION, SUSPENSION, ScheduleDispatcher
 from django_cluster.schedules.planning import plan_run
 from tests.datetimes import AMSTERDAM, here, needs_time_zones, utc
+from tests.fields import fields
 from tests.sample import tasks
 
 pytestmark = pytest.mark.django_db
@@ -90,7 +91,7 @@ def test_a_due_schedule_becomes_a_package(dispatcher: ScheduleDispatcher, outbox
     assert package.header.options.group == "sums"
     assert package.header.options.hook == "tests.sample.hooks.note"
     assert package.header.enqueued_at == NOW.timestamp()
-    assert (row.task, row.next_run, row.repeats) == (package.id, NOW + HOUR, -1)
+    assert fields(row, "task", "next_run", "repeats") == {"task": package.id, "next_run": NOW + HOUR, "repeats": -1}
 
 
 def test_what_is_not_due_disabled_finished_or_of_another_queue_is_left_alone(
@@ -231,7 +232,12 @@ def test_options_travel_in_q_options(dispatcher: ScheduleDispatcher, outbox: Out
 
     [package] = outbox.packages
     options = package.header.options
-    assert (options.timeout, options.group, options.queue, options.save) == (NO_TIMEOUT, "own", "far", False)
+    assert fields(options, "timeout", "group", "queue", "save") == {
+        "timeout": NO_TIMEOUT,
+        "group": "own",
+        "queue": "far",
+        "save": False,
+    }
     assert package.header.name == "mine"
     assert dict(package.kwargs) == {}
 

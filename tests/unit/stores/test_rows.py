@@ -20,6 +20,7 @@ from django_cluster.stores.rows import (
     with_history,
 )
 from django_cluster.testing.store_contract import make_failure, make_outcome
+from tests.fields import fields
 
 
 @pytest.mark.parametrize(
@@ -144,5 +145,10 @@ def test_a_reduced_outcome_is_plain_and_says_why() -> None:
     assert plain.failure is not None
     assert "not this one" in plain.failure[1]
     assert "no good" in plain.failure[1]
-    assert (plain.name, plain.started_at, plain.result, plain.payload) == ("\\u0416", 0.0, None, None)
+    assert fields(plain, "name", "started_at", "result", "payload") == {
+        "name": "\\u0416",
+        "started_at": 0.0,
+        "result": None,
+        "payload": None,
+    }
     assert plain.options == {"group": "\\U0001f642"}

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from django_cluster.stores.status import ClusterStatus, ProcessStatus, RunningTask, Throughput, ThroughputSlice
+from tests.fields import fields
 
 STATUS = ClusterStatus(
     id="8c1d7a9e-0000-4000-8000-000000000001",
@@ -55,7 +56,12 @@ def test_what_an_older_version_did_not_say_has_its_default() -> None:
 
     status = ClusterStatus.from_text(json.dumps(document))
 
-    assert (status.processes, status.throughput, status.paused, status.memory_free) == ((), Throughput(), (), 0)
+    assert fields(status, "processes", "throughput", "paused", "memory_free") == {
+        "processes": (),
+        "throughput": Throughput(),
+        "paused": (),
+        "memory_free": 0,
+    }
 
 
 @pytest.mark.parametrize(("age", "alive"), [(0.0, True), (9.9, True), (10.1, False)])

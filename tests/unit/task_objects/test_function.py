@@ -16,6 +16,7 @@ from django_cluster.core.messages import TaskPackage
 from django_cluster.errors import UnknownFunction, UnsuitableFunction
 from django_cluster.task_objects import TaskContext, TaskFunction, TaskHandle, task
 from django_cluster.testing.drain import drain, enqueued
+from tests.fields import fields
 from tests.sample.task_objects import add, named, note_context, order, runs
 
 pytestmark = pytest.mark.django_db
@@ -40,7 +41,11 @@ def test_a_call_of_the_object_runs_the_function_here() -> None:
 
 
 def test_the_object_looks_like_its_function() -> None:
-    assert (add.__name__, add.__module__, add.__wrapped__) == ("add", "tests.sample.task_objects", add.func)  # type: ignore[attr-defined]
+    assert fields(add, "__name__", "__module__", "__wrapped__") == {
+        "__name__": "add",
+        "__module__": "tests.sample.task_objects",
+        "__wrapped__": add.func,
+    }  # type: ignore[attr-defined]
     assert named.__doc__ == "Its parameters are called like options."
     assert repr(add) == "<task tests.sample.task_objects.add>"
 
@@ -148,7 +153,12 @@ def test_options_have_the_names_of_other_task_queues_too() -> None:
     add.using(queue_name="slow", max_retries=2, job_retry_after=9, time_limit=1500, retry_strategy="linear").delay(1)
 
     options = sent("slow").header.options
-    assert (options.max_attempts, options.retry_delay, options.timeout, options.retry_backoff) == (3, 9, 1.5, "linear")
+    assert fields(options, "max_attempts", "retry_delay", "timeout", "retry_backoff") == {
+        "max_attempts": 3,
+        "retry_delay": 9,
+        "timeout": 1.5,
+        "retry_backoff": "linear",
+    }
 
 
 def test_send_with_options_counts_the_delay_in_milliseconds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,7 +218,7 @@ def test_a_worker_gives_the_context_and_the_caller_does_not() -> None:
     assert drain() == [handle]
 
     (context,) = runs
-    assert (context.id, context.attempt, context.queue) == (handle, 1, None)
+    assert fields(context, "id", "attempt", "queue") == {"id": handle, "attempt": 1, "queue": None}
     assert handle.result() == 5
 
 

@@ -29,6 +29,7 @@ from django_cluster.cluster.ipc.scoreboard import (
     Scoreboard,
     ScoreboardRow,
 )
+from tests.fields import fields
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def test_a_running_job_is_seen_with_its_deadline(board: Scoreboard) -> None:
     board.set_deadline(1, 160.25)
 
     row = board.read(1)
-    assert (row.state, row.running, row.begun) == (ProcessState.BUSY, number, number)
+    assert fields(row, "state", "running", "begun") == {"state": ProcessState.BUSY, "running": number, "begun": number}
     assert (row.started, row.deadline) == (100.25, 160.25)
 
 
@@ -98,7 +99,13 @@ def test_a_finished_job_has_no_deadline_but_was_begun(board: Scoreboard) -> None
     board.finish_job(1)
 
     row = board.read(1)
-    assert (row.state, row.running, row.begun, row.deadline, row.done) == (ProcessState.IDLE, 0, 7, 0.0, 1)
+    assert fields(row, "state", "running", "begun", "deadline", "done") == {
+        "state": ProcessState.IDLE,
+        "running": 0,
+        "begun": 7,
+        "deadline": 0.0,
+        "done": 1,
+    }
 
 
 def test_a_job_that_was_handed_back_is_not_counted(board: Scoreboard) -> None:

@@ -10,6 +10,7 @@ from django_cluster.cluster.roles.metrics import KEPT_SLICES, SLICE_SECONDS, Met
 from django_cluster.core.messages import OutcomeStatus
 from django_cluster.testing.store_contract import make_failure, make_outcome
 from tests.conftest import Clock
+from tests.fields import fields
 
 
 def test_successes_failures_and_further_runs_are_counted_apart(clock: Clock) -> None:
@@ -21,9 +22,13 @@ def test_successes_failures_and_further_runs_are_counted_apart(clock: Clock) -> 
     )
 
     throughput = metrics.throughput()
-    assert (throughput.done, throughput.failed, throughput.retried) == (1, 2, 1)
+    assert fields(throughput, "done", "failed", "retried") == {"done": 1, "failed": 2, "retried": 1}
     (slice_,) = throughput.slices
-    assert (slice_.done, slice_.failed, slice_.number) == (1, 2, int(clock.now) // SLICE_SECONDS)
+    assert fields(slice_, "done", "failed", "number") == {
+        "done": 1,
+        "failed": 2,
+        "number": int(clock.now) // SLICE_SECONDS,
+    }
 
 
 def test_a_slice_tells_how_long_tasks_waited_and_ran(clock: Clock) -> None:

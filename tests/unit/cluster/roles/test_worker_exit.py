@@ -14,6 +14,7 @@ from django_cluster.cluster.roles.worker_exit import WorkerExit, crash_file, los
 from django_cluster.core.codec import Codec
 from django_cluster.core.messages import Job, OutcomeStatus, TaskHeader, TaskOptions, TaskPackage
 from tests.conftest import make_settings
+from tests.fields import fields
 from tests.sealed import arguments_of
 
 SIGNING = make_settings().signing
@@ -138,8 +139,8 @@ def test_without_a_row_everything_is_lost() -> None:
 def test_an_obituary_says_whose_it_is_and_keeps_the_arguments() -> None:
     (outcome,) = lost_outcomes([job(1, "x", 2)], WorkerExit(row(running=1)), CODEC, "worker 4711")
 
-    assert (outcome.number, outcome.receipt, outcome.attempt) == (1, "receipt 1", 2)
-    assert (outcome.id, outcome.name, outcome.func) == (f"{1:032x}", "task 1", "a.b")
+    assert fields(outcome, "number", "receipt", "attempt") == {"number": 1, "receipt": "receipt 1", "attempt": 2}
+    assert fields(outcome, "id", "name", "func") == {"id": f"{1:032x}", "name": "task 1", "func": "a.b"}
     assert outcome.options == {"group": "letters"}
     assert (outcome.enqueued_at, outcome.worker) == (5.0, "worker 4711")
     assert arguments_of(outcome, SIGNING.secret) == (("x", 2), {})

@@ -26,6 +26,7 @@ from django_cluster.cluster.supervisor.policy import (
     silence_limit,
     silence_seconds,
 )
+from tests.fields import fields
 
 NOW = 1000.0
 GRACE = 2.0
@@ -140,7 +141,7 @@ def decision(what: Observation, max_rss: int | None = MAX_RSS) -> Decision:
 def test_what_is_seen_decides(what: Observation, action: Action, cause: Cause) -> None:
     found = decision(what)
 
-    assert (found.action, found.cause, found.delay) == (action, cause, 0.0)
+    assert fields(found, "action", "cause", "delay") == {"action": action, "cause": cause, "delay": 0.0}
 
 
 def test_without_a_limit_memory_is_nobodys_business() -> None:

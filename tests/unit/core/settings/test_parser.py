@@ -17,6 +17,7 @@ from django_cluster.core.settings import Settings
 from django_cluster.core.settings.parser import ParseContext, parse, try_parse
 from django_cluster.core.settings.table import BY_KEY, DEFINITIONS, describe
 from django_cluster.errors import InvalidSettings, Problem
+from tests.fields import fields
 
 SECRET = "hush-hush"
 
@@ -384,7 +385,7 @@ class TestBroker:
         named = {"audit": {"redis": "redis://h", "bulk": 7}, "quick": {"broker": "memory"}}
 
         chosen = read({"broker": "audit", "brokers": named})
-        assert (chosen.broker.kind, chosen.broker.bulk, chosen.broker.alias) == ("redis", 7, "audit")
+        assert fields(chosen.broker, "kind", "bulk", "alias") == {"kind": "redis", "bulk": 7, "alias": "audit"}
         assert chosen.broker == chosen.brokers["audit"]
         assert read({"brokers": named}).broker.kind == "orm"
 
@@ -440,7 +441,11 @@ class TestBroker:
     def test_a_class_beside_the_options_of_a_broker_gets_them(self, mapping: Any, kind: str, options: Any) -> None:
         broker = read({"broker_class": "my.broker.Mine", **mapping}).broker
 
-        assert (broker.class_path, broker.kind, broker.options) == ("my.broker.Mine", kind, options)
+        assert fields(broker, "class_path", "kind", "options") == {
+            "class_path": "my.broker.Mine",
+            "kind": kind,
+            "options": options,
+        }
 
     def test_a_class_beside_two_brokers_does_not_say_which_is_meant(self) -> None:
         assert ids({"broker_class": "my.broker.Mine", "redis": {}, "orm": "default"}) == ["E004"]
@@ -460,7 +465,12 @@ class TestBroker:
         settings = read({"name": "shop", "retry": 9, "brokers": {"audit": {"redis": "redis://h", "bulk": 7}}})
 
         audit = settings.brokers["audit"]
-        assert (audit.kind, audit.options, audit.bulk, audit.lease) == ("redis", {"url": "redis://h"}, 7, 9)
+        assert fields(audit, "kind", "options", "bulk", "lease") == {
+            "kind": "redis",
+            "options": {"url": "redis://h"},
+            "bulk": 7,
+            "lease": 9,
+        }
         assert (audit.name, audit.queue) == (settings.broker.name, settings.broker.queue)
 
     def test_a_named_broker_takes_settings_of_brokers_only(self) -> None:

@@ -17,6 +17,7 @@ from django_cluster.testing.chaos.observations import (
     ResultRow,
 )
 from django_cluster.testing.chaos.plan import NETWORK, FaultKind, FaultType, Target
+from tests.fields import fields
 
 SENTINEL, PUSHER, WORKER, OTHER = 10, 11, 12, 13
 LEASE = 6.0
@@ -45,7 +46,7 @@ def repeated(again: float = 110.0, ended: float | None = 102.0) -> list[Executio
 def test_a_task_with_its_run_and_its_row_is_all_there_is_to_say() -> None:
     analysis = analyse(observations())
 
-    assert (analysis.enqueued, analysis.finished, analysis.findings) == (1, 1, [])
+    assert fields(analysis, "enqueued", "finished", "findings") == {"enqueued": 1, "finished": 1, "findings": []}
 
 
 def test_a_task_without_a_row_is_lost() -> None:

@@ -17,6 +17,7 @@ from django_cluster.testing.chaos.observations import EnqueueCall, calls_from
 from django_cluster.testing.chaos.sandbox import Sandbox
 from django_cluster.testing.chaos.sender_supervisor import SenderSupervisor
 from tests.conftest import make_settings
+from tests.fields import fields
 
 POLL_SECONDS = 0.01
 
@@ -64,7 +65,11 @@ def test_a_call_that_does_not_come_back_is_refused_and_said_and_another_sender_g
     work.finish(POLL_SECONDS)
 
     first, second = calls_from(read_all(sandbox.calls))
-    assert (first.task, first.accepted, first.reason) == ("a", False, "It did not return.")
+    assert fields(first, "task", "accepted", "reason") == {
+        "task": "a",
+        "accepted": False,
+        "reason": "It did not return.",
+    }
     assert second == EnqueueCall("b", 1.0, 2.0, True)
     assert work.incidents == ["A call did not return within 0.3 seconds."]
 
