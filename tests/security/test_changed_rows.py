@@ -145,7 +145,7 @@ def test_a_schedule_that_was_changed_by_sql_is_not_fired(column: str, value: str
 
     assert fired() == 0
     row.refresh_from_db()
-    assert "qseal" in row.last_error or column == "cluster"  # then another scheduler would say it
+    assert "qseal" in row.last_error or column == "queue"  # then another scheduler would say it
     with pytest.raises(BadSignature):
         control.run_now(row)
 
