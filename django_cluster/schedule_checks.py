@@ -21,7 +21,7 @@ from django_cluster.schedules.declarations import declarations, discover
 
 TAG = "django_cluster"
 MAX_ROWS = 10_000
-"""Rows of which the first are looked at."""
+"""Rows that are checked at most."""
 MAX_MESSAGES = 20
 """Messages at most."""
 
@@ -50,12 +50,12 @@ def check_kept_schedules(databases: Sequence[str] | None = None, **_: object) ->
         return []
     rows = Schedule.objects.using(alias).filter(enabled=True).exclude(repeats=0).order_by("pk")
     try:
-        return list(islice(_told(rows[:MAX_ROWS].iterator()), MAX_MESSAGES))
+        return list(islice(_messages(rows[:MAX_ROWS].iterator()), MAX_MESSAGES))
     except (DatabaseError, InterfaceError):
         return []
 
 
-def _told(rows: Iterator[Schedule]) -> Iterator[CheckMessage]:
+def _messages(rows: Iterator[Schedule]) -> Iterator[CheckMessage]:
     for row in rows:
         if problem := _problem(row):
             yield _message(f"The schedule {str(row)!r} ({row.pk}) cannot run: {problem}")

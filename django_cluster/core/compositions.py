@@ -21,13 +21,13 @@ class MemberRole(StrEnum):
     """What a member is to its composition."""
 
     LINK = "link"
-    """Of a chain, which ends where a link fails."""
+    """Part of a chain, which ends where a link fails."""
     LENIENT_LINK = "lenient link"
-    """Of a chain that goes on when a link has failed for good."""
+    """Part of a chain that continues when a link has failed for good."""
     CALL = "call"
-    """Of a group."""
+    """Part of a group."""
     ITEM = "item"
-    """Of an iter: its result is kept until it is collected."""
+    """Part of an iter: its result is kept until it is collected."""
     COLLECT = "collect"
     """What collects the results of an iter."""
     FOLLOW = "follow"
@@ -36,7 +36,7 @@ class MemberRole(StrEnum):
 
 _ROLES = {role.value: role for role in MemberRole}
 COUNTED = frozenset({MemberRole.CALL, MemberRole.ITEM})
-"""Those on whose end the others wait."""
+"""Roles whose ends are counted by their group."""
 COLLECT_POSITION, SUCCESS_POSITION, FAILURE_POSITION = -1, -2, -3
 """What follows has a place too, before those of the members."""
 
@@ -53,7 +53,7 @@ class Membership(NamedTuple):
     position: int
     role: MemberRole
     again: bool = False
-    """Its message was perhaps sent before: whoever runs it asks first whether it has succeeded."""
+    """Its message may have been sent before: a worker asks first whether it has succeeded."""
 
     @property
     def key(self) -> str:
@@ -62,7 +62,7 @@ class Membership(NamedTuple):
 
     @property
     def wire(self) -> tuple[str, int, str] | tuple[str, int, str, bool]:
-        """As it travels in ``TaskOptions.member``."""
+        """The value of ``TaskOptions.member``."""
         plain = (self.of, self.position, self.role.value)
         return (*plain, True) if self.again else plain
 
@@ -99,14 +99,14 @@ class Step:
     """A package that is to be sent because a member has ended."""
 
     key: str
-    """Of the member."""
+    """``Membership.key`` of the member."""
     kind: PendingStep
     payload: str = field(repr=False)
-    """Signed by whoever made the composition."""
+    """The package, signed by the process that sent the composition."""
     chain: tuple[str, ...] = field(default=(), repr=False)
     """What follows that package."""
     again: bool = False
-    """Somebody has perhaps sent it before."""
+    """Whether it may have been sent before."""
 
     def labelled(self, header: TaskHeader, now: float) -> TaskHeader:
         """The label under which the package goes: enqueued now, with the rest of its chain."""

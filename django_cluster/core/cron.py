@@ -1,8 +1,7 @@
 """A cron expression: five fields, or a word such as ``@daily``.
 
-croniter only says which times on the wall match. When those are is calculate_next here, as good crons do it:
-an expression with fixed hours runs once for a time that the clock shows twice, and right after the gap for one that
-it skips; an expression for every hour (``*``) follows the clock as it goes.
+croniter only says which local times match. Their instants are calculated here, as Vixie cron does it: an expression
+with fixed hours runs once for a time that the clock shows twice, and right after the gap for one that it skips; an expression for every hour (``*``) follows elapsed time.
 """
 
 from __future__ import annotations
@@ -53,14 +52,14 @@ class CronExpression:
         return _next_after(self, moment if tz is None else moment.astimezone(UTC), tz)
 
     def calculate_next(self, moment: datetime, tz: tzinfo | None) -> datetime:
-        """As ``next_after``, which remembers it: many schedules ask the same, and croniter takes its time."""
-        wall = to_local(moment, tz)
+        """Calculate ``next_after``, which caches it: many schedules ask the same, and croniter is slow."""
+        local = to_local(moment, tz)
         # Just before the clock is set back, times that have passed already are still to come once more.
-        begin = wall - repeats_after(moment, tz) - _INSTANT if self.every_hour else wall
+        begin = local - repeats_after(moment, tz) - _INSTANT if self.every_hour else local
         found: list[datetime] = []
         for match in self._local_matches_after(begin):
             found += [due for due in self._moments(match, tz) if due > moment]
-            if found and match > wall:
+            if found and match > local:
                 break
         return min(found)
 
@@ -72,13 +71,13 @@ class CronExpression:
     def _moments(self, match: datetime, tz: tzinfo | None) -> tuple[datetime, ...]:
         return instants_of(match, tz) if self.every_hour else (first_instant_of(match, tz),)
 
-    def _local_matches_after(self, wall: datetime) -> Iterator[datetime]:
-        return local_matches_after(self.text, wall)
+    def _local_matches_after(self, local: datetime) -> Iterator[datetime]:
+        return local_matches_after(self.text, local)
 
 
-def local_matches_after(text: str, wall: datetime) -> Iterator[datetime]:
-    """The times on the wall that match, as croniter finds them."""
-    matches = _croniter()(text, wall)
+def local_matches_after(text: str, local: datetime) -> Iterator[datetime]:
+    """The local times that match, in order, as croniter finds them."""
+    matches = _croniter()(text, local)
     while True:
         yield matches.get_next(datetime)
 
@@ -92,7 +91,7 @@ def _next_after(expression: CronExpression, moment: datetime, tz: tzinfo | None)
 def _error_in(text: str) -> str:
     """Ask for one time that matches: 31 February is well-formed, and never comes. Nothing, if there is one."""
     try:
-        next(local_matches_after(text, datetime(2000, 1, 1)))  # noqa: DTZ001  a time on the wall
+        next(local_matches_after(text, datetime(2000, 1, 1)))  # noqa: DTZ001  a local time
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         # croniter lets slip errors of many kinds for malformed fields.
         return str(error) or type(error).__name__

@@ -19,14 +19,14 @@ MISSED_AFTER = timedelta(minutes=1)
 
 
 class CatchUp(StrEnum):
-    """What becomes of missed runs."""
+    """What happens to missed runs."""
 
     ALL = "all"
     """Each is made up for, one at a time."""
     ONCE = "once"
     """One run makes up for all of them."""
     SKIP = "skip"
-    """None is made up for. A run that no other follows is late rather than never."""
+    """None is made up for, except a run that no other follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,8 @@ def decide_due(
 ) -> DueDecision:
     """Fire what is due, and step on. However long ago ``next_run`` is, this is one step.
 
-    ``busy``: the last run has not ended, and this schedule wants no two at once; what has come due meanwhile is left
-    out, whatever ``catch_up`` says. ``limit``: how many missed runs are made up for at most, the newest.
+    ``busy``: the last run has not ended, and this schedule must not overlap; runs that are due meanwhile are
+    skipped, whatever ``catch_up`` says. ``limit``: how many missed runs are made up for at most, the newest.
     """
     if next_run > now:
         return DueDecision(None, next_run)

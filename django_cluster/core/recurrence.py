@@ -1,7 +1,7 @@
 """When a schedule is due next: one frozen class for each type, in a registry by code.
 
-Days, weeks, months and years are counted on the wall clock, from an *anchor*: the occurrences of a schedule are
-a fixed grid (the anchor, and so many periods after it), never "the last one and a bit". So a job of 02:30 that
+Days, weeks, months and years are counted in local time, from an *anchor*: the occurrences of a schedule are
+a fixed grid (the anchor plus n periods), never "the last one and a bit". So a job of 02:30 that
 had to run at 03:00 in the spring is back at 02:30 the next day, and one of the 31st is back on the 31st after
 February. Minutes and hours are elapsed time. Everything here is a function of values.
 """
@@ -93,7 +93,7 @@ class Once(Recurrence):
 
 
 class _Elapsed(Recurrence):
-    """Every so many minutes, whatever the clock on the wall does."""
+    """Every n minutes of elapsed time, whatever local time does."""
 
     @property
     def period(self) -> timedelta:
@@ -130,7 +130,7 @@ class Hourly(_Elapsed):
 
 
 class _LocalGrid(Recurrence):
-    """A grid of times on the wall clock."""
+    """A grid of local times."""
 
     on_local_clock = True
 
@@ -139,14 +139,14 @@ class _LocalGrid(Recurrence):
         """The time of the ``number``-th occurrence after (or, if negative, before) the anchor."""
 
     @abstractmethod
-    def slots_between(self, anchor: datetime, wall: datetime) -> int:
+    def slots_between(self, anchor: datetime, local: datetime) -> int:
         """About how many occurrences lie between; may be wrong by one."""
 
     def includes(self, moment: datetime, tz: tzinfo | None) -> bool:
         """Asked for each run, and mostly of one that is."""
         with suppress(OverflowError, ValueError):
-            anchor, wall = self.local_anchor or to_local(self.anchor, tz), to_local(moment, tz)
-            if self.slot(anchor, self.slots_between(anchor, wall)) == wall and first_instant_of(wall, tz) == moment:
+            anchor, local = self.local_anchor or to_local(self.anchor, tz), to_local(moment, tz)
+            if self.slot(anchor, self.slots_between(anchor, local)) == local and first_instant_of(local, tz) == moment:
                 return True
         return super().includes(moment, tz)
 
@@ -184,8 +184,8 @@ class Daily(_LocalGrid):
     def slot(self, anchor: datetime, number: int) -> datetime:
         return anchor + timedelta(days=self.days * number)
 
-    def slots_between(self, anchor: datetime, wall: datetime) -> int:
-        return (wall - anchor).days // self.days
+    def slots_between(self, anchor: datetime, local: datetime) -> int:
+        return (local - anchor).days // self.days
 
 
 class Weekly(Daily):
@@ -211,8 +211,8 @@ class Monthly(_LocalGrid):
         year, month = divmod(anchor.year * 12 + anchor.month - 1 + self.months * number, 12)
         return anchor.replace(year=year, month=month + 1, day=min(anchor.day, monthrange(year, month + 1)[1]))
 
-    def slots_between(self, anchor: datetime, wall: datetime) -> int:
-        return ((wall.year - anchor.year) * 12 + wall.month - anchor.month) // self.months
+    def slots_between(self, anchor: datetime, local: datetime) -> int:
+        return ((local.year - anchor.year) * 12 + local.month - anchor.month) // self.months
 
 
 class Bimonthly(Monthly):
@@ -261,7 +261,7 @@ class Cron(Recurrence):
         return self
 
     def at_local(self, local: datetime, moment: datetime, tz: tzinfo | None) -> datetime:
-        """An expression for every hour follows the clock as it goes: what is an occurrence now remains one."""
+        """See ``Recurrence.at_local``; an occurrence of an expression for every hour remains one."""
         if self.expression.every_hour and to_local(moment, tz) != local:
             return self.next_after(just_before(moment), tz) or moment
         return super().at_local(local, moment, tz)

@@ -1,4 +1,4 @@
-"""The clock of the database: one for every host that writes to it, whatever their own say."""
+"""The clock of the database: one for every host that writes to it, whatever the clocks of the hosts show."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from django_cluster.models.schedule import Schedule
 MICROSECONDS = 1_000_000
 """In a second."""
 CLOCK_CACHE_SECONDS = 5.0
-"""For which the clock of a server is reckoned from its last answer."""
+"""Seconds for which the clock of a server is calculated from its last answer."""
 FOREVER = 1 << 62
 """A moment that no clock reaches, in microseconds."""
 
@@ -39,9 +39,9 @@ class ClockOffset:
         """Whether there has been an answer."""
         return self._bounds is not None
 
-    def learn(self, asked: float, answered: float, told: int) -> None:
-        """``asked`` and ``answered`` are seconds of the monotonic clock, ``told`` are microseconds since 1970."""
-        self._bounds = told / MICROSECONDS - answered, told / MICROSECONDS - asked
+    def learn(self, asked: float, answered: float, server_time: int) -> None:
+        """``asked``, ``answered``: seconds of the monotonic clock; ``server_time``: microseconds since 1970."""
+        self._bounds = server_time / MICROSECONDS - answered, server_time / MICROSECONDS - asked
 
     def latest(self, moment: float) -> int:
         """The reading of the server's clock that it does not pass before ``moment`` of the monotonic clock.

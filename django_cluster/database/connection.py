@@ -1,4 +1,4 @@
-"""What the two ports must know of a Django connection: is it stale, is it dead, did we collide with others?"""
+"""The state of a Django connection, and what its errors mean: stale, dead, in conflict, on the wrong server."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_cluster.database.watchdog import bounded
 
 RETRY_SECONDS = 20.0
-"""Seconds for which work is tried again while others hold the locks that it needs."""
+"""Seconds for which work is tried again while other transactions hold the locks that it needs."""
 
 RETRY_PAUSE_SECONDS = 0.01, 0.05
-"""Seconds between two tries, at random, so that those who collided do not collide again."""
+"""Seconds between two tries, at random, so that two transactions in conflict do not conflict again."""
 
 CONFLICT_CODES = frozenset({"40001", "40P01", "55P03", 1020, 1205, 1213})
-"""What PostgreSQL (text) and MariaDB (numbers) call a deadlock, a lost race, or a lock that was not to be had."""
+"""Codes of PostgreSQL (text) and MariaDB (numbers) for a deadlock, a serialization failure or a lock timeout."""
 
 WRONG_SERVER_CODES = frozenset({"25006", "57P01", "57P02", "57P03", "53300", 1040, 1290, 1792, 1836})
 """What a server says that is there and of no use: read-only, because another one writes now; starting, stopping, or out
@@ -27,12 +27,12 @@ MISSING_TABLE_CODES = frozenset({"42P01", 1146})
 
 
 def pause_before_retry() -> None:
-    """Between two tries."""
+    """Sleep for a moment before work is tried again."""
     time.sleep(random.uniform(*RETRY_PAUSE_SECONDS))  # noqa: S311  not a secret
 
 
 def is_conflict(error: BaseException | None) -> bool:
-    """Whether the same work may well succeed in a moment."""
+    """Whether the same work may succeed when it is tried again."""
     code = error_code(error)
     if isinstance(code, str) and code.startswith("database ") and code.endswith(" is locked"):
         return True  # SQLite has words only: "database is locked", "database table is locked"

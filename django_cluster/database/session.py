@@ -170,8 +170,8 @@ def _begins_with_lock(connection: BaseDatabaseWrapper) -> bool:
 def _take_write_lock(connection: BaseDatabaseWrapper, retry_seconds: float) -> None:
     """Begin to write before anything is read.
 
-    A SQLite transaction that reads first and writes later fails at once, and for good, when another wrote in
-    between; one that has only tried to write may wait and try again.
+    A SQLite transaction that reads first and writes later fails immediately, and finally, when another wrote in
+    between; one that has only tried to write can wait and try again.
     """
     deadline = time.monotonic() + retry_seconds
     table = connection.ops.quote_name(Task._meta.db_table)

@@ -1,7 +1,7 @@
-"""An end to every wait for a database that has fallen silent: in a cluster's own processes, not in its workers.
+"""Time limits for waiting on a database, in a cluster's own processes (not in its workers).
 
-A network can forget a connection without a word to either end, and a server can hang; whoever waits for an answer
-there waits forever. TCP keep-alives notice the first and not the second, and not all drivers have a time-out. So a
+A network can drop a connection without telling either end, and a server can hang; a process that waits for an answer
+then waits forever. TCP keep-alives notice the first and not the second, and not all drivers have a time-out. So a
 thread watches how long the process has waited, and shuts the socket down; the waiting code then sees a broken
 connection, which it knows how to replace.
 """

@@ -1,9 +1,9 @@
-"""What follows when a member of a composition has ended: noted with its row, then sent.
+"""Continuations: what is sent when a member of a composition has ended.
 
-The packages that follow were signed by whoever made the composition. Here only their labels are changed; nothing
-is opened. Where the queue is in the same database as the rows, noting and sending are one transaction. Elsewhere the
-row says so (``pending_step``) until the sending is done, and only then is the message of the member acknowledged: whoever dies
-in between leaves a message that comes back, and with it the debt.
+The packages that follow were signed by the process that sent the composition. Here only their headers are changed;
+their arguments are not opened. Where the queue is in the database of the rows, recording and sending are one
+transaction. Elsewhere the row of the member keeps a pending step until it is sent, and only then is the message of the
+member acknowledged: if the monitor dies in between, the message comes back, and the step is sent then.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from django_cluster.lifecycle.send import AddressedMessage
 from django_cluster.stores.base import GroupStore
 
 RETURN_AFTER_SECONDS = CLAIM_EXPIRES_AFTER.total_seconds() + 1
-"""Seconds after which a message comes back, to see whether its step was sent by whoever was about to."""
+"""Seconds after which a message comes back, to check that the recorder that has claimed its step has sent it."""
 UNSENDABLE = (PackageError, NotSupported, PayloadTooLarge)
-"""What is wrong with a package itself: to try again would change nothing."""
+"""Errors of a package itself, for which a retry is useless."""
 
 Forward = Callable[[Sequence[AddressedMessage]], None]
 
@@ -42,8 +42,9 @@ class Continuations:
         one_server: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``claimed_by``: names those of whom only one records at a time. ``one_server``: whether all that follows goes
-        to the server from which the members came."""
+        """``forward``: sends signed packages. ``claimed_by``: name of this recorder in claims; its successor has the
+        same. ``one_server``: whether every continuation goes to the server from which the members came.
+        """
         self._claimed_by = claimed_by
         self.one_server = one_server
         self._groups = groups
@@ -76,7 +77,7 @@ class Continuations:
         self._groups.mark_sent(steps)
 
     def catch_up(self) -> list[Outcome]:
-        """Send what somebody who died should have sent a while ago; returns as ``send``."""
+        """Send the steps that a recorder which died has left; returns the outcomes of ``send``."""
         steps = self._groups.claim_overdue(self._claimed_by)
         if not steps:
             return []
@@ -108,7 +109,7 @@ class Continuations:
         return AddressedMessage(options.broker, options.queue, Message(payload, options.priority, options.not_before))
 
     def _signed(self, step: Step) -> tuple[str, TaskHeader]:
-        """Signed for the queue into which it goes, with the label under which it goes there."""
+        """The package signed for its queue, and its header."""
         now = self._clock()
         return self._following.replace_header(
             step.payload, lambda header: step.labelled(header, now), self._codec.queue

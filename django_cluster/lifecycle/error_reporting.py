@@ -1,4 +1,4 @@
-"""Error reporters: loaded by name, told of failures, and never able to break a task.
+"""Error reporters: loaded by name, called with failed runs, and unable to break a task.
 
 A reporter offers ``report_run(run)`` (see ``reporters.base``), or one of the simpler forms, which are called in the
 worker only, inside the ``except`` of the failed task: ``report(error, package)``, or Django-Q's ``report()``.
@@ -32,7 +32,7 @@ FLUSH_TIMEOUT = 3.0
 """Seconds that a process waits for its reports to leave."""
 
 KINDS_WITHOUT_EXCEPTION = frozenset({"TaskTimeout", "WorkerLost", "OutOfMemory"})
-"""How a death is called in an obituary. A soft time-out has the path of its class, and was told by the worker."""
+"""Kinds of failures whose exception no worker could report. A soft timeout has the path of its class instead."""
 
 
 class ReporterNotInstalled(LookupError):
@@ -113,7 +113,7 @@ class ErrorReporters:
         self._report(run)
 
     def report_outcome(self, outcome: Outcome) -> None:
-        """A run has been filed as failed. If no worker could tell of it, it is told now."""
+        """Report a recorded failure, unless its worker has reported it."""
         if not self._reporters or not is_unreported(outcome):
             return
         kind, message, traceback = outcome.failure or ("", "", "")
@@ -139,7 +139,7 @@ class ErrorReporters:
             try:
                 with soft_timeout(REPORT_TIMEOUT):
                     reporter.call(run)
-            except BaseException as error:  # noqa: BLE001  a reporter that leaves must not take its process with it
+            except BaseException as error:  # noqa: BLE001  a reporter that exits must not end its process
                 ERROR_REPORTER_FAILED.log(reporter=reporter.name, error=error, exc_info=True)
 
     def flush(self, seconds: float = FLUSH_TIMEOUT) -> None:

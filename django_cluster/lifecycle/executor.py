@@ -113,11 +113,11 @@ class Executor:
         return self._codec.for_queue(job.queue) if job.queue else self._codec
 
     def run(self, job: Job, started: OnStart | None = None) -> Outcome:
-        """Never raises, unless by a signal between two tasks. ``started`` is told what runs, and its limit."""
+        """Run a job; raises nothing, except by a signal between two tasks. ``started``: called before the task."""
         return self.run_with_error(job, started)[0]
 
     def run_with_error(self, job: Job, started: OnStart | None = None) -> tuple[Outcome, BaseException | None]:
-        """As ``run``, with the exception itself for a caller in the same process (sync mode)."""
+        """Run a job; returns its outcome, and the exception itself for a caller in the same process (sync mode)."""
         started_at = self._clock()
         try:
             codec = self._codec_of(job)
@@ -218,7 +218,7 @@ class Executor:
 
 
 def context_of(header: TaskHeader, attempt: int) -> TaskContext:
-    """What a function that takes its context is told about a run."""
+    """The context of a run, for a function that takes it."""
     return TaskContext(
         id=header.id,
         name=header.name,
@@ -240,14 +240,14 @@ def unstorable_result(error: BaseException) -> NotSerializable:
     return failure
 
 
-def apply_directive(wish: TaskDirective) -> RunResult:
+def apply_directive(directive: TaskDirective) -> RunResult:
     """What a task that raised ``Retry``, ``Snooze`` or ``Discard`` gets."""
-    failure = describe(wish, with_traceback=wish.__cause__ is not None)
-    if isinstance(wish, Retry):
-        return RunResult(OutcomeStatus.FAILURE, None, failure, wish, RetryHint.RETRY, wish.delay)
-    if isinstance(wish, Snooze):
-        return RunResult(OutcomeStatus.SNOOZED, None, failure, None, RetryHint.SNOOZE, wish.delay)
-    return RunResult(OutcomeStatus.DISCARDED, None, failure, wish, RetryHint.STOP)
+    failure = describe(directive, with_traceback=directive.__cause__ is not None)
+    if isinstance(directive, Retry):
+        return RunResult(OutcomeStatus.FAILURE, None, failure, directive, RetryHint.RETRY, directive.delay)
+    if isinstance(directive, Snooze):
+        return RunResult(OutcomeStatus.SNOOZED, None, failure, None, RetryHint.SNOOZE, directive.delay)
+    return RunResult(OutcomeStatus.DISCARDED, None, failure, directive, RetryHint.STOP)
 
 
 def is_retryable(error: BaseException, options: TaskOptions) -> bool:
@@ -288,7 +288,7 @@ def _header_or_none(body: bytes) -> TaskHeader | None:
 
 
 def id_of_payload(payload: str) -> str:
-    """The same message, put aside twice, is one row."""
+    """An id for a message whose own id cannot be read: a message that is rejected twice is one row."""
     from hashlib import sha256
 
     return sha256(payload.encode("utf-8", "replace")).hexdigest()[:32]

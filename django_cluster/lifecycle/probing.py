@@ -20,7 +20,7 @@ from django_cluster.models import QueuedTask, Task
 from django_cluster.stores.tables import QUEUE_MODELS, RESULT_MODELS, missing_migrations, missing_tables
 
 PROBE_SECONDS = 10.0
-"""Seconds after which a server that has not answered counts as away. All are asked at once."""
+"""Seconds after which a server that has not answered counts as unavailable. All are asked in parallel."""
 
 MIGRATE = "Run 'manage.py migrate{option}'."
 
@@ -71,7 +71,7 @@ def unreachable(sentence: str) -> Problem:
 
 
 def _in_this_thread(one: Probe) -> bool:
-    """SQLite answers at once, and what is in memory is in this thread."""
+    """Whether to ask in this thread: SQLite answers immediately, and a database in memory belongs to one thread."""
     return isinstance(one, DatabaseProbe) and is_sqlite(connections[one.alias])
 
 

@@ -145,7 +145,7 @@ class Recorder:
             self._continuations.mark_sent(next_steps.steps)
 
     def _acknowledge(self, decided: Sequence[Decided], waiting: Collection[str]) -> None:
-        """Acknowledge what is final and return the rest. ``waiting``: ids of tasks whose step another recorder sends."""
+        """Acknowledge what is final, return the rest. ``waiting``: ids of tasks whose step another recorder sends."""
         broker = self._broker
         if broker is None:
             return

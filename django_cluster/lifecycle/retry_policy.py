@@ -1,4 +1,4 @@
-"""What follows a run: final, or another attempt and when. Decided purely; others obey."""
+"""Decides whether a run was the last, and when the next one is. Functions of values."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def decide_retry(
 
     A success, and what can never be run, is final. A failed run is final when the task or
     ``ack_failures`` says so, or ``max_attempts`` is reached. A run that died with its process counts like
-    any other; beyond that, ``max_worker_deaths`` such runs end even a task that may be tried for ever.
+    any other; beyond that, ``max_worker_deaths`` such runs end even a task without a limit of attempts.
     """
     status = outcome.status
     if status in FINAL_STATUSES:

@@ -69,7 +69,7 @@ class QueueSender:
         self._publisher.publish(messages)
 
     def put_once(self, messages: Sequence[Message], packages: Sequence[TaskPackage]) -> None:
-        """Those that were packed from these packages; a package that was taken before is not taken again."""
+        """Enqueue messages packed from these packages; a package that was enqueued before is not enqueued again."""
         self._publisher.publish_unique(messages, [package.id for package in packages])
 
     def forget(self, packages: Sequence[TaskPackage]) -> None:
@@ -98,12 +98,12 @@ class TaskRouter:
         self._senders = {("", each.queue): QueueSender(codec, each) for each in (*beside, broker)}
 
     def send(self, packages: Sequence[TaskPackage]) -> None:
-        """As ``QueueSender.send``; the packages of one queue stay together and in their order."""
+        """Send each package to its queue; packages of one queue keep their order. Raises as ``QueueSender.send``."""
         for sender, messages, _ in self._packed(packages):
             sender.put(messages)
 
     def send_once(self, packages: Sequence[TaskPackage]) -> None:
-        """As ``send``; what was sent before, and not forgotten, is not sent again, if the broker can remember."""
+        """Send packages; a package that was sent before is not sent again, where the broker can remember its id."""
         for sender, messages, group in self._packed(packages):
             sender.put_once(messages, group)
 
@@ -126,7 +126,7 @@ class TaskRouter:
         return [(self._sender_of(alias, queue), group) for (alias, queue), group in found.items()]
 
     def forward(self, addressed: Sequence[AddressedMessage]) -> None:
-        """The same for what has been signed already."""
+        """Send messages that are signed already to the queues that they name."""
         by_place: dict[tuple[str, str], list[Message]] = {}
         for alias, queue, message in addressed:
             by_place.setdefault((alias or "", queue or self._broker.queue), []).append(message)

@@ -19,7 +19,7 @@ from django_cluster.models.row_signing import row_signer
 class TaskGroup(models.Model):
     """Tasks of which something follows when all of them have ended.
 
-    The packages that follow are signed by whoever sent the group, and are never opened before they are run.
+    The packages that follow are signed by the process that sent the group, and are not opened before they are run.
     """
 
     id = models.CharField(_("id"), max_length=32, primary_key=True, editable=False)

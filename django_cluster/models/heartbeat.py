@@ -7,7 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class Heartbeat(models.Model):
-    """What ``stores.status`` keeps; everybody else reads it there.
+    """What ``stores.status`` keeps; other modules read it there.
 
     ``heartbeat_at`` is a moment of the database's clock, so that the clocks of hosts need not agree.
     """

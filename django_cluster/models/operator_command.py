@@ -1,4 +1,4 @@
-"""What an operator has told the clusters to do: rows that their monitors read with each heartbeat."""
+"""Commands of operators to clusters: rows that their monitors read with each heartbeat."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ LARGE_COLUMNS: Sequence[tuple[type[Model], Sequence[str]]] = (
 COMPRESSED = (
     "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = ANY(%s) AND attstorage = 'x'"
 )
-"""Those that stand as PostgreSQL makes them; what somebody has chosen differently stays."""
+"""Columns with PostgreSQL's default storage; a storage that was chosen otherwise is kept."""
 
 
 def disable_compression(using: str, plan: Sequence[tuple[Any, bool]] = (), **_: Any) -> None:

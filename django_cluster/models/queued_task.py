@@ -15,11 +15,11 @@ from django_cluster.errors import PackageError
 
 
 class QueuedTask(models.Model):
-    """A message that waits in, or is lent from, the queue table.
+    """A message in the queue table, ready, delayed or leased.
 
-    ``lane`` says both whether a row can be lent and in which order, so that one index serves every
+    ``lane`` says both whether a row can be leased and in which order, so that one index serves every
     question of the broker: ready rows stand in the lane of their negated priority, rows that wait for
-    their time (delayed or lent) in ``NOT_READY_LANE``. Moments are microseconds since 1970 (UTC) as integers:
+    their time (delayed or leased) in ``NOT_READY_LANE``. Moments are microseconds since 1970 (UTC) as integers:
     cheap to compare, and free of ``USE_TZ``.
     """
 
@@ -52,7 +52,7 @@ class QueuedTask(models.Model):
 
     @property
     def lock(self) -> datetime | None:
-        """Until when nobody is lent it: it is lent already, or not due yet. None: it is ready."""
+        """Django-Q's column: until when the message is leased or delayed. None: it is ready."""
         return (
             datetime.fromtimestamp(min(max(self.due / 1_000_000, 0.0), LAST_MOMENT), UTC)
             if self.lane == self.NOT_READY_LANE

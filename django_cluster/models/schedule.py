@@ -1,4 +1,4 @@
-"""A standing order: what to call, and when."""
+"""Schedules: what to call, and when."""
 # ruff: noqa: DJ001  None means "not given", as Django-Q's rows say it: filter(queue=None)
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _SEALED = frozenset({"seal", *SEALED})
 
 
 class Schedule(SchedulePlanning, models.Model):
-    """One row for each standing order.
+    """One row for each schedule.
 
     ``anchor`` is the occurrence from which all others are counted: it keeps the 31st through February, and 02:30
-    through a night without one. It follows ``next_run`` by itself; whoever moves ``next_run`` to another date that
-    the rule would have reached as well, and means a new beginning, sets it to None before saving.
+    through a night without one. It follows ``next_run``; to move ``next_run`` to another date that the rule would have
+    reached as well, and count from there, set ``anchor`` to None before saving.
 
     ``next_run`` follows the other columns: a changed rule without a given next run leads to the one that the new
     rule names. ``planned_from`` is the rule from which it was calculated, ``local_next_run`` and ``local_anchor`` are
@@ -67,10 +67,10 @@ class Schedule(SchedulePlanning, models.Model):
     kwargs = models.TextField(_("keyword arguments"), null=True, blank=True, help_text=_("For example: x=1, y='two'"))
     schedule_type = models.CharField(_("type"), max_length=2, choices=type_choices, default=ONCE)
     minutes = models.PositiveIntegerField(
-        _("minutes"), null=True, blank=True, help_text=_("Of the type minutes: every so many")
+        _("minutes"), null=True, blank=True, help_text=_("Of the type minutes: every n minutes")
     )
     repeats = models.IntegerField(
-        _("repeats"), default=-1, help_text=_("How many more times; -1 = for ever, 0 = no more")
+        _("repeats"), default=-1, help_text=_("How many more times; -1 = forever, 0 = no more")
     )
     next_run = models.DateTimeField(_("next run"), null=True, blank=True)
     cron = models.CharField(
@@ -180,7 +180,7 @@ class Schedule(SchedulePlanning, models.Model):
         return printable(self.name or self.func)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Save the row, settled first: its next run, if the rule was changed, and a clean slate after an error.
+        """Save the row. First, its next run is planned if the rule was changed, and an error is cleared.
 
         What a scheduler may have written since the row was read is left alone, unless it was changed here. With
         ``update_fields``, what follows from these is written as well.
@@ -201,7 +201,7 @@ class Schedule(SchedulePlanning, models.Model):
     def _do_update(
         self, base_qs: Any, using: Any, pk_val: Any, values: Any, update_fields: Any, *more: Any, **others: Any
     ) -> Any:
-        """Of a whole row, without the columns of the schedulers that are as they were read.
+        """Update a whole row, except columns of the scheduler that are as they were read.
 
         Here, and not by ``update_fields``: where the row is gone, Django inserts all of it.
         """
@@ -241,7 +241,7 @@ class Schedule(SchedulePlanning, models.Model):
 
     @property
     def is_declared(self) -> bool:
-        """Whether it stands in the code, and is changed there and nowhere else."""
+        """Whether the schedule is declared in code, where alone it can be changed."""
         return self.declared is not None
 
     def success(self) -> bool | None:

@@ -49,7 +49,7 @@ def describe_rule(facts: ScheduleFacts, label: str) -> str:
 # ── the types that count from an anchor ──────────────────────────────────────────────────────────
 
 
-def _minutes(facts: ScheduleFacts, _wall: datetime) -> str:
+def _minutes(facts: ScheduleFacts, _local: datetime) -> str:
     return _every_minutes(facts.minutes or 0)
 
 
@@ -62,30 +62,30 @@ def _every_hours(count: int) -> str:
 
 
 def _monthly(pattern: str) -> Callable[[ScheduleFacts, datetime], str]:
-    def words(_facts: ScheduleFacts, wall: datetime) -> str:
-        text = pattern % {"day": wall.day, "time": _time(wall)}
-        return text if wall.day < 29 else text + _(", or on the last day of a shorter month")
+    def words(_facts: ScheduleFacts, local: datetime) -> str:
+        text = pattern % {"day": local.day, "time": _time(local)}
+        return text if local.day < 29 else text + _(", or on the last day of a shorter month")
 
     return words
 
 
 def _weekly(pattern: str) -> Callable[[ScheduleFacts, datetime], str]:
-    return lambda _facts, wall: pattern % {"weekday": WEEKDAYS[wall.weekday()], "time": _time(wall)}
+    return lambda _facts, local: pattern % {"weekday": WEEKDAYS[local.weekday()], "time": _time(local)}
 
 
-def _yearly(_facts: ScheduleFacts, wall: datetime) -> str:
+def _yearly(_facts: ScheduleFacts, local: datetime) -> str:
     return _("every year on %(date)s at %(time)s") % {
-        "date": date_format(wall, "MONTH_DAY_FORMAT"),
-        "time": _time(wall),
+        "date": date_format(local, "MONTH_DAY_FORMAT"),
+        "time": _time(local),
     }
 
 
-def _once(_facts: ScheduleFacts, wall: datetime) -> str:
-    return _("once, on %(date)s at %(time)s") % {"date": date_format(wall, "DATE_FORMAT"), "time": _time(wall)}
+def _once(_facts: ScheduleFacts, local: datetime) -> str:
+    return _("once, on %(date)s at %(time)s") % {"date": date_format(local, "DATE_FORMAT"), "time": _time(local)}
 
 
-def _time(wall: datetime) -> str:
-    return f"{wall:%H:%M:%S}" if wall.second else f"{wall:%H:%M}"
+def _time(local: datetime) -> str:
+    return f"{local:%H:%M:%S}" if local.second else f"{local:%H:%M}"
 
 
 # ── cron ─────────────────────────────────────────────────────────────────────────────────────────
@@ -103,7 +103,7 @@ _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
-def _cron(facts: ScheduleFacts, _wall: datetime) -> str:
+def _cron(facts: ScheduleFacts, _local: datetime) -> str:
     text = (facts.cron or "").strip()
     fields = CRON_ALIASES.get(text, text).lower().split()
     try:
@@ -132,7 +132,7 @@ def _clock(minute: str, hour: str) -> str:
 
 
 def _dates(day: str, weekday: str) -> str:
-    """As cron reads them: where both are given, either will do."""
+    """The days, by cron's rule: where both fields are given, either of them matches."""
     days = "" if day in ("*", "?") else _("on day %(days)s of the month") % {"days": day}
     weekdays = "" if weekday in ("*", "?") else _("on %(weekdays)s") % {"weekdays": _names(weekday, _DAYS, _weekday)}
     return _(" or ").join(part for part in (days, weekdays) if part) or _("every day")
@@ -187,13 +187,13 @@ def _list(items: Iterable[str]) -> str:
 _WORDS: Mapping[str, Callable[[ScheduleFacts, datetime], str]] = {
     "O": _once,
     "I": _minutes,
-    "H": lambda _facts, wall: _("every hour at minute %(minute)02d") % {"minute": wall.minute},
-    "D": lambda _facts, wall: _("every day at %(time)s") % {"time": _time(wall)},
-    "W": lambda facts, wall: _weekly(_("every %(weekday)s at %(time)s"))(facts, wall),
-    "BW": lambda facts, wall: _weekly(_("every second %(weekday)s at %(time)s"))(facts, wall),
-    "M": lambda facts, wall: _monthly(_("every month on day %(day)d at %(time)s"))(facts, wall),
-    "BM": lambda facts, wall: _monthly(_("every second month on day %(day)d at %(time)s"))(facts, wall),
-    "Q": lambda facts, wall: _monthly(_("every third month on day %(day)d at %(time)s"))(facts, wall),
+    "H": lambda _facts, local: _("every hour at minute %(minute)02d") % {"minute": local.minute},
+    "D": lambda _facts, local: _("every day at %(time)s") % {"time": _time(local)},
+    "W": lambda facts, local: _weekly(_("every %(weekday)s at %(time)s"))(facts, local),
+    "BW": lambda facts, local: _weekly(_("every second %(weekday)s at %(time)s"))(facts, local),
+    "M": lambda facts, local: _monthly(_("every month on day %(day)d at %(time)s"))(facts, local),
+    "BM": lambda facts, local: _monthly(_("every second month on day %(day)d at %(time)s"))(facts, local),
+    "Q": lambda facts, local: _monthly(_("every third month on day %(day)d at %(time)s"))(facts, local),
     "Y": _yearly,
     "C": _cron,
 }

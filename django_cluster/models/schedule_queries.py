@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from django_cluster.models.schedule import Schedule
 
 BATCH_ROWS = 500
-"""Rows in one statement: no database refuses so many parameters."""
+"""Rows in one statement: few enough parameters for every database."""
 
 MAX_CLAIM = timedelta(minutes=10)
 """The longest time for which a cluster holds a row: beyond it the clock was set back, and the row is free."""
@@ -30,7 +30,7 @@ class ScheduleQuerySet(AliasQuerySet["Schedule"]):
     """The question that a scheduler asks."""
 
     def bulk_create(self, objs: Iterable[Schedule], *args: Any, **kwargs: Any) -> list[Schedule]:
-        """Create the rows, each settled as by ``save``: without its first run it would never be due."""
+        """Create the rows, with the first run of each planned as by ``save``: without it, it would never be due."""
         rows = list(objs)
         for row in rows:
             row.plan_next_run()
@@ -113,7 +113,7 @@ class ScheduleQuerySet(AliasQuerySet["Schedule"]):
         return self.filter(mine, free, known, enabled=True).exclude(repeats=0).order_by("next_run", "pk")
 
     def with_stale_plans(self) -> Self:
-        """Rows that were never settled, or whose rule was changed by other ways than ours: by SQL, in a migration."""
+        """Rows that were never planned, or whose rule was changed past the model: by SQL, or in a migration."""
         parts: list[Any] = ["schedule_type", _text("minutes"), _text("cron"), _text("time_zone")]
         for place in (3, 2, 1):
             parts.insert(place, models.Value("|"))

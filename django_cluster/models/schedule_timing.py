@@ -50,7 +50,7 @@ class ScheduleTiming:
     _meta: ClassVar[Any]
 
     default_zone: ClassVar[Callable[[], tzinfo | None]] = staticmethod(timezone.get_default_timezone)
-    """In which schedules without a zone of their own are reckoned; the app says so when Django starts."""
+    """Returns the time zone of schedules that name none; the app replaces it when Django starts."""
 
     def rule(self, tz: tzinfo | None = None) -> recurrence.Recurrence:
         """When it is due; ``tz`` as in ``zone``. Raises ``ValueError`` for an unknown type."""
@@ -117,7 +117,7 @@ class ScheduleTiming:
         return RunWindow(self.starts_at, self.ends_at)
 
     def zone(self, moment: datetime, tz: tzinfo | None = None) -> tzinfo | None:
-        """In which to reckon an aware moment: its own, else ``tz``, else the project's. A naive one needs none.
+        """The time zone for an aware moment: the row's own, else ``tz``, else the project's; None for a naive moment.
 
         Raises ``ValueError`` for a zone of its own that does not exist.
         """

@@ -93,7 +93,7 @@ class TaskQuerySet(AliasQuerySet["Task"]):
 
 
 class Task(models.Model):
-    """How a task ended. The arguments and the result stay sealed until somebody asks for them."""
+    """How a task ended. The arguments and the result stay sealed until they are read."""
 
     id = models.CharField(_("id"), max_length=32, primary_key=True, editable=False)
     name = models.CharField(_("name"), max_length=100, editable=False)

@@ -1,7 +1,7 @@
 """Which cluster fires a row: claims, made in bulk, of rows that still are as they were seen.
 
-Any number of clusters may look at the same rows. Whoever wants to fire some of them locks them first, passes over
-those that another has locked, and reads again what it saw: a row that has changed since is somebody else's.
+Any number of clusters may read the same rows. A cluster that wants to fire some of them locks them first, skips rows
+that another cluster has locked, and reads them again: a row that has changed since belongs to another cluster.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ UNCLAIMED = {"claimed_until": "NULL", "last_error": "''"}
 
 
 class ScheduleClaims:
-    """On the schedules of one database."""
+    """Claims on the schedules of one database."""
 
     def __init__(self, alias: str) -> None:
         self.alias = alias
@@ -36,18 +36,18 @@ class ScheduleClaims:
         return ScheduleQuerySet(Schedule, using=self.alias)
 
     def transaction(self) -> AbstractContextManager[Any]:
-        """What is written inside is kept as a whole, or not at all."""
+        """Everything that is written inside is committed, or nothing."""
         return transaction.atomic(using=self.alias)
 
     def lock(self, planned_runs: Sequence[PlannedRun]) -> list[PlannedRun]:
-        """Those that are free, and as they were seen: nobody else touches them before the transaction ends."""
+        """Lock the rows that are unclaimed and unchanged, until the transaction ends; returns their runs."""
         claimed_until = {run.schedule.pk: run.schedule.claimed_until for run in planned_runs}
         return self._unchanged(planned_runs, claimed_until, skip=True)
 
     def claim(self, planned_runs: Sequence[PlannedRun], until: datetime, now: datetime) -> None:
-        """Nobody else fires the locked rows before ``until``. Each says at once which task its run is.
+        """Claim the locked rows until ``until``, and write the task id of their run.
 
-        A schedule that must not overlap is busy from here on: its run may begin, and end, before we hear of it.
+        A schedule that must not overlap is busy from now on: its run may start and end before this call returns.
         """
         pks = [run.schedule.pk for run in planned_runs]
         self.rows().filter(pk__in=pks).update(claimed_until=until)
@@ -58,9 +58,9 @@ class ScheduleClaims:
             self.rows().filter(pk__in=busy).update(busy_since=now)
 
     def unclaim(self, planned_runs: Sequence[PlannedRun], until: datetime, *, unsent: bool) -> None:
-        """End our hold, so that they are fired soon. ``unsent``: it is certain that nobody has got a message.
+        """End the claims, so that the rows are fired soon. ``unsent``: it is certain that no message was sent.
 
-        Otherwise the rows go on saying which task their run is: it may have begun.
+        Otherwise the rows keep the task id of their run, because it may have started.
         """
         ours = self._ours(planned_runs, until)
         back = ("claimed_until", "task", "busy_since") if unsent else ("claimed_until",)
@@ -70,7 +70,7 @@ class ScheduleClaims:
     def advance(
         self, planned_runs: Sequence[PlannedRun], until: datetime | None = None, now: datetime | None = None
     ) -> None:
-        """Write what follows; ``until`` names our own hold, ``now`` when a run that must not overlap was sent."""
+        """Write the next run of each row. ``until``: of this cluster's own claim; ``now``: when the runs were sent."""
         if until is not None:
             planned_runs = self._ours(planned_runs, until)
         done = [run.schedule.pk for run in planned_runs if run.changes is None]
@@ -85,7 +85,7 @@ class ScheduleClaims:
                 self.rows().filter(pk__in=busy).update(busy_since=now)
 
     def suspend(self, row: Schedule, error: Exception, until: datetime) -> None:
-        """It cannot be fired, and says why; nobody looks at it before ``until``."""
+        """Write why a row cannot be fired; it is not tried again before ``until``."""
         message = str(error) or type(error).__name__
         same: QuerySet[Schedule] = self.rows().filter(
             pk=row.pk, next_run=row.next_run, runs=row.runs, enabled=True, claimed_until=row.claimed_until
@@ -101,13 +101,13 @@ class ScheduleClaims:
     def _unchanged(
         self, planned_runs: Sequence[PlannedRun], claimed_until: Mapping[Any, datetime | None], *, skip: bool
     ) -> list[PlannedRun]:
-        """Lock and read again. ``skip``: pass over what others have locked, instead of waiting for them."""
+        """Lock the rows and read them again. ``skip``: skip rows that others have locked, instead of waiting."""
         features = connections[self.alias].features
         rows = self.rows().filter(pk__in=list(claimed_until)).order_by("pk")
         if features.has_select_for_update:
             rows = rows.select_for_update(skip_locked=skip and features.has_select_for_update_skip_locked)
         else:
-            # SQLite: whoever writes first has the whole file; who reads first may find that it can write no more.
+            # SQLite: a transaction that reads first may not be able to write later; one that writes first can.
             self.rows().filter(pk=0).update(runs=F("runs"))
         current = {values[0]: values for values in rows.values_list(*SEEN, "claimed_until")}
         return [

@@ -1,4 +1,4 @@
-"""``schedule()``: a standing order is looked at from all sides before it is kept."""
+"""``schedule()``: validates a schedule and saves it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from django_cluster.models.schedule import Schedule
 from django_cluster.schedules.planning import task_options
 
 SCHEDULE_OPTIONS = frozenset({"catch_up", "enabled", "ends_at", "no_overlap", "starts_at", "time_zone"})
-"""Columns that Django-Q did not have: as plain keywords they may belong to the function."""
+"""Options that Django-Q does not have: as plain keywords they are arguments of the function."""
 
 KNOWN_TO_SCHEDULES = SCHEDULE_OPTIONS | {"broker_name"}
-"""Besides the options of a task; the last is what Django-Q's schedules call their cluster."""
+"""Options of a schedule besides those of a task; ``broker_name`` is Django-Q's name of the queue."""
 
 
 def build_schedule(
@@ -45,11 +45,13 @@ def build_schedule(
     q_json: bool = False,
     **kwargs: Any,
 ) -> Schedule:
-    """A saved schedule. ``q_zone``: in which the first run of a cron expression is reckoned; None = the project's.
-    ``q_database``: where it is kept; None asks the router. ``q_json``: whether its tasks carry their arguments as JSON,
-    which can hold less than the text of a row.
+    """Save a schedule, and return its row.
 
-    Raises ``IntegrityError`` for a name that is used already, ``ValidationError`` for what makes no sense,
+    ``q_zone``: the time zone in which the first run of a cron expression is calculated; None: the project's.
+    ``q_database``: the database of the row; None asks the router. ``q_json``: whether its tasks carry their arguments
+    as JSON, which can hold less than the text of a row.
+
+    Raises ``IntegrityError`` for a name that is used already, ``ValidationError`` for invalid values,
     ``UnknownFunction`` and ``NotSerializable`` for what cannot be kept, ``UnsuitableFunction`` for an async function.
     """
     alias = q_database or router.db_for_write(Schedule)
@@ -86,7 +88,7 @@ def build_schedule(
 
 
 def check_schedule(row: Schedule, options: Mapping[str, Any] | None) -> None:
-    """Refuse what could never be fired."""
+    """Raise ``ValidationError`` or ``ValueError`` for a schedule that could never be fired."""
     row.full_clean(validate_unique=False)  # it would look in the database that the router reads
     task_options(row, {name: value for name, value in (options or {}).items() if name not in SCHEDULE_OPTIONS})
 

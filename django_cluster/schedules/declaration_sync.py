@@ -1,8 +1,8 @@
-"""The rows of the schedules that stand in the code: made, changed and deleted as the code says.
+"""Creates, updates and deletes the rows of the schedules that are declared in code.
 
 Any number of clusters do this, with newer and older code at the same time. So a row is not deleted because *one*
-program does not know its declaration, but when no running program has known it for ``UNDECLARED_AFTER``. Until then it is
-fired only by those who know it.
+program does not know its declaration, but when no running program has known it for ``UNDECLARED_AFTER``. Until then it
+is fired only by programs that know it.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from django_cluster.models.schedule_seal import is_sealed, seal_of
 from django_cluster.schedules.declarations import Declaration, declarations, discover
 
 TOUCH_INTERVAL = timedelta(minutes=1)
-"""How often a cluster says that it knows its declarations."""
+"""How often a cluster writes that it knows its declarations."""
 UNDECLARED_AFTER = timedelta(minutes=5)
-"""A row whose declaration no cluster has known for so long is deleted."""
+"""Age of the last such note after which a row is deleted."""
 
 
 class DeclarationSync:
     """The declarations of this program, and their rows in one database."""
 
     def __init__(self, alias: str, tz: tzinfo | None) -> None:
-        """``tz``: in which the schedules without a zone of their own are reckoned."""
+        """``tz``: the zone of schedules that name none."""
         self._alias = alias
         self._zone = tz
         self._complete = discover()
@@ -39,7 +39,7 @@ class DeclarationSync:
         return frozenset(self._known)
 
     def sync(self, now: datetime) -> None:
-        """Bring the rows up to date: when the cluster starts, and a sign of life now and then.
+        """Update the rows when the cluster starts; later, write every minute that the declarations are known.
 
         Raises errors of the database; what was not done is done by the next call.
         """
@@ -77,7 +77,7 @@ class DeclarationSync:
             DECLARED_SCHEDULE_EXISTS.log(schedule=declaration.key)
 
     def _initial_row(self, declaration: Declaration, now: datetime) -> Schedule:
-        """The row as it is at first."""
+        """The row as it is created."""
         columns = dict(declaration.columns)
         begin = columns.pop("next_run", None)
         row = Schedule(
@@ -86,8 +86,8 @@ class DeclarationSync:
         row.anchor = begin or (row.starts_at if row.starts_at and row.starts_at > now else now)
         rule, zone = row.rule(self._zone), row.zone(now, self._zone)
         if rule.next_after(row.anchor, zone) is None:
-            # It runs once, even if its time has come while nobody was there. A count keeps the row, which then says
-            # that it has run: without it, the next start would begin anew.
+            # It runs once, even if its time has passed while no cluster was running. A count keeps the row, which
+            # then says that it has run; without the row, the next start would create it again.
             row.next_run, row.repeats = row.anchor, max(1, row.repeats)
         else:
             row.next_run = first_run(rule, now, zone, row.window)
@@ -95,7 +95,7 @@ class DeclarationSync:
         return row
 
     def _change(self, row: Schedule, declaration: Declaration, now: datetime) -> None:
-        """Only what the code says otherwise; whether it is enabled is the operator's business."""
+        """Write only what the declaration changed; whether it is enabled is for operators to say."""
         wanted = {"func": declaration.func, "name": declaration.name, **declaration.columns}
         begin = wanted.pop("next_run", None)
         changes = {name: value for name, value in wanted.items() if getattr(row, name) != value and name != "repeats"}
@@ -110,7 +110,7 @@ class DeclarationSync:
             self._rows().filter(pk=row.pk).update(**changes, claimed_until=None, last_error="")
 
     def _start_changed(self, row: Schedule, begin: datetime | None) -> bool:
-        """Whether the runs are to be counted from another moment than they are."""
+        """Whether the declared start is not an occurrence of the row's rule any more."""
         if begin is None or row.next_run is None:
             return False
         rule, zone = row.rule(self._zone), row.zone(begin, self._zone)
@@ -118,7 +118,7 @@ class DeclarationSync:
         return not rule.includes(begin, zone)
 
     def _delete_undeclared(self, now: datetime) -> bool:
-        """Delete what nobody declares any more; whether there are declarations of others left."""
+        """Delete rows that no program declares any more; returns whether rows of other programs are left."""
         others = self._rows().exclude(declared__in=self.keys).filter(declared__isnull=False)
         if not others.exists():
             return False

@@ -1,8 +1,7 @@
-"""Functions that a project has put forward in its code: its tasks, and the schedules that it declares for them.
+"""Registered tasks of a project, and the schedules that it declares for them in its code.
 
 A registry, filled while modules are imported and only read afterwards. ``discover`` imports the module ``tasks`` of
-every installed app, so that what is declared there is known; it is called by those who need to know (a scheduler,
-the admin) and by nobody else, so that a web process pays nothing for it.
+every installed app. Only a scheduler and the admin call it, so that a web process does not pay for it.
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ MAX_KEY_LENGTH = 255
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declaration:
-    """A schedule that stands in the code."""
+    """A schedule that is declared in code."""
 
     key: str
-    """Names it for good: the path of the function, and after a colon the name of the schedule, if it has one."""
+    """Identifies it: the path of the function, followed by a colon and the name of the schedule, if it has one."""
     func: str
     """Dotted path of the function."""
     name: str

@@ -1,17 +1,18 @@
-"""Standing orders → packages: what is due is claimed, sent, and stepped on, many at a time.
+"""Dispatches schedules: claims the rows that are due, sends their tasks, and advances the rows, many at a time.
 
 Each due time has one winner among any number of clusters (``claims.py``). What follows depends on where the broker is:
 
-*In the same database*: claim, messages and next run are one transaction. Each due time is fired exactly once.
+*In the database of the schedules*: claim, messages and next run are one transaction. Each due time is fired exactly
+once.
 
-*Elsewhere*, no transaction covers both. The winner holds the rows for ``CLAIM_DURATION``, sends, and then steps on. If it dies
-in between, the rows come back when the hold ends, and the tasks are sent again, under the same ids: an id follows
-from the row, the number of its runs and the due time. A broker that remembers ids for a while (``Broker.enqueue_unique``)
-takes each of them once, so that there, too, each due time is fired exactly once. With other brokers a repeated
-message leaves one record, and may run twice.
+*Elsewhere*, no transaction covers both. The winner claims the rows for ``CLAIM_DURATION``, sends, and then advances
+them. If it dies in between, the claim expires, and the tasks are sent again under the same ids: an id follows from the
+row, the number of its runs and the due time. A broker that remembers ids for a while (``Broker.enqueue_unique``) takes
+each of them once, so that there, too, each due time is fired exactly once. With other brokers a duplicate message
+leaves one record, and may run twice.
 
-A row that cannot be fired says why in ``last_error``, is logged once, and is looked at again after ``SUSPENSION``
-(what was missing may have been installed by then). It never holds up another.
+A row that cannot be fired says why in ``last_error``, is logged once, and is suspended for ``SUSPENSION`` (what was
+missing may have been installed by then). It never delays another row.
 """
 
 from __future__ import annotations
@@ -41,24 +42,24 @@ Send = Callable[[Sequence[TaskPackage]], None]
 BATCH_ROWS = 1000
 """Rows in one claim."""
 CLAIM_DURATION = timedelta(seconds=30)
-"""How long one cluster may take to send a batch before another one does it."""
+"""How long a cluster may take to send a batch before another cluster sends it."""
 SUSPENSION = timedelta(minutes=1)
-"""How long a row that could not be fired is left alone."""
+"""How long a row that could not be fired is not tried again."""
 
 
 @dataclass(frozen=True, slots=True)
 class DispatchResult:
-    """What one look at the table came to."""
+    """The result of one pass over the schedules."""
 
     fired: int
     next_due: datetime | None
-    """When the next one is due, if that is soon."""
+    """When the next schedule is due, if that is before the next pass."""
     more: bool
-    """Whether there was more than one batch."""
+    """Whether more rows are due than one batch holds."""
 
 
 class ScheduleDispatcher:
-    """The schedules of one queue."""
+    """Fires the schedules of one queue."""
 
     def __init__(
         self,
@@ -71,9 +72,9 @@ class ScheduleDispatcher:
         database: str | None = None,
         broker_database: str | None = None,
     ) -> None:
-        """``is_default``: see ``ScheduleQuerySet.runnable``. ``database``: where the schedules are; None asks the router.
+        """``is_default``: see ``ScheduleQuerySet.runnable``. ``sent``: called with packages that will never be sent again.
 
-        ``sent`` is told what will never be sent again. ``broker_database``: what ``Broker.database`` says.
+        ``database``: alias of the schedules' database; None asks the router. ``broker_database``: ``Broker.database``.
         """
         self._settings = settings
         self._zone = ZoneInfo(settings.time_zone) if settings.time_zone else None
@@ -88,9 +89,9 @@ class ScheduleDispatcher:
         self._stale_plans = StalePlanFinder(self._zone)
 
     def fire_due(self, now: datetime) -> DispatchResult:
-        """Keep the declared schedules, and fire what is due.
+        """Synchronize the declared schedules, and fire what is due.
 
-        After ``BrokerUnavailable`` or an error of the database, a later look does the rest.
+        After ``BrokerUnavailable`` or an error of the database, a later pass does the rest.
         """
         with bounded(connections[self._claims.alias]):
             return self._fire_due(now)
@@ -123,7 +124,7 @@ class ScheduleDispatcher:
             ensure_sealed(row)
             section = self._settings
             return plan_run(row, now, self._zone, catch_up=section.catch_up, max_catch_up=section.max_catch_up)
-        except Exception as error:  # noqa: BLE001  whatever is wrong with one row is no matter of the others
+        except Exception as error:  # noqa: BLE001  an error of one row must not stop the others
             self._claims.suspend(row, error, now + SUSPENSION)
             return None
 
@@ -135,7 +136,7 @@ class ScheduleDispatcher:
         except BrokerUnavailable:
             raise
         except ClusterError as error:
-            # One of them cannot be sent. Halves of halves show which.
+            # One of them cannot be sent; halving finds it.
             if len(planned_runs) > 1:
                 middle = len(planned_runs) // 2
                 return sum(

@@ -18,13 +18,13 @@ from django_cluster.core.task_ids import derived_id, task_name
 from django_cluster.models.schedule import Schedule
 
 RUN_LOST_AFTER = timedelta(days=1)
-"""A run of which nothing was heard for so long is taken for lost, and holds up the next one no longer."""
+"""Age of an unfinished run from which it counts as lost, and no longer delays the next one."""
 
 MOST_RUNS = (1 << 63) - 1
 """The largest value of the column: a row that holds it must not stop the other schedules."""
 
 SENDER_OPTIONS = ("sync", "on_commit")
-"""Options that say how a caller sends."""
+"""Options that mean something to a caller only; refused in schedules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,9 @@ class PlannedRun:
     schedule: Schedule
     """The row as it was seen."""
     task_id: str
-    """Of the run that is due."""
+    """Id of the task of the run that is due."""
     package: TaskPackage | None
-    """None: this run is left out."""
+    """None: this run is skipped."""
     changes: Mapping[str, Any] | None = field(repr=False)
     """ScheduleColumns and their new values; None: the row has done its work, and is deleted."""
     skipped: tuple[datetime, datetime] | None = None
@@ -49,16 +49,16 @@ class PlannedRun:
 
     @property
     def was_claimed_before(self) -> bool:
-        """Whether somebody has held this run before, and never said that it was sent."""
+        """Whether a cluster has claimed this run before, and not recorded that it was sent."""
         return self.schedule.task == self.task_id
 
 
 def plan_run(
     row: Schedule, now: datetime, tz: tzinfo | None, *, catch_up: CatchUp, max_catch_up: int | None = None
 ) -> PlannedRun:
-    """What to do about a row that is due, or whose next run may not hold any more. Raises whatever is wrong with it.
+    """Plan what to do with a row that is due, or whose next run may be stale. Raises what is wrong with the row.
 
-    ``tz``, ``catch_up`` and ``max_catch_up`` are those of the settings; the row may have a zone and a wish of its own.
+    ``tz``, ``catch_up`` and ``max_catch_up`` are those of the settings; the row may override the zone and ``catch_up``.
     """
     columns, zone = row.columns, row.zone(now, tz)
     changes: dict[str, Any] = {}
@@ -70,12 +70,12 @@ def plan_run(
     rule = columns.rule_with_anchor(now, zone)
     rule.check()
     rule, task_id = rule.anchored_at(due, zone), run_id(row, due)
-    begun = row.task == task_id  # somebody has held this very run, and may have sent it
-    wish = CatchUp(row.catch_up) if row.catch_up else catch_up
-    if begun and wish is CatchUp.SKIP:
-        wish = CatchUp.ONCE
+    begun = row.task == task_id  # a cluster has claimed this very run, and may have sent it
+    catch_up_mode = CatchUp(row.catch_up) if row.catch_up else catch_up
+    if begun and catch_up_mode is CatchUp.SKIP:
+        catch_up_mode = CatchUp.ONCE
     busy, limit = is_busy(row, now) and not begun, None if begun else max_catch_up
-    found = decide_due(rule, due, now, zone, catch_up=wish, window=row.window, busy=busy, limit=limit)
+    found = decide_due(rule, due, now, zone, catch_up=catch_up_mode, window=row.window, busy=busy, limit=limit)
     if found.fire is not None and found.fire != due:
         due, task_id = found.fire, run_id(row, found.fire)
     changes |= _plan_after(columns, found.next_run, rule, zone)
@@ -101,12 +101,12 @@ def _plan_after(
 
 
 def is_busy(row: Schedule, now: datetime) -> bool:
-    """Whether the last run is unfinished, as far as this schedule cares."""
+    """Whether the schedule must not overlap, and its last run is unfinished."""
     return row.no_overlap and row.busy_since is not None and now - row.busy_since < RUN_LOST_AFTER
 
 
 def run_id(row: Schedule, due: datetime) -> str:
-    """The same, whoever fires it and however often; another one for the next run, even of the same time."""
+    """The task id of one run: the same in every cluster; another for the next run, even of the same time."""
     return derived_id("schedule", row.pk, row.runs, due.isoformat())
 
 

@@ -1,4 +1,4 @@
-"""Schedules whose next run may not hold any more, although they are not due: found now and then, and planned anew.
+"""Finds schedules whose next run is stale although they are not due, so that they are planned again.
 
 Two things happen behind the back of a row. Another rule is written into it past its model (by SQL, by the historical
 model of a migration, by a fixture): the database compares the columns with the text of the rule from which the next
@@ -20,13 +20,13 @@ from django_cluster.models.schedule import BATCH_ROWS, Schedule, ScheduleQuerySe
 from django_cluster.models.schedule_timing import zone_named
 
 COMPARE_INTERVAL = timedelta(seconds=10)
-"""How often the columns are compared: the database reads all rows for it."""
+"""How often the columns are compared; the database reads all rows for it."""
 PAGE_ROWS = 2000
-"""Rows of which the local times are compared at a time."""
+"""Rows whose local times are compared at a time."""
 
 
 class StalePlanFinder:
-    """Rows of one queue. ``tz``: the zone of schedules that name none."""
+    """Finds stale rows of one queue. ``tz``: the zone of schedules that name none."""
 
     def __init__(self, tz: tzinfo | None) -> None:
         self._zone = tz
@@ -35,7 +35,7 @@ class StalePlanFinder:
         self._known: dict[str, tzinfo] = {}
 
     def batches(self, alive: ScheduleQuerySet, now: datetime) -> Iterator[list[Schedule]]:
-        """Rows to be planned anew, some at a time; most looks find nothing, and ask nothing."""
+        """Rows to be planned again, in batches; most calls send no query."""
         last = self._compared_at
         if last is None or not last <= now < last + COMPARE_INTERVAL:
             if rows := list(alive.with_stale_plans().order_by("pk")[:BATCH_ROWS]):

@@ -150,8 +150,7 @@ class ResultStore(ABC):
 def wait_for(read: Callable[[], Value | Unfinished], milliseconds: float = 0) -> Value | Literal[Unfinished.UNFINISHED]:
     """What ``read`` returns as soon as that is not ``UNFINISHED``, or ``UNFINISHED`` when the time is up.
 
-    0 looks once, a negative time waits for ever. A short task is noticed at once and a long one is
-    waited for gently: the pauses grow from one millisecond to twenty.
+    0 reads once, a negative time waits forever. The pauses between two reads grow from 1 to 20 milliseconds.
     """
     deadline = time.monotonic() + milliseconds / 1000
     pause = FIRST_PAUSE_SECONDS

@@ -170,7 +170,7 @@ def _group(each: Deduplicated) -> str | None:
 
 
 def _may_be_known(outcome: Outcome) -> bool:
-    """A success at the first attempt wins whatever is there, so nobody looks."""
+    """Whether an earlier record has to be read: a success at the first attempt replaces any record."""
     return outcome.attempt > 1 or outcome.status != SUCCESS
 
 

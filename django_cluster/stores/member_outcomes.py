@@ -69,7 +69,7 @@ def member_outcomes(outcomes: Sequence[Outcome]) -> Mapping[str, MemberOutcome]:
 
 
 def row_of(end: MemberOutcome, claimed_by: str | None, clock: Clock) -> GroupMember:
-    """``claimed_by``: who is going to send what follows, None where it is sent at once. ``clock``: that of the database."""
+    """The row of a member. ``claimed_by``: the recorder that will send its step; None: it is sent immediately."""
     kind, message, _ = end.outcome.failure or ("", "", "")
     pending_step = PendingStep.NEXT if claimed_by is not None and end.next is not None else PendingStep.NOTHING
     return GroupMember(

@@ -1,4 +1,4 @@
-"""Takes the places of compositions: each once, whoever tries, and no value that a database refuses stops the rest."""
+"""Inserts the rows of members: each place once, and a value that the database refuses does not stop the others."""
 
 from __future__ import annotations
 

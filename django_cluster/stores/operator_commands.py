@@ -15,12 +15,12 @@ from django_cluster.stores.session import results_session
 
 @dataclass(frozen=True, slots=True)
 class QueuePause:
-    """Nobody takes anything from this queue."""
+    """A queue from which no cluster leases."""
 
     queue: str
     by: str
     age: float
-    """Seconds since it was ordered."""
+    """Seconds since the queue was paused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class OperatorCommandStore:
         )
 
     def mark_done(self, cluster_id: str, incarnations: frozenset[int]) -> None:
-        """These incarnations have been told to leave, or are gone."""
+        """Delete the commands to restart these workers: they are stopping, or have ended."""
         rows = self._rows(OperatorCommand.RESTART).filter(target=cluster_id, incarnation__in=incarnations)
         self._session.run(lambda: rows.delete(), retry_seconds=0)
 

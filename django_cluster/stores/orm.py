@@ -139,7 +139,7 @@ class OrmResults(ResultStore):
             self.groups.prune()
             self._pruner.prune()
         except StoreUnavailable as error:
-            # Nothing hangs on it, and the next call comes back to it; an outage is told by those who save.
+            # The next call tries again; an outage is logged by the code that saves.
             PRUNING_POSTPONED.log(error=error)
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────
@@ -157,7 +157,7 @@ class OrmResults(ResultStore):
         self._session.read(lambda: ensure_whole(self.database, group_id, failures=failures))
 
     def retried(self, task_ids: Sequence[str]) -> dict[str, str]:
-        """Of these tasks, those that were run again: their ids → the ids of the new runs."""
+        """The tasks among these that were retried as a new task: their ids → the ids of the new tasks."""
         return self._session.read(
             lambda: {
                 old: new

@@ -1,4 +1,4 @@
-"""What is noted of compositions: who has ended, who was the last, and what is still to be sent because of it.
+"""Compositions in the database: which members have ended, and which steps are still to be sent because of it.
 
 All of it happens in the transaction that writes the rows of the tasks. Any number of recorders may note the
 same end at the same time: a place is taken by one ``INSERT``, the ends of a group are counted by one ``UPDATE``, and
@@ -93,7 +93,7 @@ class OrmGroups(GroupStore):
     # ── recording ────────────────────────────────────────────────────────────────────────────────
 
     def record_ends(self, outcomes: Sequence[Outcome], *, claimed_by: str | None) -> NextSteps:
-        """Record that members have ended; returns what is to be sent because of them, or was claimed before and not sent.
+        """Record that members have ended; returns what is to be sent, also what was claimed before and not sent.
 
         Must be called in the transaction that saves the outcomes. The steps are remembered as claimed by ``claimed_by``
         until ``mark_sent`` says that they were sent; with None, they are sent in the same transaction.
@@ -119,7 +119,7 @@ class OrmGroups(GroupStore):
         ends: Mapping[str, MemberOutcome],
         claimed_by: str | None,
     ) -> NextSteps:
-        """Add the pending steps that are claimed by this recorder, or whose claim has expired; for others the message has to wait."""
+        """Add pending steps that this recorder has claimed, or whose claim has expired; other messages have to wait."""
         waiting = []
         for key, row in known.items():
             if row.pending_step in (PendingStep.NOTHING, PendingStep.COUNT):
@@ -164,7 +164,7 @@ class OrmGroups(GroupStore):
         return bool(self._members().filter(pk=row.pk, success=False).update(**changes))
 
     def _step_again(self, row: GroupMember, outcome: Outcome) -> Step | None:
-        """The step of a member that was recorded before: whoever noted its end did not come to send it."""
+        """The step of a member whose end was recorded before, by a recorder that did not send it."""
         if row.pending_step == PendingStep.NEXT:
             return next_link(row.pk, outcome, again=True)
         return (
@@ -209,7 +209,7 @@ class OrmGroups(GroupStore):
     # ── looking after it ─────────────────────────────────────────────────────────────────────────
 
     def claim_overdue(self, claimed_by: str) -> list[Step]:
-        """What should have been sent a while ago: whoever was about to do it has died. It is claimed by the caller now.
+        """Claim the steps that are overdue: the recorder that had claimed them has died.
 
         Members of a group that was not there when they ended (its transaction was still open) are counted now.
         A chain is not meant: the message of the link that ended comes back by itself.
@@ -256,7 +256,7 @@ class OrmGroups(GroupStore):
         self._groups().filter(pk__in=list(ended.values_list("pk", flat=True)[:IDS_PER_QUERY])).delete()
 
     def forget(self, group_id: str) -> None:
-        """As if it had never been sent; what follows it never will be."""
+        """Delete a group and its members; what follows it is never sent."""
         self._members().filter(of=group_id).delete()
         self._groups().filter(pk=group_id).delete()
 
@@ -283,7 +283,7 @@ class OrmGroups(GroupStore):
         )
 
     def members(self, of: str) -> list[GroupMember]:
-        """Those that have ended, in their order; without what collects them."""
+        """The members that have ended, by position; without the task that collects them."""
         ended = self._members().filter(of=of, position__gte=0)
         return self._session.read(lambda: list(ended.order_by("position")))
 

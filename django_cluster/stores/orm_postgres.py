@@ -75,7 +75,7 @@ def _weight_of(kinds: Sequence[str], row: Values) -> int:
 
 
 def _execute_beside(cursor: CursorWrapper, statement: str, kinds: Sequence[str], values: Sequence[Any]) -> None:
-    """The same on a cursor of psycopg's own, whose parameters are sent apart from the statement."""
+    """Execute on a cursor of psycopg itself, with parameters that are sent apart from the statement."""
     import psycopg
 
     kept, dumper = _packing()

@@ -1,7 +1,7 @@
 """The one statement that writes rows, as each database wants to hear it.
 
 It inserts, and where the row exists it updates only what may be updated: not a success, and not the
-record of a later attempt. One statement decides, so nobody has to look first, or to lock.
+record of a later attempt. One statement decides, so that no row has to be read or locked first.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class RowWriter:
             return
         RECORD_TRUNCATED.log(task_id=each.outcome.id, error=reason)
         reason = self._error_of([Deduplicated(truncated(each.outcome, reason))], FULL)
-        if reason is not None:  # its message is settled all the same: a value must not stop the records of others
+        if reason is not None:  # its message is acknowledged: a value must not stop other records
             RECORD_LOST.log(task_id=each.outcome.id, error=reason)
 
     def _error_of(self, portion: Sequence[Deduplicated], shape: Shape) -> Exception | None:

@@ -43,7 +43,7 @@ Exceeded = tuple[str, str | None]
 
 
 class AgeRule(NamedTuple):
-    """Rows of this kind are kept for so many days."""
+    """Rows of one kind are kept for ``days`` days."""
 
     kind: str
     """``success``, ``failed`` (all others that are not named), or a status."""
@@ -61,7 +61,7 @@ class AgeRule(NamedTuple):
 
 
 def rules(retention_days: Mapping[str, float | None]) -> list[AgeRule]:
-    """What ``retention_days`` means; kinds that are kept for ever have no rule."""
+    """What ``retention_days`` means; kinds that are kept forever have no rule."""
     named = tuple(kind for kind in retention_days if kind not in (SUCCESS, FAILED))
     return [AgeRule(kind, days, named) for kind, days in retention_days.items() if days is not None]
 
@@ -74,14 +74,14 @@ def outdated(database: str, rule: AgeRule) -> QuerySet[Task]:
     return rows.exclude(at_work(database)).order_by()
 
 
-def delete_in_portions(session: Session, rows: QuerySet[Task], *, retry_seconds: float = 0.0) -> Iterator[int]:
-    """How many each portion had. Each is a transaction of its own, so nobody waits for long."""
+def delete_in_batches(session: Session, rows: QuerySet[Task], *, retry_seconds: float = 0.0) -> Iterator[int]:
+    """Delete rows in batches, each in a transaction of its own, so that locks are short; yields the size of each."""
     while ids := session.read(lambda: list(rows.values_list("pk", flat=True)[:BATCH_ROWS]), math.inf):
         yield delete_rows(session, ids, retry_seconds=retry_seconds)
 
 
 class CountLimit(NamedTuple):
-    """The newest rows that have ended so are kept, so many of them."""
+    """The newest ``number`` rows of one kind are kept."""
 
     kind: str
     """``success``, or ``failed`` for all other endings that are final."""
@@ -145,7 +145,7 @@ def delete_beyond(
     beyond = newest(alias, limit, per, key).values_list("pk", "group")
     found = session.read(lambda: list(beyond[limit.number : limit.number + BATCH_ROWS]), math.inf)
     ids = [pk for pk, group in found if group is None]
-    if len(ids) < len(found):  # at the cost of some questions, which nobody pays who uses no groups
+    if len(ids) < len(found):  # some more queries, which only groups cost
         ids = session.read(
             lambda: list(beyond_limit(alias, limit, per, key).values_list("pk", flat=True)[:BATCH_ROWS]), math.inf
         )
@@ -194,7 +194,7 @@ class Pruner:
     def _drop_old(self, deadline: float) -> bool:
         """Whether nothing is left to be dropped."""
         for rule in self._rules:
-            for _ in delete_in_portions(self._session, outdated(self._session.alias, rule)):
+            for _ in delete_in_batches(self._session, outdated(self._session.alias, rule)):
                 if self._clock() >= deadline:
                     return False
         return True

@@ -23,8 +23,8 @@ T = TypeVar("T")
 class RoutedResults(ResultStore):
     """``rows`` and ``cached`` may also be asked by themselves.
 
-    A success is in one of the two places, and a failure always has a row (in the cache nobody would look for
-    it). Those who never cache results do not notice when the cache is away.
+    A success is in one of the two places, and a failure always has a row (nothing would look for it in
+    the cache). Where results are never cached, an outage of the cache has no effect.
     """
 
     def __init__(self, section: ResultSettings) -> None:

@@ -20,7 +20,7 @@ MAX_ATTEMPTS_KEPT = 10
 MAX_ATTEMPT_MESSAGE = 1000
 """Characters kept of the error of an earlier attempt."""
 MAX_ATTEMPT_TRACEBACK = 4000
-"""The same of its traceback, whose end says most."""
+"""Characters kept of the end of the traceback of an earlier attempt."""
 MAX_REDUCED_TEXT = 10_000
 
 # What a success at the first attempt has to say; the rest of its row is the same for all of them.
@@ -62,7 +62,7 @@ class Deduplicated(NamedTuple):
 
 
 def lifetime_in_cache(outcome: Outcome, settings: ResultSettings) -> bool | int:
-    """False or 0: not cached; True: for ever; else seconds."""
+    """How long a result is cached: False or 0: not at all; True: forever; else seconds."""
     cached: bool | int | None = outcome.options.get("cached")
     return settings.cached if cached is None else cached
 

@@ -11,7 +11,7 @@ from django_cluster.errors import StoreUnavailable
 
 
 def results_session(alias: str) -> Session:
-    """A session that raises ``StoreUnavailable`` for every error of the database."""
+    """Return a session that raises ``StoreUnavailable`` for every error of the database."""
     return Session(alias, results_error)
 
 

@@ -1,6 +1,6 @@
-"""What every running cluster says of itself, where everybody can read it: a small row each, in the database.
+"""The status of every running cluster: a small row each in the database, written with each heartbeat.
 
-Not in the cache: that is usually one for each process, and whoever looks would see nothing.
+The cache would not do: it is often local to a process, so that no other process could read it.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class ProcessStatus:
     state: str
     """``booting``, ``idle``, ``busy``, ``stopping``; of the sentinel that of the cluster."""
     done: int = 0
-    """Of a worker: tasks that this life of it has finished."""
+    """Tasks that this incarnation of a worker has finished."""
     rss: int = 0
     """Resident memory in kilobytes; 0 = unknown."""
     cpu: float = 0.0
@@ -107,7 +107,7 @@ class ClusterStatus:
     queues: tuple[str, ...]
     host: str
     pid: int
-    """Of the sentinel."""
+    """Process id of the sentinel."""
     state: str
     """``starting``, ``running``, ``stopping``, or ``lost``: its sentinel was killed."""
     started_at: float
@@ -120,7 +120,7 @@ class ClusterStatus:
     paused: tuple[str, ...] = ()
     """Queues from which it takes nothing."""
     in_flight: int = 0
-    """Jobs that it has leased and not settled yet: they wait inside, run, or have just ended."""
+    """Jobs that are leased and not acknowledged yet: prefetched, running, or waiting to be recorded."""
     unrecorded: int = 0
     """Outcomes that wait to be saved."""
     broker: str = ""
@@ -229,7 +229,7 @@ class StatusStore:
         self._session.run(lambda: self._rows().filter(pk=cluster_id).delete(), retry_seconds=0)
 
     def prune(self, older_than: float = FORGET_AFTER_SECONDS) -> int:
-        """Forget those that have been silent for so many seconds, and what they were told; returns how many."""
+        """Delete clusters that have been silent for ``older_than`` seconds, and their commands; returns how many."""
         return self._session.run(lambda: self._prune(int(older_than * MICROSECONDS)), retry_seconds=0)
 
     def _prune(self, silence: int) -> int:

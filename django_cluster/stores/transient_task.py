@@ -41,6 +41,6 @@ def transient_task(outcome: Outcome, attempts: Sequence[Attempt] = ()) -> Task:
 
 
 def _moment(unix_time: float) -> datetime:
-    """As a row would give it: aware where Django's own clock is."""
+    """A moment as a row returns it: aware with ``USE_TZ``, else naive."""
     moment = datetime.fromtimestamp(storable_moment(unix_time), timezone.get_default_timezone())
     return moment if timezone.is_aware(timezone.now()) else moment.replace(tzinfo=None)

@@ -20,7 +20,7 @@ from django_cluster.stores.pruning import (
     AgeRule,
     CountLimit,
     delete_beyond,
-    delete_in_portions,
+    delete_in_batches,
     limits,
     outdated,
     overfull,
@@ -60,7 +60,7 @@ class Command(BaseCommand):
                 count = (
                     rows.count()
                     if options["dry_run"]
-                    else sum(delete_in_portions(results_session(database), rows, retry_seconds=PATIENCE))
+                    else sum(delete_in_batches(results_session(database), rows, retry_seconds=PATIENCE))
                 )
                 words = "would be deleted" if options["dry_run"] else "deleted"
                 age = "a day" if rule.days == 1 else f"{rule.days:g} days"
