@@ -13,6 +13,8 @@ import pytest
 
 from tests.e2e.running_cluster import ROOT, RunningCluster
 
+pytestmark = pytest.mark.timeout(300)
+
 PAGE = (ROOT / "docs" / "tutorial" / "first-task.md").read_text()
 RUN_EXAMPLES = """
 import doctest, sys
