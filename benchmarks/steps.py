@@ -120,7 +120,7 @@ class Bench:
             step(
                 "seal the arguments", time_each(lambda pair: self.codec.seal_arguments(pair[0].body, *pair[1]), pairs)
             ),
-            step("seal the result", time_each(lambda value: self.seal.seal(value, b"result:id"), [1] * PURE)),
+            step("seal the result", time_each(lambda value: self.seal.dumps(value, b"result:id"), [1] * PURE)),
             step("all of Executor.run", time_each(self.executor.run, jobs)),
             step("put right what it may have left", time_each(lambda _: tidy(), range(PURE))),
             step("adapt the window", time_each(PrefetchWindow().observe, [1e-5] * PURE)),

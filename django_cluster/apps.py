@@ -15,7 +15,7 @@ from django_cluster.errors import InvalidSettings
 
 
 def shown_label() -> str:
-    """What the admin calls this app: the setting ``label``, looked up each time a page is drawn."""
+    """The name of the app in the admin: the setting ``label``, read each time a page is rendered."""
     from django_cluster.conf import load_settings
     from django_cluster.core.settings import DEFAULT_LABEL
 
@@ -54,21 +54,21 @@ class DjangoClusterConfig(AppConfig):
 
 
 def zone_of_naive_times() -> tzinfo | None:
-    """The zone in which a form of Django reads a time; None without ``USE_TZ``: the clock of the process."""
+    """The zone in which Django's forms read a time; None without ``USE_TZ``: the time zone of the process."""
     from django.utils import timezone
 
     return timezone.get_current_timezone() if timezone.is_aware(timezone.now()) else None
 
 
 def redactor_of_project() -> Redactor:
-    """Which names and values the project hides; the settings are read at the first use."""
+    """The project's rules for masking; the settings are read at the first use."""
     from django_cluster.conf import project_redactor
 
     return project_redactor()
 
 
 def zone_of_schedules() -> tzinfo | None:
-    """What ``Q_CLUSTER`` says; read when somebody asks, not before."""
+    """The time zone of schedules by ``Q_CLUSTER``, read at each call."""
     from django_cluster.conf import load_settings
 
     name = load_settings().schedule.time_zone
@@ -76,7 +76,7 @@ def zone_of_schedules() -> tzinfo | None:
 
 
 def serializer_of_rows() -> str:
-    """What ``Q_CLUSTER`` says; with settings that cannot be used, no pickle is opened."""
+    """The serializer of rows by ``Q_CLUSTER``; ``json`` if the settings cannot be used, so that no pickle is loaded."""
     from django_cluster.conf import load_settings
     from django_cluster.errors import InvalidSettings
 

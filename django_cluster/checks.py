@@ -38,7 +38,8 @@ LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 PRIVATE_CACHES = (".LocMemCache", ".DummyCache")
 
 STAND_IN = "a secret for the time of the check"
-"""Django has its own check for a missing ``SECRET_KEY``, and commands that need none must go on working."""
+"""Used instead of a missing ``SECRET_KEY``: Django has its own check for it, and commands that need no key must
+work."""
 
 
 SQLITE_HINT = (
@@ -49,13 +50,13 @@ SQLITE_HINT = (
 
 @register(TAG)
 def check_settings(app_configs: object = None, **_: object) -> list[CheckMessage]:
-    """What ``manage.py check`` calls."""
+    """Check ``Q_CLUSTER``; called by ``manage.py check``."""
     return validate_config()
 
 
 @register(TAG)
 def check_sqlite(app_configs: object = None, **_: object) -> list[CheckMessage]:
-    """What ``manage.py check`` says of SQLite databases on which web processes would fail where a cluster waits."""
+    """Check SQLite databases for options without which web processes fail while a cluster writes."""
     found: list[CheckMessage] = []
     for alias, database in conf.databases().items():
         if is_shared_file(database) and (missing := missing_options(database)):
@@ -66,7 +67,7 @@ def check_sqlite(app_configs: object = None, **_: object) -> list[CheckMessage]:
 
 @register(DIFFERENCES_TAG, deploy=True)
 def check_differences(app_configs: object = None, **_: object) -> list[CheckMessage]:
-    """What ``manage.py check --deploy --tag django_q`` says to those who move; every day it would only be noise."""
+    """List differences from Django-Q, for projects that move; called by ``manage.py check --deploy --tag django_q``."""
     mapping = conf.configured()
     if not knows_django_q() or not isinstance(mapping, Mapping):
         return []
@@ -75,14 +76,14 @@ def check_differences(app_configs: object = None, **_: object) -> list[CheckMess
 
 @register(TAG, deploy=True)
 def check_servers(app_configs: object = None, **_: object) -> list[CheckMessage]:
-    """What ``manage.py check --deploy`` calls as well: it asks the servers, all at once, for ten seconds at most."""
+    """Connect to all servers in parallel, for at most ten seconds; called by ``manage.py check --deploy``."""
     settings = conf.try_load_settings(secret=STAND_IN).settings
     return [] if settings is None else [_message(problem) for problem in dict.fromkeys(probe(settings))]
 
 
 @register(Tags.security, deploy=True)
 def check_functions(app_configs: object = None, **_: object) -> list[CheckMessage]:
-    """What ``manage.py check --deploy`` says to projects that have not named the functions that may be run."""
+    """Check that ``functions`` is set; called by ``manage.py check --deploy``."""
     settings = conf.try_load_settings(secret=STAND_IN).settings
     mapping = conf.configured()
     if settings is None or settings.signing.functions != ("any",) or "functions" in mapping:
@@ -95,13 +96,13 @@ def check_functions(app_configs: object = None, **_: object) -> list[CheckMessag
 
 
 def validate_config() -> list[CheckMessage]:
-    """Everything that is wrong or unwise in the settings, for the root and for each alternative cluster."""
+    """All problems of the settings, for ``Q_CLUSTER`` itself and for each of ``ALT_CLUSTERS``."""
     found = dict.fromkeys(problem for cluster in _clusters() for problem in _problems(cluster))
     return [_message(problem) for problem in (*found, *_left_behind())]
 
 
 def _clusters() -> list[str | None]:
-    """None is the root."""
+    """The keys of ``ALT_CLUSTERS``, after None for ``Q_CLUSTER`` itself."""
     configured = conf.configured()
     alternatives = configured.get("ALT_CLUSTERS") if isinstance(configured, Mapping) else None
     names = alternatives if isinstance(alternatives, Mapping) else {}
@@ -127,7 +128,7 @@ def _problems(cluster: str | None) -> Iterator[Problem]:
 
 
 def _left_behind() -> Iterator[Problem]:
-    """For projects that come from Django-Q: what would send their tasks to another place than they think."""
+    """Problems of projects that used Django-Q: what sends tasks to another queue than before."""
     if not knows_django_q():
         return
     if apps.is_installed("django_q"):
@@ -138,7 +139,7 @@ def _left_behind() -> Iterator[Problem]:
 
 
 def knows_django_q() -> bool:
-    """Whether ``import django_q`` works: it is installed, or ``django_cluster.django_q`` stands in for it."""
+    """Whether ``import django_q`` works: it is installed, or ``django_cluster.django_q`` replaces it."""
     return find_spec("django_q") is not None
 
 
@@ -151,7 +152,7 @@ def _message(problem: Problem) -> CheckMessage:
 
 
 def _unknown_aliases(settings: Settings) -> Iterator[Problem]:
-    """Aliases of databases and caches that the project does not have."""
+    """Unknown aliases of databases and caches."""
     awaited = settings.on_commit if isinstance(settings.on_commit, str) else None
     aliases: list[tuple[str, str | None]] = [("results_db", settings.results.database), ("on_commit", awaited)]
     cached: list[tuple[str, str | None]] = [("cache", settings.results.cache)]
@@ -186,7 +187,7 @@ def _absent_reporters(settings: Settings) -> Iterator[Problem]:
 
 
 def _private_cache(settings: Settings) -> Iterator[Problem]:
-    """Django's own default is one: the results would be gone without a word."""
+    """A cache for results that processes do not share, such as Django's default: the results would be lost."""
     alias = settings.results.cache
     backend = str(conf.caches().get(alias, {}).get("BACKEND", ""))
     if settings.results.cached and not settings.sync and backend.endswith(PRIVATE_CACHES):
@@ -231,10 +232,10 @@ def _tables_elsewhere(broker: BrokerSettings) -> Iterator[Problem]:
 
 
 def _misspelt_keywords(broker: BrokerSettings) -> Iterator[Problem]:
-    """Of redis-py, as it is installed: each process of a cluster would die of them."""
+    """Keywords that the installed redis-py does not know: no process of a cluster could start."""
     if broker.kind != "redis":
         return
-    with suppress(ImportError):  # a library that is missing is named by whoever needs it
+    with suppress(ImportError):  # a missing library is reported where it is used
         from django_cluster.brokers.redis_clients import unknown_keywords
 
         for name, near in unknown_keywords(broker.options).items():
@@ -249,7 +250,7 @@ def _unusable_options(broker: BrokerSettings) -> Iterator[Problem]:
     try:
         adapter_class(broker)
     except ImproperlyConfigured:
-        return  # a library that is missing is named by whoever needs it
+        return  # a missing library is reported where it is used
     place = f"brokers[{broker.alias!r}]." if broker.alias else ""
     key = {"disque": "disque_nodes"}.get(broker.kind, broker.kind)
     try:
@@ -261,10 +262,10 @@ def _unusable_options(broker: BrokerSettings) -> Iterator[Problem]:
 
 
 class Server(NamedTuple):
-    """Where a Redis queue or cache lives; all that two of them can have in common."""
+    """The address of a Redis queue or cache, to compare two of them."""
 
     host: str
-    """Or the path of a socket."""
+    """Host, or path of a socket."""
     port: int
     database: int
 
@@ -274,7 +275,7 @@ class Server(NamedTuple):
 
 
 def _shared_name(settings: Settings) -> Iterator[Problem]:
-    """Two projects that both kept the name "default" would take each other's tasks from a shared server."""
+    """The default namespace on a remote server: two projects with it would run each other's tasks."""
     if settings.name != "default" or settings.broker.kind != "redis":
         return
     if any(not server.is_local for server in _servers(settings.broker)):
@@ -295,13 +296,13 @@ def _shared_database(broker: BrokerSettings) -> Iterator[Problem]:
 
 
 def _servers(broker: BrokerSettings) -> set[Server]:
-    """As far as the settings tell; empty if they do not."""
+    """The servers of a broker; empty if the settings do not tell."""
     options = broker.options
     if "cache" in options:
         return _servers_of_cache(conf.caches().get(options["cache"], {}))
     keywords = options.get("kwargs", {})
     if "sentinels" in options:
-        return set()  # who the master is, only they know
+        return set()  # only the Sentinels know the master
     if "nodes" in options:
         return {Server(host, port, 0) for host, port in options["nodes"]}
     if "url" in options:
@@ -311,7 +312,7 @@ def _servers(broker: BrokerSettings) -> set[Server]:
 
 
 def _servers_of_cache(cache: Mapping[str, Any]) -> set[Server]:
-    """Of Django's Redis cache or django-redis; other caches have none."""
+    """The servers of a cache of Django or django-redis; empty for other caches."""
     if "redis" not in str(cache.get("BACKEND", "")).lower():
         return set()
     location = cache.get("LOCATION") or ()
@@ -321,7 +322,7 @@ def _servers_of_cache(cache: Mapping[str, Any]) -> set[Server]:
 
 
 def _servers_of_url(url: str, database: object = None) -> set[Server]:
-    """As redis-py reads it: the query wins over the path, and both over ``database``."""
+    """The server of a URL, as redis-py reads it: the query overrides the path, and both override ``database``."""
     try:
         parts = urlsplit(url)
         port = parts.port or 6379

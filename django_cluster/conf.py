@@ -1,7 +1,7 @@
 """The only reader of ``django.conf``: Django's settings and the environment → ``Settings``.
 
-Nothing is read when this module is imported. Settings are read when they are first asked for, and read
-again after Django says that one of them has changed (``override_settings``).
+Nothing is read when this module is imported. Settings are read at their first use, and again after Django signals that
+one of them has changed (``override_settings``).
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from django_cluster.core.signing import secret_text
 from django_cluster.errors import InvalidSettings
 
 CLUSTER_VARIABLE = "Q_CLUSTER_NAME"
-"""The environment variable that picks the cluster when the command line does not."""
+"""The environment variable that chooses the cluster unless the command line does."""
 
 NO_NAMES = re.compile(r"(?!)")
-"""Is found in no name."""
+"""Matches no name."""
 
 SETTINGS_READ = frozenset(
     {"Q_CLUSTER", "SECRET_KEY", "SECRET_KEY_FALLBACKS", "TIME_ZONE", "USE_TZ", "CACHES", "DATABASES"}
@@ -43,11 +43,11 @@ SETTINGS_READ = frozenset(
 
 
 class ClusterImproperlyConfigured(InvalidSettings, ImproperlyConfigured):
-    """``Q_CLUSTER`` cannot be used. Caught as Django's exception, or as ours."""
+    """``Q_CLUSTER`` cannot be used. Both an ``ImproperlyConfigured`` and an ``InvalidSettings``."""
 
 
 def load_settings(cluster: str | None = None) -> Settings:
-    """The settings of this cluster: of ``cluster``, of ``Q_CLUSTER_NAME``, or of the root.
+    """The settings of a cluster: of ``cluster``, else of ``Q_CLUSTER_NAME``, else of ``Q_CLUSTER`` itself.
 
     Raises ``ClusterImproperlyConfigured`` with all problems.
     """
@@ -58,10 +58,10 @@ def load_cluster(names: Sequence[str] = (), broker: str = "", excluded: Sequence
     """The settings of a cluster that works on these queues (``a``, ``a,b``, ``a:5,b``; see
     ``core/settings/queue_weights.py``).
 
-    Without names, ``Q_CLUSTER_NAME`` says them. ``broker``: one of ``brokers``, instead of what the settings say.
-    ``excluded``: queues to leave out, by name or pattern; of all that the settings name, where no names are given.
-    Of several queues each has the broker, the time limit and the retries that its own settings say; all else is that
-    of the root. Raises ``ClusterImproperlyConfigured``, and ``ValueError`` for names that make no sense.
+    Without names, ``Q_CLUSTER_NAME`` names them. ``broker``: a name in ``brokers``, instead of the broker of the
+    settings. ``excluded``: queues to leave out, by name or pattern; of all that the settings name, where no names are
+    given. Of several queues each has the broker, the time limit and the retries that its own settings say; all else is
+    that of the root. Raises ``ClusterImproperlyConfigured``, and ``ValueError`` for names that make no sense.
     """
     chosen = [name for name in names or [os.environ.get(CLUSTER_VARIABLE, "")] if name]
     weights = _queue_weights(chosen or ["*"] if excluded else chosen)
@@ -84,7 +84,7 @@ def load_cluster(names: Sequence[str] = (), broker: str = "", excluded: Sequence
 
 
 def broker_section(name: str, queue: str | None = None) -> BrokerSettings:
-    """The broker that is meant by a name of ``brokers``, by ``default`` (the one of the settings), or by a URL.
+    """The broker with a name of ``brokers``, with the name ``default`` (that of the settings), or with a URL.
 
     Raises ``ValueError`` for what is none of them. ``queue``: which one there; None = that of the settings.
     """
@@ -104,7 +104,7 @@ def broker_section(name: str, queue: str | None = None) -> BrokerSettings:
 
 
 def _through(settings: Settings, broker: str) -> Settings:
-    """The same cluster, on the broker of this name."""
+    """The settings with the broker of this name."""
     if not broker:
         return settings
     if broker not in settings.brokers:
@@ -114,7 +114,7 @@ def _through(settings: Settings, broker: str) -> Settings:
 
 
 def known_queues() -> list[str]:
-    """The queues that the settings name: the one of the namespace, and those of ``ALT_CLUSTERS``."""
+    """The names of all queues of the settings: ``queue``, and the keys of ``ALT_CLUSTERS``."""
     written = configured()
     alternatives = written.get("ALT_CLUSTERS") if isinstance(written, Mapping) else None
     others = [name for name in alternatives if isinstance(name, str)] if isinstance(alternatives, Mapping) else []
@@ -122,7 +122,7 @@ def known_queues() -> list[str]:
 
 
 def queues_of(names: Sequence[str]) -> list[str]:
-    """The queues that are meant by ``a``, ``a,b`` or ``'*'``, as ``qcluster -n`` reads them; all known ones without.
+    """The queues of ``a``, ``a,b`` or ``'*'``, as ``qcluster -n`` reads them; without names, all known queues.
 
     Raises ``ValueError`` for names that make no sense.
     """
@@ -134,24 +134,24 @@ def _queue_weights(names: Sequence[str]) -> list[QueueWeight]:
 
 
 def _first_of(name: str) -> str | None:
-    """What a process sends to whose variable names several queues: the first."""
+    """The first of several queues: a process whose variable names several sends to this one."""
     weights = _queue_weights([name]) if "," in name or "*" in name else []
     return weights[0].queue if weights else name or None
 
 
 def forget_settings() -> None:
-    """Read everything again when it is next asked for: the environment has changed."""
+    """Forget the settings that were read, so that they are read again."""
     _loaded.cache_clear()
     project_redactor.cache_clear()
 
 
 def try_load_settings(cluster: str | None = None, *, secret: str | None = None) -> ParseResult:
-    """What there is to say about the settings, read anew; ``secret`` stands in for ``SECRET_KEY``."""
+    """Read the settings again, with all errors and warnings; ``secret`` replaces ``SECRET_KEY``."""
     return try_parse(configured(), _parse_context(cluster, secret))
 
 
 def effective_settings(cluster: str | None = None) -> list[EffectiveSetting]:
-    """Each setting of this cluster, as it may be printed, and where it comes from.
+    """The effective value of each setting of this cluster, safe to print, and its origin.
 
     Raises ``ClusterImproperlyConfigured`` with all problems.
     """
@@ -175,22 +175,22 @@ def configured() -> Any:
 
 
 def databases() -> dict[str, Any]:
-    """``DATABASES``, for those who check aliases without opening a connection."""
+    """``DATABASES``, for checks of aliases that open no connection."""
     return dict(settings.DATABASES)
 
 
 def caches() -> dict[str, Any]:
-    """``CACHES``, likewise."""
+    """``CACHES``, for checks of aliases that open no connection."""
     return dict(settings.CACHES)
 
 
 def configures_logging() -> bool:
-    """Whether ``LOGGING`` says anything."""
+    """Whether ``LOGGING`` is not empty."""
     return bool(settings.LOGGING)
 
 
 def debugging() -> bool:
-    """Whether this is somebody's own machine, as far as ``DEBUG`` tells."""
+    """Whether this is a machine for development, by ``DEBUG``."""
     return bool(settings.DEBUG)
 
 
@@ -237,7 +237,7 @@ def _loaded(cluster: str | None, test_suffix: str) -> Settings:
 
 
 def _configured_by_the_project() -> Any:
-    """``Q_CLUSTER`` as it is outside of the tests, whatever ``override_settings`` says now."""
+    """``Q_CLUSTER`` of the project, without what ``override_settings`` has set."""
     layer: Any = vars(settings)["_wrapped"]
     found = getattr(layer, "Q_CLUSTER", {})
     while isinstance(layer, UserSettingsHolder):
@@ -247,7 +247,7 @@ def _configured_by_the_project() -> Any:
 
 
 def _secret_key() -> str | bytes:
-    """Django refuses to hand out an empty one; that is reported together with everything else."""
+    """``SECRET_KEY``; empty where Django raises for an empty one, so that it is reported with all other problems."""
     try:
         key: str | bytes = settings.SECRET_KEY
     except ImproperlyConfigured:

@@ -5,14 +5,14 @@
     ClusterError
     ├── BrokerError
     │   ├── BrokerUnavailable    the server cannot be reached (try again later)
-    │   └── BrokerRefused        the server answered, and said no
+    │   └── BrokerRefused        the server answered, and refused
     │       ├── PayloadTooLarge  the message is larger than this broker takes
     │       └── NotSupported     the broker cannot do what the message asks for
     ├── StoreUnavailable         the result store cannot be reached (try again later)
     ├── PackageError             a message that is not one of ours, or no longer readable
-    │   ├── BadSignature         wrong key, wrong cluster name, or tampered with
+    │   ├── BadSignature         another key, namespace or queue, or a changed message
     │   ├── PayloadMissing       the reference of a large payload, which is not in the database
-    │   ├── UnknownFormat        signed, but written by a version that we do not know
+    │   ├── UnknownFormat        signed, but in a format that this version does not know
     │   │   └── LibraryMissing       compressed in a way that this process has no library for
     │   ├── InstanceMissing      a model instance among the arguments is gone
     │   ├── UnknownFunction      no function can be found by this dotted path
@@ -21,21 +21,21 @@
     │   └── MessageTooOld        the message is older than ``max_message_age``
     ├── NotSerializable          arguments or a result that the serializer cannot carry
     │   └── ValueTooLarge        they are larger than the settings allow
-    ├── TaskFailed               asked for with ``sync``: the task raised
-    │   └── ItemsFailed          items of an iter failed, so that there is no list of results
+    ├── TaskFailed               the task failed
+    │   └── ItemsFailed          items of ``async_iter`` failed, so that there is no list of results
     ├── NotFinished              the task has not ended yet
-    ├── ResultsPruned            results of a group are no longer kept, so that there is no whole answer
-    ├── InvalidSettings          ``Q_CLUSTER`` holds values that make no sense, all of them listed
-    └── CrashLoop                children died faster than they could be replaced
+    ├── ResultsPruned            results of a group are no longer kept, so that the list is incomplete
+    ├── InvalidSettings          ``Q_CLUSTER`` is invalid; lists every problem
+    └── CrashLoop                a process of the cluster exits again and again before it is ready
 
-    TaskDirective (Exception)         what a task raises to say how it wants to end
-    ├── Retry                this run failed; try again
-    ├── Snooze               not now: run again later, and count no attempt
-    └── Discard              give up for good; no further attempt
+    TaskDirective (Exception)         raised by a task to control how its run ends
+    ├── Retry                this run failed; run again
+    ├── Snooze               run again later, without using an attempt
+    └── Discard              fail, and never run again
 
-    TaskTimeout (BaseException)  raised inside a task that overruns its soft limit
+    TaskTimeout (BaseException)  raised in a task that exceeds its time limit
 
-An exception without a message says the first line of its docstring.
+The message of an exception that is raised without one is the first line of its docstring.
 """
 
 from __future__ import annotations
@@ -45,34 +45,43 @@ from datetime import timedelta
 from typing import NamedTuple
 
 LONGEST_DURATION = 3_155_760_000
-"""Seconds, 100 years: the longest delay or time limit. Timers of the system end at 292 years."""
+"""Seconds in 100 years: the longest delay or time limit. Timers of the operating system end at 292 years."""
 
 
 class ClusterError(Exception):
-    """Something went wrong in django_cluster."""
+    """An operation of django_cluster failed.
+
+    The base class of all exceptions of the package that callers may want to catch.
+    """
 
     def __str__(self) -> str:
         return super().__str__() or (self.__doc__ or "").partition("\n")[0]
 
 
 class BrokerError(ClusterError):
-    """The broker did not do what it was asked."""
+    """The broker did not carry out a command."""
 
 
 class BrokerUnavailable(BrokerError):
-    """The broker cannot be reached."""
+    """The broker cannot be reached.
+
+    The command may succeed later. Raised within the time-outs of the broker.
+    """
 
 
 class BrokerRefused(BrokerError):
-    """The broker answered, and refused."""
+    """The broker refused a command."""
 
 
 class PayloadTooLarge(BrokerRefused):
-    """The message is larger than this broker takes."""
+    """The message is larger than the broker allows.
+
+    The setting ``offload_large_payloads`` keeps such messages in the database.
+    """
 
 
 class NotSupported(BrokerRefused):
-    """The broker cannot do what the message asks for."""
+    """The broker does not support an option of the message, such as a priority or a delay."""
 
 
 class StoreUnavailable(ClusterError):
@@ -80,17 +89,17 @@ class StoreUnavailable(ClusterError):
 
 
 class PackageError(ClusterError):
-    """This message is not a task package that can be read here."""
+    """A message is not a task package that this process can read."""
 
 
 class BadSignature(PackageError):
-    """The signature does not match: another key, another namespace or queue, or a changed message."""
+    """The signature does not match: another ``SECRET_KEY``, another namespace or queue, or a changed message."""
 
 
 class PayloadMissing(PackageError):
-    """A reference without its payload: its row is gone, or ``offload_large_payloads`` is not set for this cluster.
+    """The payload of a message is missing: its row is gone, or ``offload_large_payloads`` is not set in this process.
 
-    ``body``: what the reference says of the task, as a body without arguments; None if it says nothing.
+    ``body``: the header of the task, as a body without arguments; None if the reference has no header.
     """
 
     def __init__(self, body: bytes | None = None) -> None:
@@ -99,11 +108,11 @@ class PayloadMissing(PackageError):
 
 
 class UnknownFormat(PackageError):
-    """The message is signed with our key, but its format is not known to this version."""
+    """The message is signed with the right key, but its format is not known to this version."""
 
 
 class LibraryMissing(UnknownFormat):
-    """The message is compressed by a library that this process does not have; another process may have it."""
+    """The message is compressed by a library that is not installed in this process."""
 
 
 class InstanceMissing(PackageError):
@@ -111,35 +120,38 @@ class InstanceMissing(PackageError):
 
 
 class UnknownFunction(PackageError, ValueError):
-    """No function can be found by this dotted path."""
+    """No function can be imported by a dotted path."""
 
 
 class UnsuitableFunction(UnknownFunction, TypeError):
-    """The function cannot be a task or a hook: it is async, or a generator."""
+    """A function cannot be a task or a hook: it is async, or a generator."""
 
 
 class FunctionNotAllowed(PackageError):
-    """The setting ``functions`` does not allow this function."""
+    """The setting ``functions`` does not allow a function."""
 
 
 class MessageTooOld(PackageError):
-    """The message is older than ``max_message_age`` allows."""
+    """A message is older than the setting ``max_message_age`` allows."""
 
 
 class NotSerializable(ClusterError):
-    """A value cannot be carried by the configured serializer."""
+    """A value cannot be serialized by the serializer of the settings (``serializer``)."""
 
 
 class ValueTooLarge(NotSerializable):
-    """Arguments or a result are larger than ``max_payload_size`` or ``max_result_size``; the message has both sizes."""
+    """Arguments or a result are larger than the settings ``max_payload_size`` or ``max_result_size`` allow."""
 
 
 class TaskFailed(ClusterError):
-    """The task failed."""
+    """The task failed.
+
+    Raised where a result is required, and in sync mode for a task that exceeded its time limit.
+    """
 
 
 class ItemsFailed(TaskFailed):
-    """Items of an iter failed."""
+    """Items of ``async_iter`` failed, so that there is no list of results."""
 
 
 class NotFinished(ClusterError):
@@ -147,16 +159,16 @@ class NotFinished(ClusterError):
 
 
 class ResultsPruned(ClusterError):
-    """Some results of the group are no longer kept."""
+    """Results of a group are no longer kept (``save_limit``, ``retention_days``), so that the list is incomplete."""
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong, or unwise, in the settings. Never holds a secret."""
+    """One problem of the settings. Never contains a secret."""
 
     id: str
-    """``E…`` for an error, ``W…`` for a warning, ``I…`` for what is good to know; see ``core/settings/problems.py``."""
+    """``E…`` for an error, ``W…`` for a warning, ``I…`` for information; see ``core/settings/problems.py``."""
     key: str
-    """Where it stands, for example ``workers`` or ``ALT_CLUSTERS['long'].workers``."""
+    """The setting, for example ``workers`` or ``ALT_CLUSTERS['long'].workers``."""
     sentence: str
     hint: str = ""
 
@@ -166,7 +178,10 @@ class Problem(NamedTuple):
 
 
 class InvalidSettings(ClusterError, ValueError):
-    """The settings of the cluster cannot be used."""
+    """The settings of the cluster cannot be used.
+
+    ``problems``: everything that is wrong, as ``Problem`` objects.
+    """
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__(tuple(problems))
@@ -181,24 +196,26 @@ def _line(problem: Problem) -> str:
 
 
 class CrashLoop(ClusterError):
-    """Processes of the cluster died faster than they could be replaced."""
+    """A process of the cluster exited again and again before it was ready."""
 
 
 class TaskTimeout(BaseException):
-    """The task ran longer than its time-out.
+    """The task exceeded its time limit.
 
-    Not an ``Exception``, so that an ordinary ``except Exception`` in the task does not swallow it.
+    Raised inside the task. It is not an ``Exception``, so that an ``except Exception`` in the task does not swallow it.
     """
 
 
 class TaskDirective(Exception):
-    """The task says how it wants to end."""
+    """The base class of the exceptions by which a task controls how its run ends."""
 
 
 class Retry(TaskDirective):
-    """This run failed, and the task asks to be run again.
+    """Raise it in a task to fail this run and run the task again.
 
-    ``delay``: seconds, or None for the delay that the settings give. ``max_attempts`` still holds.
+    ``delay``: seconds (or a ``timedelta``) until then; None: as the options and settings say. ``reason``: the message
+    of the failure. The run counts as an attempt, and ``max_attempts`` still limits them. Raises ``ValueError`` for a
+    delay that is negative or longer than 100 years.
     """
 
     def __init__(self, delay: float | timedelta | None = None, reason: str = "") -> None:
@@ -206,11 +223,15 @@ class Retry(TaskDirective):
         self.delay = None if delay is None else _seconds(delay)
 
     def __reduce__(self) -> tuple[type[Retry], tuple[float | None, str]]:
-        return type(self), (self.delay, str(self))  # a task may hear of it from a process pool of its own
+        return type(self), (self.delay, str(self))  # a task may receive it from a process pool of its own
 
 
 class Snooze(TaskDirective):
-    """Not now: run the task again after ``delay`` seconds. It costs no attempt and leaves no record."""
+    """Raise it in a task to run the task again later, without using an attempt and without a row for this run.
+
+    ``delay``: seconds (or a ``timedelta``) until then. Raises ``ValueError`` for a delay that is negative or longer
+    than 100 years.
+    """
 
     def __init__(self, delay: float | timedelta, reason: str = "") -> None:
         super().__init__(reason or "The task asked to be run later.")
@@ -221,7 +242,8 @@ class Snooze(TaskDirective):
 
 
 class Discard(TaskDirective):
-    """Give up for good: the task is recorded as discarded, with the reason, and never run again."""
+    """Raise it in a task to end the task for good: it is recorded as discarded, with the reason, and never run
+    again."""
 
     def __init__(self, reason: str = "") -> None:
         super().__init__(reason or "The task asked to be discarded.")

@@ -17,11 +17,11 @@ from django_cluster.errors import InvalidSettings
 
 APP_LABEL = "django_cluster"
 QUEUE_MODELS = frozenset({"queuedtask", "acknowledgedmessages"})
-"""What the ORM broker writes; everything else belongs to results and schedules."""
+"""Models that the ORM broker writes; all others belong to results and schedules."""
 
 
 class ClusterRouter:
-    """Leads the tables of this package to the databases that ``Q_CLUSTER`` names, and leaves all others alone.
+    """Routes the models of this package to the databases of ``Q_CLUSTER``, and no others.
 
     The queue is in the database ``orm``. Results and schedules are in ``results_db``; where that is not set, beside the
     queue, so that a result is saved and its message deleted in one transaction.
@@ -63,7 +63,7 @@ def alias_of(section: BrokerSettings) -> str | None:
 
 
 def _settings() -> Settings | None:
-    """None where they cannot be used: the checks say why."""
+    """The settings; None if they cannot be used, which the checks report."""
     try:
         return load_settings()
     except InvalidSettings:

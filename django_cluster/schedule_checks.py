@@ -23,12 +23,13 @@ TAG = "django_cluster"
 MAX_ROWS = 10_000
 """Rows that are checked at most."""
 MAX_MESSAGES = 20
-"""Messages at most."""
+"""Maximum number of messages."""
 
 
 @register(TAG)
 def check_declared_schedules(app_configs: object = None, **_: object) -> list[CheckMessage]:
-    """What ``manage.py check`` says where croniter is missing. Only there it imports the tasks of the project."""
+    """Check for declared cron schedules where croniter is not installed. Only then the tasks of the project are
+    imported."""
     if cron.is_available():
         return []
     discover()
@@ -41,7 +42,7 @@ def check_declared_schedules(app_configs: object = None, **_: object) -> list[Ch
 
 @register(Tags.database)
 def check_kept_schedules(databases: Sequence[str] | None = None, **_: object) -> list[CheckMessage]:
-    """What ``manage.py check --database`` says of the rows; nothing where there is no table yet."""
+    """Check the rows of schedules; called by ``manage.py check --database``. Nothing where there is no table yet."""
     try:
         alias = conf.load_settings().results.database or router.db_for_read(Schedule)
     except (ClusterError, ImproperlyConfigured):

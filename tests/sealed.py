@@ -13,7 +13,7 @@ from django_cluster.models.row_signing import row_signer
 
 def sealed_result(value: object, task_id: str) -> bytes | None:
     """The result of the task of this id."""
-    return row_signer().seal(value, result_context(task_id))
+    return row_signer().dumps(value, result_context(task_id))
 
 
 def sealed_arguments(

@@ -18,8 +18,8 @@ OWN = (
 
 
 def is_pattern(text: object) -> bool:
-    """Whether it may stand in the list of ``functions``: ``registered``, or a dotted path in which ``*`` stands for any
-    characters, ``?`` for one and ``[abc]`` for one of some."""
+    """Whether it may be an element of ``functions``: ``registered``, or a dotted path in which ``*`` matches any
+    characters, ``?`` one character and ``[abc]`` one of several."""
     if not isinstance(text, str) or not text or text != text.strip():
         return False
     return text == REGISTERED or "*" in text or "." in text

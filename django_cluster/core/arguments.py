@@ -42,7 +42,7 @@ _CALLS: dict[str, Callable[..., Any]] = {
 _CONSTANTS = dict.fromkeys(("timezone.utc", "datetime.timezone.utc", "datetime.UTC", "UTC"), UTC)
 
 _REFUSED = (ValueError, TypeError, KeyError, ArithmeticError, OSError, RecursionError, MemoryError, SyntaxError)
-"""What parsing a text, or building a value from what it says, may raise."""
+"""Exceptions that parsing a text, or building its value, may raise."""
 
 
 def args_to_text(args: Sequence[object]) -> str:
@@ -112,7 +112,7 @@ def _understood(node: ast.expr, text: str | None) -> Any:
 
 
 def _value(node: ast.expr) -> Any:
-    """What a node says, if it is one of the forms that are understood."""
+    """The value of a node. Raises ``ValueError`` if its form is not allowed."""
     match node:
         case ast.Constant(value=value):
             return value
@@ -172,7 +172,7 @@ def _written(values: Iterable[object]) -> list[str]:
 
 
 def _prove(pieces: Sequence[str], read: Callable[[], Iterable[object]]) -> None:
-    """What is kept is read once at once: what would not come back as it was is refused here, not when it is due."""
+    """Check that the text can be read back. Raises ``NotSerializable`` now instead of when the schedule is due."""
     try:
         again = _written(read())
     except ValueError as error:

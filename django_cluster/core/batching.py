@@ -1,4 +1,4 @@
-"""How a batch is parted where one call, or one statement, takes only so many items and so many bytes."""
+"""Splits items into batches for calls and statements with a maximum number of items and bytes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ Item = TypeVar("Item")
 
 
 def batches(items: Iterable[Item], length: Callable[[Item], int], *, most: int, room: int) -> Iterator[list[Item]]:
-    """In their order, at most ``most`` items of ``room`` bytes at a time; one that is larger goes alone."""
+    """Split items, in order, into batches of at most ``most`` items and ``room`` bytes; a larger item is a batch of its
+    own.
+
+    ``length``: the size of an item in bytes.
+    """
     batch: list[Item] = []
     size = 0
     for item in items:

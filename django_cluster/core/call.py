@@ -1,4 +1,4 @@
-"""A call and its options ↔ a package: what ``async_task`` does before anything is sent."""
+"""Builds packages from calls: separates options from arguments, and checks both before anything is sent."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ ONLY_IN_Q_OPTIONS = frozenset({
 """Options that Django-Q did not have: as plain keywords they may belong to the function."""
 
 UNEXPECTED = re.compile(r"got an unexpected keyword argument '(\w+)'")
-"""How Python says that a function does not take a keyword."""
+"""The message of Python for a keyword that a function does not take."""
 
 ASYNC_ITER_OPTIONS = frozenset({"iter_cached", "iter_count"})
 """Known, so that no function is given them; no message offers them."""
@@ -111,7 +111,7 @@ def with_declared(
 
 
 def given_options(given: Mapping[str, Any], more: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """A copy of ``q_options``. Raises ``TypeError`` for what is no dict, and for an option that nobody knows.
+    """A copy of ``q_options``. Raises ``TypeError`` for what is not a dict, and for an unknown option.
 
     ``more``: options that are known besides those of a task.
     """
@@ -132,7 +132,8 @@ def _unknown(name: str, known: frozenset[str]) -> str:
 
 
 def option_hint(message: str, kwargs: Mapping[str, Any]) -> str:
-    """What to add about the option that was meant by a keyword which the function does not take; "" if none was.
+    """A hint about the option that was probably meant by a keyword which the function does not take; "" if there is
+    none.
 
     ``message``: of the ``TypeError``. ``kwargs``: with which the function was called.
     """
@@ -140,13 +141,13 @@ def option_hint(message: str, kwargs: Mapping[str, Any]) -> str:
     if found is None or found[1] not in kwargs:
         return ""
     near = closest_match(found[1], (KEYWORDS | ONLY_IN_Q_OPTIONS) - HIDDEN_OPTIONS, MEANT_BY)
-    # One that is spelt right has reached the function because q_options is the place for it.
-    place = ", which stands in q_options" if near in ONLY_IN_Q_OPTIONS or found[1] in (near, "cluster") else ""
+    # An option that is spelt correctly has reached the function because it belongs in q_options.
+    place = ", which belongs in q_options" if near in ONLY_IN_Q_OPTIONS or found[1] in (near, "cluster") else ""
     return f" (did you mean the option {near!r}{place}?)" if near else ""
 
 
 def build_options(given: Mapping[str, Any]) -> TaskOptions:
-    """Options as they were given → as they travel. Raises ``TypeError``, ``ValueError``."""
+    """Options of a call → options of a package. Raises ``TypeError`` and ``ValueError``."""
     if not given:
         return DEFAULT_OPTIONS
     given = with_queue(given) if "cluster" in given else given
@@ -171,7 +172,7 @@ def _read(name: str, value: Any) -> Any:
 
 
 def with_paths(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Options as they were given, with what stands in the code (functions, exceptions) named by its path."""
+    """A copy of the options in which functions and exceptions are replaced by their dotted paths."""
     paths = {"hook": dotted_path, "retry_on": _exceptions, "no_retry_on": _exceptions}
     return {name: paths[name](value) if name in paths and value else value for name, value in given.items()}
 
@@ -183,7 +184,7 @@ def build_packages(
     options: TaskOptions,
     name: str | None = None,
 ) -> list[TaskPackage]:
-    """One package for each tuple of arguments; the function is looked at once, the clock too."""
+    """One package for each tuple of arguments. All have the same time of sending."""
     path, now = dotted_path(func), time.time()
     if (name := checked_name(name)) is not None and len(name) > MAX_NAME:
         raise ValueError(f"A task name has at most {MAX_NAME} characters; this one has {len(name)}.")
@@ -238,7 +239,7 @@ def check_hook(hook: Callable[..., Any] | str) -> None:
 
 
 def checked_name(name: Any) -> str | None:
-    """The name given to a task. Raises ``TypeError`` for what is no text, ``ValueError`` for what nobody can keep."""
+    """The name of a task. Raises ``TypeError`` for what is not text, ``ValueError`` for text that cannot be stored."""
     if name is None:
         return None
     if not isinstance(name, str):
@@ -247,7 +248,7 @@ def checked_name(name: Any) -> str | None:
 
 
 class OptionError(Exception):
-    """The value of an option cannot be used; raised as ``kind``, with the name of the option."""
+    """The value of an option cannot be used. Raised again as ``kind``, with the name of the option."""
 
     def __init__(self, kind: type[TypeError] | type[ValueError], sentence: str) -> None:
         super().__init__(sentence)
@@ -266,7 +267,7 @@ def seconds(value: float | timedelta, least: float = -LONGEST_DURATION) -> float
 
 
 def shown(value: object) -> str:
-    """Short, and even of a whole number with more digits than Python writes."""
+    """A short ``repr``, also of an integer with more digits than Python formats."""
     try:
         return reprlib.repr(value)
     except ValueError:
@@ -274,7 +275,7 @@ def shown(value: object) -> str:
 
 
 def _timeout(value: float | timedelta) -> float:
-    """Django-Q's -1 means no limit; so does 0."""
+    """A time limit; 0 and negative numbers mean no limit, as -1 does in Django-Q."""
     limit = seconds(value)
     return limit if limit > 0 else NO_TIMEOUT
 
@@ -284,10 +285,10 @@ def _duration(value: float | timedelta) -> float:
 
 
 class LocalTime:
-    """In which zone a naive datetime is meant. The app says so when Django starts: the core does not know Django."""
+    """The time zone of naive datetimes. The app sets it when Django starts, because the core does not import Django."""
 
     zone: ClassVar[Callable[[], tzinfo | None]] = staticmethod(lambda: None)
-    """None: in that of the process."""
+    """Returns the zone; None: the time zone of the process."""
 
 
 def _moment(value: datetime | float) -> float:
@@ -305,9 +306,9 @@ def _moment(value: datetime | float) -> float:
 
 
 def aware(value: datetime) -> datetime:
-    """A naive time as a form of Django reads it; naive still where there are no time zones.
+    """An aware datetime for a naive one, as a form of Django reads it; unchanged where there is no time zone.
 
-    Raises ``OptionError`` for a time that the clock of the zone shows never, or twice.
+    Raises ``OptionError`` for a local time that does not exist, or exists twice.
     """
     zone = LocalTime.zone()
     if zone is None:
@@ -332,7 +333,7 @@ def _short_text(value: object) -> str:
 
 
 def _alias(value: object) -> str | None:
-    """A name of ``brokers`` travels with the task; a broker that is at hand is used by whoever sends."""
+    """A name of ``brokers`` is sent with the task; None for a ``Broker`` object, which only the sender uses."""
     return _short_text(value) if isinstance(value, str) else None
 
 

@@ -1,4 +1,4 @@
-"""Packages ↔ signed text, as a broker keeps it.
+"""Packages ↔ signed text, the format of messages in a broker.
 
 Layout, version 1 (ASCII)::
 
@@ -11,9 +11,9 @@ In memory a *body* is one byte, which says how arguments are written, and the bo
 ``P`` and ``J`` (zlib), ``Q`` and ``K`` (zstd) while it is still compressed. What verifies it (the pusher) does not
 decompress it; what runs it does, and takes no more memory for it than ``max_payload_size``.
 
-The header is JSON so that everyone may read the label without unpickling a thing, and so that a later
-version may add names to it. The signing key is derived from the secret, the namespace and the queue: a text that is
-copied into another queue, or into one of another namespace, does not carry the signature that is expected there.
+The header is JSON, so that it can be read without unpickling anything, and so that a later version can add names to it.
+The signing key is derived from the secret, the namespace and the queue: a text that is copied into another queue, or
+into one of another namespace, does not carry the signature that is expected there.
 
 Whatever text comes in, nothing but ``PackageError`` comes out.
 """
@@ -48,10 +48,10 @@ from django_cluster.errors import BadSignature, PackageError, PayloadMissing, Un
 VERSION = "dc1"
 PEEK_LIMIT = 1 << 20
 MAX_TICKET_HEADER = 2000
-"""Bytes of a label in a reference."""
+"""Maximum size of a header in a payload reference, in bytes."""
 
 CHUNK_BYTES = 1 << 14
-"""Bytes that are decompressed at a time while the end of a header is looked for."""
+"""Bytes that are decompressed at a time until the end of a header is found."""
 
 _FLAGS = {b"p": "p", b"P": "pz", b"Q": "ps", b"j": "j", b"J": "jz", b"K": "js"}
 """First byte of a body → flags of its signed text."""
@@ -65,19 +65,20 @@ PICKLED = frozenset({b"p", b"P", b"Q"})
 """First bytes of bodies whose arguments are a pickle."""
 
 CONTINUATION = ""
-"""Stands for a queue in the key of what waits in a composition. No queue has this name, so that it cannot be
-put it into one before its time."""
+"""The queue for which packages are signed that continue a composition. No queue has this name, so that such a package
+cannot be put into a queue before it is due."""
 
 
 class Codec:
-    """Seals packages with the key of one queue, and opens what carries it (or an older key) again."""
+    """Signs packages with the key of one queue, and verifies and loads those that were signed with it or an older
+    key."""
 
     def __init__(self, signing: SigningSettings) -> None:
         secrets = (signing.secret, *signing.fallbacks)
         self.signing = signing
         self.queue = queue = signing.salt if signing.queue is None else signing.queue
         self._keys = tuple(derive_key(secret, salt_of(signing.salt, queue)) for secret in secrets)
-        self._seal = ValueSigner(signing.secret, signing.fallbacks, signing.serializer)
+        self._signer = ValueSigner(signing.secret, signing.fallbacks, signing.serializer)
         self._json = signing.serializer == "json"
         self._threshold = signing.compress_threshold if signing.compress else None
         self._method = ZSTD if signing.compress == ZSTD else ZLIB
@@ -105,11 +106,12 @@ class Codec:
         return self.sign(body)
 
     def sign(self, body: bytes) -> str:
-        """Signed text of a body as ``verify`` returns it: its first byte says how arguments are written."""
+        """The signed text of a body in the format that ``verify`` returns; the first byte is the format of the
+        arguments."""
         kind, data = body[:1], body[1:]
         if self._threshold is not None and len(data) > self._threshold and (kind, self._method) in _PACKED:
             kind, data = _PACKED[kind, self._method], compressed(data, self._method)
-        # What is no body of this version is signed as it is: its row says so.
+        # A body of an unknown version is signed as it is, and rejected where it is read.
         signed = (_HEADS.get(kind) or VERSION.encode() + kind) + b":" + b2a_base64(data, newline=False)
         return (signed + b":" + b2a_base64(sign(self._keys[0], signed), newline=False)).decode("ascii")
 
@@ -125,7 +127,8 @@ class Codec:
     # ── receiving ────────────────────────────────────────────────────────────────────────────────
 
     def verify(self, text: str) -> bytes:
-        """The body of a text that carries our signature, still closed, and compressed if it came so.
+        """The body of a text that is signed with the key of this queue; arguments are not loaded, nothing is
+        decompressed.
 
         Raises ``BadSignature`` for a foreign or changed text, ``UnknownFormat`` for what is no package,
         ``LibraryMissing`` for what this process cannot decompress, and ``PayloadMissing`` for a reference: a
@@ -140,7 +143,7 @@ class Codec:
         try:
             signed = text[: -1 - len(signature)].encode("ascii")
             authentic = is_verified(self._keys, signed, a2b_base64(signature))
-            # A strict look takes longer; what we have signed does not need it.
+            # Strict decoding takes longer, and is not needed for authentic data.
             body = a2b_base64(data, strict_mode=not authentic)
         except (Base64Error, ValueError) as error:
             raise UnknownFormat(f"The package is damaged: {error}") from error
@@ -155,7 +158,7 @@ class Codec:
         return BadSignature() if reference is None else PayloadMissing(_bare(reference.label))
 
     def split(self, body: bytes) -> tuple[TaskHeader, bytes]:
-        """The header of a *verified* body, and the arguments, still closed.
+        """The header of a *verified* body, and its arguments, not loaded.
 
         Raises ``UnknownFormat`` for what is larger than ``max_payload_size`` when it is decompressed.
         """
@@ -180,22 +183,22 @@ class Codec:
         return TaskPackage(header=header, args=args, kwargs=kwargs)
 
     def seal_arguments(self, body: bytes, header: TaskHeader, arguments: bytes, *, success: bool = False) -> bytes:
-        """The arguments of a *verified* body as the row of their task keeps them; nothing is opened.
+        """The arguments of a *verified* body in the signed format of a row; nothing is loaded.
 
-        ``success``: whether the row says that the task has succeeded.
+        ``success``: whether the row is that of a successful task.
         """
         options = header.options
         wire = {} if options is DEFAULT_OPTIONS else options.to_wire()
         context = arguments_context(header.id, header.func, wire, hook=options.hook, success=success)
         marker = b"P" if body[:1] in PICKLED else b"J"
-        return seal_arguments(self._seal, marker, arguments, self.queue, context)
+        return seal_arguments(self._signer, marker, arguments, self.queue, context)
 
     def replace_header(
         self, text: str, change: Callable[[TaskHeader], TaskHeader], home: str | None = None
     ) -> tuple[str, TaskHeader]:
-        """The text with another label, and that label; the arguments stay closed.
+        """The text with another header, and that header; the arguments are not loaded.
 
-        It is signed for the queue that the new label names, by default for ``home``, which is by default the queue of
+        The text is signed for the queue of the new header, by default for ``home``, which is by default the queue of
         this codec. Raises ``PackageError`` for a text that does not carry our signature.
         """
         body = self.verify(text)
@@ -206,7 +209,7 @@ class Codec:
         return target.sign(kind + write_header(header) + b"\n" + arguments), header
 
     def signed_for(self, text: str, queue: str) -> str:
-        """The message signed for another queue; unchanged if it does not carry our signature."""
+        """The message signed for another queue; unchanged if its signature is not valid for this queue."""
         try:
             return self.for_queue(queue).sign(self.verify(text))
         except PackageError:
@@ -215,46 +218,46 @@ class Codec:
     # ── references ──────────────────────────────────────────────────────────────────────────────────
 
     def reference(self, id: str, text: str) -> str:
-        """What a broker may carry instead of this text, which is kept under ``id``."""
+        """The payload reference that is sent instead of this text, which is kept in the row ``id``."""
         try:
-            label = _short_label(header_of(self.verify(text)))
+            label = _short_header(header_of(self.verify(text)))
         except PackageError:  # moved as it is, whatever it is
             label = b""
         return write_reference(self._keys[0], PayloadReference(id, label))
 
     def read_reference(self, text: str) -> PayloadReference | None:
-        """None for what is no reference of ours."""
+        """The reference that the text is; None if it is none, or its signature is invalid."""
         return read_reference(self._keys, text)
 
     def loads(self, text: str) -> TaskPackage:
-        """``verify``, ``split`` and ``open`` in one step."""
+        """Verify a text and load the package. Raises ``PackageError``."""
         body = self.verify(text)
         return self.open(body, *self.split(body))
 
 
 def salt_of(namespace: str, queue: str) -> str:
-    """What derives the key of one queue. The length keeps the names of namespace and queue apart."""
+    """The salt of the key of one queue. The length separates the names of namespace and queue."""
     return f"package:{len(namespace)}:{namespace}:{queue}"
 
 
 def header_of(body: bytes) -> TaskHeader:
-    """The label of a verified body; opens no argument, and decompresses none."""
+    """The header of a verified body; arguments are neither decompressed nor loaded."""
     return read_header(_first_line(body))
 
 
-def _short_label(header: TaskHeader) -> bytes:
-    """Without what follows the task, which may itself be large."""
+def _short_header(header: TaskHeader) -> bytes:
+    """The header without the rest of the chain, which may be large."""
     label = write_header(replace(header, options=replace(header.options, chain=())))
     return label if len(label) <= MAX_TICKET_HEADER else write_header(replace(header, options=DEFAULT_OPTIONS))
 
 
 def _bare(label: bytes) -> bytes | None:
-    """A body with this label and without arguments."""
+    """A body with this header and without arguments."""
     return b"j" + label + b"\n" if label else None
 
 
 def peek_header(text: str) -> TaskHeader:
-    """The label of a signed text *without* verifying it: for people to look at, never to act upon.
+    """The header of a signed text *without* verification: for display only.
 
     Its texts can be shown: they are short, and lone surrogates are replaced. Raises ``UnknownFormat``.
     """
@@ -276,7 +279,7 @@ def _split(text: str) -> tuple[bytes, str, str]:
 
 
 def _first_line(body: bytes, limit: int = 0) -> bytes:
-    """The header of a body, as it is written; no more is decompressed than that.
+    """The header of a body as JSON; no more than that is decompressed.
 
     ``limit`` (bytes, 0 = none) keeps unverified data from growing without bound.
     """
@@ -292,7 +295,7 @@ def _first_line(body: bytes, limit: int = 0) -> bytes:
 
 
 def _decompressed(data: bytes, method: str, limit: int) -> bytes:
-    """No more memory is taken than ``limit`` bytes and a little; more than that is an ``UnknownFormat``."""
+    """Decompress at most ``limit`` bytes. Raises ``UnknownFormat`` if there are more."""
     found = Decompressor(data, method).read(limit + 1)
     if len(found) > limit:
         raise UnknownFormat(

@@ -1,7 +1,7 @@
 """The header of a package ↔ JSON, and which values may stand in it.
 
-Everybody reads headers: pushers, workers, the mover of messages, pages of people; and some of them nobody has
-signed. So a header is either understood, each value of its kind and within bounds, or it is ``UnknownFormat``.
+Pushers, workers, the transfer of queues and the admin read headers, partly before a signature is verified. So every
+value of a header is checked for its type and its range, and ``UnknownFormat`` is raised for any other.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from django_cluster.errors import UnknownFormat
 HEADER_VERSION = 1
 
 MOST_SECONDS = 1 << 38
-"""Beyond this, no number of seconds is a duration or a moment (the year 9999 is about 2.5e11)."""
+"""The largest number of seconds of a duration or a Unix time (the year 9999 is about 2.5e11)."""
 MOST_RUNS = (1 << 31) - 1
 """The largest number of runs that every database can keep."""
 LAST_MOMENT = 253_402_128_000.0
@@ -30,11 +30,11 @@ PRIORITIES = range(-100, 101)
 """Priorities that a task may ask for."""
 
 SHOWN = {"id": 100, "name": 100, "func": 256}
-"""Characters that are shown of a header that nobody has verified."""
+"""Maximum number of characters of each text of an unverified header."""
 
 
 def _refuse_constant(name: str) -> None:
-    """``NaN`` and ``Infinity`` are no JSON, and nothing can be calculated with them."""
+    """Refuse ``NaN`` and ``Infinity``, which are not JSON."""
     raise ValueError(f"{name} is not a number.")
 
 
@@ -43,7 +43,7 @@ _decode = json.JSONDecoder(parse_constant=_refuse_constant).raw_decode
 
 
 def write_header(header: TaskHeader) -> bytes:
-    """JSON, put together by hand: the encoder writes a text at once, and takes four times as long over a dict."""
+    """The header as JSON, built by hand: encoding a dict takes four times as long."""
     write, options = _encode, header.options.to_wire()
     tail = f',"options":{write(options)}' if options else ""
     label = f'"id":{write(header.id)},"name":{write(header.name)},"func":{write(header.func)}'
@@ -51,7 +51,7 @@ def write_header(header: TaskHeader) -> bytes:
 
 
 def read_header(text: bytes) -> TaskHeader:
-    """Raises ``UnknownFormat``; names that a later version added are ignored."""
+    """Parse a header. Names that a later version added are ignored. Raises ``UnknownFormat``."""
     wire = _read_wire(text)
     try:
         if wire["v"] != HEADER_VERSION:
@@ -68,7 +68,7 @@ def read_header(text: bytes) -> TaskHeader:
 
 
 def shown_header(header: TaskHeader) -> TaskHeader:
-    """A header that nobody has verified, made fit for pages: short texts that can be encoded."""
+    """An unverified header for display: its texts are shortened, and can be encoded."""
     texts: dict[str, Any] = {name: storable(getattr(header, name), size) or "" for name, size in SHOWN.items()}
     options = header.options
     dirty: dict[str, Any] = {
@@ -80,7 +80,7 @@ def shown_header(header: TaskHeader) -> TaskHeader:
 
 
 def _read_wire(text: bytes) -> Any:
-    """What ``write_header`` has written, which is ASCII: ``json.loads`` would first look for the encoding."""
+    """Decode JSON as ``write_header`` writes it, in ASCII: ``json.loads`` would detect the encoding first."""
     try:
         wire, end = _decode(text.decode("ascii"))
     except (ValueError, RecursionError) as error:
@@ -143,11 +143,11 @@ def _are_texts(value: object) -> bool:
 
 
 FIRST_POSITION, MOST_POSITIONS = -3, 2**31 - 1
-"""Of a member in its composition (``core.composing``)."""
+"""Range of the index of a member in its composition (``core.compositions``)."""
 
 
 def _is_place(value: object) -> bool:
-    """``core.composing.Membership``: group, index, role, and perhaps a flag."""
+    """Whether it is a ``core.compositions.Membership``: group, index, role, and an optional flag."""
     if not isinstance(value, list | tuple) or not 3 <= len(value) <= 4:
         return False
     group, index, role, *more = value

@@ -40,7 +40,7 @@ def dotted_path(func: Callable[..., Any] | str) -> str:
 def defined_at(func: Callable[..., Any]) -> str:
     """The path of a function that is just being defined, so that it cannot be looked up yet.
 
-    Raises ``UnknownFunction`` for one that nobody will find under its name, such as a lambda.
+    Raises ``UnknownFunction`` for one that cannot be imported by its name, such as a lambda.
     """
     return ".".join(_home_of(func))
 
@@ -106,7 +106,7 @@ def _home_of(func: Callable[..., Any]) -> tuple[str, str]:
 
 
 def _found(module: str, name: str) -> object:
-    """What stands under this name in a module that is loaded already."""
+    """The object with this name in a module that is imported already; None if there is none."""
     return reduce(lambda parent, each: getattr(parent, each, None), name.split("."), sys.modules.get(module))
 
 

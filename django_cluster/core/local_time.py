@@ -1,4 +1,4 @@
-"""Local time in a zone, and the instants that it stands for.
+"""Local time in a zone ↔ instants.
 
 A zone of None means naive datetimes (``USE_TZ = False``): local time is all there is. In a zone, moments are
 always given back in UTC, because Python compares two datetimes of one zone by their local times, and gets it wrong
@@ -13,12 +13,13 @@ _SECOND = timedelta(seconds=1)
 
 
 def to_local(moment: datetime, tz: tzinfo | None) -> datetime:
-    """What the clock shows at this moment."""
+    """The local time at this instant, naive; without a zone, the same datetime."""
     return moment if tz is None else moment.astimezone(tz).replace(tzinfo=None)
 
 
 def instants_of(local: datetime, tz: tzinfo | None) -> tuple[datetime, ...]:
-    """When the clock shows this: once, twice where it is set back, never where it is set forward."""
+    """The instants with this local time, in UTC: one, two where clocks are set back, none where they are set
+    forward."""
     if tz is None:
         return (local,)
     first, second = (local.replace(tzinfo=tz, fold=fold).astimezone(UTC) for fold in (0, 1))
@@ -28,13 +29,13 @@ def instants_of(local: datetime, tz: tzinfo | None) -> tuple[datetime, ...]:
 
 
 def first_instant_of(local: datetime, tz: tzinfo | None) -> datetime:
-    """When the clock shows this for the first time; if it never does, the first moment after the gap."""
+    """The first instant with this local time; if there is none, the first instant after the gap."""
     moments = instants_of(local, tz)
     return moments[0] if moments else _end_of_gap(local, tz)
 
 
 def repeats_after(moment: datetime, tz: tzinfo | None) -> timedelta:
-    """By how much the clock is going to be set back, if it will show this moment's time once more."""
+    """The time until the local time of this instant is repeated, because clocks are set back; 0 if it is not."""
     moments = instants_of(to_local(moment, tz), tz)
     if len(moments) == 2 and moments[0] == moment:
         return moments[1] - moments[0]
@@ -42,7 +43,7 @@ def repeats_after(moment: datetime, tz: tzinfo | None) -> timedelta:
 
 
 def _end_of_gap(local: datetime, tz: tzinfo | None) -> datetime:
-    """The moment of the change that skipped this time: halve the span around it until it is found."""
+    """The instant of the change that skips this local time, found by bisection."""
     before, after = (local.replace(tzinfo=tz, fold=fold).astimezone(UTC) for fold in (1, 0))
     before, after = before.replace(microsecond=0), after.replace(microsecond=0)
     offset = after.astimezone(tz).utcoffset()

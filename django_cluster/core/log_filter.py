@@ -1,7 +1,7 @@
-"""A log record of ours is one line, and shows no credential, whatever names and error texts it speaks of.
+"""Keeps records of this package to one line, and masks credentials in them.
 
-A filter of the logger, and not a formatter: it holds for every handler that a project configures. It changes the
-arguments of a record and leaves its message alone, by which services group what they are told.
+It is a filter of the logger, not a formatter, so that it applies to every handler that a project configures. It changes
+the arguments of a record and not its message, by which error services group records.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from django_cluster.core.redaction import redactor
 from django_cluster.core.safe_text import printable, printable_lines
 
 LOGGERS = ("django_cluster", "django_cluster.tasks")
-"""A filter holds for one logger, and not for those below it."""
+"""All loggers of the package: a filter applies to one logger, not to those below it."""
 MAX_ARGUMENT = 2000
-"""Characters of one argument that a line shows."""
+"""Maximum number of characters of one argument."""
 HARMLESS = (bool, int, float, type(None))
 
 
@@ -39,7 +39,7 @@ class SafeRecordFilter(logging.Filter):
 
 
 class SafeText(str):
-    """Stands for an argument, for ``%s`` and ``%r`` alike."""
+    """Replaces an argument, for ``%s`` and ``%r``."""
 
     __slots__ = ("_value",)
     _value: Any
@@ -49,7 +49,7 @@ class SafeText(str):
 
 
 def safe(value: Any) -> Any:
-    """An argument of a log line; numbers, and texts that nothing is wrong with, stay as they are."""
+    """A safe form of an argument of a log record; numbers and harmless texts are unchanged."""
     if isinstance(value, HARMLESS):
         return value
     text = _called(str, value)
@@ -64,7 +64,7 @@ def safe(value: Any) -> Any:
 def _called(write: Callable[[Any], str], value: Any) -> str:
     try:
         return write(value)
-    except Exception:  # noqa: BLE001  anybody's code
+    except Exception:  # noqa: BLE001  any code may raise
         return f"<{type(value).__name__} that cannot be shown>"
 
 
@@ -73,7 +73,7 @@ def shown(text: str) -> str:
 
 
 def traceback_of(error: BaseException) -> str:
-    """The traceback as ``logging`` writes it, in which no message has a line of its own making."""
+    """The traceback as ``logging`` formats it, with each message on one line and credentials masked."""
     told = TracebackException.from_exception(error, compact=True)
     _in_one_line(told, set())
     return printable_lines(redactor().traceback("".join(told.format()).rstrip("\n")))
@@ -93,7 +93,7 @@ def _in_one_line(told: TracebackException, seen: set[int]) -> None:
 
 
 def install_filter() -> None:
-    """Have our loggers filter what they are told; once is enough."""
+    """Add the filter to the loggers of this package, once."""
     for name in LOGGERS:
         logger = logging.getLogger(name)
         if not any(isinstance(each, SafeRecordFilter) for each in logger.filters):

@@ -1,7 +1,6 @@
 """Mappings that may be printed: credentials do not show in their ``repr``.
 
-What is shown is chosen by name, not what is hidden: a credential under a name that nobody thought of
-stays hidden.
+Names choose what is shown, not what is masked: a credential under an unknown name is masked.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""What travels: ``TaskPackage`` → ``Job`` → ``Outcome``.
+"""The values that are passed from process to process: ``TaskPackage`` → ``Job`` → ``Outcome``.
 
-Three frozen values, one for each leg of the way. The *header* is the label on the parcel: everyone may
-read it without opening the parcel, that is, without unpickling an argument.
+A ``TaskPackage`` goes from the caller over the broker to the pusher, a ``Job`` from the pusher to a worker, an
+``Outcome`` from the worker to the monitor. All are frozen. The *header* of a package can be read without loading its
+arguments.
 
 All moments are Unix times in seconds (UTC); they become datetimes where a row is written.
 """
@@ -16,24 +17,24 @@ from typing import Any, NamedTuple
 from django_cluster.core.reprs import repr_of
 
 NO_TIMEOUT = -1.0
-"""The value of ``TaskOptions.timeout`` that means "no limit", whatever the cluster says."""
+"""The value of ``TaskOptions.timeout`` that means "no limit", whatever the setting ``timeout`` is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskOptions:
-    """How one task is to be treated. ``None`` always means: as the cluster's settings say."""
+    """The options of one task. ``None`` always means: the value of the setting."""
 
     hook: str | None = None
-    """Dotted path, called with the saved ``Task`` when it has ended for good."""
+    """Dotted path of a function that is called with the saved ``Task`` after its last run."""
     group: str | None = None
     save: bool | None = None
     """Whether a success leaves a row."""
     cached: bool | int | None = None
-    """The result goes to the cache: for ever (True) or for so many seconds."""
+    """Whether the result is written to the cache: without expiry (True), or for this number of seconds."""
     ack_failure: bool | None = None
-    """A failed run is final."""
+    """Whether a failed run is final."""
     timeout: float | None = None
-    """Seconds; ``NO_TIMEOUT`` lifts the cluster's own limit."""
+    """Time limit in seconds; ``NO_TIMEOUT`` removes the limit of the settings."""
     max_attempts: int | None = None
     """Runs in total, the first included; 0 = no limit."""
     retry_delay: float | None = None
@@ -41,23 +42,23 @@ class TaskOptions:
     retry_backoff: float | str | None = None
     """Factor by which the delay grows from run to run; or "fixed", "linear", "exponential"."""
     retry_on: tuple[str, ...] = ()
-    """Dotted paths of exceptions: only these (and their subclasses) are worth another run."""
+    """Dotted paths of exceptions: only after these, and their subclasses, the task is retried."""
     no_retry_on: tuple[str, ...] = ()
-    """Dotted paths of exceptions that make a failure final."""
+    """Dotted paths of exceptions after which the task is not retried."""
     priority: int = 0
-    """-100 to 100; higher goes first."""
+    """From -100 to 100; tasks with a higher number run first."""
     not_before: float | None = None
     """Unix time before which the task may not run."""
     queue: str | None = None
     """The queue to which it is sent."""
     broker: str | None = None
-    """The name, in ``brokers``, of the broker through which it goes."""
+    """The name, in the setting ``brokers``, of the broker over which the task is sent."""
     schedule: int | None = None
-    """The key of the schedule that waits for its end before it sends the next."""
+    """The primary key of the schedule that waits for the end of this task before it sends the next."""
     member: tuple[str, int, str] | tuple[str, int, str, bool] | None = None
-    """Its place in a composition (``core.composing.Membership``)."""
+    """Its place in a composition (``core.compositions.Membership``)."""
     chain: tuple[str, ...] = field(default=(), repr=False)
-    """The signed packages that follow, one after the other, when this one has succeeded."""
+    """The signed packages of the rest of a chain, in order."""
 
     def to_wire(self) -> dict[str, Any]:
         """The options that differ from their defaults."""
@@ -83,7 +84,7 @@ _OPTION_NAMES = frozenset(f.name for f in fields(TaskOptions))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskHeader:
-    """What everyone may know of a task without opening its arguments."""
+    """What can be read of a task without loading its arguments."""
 
     id: str
     name: str
@@ -95,7 +96,7 @@ class TaskHeader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskPackage:
-    """A call to be made: from the caller, over the broker, to the cluster."""
+    """A function to be called, with its arguments: sent from the caller over the broker to the pusher."""
 
     header: TaskHeader
     args: tuple[Any, ...] = field(default=(), repr=False)
@@ -106,12 +107,12 @@ class TaskPackage:
         return self.header.id
 
     def with_options(self, **changes: Any) -> TaskPackage:
-        """The same package with other options."""
+        """A copy of the package with other options."""
         header = self.header
         return replace(self, header=replace(header, options=replace(header.options, **changes)))
 
     def with_id(self, task_id: str, name: str) -> TaskPackage:
-        """The same package under another id and name."""
+        """A copy of the package with another id and name."""
         return replace(self, header=replace(self.header, id=task_id, name=name))
 
 
@@ -119,9 +120,9 @@ class Job(NamedTuple):
     """A delivery whose signature has been verified: from the pusher to a worker."""
 
     number: int
-    """Unique in the life of a cluster, growing in the order of handing out."""
+    """Unique in a cluster until it stops; ascending in the order in which jobs are assigned."""
     body: bytes
-    """The verified package, still closed (see ``Codec.open``)."""
+    """The verified package, not loaded (see ``Codec.open``)."""
     receipt: str
     attempt: int
     """Which run this is, counted by the broker when it leased the message; the first is 1."""
@@ -139,41 +140,41 @@ class OutcomeStatus(StrEnum):
     FAILURE = "failure"
     """The task raised."""
     TIMEOUT = "timeout"
-    """It overran its limit and was stopped, by the soft or the hard way."""
+    """The task exceeded its time limit, and was ended by an exception or with its worker."""
     LOST = "lost"
-    """The process under it died."""
+    """The worker died while it ran the task."""
     REJECTED = "rejected"
-    """It could never be run: unreadable, unknown function, foreign signature."""
+    """The task can never run: undecodable, unknown function, wrong signature."""
     DEAD = "dead"
-    """Put aside for good: process after process died under it."""
+    """The task is not run again: ``max_worker_deaths`` workers died while they ran it."""
     DISCARDED = "discarded"
-    """The task gave itself up."""
+    """The task raised ``Discard``, or was cancelled."""
     SNOOZED = "snoozed"
-    """The task asked to be run later; no run was counted, and no row says so."""
+    """The task raised ``Snooze``: it runs later, uses no attempt, and has no row for this run."""
     DUPLICATE = "duplicate"
-    """A message of a task that had succeeded before: nothing was run, and no row says so."""
+    """The message of a task that had succeeded already: nothing was run, and no row is written."""
 
 
 class RetryHint(StrEnum):
-    """What a run says about the next one."""
+    """What a run demands about a next run."""
 
     NONE = ""
-    """As the settings and options say."""
+    """The options and settings decide."""
     RETRY = "retry"
-    """Try again, whatever ``ack_failures`` says."""
+    """Run again, whatever ``ack_failures`` is."""
     SNOOZE = "snooze"
-    """Run again, and do not count this run."""
+    """Run again without using an attempt."""
     STOP = "stop"
-    """Do not try again."""
+    """Do not run again."""
 
 
 def path_of_class(kind: type) -> str:
-    """How exceptions are named in options and rows: dotted, the built-in ones by their bare name."""
+    """The name of a class in options and rows: its dotted path, without ``builtins.``."""
     return f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
 
 
 class FailureDetails(NamedTuple):
-    """Why a run did not succeed: text, never the exception itself."""
+    """Why a run failed, as text."""
 
     kind: str
     """Dotted path of the exception class, or a word such as ``signal``."""
@@ -185,15 +186,16 @@ class FailureDetails(NamedTuple):
 
     @property
     def plain(self) -> tuple[str, str, str]:
-        """As an ``Outcome`` carries it: an exact tuple, which the lines between processes demand."""
+        """The fields as a plain tuple, which ``Outcome.failure`` holds: the protocol between processes knows no
+        subclasses."""
         return (self.kind, self.message, self.traceback)
 
 
 class Outcome(NamedTuple):
     """How a job ended: from a worker to the monitor.
 
-    Only plain values (the lines between processes carry nothing else), so the monitor never unpickles:
-    ``arguments`` and ``result`` are sealed bytes that go into the row as they are.
+    All fields are plain values, so that the monitor never unpickles: ``arguments`` and ``result`` are signed bytes,
+    which are saved as they are.
     """
 
     number: int
@@ -215,13 +217,13 @@ class Outcome(NamedTuple):
     failure: tuple[str, str, str] | None = None
     """The fields of ``FailureDetails``."""
     payload: str | None = None
-    """The signed package as it came, kept for a run that can never be made, or that is to be made later."""
+    """The signed package, for a task that is rejected or will run later."""
     final: bool = True
-    """False: it will be tried again (set by the recorder before saving)."""
+    """Whether this was the last run. The recorder sets it before the outcome is saved."""
     retry_hint: str = ""
     """A value of ``RetryHint``."""
     delay: float | None = None
-    """Seconds until the next run, where the task itself named them."""
+    """Seconds until the next run, if the task has chosen them."""
     queue: str = ""
     """The queue from which the task was leased: ``Job.queue``."""
 

@@ -217,7 +217,7 @@ def parameter_names(func: str, count: int) -> list[str]:
 
 
 def _loaded(path: str) -> Any:
-    """What stands under a dotted path in the modules that are imported already; None if it is not there."""
+    """The object with this dotted path, in modules that are imported already; None if there is none."""
     parts = path.split(".")
     for end in range(len(parts) - 1, 0, -1):
         module = sys.modules.get(".".join(parts[:end]))
@@ -239,13 +239,13 @@ _provider: Callable[[], Redactor] = Redactor
 
 
 def use_redactor(provider: Callable[[], Redactor]) -> None:
-    """From now on ``redactor()`` returns what this returns: the app tells the rules of the project when it is ready."""
+    """Let ``redactor()`` return the result of ``provider``. The app calls this with the rules of the project."""
     global _provider
     _provider = provider
 
 
 def redactor() -> Redactor:
-    """The rules of this project; Django's own, where nothing has told them or they cannot be read."""
+    """The rules of the project; Django's own if none are set or they cannot be read."""
     try:
         return _provider()
     except Exception:  # noqa: BLE001  broken settings: what wants to say so must be able to

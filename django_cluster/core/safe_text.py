@@ -2,7 +2,7 @@
 
 Two characters cannot be kept everywhere: NUL, which PostgreSQL refuses, and half of a surrogate pair (``"\\ud83d"``
 alone), which cannot be encoded at all. What a caller names (a task, a group, a function) is refused with them, so that
-it can be found again under its name. What merely comes by (an error text, the label of a foreign message) is cleaned.
+it can be found again under its name. Other texts (an error message, the header of an unverified message) are cleaned.
 
 Other characters can be kept, and are a danger where they are shown: a line end forges a line of a log, an escape
 sequence moves the cursor of a terminal, a bidirectional mark reverses what stands beside it. ``printable`` writes them

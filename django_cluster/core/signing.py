@@ -1,4 +1,4 @@
-"""Values ↔ sealed bytes, as they are kept in rows and carried in packages.
+"""Values ↔ signed bytes, the format of columns with arguments and results.
 
 A pickle can run any code when it is read, so it is only ever read after its signature has been verified.
 The layouts (one marker byte first, so that each may change without the others)::
@@ -8,8 +8,8 @@ The layouts (one marker byte first, so that each may change without the others):
     marker  "P": the data is a pickle; "J": it is JSON, in which nothing can run
     HMAC    of the marker, the context, and the data
 
-The *context* is what the value belongs to: sealed for one task, it cannot be opened as that of another, whoever copies
-columns from row to row. ``None`` is no bytes at all.
+The *context* is what the value belongs to: a value that was signed for one task cannot be loaded as that of another,
+also if the column is copied from row to row. ``None`` is no bytes at all.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ VALUE_SALT = "django_cluster.value"
 
 
 def secret_text(key: object) -> str:
-    """A key of Django's, which may be text or bytes, as text: the one conversion, which never fails.
+    """Return a key of Django, text or bytes, as text. Never fails.
 
     Text and the bytes of its UTF-8 are the same key, as they are to Django.
     """
@@ -95,24 +95,28 @@ def _as_json(dump: Callable[[], bytes], called: str) -> bytes:
 
 
 NOT_SIGNED = (
-    "The value was not sealed for this row, or with another SECRET_KEY: the row was changed in the database, or the key"
+    "The value was not signed for this row, or with another SECRET_KEY: the row was changed in the database, or the key"
     " was changed without SECRET_KEY_FALLBACKS."
 )
 
 
 class ValueSigner:
-    """Seals and opens values with one secret; opens those of older secrets as well."""
+    """Signs values with one secret, and verifies and loads them with it or an older one."""
 
     def __init__(
         self, secret: str, fallbacks: Sequence[str] = (), serializer: str = "pickle", max_size: int = NO_LIMIT
     ) -> None:
-        """``max_size``: bytes of the largest value that is sealed (``max_result_size``)."""
+        """``fallbacks``: older secrets. ``max_size``: bytes of the largest value that is signed
+        (``max_result_size``)."""
         self._max_size = max_size
         self._keys = tuple(derive_key(each, VALUE_SALT) for each in (secret, *fallbacks))
         self._json = serializer == "json"
 
-    def seal(self, value: object, context: bytes) -> bytes | None:
-        """Raises ``NotSerializable``, and ``ValueTooLarge`` for a value above the limit."""
+    def dumps(self, value: object, context: bytes) -> bytes | None:
+        """Serialize and sign a value; None stays None.
+
+        Raises ``NotSerializable``, and ``ValueTooLarge`` for a value of more than ``max_size`` bytes.
+        """
         if value is None:
             return None
         data = dump_json(value) if self._json else dump_pickle(value)
@@ -124,22 +128,22 @@ class ValueSigner:
         return self.sign_data(b"J" if self._json else b"P", data, context)
 
     def sign_data(self, marker: bytes, data: bytes, context: bytes) -> bytes:
-        """ValueSigner what has been written already; ``marker`` says as what."""
+        """Sign data that is serialized already; ``marker``: ``b"P"`` for a pickle, ``b"J"`` for JSON."""
         return marker + sign(self._keys[0], _signed(marker, context) + data) + data
 
-    def open(self, sealed: bytes | memoryview | None, context: bytes) -> Any:
-        """Raises ``PackageError`` (and nothing else) when the value cannot be read."""
+    def loads(self, sealed: bytes | memoryview | None, context: bytes) -> Any:
+        """Verify and load a signed value. Raises ``PackageError``, and nothing else, for what cannot be read."""
         if sealed is None:
             return None
         marker, data = self.verified_data(sealed, context)
         return load_value(marker, data)
 
     def verified_data(self, sealed: bytes | memoryview, context: bytes) -> tuple[bytes, bytes]:
-        """(the marker, the data) that were sealed for this context; neither is opened. Raises as ``open``."""
+        """Verify a value for this context: (marker, data), not loaded. Raises ``PackageError``."""
         found = bytes(sealed)
         marker, signature, data = found[:1], found[1 : 1 + DIGEST_SIZE], found[1 + DIGEST_SIZE :]
         if marker not in (b"P", b"J"):
-            raise UnknownFormat("The value is sealed in a format that is not known to this version.")
+            raise UnknownFormat("The value is signed in a format that is not known to this version.")
         if marker == b"P" and self._json:
             raise UnknownFormat("The value is a pickle, and the setting serializer = 'json' forbids reading it.")
         if not is_verified(self._keys, _signed(marker, context) + data, signature):
@@ -148,7 +152,7 @@ class ValueSigner:
 
 
 def _signed(marker: bytes, context: bytes) -> bytes:
-    """What stands before the data that is signed. The length keeps the context and the data apart."""
+    """The prefix of the data that is signed. The length separates the context from the data."""
     return b"%b%d:%b" % (marker, len(context), context)
 
 
@@ -158,7 +162,7 @@ def load_value(marker: bytes, data: bytes, *, resolve: bool = True) -> Any:
 
 
 def load_pickle(data: bytes) -> Any:
-    """Unpickle *verified* bytes; a class that is gone or broken is a ``PackageError``."""
+    """Unpickle *verified* bytes. Raises ``PackageError``, also for a class that does not exist any more."""
     try:
         return pickle.loads(data)  # noqa: S301  every caller has verified the signature
     except Exception as error:

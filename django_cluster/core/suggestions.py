@@ -1,4 +1,4 @@
-"""What somebody may have meant who wrote a name that is not known."""
+"""Finds the known name that was probably meant by an unknown one."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 MAX_COMPARED = 100
-"""Characters that are compared: what is longer is no slip of the pen."""
+"""Maximum number of characters that are compared."""
 
 
 def closest_match(name: str, known: Iterable[str], synonyms: Mapping[str, str] | None = None) -> str:
-    """The known name that resembles this one most, in capitals or not; "" if none does.
+    """The known name that is most similar to this one, ignoring case; "" if none is similar.
 
-    ``synonyms``: what else a known name is called elsewhere, in small letters.
+    ``synonyms``: other names, in lower case → known names.
     """
     written = name[:MAX_COMPARED].lower()
     if synonyms and written in synonyms:

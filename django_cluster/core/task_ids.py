@@ -1,6 +1,6 @@
 """Task ids, and the friendly names that people read instead.
 
-A name says in four words what the first eight digits of an id say; it is for the eye, and need not be unique.
+A name says in four words what the first eight digits of an id say; it is for people, and need not be unique.
 """
 
 from __future__ import annotations

@@ -154,7 +154,7 @@ class Executor:
                     return RunResult(OutcomeStatus.REJECTED, error=error)
                 value = self._call(func, package, job.attempt)
                 called = True
-                sealed = self._seal.seal(value, result_context(header.id))
+                sealed = self._seal.dumps(value, result_context(header.id))
                 result = RunResult(OutcomeStatus.SUCCESS, sealed)
         except BaseException as error:  # noqa: BLE001  SystemExit and its like are the task's failure, not ours
             if result is not None:

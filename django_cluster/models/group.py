@@ -72,4 +72,4 @@ class GroupMember(models.Model):
     @property
     def result(self) -> Any:
         """What the task returned, if it was kept. Raises ``PackageError`` when it can no longer be read."""
-        return row_signer().open(self.sealed_result, result_context(self.task))
+        return row_signer().loads(self.sealed_result, result_context(self.task))

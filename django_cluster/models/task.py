@@ -177,7 +177,7 @@ class Task(models.Model):
         Raises ``PackageError`` when the value can no longer be read.
         """
         if self.success:
-            return row_signer().open(self.sealed_result, result_context(self.id))
+            return row_signer().loads(self.sealed_result, result_context(self.id))
         return " : ".join(text for text in (self.error_message, self.error_traceback) if text)
 
     @property

@@ -168,7 +168,7 @@ def test_a_job_is_run_and_its_outcome_sent(worker: Worker, pusher: FakeServer, m
 
     (outcome,) = monitor.outcomes
     assert fields(outcome, "number", "receipt", "status") == {"number": 7, "receipt": "receipt 7", "status": "success"}
-    assert ValueSigner(SETTINGS.signing.secret).open(outcome.result, result_context(outcome.id)) == ((7,), {})
+    assert ValueSigner(SETTINGS.signing.secret).loads(outcome.result, result_context(outcome.id)) == ((7,), {})
 
 
 def test_jobs_are_run_in_their_order(worker: Worker, pusher: FakeServer, monitor: FakeServer) -> None:

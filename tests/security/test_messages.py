@@ -242,6 +242,6 @@ def test_a_pickle_that_nobody_has_signed_is_opened_under_no_setting(tmp_path: Pa
         codec.verify(f"{head}:{body}:{signature}")
     for sealed in (b"P" + bytes(32) + data, b"P" + data):
         with pytest.raises(PackageError):
-            row_signer().open(sealed, b"result:x")
+            row_signer().loads(sealed, b"result:x")
 
     assert not trap.exists()

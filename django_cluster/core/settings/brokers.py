@@ -4,7 +4,7 @@ The normal forms, for the authors of adapters (``BrokerSettings.kind`` → ``Bro
 
     orm         {"alias": "default"}
     redis       {"url": "redis://…"}  or  {"kwargs": {"host": …}}  or both  or  {"cache": alias}  or  {};
-                Sentinels and Clusters as ``redis_shapes`` says
+                Sentinels and Clusters: see ``redis_topology``
     memory      {}
     my.Broker   {}                                  the dotted path of broker_class; beside the options of another
                                                     kind it is ``class_path``, and the rest as for that kind
@@ -53,21 +53,21 @@ SCHEMES = {
 """The kind that each scheme of ``broker_url`` means."""
 
 RENAMED_KEYWORDS = {"charset": "encoding", "errors": "encoding_errors"}
-"""What Django-Q's documentation told people to write → what redis-py calls it now."""
+"""Keywords of Django-Q's documentation → their names in redis-py."""
 
 DEFAULT_NAME = "default"
-"""The broker of this name in ``brokers`` is the one of the cluster, unless it says otherwise."""
+"""The name in ``brokers`` of the broker of the cluster, unless the setting ``broker`` names another."""
 
 
 class BrokerChoice(NamedTuple):
-    """One configured broker."""
+    """The broker that the settings choose."""
 
     kind: str
     options: Mapping[str, Any]
     alias: str = ""
-    """Its name in ``brokers``, if it was chosen by that."""
+    """The name in ``brokers`` by which the broker was chosen; empty if it was chosen by other settings."""
     class_path: str = ""
-    """``broker_class``, where the options of a kind stand beside it."""
+    """``broker_class``, if options of a kind are set beside it."""
 
     def __repr__(self) -> str:
         return repr_of(self, "kind", "alias")
@@ -78,12 +78,12 @@ def scheme_of(url: str) -> str:
 
 
 def with_defaults(kind: str) -> BrokerChoice:
-    """A kind that was only named."""
+    """A kind of broker without options."""
     return BrokerChoice(kind, {"alias": "default"} if kind == "orm" else {})
 
 
 def _url(value: Any, kind: str | None = None) -> BrokerChoice:
-    """A URL whose scheme we know; ``kind`` limits the schemes to those of one broker."""
+    """A URL with a known scheme; ``kind`` limits the schemes to those of one broker."""
     if not isinstance(value, str) or not value:
         raise InvalidValue
     known = [scheme for scheme, each in SCHEMES.items() if kind in (None, each)]
@@ -100,7 +100,7 @@ def _url(value: Any, kind: str | None = None) -> BrokerChoice:
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """A piece for the middle of a sentence; nothing where nothing is near."""
+    """A parenthesis with the closest known name; empty if none is close."""
     near = closest_match(name, known)
     return f" (did you mean {near!r}?)" if near else ""
 
@@ -166,7 +166,7 @@ SELECTORS: Mapping[str, ValueType] = {
     "iron_mq": ValueType("a dict of connection keywords", lambda value: BrokerChoice("iron_mq", _keywords(value))),
     "disque_nodes": ValueType("a list of 'host:port'", _disque),
 }
-"""The settings that choose a broker by being there."""
+"""The settings that choose a broker by their presence → the type of their value."""
 
 
 def choose(
@@ -181,8 +181,8 @@ def choose(
 
     ``named``: those of ``brokers``, any of which ``broker`` may name. ``path``: where ``broker`` is written.
 
-    The first layer that speaks of brokers decides: a ``redis`` in the environment is no second broker beside
-    an ``orm`` in ``Q_CLUSTER``. ``values`` holds what the layers say of each key, converted.
+    The first layer with a setting of a broker decides: a ``redis`` in the environment is no second broker beside
+    an ``orm`` in ``Q_CLUSTER``. ``values``: the converted values of all layers.
     """
     deciding = next((layer for layer in layers if _mentioned(layer) or layer.get("broker") is not None), {})
     if (alias := _alias_in(deciding, named)) is not None:
@@ -206,7 +206,7 @@ def choose(
 
 
 def _of_no_kind(word: str, named: Mapping[str, BrokerChoice], mentioned: list[str], path: str) -> Iterator[Problem]:
-    """What is wrong with a ``broker`` that is not the name of a kind."""
+    """Problems of a setting ``broker`` that is not the name of a kind."""
     if word not in named:
         known = [*KINDS, *named]
         sentence = f"{path} is {word!r}, neither a kind nor a name in brokers{did_you_mean(word, known)}."
@@ -216,7 +216,7 @@ def _of_no_kind(word: str, named: Mapping[str, BrokerChoice], mentioned: list[st
 
 
 def _alias_in(deciding: Mapping[str, Any], named: Mapping[str, BrokerChoice]) -> str | None:
-    """The name in ``brokers`` that is meant; ``default`` is meant where nothing is said at all."""
+    """The name in ``brokers`` that the layer chooses; without any setting of a broker, ``default``."""
     if _mentioned(deciding):
         return None
     alias = deciding.get("broker") or DEFAULT_NAME

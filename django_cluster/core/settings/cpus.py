@@ -58,7 +58,7 @@ def _ratio(fields: list[str]) -> float | None:
 
 
 def _read(path: Path) -> str:
-    """What the file says; nothing if it is not there or may not be read."""
+    """The content of the file; empty if it does not exist or may not be read."""
     try:
         return path.read_text(encoding="ascii", errors="replace")
     except OSError:

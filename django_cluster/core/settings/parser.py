@@ -1,7 +1,7 @@
 """``Q_CLUSTER`` → ``Settings``: sorts flat keys into sections, and collects every problem before it complains.
 
-``parse`` raises them all at once; ``try_parse`` returns them, warnings included, beside the settings.
-Neither looks at Django, a server or a table: what they need is handed in.
+``parse`` raises all errors in one exception; ``try_parse`` returns them, with warnings, beside the settings.
+Neither reads Django's settings, a server or a table: what they need is an argument.
 """
 
 from __future__ import annotations
@@ -33,29 +33,30 @@ WORKERS_PER_CPU = 4
 """More workers than this for each CPU are worth a warning."""
 
 OWN_NAMES = ("name", "queue")
-"""What an alternative cluster does not decide: its key is its queue, and the namespace has one name."""
+"""Keys that have no effect in ``ALT_CLUSTERS``: there, the queue is the key of the dict, and the namespace is
+shared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParseContext:
-    """What settings depend on, beside what ``Q_CLUSTER`` says."""
+    """What the settings depend on in addition to ``Q_CLUSTER``."""
 
     secret: str = field(repr=False)
     fallbacks: Sequence[str] = field(default=(), repr=False)
     time_zone: str | None = None
-    """The project's; None without ``USE_TZ``."""
+    """``TIME_ZONE`` of the project; None without ``USE_TZ``."""
     cluster: str | None = None
-    """The cluster that was asked for: ``qcluster -n``, or ``Q_CLUSTER_NAME``."""
+    """The cluster of ``qcluster -n`` or ``Q_CLUSTER_NAME``; None: that of ``Q_CLUSTER`` itself."""
     cpu_count: int | None = None
-    """None asks the system."""
+    """Number of CPUs; None: as the system says."""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     platform: str = sys.platform
     queue_brokers: bool = True
-    """Whether to look where the other queues of the namespace live."""
+    """Whether to find the brokers of the other queues of the project."""
 
 
 class ParseResult(NamedTuple):
-    """What there is to say about a ``Q_CLUSTER``."""
+    """The settings of a ``Q_CLUSTER``, and its problems."""
 
     settings: Settings | None
     """None if there are errors."""
@@ -73,7 +74,8 @@ def parse(
     environment: Mapping[str, str] | None = None,
     platform: str = sys.platform,
 ) -> Settings:
-    """The settings; raises ``InvalidSettings`` with all errors. ``mapping`` is not changed."""
+    """Return the settings of a ``Q_CLUSTER``. Raises ``InvalidSettings`` with all errors. ``mapping`` is not
+    changed."""
     context = ParseContext(
         secret=secret,
         fallbacks=fallbacks,
@@ -90,7 +92,7 @@ def parse(
 
 
 def try_parse(mapping: Any, context: ParseContext) -> ParseResult:
-    """The settings if they can be used, and everything that is wrong or unwise in them."""
+    """Return the settings if they can be used, and all errors and warnings."""
     found: list[Problem] = []
     layers = layers_of(mapping, context, found)
     values = converted_values(layers, found)
@@ -115,7 +117,8 @@ def try_parse(mapping: Any, context: ParseContext) -> ParseResult:
 def _queue_brokers(
     mapping: Any, values: Mapping[str, Any], own: BrokerSettings, context: ParseContext
 ) -> dict[str, BrokerSettings]:
-    """Where the other queues are, as far as that is not where ours is. What is wrong there is told when they start."""
+    """Queue → broker, for the queues of other clusters that are on another broker than ``own``. Their errors are
+    ignored."""
     found = {}
     for name in (None, *values["ALT_CLUSTERS"]):
         other = try_parse(mapping, replace(context, cluster=name, queue_brokers=False)).settings
@@ -130,7 +133,7 @@ def _same_place(one: BrokerSettings, other: BrokerSettings) -> bool:
 
 
 def layers_of(mapping: Any, context: ParseContext, found: list[Problem]) -> list[Layer]:
-    """Where settings come from; the first that knows a key decides."""
+    """The layers of the settings; the first layer with a key decides."""
     if not isinstance(mapping, Mapping):
         sentence = f"Q_CLUSTER must be a dict, not a {type(mapping).__name__}."
         found.append(Problem(problems.NOT_A_DICT, "Q_CLUSTER", sentence))
@@ -147,7 +150,7 @@ def layers_of(mapping: Any, context: ParseContext, found: list[Problem]) -> list
 
 
 def _alternative(overrides: Mapping[Any, Any], cluster: str, found: list[Problem]) -> Layer:
-    """What one of ``ALT_CLUSTERS`` says, without names for itself."""
+    """The layer of one of ``ALT_CLUSTERS``, without ``name`` and ``queue``."""
     layer = layer_of(overrides, f"ALT_CLUSTERS[{cluster!r}].", found)
     for key in OWN_NAMES:
         if layer.values.get(key, cluster) != cluster:
@@ -158,7 +161,7 @@ def _alternative(overrides: Mapping[Any, Any], cluster: str, found: list[Problem
 
 
 def _names(values: Mapping[str, Any], context: ParseContext) -> dict[str, str]:
-    """The namespace, and the queue that this cluster works on."""
+    """The namespace, and the queue of this cluster."""
     name = values.get("name", BY_KEY["name"].default)
     return {"name": name, "queue": context.cluster or values.get("queue", name)}
 
@@ -166,7 +169,7 @@ def _names(values: Mapping[str, Any], context: ParseContext) -> dict[str, str]:
 def _named_choices(
     values: Mapping[str, Any], found: list[Problem]
 ) -> Iterator[tuple[str, tuple[BrokerChoice, Mapping[str, Any]]]]:
-    """The brokers that have a name, and the values for each; there are only settings of the broker section."""
+    """Each broker of ``brokers``, with its values. Other settings than those of a broker are errors there."""
     for name, settings in values.get("brokers", {}).items():
         layer = layer_of(settings, f"brokers[{name!r}].", found)
         for key in layer.values:
@@ -179,7 +182,7 @@ def _named_choices(
 
 
 def _doubts(values: Mapping[str, Any], choice: BrokerChoice, context: ParseContext) -> Iterator[Problem]:
-    """What can be said only of several values together, and what comes from outside."""
+    """Problems of several values together, and of values from outside of ``Q_CLUSTER``."""
     if not context.secret:
         sentence = "There is no secret key, so that packages cannot be signed."
         yield Problem(problems.MISSING_KEY, "SECRET_KEY", sentence, "Set Django's SECRET_KEY.")
@@ -205,7 +208,7 @@ def _settings(
     brokers: Mapping[str, BrokerSettings],
     context: ParseContext,
 ) -> Settings:
-    """The sections, with what is computed where nothing was given."""
+    """Build the sections. Defaults that depend on other values are calculated here."""
     processes = _section("processes", values)
     processes["workers"] = processes.get("workers") or _cpus(context)
     processes.setdefault("start_method", "fork" if context.platform.startswith("linux") else "spawn")
@@ -240,6 +243,6 @@ def _broker_settings(values: Mapping[str, Any], choice: BrokerChoice) -> BrokerS
 
 
 def _section(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The given values of one section, by field."""
+    """Field → value, for the given values of one section."""
     fields = ((option.field, option.key) for option in DEFINITIONS if option.section == section and option.field)
     return {field: values[key] for field, key in fields if key in values}

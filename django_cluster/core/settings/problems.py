@@ -1,6 +1,6 @@
-"""The numbers of everything that can be wrong in the settings: a promise, so that people may silence one.
+"""The ids of all problems of the settings. They are stable, because projects silence checks by their id.
 
-``checks.py`` shows them as ``django_cluster.E002``; the reference page of checks grows from this table.
+``checks.py`` shows them as ``django_cluster.E002``; the reference page of checks is generated from this table.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ SERVER_ANSWERS = "I002"
 CATALOGUE: dict[str, tuple[str, str]] = {
     NOT_A_DICT: ("`Q_CLUSTER` is not a dict.", "Write a dict, or leave the setting out."),
     UNKNOWN_KEY: ("A key is not known.", "Correct the spelling; the message names the nearest known key."),
-    BAD_VALUE: ("A value is of the wrong type, or makes no sense.", "The message says what the key may hold."),
+    BAD_VALUE: ("A value is of the wrong type, or out of range.", "The message says what the key may hold."),
     TWO_BROKERS: ("Two brokers are configured.", "Remove one, or let `broker` say which is meant."),
     OTHER_BROKER: (
         "`broker` names a kind, but another kind is configured.",
         "Name the kind that is configured, or configure the one that is named.",
     ),
-    BAD_CALLABLE: ("A function that stands for a value raised an error.", "Correct the function."),
+    BAD_CALLABLE: ("A function that was set instead of a value raised an error.", "Correct the function."),
     TWO_NAMES: ("An option is given twice, under two of its names.", "Remove one of them."),
     MISSING_KEY: (
         "There is no secret key, so that packages cannot be signed.",
@@ -67,7 +67,7 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     ),
     UNKNOWN_VARIABLE: (
         "An environment variable begins with `Q_CLUSTER_` and is not known.",
-        "Correct the spelling; variables are called as the keys are, in capitals.",
+        "Correct the spelling; the name of a variable is `Q_CLUSTER_` and the key in capitals.",
     ),
     SHARED_NAME: (
         "The namespace is called `default`, and its broker is on another machine.",
@@ -75,7 +75,7 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     ),
     NAMED_TWICE: (
         "A cluster of `ALT_CLUSTERS` gives itself another name or queue, which is ignored.",
-        "Remove it: the key under which it stands is its queue.",
+        "Remove it: the key in `ALT_CLUSTERS` is the queue.",
     ),
     MANY_WORKERS: (
         "There are more than four workers for each CPU.",
@@ -104,7 +104,7 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     ),
     PRIVATE_CACHE: (
         "`cached` is set, and the cache for results is one that each process has for itself, or that keeps nothing.",
-        "Let `cache` name a cache that all processes share: nobody else could read what a cluster writes there.",
+        "Let `cache` name a cache that all processes share: no other process can read what a cluster writes there.",
     ),
     SQLITE_LOCKS: (
         "An SQLite database of the project lacks the options with which its processes wait for each other.",
@@ -150,4 +150,4 @@ CATALOGUE: dict[str, tuple[str, str]] = {
         "Nothing has to be done. Only shown by `manage.py check --deploy --tag django_q`.",
     ),
 }
-"""Id → what is wrong, and what to do. Ids are never used again for something else."""
+"""Id → what is wrong, and what to do. An id is never used again for another problem."""

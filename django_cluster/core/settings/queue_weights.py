@@ -10,7 +10,7 @@ from typing import NamedTuple
 from django_cluster.core.suggestions import closest_match
 
 MAX_QUEUES = 50
-"""A paused queue is one bit of a machine word."""
+"""Maximum number of queues of one cluster: a paused queue is one bit of a machine word."""
 MAX_WEIGHT = 1000
 
 WEIGHED = re.compile(r"(?P<name>.+):(?P<weight>[0-9]{1,9})")
@@ -18,7 +18,7 @@ PATTERN = re.compile(r"[*?\[]")
 
 
 class QueueWeight(NamedTuple):
-    """One queue, and how many tasks are taken from it in a turn when all have some."""
+    """A queue, and the number of tasks that are leased from it in a turn in which every queue has tasks."""
 
     queue: str
     weight: int = 1
@@ -27,8 +27,8 @@ class QueueWeight(NamedTuple):
 def parse_queue_weights(written: Sequence[str], known: Sequence[str]) -> list[QueueWeight]:
     """The queues in their order, each once; raises ``ValueError`` with a sentence.
 
-    ``known``: the queues that the settings name, which a name with ``*`` or ``?`` stands for. A name of theirs is
-    taken as it is, whatever signs are in it.
+    ``known``: the queues of the settings, among which a pattern with ``*`` or ``?`` selects. A name that is known is
+    never read as a pattern.
     """
     parts = [part for text in written for part in _parts(text, known)]
     weights: dict[str, QueueWeight] = {}
@@ -44,7 +44,7 @@ def exclude(weights: Sequence[QueueWeight], excluded: Sequence[str], known: Sequ
     """The weights but for those whose queue is excluded, by name (``a``, ``a,b``) or pattern (``mail*``).
 
     Raises ``ValueError`` with a sentence for a name that is neither known nor among the weights, for a pattern that
-    stands for nothing, and when nothing is left.
+    matches nothing, and if nothing is left.
     """
     names = list(dict.fromkeys([*known, *(each.queue for each in weights)]))
     gone: set[str] = set()

@@ -22,7 +22,8 @@ HostPort = tuple[str, int]
 SENTINEL_PORT, PORT = 26379, 6379
 
 SCHEMES = frozenset({"redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"})
-"""Those of several servers: ``redis+sentinel://user:password@host:26379,host/master/0``, ``redis+cluster://host,host``."""
+"""Those of several servers: ``redis+sentinel://user:password@host:26379,host/master/0``,
+``redis+cluster://host,host``."""
 
 MASTER_KEYWORDS = ("master", "sentinel_master", "service_name")
 CLUSTER_KEYWORDS = ("cluster", "nodes", "startup_nodes")
@@ -30,8 +31,8 @@ NUMBERS = {"port": int, "db": int, "socket_timeout": float, "socket_connect_time
 """Keywords that redis-py takes as they are, and stumbles over when it connects; a number may be written as text."""
 
 NONE_COUNTS = frozenset({"socket_timeout", "socket_connect_timeout", "ssl_cert_reqs"})
-"""Keywords whose None is kept, because to redis-py it says "no time-out", "no certificate needed". Any other None says
-nothing."""
+"""Keywords whose None is kept, because to redis-py it means "no time-out", "no certificate needed". Any other None is
+ignored."""
 
 
 def normalized(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,7 +134,7 @@ def _place(given: Any, default: int) -> HostPort:
 
 
 def _has_port(text: str) -> bool:
-    """Whether the last colon stands before a port, and not inside of ``[::1]``."""
+    """Whether the last colon precedes a port, and is not inside of ``[::1]``."""
     return ":" in text.rpartition("]")[2]
 
 

@@ -1,7 +1,6 @@
-"""``Q_CLUSTER`` as frozen values, one section for each room of the house.
+"""``Q_CLUSTER`` as frozen values, in one section for each part of the package.
 
-A constructor takes its own section and nothing else, so that a test of a broker needs four values and
-no Django settings.
+A constructor takes only the section that it needs, so that a test of a broker needs four values and no Django settings.
 """
 
 from __future__ import annotations
@@ -13,142 +12,143 @@ from typing import Any
 from django_cluster.core.due import CatchUp
 
 DEFAULT_LABEL = "Django Cluster"
-"""A label that is translated; one that a project sets is shown as it is written."""
+"""The default of ``label``. Only this label is translated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerSettings:
-    """Where the messages wait."""
+    """One broker, and how messages are leased from it."""
 
     kind: str = "orm"
-    """A name of ``brokers.ADAPTERS``, or the dotted path of a ``Broker`` class."""
+    """A key of ``brokers.ADAPTERS``, or the dotted path of a ``Broker`` class."""
     class_path: str = ""
-    """Dotted path of a class that takes the place of the shipped adapter of ``kind`` and gets the same options."""
+    """Dotted path of a class that replaces the shipped adapter of ``kind`` and gets the same options."""
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """Addresses, credentials, aliases; their normal forms are listed in ``core/settings/brokers.py``."""
     name: str = "default"
-    """The namespace: the prefix of every key on a shared server."""
+    """The namespace of the project: the prefix of every key on a shared server."""
     queue: str = "default"
     alias: str = ""
-    """Its name in ``brokers``; empty for the broker of the cluster itself."""
+    """The name of the broker in ``brokers``; empty for the broker of the cluster itself."""
     lease: float = 60.0
-    """Seconds for which a message is lent (``retry``)."""
+    """Duration of a lease, in seconds (``retry``)."""
     bulk: int = 500
-    """The most messages to lease in one call."""
+    """Maximum number of messages that are leased in one call."""
     poll: float = 0.2
-    """Seconds between two looks at a queue that cannot wake us."""
+    """Seconds between two queries of a queue that cannot notify the cluster."""
     offload_large_payloads: bool | int = False
-    """Whether payloads over the broker's limit are kept in the database; a number is a limit of our own, in bytes."""
+    """Whether payloads over the limit of the broker are kept in the database; a number is a lower limit, in bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SigningSettings:
-    """How packages are sealed."""
+    """How packages are serialized, signed and checked."""
 
     secret: str = field(repr=False)
     fallbacks: tuple[str, ...] = field(default=(), repr=False)
-    """Older secrets: read with, never signed with."""
+    """Older secrets, which verify and never sign."""
     salt: str = "default"
-    """The namespace."""
+    """The namespace of the project."""
     queue: str | None = None
-    """For which messages are signed; None = the one that is called as the namespace is."""
+    """The queue for which messages are signed; None: the queue with the name of the namespace."""
     serializer: str = "pickle"
     """``pickle`` or ``json``; ``json`` also refuses to read pickles."""
     functions: tuple[str, ...] = ("any",)
     """Which functions may be sent and run: ``any``, ``registered``, or patterns of dotted paths."""
     max_message_age: float | None = None
-    """Seconds after its sending, or its due time, after which a message is rejected instead of run; None = never."""
+    """Seconds after sending, or after the due time, after which a message is rejected instead of run; None: no
+    limit."""
     compress: bool | str = False
-    """True means zlib; or ``zstd``."""
+    """True: zlib; or ``"zstd"``."""
     compress_threshold: int = 1024
-    """Bytes; smaller packages are never compressed."""
+    """Size of a package, in bytes, up to which it is not compressed."""
     max_payload_size: int = 64 << 20
-    """Bytes of the largest package, its header and arguments, before it is compressed and signed."""
+    """Maximum size of a package with its header and arguments, in bytes, before it is compressed and signed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultSettings:
-    """What is kept of finished tasks."""
+    """Which results are kept, and where."""
 
     save_limit: int = 250
-    """Successes kept: 0 = all, negative = none."""
+    """Number of successes to keep; 0: all, negative: none."""
     save_limit_failures: int = 0
-    """Final failures kept: 0 = all."""
+    """Number of final failures to keep; 0: all."""
     save_limit_per: str | None = None
     """None, ``group``, ``name`` or ``func``."""
     retention_days: Mapping[str, float | None] | None = None
-    """Kind of ending → days for which rows are kept; None = for ever."""
+    """Kind of result → days for which rows are kept; None: forever."""
     cached: bool | int = False
     cache: str = "default"
     database: str | None = None
-    """Alias; None asks the database router."""
+    """Alias of the database; None: what the database router says."""
     max_result_size: int = 64 << 20
-    """Bytes of the largest result, as it is kept."""
+    """Maximum size of a result, in bytes, as it is stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliverySettings:
-    """What follows a failed run."""
+    """Retries of failed tasks."""
 
     ack_failures: bool = False
     max_attempts: int = 0
     retry_delay: float = 60.0
-    """Seconds before the second run."""
+    """Seconds before the first retry."""
     retry_backoff: float | str = 2.0
-    """Factor by which each further delay grows, or the dotted path of a function that names each delay."""
+    """Factor by which each further delay grows, or the dotted path of a function that returns the delay."""
     retry_max_delay: float = 3600.0
     retry_jitter: bool = True
     max_worker_deaths: int = 3
-    """A task whose worker died under it so often is put aside as dead; 0 = never."""
+    """Number of workers that may die while they run a task, before it gets the status ``dead``; 0: no limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleSettings:
-    """When tasks are sent by themselves."""
+    """How schedules are run."""
 
     enabled: bool = True
     catch_up: CatchUp = CatchUp.ALL
-    """What becomes of runs that were missed while no cluster ran."""
+    """What happens to runs that were missed while no cluster ran."""
     max_catch_up: int | None = None
-    """How many missed runs of one schedule are made up for at most; None = all."""
+    """Maximum number of missed runs of one schedule that are made up for; None: no limit."""
     interval: float = 1.0
-    """Seconds between two looks at the schedules."""
+    """Seconds between two queries for due schedules."""
     time_zone: str | None = None
-    """Name of the zone in which schedules are reckoned; None without ``USE_TZ``."""
+    """Name of the time zone in which schedules are calculated; None without ``USE_TZ``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessSettings:
-    """The processes."""
+    """The processes of a cluster."""
 
     workers: int = 2
     timeout: float | None = None
     kill_grace: float = 2.0
-    """Seconds between the soft limit (an exception) and the hard one (SIGKILL)."""
+    """Seconds between the exception of a time limit and the SIGKILL."""
     recycle: int = 500
-    """Tasks after which a worker is replaced; 0 = never."""
+    """Number of tasks after which a worker is replaced; 0: never."""
     max_rss: int | None = None
-    """Kilobytes of resident memory above which a worker is replaced."""
+    """Resident memory, in kilobytes, above which a worker is replaced between two tasks."""
     max_rss_kill: int | None = None
-    """Kilobytes of resident memory above which a worker is killed in the middle of its task."""
+    """Resident memory, in kilobytes, above which a worker is killed while it runs a task."""
     cpu_affinity: int = 0
     daemonize: bool = True
     guard_cycle: float = 0.5
     prefetch: int = 0
-    """The most jobs that a cluster holds beyond those that run; 0 = what workers ask for (``queue_limit``)."""
+    """Maximum number of jobs that a cluster holds beyond those that run; 0: what workers ask for (``queue_limit``)."""
     start_method: str = "fork"
     shutdown_timeout: float = 25.0
     """Seconds for which a graceful stop waits for running tasks."""
     boot_timeout: float = 60.0
     unresponsive_timeout: float | None = None
-    """Seconds without a sign of life, outside a task, after which a process is replaced; None follows the lease."""
+    """Seconds without progress, outside a task, after which a process is replaced; None: derived from the lease."""
     heartbeat_interval: float = 2.0
-    """Seconds between two signs of life; 0 = none, and nobody can be told anything."""
+    """Seconds between two heartbeats; 0: no heartbeats, and no commands of operators."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueSettings:
-    """One of several queues that one cluster works on, and what holds for the tasks from it alone."""
+    """One of several queues of one cluster, with the settings that differ from queue to queue."""
 
     queue: str
     weight: int
@@ -159,24 +159,24 @@ class QueueSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything that one cluster needs to know. Picklable, comparable, safe to print."""
+    """All settings of one cluster. Picklable, comparable, safe to print."""
 
     name: str = "default"
     queue: str = "default"
     sync: bool = False
     on_commit: bool | str = True
-    """Whether sending waits for the commit of an open transaction: of the results' database, or of this alias."""
+    """Whether sending waits for the commit of an open transaction: in the database of the results, or in this alias."""
     testing: bool = False
-    """Whether workers are left unbound, whatever ``cpu_affinity`` says."""
+    """Whether workers are not bound to CPUs, whatever ``cpu_affinity`` is."""
     label: str = DEFAULT_LABEL
-    """What the admin calls the app."""
+    """The name of the app in the admin."""
     log_level: str = "INFO"
     masked_names: tuple[str, ...] = ()
-    """Parts of names whose values are hidden wherever they are shown, beside those that Django's rules hide."""
+    """Parts of names whose values are masked, in addition to those that Django masks."""
     log_tasks: bool = False
-    """Whether each success is a line of level DEBUG (``qcluster -v 2``)."""
+    """Whether successes are logged, at level DEBUG (``qcluster -v 2``)."""
     log_root: bool = False
-    """Whether lines of all loggers may be shown, because ``LOGGING`` is empty."""
+    """Whether records of all loggers are shown, because ``LOGGING`` is empty."""
     broker: BrokerSettings
     signing: SigningSettings
     results: ResultSettings = ResultSettings()
@@ -184,20 +184,21 @@ class Settings:
     schedule: ScheduleSettings = ScheduleSettings()
     processes: ProcessSettings = ProcessSettings()
     brokers: Mapping[str, BrokerSettings] = field(default_factory=dict, repr=False)
-    """Further brokers by name, for tasks that ask for one."""
+    """Further brokers by name, for tasks that choose one."""
     queue_brokers: Mapping[str, BrokerSettings] = field(default_factory=dict, repr=False)
-    """Queues that the settings name and that live on another broker than this cluster's own."""
+    """Queue → its broker, for queues of the settings that are not on the broker of this cluster."""
     reporters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
-    """Name or dotted path of each error reporter → its keyword arguments."""
+    """Name or dotted path of an error reporter → its keyword arguments."""
     queue_settings: tuple[QueueSettings, ...] = ()
-    """Of a cluster that works on several queues. Then ``queue`` and ``broker`` are those of the root."""
+    """The queues of a cluster that works on several; empty otherwise. ``queue`` and ``broker`` are then those of
+    ``Q_CLUSTER`` itself."""
 
     @property
     def queues(self) -> tuple[str, ...]:
-        """What this cluster works on."""
-        return tuple(share.queue for share in self.queue_settings) or (self.queue,)
+        """The names of the queues of this cluster."""
+        return tuple(each.queue for each in self.queue_settings) or (self.queue,)
 
     @property
     def broker_sections(self) -> tuple[BrokerSettings, ...]:
-        """The broker of each of its queues."""
-        return tuple(share.broker for share in self.queue_settings) or (self.broker,)
+        """The broker of each queue of this cluster."""
+        return tuple(each.broker for each in self.queue_settings) or (self.broker,)

@@ -48,7 +48,7 @@ def suffix() -> str:
 def export_suffix(suffix: str) -> None:
     """Tell the programs that a test will start; to be called when a queue was renamed, and not before.
 
-    What they are told holds for the queues of their own settings, which may be others than those of the test.
+    It applies to the queues of their own settings, which may differ from those of the test.
     """
     global _owner
     if is_test_process() and os.environ.get(VARIABLE) != suffix:

@@ -1,7 +1,7 @@
-"""Kinds of setting: what a value may be, in words and in code.
+"""Types of values of settings, in words and in code.
 
-A kind turns what somebody wrote into the value that the code wants, or raises ``InvalidValue``. Its words
-complete the sentence "workers must be …", and are what the reference shows.
+A ``ValueType`` converts a value as it is written into the value that the code uses, or raises ``InvalidValue``. Its
+words complete the sentence "workers must be …", and are shown in the reference.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from django_cluster.core.allowed_functions import ANY, is_pattern
 from django_cluster.core.due import CatchUp
 
 MAX_NAME_LENGTH = 100
-"""Characters of a queue's name; the queue table has no room for more."""
+"""Maximum number of characters of the name of a queue: the size of the column."""
 
 MAX_SECONDS = 31_557_600_000
-"""Seconds. Beyond this the arithmetic of dates breaks, and nobody means it."""
+"""A thousand years, in seconds: the longest duration of a setting. Beyond it, the arithmetic of dates fails."""
 
 
 LITERALS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False, "none": None}
 
 
 class InvalidValue(ValueError):
-    """The value is not of this kind; a message, if there is one, replaces the standard sentence."""
+    """The value is not of this type. A message, if there is one, replaces the standard sentence."""
 
 
 def as_json(text: str) -> Any:
-    """JSON, a word such as ``yes``, or just text."""
+    """Parse JSON, or a word such as ``yes``; anything else is text."""
     if text.lower() in LITERALS:
         return LITERALS[text.lower()]
     try:
@@ -54,16 +54,16 @@ def as_text(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ValueType:
-    """What a value may be."""
+    """The type of the value of a setting."""
 
     words: str
     convert: Callable[[Any], Any]
     read: Callable[[str], Any] = as_json
-    """The text of an environment variable → what would have been written in Python."""
+    """The text of an environment variable → the value as it would be written in Python."""
 
 
 def short_repr(value: object) -> str:
-    """The value in a sentence: short, whatever it is."""
+    """A short ``repr`` of any value. Never raises."""
     try:
         return reprlib.repr(value)
     except Exception:  # noqa: BLE001  a repr of the user's may raise anything
@@ -80,7 +80,7 @@ def flag() -> ValueType:
 
 
 def flag_or_alias() -> ValueType:
-    """An alias from the environment reads as a flag if it is a word for one."""
+    """True, False, or an alias. In the environment, words such as ``yes`` are flags."""
     alias = text()
 
     def convert(value: Any) -> bool | str:
@@ -120,7 +120,7 @@ def number(minimum: float, maximum: float) -> ValueType:
 
 
 def number_or_path(minimum: float, maximum: float) -> ValueType:
-    """A number, or where a function is found that will be asked for one."""
+    """A number, or the dotted path of a function that returns one."""
     plain = number(minimum, maximum)
 
     def convert(value: Any) -> float | str:
@@ -132,7 +132,7 @@ def number_or_path(minimum: float, maximum: float) -> ValueType:
 
 
 def seconds(*, zero: bool = False, below: float | None = None) -> ValueType:
-    """A duration; ``zero`` says whether none at all makes sense."""
+    """A duration in seconds; ``zero``: whether 0 is allowed."""
     words = f"a number of seconds (or a timedelta) {'of at least 0' if zero else 'above 0'}"
 
     def convert(value: Any) -> float:
@@ -207,7 +207,7 @@ def queue_name() -> ValueType:
 
 
 def functions() -> ValueType:
-    """One word or pattern, or several."""
+    """The setting ``functions``: a word, a pattern, or several."""
 
     def convert(value: Any) -> tuple[str, ...]:
         several = [value] if isinstance(value, str) else value
@@ -234,7 +234,7 @@ def dotted_path() -> ValueType:
 def choice(*allowed: object) -> ValueType:
     def convert(value: Any) -> Any:
         for each in allowed:
-            # 1 == True and 0 == False, which nobody means here.
+            # 1 == True and 0 == False, but they are different settings.
             if type(each) is type(value) and each == value:
                 return each
         raise InvalidValue
@@ -280,7 +280,7 @@ def time_zone() -> ValueType:
 
 
 def catch_up() -> ValueType:
-    """Django-Q knows True and False."""
+    """The setting ``catch_up``: a word, or True or False as in Django-Q."""
     flags = {True: CatchUp.ALL, False: CatchUp.ONCE}
 
     def convert(value: Any) -> CatchUp:
@@ -305,14 +305,14 @@ def mapping_of_mappings(words: str) -> ValueType:
 
 
 FAILED = "failed"
-"""Every ending but success, for which nothing else was said."""
+"""The kind of all results but ``success`` that have no kind of their own in ``retention_days``."""
 
 RETENTION_KINDS = ("success", FAILED, "failure", "timeout", "lost", "dead", "rejected", "discarded")
-"""What ``retention_days`` may speak of."""
+"""The kinds of results that may be keys of ``retention_days``."""
 
 
 def retention_days() -> ValueType:
-    """A number means all kinds of endings."""
+    """The setting ``retention_days``: a number for all kinds of results, or a dict."""
     words = f"a number of days, None, or a dict of them by kind ({', '.join(RETENTION_KINDS)})"
 
     def convert(value: Any) -> dict[str, float | None]:

@@ -85,7 +85,7 @@ class ResultImporter:
 
     def _result(self, row: SourceRow, report: ImportReport) -> bytes | None:
         try:
-            return self._seal.seal(self._opened(row["result"]), result_context(row["id"]))
+            return self._seal.dumps(self._opened(row["result"]), result_context(row["id"]))
         except (NotPlainValue, NotSerializable):
             report.reasons[self._reason("its result")] += 1
             return None

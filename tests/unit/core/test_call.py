@@ -132,8 +132,8 @@ def test_what_only_async_iter_sets_is_offered_to_nobody() -> None:
     ("keyword", "advice"),
     [
         ("grup", " (did you mean the option 'group'?)"),
-        ("max_attempts", " (did you mean the option 'max_attempts', which stands in q_options?)"),
-        ("countdown", " (did you mean the option 'delay', which stands in q_options?)"),
+        ("max_attempts", " (did you mean the option 'max_attempts', which belongs in q_options?)"),
+        ("countdown", " (did you mean the option 'delay', which belongs in q_options?)"),
         ("weather", ""),
     ],
 )
@@ -279,8 +279,8 @@ def send(number: int, timeout: float = 1) -> None:
 @pytest.mark.parametrize(
     ("args", "own", "given", "sentence"),
     [
-        ((7,), {"queue": "slow"}, {"max_attempts": 1}, "(did you mean the option 'queue', which stands in q_opt"),
-        ((7,), {"countdown": 3}, {}, "(did you mean the option 'delay', which stands in q_options?)."),
+        ((7,), {"queue": "slow"}, {"max_attempts": 1}, "(did you mean the option 'queue', which belongs in q_opt"),
+        ((7,), {"countdown": 3}, {}, "(did you mean the option 'delay', which belongs in q_options?)."),
         ((7,), {"weather": "fine"}, {}, "unexpected keyword argument 'weather'."),
         ((), {}, {}, "missing a required argument: 'number'."),
         ((1, 2, 3), {}, {}, "too many positional arguments"),

@@ -55,19 +55,19 @@ class Stubborn:
 @settings(deadline=None)
 @given(values)
 def test_any_picklable_value_comes_back(value: object) -> None:
-    assert SIGNER.open(SIGNER.seal(value, HERE), HERE) == value
+    assert SIGNER.loads(SIGNER.dumps(value, HERE), HERE) == value
 
 
 def test_none_is_no_bytes_at_all() -> None:
-    assert SIGNER.seal(None, HERE) is None
-    assert SIGNER.open(None, HERE) is None
+    assert SIGNER.dumps(None, HERE) is None
+    assert SIGNER.loads(None, HERE) is None
 
 
 def test_a_database_may_return_a_memoryview() -> None:
-    sealed = SIGNER.seal([1, 2], HERE)
+    sealed = SIGNER.dumps([1, 2], HERE)
     assert sealed is not None
 
-    assert SIGNER.open(memoryview(sealed), HERE) == [1, 2]
+    assert SIGNER.loads(memoryview(sealed), HERE) == [1, 2]
 
 
 @settings(deadline=None)
@@ -76,20 +76,20 @@ def test_arbitrary_bytes_raise_nothing_but_a_package_error(data: bytes) -> None:
     for seal in (SIGNER, JSON_SIGNER):
         for marker in (b"", b"P", b"J"):
             with suppress(PackageError):
-                seal.open(marker + data, HERE)
+                seal.loads(marker + data, HERE)
 
 
 @settings(deadline=None)
 @given(values.filter(lambda value: value is not None), st.data())
 def test_a_changed_value_is_refused(value: object, data: st.DataObject) -> None:
-    sealed = SIGNER.seal(value, HERE)
+    sealed = SIGNER.dumps(value, HERE)
     assert sealed is not None
     place = data.draw(st.integers(1, len(sealed) - 1))
     changed = bytearray(sealed)
     changed[place] ^= data.draw(st.integers(1, 255))
 
     with pytest.raises(BadSignature):
-        SIGNER.open(bytes(changed), HERE)
+        SIGNER.loads(bytes(changed), HERE)
 
 
 def test_an_unsigned_pickle_is_never_read(tmp_path: Path) -> None:
@@ -98,31 +98,31 @@ def test_an_unsigned_pickle_is_never_read(tmp_path: Path) -> None:
 
     for attempt in (trap, b"P" + trap, b"P" + forged + trap, b"P" + b"\0" * DIGEST_SIZE + trap, b"J" + trap):
         with pytest.raises(PackageError):
-            SIGNER.open(attempt, HERE)
+            SIGNER.loads(attempt, HERE)
 
     assert not (tmp_path / "touched").exists()
 
 
 def test_a_value_of_an_older_secret_can_still_be_read() -> None:
-    sealed = ValueSigner("the old secret").seal("news", HERE)
+    sealed = ValueSigner("the old secret").dumps("news", HERE)
 
-    assert ValueSigner("the new secret", ["the old secret"]).open(sealed, HERE) == "news"
+    assert ValueSigner("the new secret", ["the old secret"]).loads(sealed, HERE) == "news"
     with pytest.raises(BadSignature):
-        ValueSigner("the new secret").open(sealed, HERE)
+        ValueSigner("the new secret").loads(sealed, HERE)
 
 
 def test_an_older_secret_is_never_signed_with() -> None:
-    sealed = ValueSigner("the new secret", ["the old secret"]).seal("news", HERE)
+    sealed = ValueSigner("the new secret", ["the old secret"]).dumps("news", HERE)
 
     with pytest.raises(BadSignature):
-        ValueSigner("the old secret").open(sealed, HERE)
+        ValueSigner("the old secret").loads(sealed, HERE)
 
 
 def test_a_class_that_is_gone_is_a_package_error() -> None:
     sealed = SIGNER.sign_data(b"P", b"cdjango_cluster.core.signing\nGone\n.", HERE)
 
     with pytest.raises(UnknownFormat, match="Gone"):
-        SIGNER.open(sealed, HERE)
+        SIGNER.loads(sealed, HERE)
 
 
 @pytest.mark.parametrize("value", [lambda: None, Stubborn(), (n for n in "x")], ids=["lambda", "stubborn", "generator"])
@@ -136,24 +136,24 @@ def test_what_cannot_be_pickled_is_not_serializable(value: object) -> None:
 
 def test_json_forbids_reading_pickles_even_if_signed_by_us() -> None:
     with pytest.raises(UnknownFormat, match="json"):
-        JSON_SIGNER.open(SIGNER.seal({"a": 1}, HERE), HERE)
+        JSON_SIGNER.loads(SIGNER.dumps({"a": 1}, HERE), HERE)
 
 
 def test_a_json_value_is_read_under_either_serializer() -> None:
-    sealed = JSON_SIGNER.seal({"a": [1, None, "ü"]}, HERE)
+    sealed = JSON_SIGNER.dumps({"a": [1, None, "ü"]}, HERE)
 
-    assert SIGNER.open(sealed, HERE) == JSON_SIGNER.open(sealed, HERE) == {"a": [1, None, "ü"]}
+    assert SIGNER.loads(sealed, HERE) == JSON_SIGNER.loads(sealed, HERE) == {"a": [1, None, "ü"]}
 
 
 @settings(deadline=None)
 @given(values)
 def test_json_comes_back_equal_or_is_refused(value: object) -> None:
     try:
-        sealed = JSON_SIGNER.seal(value, HERE)
+        sealed = JSON_SIGNER.dumps(value, HERE)
     except NotSerializable:
         return
 
-    assert JSON_SIGNER.open(sealed, HERE) == value
+    assert JSON_SIGNER.loads(sealed, HERE) == value
 
 
 @pytest.mark.parametrize(
@@ -183,31 +183,31 @@ def test_a_salt_makes_another_key() -> None:
 def test_a_value_above_the_limit_is_not_sealed_and_both_sizes_are_said(serializer: str) -> None:
     seal = ValueSigner("a secret", serializer=serializer, max_size=1000)
 
-    assert seal.open(seal.seal("x" * 900, HERE), HERE) == "x" * 900
+    assert seal.loads(seal.dumps("x" * 900, HERE), HERE) == "x" * 900
     with pytest.raises(ValueTooLarge, match=r"The result has 50\d\d bytes, and max_result_size is 1000"):
-        seal.seal("x" * 5000, HERE)
+        seal.dumps("x" * 5000, HERE)
 
 
 def test_a_value_that_was_sealed_for_another_row_is_never_opened() -> None:
-    sealed = SIGNER.seal([1], HERE)
+    sealed = SIGNER.dumps([1], HERE)
 
     for context in (b"another row", b"", b"a ro", b"a row!"):
         with pytest.raises(BadSignature):
-            SIGNER.open(sealed, context)
+            SIGNER.loads(sealed, context)
 
 
 def test_no_part_of_a_context_can_become_data() -> None:
     sealed = SIGNER.sign_data(b"J", b"[1]", b"a row")
 
     with pytest.raises(PackageError):
-        SIGNER.open(sealed[:33] + b"row[1]", b"a ")
+        SIGNER.loads(sealed[:33] + b"row[1]", b"a ")
 
 
 @pytest.mark.parametrize("key", ["text", b"text", "ü", b"\xff\x00", bytearray(b"text"), "half: \ud800"])
 def test_any_key_can_be_used_and_is_one_key_as_text_and_as_its_bytes(key: Any) -> None:
     text = secret_text(key)
-    sealed = ValueSigner(text).seal("news", HERE)
+    sealed = ValueSigner(text).dumps("news", HERE)
 
-    assert ValueSigner(secret_text(secret_bytes(text))).open(sealed, HERE) == "news"
+    assert ValueSigner(secret_text(secret_bytes(text))).loads(sealed, HERE) == "news"
     if isinstance(key, bytes | bytearray):
         assert secret_bytes(text) == bytes(key)

@@ -33,7 +33,7 @@ from tests.sealed import arguments_of
 HERE = __name__
 SIGNING = make_settings().signing
 CODEC = Codec(SIGNING)
-SEAL = ValueSigner(SIGNING.secret)
+SIGNER = ValueSigner(SIGNING.secret)
 SHORT = 0.05
 
 SUCCESS, FAILURE, TIMEOUT, REJECTED = (
@@ -164,7 +164,7 @@ def job(func: str, *args: Any, options: TaskOptions | None = None, **kwargs: Any
 def executor(*reporters: str, timeout: float | None = None, clock: Callable[[], float] | None = None) -> Executor:
     used = ErrorReporters({f"{HERE}.{name}": {} for name in reporters})
     more: dict[str, Any] = {"clock": clock} if clock else {}
-    return Executor(CODEC, SEAL, used, timeout=timeout, worker="worker 1", **more)
+    return Executor(CODEC, SIGNER, used, timeout=timeout, worker="worker 1", **more)
 
 
 def run(func: str, *args: Any, options: TaskOptions | None = None, **kwargs: Any) -> Outcome:
@@ -183,7 +183,7 @@ def test_a_task_that_returns_is_a_success_with_its_result() -> None:
     outcome = run("tests.sample.tasks.echo", 1, "two", x=[3])
 
     assert outcome.status == SUCCESS
-    assert SEAL.open(outcome.result, result_context(outcome.id)) == ((1, "two"), {"x": [3]})
+    assert SIGNER.loads(outcome.result, result_context(outcome.id)) == ((1, "two"), {"x": [3]})
     assert arguments_of(outcome, SIGNING.secret) == ((1, "two"), {"x": [3]})
     assert outcome.failure is None
 
@@ -499,7 +499,7 @@ def test_a_receiver_that_raises_changes_nothing(where: Signal, caplog: pytest.Lo
         outcome = run("tests.sample.tasks.add", 1, 2)
 
     assert outcome.status == SUCCESS
-    assert SEAL.open(outcome.result, result_context(outcome.id)) == 3
+    assert SIGNER.loads(outcome.result, result_context(outcome.id)) == 3
     assert "not today" in caplog.text
 
 

@@ -24,7 +24,7 @@ from django_cluster.lifecycle.task_context import InitialContext
 from tests.conftest import make_settings
 
 SIGNING = make_settings().signing
-CODEC, SEAL = Codec(SIGNING), ValueSigner(SIGNING.secret)
+CODEC, SIGNER = Codec(SIGNING), ValueSigner(SIGNING.secret)
 
 tenant = ContextVar("tenant", default="nobody")
 
@@ -67,14 +67,14 @@ def state() -> tuple[Any, ...]:
 
 
 def executor(initial: InitialContext | None) -> Executor:
-    return Executor(CODEC, SEAL, ErrorReporters({}), timeout=None, worker="worker 1", initial=initial)
+    return Executor(CODEC, SIGNER, ErrorReporters({}), timeout=None, worker="worker 1", initial=initial)
 
 
 def run(used: Executor, func: Callable[..., Any], *args: Any) -> Any:
     header = TaskHeader(id="1", name="one", func=f"{__name__}.{func.__name__}", enqueued_at=0.0)
     outcome = used.run(Job(1, CODEC.verify(CODEC.dumps(TaskPackage(header=header, args=args))), "", 1))
     assert outcome.status == OutcomeStatus.SUCCESS, outcome.failure
-    return SEAL.open(outcome.result, result_context(outcome.id))
+    return SIGNER.loads(outcome.result, result_context(outcome.id))
 
 
 @pytest.mark.parametrize("what", CHANGES)

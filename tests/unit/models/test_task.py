@@ -82,7 +82,7 @@ def test_a_value_sealed_with_an_older_key_is_still_read() -> None:
 
 def test_a_value_sealed_with_a_foreign_key_is_never_opened() -> None:
     with pytest.raises(BadSignature):
-        _ = make_task(sealed_result=ValueSigner("foreign").seal({"a": 1}, result_context(ID))).result
+        _ = make_task(sealed_result=ValueSigner("foreign").dumps({"a": 1}, result_context(ID))).result
 
 
 @pytest.mark.parametrize("sealed", [b"", b"?", b"P", b"P" + bytes(50), b"J", b"J{"])
