@@ -1,4 +1,4 @@
-"""Writes the reference pages of the API, the signals and the errors from the docstrings of the package.
+"""Writes the reference pages of API, signals, errors and command options from docstrings and parsers.
 
 Run ``python -m docs.generate_api`` from the root of the repository after changing a public docstring or signature; a
 unit test fails while a page is out of date.
@@ -10,11 +10,17 @@ import ast
 import inspect
 import os
 import re
+from argparse import Action, ArgumentParser
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+from django.core.management import BaseCommand, get_commands, load_command_class
+from django.utils.translation import override
+
+from docs.generate_settings import row, table
 
 REFERENCE = Path(__file__).parent / "reference"
 WIDTH = 100
@@ -43,6 +49,13 @@ SIGNALS_HEAD = """\
 
 The signals are in `django_cluster.signals`. Their sender is the string `"django_cluster"`. If a receiver raises,
 this is logged; it changes nothing else.
+"""
+
+OPTIONS_HEAD = """\
+# Options of the commands
+
+All options of the commands of `manage.py`, as `--help` prints them. [Commands](commands.md) explains the commands,
+their signals and their exit codes. All have Django's own options too, such as `--settings` and `--skip-checks`.
 """
 
 ERRORS_HEAD = """\
@@ -232,7 +245,52 @@ def _descendants(kind: type) -> Iterator[type]:
         yield from _descendants(child)
 
 
-PAGES: dict[str, Callable[[], str]] = {"api.md": api_page, "signals.md": signals_page, "errors.md": errors_page}
+# ── commands ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def options_page() -> str:
+    """The page of the options of all commands, from their parsers."""
+    lines = [NOTICE, "", OPTIONS_HEAD]
+    with override("en"):
+        common = {option for action in _parser(BaseCommand())._actions for option in action.option_strings}
+        for name in sorted(name for name, app in get_commands().items() if app == "django_cluster"):
+            command = load_command_class("django_cluster", name)
+            lines += [f"## {name}", "", str(command.help), "", *_options(_parser(command), common)]
+    return "\n".join(lines)
+
+
+def _parser(command: BaseCommand) -> ArgumentParser:
+    return command.create_parser("manage.py", "")
+
+
+def _options(parser: ArgumentParser, common: set[str]) -> Iterator[str]:
+    rows = [
+        row(_option(each), _help(parser, each))
+        for each in parser._actions
+        if not common.issuperset(each.option_strings) or not each.option_strings
+    ]
+    if rows:
+        yield from (*table(("option", "does"), rows), "")
+    if parser.epilog:
+        yield from (str(parser.epilog), "")
+
+
+def _option(action: Action) -> str:
+    names = ", ".join(f"`{option}`" for option in action.option_strings) or f"`{action.metavar or action.dest}`"
+    value = action.metavar or (" ".join(map(str, action.choices)) if action.choices else action.dest.upper())
+    return f"{names} {value}" if action.nargs != 0 and action.option_strings else names
+
+
+def _help(parser: ArgumentParser, action: Action) -> str:
+    return str(action.help or "") % {**vars(action), "prog": parser.prog}
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "api.md": api_page,
+    "signals.md": signals_page,
+    "errors.md": errors_page,
+    "command-options.md": options_page,
+}
 
 
 def write() -> None:

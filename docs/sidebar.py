@@ -42,6 +42,7 @@ SIDEBAR = {
         "reference/signals",
         "reference/errors",
         "reference/commands",
+        "Options of the commands <reference/command-options>",
         "reference/checks",
         "reference/log-events",
         "reference/glossary",
