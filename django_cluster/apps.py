@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import tzinfo
 from zoneinfo import ZoneInfo
 
@@ -43,12 +44,15 @@ class DjangoClusterConfig(AppConfig):
         from django_cluster.models.json_references import register_django_types
         from django_cluster.models.postgres_storage import disable_compression
         from django_cluster.models.row_signing import install_serializer
+        from django_cluster.schedules.declarations import TaskModules
+        from django_cluster.task_objects import checks as task_checks  # noqa: F401  importing it registers the checks
 
         register_django_types()
         install_serializer(serializer_of_rows)
         post_migrate.connect(disable_compression, sender=self)
         Schedule.default_zone = staticmethod(zone_of_schedules)
         LocalTime.zone = staticmethod(zone_of_naive_times)
+        TaskModules.names = staticmethod(task_modules_of_project)
         use_redactor(redactor_of_project)
         install_filter()
 
@@ -58,6 +62,17 @@ def zone_of_naive_times() -> tzinfo | None:
     from django.utils import timezone
 
     return timezone.get_current_timezone() if timezone.is_aware(timezone.now()) else None
+
+
+def task_modules_of_project() -> Sequence[str]:
+    """What ``Q_CLUSTER`` says; with settings that cannot be used, the default."""
+    from django_cluster.conf import load_settings
+    from django_cluster.schedules.declarations import DEFAULT_TASK_MODULES
+
+    try:
+        return load_settings().task_modules
+    except InvalidSettings:
+        return DEFAULT_TASK_MODULES
 
 
 def redactor_of_project() -> Redactor:

@@ -6,20 +6,21 @@ every installed app. Only a scheduler and the admin call it, so that a web proce
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
-from types import MappingProxyType
-from typing import Any
+from types import FunctionType, MappingProxyType
+from typing import Any, ClassVar
 
 from django.apps import apps
 
 from django_cluster.core.events.schedules import DECLARATIONS_NOT_IMPORTED
+from django_cluster.core.function_signatures import loaded
 from django_cluster.core.import_paths import defined_at
 
-TASKS_MODULE = "tasks"
+DEFAULT_TASK_MODULES = ("tasks",)
 MAX_KEY_LENGTH = 255
 
 
@@ -36,18 +37,47 @@ class Declaration:
     """Columns of ``Schedule`` that differ from their defaults, ready to be written."""
 
 
+class TaskModules:
+    """In which modules of each installed app tasks are looked for. The app says so when Django starts."""
+
+    names: ClassVar[Callable[[], Sequence[str]]] = staticmethod(lambda: DEFAULT_TASK_MODULES)
+
+
 _tasks: set[str] = set()
 _declarations: dict[str, Declaration] = {}
+_objects: dict[str, object] = {}
+"""Path → the object that ``@task`` has made, which must be found there."""
+_places: dict[str, set[str]] = {}
+"""Path → the lines on which a function was declared under it."""
 
 
-def register_task(func: Callable[..., Any]) -> str:
+def register_task(func: Callable[..., Any], task_object: object | None = None) -> str:
     """Offer a function to people who may schedule registered tasks only; returns its path.
 
-    Raises ``UnknownFunction`` for one that no other process could find.
+    ``task_object``: what ``@task`` makes of it. Raises ``UnknownFunction`` for a function that no other process could
+    find.
     """
     path = defined_at(func)
     _tasks.add(path)
+    if task_object is not None:
+        _objects[path] = task_object
+    if isinstance(func, FunctionType):
+        _places.setdefault(path, set()).add(f"{func.__code__.co_filename}:{func.__code__.co_firstlineno}")
     return path
+
+
+def task_problems() -> Iterator[str]:
+    """A sentence for each task, of the modules imported so far, that no worker could run as it is declared."""
+    for path in sorted(_tasks):
+        if len(places := _places.get(path, ())) > 1:
+            lines = ", ".join(sorted(places))
+            yield f"{path} is declared {len(places)} times ({lines}): workers run the last one only."
+        task_object = _objects.get(path)
+        if task_object is not None and loaded(path) is not task_object:
+            yield (
+                f"{path} is declared with @task, but its module has something else under this name: use @task as the"
+                " uppermost decorator, and keep its result under the name of the function."
+            )
 
 
 def declare(func: Callable[..., Any], columns: Mapping[str, Any], name: str | None = None) -> Declaration:
@@ -85,11 +115,12 @@ def declarations() -> list[Declaration]:
 
 @cache
 def discover() -> bool:
-    """Import the tasks of every installed app, once in the life of a process; whether all could be imported.
+    """Import the task modules of every installed app, once in the life of a process; whether all could be imported.
 
     A module that cannot be imported is logged, and keeps no other from being found.
     """
-    names = [f"{config.name}.{TASKS_MODULE}" for config in apps.get_app_configs() if config.name != "django_cluster"]
+    configs = [config for config in apps.get_app_configs() if config.name != "django_cluster"]
+    names = [f"{config.name}.{module}" for config in configs for module in TaskModules.names()]
     found = [_imported(name) for name in names]  # all of them: one that is broken keeps no other from being found
     return all(found)
 

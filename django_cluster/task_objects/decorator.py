@@ -85,10 +85,10 @@ def task(func: Callable[..., Any] | None = None, /, *, takes_context: bool = Fal
 
     def declare(declared: Callable[..., Any]) -> TaskFunction[..., Any]:
         check_function(declared)
-        register_task(declared)
         found = TaskFunction[..., Any](declared, checked, takes_context=takes_context)
         if takes_context and not takes_first_argument(declared):
             raise UnsuitableFunction(f"{found!r} takes a context, but has no parameter for it: it must be the first.")
+        register_task(declared, found)
         return found
 
     return declare if func is None else declare(func)

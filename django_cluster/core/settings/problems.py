@@ -36,6 +36,7 @@ MISSING_TABLES = "W016"
 TABLES_ELSEWHERE = "W017"
 ANY_FUNCTION = "W020"
 UNFIREABLE_SCHEDULE = "W021"
+MISPLACED_TASK = "W022"
 
 MEANS_SOMETHING_ELSE = "I001"
 SERVER_ANSWERS = "I002"
@@ -144,6 +145,12 @@ CATALOGUE: dict[str, tuple[str, str]] = {
         " database has a rule, a time zone or a function that makes no sense. The database is only asked by"
         " `manage.py check --database default` and `manage.py migrate`.",
         "The message says what is missing, or wrong.",
+    ),
+    MISPLACED_TASK: (
+        "Two functions are declared as a task under one path; or a function is declared with `@task`, and something"
+        " else has its name. `manage.py check` looks at modules that are imported already, `manage.py check --deploy` at"
+        " the task modules of all apps.",
+        "Give each task a name of its own; let `@task` be the uppermost decorator.",
     ),
     MEANS_SOMETHING_ELSE: (
         "The project knows Django-Q, and a key that it sets means something a little different here.",

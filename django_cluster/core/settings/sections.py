@@ -171,6 +171,8 @@ class Settings:
     label: str = DEFAULT_LABEL
     """The name of the app in the admin."""
     log_level: str = "INFO"
+    task_modules: tuple[str, ...] = ("tasks",)
+    """Names of the modules of each installed app in which tasks are looked for."""
     masked_names: tuple[str, ...] = ()
     """Parts of names whose values are masked, in addition to those that Django masks."""
     log_tasks: bool = False

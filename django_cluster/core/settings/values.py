@@ -194,6 +194,21 @@ def name_parts() -> ValueType:
     return ValueType("a list of texts", convert)
 
 
+def module_names() -> ValueType:
+    """Names of modules below an app: ``tasks``, ``background.jobs``."""
+
+    def convert(value: Any) -> tuple[str, ...]:
+        names = value.split(",") if isinstance(value, str) else value
+        if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+            raise InvalidValue
+        found = tuple(name.strip() for name in names if name.strip())
+        if not all(part.isidentifier() for name in found for part in name.split(".")):
+            raise InvalidValue
+        return found
+
+    return ValueType("a list of names of modules", convert)
+
+
 def queue_name() -> ValueType:
     plain = text()
 

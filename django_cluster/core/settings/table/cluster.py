@@ -10,6 +10,7 @@ from django_cluster.core.settings.values import (
     flag_or_alias,
     log_level,
     mapping_of_mappings,
+    module_names,
     name_parts,
     queue_name,
     text,
@@ -77,6 +78,14 @@ CLUSTER = (
         "The level of the logger `django_cluster` in `qcluster`, unless `LOGGING` configures that logger (see"
         " [Logging](../how-to/logging.md)).",
         difference="The logger is `django_cluster`, not `django-q`; it gets a handler only in `qcluster`.",
+    ),
+    general(
+        "task_modules",
+        module_names(),
+        "Names of the modules of each installed app that declare tasks and schedules. They are imported when a cluster"
+        " starts, and where registered tasks are listed or checked. An empty list imports none.",
+        default_words="`['tasks']`",
+        new=True,
     ),
     general(
         "masked_names",
