@@ -22,9 +22,9 @@ NOTICE = "<!-- Written by docs/generate_brokers.py. Change the Capabilities of a
 HEAD = """\
 # Brokers: what each can do
 
-Every broker keeps the promise of [at least once](../explanation/delivery.md), and passes the tests of
+Every broker delivers [at least once](../explanation/delivery.md), and passes the tests of
 `django_cluster.testing.contracts.BrokerContract`. They differ in what their servers can do. What a server cannot do is
-done for it where that is possible, and refused when a task is sent where it is not; it is never ignored.
+emulated, or refused when a task is sent; it is never ignored.
 """
 
 LAST = """\
@@ -35,15 +35,15 @@ LAST = """\
 | priorities | a task with a priority is refused with `NotSupported` when it is sent; a schedule says so in its row |
 | delays, when they are longer than the limit | the task waits in the database (queue `delayed:…`) until it is due |
 | a larger payload | refused with `PayloadTooLarge`, or kept in the database (`offload_large_payloads`) |
-| messages that are kept for ever | work the queue off sooner, or the server deletes tasks |
-| looking, withdrawing | the admin shows numbers only; `qmove` moves what is delayed when it has become ready |
-| waking | the cluster looks every `poll` seconds |
-| all or none | an error in the middle of `async_bulk` may leave the first tasks sent; it says how many |
+| messages that are kept forever | the server deletes messages that wait longer |
+| showing, cancelling | the admin shows numbers only; `qmove` moves delayed messages when they have become ready |
+| waking an idle cluster | the cluster asks every `poll` seconds |
+| sending a batch atomically | an error in the middle of `async_bulk` says how many tasks were sent |
 | exact sizes | numbers are estimates of the server |
-| leases that survive a lost connection | the cluster claims again what it runs; see [RabbitMQ](../how-to/rabbitmq.md) |
-| giving attempts back without a copy | what a stop gives back, or `Snooze` puts off, is sent anew with its count |
+| receipts that work in every process | the cluster claims its running tasks again; see [RabbitMQ](../how-to/rabbitmq.md) |
+| refunding attempts without a copy | a message that a stopping cluster returns, or whose task raises `Snooze`, is sent again with its count |
 
-Your own broker says what it can do in the same way: see `Capabilities` in `django_cluster/brokers/base.py`.
+Your own broker declares its `Capabilities` in the same way: see [Write a broker](../how-to/write-a-broker.md).
 """
 
 Cell = Callable[[Capabilities], str]
@@ -71,22 +71,25 @@ ROWS: Sequence[tuple[str, Cell]] = (
     ("priorities", lambda able: yes(able.priority)),
     ("delays", delays),
     ("largest payload, packed", payload),
-    ("forgets what waits", lambda able: "never" if able.max_age is None else f"after {able.max_age / 86_400:g} days"),
+    (
+        "deletes waiting messages",
+        lambda able: "never" if able.max_age is None else f"after {able.max_age / 86_400:g} days",
+    ),
     ("wakes an idle cluster", lambda able: yes(able.blocking)),
-    ("first come, first served", lambda able: yes(able.fifo)),
-    ("what is given back goes first", lambda able: yes(able.requeues_first)),
-    ("a batch is sent whole or not at all", lambda able: yes(able.atomic)),
+    ("keeps the order (FIFO)", lambda able: yes(able.fifo)),
+    ("released messages go first", lambda able: yes(able.requeues_first)),
+    ("sends a batch atomically", lambda able: yes(able.atomic)),
     ("counts attempts", lambda able: yes(able.counts_attempts)),
-    ("gives attempts back without a copy", lambda able: yes(able.refunds_attempts)),
+    ("refunds attempts without a copy", lambda able: yes(able.refunds_attempts)),
     ("exact sizes", lambda able: yes(able.exact_size)),
-    ("shows what waits", lambda able: yes(able.peek)),
-    ("takes back what waits", lambda able: yes(able.cancel)),
-    ("an ended lease can do nothing", lambda able: yes(able.fenced_receipts)),
-    ("clusters share a queue and leases survive a lost connection", lambda able: yes(able.portable_receipts)),
+    ("shows waiting messages", lambda able: yes(able.peek)),
+    ("cancels waiting messages", lambda able: yes(able.cancel)),
+    ("ended leases do nothing (fencing)", lambda able: yes(able.fenced_receipts)),
+    ("receipts work in every process", lambda able: yes(able.portable_receipts)),
 )
 
 DEPENDS = {
-    ("sqs", "forgets what waits"): "after 4 days, or up to 14 (`MessageRetentionPeriod`)",
+    ("sqs", "deletes waiting messages"): "after 4 days, or up to 14 (`MessageRetentionPeriod`)",
     ("orm", "wakes an idle cluster"): "PostgreSQL, SQLite",
 }
 """Where it depends on the server, and a class cannot say it."""

@@ -20,6 +20,7 @@ from redis.exceptions import ResponseError
 
 from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueuedMessage, QueueSize
 from django_cluster.brokers.disque_connection import DisqueConnection
+from django_cluster.core.batching import batches
 from django_cluster.core.queue_names import join_escaped
 from django_cluster.core.settings import BrokerSettings
 
@@ -149,8 +150,8 @@ class DisqueBroker(Broker):
             self._acknowledge([_lease(receipt).id for receipt in self._jobs(receipts, or_ended=True)])
 
     def _acknowledge(self, ids: Sequence[str]) -> None:
-        for start in range(0, len(ids), SCAN_COUNT):
-            self._connection.call(["ACKJOB", *ids[start : start + SCAN_COUNT]])
+        for batch in batches(ids, most=SCAN_COUNT):
+            self._connection.call(["ACKJOB", *batch])
 
     def release(self, deliveries: Sequence[Delivery], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
         with self._connection.errors():

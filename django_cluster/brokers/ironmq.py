@@ -190,14 +190,13 @@ class IronMQBroker(RepublishingBroker):
 
     def acknowledge(self, receipts: Sequence[str]) -> None:
         known = [receipt for receipt in dict.fromkeys(receipts) if self._reservations.find(receipt)]
-        for start in range(0, len(known), CALL_MESSAGES):
-            some = known[start : start + CALL_MESSAGES]
-            reserved = {receipt.partition(":")[0]: self._reservations.reservation(receipt) for receipt in some}
+        for batch in batches(known, most=CALL_MESSAGES):
+            reserved = {receipt.partition(":")[0]: self._reservations.reservation(receipt) for receipt in batch}
             if self._connection.forget(reserved):
-                for receipt in some:
+                for receipt in batch:
                     self._reservations.end(receipt)
             else:
-                for receipt in some:
+                for receipt in batch:
                     self._delete(receipt)
 
     def _delete(self, receipt: str) -> None:

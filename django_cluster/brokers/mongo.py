@@ -35,6 +35,7 @@ from django_cluster.brokers.mongo_documents import (
     queued_message_of,
     repairs,
 )
+from django_cluster.core.batching import batches
 from django_cluster.core.queue_names import join_escaped
 from django_cluster.core.settings import BrokerSettings
 
@@ -103,8 +104,8 @@ class MongoBroker(Broker):
             now = self._connection.now()
             documents = [self._document(message, now) for message in messages]
             try:
-                for start in range(0, len(documents), BATCH):
-                    self._messages.insert_many(documents[start : start + BATCH])
+                for batch in batches(documents, most=BATCH):
+                    self._messages.insert_many(batch)
             except errors.PyMongoError:
                 self._take_back(documents)
                 raise

@@ -21,7 +21,8 @@ from django.db.backends.utils import CursorWrapper
 
 from django_cluster.brokers.base import Message
 from django_cluster.brokers.orm_dialects import Dialect, dialect_of
-from django_cluster.brokers.orm_rows import statement_batches
+from django_cluster.brokers.orm_rows import MAX_STATEMENT_CHARACTERS, MAX_STATEMENT_ROWS, statement_batches
+from django_cluster.core.batching import batches
 from django_cluster.database.session import Session
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
 
@@ -163,10 +164,11 @@ def _insert(
     *,
     known: bool = False,
 ) -> None:
-    """``known``: those whose key is in the queue are left out."""
-    start = 0
-    for portion in statement_batches([message for message, _ in messages]):
-        keys = [key for _, key in messages[start : start + len(portion)]]
-        start += len(portion)
-        if portion:
-            dialect.insert(cursor, queue, portion, [key for key in keys if key is not None], known=known)
+    """Insert the messages, each with its key or None. ``known``: leave out those whose key is in the table."""
+    for batch in batches(messages, _length, most=MAX_STATEMENT_ROWS, room=MAX_STATEMENT_CHARACTERS):
+        keys = [key for _, key in batch if key is not None]
+        dialect.insert(cursor, queue, [message for message, _ in batch], keys, known=known)
+
+
+def _length(message: tuple[Message, int | None]) -> int:
+    return len(message[0].payload)

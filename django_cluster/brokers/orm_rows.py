@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 from django_cluster.brokers.base import Message, payload_from
+from django_cluster.core.batching import batches
 from django_cluster.core.reprs import repr_of
 from django_cluster.models.large_payload import LargePayload
 from django_cluster.models.queued_task import QueuedTask
@@ -83,15 +84,13 @@ def delayed_until(message: Message) -> int | None:
     return int(message.not_before * MICROSECONDS)
 
 
-def statement_batches(messages: Sequence[WithPayload]) -> Iterator[Sequence[WithPayload]]:
-    """The messages, or rows, in portions that fit into one statement."""
-    start = characters = 0
-    for index, message in enumerate(messages):
-        characters += len(message.payload)
-        if index > start and (index - start >= MAX_STATEMENT_ROWS or characters > MAX_STATEMENT_CHARACTERS):
-            yield messages[start:index]
-            start, characters = index, len(message.payload)
-    yield messages[start:]
+def statement_batches(messages: Sequence[WithPayload]) -> Iterator[list[WithPayload]]:
+    """The messages, or rows, in batches that fit into one statement."""
+
+    def length(message: WithPayload) -> int:
+        return len(message.payload)
+
+    return batches(messages, length, most=MAX_STATEMENT_ROWS, room=MAX_STATEMENT_CHARACTERS)
 
 
 def format_receipt(claimed: ClaimedRow) -> str:

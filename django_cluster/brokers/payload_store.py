@@ -11,6 +11,7 @@ from django.db.models.expressions import CombinedExpression
 
 from django_cluster.brokers.orm_rows import statement_batches
 from django_cluster.brokers.orm_session import queue_session
+from django_cluster.core.batching import batches
 from django_cluster.database.clock import MICROSECONDS, DatabaseClock
 from django_cluster.models.large_payload import LargePayload
 
@@ -39,13 +40,13 @@ class PayloadStore:
             LargePayload(id=id, queue=self.queue, created_at=DatabaseClock(), keep_until=until, payload=payload)
             for id, payload in payloads.items()
         ]
-        portions = list(statement_batches(rows))
+        statements = list(statement_batches(rows))
 
         def insert(_: object) -> None:
-            for portion in portions:
-                self._rows.bulk_create(portion)
+            for batch in statements:
+                self._rows.bulk_create(batch)
 
-        self._session.execute(insert, atomic=len(portions) > 1)
+        self._session.execute(insert, atomic=len(statements) > 1)
 
     def after_commit(self, act: Callable[[], None]) -> None:
         """Call ``act`` at the commit of the caller's transaction, before which other connections cannot read the rows;
@@ -73,11 +74,7 @@ class PayloadStore:
             self._session.execute(partial(_delete, rows))
 
     def _named(self, ids: Iterable[str]) -> Iterator[QuerySet[LargePayload]]:
-        wanted = list(ids)
-        return (
-            self._rows.filter(pk__in=wanted[start : start + IDS_PER_STATEMENT])
-            for start in range(0, len(wanted), IDS_PER_STATEMENT)
-        )
+        return (self._rows.filter(pk__in=batch) for batch in batches(ids, most=IDS_PER_STATEMENT))
 
     def delete_older(self, older: float) -> None:
         """Delete the rows of this queue that are older than this, in seconds."""

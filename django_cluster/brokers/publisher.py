@@ -8,16 +8,14 @@ that works on the queue moves messages that have become due (``lifecycle/queue_t
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeVar
 
 from django_cluster.brokers.base import Broker, Message
+from django_cluster.core.batching import batches
 from django_cluster.core.queue_names import delay_queue_in_table
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import NotSupported
-
-Item = TypeVar("Item")
 
 
 class Publisher:
@@ -29,37 +27,32 @@ class Publisher:
         self._delay_queue: Broker | None = None
 
     def check(self, messages: Sequence[Message]) -> None:
-        """Raises ``NotSupported`` or ``PayloadTooLarge``, so that nothing is sent where something cannot be."""
+        """Raise ``NotSupported`` or ``PayloadTooLarge`` if the broker cannot take one of the messages."""
         if self._limited:
             check_supported(messages, self.broker)
 
     def publish_unique(self, messages: Sequence[Message], names: Sequence[str]) -> None:
-        """Publish like ``publish``; those whose names are remembered are passed over, by a broker that can remember."""
+        """Publish each message, unless one of its name was published before (see ``Broker.enqueue_unique``)."""
         if self._limited:
             self.publish(messages)
             return
         size = self.broker.capabilities.bulk
-        for some, theirs in zip(chunks(messages, size), chunks(names, size), strict=True):
-            self.broker.enqueue_unique(some, theirs)
+        for batch, own in zip(batches(messages, most=size), batches(names, most=size), strict=True):
+            self.broker.enqueue_unique(batch, own)
 
     def publish(self, messages: Sequence[Message]) -> None:
-        """In as few round trips as the broker allows; up to ``capabilities.bulk`` messages all or none."""
+        """Publish the messages in as few calls as the broker allows; up to ``capabilities.bulk`` of them all or none."""
         if self._limited:
             messages, late = split_by_delay(messages, self.broker.capabilities.longest_delay, time.time())
             self._keep(late)
-        for chunk in chunks(messages, self.broker.capabilities.bulk):
-            self.broker.enqueue(chunk)
+        for batch in batches(messages, most=self.broker.capabilities.bulk):
+            self.broker.enqueue(batch)
 
     def _keep(self, messages: Sequence[Message]) -> None:
-        """Until they are due."""
+        """Put messages into the delay queue."""
         if messages:
             self._delay_queue = self._delay_queue or delay_queue(self.broker.settings)
             self._delay_queue.enqueue(messages)
-
-
-def chunks(items: Sequence[Item], size: int) -> Iterable[Sequence[Item]]:
-    """``items`` in pieces of at most ``size``."""
-    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def check_supported(messages: Sequence[Message], broker: Broker) -> None:

@@ -27,7 +27,7 @@ from django_cluster.brokers.base import (
 from django_cluster.brokers.redis_call_guards import RedisClock, SenderPool
 from django_cluster.brokers.redis_connection import ANY_ERROR, open_connection
 from django_cluster.brokers.redis_entries import (
-    batches,
+    call_batches,
     enqueue_calls,
     literal_pattern,
     milliseconds,
@@ -122,8 +122,8 @@ class RedisBroker(Broker):
             self._run(scripts.ENQUEUE_UNIQUE, UNIQUE_NAME_SECONDS, *call)
 
     def release_unique(self, names: Sequence[str]) -> None:
-        for portion in batches(names):
-            self._run(scripts.RELEASE_UNIQUE, *portion)
+        for batch in call_batches(names):
+            self._run(scripts.RELEASE_UNIQUE, *batch)
 
     def lease(self, limit: int, wait: float = 0.0, *, not_after: float = math.inf) -> Sequence[Delivery]:
         deadline = time.monotonic() + wait
@@ -232,23 +232,23 @@ class RedisBroker(Broker):
 
     def renew(self, receipts: Sequence[str]) -> Sequence[str]:
         lost: list[str] = []
-        for portion in batches(receipts):
-            moment, gone = self._run(scripts.RENEW, milliseconds(self.settings.lease), *portion)
+        for batch in call_batches(receipts):
+            moment, gone = self._run(scripts.RENEW, milliseconds(self.settings.lease), *batch)
             self._clock.renewal_answered(moment)
             lost += map(shown_text, gone)
         return lost
 
     def acknowledge(self, receipts: Sequence[str]) -> None:
-        for portion in batches(receipts):
-            self._run(scripts.ACKNOWLEDGE, *portion)
+        for batch in call_batches(receipts):
+            self._run(scripts.ACKNOWLEDGE, *batch)
 
     def release(self, deliveries: Sequence[Delivery], delay: float = 0.0, *, refund_attempt: bool = False) -> None:
         self._release([delivery.receipt for delivery in deliveries], delay, refund_attempt=refund_attempt)
 
     def _release(self, receipts: Sequence[str], delay: float = 0.0, *, refund_attempt: bool) -> None:
-        # The last portion first, because each goes in front of what is there.
-        for portion in reversed(list(batches(receipts))):
-            self._run(scripts.RELEASE, milliseconds(delay), int(not refund_attempt), *portion)
+        # The last batch first, because each goes in front of what is there.
+        for batch in reversed(list(call_batches(receipts))):
+            self._run(scripts.RELEASE, milliseconds(delay), int(not refund_attempt), *batch)
 
     def peek(self, limit: int = 100) -> Sequence[QueuedMessage]:
         ready, delayed, leased = self._run(scripts.PEEK, limit)
@@ -258,7 +258,7 @@ class RedisBroker(Broker):
         return [*waiting, *sorted(parked, key=lambda each: each.due or 0.0)][:limit]
 
     def cancel(self, keys: Sequence[str]) -> int:
-        return sum(int(self._run(scripts.CANCEL, *portion)) for portion in batches(keys))
+        return sum(int(self._run(scripts.CANCEL, *batch)) for batch in call_batches(keys))
 
     def size(self) -> QueueSize:
         ready, delayed, leased = self._run(scripts.SIZE)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from django_cluster.brokers.base import Message, QueuedMessage
+from django_cluster.core.batching import batches
 
 MAX_CALL_MESSAGES, MAX_CALL_CHARACTERS = 1000, 4_000_000
 """Most messages and characters in one call of a script: Lua's stack is limited, and other clients wait meanwhile."""
@@ -58,10 +59,9 @@ def unique_calls(messages: Sequence[Message], names: Sequence[str]) -> Iterator[
         yield call
 
 
-def batches(receipts: Sequence[str]) -> Iterator[Sequence[str]]:
+def call_batches(receipts: Sequence[str]) -> Iterator[list[str]]:
     """Each receipt once, in batches that a script accepts."""
-    unique = list(dict.fromkeys(receipts))
-    return (unique[start : start + MAX_CALL_MESSAGES] for start in range(0, len(unique), MAX_CALL_MESSAGES))
+    return batches(dict.fromkeys(receipts), most=MAX_CALL_MESSAGES)
 
 
 def receipt_of(prefix: str, place: int) -> str:

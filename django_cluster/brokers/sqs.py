@@ -192,8 +192,8 @@ class SqsBroker(RepublishingBroker):
         """Do this for each receipt; returns those that mean nothing to SQS (any more)."""
         known = [receipt for receipt in dict.fromkeys(receipts) if receipt and receipt.isascii()]
         lost = set(receipts) - set(known)
-        for start in range(0, len(known), CALL_MESSAGES):
-            lost |= self._batch(action, known[start : start + CALL_MESSAGES], more)
+        for batch in batches(known, most=CALL_MESSAGES):
+            lost |= self._batch(action, batch, more)
         return lost
 
     def _batch(self, action: str, receipts: Sequence[str], more: dict[str, Any]) -> set[str]:

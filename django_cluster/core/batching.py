@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 Item = TypeVar("Item")
 
 
-def batches(items: Iterable[Item], length: Callable[[Item], int], *, most: int, room: int) -> Iterator[list[Item]]:
-    """Split items, in order, into batches of at most ``most`` items and ``room`` bytes; a larger item is a batch of its
-    own.
+def batches(
+    items: Iterable[Item], length: Callable[[Item], int] | None = None, *, most: int, room: float = math.inf
+) -> Iterator[list[Item]]:
+    """The items in their order, in lists of at most ``most`` items and ``room`` bytes.
 
-    ``length``: the size of an item in bytes.
+    ``length``: the bytes of one item; an item that is larger than ``room`` goes alone.
     """
     batch: list[Item] = []
     size = 0
     for item in items:
-        more = length(item)
+        more = length(item) if length is not None else 0
         if batch and (len(batch) == most or size + more > room):
             yield batch
             batch, size = [], 0

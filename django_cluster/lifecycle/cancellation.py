@@ -13,6 +13,7 @@ from django.db.models import F, Value
 from django.db.models.functions import Concat
 
 from django_cluster.brokers.base import Broker, QueuedMessage
+from django_cluster.core.batching import batches
 from django_cluster.core.codec import Codec, header_of
 from django_cluster.core.messages import FailureDetails, Job, Outcome, OutcomeStatus, TaskHeader, path_of_class
 from django_cluster.errors import Discard, PackageError
@@ -72,8 +73,8 @@ class Cancellation:
         runs = {(header.options.schedule, header.id) for header in headers if header.options.schedule}
         clear_busy_schedules(self._database, runs)
         ids = [header.id for header in headers]
-        for start in range(0, len(ids), IDS_PER_STATEMENT):
-            rows = Task.objects.using(self._database).filter(pk__in=ids[start : start + IDS_PER_STATEMENT], final=False)
+        for batch in batches(ids, most=IDS_PER_STATEMENT):
+            rows = Task.objects.using(self._database).filter(pk__in=batch, final=False)
             rows.update(final=True, error_message=Concat(F("error_message"), Value(CANCELLED)))
 
 

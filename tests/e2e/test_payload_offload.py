@@ -97,7 +97,7 @@ def test_a_task_that_killed_its_workers_is_kept_whole_and_can_be_sent_again(make
     wait_until_no_row_is_left()
 
 
-def test_a_payload_that_is_gone_is_put_aside_under_the_name_of_its_task(make_project: MakeProject) -> None:
+def test_a_payload_that_is_gone_is_rejected_under_the_name_of_its_task(make_project: MakeProject) -> None:
     project = make_project("redis", offload_large_payloads=1000, retry=1)
     lost = project.enqueue(tasks.echo, "x" * 5000, task_name="lost")
     LargePayload.objects.all().delete()

@@ -95,7 +95,7 @@ def own(kind: str) -> Iterator[tuple[Any, Opener]]:
 
 
 @pytest.mark.parametrize("kind", ["disque", "iron_mq", "mongo", "sqs"])
-def test_what_a_claim_has_leased_too_late_is_given_back_at_no_cost(kind: str) -> None:
+def test_what_a_claim_has_leased_too_late_is_released_at_no_cost(kind: str) -> None:
     with own(kind) as (server, open_another):
         broker = open_another(lease=60)
         broker.enqueue(messages("one"))
@@ -181,7 +181,7 @@ def is_ready(broker: Broker) -> bool:
     return broker.size().leased == 0
 
 
-def test_disque_what_has_come_back_and_nobody_has_taken_is_acknowledged(disque_server: DisqueServer) -> None:
+def test_disque_what_has_come_back_and_no_process_has_taken_is_acknowledged(disque_server: DisqueServer) -> None:
     broker = opener("disque", **disque_server.options)(lease=1)
     broker.enqueue(messages("one"))
     held = receipts(broker.lease(1))

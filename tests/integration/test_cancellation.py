@@ -58,7 +58,7 @@ def busy(*rows: Schedule) -> list[bool]:
     return [is_busy(Schedule.objects.get(pk=row.pk), timezone.now()) for row in rows]
 
 
-def test_a_schedule_whose_run_was_withdrawn_is_free(broker: Broker) -> None:
+def test_a_schedule_whose_run_was_cancelled_is_free(broker: Broker) -> None:
     first, second = sent("first"), sent("second")
     assert busy(first, second) == [True, True]
 
@@ -67,7 +67,7 @@ def test_a_schedule_whose_run_was_withdrawn_is_free(broker: Broker) -> None:
     assert busy(first, second) == [False, True]
 
 
-def test_a_schedule_whose_run_has_begun_stays_busy(broker: Broker) -> None:
+def test_a_schedule_whose_run_has_started_stays_busy(broker: Broker) -> None:
     first, second = sent("first"), sent("second")
     known = keys(broker)
     broker.lease(1)
@@ -77,7 +77,7 @@ def test_a_schedule_whose_run_has_begun_stays_busy(broker: Broker) -> None:
     assert busy(first, second) == [True, False]
 
 
-def test_a_run_that_was_withdrawn_is_not_taken_for_the_present_one(broker: Broker) -> None:
+def test_a_run_that_was_cancelled_is_not_taken_for_the_present_one(broker: Broker) -> None:
     row = sent()
     Schedule.objects.filter(pk=row.pk).update(task=new_task_id())
 
@@ -97,7 +97,7 @@ def test_what_others_have_written_into_the_queue_frees_no_schedule(broker: Broke
     assert busy(row) == [True]
 
 
-def test_a_purge_frees_the_schedules_whose_runs_have_not_begun(broker: Broker) -> None:
+def test_a_purge_frees_the_schedules_whose_runs_have_not_started(broker: Broker) -> None:
     first, second = sent("first"), sent("second")
     broker.lease(1)
 

@@ -94,12 +94,12 @@ def test_a_node_is_a_host_and_perhaps_a_port(node: str, place: tuple[str, int]) 
 
 
 @pytest.mark.parametrize("nodes", [(), ("host:port",), (":7711",)])
-def test_nodes_that_nobody_could_find_are_refused(nodes: tuple[str, ...]) -> None:
+def test_nodes_without_a_valid_address_are_refused(nodes: tuple[str, ...]) -> None:
     with pytest.raises(ImproperlyConfigured, match="disque_nodes"):
         opener("disque", nodes=nodes)()
 
 
-def test_a_node_that_is_away_is_passed_over(disque_server: DisqueServer) -> None:
+def test_a_node_that_is_unavailable_is_passed_over(disque_server: DisqueServer) -> None:
     away = [f"127.0.0.1:{free_port()}" for _ in range(5)]
     broker = opener("disque", nodes=(*away, disque_server.node), password=disque_server.password)()
 
@@ -142,9 +142,7 @@ def test_a_node_that_hangs_is_noticed_in_time(nodes: list[DisqueServer]) -> None
 
 
 @pytest.mark.parametrize("password", ["wrong hush", None])
-def test_without_the_password_nobody_is_let_in_and_it_is_not_shown(
-    disque_server: DisqueServer, password: str | None
-) -> None:
+def test_a_wrong_password_is_refused_and_not_shown(disque_server: DisqueServer, password: str | None) -> None:
     broker = opener("disque", **{**disque_server.options, "password": password})()
 
     with pytest.raises(BrokerRefused, match="does not let us in") as caught:
@@ -164,7 +162,7 @@ def test_the_password_is_not_shown(disque_server: DisqueServer) -> None:
 # -- leases ---------------------------------------------------------------------------------------
 
 
-def test_a_lease_begins_when_it_is_lent_and_not_when_the_job_was_queued(
+def test_a_lease_begins_when_it_is_leased_and_not_when_the_job_was_queued(
     disque_server: DisqueServer, console: Console
 ) -> None:
     broker = opener("disque", **disque_server.options)(lease=2.5)  # which is three seconds, give or take a half
@@ -178,9 +176,7 @@ def test_a_lease_begins_when_it_is_lent_and_not_when_the_job_was_queued(
     broker.close()
 
 
-def test_what_is_given_back_unbegun_counts_as_a_nack_and_what_was_begun_as_a_delivery(
-    broker: Broker, console: Console
-) -> None:
+def test_what_is_refunded_counts_as_a_nack_and_what_ran_as_a_delivery(broker: Broker, console: Console) -> None:
     broker.enqueue(messages("one"))
 
     broker.release(broker.lease(1), refund_attempt=True)
@@ -211,7 +207,7 @@ def test_in_the_second_half_of_its_life_a_job_is_held_no_longer(broker: Broker, 
     eventually(lambda: list(broker.renew(held)) == held)
 
 
-def test_a_job_that_others_have_added_is_lent_as_it_is(broker: Broker, console: Console) -> None:
+def test_a_job_that_others_have_added_is_leased_as_it_is(broker: Broker, console: Console) -> None:
     console("ADDJOB", f"django_cluster:tests:{broker.queue}", "no count: before it", 0, "RETRY", 60)
 
     (delivery,) = broker.lease(1)

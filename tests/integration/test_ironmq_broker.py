@@ -88,7 +88,7 @@ def test_a_project_and_a_token_are_enough() -> None:
         ({**WRITTEN, "keystone": {**KEYSTONE, "server": "k"}}, "begins with http"),
     ],
 )
-def test_what_nobody_would_understand_is_refused(written: dict[str, Any], words: str) -> None:
+def test_wrong_values_are_refused(written: dict[str, Any], words: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=words) as caught:
         opener("iron_mq", **written)()
 
@@ -254,7 +254,7 @@ def test_a_service_that_hangs_is_noticed_in_time(own_server: IronServer) -> None
     assert time.monotonic() - started < 10
 
 
-def test_a_service_that_goes_away_between_two_calls_says_how_many_were_sent(own_server: IronServer) -> None:
+def test_a_service_that_becomes_unavailable_between_two_calls_says_how_many_were_sent(own_server: IronServer) -> None:
     broker = opener("iron_mq", **own_server.options)()
     broker.prepare()
     assert isinstance(broker, IronMQBroker)
@@ -336,7 +336,7 @@ def test_what_is_gone_is_not_claimed(broker: Broker, open_another: Opener) -> No
     assert list(broker.renew(held)) == held
 
 
-def test_what_a_predecessor_had_not_prolonged_is_given_back_at_once(open_another: Opener) -> None:
+def test_what_a_predecessor_had_not_prolonged_is_released_immediately(open_another: Opener) -> None:
     predecessor, successor = open_another(lease=60), open_another(lease=60)
     predecessor.enqueue(messages("one"))
     held = receipts(predecessor.lease(1))

@@ -87,7 +87,7 @@ def test_killed_before_the_reference_a_row_is_left_until_the_broker_could_have_f
 
 
 @pytest.mark.parametrize("point", ["before the payload is fetched", "before the message is forgotten"])
-def test_killed_while_it_is_lent_it_comes_again_whole(broker: OffloadingBroker, point: str) -> None:
+def test_killed_while_it_is_leased_it_comes_again_whole(broker: OffloadingBroker, point: str) -> None:
     die_at(point, broker)
 
     assert payloads(broker) == ["x" * 5000]

@@ -159,7 +159,7 @@ def test_the_caller_s_transaction_is_kept_or_not_at_all(broker: Broker, sender: 
     assert broker.size().total == 0
 
 
-def test_a_lost_answer_to_giving_back_gives_back_one_attempt(broker: Broker, sender: Broker, tunnel: Tunnel) -> None:
+def test_a_lost_answer_to_releasing_releases_one_attempt(broker: Broker, sender: Broker, tunnel: Tunnel) -> None:
     broker.enqueue([Message("one")])
     for _ in range(2):
         broker.release(broker.lease(1))

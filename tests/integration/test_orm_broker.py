@@ -369,7 +369,7 @@ def make_ready_again(broker: Broker) -> None:
     eventually(lambda: list(broker.lease(0)) == [] and broker.peek()[0].due is None)
 
 
-def test_what_nobody_has_leased_since_is_renewed_after_its_lease_has_ended(alias: str) -> None:
+def test_what_no_process_has_leased_since_is_renewed_after_its_lease_has_ended(alias: str) -> None:
     broker = open_orm(alias, lease=0.4)
     broker.enqueue([Message("one")])
     held = receipts(broker.lease(1))
@@ -382,7 +382,7 @@ def test_what_nobody_has_leased_since_is_renewed_after_its_lease_has_ended(alias
     assert [(each.leased, each.attempts) for each in broker.peek()] == [(True, 1)]
 
 
-def test_what_nobody_has_leased_since_is_acknowledged_after_its_lease_has_ended(alias: str) -> None:
+def test_what_no_process_has_leased_since_is_acknowledged_after_its_lease_has_ended(alias: str) -> None:
     broker = open_orm(alias, lease=0.4)
     broker.enqueue([Message("one")])
     held = receipts(broker.lease(1))
@@ -393,7 +393,7 @@ def test_what_nobody_has_leased_since_is_acknowledged_after_its_lease_has_ended(
     assert broker.size().total == 0
 
 
-def test_what_was_given_back_is_not_acknowledged(alias: str) -> None:
+def test_what_was_released_is_not_acknowledged(alias: str) -> None:
     broker = open_orm(alias)
     broker.enqueue([Message("one")])
     held = receipts(broker.lease(1))

@@ -153,7 +153,7 @@ def test_the_wait_ends_at_the_commit_and_not_before(alias: str) -> None:
 
 
 @pytest.mark.usefixtures("sleepy")
-def test_what_is_given_back_ends_the_wait(alias: str) -> None:
+def test_what_is_released_ends_the_wait(alias: str) -> None:
     sleeper = Sleeper(alias)
     other = open_orm(alias, queue=sleeper.queue)
     other.enqueue([Message("one")])

@@ -204,7 +204,7 @@ def test_whoever_says_so_is_content_with_any_certificate(tls_server: tuple[str, 
     broker.close()
 
 
-def test_the_next_node_is_asked_when_one_is_away(rabbitmq_server: RabbitServer) -> None:
+def test_the_next_node_is_asked_when_one_is_unavailable(rabbitmq_server: RabbitServer) -> None:
     broker = opener("rabbitmq", url=["amqp://127.0.0.1:1", rabbitmq_server.url])()
 
     broker.enqueue(messages("one"))
@@ -252,7 +252,7 @@ def test_a_queue_that_is_there_with_other_arguments_is_taken_as_it_is(open_anoth
 # -- messages that come again ---------------------------------------------------------------------
 
 
-def test_what_runs_when_the_connection_breaks_is_not_lent_again(open_another: Opener) -> None:
+def test_what_runs_when_the_connection_breaks_is_not_leased_again(open_another: Opener) -> None:
     broker = open_another(lease=0.5)
     broker.enqueue(messages("one"))
     held = receipts(broker.lease(1))
@@ -270,7 +270,7 @@ def test_what_runs_when_the_connection_breaks_is_not_lent_again(open_another: Op
     broker.close()
 
 
-def test_a_successor_takes_over_what_its_predecessor_has_lent(open_another: Opener) -> None:
+def test_a_successor_takes_over_what_its_predecessor_has_leased(open_another: Opener) -> None:
     predecessor, successor = open_another(), open_another(lease=0.5)
     predecessor.enqueue(messages("running", "settled"))
     running, settled = receipts(lease_all(predecessor, 2))
@@ -288,7 +288,7 @@ def test_a_successor_takes_over_what_its_predecessor_has_lent(open_another: Open
     successor.close()
 
 
-def test_what_nobody_claims_comes_back_after_a_lease_and_counts(open_another: Opener) -> None:
+def test_what_no_process_claims_comes_back_after_a_lease_and_counts(open_another: Opener) -> None:
     predecessor, successor = open_another(), open_another(lease=1.0)
     predecessor.enqueue(messages("lost"))
     lease_all(predecessor, 1)
@@ -303,7 +303,7 @@ def test_what_nobody_claims_comes_back_after_a_lease_and_counts(open_another: Op
     successor.close()
 
 
-def test_what_is_given_back_while_the_message_is_away_goes_back_when_it_comes(open_another: Opener) -> None:
+def test_what_is_released_while_its_connection_is_lost_goes_back_when_it_is_redelivered(open_another: Opener) -> None:
     predecessor, successor = open_another(), open_another()
     predecessor.enqueue(messages("one"))
     held = receipts(lease_all(predecessor, 1))
@@ -331,7 +331,7 @@ def test_new_messages_flow_while_others_wait_to_be_claimed(open_another: Opener)
     predecessor.close()
 
 
-def test_what_had_come_and_was_not_lent_is_at_once_there_for_others_after_a_close(open_another: Opener) -> None:
+def test_what_had_come_and_was_not_leased_is_immediately_there_for_others_after_a_close(open_another: Opener) -> None:
     broker, other = open_another(lease=30), open_another(lease=30)
     broker.enqueue([Message("soon", not_before=time.time() + 1)])
     assert list(broker.lease(1)) == []  # it has come, and waits for its time
@@ -378,7 +378,7 @@ def test_what_has_come_between_two_calls_does_not_keep_the_rest_away(broker: Bro
     sender.close()
 
 
-def test_a_burst_that_is_still_coming_is_not_taken_for_lent(broker: Broker, open_another: Opener) -> None:
+def test_a_burst_that_is_still_coming_does_not_count_as_leased(broker: Broker, open_another: Opener) -> None:
     """A consumer that was cancelled in mid-stream would have its messages returned, as if they had been lent."""
     broker.fileno()
     sender = open_another()
@@ -395,7 +395,7 @@ def test_a_burst_that_is_still_coming_is_not_taken_for_lent(broker: Broker, open
     sender.close()
 
 
-def test_of_two_that_want_much_none_takes_what_the_other_has_for_lent(open_another: Opener) -> None:
+def test_of_two_that_want_much_none_takes_what_the_other_has_for_leased(open_another: Opener) -> None:
     sender = open_another()
     sender.enqueue(messages(*[str(number) for number in range(2000)]))
     lent: list[Delivery] = []
@@ -511,7 +511,7 @@ def test_what_was_done_while_its_connection_was_lost_is_fetched_and_acknowledged
 # -- a server that goes away ----------------------------------------------------------------------
 
 
-def test_what_was_confirmed_survives_a_kill_and_what_is_lent_is_taken_over(own_server: RabbitServer) -> None:
+def test_what_was_confirmed_survives_a_kill_and_what_is_leased_is_taken_over(own_server: RabbitServer) -> None:
     broker = opener("rabbitmq", url=own_server.url)()
     broker.enqueue(messages("held", "waiting"))
     held = receipts(broker.lease(1))

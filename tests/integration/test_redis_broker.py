@@ -101,7 +101,7 @@ def test_a_redis_cache_of_django_is_an_address_with_time_outs_of_our_own(redis_s
         broker.close()
 
 
-def test_a_cache_of_django_redis_lends_its_connection(redis_server: RedisServer) -> None:
+def test_a_cache_of_django_redis_provides_its_connection(redis_server: RedisServer) -> None:
     pytest.importorskip("django_redis")
     caches = {"default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": redis_server.url}}
 
@@ -184,7 +184,7 @@ def test_a_waiting_broker_asks_almost_nothing(broker: Broker, console: Any) -> N
     assert asked() - before <= 3
 
 
-def test_a_sleeping_broker_is_woken_at_once(broker: Broker, console: Any) -> None:
+def test_a_sleeping_broker_is_woken_immediately(broker: Broker, console: Any) -> None:
     came: list[float] = []
 
     def wait_for_one() -> None:
@@ -257,7 +257,7 @@ def test_a_server_that_forgot_the_scripts_learns_them_again(broker: Broker, cons
     assert len(lease_all(broker, count)) == count
 
 
-def test_garbage_on_the_queue_is_lent_as_it_is(broker: Broker, console: Any) -> None:
+def test_garbage_on_the_queue_is_leased_as_it_is(broker: Broker, console: Any) -> None:
     broker.enqueue([Message("good")])
     band = f"{keys_of(broker)}:ready:0"
     console.rpush(band, b"\xff\x00\xfe", b"no entry", b"0:x:y", b"9" * 400 + b":" + b"9" * 400 + b":z", b"")
@@ -365,7 +365,7 @@ def test_a_server_that_dies_during_the_sleep_is_reported(own_server: RedisServer
 
 
 @pytest.mark.parametrize("answers", [1, 2, 3])
-def test_what_an_unheard_claim_has_lent_is_lent_at_once_and_costs_nothing(
+def test_what_an_unheard_claim_has_leased_is_leased_immediately_and_costs_nothing(
     redis_server: RedisServer, broker: Broker, answers: int
 ) -> None:
     with Tunnel(redis_server.port, b"EVAL") as tunnel:
@@ -423,7 +423,7 @@ def test_a_claim_that_arrives_late_takes_nothing_from_anybody(
         far.close()
 
 
-def test_what_a_dying_server_has_lent_is_lent_again_as_soon_as_it_is_back(own_server: RedisServer) -> None:
+def test_what_a_dying_server_has_leased_is_leased_again_as_soon_as_it_is_back(own_server: RedisServer) -> None:
     with Tunnel(own_server.port, b"EVAL") as tunnel:
         broker = opener("redis", url=f"redis://127.0.0.1:{tunnel.port}/0")(lease=60)
         broker.lease(1)
@@ -440,7 +440,9 @@ def test_what_a_dying_server_has_lent_is_lent_again_as_soon_as_it_is_back(own_se
         broker.close()
 
 
-def test_what_a_frozen_server_has_lent_to_nobody_is_lent_again_when_it_goes_on(own_server: RedisServer) -> None:
+def test_what_a_frozen_server_has_leased_without_an_answer_is_leased_again_when_it_goes_on(
+    own_server: RedisServer,
+) -> None:
     broker = opener("redis", url=f"{own_server.url}?socket_timeout=0.3")(lease=60)
     broker.lease(1)
     broker.enqueue([Message("first"), Message("second")])
@@ -496,7 +498,7 @@ def test_threads_do_not_share_a_connection(broker: Broker) -> None:
     )
 
 
-def test_threads_that_open_a_broker_at_once_do_not_close_it_for_each_other(
+def test_threads_that_open_a_broker_at_the_same_time_do_not_close_it_for_each_other(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     turns = count(1)
@@ -552,7 +554,7 @@ def test_an_acl_user_needs_only_the_keys_of_its_queues(own_server: RedisServer) 
     ("query", "keywords"),
     [("?foo=1", {}), ("?socket_timeout=long", {}), ("", {"foo": 1}), ("", {"socket_connect_timeout": 1, "db": "x"})],
 )
-def test_options_that_nobody_knows_are_refused(redis_server: RedisServer, query: str, keywords: dict[str, Any]) -> None:
+def test_unknown_options_are_refused(redis_server: RedisServer, query: str, keywords: dict[str, Any]) -> None:
     broker = opener("redis", url=f"redis://127.0.0.1:{redis_server.port}{query}", kwargs=keywords)()
 
     with pytest.raises(BrokerRefused):

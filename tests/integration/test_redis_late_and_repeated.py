@@ -109,7 +109,7 @@ def test_after_a_pause_of_the_server_leases_are_spared_until_their_holders_can_r
         broker.close()
 
 
-def test_an_acknowledgement_after_the_end_of_a_lease_forgets_a_message_that_nobody_else_holds(
+def test_an_acknowledgement_after_the_end_of_a_lease_deletes_a_message_without_another_lease(
     redis_server: RedisServer,
 ) -> None:
     broker = opener("redis", url=redis_server.url)(lease=0.2)
@@ -153,7 +153,7 @@ def test_a_call_to_send_whose_answer_is_lost_sends_once(
         far.close()
 
 
-def test_threads_that_send_at_once_while_answers_are_lost_send_everything_once(
+def test_threads_that_send_at_the_same_time_while_answers_are_lost_send_everything_once(
     redis_server: RedisServer, broker: Broker
 ) -> None:
     with Tunnel(redis_server.port, b"EVALSHA") as tunnel:
@@ -257,7 +257,7 @@ def test_which_answers_mean_another_server(words: str, so: bool) -> None:
     assert is_not_primary(Exception(words)) is so
 
 
-def test_a_server_that_has_become_a_replica_is_left_at_once_by_every_verb(own_server: RedisServer) -> None:
+def test_a_server_that_has_become_a_replica_is_left_immediately_by_every_verb(own_server: RedisServer) -> None:
     new = RedisServer().start()
     with Tunnel(own_server.port, b"-") as tunnel:
         broker = opener("redis", url=f"redis://127.0.0.1:{tunnel.port}/0")()

@@ -60,7 +60,7 @@ def fifo(server: SqsServer, **options: Any) -> Broker:
 # -- options --------------------------------------------------------------------------------------
 
 
-def test_opening_a_broker_asks_nobody() -> None:
+def test_opening_a_broker_asks_no_server() -> None:
     opener("sqs", region_name="eu-west-1", endpoint_url="http://nobody.invalid")()
 
 
@@ -82,7 +82,7 @@ def test_a_url_says_the_same_as_a_dict() -> None:
     assert options.client == {"endpoint_url": "http://localhost:4566"}
 
 
-def test_an_option_that_nobody_knows_is_named() -> None:
+def test_an_unknown_option_is_named() -> None:
     with pytest.raises(ImproperlyConfigured, match=r"aws_regoin is not known.*aws_region"):
         opener("sqs", aws_regoin="eu-west-1")()
 
@@ -141,7 +141,7 @@ def test_a_queue_is_not_created_where_that_is_not_allowed(sqs_server: SqsServer)
         broker.enqueue(messages("one"))
 
 
-def test_with_a_prefix_nobody_is_asked_for_the_url(sqs_server: SqsServer) -> None:
+def test_with_a_prefix_sqs_is_not_asked_for_the_url(sqs_server: SqsServer) -> None:
     prefix = f"{sqs_server.url}/123456789012/"
     broker = opener("sqs", **sqs_server.options, queue_url_prefix=prefix)()
 
@@ -260,7 +260,7 @@ def test_attempts_that_a_message_brings_along_are_counted_on(broker: Broker) -> 
 # -- FIFO -----------------------------------------------------------------------------------------
 
 
-def test_a_fifo_queue_keeps_the_order_and_lends_no_second_batch_of_a_group_before_the_first_is_done(
+def test_a_fifo_queue_keeps_the_order_and_leases_no_second_batch_of_a_group_before_the_first_is_done(
     sqs_server: SqsServer,
 ) -> None:
     broker = fifo(sqs_server)
@@ -300,7 +300,7 @@ def test_a_fifo_queue_says_that_it_delays_nothing(sqs_server: SqsServer) -> None
     assert (capabilities.delay, capabilities.fifo) == (False, True)
 
 
-def test_what_is_given_back_to_a_fifo_queue_keeps_its_place(sqs_server: SqsServer) -> None:
+def test_what_is_released_to_a_fifo_queue_keeps_its_place(sqs_server: SqsServer) -> None:
     broker = fifo(sqs_server)
     broker.enqueue(messages("1", "2", "3"))
 
@@ -353,7 +353,7 @@ def test_killed_between_the_copy_and_the_deletion_both_are_there(
     assert sorted((each.payload, each.attempt) for each in both) == [("one", 1), ("one", 2)]
 
 
-def test_without_a_copy_a_message_is_given_back_as_it_is(
+def test_without_a_copy_a_message_is_released_as_it_is(
     broker: SqsBroker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     broker.enqueue(messages("one"))
@@ -366,7 +366,7 @@ def test_without_a_copy_a_message_is_given_back_as_it_is(
     assert "not allowed to send" in caplog.text
 
 
-def test_where_copies_would_take_too_long_the_rest_is_given_back_as_it_is(
+def test_where_copies_would_take_too_long_the_rest_is_released_as_it_is(
     broker: Broker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("django_cluster.brokers.republishing.REPUBLISH_SECONDS", 0.0)
@@ -398,7 +398,7 @@ def test_the_copy_of_what_sqs_cannot_delay_for_so_long_waits_in_the_database(
 # -- dead letters ---------------------------------------------------------------------------------
 
 
-def test_a_queue_of_dead_letters_takes_what_was_lent_too_often(sqs_server: SqsServer, console: Any) -> None:
+def test_a_queue_of_dead_letters_takes_what_was_leased_too_often(sqs_server: SqsServer, console: Any) -> None:
     dead = console.create_queue(QueueName=f"dead-{uuid4().hex}")["QueueUrl"]
     arn = console.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     policy = f'{{"deadLetterTargetArn": "{arn}", "maxReceiveCount": 2}}'
@@ -413,7 +413,7 @@ def test_a_queue_of_dead_letters_takes_what_was_lent_too_often(sqs_server: SqsSe
     assert message["Body"] == "doomed"
 
 
-def test_what_was_given_back_at_no_cost_counts_anew_for_the_queue_of_dead_letters(
+def test_what_was_released_at_no_cost_counts_anew_for_the_queue_of_dead_letters(
     sqs_server: SqsServer, console: Any
 ) -> None:
     dead = console.create_queue(QueueName=f"dead-{uuid4().hex}")["QueueUrl"]
@@ -459,7 +459,7 @@ NASTY_ATTEMPTS = ["3000000000", "-5", "1e40", "9" * 30, "²", "٣", "", "x", "1.
 
 @pytest.mark.parametrize("value", NASTY_ATTEMPTS)
 @pytest.mark.parametrize("kind", ["Number", "String", "Binary"])
-def test_whatever_stands_in_the_attribute_of_the_attempts_the_message_is_lent(
+def test_whatever_stands_in_the_attribute_of_the_attempts_the_message_is_leased(
     kind: str, value: str, broker: Broker, console: Any
 ) -> None:
     given = {"BinaryValue": value.encode() or b" "} if kind == "Binary" else {"StringValue": value or " "}

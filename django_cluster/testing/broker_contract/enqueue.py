@@ -19,7 +19,7 @@ from django_cluster.testing.broker_contract.base import (
 
 
 class EnqueueContract(ContractBase):
-    def test_what_is_enqueued_is_lent_with_its_payload_and_first_attempt(self, broker: Broker) -> None:
+    def test_what_is_enqueued_is_leased_with_its_payload_and_first_attempt(self, broker: Broker) -> None:
         broker.enqueue(messages("one"))
 
         (delivery,) = broker.lease(10)
@@ -28,7 +28,7 @@ class EnqueueContract(ContractBase):
         assert delivery.attempt == 1
         assert delivery.receipt
 
-    def test_an_empty_queue_lends_nothing(self, broker: Broker) -> None:
+    def test_an_empty_queue_leases_nothing(self, broker: Broker) -> None:
         assert list(broker.lease(10)) == []
 
     def test_enqueueing_nothing_changes_nothing(self, broker: Broker) -> None:
@@ -36,7 +36,7 @@ class EnqueueContract(ContractBase):
 
         assert broker.size() == QueueSize(0, 0, 0)
 
-    def test_messages_are_lent_in_the_order_of_enqueueing(self, broker: Broker) -> None:
+    def test_messages_are_leased_in_the_order_of_enqueueing(self, broker: Broker) -> None:
         names = [f"message {number}" for number in range(30)]
         broker.enqueue(messages(*names[:10]))
         for name in names[10:]:

@@ -57,7 +57,7 @@ class InspectionContract(ContractBase):
         assert [each.payload for each in broker.peek(limit=1)] == ["urgent"]
         assert payloads(broker.lease(10)) == ["urgent", "a"]
 
-    def test_what_waits_can_be_withdrawn_by_its_key_and_the_rest_stays(self, broker: Broker) -> None:
+    def test_what_waits_can_be_cancelled_by_its_key_and_the_rest_stays(self, broker: Broker) -> None:
         self.require(broker, "cancel")
         broker.enqueue(messages("first", "second", "third") + messages("urgent", priority=5))
         if broker.capabilities.delay:
@@ -70,7 +70,7 @@ class InspectionContract(ContractBase):
         assert [each.payload for each in broker.peek()] == left
         assert payloads(broker.lease(10)) == ["first", "third"]
 
-    def test_what_is_lent_or_gone_or_unknown_is_not_withdrawn(self, broker: Broker) -> None:
+    def test_what_is_leased_or_gone_or_unknown_is_not_cancelled(self, broker: Broker) -> None:
         self.require(broker, "cancel")
         broker.enqueue(messages("gone", "lent"))
         keys = [each.key for each in broker.peek()]
@@ -82,7 +82,7 @@ class InspectionContract(ContractBase):
         assert list(broker.renew([lent.receipt])) == []
         assert broker.cancel([]) == 0
 
-    def test_a_message_that_came_back_keeps_its_key_and_can_be_withdrawn(
+    def test_a_message_that_came_back_keeps_its_key_and_can_be_cancelled(
         self, broker: Broker, open_another: Opener
     ) -> None:
         self.require(broker, "cancel")

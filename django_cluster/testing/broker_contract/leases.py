@@ -19,7 +19,7 @@ from django_cluster.testing.broker_contract.base import (
 
 
 class LeaseContract(ContractBase):
-    def test_what_is_lent_is_not_lent_again(self, broker: Broker, open_another: Opener) -> None:
+    def test_a_leased_message_is_not_leased_again(self, broker: Broker, open_another: Opener) -> None:
         broker.enqueue(messages("one"))
         broker.lease(1)
 

@@ -46,7 +46,7 @@ class ReleaseContract(ContractBase):
             came == ["1", "2", "3", "4"] if broker.capabilities.requeues_first else sorted(came) == ["1", "2", "3", "4"]
         )
 
-    def test_a_begun_run_counts(self, broker: Broker) -> None:
+    def test_a_run_counts(self, broker: Broker) -> None:
         self.require(broker, "counts_attempts")
         broker.enqueue(messages("one"))
 
@@ -54,7 +54,7 @@ class ReleaseContract(ContractBase):
 
         assert lease_all(broker, 1)[0].attempt == 2
 
-    def test_a_begun_run_counts_and_an_unbegun_does_not(self, broker: Broker) -> None:
+    def test_a_run_counts_and_a_refunded_one_does_not(self, broker: Broker) -> None:
         self.require(broker, "counts_attempts", "refunds_attempts")
         broker.enqueue(messages("one"))
 
@@ -65,7 +65,7 @@ class ReleaseContract(ContractBase):
 
         assert (unbegun.attempt, begun.attempt) == (1, 2)
 
-    def test_what_is_given_back_costs_no_attempt(self, broker: Broker) -> None:
+    def test_what_is_released_costs_no_attempt(self, broker: Broker) -> None:
         self.require(broker, "counts_attempts")
         names = [str(number) for number in range(25)]
         broker.enqueue(messages(*names))
@@ -80,7 +80,7 @@ class ReleaseContract(ContractBase):
         assert {each.attempt for each in lease_all(broker, 25)} == {2}
         self.check_size(broker, leased=25)
 
-    def test_what_is_given_back_with_a_delay_comes_back_later(self, broker: Broker) -> None:
+    def test_what_is_released_with_a_delay_comes_back_later(self, broker: Broker) -> None:
         self.require(broker, "delay")
         broker.enqueue(messages("one"))
         held = broker.lease(1)
@@ -93,7 +93,7 @@ class ReleaseContract(ContractBase):
         assert time.monotonic() - started >= 0.45
         self.check_size(broker, leased=1)
 
-    def test_what_others_have_been_lent_since_is_not_given_back(self, open_another: Opener) -> None:
+    def test_what_others_have_been_leased_since_is_not_released(self, open_another: Opener) -> None:
         broker, patient = open_another(lease=SHORT_LEASE_SECONDS), open_another(lease=60)
         self.require(broker, "portable_receipts")
         broker.enqueue(messages("one"))

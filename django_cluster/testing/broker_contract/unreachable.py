@@ -39,7 +39,7 @@ class UnreachableContract:
         ],
         ids=["ping", "enqueue", "lease", "acknowledge", "size"],
     )
-    def test_a_server_that_is_away_is_reported_in_time(
+    def test_a_server_that_is_unavailable_is_reported_in_time(
         self, unreachable: Broker, verb: Callable[[Broker, str], object]
     ) -> None:
         started = time.monotonic()

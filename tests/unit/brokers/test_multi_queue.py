@@ -211,7 +211,7 @@ def until_it_calls(several: MultiQueueBroker) -> None:
     wait_until(lambda: several.has_due_retry, because="a server that was away should be tried again")
 
 
-def test_while_one_server_is_away_the_queues_of_the_others_are_served() -> None:
+def test_while_one_server_is_unavailable_the_queues_of_the_others_are_served() -> None:
     several = scattered(0, 1, 1)
     fill(several, 5, 5, 5)
     away(several, 1)
@@ -219,7 +219,7 @@ def test_while_one_server_is_away_the_queues_of_the_others_are_served() -> None:
     assert places(several.lease(9)) == [0] * 5
 
 
-def test_a_server_that_is_away_is_not_asked_again_and_again() -> None:
+def test_a_server_that_is_unavailable_is_not_asked_again_and_again() -> None:
     several = scattered(0, 1, 1)
     fill(several, 50, 5, 5)
     away(several, 1)
@@ -233,7 +233,7 @@ def test_a_server_that_is_away_is_not_asked_again_and_again() -> None:
     assert sum(member.asked for member in others if isinstance(member, Elsewhere)) == 1
 
 
-def test_what_it_had_lent_is_renewed_before_it_lends_again() -> None:
+def test_what_it_had_leased_is_renewed_before_it_leases_again() -> None:
     several = scattered(0, 1)
     fill(several, 1, 5)
     held = [each.receipt for each in several.lease(4)]

@@ -17,7 +17,7 @@ from django_cluster.brokers.orm_rows import (
 
 
 @given(st.lists(st.sampled_from(["x", "x" * 100_000, "x" * (MAX_STATEMENT_CHARACTERS + 1)]), min_size=1, max_size=60))
-def test_chunks_keep_every_message_in_order_and_stay_small(payloads: list[str]) -> None:
+def test_statement_batches_keep_every_message_in_order_and_stay_small(payloads: list[str]) -> None:
     messages = [Message(payload) for payload in payloads]
 
     portions = list(statement_batches(messages))

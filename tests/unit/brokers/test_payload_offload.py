@@ -84,7 +84,7 @@ def age(seconds: float) -> None:
 # ── who gets one ─────────────────────────────────────────────────────────────────────────────────
 
 
-def test_nobody_pays_who_does_not_use_it() -> None:
+def test_it_costs_nothing_where_it_is_not_used() -> None:
     assert type(open_broker(section(offload_large_payloads=False))) is Small
     assert type(open_broker(section(kind="memory"))) is MemoryBroker, "it has no limit"
     assert type(open_broker(section(kind="orm", offload_large_payloads=10))) is OrmBroker, (
@@ -149,7 +149,7 @@ def test_the_row_goes_after_the_message_also_from_another_process(
     assert bare.size().total == 0
 
 
-def test_what_is_given_back_keeps_its_row(broker: OffloadingBroker) -> None:
+def test_what_is_released_keeps_its_row(broker: OffloadingBroker) -> None:
     broker.enqueue([Message(LARGE)])
     (first,) = broker.lease(1)
 
@@ -174,7 +174,7 @@ def test_who_has_lost_the_lease_does_not_delete_the_row_of_who_has_it(broker: Of
     assert rows() == []
 
 
-def test_the_task_that_is_withdrawn_takes_its_row_with_it(broker: OffloadingBroker) -> None:
+def test_the_task_that_is_cancelled_takes_its_row_with_it(broker: OffloadingBroker) -> None:
     broker.enqueue([Message(LARGE + "1"), Message(LARGE + "2"), Message("small"), Message("stays")])
     seen = {each.payload: each.key for each in broker.peek()}
     (lent,) = broker.lease(1)
@@ -267,7 +267,7 @@ def test_a_retry_keeps_its_row_as_long_as_a_new_message(broker: OffloadingBroker
     assert broker.delete_expired() == 0
 
 
-def test_what_is_given_back_for_long_keeps_its_row_for_as_long(broker: OffloadingBroker) -> None:
+def test_what_is_released_for_long_keeps_its_row_for_as_long(broker: OffloadingBroker) -> None:
     broker.enqueue([Message(LARGE)])
 
     broker.release(broker.lease(1), 30 * DAY, refund_attempt=True)
@@ -277,7 +277,7 @@ def test_what_is_given_back_for_long_keeps_its_row_for_as_long(broker: Offloadin
     assert rows() == [LARGE]
 
 
-def test_where_the_broker_keeps_for_ever_so_does_the_row() -> None:
+def test_where_the_broker_keeps_forever_so_does_the_row() -> None:
     broker = open_broker(section(kind="memory", offload_large_payloads=10))
     assert isinstance(broker, OffloadingBroker)
     broker.enqueue([Message(LARGE)])
@@ -288,7 +288,7 @@ def test_where_the_broker_keeps_for_ever_so_does_the_row() -> None:
     assert broker.delete_expired() == 0
 
 
-def test_a_reference_without_its_row_is_lent_as_it_is(broker: OffloadingBroker, bare: Broker) -> None:
+def test_a_reference_without_its_row_is_leased_as_it_is(broker: OffloadingBroker, bare: Broker) -> None:
     broker.enqueue([Message(LARGE), Message("small")])
     LargePayload.objects.all().delete()
 
@@ -313,7 +313,7 @@ def test_a_reference_of_another_site_opens_no_row_of_ours(broker: OffloadingBrok
     assert rows() == [LARGE]
 
 
-def test_while_the_table_is_away_nothing_is_borrowed_in_vain(broker: OffloadingBroker, bare: Broker) -> None:
+def test_while_the_table_is_unavailable_nothing_is_leased(broker: OffloadingBroker, bare: Broker) -> None:
     broker.enqueue([Message(LARGE), Message("small")])
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE django_cluster_largepayload RENAME TO elsewhere")
@@ -328,7 +328,7 @@ def test_while_the_table_is_away_nothing_is_borrowed_in_vain(broker: OffloadingB
     assert [(each.payload, each.attempt) for each in broker.lease(5)] == [(LARGE, 1), ("small", 1)]
 
 
-def test_while_the_database_is_away_one_attempt_is_lost_at_most(broker: OffloadingBroker, bare: Broker) -> None:
+def test_while_the_database_is_unavailable_one_attempt_is_lost_at_most(broker: OffloadingBroker, bare: Broker) -> None:
     broker.enqueue([Message(LARGE)])
     asked: list[int] = []
     lend = broker.inner.lease

@@ -34,7 +34,7 @@ def arrive(unacked: UnackedMessages, arrived: ReceivedMessage, now: float = 0.0,
     return unacked.arrive(arrived, now, clock)[0]
 
 
-def test_what_comes_for_the_first_time_is_lent(unacked: UnackedMessages) -> None:
+def test_what_comes_for_the_first_time_is_leased(unacked: UnackedMessages) -> None:
     assert arrive(unacked, message()) is ArrivalAction.LEASE
 
     (held,) = unacked.lease_ready(10, now=0)
@@ -83,7 +83,7 @@ def test_what_is_held_when_the_connection_is_lost_is_taken_over_when_it_comes_ag
     assert unacked.held[ID].receipt == f"{ID}:1"
 
 
-def test_what_was_never_lent_when_the_connection_was_lost_is_lent_at_once(unacked: UnackedMessages) -> None:
+def test_what_was_never_leased_when_the_connection_was_lost_is_leased_immediately(unacked: UnackedMessages) -> None:
     arrive(unacked, message())
 
     unacked.connection_lost()
@@ -91,7 +91,9 @@ def test_what_was_never_lent_when_the_connection_was_lost_is_lent_at_once(unacke
     assert arrive(unacked, message(tag=2, redelivered=True)) is ArrivalAction.LEASE
 
 
-def test_what_was_settled_while_it_was_away_is_settled_when_it_comes(unacked: UnackedMessages) -> None:
+def test_what_was_ended_while_its_connection_was_lost_is_acknowledged_when_it_is_redelivered(
+    unacked: UnackedMessages,
+) -> None:
     unacked.decide(f"{ID}:1", FORGET, 0.0)
     unacked.decide(f"{OTHER}:1", Disposition(False, earlier=1, not_before=5.0), 0.0)
 
@@ -138,7 +140,7 @@ def test_a_message_that_is_too_early_waits_until_it_is_due(unacked: UnackedMessa
     assert len(list(unacked.lease_ready(1, now=11.5))) == 1
 
 
-def test_a_lease_that_nobody_renews_ends(unacked: UnackedMessages) -> None:
+def test_a_lease_that_no_process_renews_ends(unacked: UnackedMessages) -> None:
     arrive(unacked, message())
     (held,) = unacked.lease_ready(1, now=0)
     unacked.renew(held.receipt, now=LEASE / 2)

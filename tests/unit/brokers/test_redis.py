@@ -117,7 +117,7 @@ def test_the_user_may_call_the_library_otherwise(options: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize("limit", [0.1, 1, 5, 60])
-def test_a_nap_ends_before_the_socket_gives_up(limit: float) -> None:
+def test_a_blocking_call_ends_before_the_socket_times_out(limit: float) -> None:
     assert 0 < RedisConnection({"kwargs": {"socket_timeout": limit}}).max_block < limit
 
 
@@ -249,5 +249,5 @@ def test_no_time_out_is_none_where_the_project_says_so() -> None:
         ({"sentinels": (("a", 1),), "master": "m", "kwargs": {"min_other_sentinels": 1, "db": 2}}, {}),
     ],
 )
-def test_a_keyword_that_nobody_knows_is_found_in_every_shape(options: dict[str, Any], near: dict[str, str]) -> None:
+def test_an_unknown_keyword_is_found_in_every_topology(options: dict[str, Any], near: dict[str, str]) -> None:
     assert redis_clients.unknown_keywords(options) == near

@@ -36,7 +36,7 @@ def work() -> None:
     drain(raise_errors=False)
 
 
-def test_a_group_of_which_a_call_is_withdrawn_ends_as_failed() -> None:
+def test_a_group_of_which_a_call_is_cancelled_ends_as_failed() -> None:
     group = (
         Group([call(add, 1, 1), call(add, 1, 2), call(add, 1, 3)]).on_success(note, "then").on_failure(note, "failure")
     )
@@ -64,7 +64,7 @@ def test_a_purged_group_ends_without_a_cluster() -> None:
     assert [task.success for task in group.fetch(wait=-1)] == [False, False]
 
 
-def test_a_chain_of_which_a_link_is_withdrawn_is_not_waited_for() -> None:
+def test_a_chain_of_which_a_link_is_cancelled_is_not_waited_for() -> None:
     chain = Chain([(note, ("one",)), (note, ("two",))])
     chain.run()
 
@@ -75,7 +75,7 @@ def test_a_chain_of_which_a_link_is_withdrawn_is_not_waited_for() -> None:
     assert chain.result(wait=-1) == []
 
 
-def test_an_iter_of_which_an_item_is_withdrawn_is_a_failure() -> None:
+def test_an_iter_of_which_an_item_is_cancelled_is_a_failure() -> None:
     iter_id = async_iter(add, [(1, 1), (1, 2)])
 
     control.cancel([first_key()])
@@ -87,7 +87,7 @@ def test_an_iter_of_which_an_item_is_withdrawn_is_a_failure() -> None:
     assert "1 of 2 items failed" in task.error_message
 
 
-def test_a_task_of_no_composition_that_is_withdrawn_leaves_no_row() -> None:
+def test_a_task_of_no_composition_that_is_cancelled_leaves_no_row() -> None:
     async_task(add, 1, 1)
 
     control.cancel([first_key()])

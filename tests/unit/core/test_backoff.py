@@ -22,7 +22,7 @@ def test_all_is_well_at_first(backoff: ReconnectBackoff) -> None:
     assert not backoff.failing
 
 
-def test_after_a_failure_nobody_tries_until_it_is_time(backoff: ReconnectBackoff, clock: Clock) -> None:
+def test_after_a_failure_the_next_try_waits(backoff: ReconnectBackoff, clock: Clock) -> None:
     backoff.failed(BrokerUnavailable())
 
     assert backoff.failing

@@ -50,7 +50,7 @@ def test_options_that_are_too_many_for_a_reference_are_left_out() -> None:
     assert header_of(caught.value.body).id == "7"
 
 
-def test_what_is_no_package_of_ours_lends_a_reference_no_name() -> None:
+def test_a_foreign_package_gives_a_reference_no_name() -> None:
     codec = Codec(SIGNING)
     foreign = Codec(replace(SIGNING, secret="theirs")).dumps(TaskPackage(header=HEADER))
 

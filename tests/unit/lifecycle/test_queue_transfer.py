@@ -100,7 +100,7 @@ def test_delayed_messages_keep_their_moment_priority_and_attempts(source: Memory
     assert source.size().total == 0
 
 
-def test_what_becomes_due_in_a_moment_waits_until_it_can_be_lent(source: MemoryBroker, target: MemoryBroker) -> None:
+def test_what_becomes_due_in_a_moment_waits_until_it_can_be_leased(source: MemoryBroker, target: MemoryBroker) -> None:
     source.enqueue([Message("soon", not_before=time.time() + 2), Message("later", not_before=LATER)])
 
     QueueTransfer(source, target).run()
@@ -108,7 +108,7 @@ def test_what_becomes_due_in_a_moment_waits_until_it_can_be_lent(source: MemoryB
     assert (payloads(source), payloads(target)) == (["soon"], ["later"])
 
 
-def test_what_is_lent_to_others_stays_theirs(source: MemoryBroker, target: MemoryBroker) -> None:
+def test_what_is_leased_to_others_stays_theirs(source: MemoryBroker, target: MemoryBroker) -> None:
     source.enqueue([Message("running"), Message("waiting")])
     (running,) = source.lease(1)
 
@@ -155,7 +155,7 @@ class Away(MemoryBroker):
         raise BrokerUnavailable("away")
 
 
-def test_a_target_that_is_away_leaves_everything_where_it_was(source: MemoryBroker) -> None:
+def test_a_target_that_is_unavailable_leaves_everything_where_it_was(source: MemoryBroker) -> None:
     source.enqueue([Message("a"), Message("b")])
 
     with pytest.raises(BrokerUnavailable):
@@ -171,7 +171,7 @@ class LentMeanwhile(MemoryBroker):
         return super().cancel(keys[1:])
 
 
-def test_what_was_lent_before_it_could_be_withdrawn_is_told(target: MemoryBroker) -> None:
+def test_what_was_leased_before_it_could_be_cancelled_is_told(target: MemoryBroker) -> None:
     source = queue("source", LentMeanwhile)
     source.enqueue([Message("a", not_before=LATER), Message("b", not_before=LATER)])
 
@@ -207,7 +207,7 @@ def with_label(options: str) -> str:
 
 @pytest.mark.parametrize("value", NASTY_LABELS, ids=lambda value: value[:9])
 @pytest.mark.parametrize("option", ["priority", "timeout", "not_before", "member"])
-def test_a_label_that_nobody_has_signed_holds_up_no_other(
+def test_an_unsigned_header_holds_up_no_other(
     option: str, value: str, source: MemoryBroker, target: MemoryBroker
 ) -> None:
     nasty = with_label(f'{{"{option}":{value}}}')

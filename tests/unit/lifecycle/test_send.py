@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from django_cluster.brokers import memory
-from django_cluster.brokers.base import Capabilities, Message
+from django_cluster.brokers.base import Capabilities
 from django_cluster.brokers.memory import MemoryBroker
-from django_cluster.brokers.publisher import chunks
 from django_cluster.core.codec import Codec
 from django_cluster.core.messages import TaskHeader, TaskOptions, TaskPackage
 from django_cluster.core.settings import BrokerSettings
@@ -118,15 +117,6 @@ def test_a_receiver_that_raises_stops_nobody(broker: MemoryBroker, caplog: pytes
 
     assert broker.size().ready == 1
     assert "not today" in caplog.text
-
-
-def test_chunks_leave_nothing_out() -> None:
-    messages = [Message(str(number)) for number in range(10)]
-
-    pieces = list(chunks(messages, 4))
-
-    assert [len(piece) for piece in pieces] == [4, 4, 2]
-    assert [message for piece in pieces for message in piece] == messages
 
 
 # ── to more than one place ───────────────────────────────────────────────────────────────────────
