@@ -40,8 +40,8 @@ LAST = """\
 | waking an idle cluster | the cluster asks every `poll` seconds |
 | sending a batch atomically | an error in the middle of `async_bulk` says how many tasks were sent |
 | exact sizes | numbers are estimates of the server |
-| receipts that work in every process | the cluster claims its running tasks again; see [RabbitMQ](../how-to/rabbitmq.md) |
-| refunding attempts without a copy | a message that a stopping cluster returns, or whose task raises `Snooze`, is sent again with its count |
+| receipts that work in every process | running tasks are claimed again, see [RabbitMQ](../how-to/rabbitmq.md) |
+| refunding attempts without a copy | after a stop or `Snooze` the message is sent again with its count |
 
 Your own broker declares its `Capabilities` in the same way: see [Write a broker](../how-to/write-a-broker.md).
 """

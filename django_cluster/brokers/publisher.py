@@ -41,7 +41,7 @@ class Publisher:
             self.broker.enqueue_unique(batch, own)
 
     def publish(self, messages: Sequence[Message]) -> None:
-        """Publish the messages in as few calls as the broker allows; up to ``capabilities.bulk`` of them all or none."""
+        """Publish the messages in few calls; up to ``capabilities.bulk`` of them all or none."""
         if self._limited:
             messages, late = split_by_delay(messages, self.broker.capabilities.longest_delay, time.time())
             self._keep(late)
