@@ -1,4 +1,4 @@
-"""How long a piece of work takes: the clock on the wall, and the processor's."""
+"""Timing of a piece of work: wall-clock time and CPU time."""
 
 from __future__ import annotations
 

@@ -178,7 +178,7 @@ class Broker(ABC):
     """
 
     capabilities: Capabilities = Capabilities()
-    """Of the class. An instance may set its own, where they depend on the server or the settings."""
+    """Capabilities of the class. An instance may set its own if they depend on the server or the settings."""
 
     database: str | None = None
     """Alias of the Django database whose open transaction the writes of this broker are part of; None = no database."""

@@ -145,7 +145,7 @@ class DisqueBroker(Broker):
     # ── the end of a delivery ────────────────────────────────────────────────────────────────────
 
     def acknowledge(self, receipts: Sequence[str]) -> None:
-        """Of a job that is not here, others hear: the node passes it on."""
+        """The node forwards what concerns a job of another node."""
         with self._connection.errors():
             self._acknowledge([_lease(receipt).id for receipt in self._jobs(receipts, or_ended=True)])
 
@@ -196,7 +196,7 @@ class DisqueBroker(Broker):
                 return
 
     def size(self) -> QueueSize:
-        """As the node knows it that is asked; what is delayed counts as leased."""
+        """The size that one node reports; delayed jobs count as leased."""
         with self._connection.errors():
             (ready,) = self._connection.call(["QLEN", self._key])
             return QueueSize(ready=ready, delayed=0, leased=sum(1 for _ in self._scan("id", "active")))
@@ -221,7 +221,7 @@ class DisqueBroker(Broker):
 
 
 def _lease(receipt: str) -> JobLease:
-    """Of a receipt that is one."""
+    """The parts of a valid receipt."""
     id, deliveries, nacks = receipt.split(":")
     return JobLease(id, int(deliveries), int(nacks))
 

@@ -55,7 +55,7 @@ class DisqueConnection(RedisConnection):
         )
 
     def ask(self, *commands: Sequence[Any], again: bool = True) -> list[Any]:
-        """Their answers, errors among them; of another node where this one cannot be reached.
+        """The answers to several commands, errors included, from another node if this one is unavailable.
 
         ``again=False``: not a second time where a first node may have done it before it went away.
         """
@@ -101,7 +101,7 @@ class DisqueConnection(RedisConnection):
             raise BrokerRefused(f"Disque at {self.address} refused: {error}") from error
 
     def version(self) -> str:
-        """As a node says it; empty where it does not."""
+        """The value that the node reports; empty if it does not."""
         (said,) = self.call(("INFO", "server"))
         lines = (line.partition(":") for line in said.decode(errors="replace").splitlines())
         return next((value.strip() for name, _, value in lines if name == "disque_version"), "")

@@ -33,7 +33,7 @@ from django_cluster.errors import BrokerError
 CALL_MESSAGES = 100
 """Messages in one call."""
 MAX_BYTES = 256 * 1024
-"""Of one call, all of its messages together; some plans of the service allow less."""
+"""Largest size of all messages of one call; some plans of the service allow less."""
 ENVELOPE_BYTES = 256
 """Bytes of ``MAX_BYTES`` that are not for the payload."""
 MAX_DELAY = 604_800.0

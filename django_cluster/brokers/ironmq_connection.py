@@ -34,7 +34,7 @@ ANSWER_SECONDS = 5.0
 """Seconds for an answer, apart from those for which we asked it to wait."""
 
 LOST_STATUSES = frozenset({403, 404})
-"""Of a message: its reservation has ended, or it is gone."""
+"""The reservation of a message has ended, or the message is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ class IronConnection:
         return None if status == 404 else self._checked(status, answer)
 
     def about(self, message: str, verb: str, path: str = "", body: Mapping[str, Any] | None = None) -> Any:
-        """The same for one message; raises ``ReservationLost`` where it is not ours any more."""
+        """Change one message. Raises ``ReservationLost`` if its reservation has ended."""
         status, answer = self._exchange(verb, f"/messages/{quote(message, safe='')}{path}", body, 0.0)
         if status in LOST_STATUSES:
             raise ReservationLost(gone=status == 404)

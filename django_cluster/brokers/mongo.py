@@ -195,7 +195,7 @@ class MongoBroker(Broker):
         return self._deliveries(self._messages.find({"_id": {"$in": sought}, "lease": token}, CLAIM_FIELDS), token)
 
     def _deliveries(self, leased: Iterable[Document], token: str) -> list[Delivery]:
-        """Of the documents that a claim has marked."""
+        """Fields of the documents that a claim has marked."""
         found = sorted(leased, key=order_of)
         strange = [each["_id"] for each in found if not has_valid_receipt(each)]
         if strange:  # they are mended, and leased next

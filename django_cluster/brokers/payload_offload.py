@@ -36,7 +36,7 @@ class OffloadedReceipt(NamedTuple):
     """A receipt or a key, taken apart."""
 
     inner: str
-    """As the adapter knows it."""
+    """The name of the queue at the adapter."""
     row: str = ""
 
 

@@ -23,7 +23,7 @@ OnFrame = Callable[[Frame], bool]
 
 
 def lenient_handler(connection: Any, callback: Callable[..., object]) -> OnFrame:
-    """As the client makes one for each connection."""
+    """A reader like the one that the client creates for each connection."""
     handle: OnFrame = frame_handler(connection, callback)
 
     def forgive(frame: Frame) -> bool:

@@ -50,7 +50,7 @@ SSL_KEYS = (
     "tls_maximum_version",
     "tls_minimum_version",
 )
-"""Those that ``amqp`` hands to Python's ``ssl``, and that mean something to a client."""
+"""TLS options that ``amqp`` passes to Python's ``ssl`` and that apply to clients."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,7 +121,7 @@ class RedisConnection:
         return answers
 
     def ask(self, *commands: Sequence[Any], again: bool = True) -> list[Any]:
-        """The same, with errors of single commands among the answers.
+        """Execute commands in one round trip; errors of single commands are among the answers.
 
         Half the cost of the same on the client, whose way from a method to the socket is long. Connections are
         still the pool's, and broken ones are tried again as its settings say, if they may be sent ``again``.
@@ -204,7 +204,7 @@ class RedisConnection:
             raise self.translate(error) from error
 
     def translate(self, error: Exception) -> BrokerError:
-        """The same for an error that is at hand: the block costs as much as an eighth of a command."""
+        """The error of this package for an error of redis-py; a context manager would cost an eighth of a command."""
         if isinstance(error, PERMANENT_ERRORS):
             return BrokerRefused(f"Redis at {self.address} does not let us in: {error}")
         words = CLIENT_REPR.sub("", str(error))
@@ -218,7 +218,7 @@ class RedisConnection:
         self.client.ping()
 
     def configuration(self, *names: str) -> dict[str, str]:
-        """These parameters of the server; none where we may not ask."""
+        """Configuration parameters of the server; empty if the command is not permitted."""
         try:
             return {name: _word(value) for name, value in self._configuration(names).items()}
         except errors.ResponseError:
@@ -298,7 +298,7 @@ class RedisClusterConnection(RedisConnection):
                     self.drop_idle()
 
     def drop_idle(self) -> None:
-        """The same for each node; and the Cluster is asked anew who has which slots."""
+        """Reconnect to each node, and refresh the slot table of the Cluster."""
         client = self.client
         for node in client.get_nodes():
             if node.redis_connection is not None:

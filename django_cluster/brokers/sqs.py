@@ -31,7 +31,7 @@ from django_cluster.errors import BrokerRefused, BrokerUnavailable
 CALL_MESSAGES = 10
 """Messages in one call."""
 MAX_BYTES = 1024 * 1024
-"""Of one message, and of all messages of one call."""
+"""Largest size of one message, and of all messages of one call."""
 ATTRIBUTE_BYTES = 64
 """Bytes of ``MAX_BYTES`` that are not for the payload."""
 MAX_DELAY = 900.0

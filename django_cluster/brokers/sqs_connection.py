@@ -182,7 +182,7 @@ def _of_url(url: str) -> dict[str, Any]:
 
 
 def _attribute(value: Any) -> str:
-    """As SQS wants it: a policy may be written as a dict, and travels as JSON."""
+    """The attributes in the format of SQS: a policy given as a dict becomes JSON."""
     return value if isinstance(value, str) else json.dumps(plain(value))
 
 

@@ -1,7 +1,8 @@
 """A cron expression: five fields, or a word such as ``@daily``.
 
 croniter only says which local times match. Their instants are calculated here, as Vixie cron does it: an expression
-with fixed hours runs once for a time that the clock shows twice, and right after the gap for one that it skips; an expression for every hour (``*``) follows elapsed time.
+with fixed hours runs once for a time that the clock shows twice, and right after the gap for one that it skips; an
+expression for every hour (``*``) follows elapsed time.
 """
 
 from __future__ import annotations

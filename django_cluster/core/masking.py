@@ -122,7 +122,7 @@ def _frozen(value: Any) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """The same in dicts and lists, for libraries that look at the type of what they are given."""
+    """The masked value as plain dicts and lists, for libraries that check types."""
     if isinstance(value, Mapping):
         return {key: plain(each) for key, each in value.items()}
     return [plain(each) for each in value] if isinstance(value, (list, tuple)) else value

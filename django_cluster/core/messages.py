@@ -161,9 +161,9 @@ class RetryHint(StrEnum):
     NONE = ""
     """The options and settings decide."""
     RETRY = "retry"
-    """Run again, whatever ``ack_failures`` is."""
+    """Retry, whatever ``ack_failures`` is."""
     SNOOZE = "snooze"
-    """Run again without using an attempt."""
+    """Retry without using an attempt."""
     STOP = "stop"
     """Do not run again."""
 

@@ -73,7 +73,7 @@ class QueueSender:
         self._publisher.publish_unique(messages, [package.id for package in packages])
 
     def forget(self, packages: Sequence[TaskPackage]) -> None:
-        """They will never be sent again."""
+        """Forget the unique names of tasks that will never be sent again."""
         self.broker.release_unique([package.id for package in packages])
 
 

@@ -72,7 +72,7 @@ class ScheduleDispatcher:
         database: str | None = None,
         broker_database: str | None = None,
     ) -> None:
-        """``is_default``: see ``ScheduleQuerySet.runnable``. ``sent``: called with packages that will never be sent again.
+        """``is_default``: see ``ScheduleQuerySet.runnable``. ``sent``: called with packages that are sent for good.
 
         ``database``: alias of the schedules' database; None asks the router. ``broker_database``: ``Broker.database``.
         """

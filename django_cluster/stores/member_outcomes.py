@@ -113,7 +113,7 @@ def counts_by_group(news: Mapping[str, MemberOutcome], new: Mapping[str, GroupMe
     return dict(sorted(counts.items()))
 
 
-def add_to(tally: GroupCounts, key: str, *, done: int, failed: int) -> None:
-    tally.done += done
-    tally.failed += failed
-    tally.keys.append(key)
+def add_to(counts: GroupCounts, key: str, *, done: int, failed: int) -> None:
+    counts.done += done
+    counts.failed += failed
+    counts.keys.append(key)

@@ -140,7 +140,7 @@ class OrmGroups(GroupStore):
         return bool(same.update(claimed_by=claimed_by or "", claimed_at=self._clock()))
 
     def mark_sent(self, steps: Sequence[Step]) -> None:
-        """These have been sent."""
+        """Clear the pending steps that were sent."""
         for kind in {step.kind for step in steps}:
             keys = [step.key for step in steps if step.kind is kind]
             self._session.run(lambda keys=keys, kind=kind: self._mark_sent(keys, kind))  # type: ignore[misc]

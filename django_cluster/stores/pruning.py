@@ -166,7 +166,7 @@ class Pruner:
         self._age_at = 0.0
 
     def note(self, outcomes: Sequence[Outcome]) -> None:
-        """These have been saved."""
+        """Count outcomes that were saved."""
         for outcome in outcomes if self._limits else ():
             if (kind := SUCCESS if outcome.status == SUCCESS else FAILED) in self._limits:
                 self._exceeded.add((kind, self._key(outcome)))

@@ -125,7 +125,7 @@ def test_a_second_reference_changes_nothing_of_a_success(make_project: MakeProje
 
     bare.enqueue([Message(reference)])
 
-    wait_until(lambda: bare.size().total == 0, 20, because="the second reference should have been put aside")
+    wait_until(lambda: bare.size().total == 0, 20, because="the second reference should have been rejected")
     assert "Undecodable message rejected" in cluster.logs
     (row,) = project.rows()
     assert fields(row, "id", "status", "args") == {"id": task_id, "status": "success", "args": ("x" * 5000,)}

@@ -1,4 +1,4 @@
-"""RabbitMQ on worse days: connections that end during a stop, and nodes that are there but keep nothing."""
+"""Failures of RabbitMQ: connections that end during a stop, and nodes that refuse to store messages."""
 
 from __future__ import annotations
 

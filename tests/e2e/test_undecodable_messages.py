@@ -1,4 +1,4 @@
-"""Messages that cannot be read: put aside or left to their owner, and never in the way of others."""
+"""Undecodable messages: rejected or left to their owner, while others are processed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_garbage_is_put_aside_and_the_rest_flows(make_project: MakeProject, brok
     cluster = project.start()
 
     assert all(project.wait_for_row(task_id).success for task_id in ids)
-    wait_until(lambda: project.broker().size().total == 0, because="all garbage should have been put aside")
+    wait_until(lambda: project.broker().size().total == 0, because="all garbage should have been rejected")
     aside = list(Task.objects.exclude(id__in=ids))
     assert {row.status for row in aside} == {"rejected"}
     assert {row.payload for row in aside} == {text for text in GARBAGE if "\x00" not in text}

@@ -1,1 +1,1 @@
-"""Whatever is in a queue, in an attribute or in a row: no process dies, the others flow, and it is put aside once."""
+"""Invalid data in a queue, an attribute or a row: it is rejected once, and nothing else is affected."""

@@ -1,4 +1,4 @@
-"""Redis on worse days: late claims, repeated calls, a full server, an old server, a silent network."""
+"""Failures of Redis: late claims, repeated calls, a full server, an old server, a silent network."""
 
 from __future__ import annotations
 

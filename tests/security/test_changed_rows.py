@@ -94,7 +94,7 @@ def test_a_row_without_its_arguments_is_not_run_again_without_them() -> None:
 
 
 def test_the_message_of_another_task_is_not_run_in_its_place(project: Project) -> None:
-    project(functions="registered")  # so that both are put aside with their messages
+    project(functions="registered")  # so that both are rejected with their messages
     client = get_client()
     for letter, func in (("a", "tests.sample.tasks.nothing"), ("b", "tests.sample.tasks.echo")):
         package = TaskPackage(header=TaskHeader(id=letter * 32, func=func, name="x", enqueued_at=1.0))

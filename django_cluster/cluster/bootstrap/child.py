@@ -79,7 +79,7 @@ ERROR_EXIT_CODE = 1
 MAX_SCHEDULER_WAIT_SECONDS = 1.0
 """Seconds of the scheduler's longest sleep: it gives a sign of life before each."""
 RUN_USER_CODE = (ProcessRole.WORKER, ProcessRole.NOTIFIER)
-"""They may hang in what they call: they end with the sentinel, at once."""
+"""Roles that may block in project code: they end immediately with the sentinel."""
 SERVERS = "Schedule table or broker"
 """What the scheduler waits for during an outage, as the subject of a log line."""
 THREAD_EXIT_SECONDS = 2
@@ -246,9 +246,9 @@ def worker_main(incarnation: Incarnation, settings: Settings, board: Scoreboard,
     )
     if REGISTERED in signing.functions:
         discover()  # what is registered must be known before any message is asked what it wants
-    hygiene = TaskCleanup()
+    cleanup = TaskCleanup()
     worker = Worker(
-        incarnation, board, control, executor, settings.processes, clean_up=hygiene, prepare=hygiene.prepare
+        incarnation, board, control, executor, settings.processes, clean_up=cleanup, prepare=cleanup.prepare
     )
     os.register_at_fork(after_in_child=worker.disconnect)
     worker.run()

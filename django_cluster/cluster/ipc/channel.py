@@ -143,7 +143,7 @@ def is_replaced(descriptor: int, inode: int) -> bool:
 
 
 def above_stdio(sock: socket.socket) -> socket.socket:
-    """The same socket under a descriptor that is not 0, 1 or 2.
+    """Duplicate a socket to a descriptor other than 0, 1 and 2.
 
     A task may close those. A socket that is opened next would get their number, and a ``print`` of the next task would
     be sent over the connection.

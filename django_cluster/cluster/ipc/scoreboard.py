@@ -23,7 +23,7 @@ RECEIPTS_PER_ROW, RECEIPT_BYTES = 1024, 64
 """How many receipts a row keeps, that of the running job and those of the last that were done (a worker never holds
 more that nobody has filed), and the bytes for each. A longer one stands elsewhere:"""
 LONG_RECEIPTS_PER_ROW, LONG_RECEIPT_BYTES = 64, 1088
-"""The same for long ones: enough for the longest that is known (SQS: 1024), and for what payload offloading and several
+"""Bytes of a long receipt: enough for the longest that is known (SQS: 1024), for payload offloading and for several
 queues write in front of it."""
 LONG_RECEIPT_MARK = b"\1"
 """Stands for a receipt that is long."""
@@ -160,7 +160,7 @@ class Scoreboard:
         self.path = path
         self.rows = rows
         self.descriptor: int | None = None
-        """Of the file, in the process that has made it: the file can be reached by it even if its name is gone."""
+        """Descriptor of the file in the process that created it; the file is reachable by it after an unlink."""
         with open(path, "r+b", buffering=0) as file:
             self._memory = mmap.mmap(file.fileno(), (rows + 1) * ROW_BYTES)
         words = memoryview(self._memory)[: (rows + 1) * WORDS_PER_ROW * WORD_BYTES]

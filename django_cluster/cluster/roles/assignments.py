@@ -100,7 +100,7 @@ class Assignments:
                 worker.unrecorded_receipts.pop(number, None)
 
     def take_back(self, worker: WorkerConnection, numbers: Iterable[int]) -> None:
-        """These were not begun: they go to the next who asks, before anything new."""
+        """Take back jobs that were not started: they are assigned before any new one."""
         jobs = [job for number in numbers if (job := worker.jobs.pop(number, None)) is not None]
         self.requeue_first(jobs)
 

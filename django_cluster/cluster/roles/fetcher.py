@@ -32,12 +32,12 @@ BLOCK_SECONDS = 0.5
 PAUSE_CHECK_SECONDS = 0.5
 """Seconds between two looks whether a paused queue is to go on."""
 MAX_VERIFICATION_CRASHES = 2
-"""A message is put aside unopened when so many pushers are known to have died of it. Where the broker counts attempts,
-one more has died before, of a message that came for the first time."""
+"""Number of pusher crashes after which a message is rejected unopened. Where the broker counts attempts, the first
+crash is known as well."""
 SINGLE_FETCH_LEASES = 2
 """For how many leases, after a pusher has died of a message, one message is leased at a time."""
 MAX_FOREIGN_ATTEMPTS = 3
-"""A message with a foreign signature is put aside when it is lent for the third time: it may be another's."""
+"""Number of deliveries after which a message with an unknown signature is rejected; others may be able to read it."""
 READABLE_ELSEWHERE = (BadSignature, LibraryMissing, PayloadMissing)
 """What another cluster may be able to read."""
 
@@ -78,7 +78,7 @@ class Fetcher:
         """Whether the broker tells us when to look again; then looking costs nothing."""
 
     def fetch_now(self) -> None:
-        """Somebody wants work: whatever was found last, look again."""
+        """Fetch without delay, because a worker has requested jobs."""
         self._look_at = 0.0
 
     @property
@@ -198,6 +198,6 @@ class Fetcher:
 
 
 def with_text_payload(delivery: Delivery) -> Delivery:
-    """The same with a payload that is text: bytes may stand in a column for text, and another's adapter may lend any
+    """The message with a text payload: a column for text may contain bytes, and a third-party adapter may return any
     object."""
     return delivery._replace(payload=payload_from(delivery.payload))

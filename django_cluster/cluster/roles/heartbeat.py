@@ -69,7 +69,7 @@ class HeartbeatPublisher:
         self._looked_at = 0.0
 
     def count(self, outcomes: Sequence[Outcome]) -> None:
-        """These have been saved."""
+        """Count outcomes that were saved."""
         self._metrics.count(outcomes)
 
     def beat(self, unrecorded: int = 0) -> None:
@@ -196,14 +196,14 @@ class HeartbeatPublisher:
 
 
 def start_order(living: tuple[int, ScoreboardRow]) -> tuple[int, int, int]:
-    """As they are started: by role, then by place, then by life."""
+    """Sort key of processes: role, slot, incarnation."""
     role, index = decode_role(living[1].role_code)
     return ROLES.index(role), index, living[1].incarnation
 
 
 @cache
 def versions() -> Mapping[str, str]:
-    """Of what the cluster runs on. To find them out takes much memory: it is done once, before the first fork."""
+    """Versions of the platform, determined once before the first fork, because it takes much memory."""
     return {
         "django_cluster": django_cluster.__version__,
         "django": django.get_version(),

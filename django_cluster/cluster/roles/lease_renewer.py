@@ -145,7 +145,7 @@ class LeaseRenewer:
         return [receipt for receipt in held if receipt]
 
     def _unknown_worker_rows(self) -> list[int]:
-        """Of workers that have not called us: they are busy since before we came, and may hold what is not filed."""
+        """Receipts of workers that have not connected to this pusher yet, and may hold unrecorded jobs."""
         known = {worker.row for worker in self._assignments.workers.values()}
         rows = set(range(self._board.rows)) - known
         return [row for row in rows if decode_role(self._board.get(row, ROLE_CODE))[0] is ProcessRole.WORKER]

@@ -41,7 +41,7 @@ class Metrics:
         self._slices: deque[_OpenSlice] = deque(maxlen=KEPT_SLICES)
 
     def count(self, outcomes: Sequence[Outcome]) -> None:
-        """These have been saved just now."""
+        """Count outcomes that were saved now."""
         number = int(self._clock()) // SLICE_SECONDS
         if not self._slices or self._slices[-1].number != number:
             self._slices.append(_OpenSlice(number))

@@ -1,7 +1,7 @@
-"""The monitor: outcomes → rows, acknowledgements, *filed*.
+"""The monitor: outcomes → rows, acknowledgements, *recorded*.
 
-It believes a worker's own outcome before anybody's report about that worker: an obituary is looked at only
-when the dead worker's line has been read to its end.
+The outcome of a worker has precedence over reports about that worker: a worker loss is handled only
+when the connection of the lost worker has been read to its end.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ MAX_BATCH = 512
 PRUNE_SECONDS = 10.0
 """Seconds between two looks for rows that need not be kept."""
 IDLE_PRUNE_SECONDS = 600.0
-"""The same where nothing new has come: rows grow old all the same."""
+"""Seconds between two prunings without new rows, because rows also expire by age."""
 MAX_NUMBERS_PER_WORKER = 1 << 14
 """Job numbers remembered of one worker; it never holds as many unrecorded outcomes as that."""
 MAX_DISCONNECTED_WORKERS = 64
-"""Workers remembered after their line has ended. An obituary comes within seconds, if at all."""
+"""Number of disconnected workers that are remembered; the report of a worker loss arrives within seconds."""
 
 
 @dataclass(slots=True)

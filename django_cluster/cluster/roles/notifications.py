@@ -54,7 +54,7 @@ class Notifications:
     # ── from the recorder ────────────────────────────────────────────────────────────────────────
 
     def add(self, outcomes: Sequence[Outcome]) -> None:
-        """These have been recorded: log failures, and keep what the project's code is to hear of."""
+        """Log failures among recorded outcomes, and queue the notifications for the project's code."""
         listened, dropped = bool(post_execute.receivers), 0
         verbose = TASK_SUCCEEDED.enabled
         for outcome in outcomes:

@@ -40,6 +40,6 @@ class FetchSize:
         self.size = self.TARGET_CHARACTERS
 
     def observe(self, payloads: Collection[str]) -> None:
-        """These have come together."""
+        """Adapt to the number of jobs that arrived together."""
         if payloads:
             self.size = max(1, self.TARGET_CHARACTERS * len(payloads) // max(1, sum(map(len, payloads))))

@@ -48,7 +48,7 @@ from django_cluster.errors import BrokerError
 MAX_WAIT_SECONDS = 0.5
 """Seconds of the longest sleep between two looks around."""
 SHORT_WAIT_SECONDS = 0.02
-"""Seconds of sleep while an obituary waits for its exit code, or the monitor for us."""
+"""Seconds of sleep while a worker loss waits for an exit code, or the monitor for this pusher."""
 SLOW_TASK_SECONDS = 0.1
 """Seconds after which jobs that wait behind a running one are taken back for an idle worker."""
 QUEUE_LIMIT_CHECK_SECONDS = 0.005
@@ -322,7 +322,7 @@ class Pusher:
             self._revoke(worker)
 
     def _kill_running(self) -> None:
-        """Nobody guards the workers any more: end those at work, where the kernel has not done so."""
+        """Kill busy workers after the end of the sentinel, where the kernel has not done so."""
         for worker in self._assignments.workers.values():
             row = self._board.read(worker.row)
             if row.incarnation == worker.incarnation and row.state is ProcessState.BUSY:

@@ -16,7 +16,7 @@ POSTPONED_SECONDS = 3600.0
 
 
 class RejectQuota:
-    """Of one pusher. What is above it stays in the queue: the table of results is not filled, and nothing is lost."""
+    """Rejected messages per pusher and day; further ones stay in the queue and do not fill the table."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -24,7 +24,7 @@ class RejectQuota:
         self._messages = self._bytes = 0
 
     def accept(self, payload: str) -> bool:
-        """Whether this message may be put aside as a row; if so, it is counted."""
+        """Whether this message may be rejected with a row; if so, it is counted."""
         if self._clock() >= self._until:
             self._until, self._messages, self._bytes = self._clock() + DAY_SECONDS, 0, 0
         size = len(truncated(payload))

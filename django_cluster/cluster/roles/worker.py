@@ -163,7 +163,7 @@ class Worker:
     # ── lines ────────────────────────────────────────────────────────────────────────────────────
 
     def _connect(self) -> None:
-        """Whoever answers anew is told what we hold: it must neither forget nor repeat it."""
+        """Tell a new pusher or monitor what this worker holds, so that it is neither lost nor repeated."""
         incarnation = self._incarnation
         if not self._pusher.connected and self._pusher.connect():
             self._requested = 0
@@ -299,7 +299,7 @@ class Worker:
             self._stop()
 
     def _resume_if_recording_is_late(self) -> None:
-        """Nobody takes our place before all is filed. Where a server is away that takes long: work on meanwhile."""
+        """Continue while outcomes are unrecorded: a worker is replaced only afterwards."""
         if not self._stopping or self._damaged or not self._unrecorded or self._control.stop_requested:
             return
         oldest = next(iter(self._unrecorded.values()))

@@ -13,7 +13,7 @@ EARLY_EXIT_SECONDS = 10.0
 MAX_RESTART_DELAY = 1.0
 """Seconds; the longest pause before a slot is filled again."""
 MAX_RESTART_DELAY_AFTER_KILL = 0.1
-"""The same after a child that had been ready and was killed: what it did is unfinished, and not its fault."""
+"""Seconds before the restart of a child that was ready and was killed."""
 MIN_SILENCE_SECONDS = 30.0
 """Seconds without a sign of life, outside a task, that every child is allowed at least."""
 SILENCE_MARGIN_SECONDS = 5.0
@@ -23,7 +23,7 @@ MAX_SILENCE_SECONDS_WHILE_STOPPING = 10.0
 MAX_FAILED_BOOTS = 6
 """So many deaths in a row before a child was ready once, and the cluster gives up."""
 MAX_KILLED_BOOTS = 30
-"""The same for children that somebody killed: that says less about whether the next one will live."""
+"""Number of killed children before the cluster gives up; larger, because a kill says less about the next child."""
 
 
 class Action(Enum):

@@ -22,7 +22,7 @@ HostPort = tuple[str, int]
 SENTINEL_PORT, PORT = 26379, 6379
 
 SCHEMES = frozenset({"redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"})
-"""Those of several servers: ``redis+sentinel://user:password@host:26379,host/master/0``,
+"""URLs of several servers: ``redis+sentinel://user:password@host:26379,host/master/0``,
 ``redis+cluster://host,host``."""
 
 MASTER_KEYWORDS = ("master", "sentinel_master", "service_name")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from django_cluster.dashboard.diagnosis.facts import Facts, QueueFacts, ScheduleFacts
+from django_cluster.dashboard.diagnosis.facts import Facts, QueueFacts, ScheduleRowFacts
 from django_cluster.dashboard.diagnosis.queue_reasons import obstacles, reasons_of_queue
 from django_cluster.dashboard.diagnosis.reason import Conclusion, Reason
 from django_cluster.dashboard.diagnosis.schedule_reasons import obstacles_of_schedule
@@ -61,7 +61,7 @@ def _reasons(facts: Facts) -> Iterator[Reason]:
         )
 
 
-def _of_schedule(schedule: ScheduleFacts, queue: QueueFacts, now: float) -> Iterator[Reason]:
+def _of_schedule(schedule: ScheduleRowFacts, queue: QueueFacts, now: float) -> Iterator[Reason]:
     of_schedule, of_queue = list(obstacles_of_schedule(schedule, queue, now)), list(obstacles(queue, now))
     yield from of_schedule
     if not of_schedule and schedule.next_run is not None:

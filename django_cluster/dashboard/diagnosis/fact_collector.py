@@ -16,7 +16,14 @@ from django_cluster.brokers.base import Broker, QueuedMessage
 from django_cluster.core.settings import Settings
 from django_cluster.core.suggestions import closest_match
 from django_cluster.dashboard.collector import QUERY_ERRORS, Collector, unix
-from django_cluster.dashboard.diagnosis.facts import Facts, MessageFacts, QueueFacts, RowFacts, ScheduleFacts, TaskFacts
+from django_cluster.dashboard.diagnosis.facts import (
+    Facts,
+    MessageFacts,
+    QueueFacts,
+    RowFacts,
+    ScheduleRowFacts,
+    TaskFacts,
+)
 from django_cluster.dashboard.snapshot import QueueView, Snapshot
 from django_cluster.database.clock import DatabaseServerClock
 from django_cluster.errors import PackageError, StoreUnavailable
@@ -211,8 +218,8 @@ class FactCollector:
         rows = Schedule.objects.using(self._collector.database).filter(name=name)
         return self._try(lambda: rows.order_by("pk").first(), None)
 
-    def _schedule_facts(self, row: Schedule) -> ScheduleFacts:
-        return ScheduleFacts(
+    def _schedule_facts(self, row: Schedule) -> ScheduleRowFacts:
+        return ScheduleRowFacts(
             name=row.name or row.func,
             queue=row.queue or self._settings.name,
             enabled=row.enabled,

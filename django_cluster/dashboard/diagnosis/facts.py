@@ -35,7 +35,7 @@ class MessageFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScheduleFacts:
+class ScheduleRowFacts:
     """One schedule, as its row says."""
 
     name: str
@@ -76,7 +76,7 @@ class QueueFacts:
     clusters: tuple[ClusterStatus, ...] = ()
     """Clusters of this queue that are alive."""
     lost: tuple[ClusterStatus, ...] = ()
-    schedules: tuple[ScheduleFacts, ...] = ()
+    schedules: tuple[ScheduleRowFacts, ...] = ()
 
     @property
     def workers(self) -> tuple[ProcessStatus, ...]:
@@ -120,7 +120,7 @@ class Facts:
     now: float
     task: TaskFacts | None = None
     """Where the target is a task, or looks like the id of one."""
-    schedule: ScheduleFacts | None = None
+    schedule: ScheduleRowFacts | None = None
     """Where the target is a schedule, or the task was its last."""
     queues: tuple[QueueFacts, ...] = ()
     """The queue in question; for a task that was not found, all that were searched."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from django_cluster.dashboard.diagnosis.facts import QueueFacts, ScheduleFacts
+from django_cluster.dashboard.diagnosis.facts import QueueFacts, ScheduleRowFacts
 from django_cluster.dashboard.diagnosis.reason import Conclusion, Reason
 from django_cluster.dashboard.text import duration
 
@@ -12,7 +12,7 @@ LATE_SECONDS = 60.0
 """Seconds after which a due schedule is late."""
 
 
-def obstacles_of_schedule(schedule: ScheduleFacts, queue: QueueFacts, now: float) -> Iterator[Reason]:
+def obstacles_of_schedule(schedule: ScheduleRowFacts, queue: QueueFacts, now: float) -> Iterator[Reason]:
     """Why a schedule sends no task."""
     name = f"Schedule {schedule.name!r}"
     if not schedule.enabled:

@@ -88,7 +88,7 @@ class ContractBase:
 
     @staticmethod
     def check_order(broker: Broker, came: list[str], expected: list[str]) -> None:
-        """These and no others came, and in this order where the broker promises it."""
+        """Assert that exactly these messages were leased, in this order if the broker is FIFO."""
         assert came == expected if broker.capabilities.fifo else sorted(came) == sorted(expected)
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""The saboteur: ends every process of the role that the environment names, before it is ready."""
+"""Exits every process of the role in an environment variable, before it is ready."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def runs(schedule: Recurrence, after: datetime, tz: tzinfo | None) -> Iterator[d
 
 
 def shown(schedule: Recurrence, after: str, count: int, tz: tzinfo | None = AMSTERDAM) -> list[str]:
-    """The next runs, as the clock on the wall shows them."""
+    """The next runs in local time."""
     found = islice(runs(schedule, local(after, tz), tz), count)
     return [(due if tz is None else due.astimezone(tz)).strftime("%Y-%m-%d %H:%M") for due in found]
 

@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from django_cluster.dashboard.diagnosis.diagnosis import Diagnosis, diagnose
-from django_cluster.dashboard.diagnosis.facts import Facts, MessageFacts, QueueFacts, RowFacts, ScheduleFacts, TaskFacts
+from django_cluster.dashboard.diagnosis.facts import (
+    Facts,
+    MessageFacts,
+    QueueFacts,
+    RowFacts,
+    ScheduleRowFacts,
+    TaskFacts,
+)
 from django_cluster.dashboard.diagnosis.reason import Conclusion
 from django_cluster.stores.operator_commands import QueuePause
 from django_cluster.stores.status import LOST, ClusterStatus, ProcessStatus, RunningTask
@@ -190,7 +197,7 @@ def test_a_queue_says_whether_anything_is_in_its_way(
     assert found.exit_code == conclusion
 
 
-DUE = ScheduleFacts(name="nightly", queue="shop", enabled=True, next_run=NOW + 60)
+DUE = ScheduleRowFacts(name="nightly", queue="shop", enabled=True, next_run=NOW + 60)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +216,7 @@ DUE = ScheduleFacts(name="nightly", queue="shop", enabled=True, next_run=NOW + 6
     ],
 )
 def test_a_schedule_says_when_it_is_due_or_what_is_wrong_with_it(
-    schedule: ScheduleFacts, queue: QueueFacts, code: str, conclusion: Conclusion
+    schedule: ScheduleRowFacts, queue: QueueFacts, code: str, conclusion: Conclusion
 ) -> None:
     found = diagnose(Facts(target="nightly", now=NOW, schedule=schedule, queues=(queue,)))
 
