@@ -18,7 +18,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -199,6 +199,17 @@ def _encode_dataclass(value: Any, encoder: Encoder, place: str) -> dict[str, Any
     return {"class": path_of(type(value)), "fields": parts}
 
 
+def zone_key(value: ZoneInfo) -> str:
+    """The name of a time zone. Raises ``NotSerializable`` for one that was read from a file, which has none."""
+    if value.key is None:
+        raise NotSerializable("a time zone without a name cannot be written.")
+    return value.key
+
+
+def _offset(value: timezone) -> float:
+    return value.utcoffset(None).total_seconds()
+
+
 def exactly(*kinds: type) -> Callable[[Any], bool]:
     """Whether a value is of one of these classes itself, and not of a subclass."""
     return lambda value: type(value) in kinds
@@ -222,6 +233,8 @@ TYPES = (
         _value(lambda value: [value.days, value.seconds, value.microseconds]),
         lambda found: timedelta(*found["value"]),
     ),
+    JsonType("zone", exactly(ZoneInfo), _value(zone_key), lambda found: ZoneInfo(found["value"])),
+    JsonType("timezone", exactly(timezone), _value(_offset), lambda found: timezone(timedelta(seconds=found["value"]))),
     JsonType("Decimal", exactly(Decimal), _value(str), lambda found: Decimal(found["value"])),
     JsonType("UUID", exactly(UUID), _value(lambda value: value.hex), lambda found: UUID(found["value"])),
     JsonType(

@@ -120,7 +120,8 @@ def test_a_task_is_run_again_through_the_broker_that_it_named() -> None:
 def run_one(client: Client) -> None:
     broker = client.broker_named("other")
     (delivery,) = broker.lease(1)
-    job = Job(0, client.codec.verify(delivery.payload), delivery.receipt, delivery.attempt)
+    body = client.codec.verify(delivery.payload)
+    job = Job(0, body, delivery.receipt, delivery.attempt, client.settings.queue)
     client.record(client.execute(job)[0], broker)
 
 

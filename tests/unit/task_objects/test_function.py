@@ -45,7 +45,7 @@ def test_the_object_looks_like_its_function() -> None:
         "__name__": "add",
         "__module__": "tests.sample.task_objects",
         "__wrapped__": add.func,
-    }  # type: ignore[attr-defined]
+    }
     assert named.__doc__ == "Its parameters are called like options."
     assert repr(add) == "<task tests.sample.task_objects.add>"
 
