@@ -56,7 +56,7 @@ def cluster_state(cluster: ClusterStatus) -> StateLabel:
     )
 
 
-UNREACHABLE, NO_CLUSTER = gettext_noop("cannot be asked"), gettext_noop("no cluster")
+UNREACHABLE, NO_CLUSTER = gettext_noop("unavailable"), gettext_noop("no cluster")
 PAUSED_SINCE, PAUSED_BY = gettext_noop("paused %(time)s"), gettext_noop("paused %(time)s by %(by)s")
 ONE_WORKER, WORKERS = gettext_noop("ok, 1 worker"), gettext_noop("ok, %(workers)d workers")
 

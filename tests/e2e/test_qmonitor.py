@@ -214,7 +214,7 @@ def test_a_lost_broker_is_a_banner_and_the_rest_goes_on(make_project: MakeProjec
     project.q_cluster["redis"] = "redis://127.0.0.1:1"
 
     with monitor(project, columns=120) as terminal:
-        terminal.wait_for("cannot be asked", "1 Overview", "q quit")
+        terminal.wait_for("unavailable", "1 Overview", "q quit")
         terminal.press("2")
         terminal.wait_for("No cluster is running")
 

@@ -260,8 +260,8 @@ def test_figures_of_a_server_that_is_away_are_question_marks_and_it_is_asked_onc
 
     text = page(admin_client, "queuedtask_changelist")
 
-    assert line_of(text, "away")[2:] == ["?", "?", "?", "cannot be asked"]
-    assert line_of(text, "slow")[2:] == ["?", "?", "?", "cannot be asked"]
+    assert line_of(text, "away")[2:] == ["?", "?", "?", "unavailable"]
+    assert line_of(text, "slow")[2:] == ["?", "?", "?", "unavailable"]
     assert line_of(text, "table")[1:5] == ["orm", "0", "0", "0"]
     assert asked == [], "the first question, for the names of queues, has told it"
 

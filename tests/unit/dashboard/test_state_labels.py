@@ -53,7 +53,7 @@ def test_a_queue_says_who_works_on_it_or_why_nobody_does() -> None:
     assert words("mail", waits=False) == ("no cluster", "dim")
     assert words("default", QueuePause("default", "ada", 7300.0)) == ("paused 2 h by ada", "warn")
     assert words("default", QueuePause("default", "", 61.0)) == ("paused 1 min", "warn")
-    assert words("default", QueuePause("default", "ada", 7300.0), away=True) == ("cannot be asked", "bad")
+    assert words("default", QueuePause("default", "ada", 7300.0), away=True) == ("unavailable", "bad")
 
 
 @pytest.mark.parametrize(
