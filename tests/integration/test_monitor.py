@@ -455,7 +455,7 @@ def test_a_full_backlog_delays_a_batch_for_a_second_and_drops_what_is_too_much(
     worker = FakeWorker(harness)
     worker.send(*(outcome(number, hook="a.hook") for number in range(1, 4)))
     take_turns(monitor.tick, until=lambda: len(worker.filed) == 3)
-    assert "Hooks and receivers of 1 tasks dropped: backlog" in caplog.text
+    assert "Hooks and receivers of 1 tasks dropped: the backlog of the notifier is full" in caplog.text
 
     worker.send(outcome(4))
     take_turns(monitor.tick, until=lambda: monitor._pending)
