@@ -148,8 +148,8 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     ),
     MISPLACED_TASK: (
         "Two functions are declared as a task under one path; or a function is declared with `@task`, and something"
-        " else has its name. `manage.py check` looks at modules that are imported already, `manage.py check --deploy` at"
-        " the task modules of all apps.",
+        " else has its name. `manage.py check` looks at modules that are imported already, `check --deploy` at the"
+        " task modules of all apps.",
         "Give each task a name of its own; let `@task` be the uppermost decorator.",
     ),
     MEANS_SOMETHING_ELSE: (
