@@ -49,3 +49,9 @@ def test_the_layers_of_the_architecture_page_are_those_that_are_checked() -> Non
     drawn = [set(re.split(r"  ", line.strip())[0].split(" · ")) for line in drawing.strip().splitlines()]
 
     assert drawn == checked
+
+
+def test_the_first_version_fits_on_one_screen_of_the_changelog() -> None:
+    section = (ROOT / "CHANGELOG.md").read_text().partition("## 0.1.0")[2].partition("\n## ")[0]
+
+    assert 0 < len(section.splitlines()) <= 40, "say what the package is, not how it became so"
