@@ -16,6 +16,7 @@ from django_cluster.brokers import needs_delay_queue
 from django_cluster.brokers.base import Broker, Message
 from django_cluster.brokers.publisher import delay_queue
 from django_cluster.client.client import Client, get_client
+from django_cluster.core.batching import batches
 from django_cluster.core.call import build_packages
 from django_cluster.core.codec import header_of
 from django_cluster.core.headers import read_header, write_header
@@ -132,9 +133,9 @@ def retry_many(keys: Sequence[str], database: str | None = None, *, again: bool 
     report = RetryReport()
     rows = saved_tasks(database)
     wanted = list(dict.fromkeys(keys))
-    for start in range(0, len(wanted), BATCH_SIZE):
-        found = rows.in_bulk(wanted[start : start + BATCH_SIZE])
-        tasks = [found[key] for key in wanted[start : start + BATCH_SIZE] if key in found]
+    for batch in batches(wanted, most=BATCH_SIZE):
+        found = rows.in_bulk(batch)
+        tasks = [found[key] for key in batch if key in found]
         fresh = [task for task in tasks if again or not _was_retried(task)]
         report.retried_before += len(tasks) - len(fresh)
         _retry_batch(fresh, report)

@@ -11,6 +11,7 @@ from django.db import models, transaction
 from django.db.models.functions import Cast, Coalesce, Concat
 from django.utils import timezone
 
+from django_cluster.core.batching import batches
 from django_cluster.models.aliases import AliasQuerySet, field_name
 from django_cluster.models.row_signing import secrets
 from django_cluster.models.schedule_planning import RULE
@@ -51,8 +52,8 @@ class ScheduleQuerySet(AliasQuerySet["Schedule"]):
             sound = [row.pk for row in self.order_by().only(*columns) if is_sealed(row)]
             count = self._update_and_revise(values)
             rows = ScheduleQuerySet(self.model, using=self.db)
-            for begin in range(0, len(sound), BATCH_ROWS):
-                for row in rows.filter(pk__in=sound[begin : begin + BATCH_ROWS]).only(*columns):
+            for batch in batches(sound, most=BATCH_ROWS):
+                for row in rows.filter(pk__in=batch).only(*columns):
                     rows.filter(pk=row.pk).update(seal=seal_of(row))
         return count
 
@@ -74,8 +75,8 @@ class ScheduleQuerySet(AliasQuerySet["Schedule"]):
         with transaction.atomic(using=self.db):
             keys = list(self.order_by().values_list("pk", flat=True))
             count = super().update(**values)
-            for begin in range(0, len(keys), BATCH_ROWS):
-                self._revise(keys[begin : begin + BATCH_ROWS], goes_on="ends_at" in values, given="next_run" in values)
+            for batch in batches(keys, most=BATCH_ROWS):
+                self._revise(batch, goes_on="ends_at" in values, given="next_run" in values)
         return count
 
     def _revise(self, keys: Collection[Any], *, goes_on: bool, given: bool) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from django.utils import timezone
 
+from django_cluster.core.batching import batches
 from django_cluster.core.next_run import matches_local_time
 from django_cluster.models.schedule import BATCH_ROWS, Schedule, ScheduleQuerySet
 from django_cluster.models.schedule_timing import zone_named
@@ -52,8 +53,8 @@ class StalePlanFinder:
         while page := list(rows.filter(pk__gt=last).values_list(*columns)[:PAGE_ROWS]):
             last = page[-1][0]
             keys = [values[0] for values in page if not self._holds(*values[1:])]
-            for begin in range(0, len(keys), BATCH_ROWS):
-                yield list(rows.filter(pk__in=keys[begin : begin + BATCH_ROWS]))
+            for batch in batches(keys, most=BATCH_ROWS):
+                yield list(rows.filter(pk__in=batch))
 
     def _holds(self, next_run: datetime, local: str, own_zone: Any) -> bool:
         zone: tzinfo | None = None

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 
 from django.db import router
 
+from django_cluster.core.batching import batches
 from django_cluster.core.events.servers import PRUNING_POSTPONED
 from django_cluster.core.messages import Outcome, OutcomeStatus
 from django_cluster.core.settings import ResultSettings
@@ -83,13 +84,15 @@ class OrmResults(ResultStore):
     def _save(self, quick: Sequence[Deduplicated], other: Sequence[Deduplicated], stale: Sequence[str]) -> None:
         self._writer.write(quick, SHORT)
         self._writer.write(self._with_history(other), FULL)
-        for ids in _batches(stale):
+        for ids in batches(stale, most=IDS_PER_QUERY):
             self._rows().filter(pk__in=ids, success=False).delete()
 
     def _with_history(self, deduplicated: Sequence[Deduplicated]) -> list[Deduplicated]:
         """Only tasks that have run before cost a question here."""
         retried = [each.outcome.id for each in deduplicated if each.outcome.attempt > 1]
-        known = {task_id: earlier for ids in _batches(retried) for task_id, earlier in self._known(ids)}
+        known = {
+            task_id: earlier for ids in batches(retried, most=IDS_PER_QUERY) for task_id, earlier in self._known(ids)
+        }
         return [with_history(each, known.get(each.outcome.id)) for each in deduplicated]
 
     def _known(self, task_ids: Sequence[str]) -> Iterator[tuple[str, EarlierRuns]]:
@@ -117,7 +120,7 @@ class OrmResults(ResultStore):
                     run["status"] == OutcomeStatus.LOST and run["number"] != current[task_id]
                     for run in (*earlier.attempts, earlier.last)
                 )
-                for ids in _batches(list(current))
+                for ids in batches(list(current), most=IDS_PER_QUERY)
                 for task_id, earlier in self._known(ids)
             }
         )
@@ -126,7 +129,7 @@ class OrmResults(ResultStore):
         return self._session.read(
             lambda: {
                 task_id
-                for ids in _batches(task_ids)
+                for ids in batches(task_ids, most=IDS_PER_QUERY)
                 for task_id in self._rows().filter(pk__in=ids, success=True).order_by().values_list("pk", flat=True)
             }
         )
@@ -161,7 +164,7 @@ class OrmResults(ResultStore):
         return self._session.read(
             lambda: {
                 old: new
-                for ids in _batches(task_ids)
+                for ids in batches(task_ids, most=IDS_PER_QUERY)
                 for old, new in self._rows().filter(pk__in=ids).order_by().values_list("pk", "retried_as")
                 if new is not None
             }
@@ -188,8 +191,3 @@ def clear_busy_schedules(alias: str, runs: Iterable[tuple[int, str]]) -> None:
     """Tell the schedules that must not overlap that this task, their last run, has ended; no matter how."""
     for schedule, task_id in runs:
         Schedule.objects.using(alias).filter(pk=schedule, task=task_id).update(busy_since=None)
-
-
-def _batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(ids), IDS_PER_QUERY):
-        yield ids[start : start + IDS_PER_QUERY]

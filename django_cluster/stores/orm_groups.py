@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 
 from django.db import IntegrityError
 from django.db.models import Exists, F, OuterRef, QuerySet
 from django.utils import timezone
 
+from django_cluster.core.batching import batches
 from django_cluster.core.compositions import (
     CLAIM_EXPIRES_AFTER,
     MemberRole,
@@ -152,7 +153,7 @@ class OrmGroups(GroupStore):
 
     def _known(self, keys: Sequence[str]) -> dict[str, GroupMember]:
         found = self._members().defer("sealed_result", "error")
-        return {row.pk: row for part in _batches(keys) for row in found.filter(pk__in=part)}
+        return {row.pk: row for part in batches(keys, most=IDS_PER_QUERY) for row in found.filter(pk__in=part)}
 
     def _repair(self, row: GroupMember, end: MemberOutcome, claimed_by: str | None) -> bool:
         """Whether a place that had failed has succeeded now: it was sent again."""
@@ -292,8 +293,3 @@ class OrmGroups(GroupStore):
 
     def _groups(self) -> QuerySet[TaskGroup]:
         return TaskGroup.objects.using(self._session.alias).order_by()
-
-
-def _batches(keys: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(keys), IDS_PER_QUERY):
-        yield keys[start : start + IDS_PER_QUERY]

@@ -46,11 +46,10 @@ class RowWriter:
 
     def write(self, deduplicated: Sequence[Deduplicated], shape: Shape) -> None:
         """Must be called in a transaction: a refused statement is taken back to its savepoint."""
-        for start in range(0, len(deduplicated), ROWS_PER_STATEMENT):
-            portion = deduplicated[start : start + ROWS_PER_STATEMENT]
-            reason = self._error_of(portion, shape)
+        for batch in batches(deduplicated, most=ROWS_PER_STATEMENT):
+            reason = self._error_of(batch, shape)
             if reason is not None:
-                for each in portion:
+                for each in batch:
                     self._write_one(each)
 
     def _write_one(self, each: Deduplicated) -> None:
@@ -62,22 +61,22 @@ class RowWriter:
         if reason is not None:  # its message is acknowledged: a value must not stop other records
             RECORD_LOST.log(task_id=each.outcome.id, error=reason)
 
-    def _error_of(self, portion: Sequence[Deduplicated], shape: Shape) -> Exception | None:
+    def _error_of(self, batch: Sequence[Deduplicated], shape: Shape) -> Exception | None:
         """Why the database will not take these rows; None when it has taken them."""
         try:
             with transaction.atomic(using=self._session.alias):
-                self._insert(portion, shape)
+                self._insert(batch, shape)
         except DATA_ERRORS as error:
             if not is_data_error(error):
                 raise
             return error
         return None
 
-    def _insert(self, portion: Sequence[Deduplicated], shape: Shape) -> None:
+    def _insert(self, batch: Sequence[Deduplicated], shape: Shape) -> None:
         connection = self._session.connection
         columns, values_of = shape
         moment = moment_writer(connection)
-        rows = [values_of(each, moment) for each in portion]
+        rows = [values_of(each, moment) for each in batch]
         if not is_mysql(connection):
             write_rows(connection, columns, rows)
             return
