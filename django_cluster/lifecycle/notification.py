@@ -5,7 +5,6 @@ Notification comes last, so that a hook that kills its process is not called aga
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -30,8 +29,6 @@ from django_cluster.lifecycle.signal_dispatch import send_signal
 from django_cluster.lifecycle.soft_timeout import soft_timeout
 from django_cluster.signals import post_execute
 from django_cluster.stores.transient_task import transient_task
-
-logger = logging.getLogger("django_cluster")
 
 HOOK_TIMEOUT = 30.0
 """Seconds that a hook may take, and all receivers of one outcome together."""
