@@ -2,8 +2,8 @@
 
 Two things happen behind the back of a row. Another rule is written into it past its model (by SQL, by the historical
 model of a migration, by a fixture): the database compares the columns with the text of the rule from which the next
-run was calculated. And a program is started with a new time zone database: each local time that is meant is compared
-with the moment that was noted for it, once in the life of a scheduler, because a process keeps the zones it has read.
+run was calculated. And a program is started with a new time zone database: each intended local time is compared with
+the moment that was calculated from it, once when a scheduler starts, because a process caches the zones it has read.
 """
 
 from __future__ import annotations
