@@ -1,10 +1,10 @@
-"""The asking side: one Django process ↔ one cluster.
+"""The client: sends the tasks of one Django process to a queue, and reads their results.
 
-A client is built once per thread and cluster, and keeps its connection. ``get_client`` is the only place
-in the package that holds anything process-wide, and nothing below knows it.
+A client is built once per thread and queue, and keeps its connection. ``get_client`` is the only process-wide state of
+the package, and no module below knows it.
 
-What is sent inside a transaction must not run before its commit, nor after its rollback: either the queue is
-part of the transaction, or the sending waits for the commit (``SendOnCommit``).
+A task that is sent inside a transaction must not run before its commit, nor after its rollback: either the queue is
+part of the transaction, or the message is sent after the commit (``SendOnCommit``).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from django_cluster.stores.routed import RoutedResults
 
 @dataclass(slots=True, eq=False)
 class SendOnCommit:
-    """What Django calls when the transaction is committed. An error reaches whoever ended the transaction."""
+    """The callback of ``transaction.on_commit``. Its errors reach the code that ended the transaction."""
 
     sender: QueueSender
     messages: Sequence[Message]
@@ -64,7 +64,7 @@ class SendOnCommit:
 
 
 class Client:
-    """Sends tasks to one cluster and reads their results. Opens its connections when first used."""
+    """Sends tasks to one queue and reads their results. Opens its connections when they are first used."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -96,14 +96,14 @@ class Client:
         broker: Broker | str | None = None,
         on_commit: bool | str | None = None,
     ) -> None:
-        """Send, now or when the transaction is committed; or with ``sync`` run here and now.
+        """Send packages, now or after the commit of the transaction; with ``sync`` run them in this process.
 
-        ``broker``: another one than the cluster's, or its name in ``brokers``. ``group``: what is to be known of the
-        group whose members the packages are.
+        ``broker``: a broker, or a name in the setting ``brokers``; None = that of the queue. ``group``: the plan of
+        the group whose members the packages are. ``on_commit``: False, True, or the alias of a database.
 
-        Raises ``BrokerUnavailable`` within the broker's time-outs; after waiting for a commit, the ``atomic``
-        block raises it. With ``sync``, the first failure is raised as it was in the task, after it was recorded; it
-        ends a batch, but no composition.
+        Raises ``BrokerUnavailable`` within the timeouts of the broker; if the commit was awaited, the ``atomic`` block
+        raises it. With ``sync``, the first failure is raised as it was in the task, after it was recorded; it ends a
+        batch, but no composition.
         """
         if self.settings.sync if sync is None else sync:
             if group is not None:
@@ -123,7 +123,7 @@ class Client:
                 transaction.on_commit(SendOnCommit(sender, messages, alias), using=alias)
 
     def chained(self, packages: Sequence[TaskPackage]) -> TaskPackage:
-        """The first of several packages, with the signed others as what follows it."""
+        """Return the first of several packages, with the signed others as its continuation."""
         first, *others = packages
         return first.with_options(
             chain=tuple(message.payload for message in pack(self.codec.for_queue(CONTINUATION), others))
@@ -131,7 +131,7 @@ class Client:
 
     @contextmanager
     def _with_group(self, group: GroupPlan | None, broker: Broker) -> Iterator[None]:
-        """The note of a group comes before its members; with a queue in the same database, together with them."""
+        """Save the group before its members are sent; with a queue in the same database, in one transaction."""
         if group is None:
             yield
         elif broker.database == self.results.database:
@@ -150,11 +150,11 @@ class Client:
         self.results.groups.create(plan.id, plan.total, *follows)
 
     def broker_named(self, alias: str | None) -> Broker:
-        """This cluster's queue on one of ``brokers``; None = on its own. Raises ``NotSupported`` for other names."""
+        """Return the broker of this name in ``brokers``, with this queue; None = its own. Raises ``NotSupported``."""
         return self._sender_to(alias).broker if alias else self.broker
 
     def _sender_to(self, broker: Broker | str) -> QueueSender:
-        """To a broker that is at hand, or to this cluster's queue on one that ``brokers`` names."""
+        """Return the sender to a broker, or to the broker of this name in ``brokers``."""
         if isinstance(broker, Broker):
             return QueueSender(self.codec, broker)
         if broker not in self._named:
@@ -164,12 +164,12 @@ class Client:
 
     def _awaited(self, broker: Broker, on_commit: bool | str | None) -> str | None:
         """The database for whose commit the sending has to wait, if any."""
-        wish = self.settings.on_commit if on_commit is None else on_commit
-        if not isinstance(wish, bool | str):
-            raise TypeError(f"on_commit is True, False, or the alias of a database, not {wish!r}.")
-        if wish is False:
+        choice = self.settings.on_commit if on_commit is None else on_commit
+        if not isinstance(choice, bool | str):
+            raise TypeError(f"on_commit is True, False, or the alias of a database, not {choice!r}.")
+        if choice is False:
             return None
-        alias = self.results.database if wish is True else wish
+        alias = self.results.database if choice is True else choice
         if alias is None or alias == broker.database or not connections[alias].in_atomic_block:
             return None
         return alias
@@ -196,11 +196,11 @@ class Client:
         raise_as_in_task(first_error)
 
     def execute(self, job: Job) -> tuple[Outcome, BaseException | None]:
-        """Run the task in this process: how it ended, and what it raised."""
+        """Run the task in this process; returns its outcome, and the exception that it raised."""
         return self._executor.run_with_error(job)
 
     def record(self, outcome: Outcome, broker: Broker) -> None:
-        """Save, send what follows, settle with the broker, and announce."""
+        """Save the outcome, send what follows it, acknowledge the message, call the hook and the receivers."""
         self._record(
             outcome,
             broker,
@@ -208,7 +208,7 @@ class Client:
         )
 
     def record_cancelled(self, outcomes: Sequence[Outcome]) -> None:
-        """Save how tasks ended that never ran, and send what follows; no hook or receiver is called."""
+        """Save the outcomes of cancelled tasks, and send what follows them; no hook or receiver is called."""
         router = TaskRouter(self.codec, self.broker, self.settings.brokers, queue_brokers=self.settings.queue_brokers)
         self._recorder(None, router.forward).record(outcomes)
 
@@ -241,7 +241,7 @@ class Client:
 
 
 def opened(section: BrokerSettings) -> Broker:
-    """The broker; in a test process its queue is emptied first of what an earlier run has left."""
+    """Open the broker. In a test process, its queue is first emptied of the messages of an earlier run."""
     broker = open_broker(section)
     place = section.kind, section.name, section.queue, section.alias
     if is_owner() and section.name.endswith(suffix()) and place not in _emptied:
@@ -256,7 +256,7 @@ _emptied: set[tuple[str, ...]] = set()
 
 
 def raise_as_in_task(error: BaseException | None) -> None:
-    """Nothing, if there was no error."""
+    """Raise the error of a task, if there is one."""
     if isinstance(error, TaskTimeout):
         raise TaskFailed(str(error)) from error  # a BaseException must not end the caller's process
     if error is not None:
@@ -267,9 +267,9 @@ _clients = threading.local()
 
 
 def get_client(queue: str | None = None) -> Client:
-    """This thread's client of a queue (None: the one that the settings name).
+    """Return this thread's client of a queue (None: the one of the settings).
 
-    Built anew after a fork, whose child must not use its parent's connection, and when settings change.
+    It is built anew after a fork, because the child must not use its parent's connection, and when settings change.
     """
     settings = load_settings(queue)
     known: dict[str | None, tuple[int, Client]] = _clients.__dict__.setdefault("known", {})

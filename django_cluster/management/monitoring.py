@@ -42,7 +42,7 @@ def delay_queue_broker(queue: str) -> Broker | None:
     return delay_queue(section) if needs_delay_queue(section) else None
 
 
-def open_eye(names: Sequence[str] = ()) -> Collector:
+def open_collector(names: Sequence[str] = ()) -> Collector:
     """Return a collector for these queues; without a name, for all queues of the settings."""
     settings = settings_of(names)
     codec = Codec(settings.signing)

@@ -18,7 +18,7 @@ from django_cluster.core.messages import TaskHeader, TaskOptions, TaskPackage
 from django_cluster.core.redaction import redactor
 from django_cluster.dashboard.layout import detail_lines
 from django_cluster.dashboard.text import plain
-from django_cluster.management.monitoring import open_eye
+from django_cluster.management.monitoring import open_collector
 from django_cluster.models import QueuedTask, Schedule, Task
 from django_cluster.reporters.base import FailedRun
 from django_cluster.tasks import async_chain, async_task
@@ -200,7 +200,7 @@ def test_the_export_of_a_chains_link_counts_the_links_that_follow(admin_client: 
     async_chain([(log_in, ("bob", SECRET)), (log_in, ("eve", SECRET)), (log_in, ("ann", SECRET))])
     queued = QueuedTask.objects.get()
     task = failed()
-    later = open_eye().read_label(queued.key, queued.payload).options.chain
+    later = open_collector().read_label(queued.key, queued.payload).options.chain
     assert len(later) == 2
     Task.objects.filter(pk=task.pk).update(options={"chain": list(later), "priority": 3})
 
@@ -219,7 +219,7 @@ def test_the_export_of_a_chains_link_counts_the_links_that_follow(admin_client: 
 def test_qmonitor_shows_no_credential(capsys: pytest.CaptureFixture[str]) -> None:
     task, success = failed(), run(token_of, "bob")
     Schedule.objects.create(func="operator.not_", last_error=f"bad token={SECRET}")
-    collector = open_eye()
+    collector = open_collector()
 
     call_command("qmonitor", once=True)
     call_command("qmonitor", json=True)

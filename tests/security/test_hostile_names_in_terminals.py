@@ -16,7 +16,7 @@ from django_cluster.dashboard.panels import TABS
 from django_cluster.dashboard.state import ScreenState
 from django_cluster.dashboard.text import clean, plain
 from django_cluster.lifecycle.notification import log_failure
-from django_cluster.management.monitoring import open_eye
+from django_cluster.management.monitoring import open_collector
 from django_cluster.testing.store_contract import make_failure
 from tests.security.test_hostile_names_on_pages import CONTROL, MARKS, hostile_rows
 
@@ -32,7 +32,7 @@ def printable(text: str) -> bool:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_no_tab_of_qmonitor_moves_the_cursor(client: Client, text: str) -> None:
     rows = hostile_rows(text[:100])
-    collector = open_eye()
+    collector = open_collector()
     snapshot = collector.collect()
     detail = collector.detail(rows["failure"])
 

@@ -19,7 +19,7 @@ from django_cluster.dashboard.state_labels import about, count, total
 from django_cluster.dashboard.stats import LostCluster, Stats, stats_of
 from django_cluster.dashboard.text import duration
 from django_cluster.management.base import ReadOnlyCommand, add_name, names_of, sentence
-from django_cluster.management.monitoring import delay_queue_broker, open_eye, settings_of
+from django_cluster.management.monitoring import delay_queue_broker, open_collector, settings_of
 
 
 class Command(ReadOnlyCommand):
@@ -59,7 +59,7 @@ class Command(ReadOnlyCommand):
             self._figures(names, as_json=options["json"])
 
     def _why(self, target: str, names: list[str], *, as_json: bool) -> None:
-        collector = open_eye(names)
+        collector = open_collector(names)
         try:
             found = printable(diagnose(FactCollector(collector, settings_of(names), delay_queue_broker).ask(target)))
         finally:
@@ -69,7 +69,7 @@ class Command(ReadOnlyCommand):
             sys.exit(found.exit_code)
 
     def _figures(self, names: list[str], *, as_json: bool) -> None:
-        collector = open_eye(names)
+        collector = open_collector(names)
         seen = collector.collect(("clusters", "queues", "totals"))
         for problem in seen.problems:
             self.stderr.write(sentence(problem))

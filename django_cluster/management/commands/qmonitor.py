@@ -15,15 +15,15 @@ from django.utils.translation import gettext as _
 from django_cluster.dashboard.refresher import Refresher
 from django_cluster.dashboard.report import as_text, lines
 from django_cluster.management.base import ReadOnlyCommand, add_interval, add_name, names_of
-from django_cluster.management.monitoring import CONTROLS, is_ascii_only, open_eye
+from django_cluster.management.monitoring import CONTROLS, is_ascii_only, open_collector
 
 NOT_INSTALLED = 3
-"""Exit code when the library that draws is missing."""
+"""Exit code if blessed is not installed."""
 QUERY_TIMEOUT = ("BLESSED_QUERY_TIMEOUT_SECONDS", "0.4")
-"""The variable that blessed reads when it is imported, and what it says here unless somebody has set it: it asks the
-terminal two questions before it draws, and would wait five seconds for each answer that does not come."""
-SEEN_BY_PROGRAMS = ("clusters", "queues", "waiting", "ended", "failures", "schedules", "totals")
-SEEN_BY_PEOPLE = ("clusters", "queues", "failures")
+"""The variable that blessed reads when it is imported, and its default here: blessed queries the terminal twice before it
+draws, and would wait five seconds for each missing response."""
+JSON_PARTS = ("clusters", "queues", "waiting", "ended", "failures", "schedules", "totals")
+TABLE_PARTS = ("clusters", "queues", "failures")
 
 
 class Command(ReadOnlyCommand):
@@ -47,17 +47,17 @@ class Command(ReadOnlyCommand):
     def report(self, options: dict[str, Any]) -> None:
         ascii_only = options["ascii"] or is_ascii_only()
         if options["json"]:
-            self.stdout.write(json.dumps(self._seen(names_of(options), SEEN_BY_PROGRAMS).as_json(), indent=2))
+            self.stdout.write(json.dumps(self._seen(names_of(options), JSON_PARTS).as_json(), indent=2))
         elif options["once"] or not (sys.stdin.isatty() and sys.stdout.isatty()):
             width = max(80, shutil.get_terminal_size((120, 24)).columns)
-            seen = self._seen(names_of(options), SEEN_BY_PEOPLE)
+            seen = self._seen(names_of(options), TABLE_PARTS)
             self.stdout.write(as_text(lines(seen, width, ascii_only=ascii_only)))
         else:
             self._show(options, ascii_only=ascii_only)
 
     @staticmethod
     def _seen(names: list[str], parts: tuple[str, ...]) -> Any:
-        collector = open_eye(names)
+        collector = open_collector(names)
         try:
             return collector.collect(parts)
         finally:
@@ -72,7 +72,7 @@ class Command(ReadOnlyCommand):
             sentence = _("The screen needs blessed: pip install django-cluster[monitor]. Without it: qmonitor --once.")
             raise CommandError(sentence, returncode=NOT_INSTALLED) from error
         controls = CONTROLS if options["operate"] else {}
-        refresher = Refresher(open_eye(names_of(options)), options["interval"], controls)
+        refresher = Refresher(open_collector(names_of(options)), options["interval"], controls)
         screen = Screen(refresher, ascii_only=ascii_only, operate=options["operate"], interval=options["interval"])
         refresher.start()
         try:

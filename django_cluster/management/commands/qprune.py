@@ -1,4 +1,4 @@
-"""``manage.py qprune``: delete old task rows, and payloads that nobody can ask for, now and in portions."""
+"""``manage.py qprune``: delete outdated task rows, and payloads that no broker references any more, in batches."""
 
 from __future__ import annotations
 
