@@ -20,8 +20,8 @@ from django_cluster.management.monitoring import CONTROLS, is_ascii_only, open_c
 NOT_INSTALLED = 3
 """Exit code if blessed is not installed."""
 QUERY_TIMEOUT = ("BLESSED_QUERY_TIMEOUT_SECONDS", "0.4")
-"""The variable that blessed reads when it is imported, and its default here: blessed queries the terminal twice before it
-draws, and would wait five seconds for each missing response."""
+"""The variable that blessed reads when it is imported, and its default here: blessed queries the terminal twice before
+it draws, and would wait five seconds for each missing response."""
 JSON_PARTS = ("clusters", "queues", "waiting", "ended", "failures", "schedules", "totals")
 TABLE_PARTS = ("clusters", "queues", "failures")
 
