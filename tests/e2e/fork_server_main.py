@@ -20,6 +20,7 @@ import importlib
 import json
 import os
 import runpy
+import signal
 import socket
 import subprocess
 import sys
@@ -58,6 +59,7 @@ def import_what_a_cluster_imports() -> None:
 
 def answer(connection: socket.socket) -> dict[str, Any] | None:
     """Answer requests until nobody asks any more; in a child, the request that it is to fulfil."""
+    children: set[int] = set()
     with connection, connection.makefile("rw") as lines:
         lines.write("null\n")
         lines.flush()
@@ -66,13 +68,17 @@ def answer(connection: socket.socket) -> dict[str, Any] | None:
             if "poll" in request:
                 pid, status = os.waitpid(request["poll"], os.WNOHANG)
                 said = os.waitstatus_to_exitcode(status) if pid else None
+                children.discard(pid)
             else:
                 assert len(os.listdir("/proc/self/task")) == threading.active_count() == 1
                 said = os.fork()
                 if said == 0:
                     return dict(request)
+                children.add(said)
             lines.write(f"{json.dumps(said)}\n")
             lines.flush()
+    for child in children:  # of tests that were killed before they could end them
+        os.kill(child, signal.SIGQUIT)
     return None
 
 
