@@ -178,13 +178,13 @@ def test_a_seed_repeats_the_plan(make_project: MakeProject) -> None:
     assert first["seed"] == second["seed"] == 5
 
 
-def test_a_site_without_debug_is_left_alone_until_somebody_says_yes(make_project: MakeProject) -> None:
+def test_without_debug_a_run_needs_a_confirmation(make_project: MakeProject) -> None:
     project = make_project()
 
     said = qchaos(project, "--seconds", "2")
 
     assert said.code == 2
-    assert "Add --yes if that is what you want." in said.err
+    assert "Add --yes to confirm." in said.err
     assert leftovers(project) == []
 
 
@@ -196,7 +196,7 @@ def test_a_site_without_debug_is_left_alone_until_somebody_says_yes(make_project
         (("--pause-broker", str(2**22 + 1)), "no process"),
     ],
 )
-def test_wishes_that_cannot_be_fulfilled_are_refused(
+def test_contradictory_options_are_rejected(
     make_project: MakeProject, arguments: tuple[str, ...], complaint: str
 ) -> None:
     said = qchaos(make_project(), "--yes", *arguments)

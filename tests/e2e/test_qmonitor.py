@@ -99,7 +99,7 @@ def test_a_person_finds_the_way_through_every_tab(busy: Project) -> None:
         terminal.press("tab")
         terminal.wait_for("There is no schedule.")
         terminal.press("?")
-        terminal.wait_for("Keys", "this page")
+        terminal.wait_for("Keys", "this help")
         terminal.press("esc", "q")
         assert terminal.wait_for_end() == 0
     stop_at_once(busy)
@@ -182,7 +182,7 @@ def test_a_terminal_that_answers_no_question_is_not_waited_for(make_project: Mak
         assert time.monotonic() - begun < 4, "blessed alone would wait for ten seconds"
 
         terminal.press("\x1bP>|quite late (5)\x1b\\\x1b[24;80R", "?")
-        terminal.wait_for("Keys", "this page")
+        terminal.wait_for("Keys", "this help")
         terminal.press("esc", "q")
         assert terminal.wait_for_end() == 0
 
