@@ -48,7 +48,7 @@ def open_broker(section: BrokerSettings) -> Broker:
 
 
 def open_brokers(settings: Settings) -> Broker:
-    """What a cluster leases from: its queue, or its several queues as one."""
+    """Open what a cluster leases from: the broker of its queue, or a ``MultiQueueBroker`` for several."""
     if not settings.queue_settings:
         return open_broker(settings.broker)
     members = [open_broker(share.broker) for share in settings.queue_settings]

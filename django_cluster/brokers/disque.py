@@ -50,7 +50,7 @@ CAPABILITIES = Capabilities(
 
 
 class JobLease(NamedTuple):
-    """What a receipt names."""
+    """The parts of a receipt: job id and the two counters at the time of the lease."""
 
     id: str
     deliveries: int
@@ -172,7 +172,7 @@ class DisqueBroker(Broker):
     # ── looking ──────────────────────────────────────────────────────────────────────────────────
 
     def peek(self, limit: int = 100) -> Sequence[QueuedMessage]:
-        """What the node has that is asked."""
+        """See ``Broker.peek``. Shows the jobs of one node."""
         with self._connection.errors():
             (queued,) = self._connection.call(["QPEEK", self._key, limit])
             shown = self._connection.call(*(["SHOW", job[1]] for job in queued)) if queued else []
@@ -202,7 +202,7 @@ class DisqueBroker(Broker):
             return QueueSize(ready=ready, delayed=0, leased=sum(1 for _ in self._scan("id", "active")))
 
     def purge(self) -> int:
-        """What the node has that is asked; others hear of it."""
+        """See ``Broker.purge``. Deletes the jobs of one node, which tells the others."""
         with self._connection.errors():
             ids = [job.decode() for job in self._scan("id", "queued", "active")]
             self._acknowledge(ids)

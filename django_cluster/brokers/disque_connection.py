@@ -20,7 +20,7 @@ from django_cluster.brokers.redis_connection import PERMANENT_ERRORS, RedisConne
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
 
 PORT = 7711
-"""Where a node listens that is named without a port."""
+"""Port of a node that is named without one."""
 CONNECT_SECONDS = 2.0
 """Seconds for a node to accept a connection, before the next is tried."""
 ANSWER_SECONDS = 5.0

@@ -26,7 +26,7 @@ KEYS = (
     *("path_prefix", "minimum_timeout"),
 )
 VARIABLES = ("IRON_MQ_", "IRON_")
-"""What the names of Iron's own environment variables begin with; the first wins."""
+"""Prefixes of Iron's own environment variables; the first takes precedence."""
 
 CONNECT_SECONDS = 2.0
 """Seconds for the service to accept a connection."""
@@ -48,7 +48,7 @@ class IronOptions:
     protocol: str = "https"
     port: int = 443
     path_prefix: str = ""
-    """What stands before the version in the path of every URL; begins with a slash."""
+    """Path before the version in every URL; begins with a slash."""
     keystone: Keystone | None = None
     minimum_timeout: int = 30
     """Seconds of the shortest reservation that the service allows."""
@@ -164,7 +164,7 @@ class IronConnection:
         return f"{self._queue} at {self._options.host}"
 
     def call(self, verb: str, path: str = "", body: Mapping[str, Any] | None = None, *, wait: float = 0.0) -> Any:
-        """What the queue answers; None where there is no such queue. Raises the errors of the broker port.
+        """Call the queue; returns its answer, or None if there is no such queue. Raises the errors of the broker port.
 
         ``wait``: seconds for which it was asked to wait for messages.
         """

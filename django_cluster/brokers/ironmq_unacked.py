@@ -62,7 +62,8 @@ class Reservations:
         return named[1], held
 
     def claim(self, receipt: str) -> None:
-        """Its reservation is not known (any more); when the message comes again, it is held under this receipt."""
+        """Remember that the reservation of this receipt is unknown: when its message is delivered again, it keeps the
+        receipt."""
         self.held.pop(_named(receipt)[0], None)
         _remember(self._claims, _named(receipt)[0], receipt)
 
@@ -81,7 +82,7 @@ class Reservations:
         _remember(self._ended, receipt, None)
 
     def done(self, receipt: str) -> None:
-        """It is to be deleted when it comes."""
+        """Remember that the message is to be deleted when it is delivered again."""
         _remember(self._done, _named(receipt)[0], None)
 
     def reservation(self, receipt: str) -> str:

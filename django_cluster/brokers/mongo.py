@@ -154,7 +154,7 @@ class MongoBroker(Broker):
         return []
 
     def _take(self, limit: int) -> tuple[list[Delivery], float]:
-        """What is ready now; if nothing is, the seconds until something will be."""
+        """(deliveries that are ready now, seconds until a message will be)."""
         now = self._connection.now()
         if time.monotonic() >= self._check_at:
             self._promote(now)

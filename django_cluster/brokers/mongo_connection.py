@@ -91,7 +91,7 @@ class MongoConnection:
 
     @property
     def address(self) -> str:
-        """Where the server is, without a password."""
+        """Addresses of the servers, without credentials."""
         return ",".join(part.rpartition("//")[2].rpartition("@")[2].partition("/")[0] for part in hosts(self._keywords))
 
     def now(self) -> float:
@@ -138,7 +138,7 @@ def _close(client: MongoClient[Document], pid: int) -> None:
 
 
 def hosts(keywords: Mapping[str, Any]) -> Sequence[str]:
-    """What the client is told of the servers: names, or URLs."""
+    """Host names or URLs that the client connects to."""
     return texts("mongo", "host", keywords.get("host") or "localhost")
 
 

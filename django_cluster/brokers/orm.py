@@ -55,7 +55,7 @@ IDLE_GROWTH, IDLE_POLLS, MAX_IDLE_SECONDS = 1.25, 5, 1.0
 """Factor by which the pause between two polls grows while nothing comes; at most this many ``poll`` and seconds."""
 
 KEY_PATTERN = re.compile(r"-?[0-9]{1,19}", re.ASCII)
-"""What the database can compare with its own keys."""
+"""Text that the database can compare with its keys."""
 
 SLOW_ANSWER_SECONDS = 1.0
 """Seconds after which an answer is late, unless a sixth of the lease is more: the server hung, or was away."""

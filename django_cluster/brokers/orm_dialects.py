@@ -45,7 +45,7 @@ from django_cluster.models.queued_task import QueuedTask
 
 
 class Dialect:
-    """What all families share. Column names need no quotes in any of them."""
+    """SQL that all families share. Column names need no quotes in any of them."""
 
     now: ClassVar[str]
     pairs: ClassVar[str] = "({})"
@@ -90,7 +90,7 @@ class Dialect:
         cursor.execute(self.with_notify(statement, queue), params)
 
     def payload_of(self, cursor: CursorWrapper, key: int) -> str | None:
-        """What the message of this key carries; None if it is not in the table."""
+        """Payload of the message with this key; None if it is not in the table."""
         cursor.execute(f"SELECT payload FROM {self.table} WHERE id = %s", [key])
         row = cursor.fetchone()
         return row[0] if row else None

@@ -23,7 +23,7 @@ FRONT_OFFSET = 10**16
 """Taken off the moment of a row that goes to the front of its lane: three centuries before any other."""
 
 MAX_STATEMENT_ROWS, MAX_STATEMENT_CHARACTERS = 1000, 4_000_000
-"""What one INSERT carries at most; servers limit the size of a statement."""
+"""Most rows and characters in one INSERT; servers limit the size of a statement."""
 
 MAX_PROMOTIONS = 1000
 """The most rows that one look makes ready."""
@@ -73,7 +73,7 @@ class QueueState(NamedTuple):
 
 
 def channel_of(queue: str) -> str:
-    """Where PostgreSQL tells of this queue; its channels have shorter names than queues."""
+    """PostgreSQL's notification channel for this queue; names of channels are shorter than those of queues."""
     return f"django_cluster_{hashlib.sha256(queue.encode()).hexdigest()[:16]}"
 
 
@@ -109,5 +109,5 @@ def decode_column(payload: object) -> str:
 
 
 def whole_number(value: object) -> int:
-    """What stands in a column for whole numbers; 0 for anything else, which SQLite keeps there as well."""
+    """Value of an integer column; 0 for any other value, which SQLite may keep there as well."""
     return value if type(value) is int else 0

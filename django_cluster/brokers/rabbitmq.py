@@ -335,7 +335,7 @@ class RabbitBroker(Broker):
         )
 
     def purge(self) -> int:
-        """What others hold at this moment stays."""
+        """See ``Broker.purge``. Messages that are leased by other clusters stay."""
         with self._consumer_connection.errors():
             self._open()
             self._stop_stream()

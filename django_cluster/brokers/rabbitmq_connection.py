@@ -136,7 +136,7 @@ class RabbitConnection:
 
     @property
     def address(self) -> str:
-        """Where the server is, without a password."""
+        """Address of the current node, without credentials."""
         node = self._options.nodes[self._node]
         return f"{node['host']}/{str(node['virtual_host']).removeprefix('/')}"
 

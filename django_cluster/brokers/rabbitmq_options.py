@@ -122,7 +122,7 @@ def _of_url(url: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _keywords(node: Mapping[str, Any]) -> dict[str, Any]:
-    """What ``amqp.Connection`` wants to hear of a node."""
+    """Keyword arguments of ``amqp.Connection`` for a node."""
     said = node.get("ssl", False)
     encrypted = bool(said) or isinstance(said, Mapping)
     host, port = node.get("host", "localhost"), node.get("port") or (5671 if encrypted else 5672)

@@ -49,7 +49,7 @@ class UnackedMessage:
 
 
 class Disposition(NamedTuple):
-    """What is to be done with a message when it is delivered (again)."""
+    """The decision about a message that is to be carried out when it is delivered (again)."""
 
     forget: bool
     """Acknowledge it: its task is done. Otherwise republish it with the following values."""
@@ -61,7 +61,7 @@ FORGET = Disposition(True)
 
 
 class ArrivalAction(Enum):
-    """What the broker does with a message that was delivered."""
+    """The action that the broker takes for a delivered message."""
 
     LEASE = auto()
     KEEP = auto()

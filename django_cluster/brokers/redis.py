@@ -135,7 +135,7 @@ class RedisBroker(Broker):
         return []
 
     def _take(self, limit: int, wait: float, not_after: float) -> list[Delivery]:
-        """What is ready, or will be within ``wait`` seconds.
+        """Lease messages that are ready, or become ready within ``wait`` seconds.
 
         If it is known when the next message is due, the wait for the wake-up and the claim are sent as one request: the
         message that wakes us is leased in the same round trip. Messages that a claim without an answer may have leased
@@ -300,7 +300,7 @@ class RedisBroker(Broker):
     def _run(
         self, script: scripts.Script, *arguments: str | int, first: Sequence[Any] | None = None, again: bool = True
     ) -> Any:
-        """What the script answers; ``first`` is a command that is sent and answered before it.
+        """Run a script; returns its answer. ``first``: a command that is sent and answered before it.
 
         ``again``: whether it is sent another time when the connection breaks, be it before or after it was carried out.
         """
@@ -329,7 +329,8 @@ class RedisBroker(Broker):
 
 
 def configuration_warnings(configuration: Mapping[str, str]) -> list[str]:
-    """What a server with this configuration may do to a queue; nothing, if it does not tell (an ACL may forbid it)."""
+    """Warnings about the configuration of the server; none if it does not tell its configuration (an ACL may forbid
+    it)."""
     found = []
     policy = configuration.get("maxmemory-policy", "noeviction")
     if policy != "noeviction" and configuration.get("maxmemory", "0") != "0":

@@ -1,4 +1,4 @@
-"""What makes calls to Redis harmless that arrive twice, or late: the senders' numbers, and the server's clock."""
+"""Guards against calls to Redis that arrive twice or late: numbers of senders, and the server's clock."""
 
 from __future__ import annotations
 

@@ -37,14 +37,14 @@ SENTINEL_PATIENCE = 1.0
 """Seconds for which one Sentinel is waited for before the next is asked."""
 
 OWN_KEYWORDS = ("cluster", "master", "sentinels", "url")
-"""What may stand beside redis-py's keywords in the settings."""
+"""Keys of our own beside redis-py's keyword arguments."""
 
 READ_SIZE = 1 << 17
 """Bytes in one read. With redis-py's own 32 KB, a large message takes a poll and a read for each of them."""
 
 
 def defaults() -> dict[str, Any]:
-    """What we say where the user said nothing.
+    """Defaults for options that the user has not set.
 
     A server that is away or frozen is noticed within ten seconds. Only a broken connection is tried again,
     not one that stays silent: after a timeout it is unknown what the server has done.
@@ -183,7 +183,7 @@ def _keep_in_clusters(keyword: str) -> None:
 
 
 def of_url(url: str) -> dict[str, Any]:
-    """What a URL says apart from the address, as keywords."""
+    """Options in a URL, without the address, as keyword arguments."""
     said: dict[str, Any] = dict(parse_url(url)) if url else {}  # type: ignore[no-untyped-call]
     said.pop("host", None)
     said.pop("port", None)

@@ -110,7 +110,7 @@ class RedisConnection:
             return build_client(self._options)
 
     def call(self, *commands: Sequence[Any], key: str = "", again: bool = True) -> list[Any]:
-        """What the server answers to these commands, sent in one go; the first error among the answers is raised.
+        """Send commands in one write; returns their answers. Raises the first error among them.
 
         ``key``: what the last of them is about; it says on which node of a Cluster. One server needs no such word.
         """
@@ -188,7 +188,7 @@ class RedisConnection:
 
     @property
     def address(self) -> str:
-        """Where the server is, without a password."""
+        """Address of the server, without credentials."""
         if "sentinels" in self._options:
             return f"{self._options['master']} of the Sentinels {_places(self._options['sentinels'])}"
         keywords = self.client.connection_pool.connection_kwargs

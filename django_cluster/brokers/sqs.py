@@ -166,7 +166,8 @@ class SqsBroker(RepublishingBroker):
         return [_delivery(message) for message in answer.get("Messages", [])]
 
     def _release_late(self, came: Sequence[Delivery]) -> None:
-        """What was leased before may still run in the caller's cluster, under an older receipt: no copy of it."""
+        """Release messages that were leased too late. A message that was leased before may still run in the caller's
+        cluster under an older receipt, so no copy of it is sent."""
         self.release([each for each in came if each.attempt > 1])
         self.release([each for each in came if each.attempt <= 1], refund_attempt=True)
 

@@ -31,7 +31,7 @@ POLL_CALL_SECONDS = 4
 """Seconds that one call may wait there: a service that is silent for longer is away. What waits longer calls again."""
 MAX_QUEUE_NAME_LENGTH = 80
 CREDENTIALS = re.compile(r"//[^/\s]*@")
-"""Where a URL in the words of an error may hold a password."""
+"""Part of a URL in the text of an error that may contain a password."""
 
 SESSION_KEYS = frozenset(
     {
@@ -90,7 +90,7 @@ QUEUE_ATTRIBUTES = (
     "SqsManagedSseEnabled",
     "VisibilityTimeout",
 )
-"""What SQS takes for a queue that is created."""
+"""Attributes that SQS accepts for a new queue."""
 
 TRANSIENT_CODES = (
     "InternalError",

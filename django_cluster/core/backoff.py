@@ -60,5 +60,5 @@ def _reason(error: BaseException) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """What a server says, without the statement that PostgreSQL draws below it."""
+    """First line of an error, without the statement that PostgreSQL shows below it."""
     return str(error).strip().partition("\n")[0]

@@ -26,7 +26,7 @@ PARTS = 4
 
 
 class PayloadReference(NamedTuple):
-    """What a reference of ours says."""
+    """The contents of a reference."""
 
     id: str
     label: bytes

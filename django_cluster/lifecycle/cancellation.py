@@ -25,7 +25,7 @@ SEARCH_DEPTH = 10_000
 
 IDS_PER_STATEMENT = 500
 CANCELLED = "\n(The next run was taken out of the queue by an operator.)"
-"""What is added to the error of a run that was to be tried again."""
+"""Added to the error of a failed run whose retry was cancelled."""
 
 
 class Cancellation:

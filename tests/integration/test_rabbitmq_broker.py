@@ -364,7 +364,7 @@ def test_a_listening_broker_says_when_something_comes(broker: Broker, open_anoth
 
 def test_what_has_come_between_two_calls_does_not_keep_the_rest_away(broker: Broker, open_another: Opener) -> None:
     broker.fileno()
-    assert list(broker.lease(1)) == []  # a bell stands
+    assert list(broker.lease(1)) == []  # it waits for one message
     sender = open_another()
     sender.enqueue(messages("one", "two"))
 

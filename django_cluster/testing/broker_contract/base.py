@@ -32,7 +32,7 @@ def receipts(deliveries: Sequence[Delivery]) -> list[str]:
 
 
 def deliveries_of(receipts: Sequence[str]) -> list[Delivery]:
-    """What ``release`` takes, where only the receipts are known."""
+    """Deliveries for ``release`` where only the receipts are known."""
     return [Delivery(receipt, "", 1) for receipt in receipts]
 
 
@@ -93,7 +93,7 @@ class ContractBase:
 
     @staticmethod
     def check_size(broker: Broker, *, ready: int = 0, delayed: int = 0, leased: int = 0) -> None:
-        """Where the broker only estimates, the sum counts."""
+        """Check the size of the queue; only the total if the broker estimates."""
         size, expected = broker.size(), QueueSize(ready=ready, delayed=delayed, leased=leased)
         if broker.capabilities.exact_size:
             assert size == expected

@@ -76,7 +76,7 @@ class ConcurrencyContract(ContractBase):
 
 
 def _use(open_another: Opener) -> None:
-    """What the forked child does: every kind of traffic, on connections of its own."""
+    """Body of the forked child: every kind of call, on its own connections."""
     broker = open_another()
     broker.enqueue(messages("from the child"))
     broker.acknowledge(receipts(broker.lease(1)))
