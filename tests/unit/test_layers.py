@@ -22,6 +22,7 @@ SUBJECTS = {
     "schedules/test_changed_rules.py",
     "schedules/test_changed_zone_rules.py",
     "schedules/test_schedule_options.py",
+    "task_objects/test_registry.py",
 }
 """Unit tests of several modules, named after their subject. Those at the root are about the repository as a whole."""
 LINTER = """
