@@ -367,7 +367,7 @@ def test_an_obituary_waits_for_the_word_of_the_sentinel_but_not_for_ever(
     clock.advance(worker_loss.EXIT_CODE_SECONDS)
     take_turns(pusher.tick, until=lambda: monitor.of(WorkerLost))
 
-    assert "nobody saw how" in reported(monitor, WorkerLost)[0].failure[1]  # type: ignore[index]  # it has one
+    assert "for an unknown reason" in reported(monitor, WorkerLost)[0].failure[1]  # type: ignore[index]  # it has one
 
 
 def test_a_worker_that_lost_only_its_line_is_not_taken_for_dead(

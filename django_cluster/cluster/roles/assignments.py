@@ -1,4 +1,4 @@
-"""What the pusher has lent, and to whom: plain bookkeeping, no socket and no clock of its own."""
+"""Which worker has which leased messages. Pure bookkeeping, without a socket and a clock."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ class WorkerConnection:
     row: int
     wanted: int = 0
     jobs: dict[int, Job] = field(default_factory=dict)
-    """Handed out and not yet settled, in the order of handing out."""
+    """Jobs that were assigned and are not recorded, by number, in the order of assignment."""
     unrecorded_receipts: dict[int, str] = field(default_factory=dict)
-    """Receipts of what it had done before this pusher came: renewed until settled."""
+    """Receipts of jobs that it had finished before this pusher started: renewed until they are recorded."""
     revoked: int = 0
-    """Everything up to this number that was not begun has been taken back."""
+    """All jobs up to this number that were not begun have been taken back."""
 
     def waiting(self, begun: int) -> list[Job]:
-        """Jobs it has not begun."""
+        """Its jobs after number ``begun``."""
         return [job for number, job in self.jobs.items() if number > begun]
 
 
 class Assignments:
-    """Workers, their jobs, and the unassigned that nobody has asked for."""
+    """The workers, their jobs, and the leased messages that are unassigned."""
 
     def __init__(self, incarnation_number: int) -> None:
-        # A successor has a larger incarnation number, so job numbers grow over the lives of pushers.
+        # A later pusher has a larger incarnation number, so job numbers grow over all pushers.
         self._next = (incarnation_number << 32) + 1
         self.workers: dict[ClientConnection, WorkerConnection] = {}
         self.unassigned: deque[LeasedMessage] = deque()
@@ -66,11 +66,11 @@ class Assignments:
 
     @property
     def in_flight(self) -> int:
-        """Jobs that are leased and not settled."""
+        """How many messages are leased and not recorded."""
         return len(self.unassigned) + sum(len(worker.jobs) for worker in self.workers.values())
 
     def receipts(self) -> list[str]:
-        """Everything whose lease has to be kept alive here."""
+        """The receipts of all leases that have to be renewed."""
         held = [message.receipt for message in self.unassigned]
         for worker in self.workers.values():
             held += [job.receipt for job in worker.jobs.values()]
@@ -78,7 +78,7 @@ class Assignments:
         return held
 
     def assign(self) -> list[tuple[WorkerConnection, list[Job]]]:
-        """Give the unassigned to those who want them: idle workers first, and evenly."""
+        """Assign messages to the workers that have requested jobs, evenly, to idle workers first."""
         batches: list[tuple[WorkerConnection, list[Job]]] = []
         requesting = sorted((b for b in self.workers.values() if b.wanted), key=lambda b: len(b.jobs))
         for left, worker in zip(range(len(requesting), 0, -1), requesting, strict=True):
@@ -100,7 +100,7 @@ class Assignments:
                 worker.unrecorded_receipts.pop(number, None)
 
     def take_back(self, worker: WorkerConnection, numbers: Iterable[int]) -> None:
-        """Take back jobs that were not started: they are assigned before any new one."""
+        """Take back jobs that were not begun; they are assigned again before anything new."""
         jobs = [job for number in numbers if (job := worker.jobs.pop(number, None)) is not None]
         self.requeue_first(jobs)
 
@@ -110,7 +110,7 @@ class Assignments:
         )
 
     def drop(self, receipts: Iterable[str]) -> int:
-        """Forget unassigned whose lease was lost: they belong to somebody else now. Returns how many there were."""
+        """Forget unassigned messages whose lease was lost to another cluster. Returns how many there were."""
         lost, before = set(receipts), len(self.unassigned)
         self.unassigned = deque(message for message in self.unassigned if message.receipt not in lost)
         return before - len(self.unassigned)

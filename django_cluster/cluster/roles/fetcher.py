@@ -1,4 +1,4 @@
-"""Broker → unassigned: what is leased, when, and what becomes of a message that cannot be read."""
+"""Leases messages for a pusher, verifies them, and rejects or returns what cannot be decoded."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ from django_cluster.errors import BadSignature, LibraryMissing, PackageError, Pa
 from django_cluster.lifecycle.executor import rejected_outcome
 
 BLOCK_SECONDS = 0.5
-"""Seconds for which the broker may hold us while nothing else is to be done."""
+"""Seconds that a lease may block at the broker while nothing else is to be done."""
 PAUSE_CHECK_SECONDS = 0.5
-"""Seconds between two looks whether a paused queue is to go on."""
+"""Seconds between two checks whether a paused queue is resumed."""
 MAX_VERIFICATION_CRASHES = 2
-"""Number of pusher crashes after which a message is rejected unopened. Where the broker counts attempts, the first
-crash is known as well."""
+"""A message is rejected unopened after this many known crashes of pushers. Where the broker counts attempts, one more
+pusher has crashed before, when the message was leased for the first time."""
 SINGLE_FETCH_LEASES = 2
-"""For how many leases, after a pusher has died of a message, one message is leased at a time."""
+"""Length, in leases, of the time after a crash in which one message is leased at a time."""
 MAX_FOREIGN_ATTEMPTS = 3
-"""Number of deliveries after which a message with an unknown signature is rejected; others may be able to read it."""
+"""Attempts after which a message with a foreign signature is rejected: until then another cluster may own it."""
 READABLE_ELSEWHERE = (BadSignature, LibraryMissing, PayloadMissing)
-"""What another cluster may be able to read."""
+"""Errors that another cluster may not have."""
 
 
 class Fetcher:
-    """Leases for one pusher, verifies, and adds to its assignments. Whatever is wrong with a message is said once."""
+    """Leases messages, verifies them, and adds them to the assignments of a pusher."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Fetcher:
         sections: Sequence[BrokerSettings],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``incarnation``: number and row of the pusher. ``sections``: of the queues that ``broker`` stands for."""
+        """``incarnation``: number and row of the pusher. ``sections``: the settings of each queue of ``broker``."""
         self._crashes, self._reject_quota = crashes, RejectQuota(clock)
         self._incarnation, self._row = incarnation
         self._board, self._broker, self._codec = board, broker, codec
@@ -66,36 +66,36 @@ class Fetcher:
         self._bulk = min(max(each.bulk for each in sections), broker.capabilities.bulk)
         self._fetch_size = FetchSize()
         self._several = broker if isinstance(broker, MultiQueueBroker) else None
-        # One that settles for the monitor must hear it at once: it waits for the broker and for us together.
+        # A pusher that acknowledges for the monitor must react immediately: it waits for both in one call.
         self._blocking = broker.capabilities.blocking and broker.capabilities.portable_receipts
         counts = broker.capabilities.counts_attempts
         self._unproven_attempts = 1 if counts else 0
-        """A message with more attempts than this may have killed somebody."""
+        """A message with more attempts than this may have crashed a pusher."""
         self._max_crashes = MAX_VERIFICATION_CRASHES if counts else MAX_VERIFICATION_CRASHES + 1
         self._single_until = clock() + SINGLE_FETCH_LEASES * self._lease if crashes.predecessor_crashed else 0.0
         self._look_at = 0.0
         self.has_wakeup = False
-        """Whether the broker tells us when to look again; then looking costs nothing."""
+        """Whether a descriptor of the broker wakes the pusher; then ``fetch`` may be called in each turn."""
 
     def fetch_now(self) -> None:
-        """Fetch without delay, because a worker has requested jobs."""
+        """Let the next ``fetch`` ask the broker: a worker has requested jobs."""
         self._look_at = 0.0
 
     @property
     def next_fetch_at(self) -> float:
-        """The moment of the clock at which the broker is to be asked again."""
+        """The time, of the clock, at which the broker is to be asked again."""
         return self._clock() + self._poll if self.has_wakeup else self._look_at
 
     def fetch(self, capacity: int, not_after: float = math.inf) -> bool:
         """Lease what there is room for, up to the moment ``not_after`` of the clock (see ``Broker.lease``).
 
-        Blocks for a moment if nothing else is to be done. Returns whether the claim was turned away because it would
-        have come too late: leases have to be renewed first. Raises ``BrokerError``.
+        Blocks for up to ``BLOCK_SECONDS`` if nothing else is to be done. Returns whether the broker refused the claim
+        because it came too late: leases have to be renewed first. Raises ``BrokerError``.
         """
         room = min(capacity, self._bulk, self._fetch_size.size)
         now = self._clock()
         if now < self._single_until:
-            room = min(room, 1)  # one message kills; the others need not lose an attempt with it
+            room = min(room, 1)  # one message crashes the pusher; the others need not lose an attempt with it
         if self._apply_pauses():
             self._broker.stop_prefetch()
             self._look_at = now + PAUSE_CHECK_SECONDS
@@ -115,7 +115,7 @@ class Fetcher:
         return turned_away
 
     def _apply_pauses(self) -> bool:
-        """Whether nothing at all is to be leased; of several queues, some may be paused."""
+        """Whether all queues of the cluster are paused."""
         paused = self._board.cluster_word(PAUSED_QUEUES)
         self._board.set(self._row, APPLIED_PAUSES, paused)
         if self._several is None:
@@ -150,7 +150,7 @@ class Fetcher:
     def _body(self, delivery: Delivery) -> bytes:
         """The verified body. Raises ``PackageError``, whatever is wrong with the message.
 
-        Only a lack of memory is no fault of the message's: it ends this pusher, and its successor looks more carefully.
+        A lack of memory is not the fault of the message: it ends this pusher, and its successor leases one at a time.
         """
         try:
             again = delivery.attempt > self._unproven_attempts
@@ -162,7 +162,7 @@ class Fetcher:
             raise UnknownFormat(f"The message cannot be read: {type(error).__name__}: {error}") from error
 
     def _verify_suspect(self, codec: Codec, payload: str) -> bytes:
-        """The body of a message that was leased before, and may have killed whoever looked at it."""
+        """The body of a message that was leased before, and may have crashed the pusher that verified it."""
         if (crashes_of := self._crashes.count(payload)) >= self._max_crashes:
             crashes_of += self._unproven_attempts
             raise UnknownFormat(f"The message was not opened: {crashes_of} pushers have died while they looked at it.")
@@ -173,7 +173,7 @@ class Fetcher:
             self._crashes.end()
 
     def _postpone(self, deliveries: Sequence[Delivery]) -> None:
-        """More than a day's rows of what cannot be read: the rest stays in the queue for a while."""
+        """Return messages to the queue when the quota of rejected messages for a day is used up."""
         self._broker.release(deliveries, POSTPONED_SECONDS)
         REJECT_QUOTA_EXCEEDED.log(
             count=len(deliveries),
@@ -181,7 +181,7 @@ class Fetcher:
         )
 
     def _return_to_queue(self, messages: Sequence[tuple[Delivery, PackageError]]) -> None:
-        """Messages that are not ours go back for their owner to find. Each time counts, so that there is an end."""
+        """Return messages for the cluster that owns them. Each time counts as an attempt, so that there is an end."""
         self._broker.release([delivery for delivery, _ in messages], self._lease)
         MESSAGES_RETURNED.log(count=len(messages), error=messages[0][1])
 
@@ -198,6 +198,5 @@ class Fetcher:
 
 
 def with_text_payload(delivery: Delivery) -> Delivery:
-    """The message with a text payload: a column for text may contain bytes, and a third-party adapter may return any
-    object."""
+    """The delivery with its payload as text: a text column may hold bytes, a custom broker may return any object."""
     return delivery._replace(payload=payload_from(delivery.payload))

@@ -1,4 +1,4 @@
-"""Which leases a cluster keeps alive, and when: of everything that anybody in it holds."""
+"""Renews the leases of everything that the processes of a cluster hold."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from django_cluster.core.events.messages import ALL_LEASES_LOST, LEASE_LOST
 from django_cluster.core.messages import Job
 
 RENEWALS_PER_LEASE = 3
-"""How often a lease is renewed in its length."""
+"""How often a lease is renewed within its duration."""
 SAFETY_MARGIN = 0.1
-"""Part of a lease before its end in which nothing is claimed or handed out any more without a renewal."""
+"""Last part of a lease in which nothing is claimed or assigned without a renewal."""
 
 
 def certain_until(renewed_at: float, lease: float) -> float:
-    """The moment up to which everything is certainly leased that was renewed, or leased, at ``renewed_at`` or later.
+    """The time up to which everything is certainly leased that was renewed, or leased, at ``renewed_at`` or later.
 
-    ``renewed_at``: the moment before the renewal was sent. ``lease``: seconds.
+    ``renewed_at``: the time before the renewal was sent. ``lease``: seconds.
     """
     return renewed_at + lease * (1 - SAFETY_MARGIN)
 
 
 class LeaseLoss(NamedTuple):
-    """What a renewal has found to be gone."""
+    """The leases that a renewal has found to be lost."""
 
     held: int
     """How many leases were renewed, or should have been."""
     running: int
-    """How many of the lost ones belong to tasks that still run here."""
+    """How many of the lost leases belong to tasks that still run here."""
     waiting: int
-    """How many of the lost ones belong to messages of which no run has begun."""
+    """How many of the lost leases belong to messages of which no run has started."""
     in_time: bool
     """Whether the renewal came before any of these leases could have ended."""
 
@@ -65,7 +65,7 @@ def describe_loss(loss: LeaseLoss) -> tuple[Event, dict[str, object]] | None:
 
 
 class LeaseRenewer:
-    """Renewed by the pusher, three times in the length of a lease (``seconds``)."""
+    """Renews leases of ``seconds`` for the pusher, three times within their duration."""
 
     def __init__(
         self,
@@ -79,21 +79,22 @@ class LeaseRenewer:
         self._board, self._broker, self._assignments, self._loss_reporter = board, broker, assignments, loss_reporter
         self._seconds, self._clock = seconds, clock
         self._several = broker if isinstance(broker, MultiQueueBroker) else None
-        # Elsewhere, to renew what has been given back would put its next run off.
+        # At other brokers, renewing what has been returned would delay its next run.
         self._renews_finished = broker.capabilities.portable_receipts and broker.capabilities.fenced_receipts
         self.due_at = 0.0
-        """The moment of the clock of the next renewal. At once: a predecessor may have died long ago."""
+        """The time, of the clock, of the next renewal. The first is immediate: a predecessor may have died long ago."""
         self._renewed_at = -math.inf
         self._reported: set[str] = set()
         """Receipts of running tasks whose lost lease has been logged."""
         self.lost: Collection[str] = ()
-        """Receipts that the last renewal has found to be gone, and whose messages wait here: nobody may begin them."""
+        """Receipts whose lease was lost and whose messages wait here: they must not be begun."""
 
     @property
     def certain_until(self) -> float:
-        """The moment of the clock up to which all that this cluster holds is certainly leased to it.
+        """The time, of the clock, up to which everything that this cluster holds is certainly leased to it.
 
-        Later, a claim could take back what runs here, and what waits here may be another's: a renewal comes first.
+        Later, a claim could take back what runs here, and what waits here may have another owner: a renewal has to
+        come first.
         """
         return certain_until(self._renewed_at, self._seconds)
 
@@ -102,11 +103,11 @@ class LeaseRenewer:
         return self._clock() >= self.certain_until
 
     def renew_soon(self) -> None:
-        """Before anything else is done: somebody has come who may hold what has nearly ended."""
+        """Let the next turn renew all leases: a worker has connected whose leases may be about to end."""
         self.due_at = 0.0
 
     def renew_if_due(self) -> None:
-        """Renew all if it is time. Loans whose lease was lost are forgotten. Raises ``BrokerError``."""
+        """Renew all leases if it is time. Lost ones are forgotten. Raises ``BrokerError``."""
         now = self._clock()
         calls = self._several is not None and self._several.has_due_retry
         if now < self.due_at and not calls:
@@ -117,14 +118,14 @@ class LeaseRenewer:
             self._handle_lost(lost, len(receipts), in_time=now < self._renewed_at + self._seconds)
         else:
             self.lost, self._reported = (), set()
-        # Only now: after an outage this comes first, or we would be lent again what still runs here.
+        # Only now: after an outage the renewal has to succeed first, or what still runs here would be leased again.
         self._renewed_at, self.due_at = now, now + self._seconds / RENEWALS_PER_LEASE
         self._board.set_leased_until(self.certain_until)
 
     def _handle_lost(self, lost: set[str], held: int, *, in_time: bool) -> None:
-        """A lost lease of a job that is done is no news: it was acknowledged, and we have not received *filed* yet.
+        """Log lost leases, but not those of finished jobs: these are acknowledged, and ``Recorded`` has not arrived yet.
 
-        A worker clears its row before it reports, so what its row still names was not acknowledged when we asked.
+        A worker clears its row before it sends an outcome, so what its row names was not acknowledged at the renewal.
         """
         still_lost = lost.intersection(self._board.running_receipts())
         running, self._reported = still_lost - self._reported, still_lost
@@ -145,7 +146,7 @@ class LeaseRenewer:
         return [receipt for receipt in held if receipt]
 
     def _unknown_worker_rows(self) -> list[int]:
-        """Receipts of workers that have not connected to this pusher yet, and may hold unrecorded jobs."""
+        """The rows of workers that have not connected: they run a task since before this pusher started."""
         known = {worker.row for worker in self._assignments.workers.values()}
         rows = set(range(self._board.rows)) - known
         return [row for row in rows if decode_role(self._board.get(row, ROLE_CODE))[0] is ProcessRole.WORKER]

@@ -1,11 +1,12 @@
-"""The monitor: outcomes → rows, acknowledgements, *recorded*.
+"""The monitor: records outcomes, acknowledges their messages, and answers with ``Recorded``.
 
-The outcome of a worker has precedence over reports about that worker: a worker loss is handled only
-when the connection of the lost worker has been read to its end.
+The outcome that a worker itself has sent precedes the report about its loss: ``WorkerLost`` is processed only when the
+connection of the dead worker has been read to its end.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -34,30 +35,32 @@ from django_cluster.core.messages import Outcome
 from django_cluster.errors import BrokerError, StoreUnavailable
 from django_cluster.lifecycle.recorder import Recorder
 
+logger = logging.getLogger("django_cluster")
+
 MAX_WAIT_SECONDS = 0.5
-"""Seconds of the longest sleep between two looks around."""
+"""Seconds that one turn of the loop waits at most."""
 MAX_BATCH = 512
-"""Outcomes that are filed together."""
+"""Most outcomes that are recorded together."""
 PRUNE_SECONDS = 10.0
-"""Seconds between two looks for rows that need not be kept."""
+"""Seconds between two prunings after something was recorded."""
 IDLE_PRUNE_SECONDS = 600.0
-"""Seconds between two prunings without new rows, because rows also expire by age."""
+"""Seconds between two prunings when nothing was recorded: rows grow old nevertheless."""
 MAX_NUMBERS_PER_WORKER = 1 << 14
-"""Job numbers remembered of one worker; it never holds as many unrecorded outcomes as that."""
+"""Job numbers that are remembered of each worker; more than it has unrecorded outcomes."""
 MAX_DISCONNECTED_WORKERS = 64
-"""Number of disconnected workers that are remembered; the report of a worker loss arrives within seconds."""
+"""Workers that are remembered after their connection has ended. ``WorkerLost`` comes within seconds, if at all."""
 
 
 @dataclass(slots=True)
 class RecordingQueue:
-    """Outcomes that are filed together, in their order: the server that lent them is away for all or none."""
+    """Outcomes from the queues of one server, recorded in their order: it is unavailable for all or none."""
 
     backoff: ReconnectBackoff
     pending: deque[tuple[ClientConnection, Outcome]] = field(default_factory=deque)
 
 
 class WorkerRegistry:
-    """Which outcomes each worker has sent, as long as somebody may still ask."""
+    """Which outcomes each worker has sent, as long as ``WorkerLost`` may still come."""
 
     def __init__(self) -> None:
         self._connected: dict[ClientConnection, int] = {}
@@ -77,23 +80,23 @@ class WorkerRegistry:
             self._disconnected.append(incarnation)
         while len(self._disconnected) > MAX_DISCONNECTED_WORKERS:
             oldest = self._disconnected.popleft()
-            if not self.is_connected(oldest):  # else only its line had broken
+            if not self.is_connected(oldest):  # otherwise it has connected again
                 self._seen.pop(oldest, None)
 
     def of(self, incarnations: Collection[int]) -> list[ClientConnection]:
-        """The lines of these."""
+        """The connections of these incarnations."""
         return [connection for connection, incarnation in self._connected.items() if incarnation in incarnations]
 
     def is_connected(self, incarnation: int) -> bool:
         return incarnation in self._connected.values()
 
     def pop_numbers(self, incarnation: int) -> set[int]:
-        """The numbers that this incarnation has sent; it is dead, nobody will ask again."""
+        """The numbers of all outcomes that a dead incarnation has sent, which are forgotten."""
         return set(self._seen.pop(incarnation, ()))
 
 
 class Monitor:
-    """Files outcomes in batches: whatever has arrived is one transaction, one acknowledgement, one answer."""
+    """Records outcomes in batches: what has arrived is one transaction, one acknowledgement, one answer."""
 
     def __init__(
         self,
@@ -108,7 +111,7 @@ class Monitor:
         servers: Mapping[str, int] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``notifications``: given what has been recorded. ``prune``: called now and then.
+        """``notifications``: is given what was recorded. ``prune``: called every ``PRUNE_SECONDS``.
 
         ``servers``: queue → number of its server, from 0; None: there is one server.
         """
@@ -129,12 +132,12 @@ class Monitor:
         self._stopping: list[ClientConnection] = []
         self._close_ended_at = 0.0
         self._prune_at, self._idle_prune_at = clock() + PRUNE_SECONDS, clock() + IDLE_PRUNE_SECONDS
-        self._unpruned = True  # whoever was here before may have left something undone
+        self._unpruned = True  # the last monitor may have recorded something
 
     # ── the loop ─────────────────────────────────────────────────────────────────────────────────
 
     def run(self) -> None:
-        """Until told to leave and the last line has closed."""
+        """Run until a stop is requested and the last connection has closed."""
         self._board.set(self._incarnation.row, STATE, ProcessState.IDLE)
         while not self.finished:
             self.tick()
@@ -153,16 +156,16 @@ class Monitor:
 
     @property
     def _clients(self) -> set[ClientConnection]:
-        """Who may still have something to be recorded: everybody but the notifier."""
+        """The connections over which outcomes may come: all but that of the notifier."""
         return self._server.connections - self._notifications.connections
 
     @property
     def _pending(self) -> int:
-        """How many outcomes are to be filed."""
+        """How many outcomes wait to be recorded."""
         return sum(len(queue.pending) for queue in self._queues)
 
     def tick(self) -> None:
-        """One turn: hear everybody, file what there is, prune now and then."""
+        """One turn: receive messages, record what has arrived, prune when it is due."""
         self._board.report_alive(self._incarnation.row)
         for received in self._server.poll(self._pause()):
             self._handle(received)
@@ -213,7 +216,7 @@ class Monitor:
             self._notifications.detach(received.connection)
 
     def _close_ended(self) -> None:
-        """End the lines of those whose end the sentinel has seen: what their tasks have started may keep them open."""
+        """Close the connections of workers that have exited: programs of their tasks may keep them open."""
         if not self._loss_reports and self._clock() < self._close_ended_at:
             return
         self._close_ended_at = self._clock() + MAX_WAIT_SECONDS
@@ -229,8 +232,10 @@ class Monitor:
         return self._queues[self._servers.get(outcome.queue, 0)]
 
     def _process_loss_reports(self) -> None:
-        """Believe a report about a dead worker when its line has ended, and one whole look later:
-        what it sent last, or a call that nobody had answered yet, comes first."""
+        """Record what a dead worker had begun, one turn after its connection has ended.
+
+        What it sent last, also over a connection that was not accepted yet, has been received by then.
+        """
         waiting = []
         for connection, incarnation, outcomes, seen_once in self._loss_reports:
             if self._registry.is_connected(incarnation) or not seen_once:
@@ -246,7 +251,7 @@ class Monitor:
         self._loss_reports = waiting
 
     def _send_goodbye(self) -> None:
-        """To a pusher that waits for us, when everybody else has gone and everything is filed."""
+        """Let a waiting pusher exit when all other processes are gone and everything is recorded."""
         if not (self._pending or self._loss_reports or self._clients.difference(self._stopping)):
             for connection in self._stopping:
                 connection.send(Goodbye())
@@ -255,7 +260,7 @@ class Monitor:
     # ── filing ───────────────────────────────────────────────────────────────────────────────────
 
     def _record(self, queue: RecordingQueue) -> None:
-        """Record one batch; what cannot be recorded now stays, in its order."""
+        """Record one batch. What cannot be recorded now stays, in its order."""
         batch = [queue.pending.popleft() for _ in range(min(MAX_BATCH, len(queue.pending)))]
         started = self._clock()
         try:

@@ -1,8 +1,8 @@
-"""The pusher: broker → jobs.
+"""The pusher: leases messages from the broker and assigns them to workers as jobs.
 
-It leases what workers have asked for (``fetcher.py``), keeps every lease alive until its job is settled
-(``leases.py``), batches out, and accounts for the jobs of workers that die (``loss_reporter.py``): what they had
-begun is reported to the monitor, the rest goes to others.
+It leases what workers have asked for (``fetcher.py``), renews each lease until its job is recorded
+(``lease_renewer.py``), assigns jobs (``assignments.py``), and accounts for the jobs of workers that die
+(``worker_loss.py``): what they had begun is reported to the monitor, the rest goes to other workers.
 """
 
 from __future__ import annotations
@@ -46,19 +46,19 @@ from django_cluster.core.settings import BrokerSettings, ProcessSettings
 from django_cluster.errors import BrokerError
 
 MAX_WAIT_SECONDS = 0.5
-"""Seconds of the longest sleep between two looks around."""
+"""Seconds that one turn of the loop waits at most."""
 SHORT_WAIT_SECONDS = 0.02
-"""Seconds of sleep while a worker loss waits for an exit code, or the monitor for this pusher."""
+"""Seconds that one turn waits while an exit code or the monitor is awaited, which wake nothing."""
 SLOW_TASK_SECONDS = 0.1
 """Seconds after which jobs that wait behind a running one are taken back for an idle worker."""
 QUEUE_LIMIT_CHECK_SECONDS = 0.005
-"""Seconds between two looks for room while ``queue_limit`` is reached."""
+"""Seconds between two checks for room while ``queue_limit`` is reached."""
 STORE_FENCE_SECONDS = 0.001
-"""Seconds until a word written by another processor has certainly become visible (it takes well below that)."""
+"""Seconds after which a word written by another processor is certainly visible."""
 
 
 class Pusher:
-    """Hands out jobs over the private lines of the workers."""
+    """Assigns jobs to workers, each over its own connection."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class Pusher:
     # ── the loop ─────────────────────────────────────────────────────────────────────────────────
 
     def run(self) -> None:
-        """Until told to leave, and then until the last worker has left."""
+        """Run until a stop is requested and the last worker has exited."""
         self._board.set(self._incarnation.row, STATE, ProcessState.IDLE)
         while not self.finished:
             self.tick()
@@ -118,7 +118,7 @@ class Pusher:
 
     @property
     def _all_acknowledged(self) -> bool:
-        """Whether the broker knows everything that was acknowledged; or it has had long enough."""
+        """Whether the broker has confirmed all acknowledgements, or has had long enough for it."""
         unsettled = self._broker.unconfirmed_acks
         if unsettled and self._loss_reporter.goodbye_overdue:
             ACKNOWLEDGEMENTS_LEFT.log(count=unsettled)
@@ -127,30 +127,30 @@ class Pusher:
 
     @property
     def _is_drained(self) -> bool:
-        """Whether nothing is left to do but what the monitor may still ask for."""
+        """Whether nothing is left to do except what the monitor may still ask for."""
         return self.stopping and not (
             self._assignments.workers or self._assignments.unassigned or self._loss_reporter.busy
         )
 
     @property
     def _has_leases(self) -> bool:
-        """Whether anything is leased here, be it only until the monitor has received of a dead worker."""
+        """Whether anything is leased here, including what waits for the report about a dead worker."""
         kept = any(worker.unrecorded_receipts for worker in self._assignments.workers.values())
         return bool(self._assignments.in_flight or kept or self._loss_reporter.busy)
 
     def tick(self) -> None:
-        """One turn: hear the workers, account for the dead, keep leases, hand out."""
+        """One turn: receive messages, account for dead workers, renew leases, fetch and assign."""
         self._board.report_alive(self._incarnation.row)
         if self._local_receipts:
             descriptor = self._broker.fileno()
             self._fetcher.has_wakeup = (
                 descriptor is not None or self._several is not None
-            )  # several have none in common
+            )  # several brokers have no descriptor in common
             self._server.set_wakeup(descriptor)
         for received in self._server.poll(self._pause()):
             self._handle(received)
         for worker in [b for b in self._assignments.workers.values() if self._board.has_ended(b.row, b.incarnation)]:
-            self._handle(self._server.drain(worker.connection))  # what its tasks have started may keep its line open
+            self._handle(self._server.drain(worker.connection))  # a program of its tasks may keep the connection open
         self._loss_reporter.tick()
         if self._control.stop_requested and not self.stopping:
             self._stop()
@@ -177,8 +177,7 @@ class Pusher:
 
     @property
     def _free_slots(self) -> int:
-        """How many more messages there is room for: what workers have asked for, and no more than ``queue_limit``
-        beyond what they run."""
+        """How many messages to lease: what workers have requested, up to ``queue_limit`` beyond what they run."""
         limit, assignments = self._queue_limit, self._assignments
         asked = assignments.wanted + limit - len(assignments.unassigned)
         if limit and asked > 0:
@@ -186,7 +185,7 @@ class Pusher:
         return max(0, asked)
 
     def _unfinished(self) -> int:
-        """Jobs in this cluster that wait or run; those that are done, and not recorded yet, do not count."""
+        """How many jobs of this cluster wait or run. Finished jobs that are not recorded yet do not count."""
         count = len(self._assignments.unassigned)
         for worker in self._assignments.workers.values():
             row = self._board.read(worker.row)
@@ -194,7 +193,7 @@ class Pusher:
         return count
 
     def _with_broker(self) -> None:
-        """Everything that needs the broker; when it is away, everything waits."""
+        """Do everything that needs the broker. While it is unavailable, all of it waits."""
         try:
             if self._local_receipts:
                 self._broker.keep_alive()
@@ -241,7 +240,7 @@ class Pusher:
         self._loss_reporter.forget(hello.incarnation)
         worker = WorkerConnection(connection, hello.incarnation, hello.row)
         self._assignments.requeue_first(hello.waiting)
-        self._lease_renewer.renew_soon()  # before any of it is handed out again
+        self._lease_renewer.renew_soon()  # before any of it is assigned again
         worker.unrecorded_receipts = dict(hello.unrecorded)
         self._assignments.add_worker(worker)
         return worker
@@ -253,7 +252,7 @@ class Pusher:
             self._fetcher.fetch_now()
 
     def _revoke_lost(self) -> None:
-        """Take back from the workers what others have taken over, and forget it. What they return later goes, too."""
+        """Revoke from the workers what other clusters have taken over, and forget it, even if it comes back later."""
         if not self._lease_renewer.lost:
             return
         for worker in self._assignments.workers.values():
@@ -262,15 +261,15 @@ class Pusher:
         self._assignments.drop(self._lease_renewer.lost)
 
     def _assign(self) -> None:
-        """Not what may be another's by now, because this process, or its claim, has slept for long."""
+        """Assign jobs, unless their leases may have expired because this process, or its claim, was delayed."""
         if not self._assignments.unassigned or self._lease_renewer.expired:
             return
         for worker, jobs in self._assignments.assign():
             worker.connection.send(Jobs(jobs))
-        yield_cpu()  # before we ask for more: a lone task would wait for that
+        yield_cpu()  # before more is leased: a single task would wait for that
 
     def _rebalance(self) -> None:
-        """Take back what waits behind a slow task while another worker has nothing to do."""
+        """Revoke what waits behind a slow task while another worker has nothing to do."""
         if self._assignments.unassigned or not any(b.wanted and not b.jobs for b in self._assignments.workers.values()):
             return
         now = self._clock()
@@ -284,8 +283,8 @@ class Pusher:
     def _revoke(self, worker: WorkerConnection) -> None:
         """Take back every job that this worker has not begun.
 
-        The worker writes BEGUN before it reads REVOKED, we write REVOKED before we read BEGUN: for each job
-        at least one of us sees the other. If both do, the worker returns the job by message.
+        The worker writes BEGUN before it reads REVOKED, the pusher writes REVOKED before it reads BEGUN: for each
+        job at least one of them sees what the other wrote. If both do, the worker sends ``Returned``.
         """
         last = max(worker.jobs, default=0)
         if last <= worker.revoked:
@@ -316,13 +315,13 @@ class Pusher:
     # ── stopping ─────────────────────────────────────────────────────────────────────────────────
 
     def _stop(self) -> None:
-        """Lease no more, and take back what is not begun. The workers hear of it from the sentinel."""
+        """Lease no more, and take back what is not begun. The sentinel tells the workers to stop."""
         self.stopping = True
         for worker in self._assignments.workers.values():
             self._revoke(worker)
 
     def _kill_running(self) -> None:
-        """Kill busy workers after the end of the sentinel, where the kernel has not done so."""
+        """Without a sentinel no timeout holds: kill the workers that run a task, where the kernel has not done so."""
         for worker in self._assignments.workers.values():
             row = self._board.read(worker.row)
             if row.incarnation == worker.incarnation and row.state is ProcessState.BUSY:

@@ -1,7 +1,7 @@
-"""The worker: job → outcome.
+"""The worker: runs jobs and sends their outcomes.
 
-It asks the pusher for jobs, runs them in turn, sends each outcome to the monitor and keeps it until the
-monitor says *filed*. It talks to no broker and writes no task row.
+It requests jobs from the pusher, runs one after the other, sends each outcome to the monitor, and keeps it until the
+monitor has sent ``Recorded``. It connects to no broker and writes no task row.
 """
 
 from __future__ import annotations
@@ -38,28 +38,29 @@ from django_cluster.core.settings import ProcessSettings
 from django_cluster.lifecycle.executor import Executor
 
 MAX_WAIT_SECONDS = 0.5
-"""Seconds of the longest sleep between two looks around."""
+"""Seconds that one turn of the loop waits at most."""
 RECONNECT_SECONDS = 0.02
 """Seconds between two attempts to reach a pusher or monitor that is being replaced."""
 MAX_UNRECORDED = 1024
-"""Outcomes a worker holds at most: a slow database slows the workers down, and memory stays flat."""
+"""Most outcomes that a worker keeps: a slow database slows the workers down, and memory does not grow."""
 RECORDING_OVERDUE_SECONDS, EXTRA_TASKS = 5.0, 50
-"""Seconds that an outcome waits to be filed, after which a worker that should be replaced runs so many tasks more."""
+"""Seconds after which a worker that should be replaced, and has an unrecorded outcome as old as that, runs more tasks;
+and how many."""
 MAX_OUTBOX = 64
 TRIVIAL_TASK_SECONDS = 0.0001
-"""Seconds: a task that is as short as this, and succeeds, has hardly left anything behind."""
+"""Seconds of a task up to which, if it succeeds, resources are not checked."""
 SHORT_TASK_SECONDS = 0.001
-"""Seconds: outcomes may travel together only while tasks are as short as this."""
+"""Seconds of a task up to which its outcome may be sent together with others."""
 LONG_TASK_SECONDS = 0.1
-"""Seconds of a task after which much may have happened; far less than any lease."""
+"""Seconds of a task after which the pusher may have been replaced; far less than any lease."""
 MEMORY_CHECK_SECONDS = 0.05
-"""Seconds between two looks at our own memory, which costs as much as a tiny task."""
+"""Seconds between two measurements of memory, which take as long as a tiny task."""
 
 
 class Worker:
     """Runs jobs. ``prepare`` is called before each with the monotonic time, ``clean_up`` after it.
 
-    They leave no transaction, and no connection that is too old, to the next.
+    They leave no transaction, and no outdated connection, to the next task.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class Worker:
     # ── the loop ─────────────────────────────────────────────────────────────────────────────────
 
     def run(self) -> None:
-        """Until it is told to leave, or has worked enough."""
+        """Run until a stop is requested, or the worker is due to be replaced."""
         self._board.set(self._incarnation.row, RSS, resident_kilobytes())  # its first task may be its last
         self._board.set(self._incarnation.row, STATE, ProcessState.IDLE)
         while not self.finished:
@@ -105,7 +106,7 @@ class Worker:
         self.disconnect()
 
     def disconnect(self) -> None:
-        """Close the lines; also for a child that a task has forked: a copy of a line would hide our death."""
+        """Close the connections. Also called in a child that a task forks: a copy would hide the death of the worker."""
         self._pusher.close()
         self._monitor.close()
 
@@ -117,12 +118,12 @@ class Worker:
         return self._stopping and not self._unrecorded and not self._queue
 
     def tick(self) -> None:
-        """One turn: listen, ask, run what is here or wait."""
+        """One turn: receive messages, request jobs, run what is here or wait."""
         self._board.report_alive(self._incarnation.row)
         self._connect()
         self._receive()
         self._request_jobs()
-        # Without a pusher nobody keeps alive what is not begun; the next one asks whether it is still ours.
+        # Without a pusher the leases of waiting jobs are not renewed; the next one checks them.
         if self._queue and self._pusher.connected and len(self._unrecorded) < MAX_UNRECORDED:
             self._run_batch()
             self._check_descriptors()
@@ -133,9 +134,9 @@ class Worker:
                 self._wait()
 
     def _check_descriptors(self) -> None:
-        """A task may have put files of its own in the place of ours: call again on new lines, and leave.
+        """Reconnect and stop, when a task has put files of its own under the descriptors of the worker.
 
-        What the outcomes were sent to may have been the file of the task; a new line is told everything again.
+        Outcomes may have been written to such a file; over a new connection everything is sent again.
         """
         lines = [line for line in (self._pusher, self._monitor) if line.replaced]
         if self._control.replaced:
@@ -163,13 +164,13 @@ class Worker:
     # ── lines ────────────────────────────────────────────────────────────────────────────────────
 
     def _connect(self) -> None:
-        """Tell a new pusher or monitor what this worker holds, so that it is neither lost nor repeated."""
+        """Connect to a new pusher or monitor, and tell it what is held here: it must neither forget nor repeat it."""
         incarnation = self._incarnation
         if not self._pusher.connected and self._pusher.connect():
             self._requested = 0
             unrecorded = [(outcome.number, outcome.receipt) for outcome in self._unrecorded.values()]
-            # What is not begun goes back: its lease may have ended while nobody kept it. What the last pusher had
-            # taken back is not ours to give: another worker may have it.
+            # Waiting jobs go back: their leases were not renewed and may have ended. What the last pusher had revoked
+            # must not: another worker may have it.
             revoked = self._board.get(incarnation.row, REVOKED)
             waiting = [job for job in self._queue if job.number > revoked]
             self._queue.clear()
@@ -183,7 +184,7 @@ class Worker:
             match message:
                 case Recorded(numbers):
                     self._on_recorded(numbers)
-        # After a long task: the pusher may be dead behind what it has said, and what it has lent be lent to others.
+        # After a long task: behind its messages the pusher may be dead, and its jobs may be leased by others.
         until_eof, self._ran_long = self._ran_long, False
         for message in self._pusher.receive(until_eof=until_eof):
             match message:
@@ -197,11 +198,11 @@ class Worker:
         self._recorded.extend(numbers)
 
     def _request_jobs(self) -> None:
-        """Ask for what the window allows, and say what need not be kept alive any longer."""
+        """Request what the prefetch window allows, and name the jobs whose leases need not be renewed any longer."""
         wanted = 0
         if not self._stopping:
             room = min(self._prefetch.size, self._tasks_left) - len(self._queue) - self._requested
-            # Ask in halves: a request for every finished task would cost more than the task.
+            # In halves of the window: a request after every task would take longer than the task.
             if room > 0 and (room * 2 >= self._prefetch.size or not self._queue):
                 wanted = room
         if wanted or (self._recorded and not self._queue):
@@ -210,14 +211,14 @@ class Worker:
                 self._requested += wanted
 
     def _flush(self) -> None:
-        """Send the outcomes; they stay in ``_unrecorded`` until they are filed, so none is lost here."""
+        """Send the outcomes. They stay in ``_unrecorded`` until they are recorded, so none is lost."""
         if self._outbox and _send(self._monitor, Outcomes(self._outbox)):
             self._outbox = []
 
     # ── work ─────────────────────────────────────────────────────────────────────────────────────
 
     def _run_batch(self) -> None:
-        """Run jobs for a few milliseconds before looking at the lines again."""
+        """Run jobs for a few milliseconds before messages are received again."""
         until = time.monotonic() + self._prefetch.TARGET_SECONDS
         while self._queue and len(self._unrecorded) < MAX_UNRECORDED:
             job = self._queue.popleft()
@@ -238,7 +239,7 @@ class Worker:
         self._prepare(began)
         outcome = self._executor.run(job, self._started)
         now = time.monotonic()
-        self._clean_up()  # ends a child that the task has forked, before it writes anything in our name
+        self._clean_up()  # ends a child that the task has forked, before it writes to our row
         self._board.finish_job(self._incarnation.row)
         self._unrecorded[outcome.number] = outcome
         self._outbox.append(outcome)
@@ -257,7 +258,7 @@ class Worker:
         self._stop_if_due(now)
 
     def _stop_if_exhausted(self, thorough: bool, *, failed: bool) -> None:
-        """A task may have used up what every other one needs: then this process must not be given any more."""
+        """Stop when a task has used up resources that the next one needs."""
         if thorough:
             missing = self._resources.shortage(failed=failed)
         else:
@@ -276,7 +277,7 @@ class Worker:
             self._flush()
 
     def _return_jobs(self, jobs: list[Job]) -> None:
-        """The pusher wants back what was not begun; it has counted on ``jobs`` and all behind them."""
+        """Return ``jobs`` and all jobs behind them to the pusher, which has revoked them."""
         self._board.finish_job(self._incarnation.row, counted=False)
         jobs = [*jobs, *self._queue]
         self._queue.clear()
@@ -285,7 +286,7 @@ class Worker:
     # ── leaving ──────────────────────────────────────────────────────────────────────────────────
 
     def _stop_if_due(self, now: float) -> None:
-        """Leave after enough tasks, or with too much memory."""
+        """Stop after ``recycle`` tasks, or with more memory than ``max_rss``."""
         self._tasks_left -= 1
         if self._tasks_left <= 0:
             self._stop()
@@ -299,7 +300,7 @@ class Worker:
             self._stop()
 
     def _resume_if_recording_is_late(self) -> None:
-        """Continue while outcomes are unrecorded: a worker is replaced only afterwards."""
+        """Go on working while outcomes cannot be recorded for long: only then is a stopping worker replaced."""
         if not self._stopping or self._damaged or not self._unrecorded or self._control.stop_requested:
             return
         oldest = next(iter(self._unrecorded.values()))
@@ -309,10 +310,10 @@ class Worker:
         ):
             self._stopping = False
             self._tasks_left = EXTRA_TASKS
-            self._requested = 0  # the pusher has forgotten it when it received that we leave
+            self._requested = 0  # the pusher has dropped the request at ``Stopping``
 
     def _stop(self) -> None:
-        """Take no new jobs, give back what is not begun, and go when everything is filed."""
+        """Request no more jobs, return what is not begun, and exit when everything is recorded."""
         if self._stopping:
             return
         self._stopping = True
@@ -331,5 +332,5 @@ def _send(client: IpcClient, message: Message) -> bool:
 
 
 def _tasks_until_restart(recycle: int) -> int:
-    """Tasks until a worker is replaced: up to a tenth fewer, so that workers do not leave all at once."""
+    """Tasks until a worker is replaced: up to a tenth fewer, so that not all workers exit at the same time."""
     return recycle - random.randint(0, recycle // 10) if recycle else 1 << 62  # noqa: S311  jitter, not a secret

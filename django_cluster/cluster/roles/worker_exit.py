@@ -1,4 +1,4 @@
-"""What is recorded of jobs whose worker died: how it ended, in words."""
+"""How a worker exited, and the outcomes of the jobs that it had begun."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ ERROR_KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class WorkerExit:
-    """How a worker ended, as far as anybody saw."""
+    """How a worker exited, as far as it is known."""
 
     row: ScoreboardRow | None
-    """What it and the sentinel last wrote; None when even that is gone."""
+    """What the worker and the sentinel wrote last; None when its row has been reused."""
     stack: str = ""
     """The Python stack that ``faulthandler`` left behind."""
     ran_for: float = 0.0
-    """Seconds that the last task had been running."""
+    """Seconds since the last task had started."""
 
     @property
     def failure(self) -> FailureDetails:
         if self.row is None or self.row.exit_code is None:
-            return FailureDetails("WorkerLost", "The worker died, and nobody saw how.", self.stack)
+            return FailureDetails("WorkerLost", "The worker died for an unknown reason.", self.stack)
         sentence = f"{_cause(self.row, self.row.exit_code)} The task had run for {self.ran_for:.1f} seconds"
-        most = max(self.row.peak_rss, self.row.rss)  # a crash may come before the sentinel has looked once
+        most = max(self.row.peak_rss, self.row.rss)  # a crash may come before the sentinel has measured it once
         memory = f", and the worker had held up to {most} kB of memory." if most else "."
         return FailureDetails(ERROR_KINDS.get(self.row.cause, "WorkerLost"), sentence + memory, self.stack)
 
@@ -72,7 +72,7 @@ def crash_file(runtime_dir: Path, incarnation: int) -> str:
 
 
 def read_worker_exit(row: ScoreboardRow | None, runtime_dir: Path, incarnation: int) -> WorkerExit:
-    """Gather what is known, and clear the crash file away."""
+    """Collect what is known about an exit, and delete the crash file."""
     stack, file = "", Path(crash_file(runtime_dir, incarnation))
     with suppress(OSError):
         stack = file.read_text(errors="replace")
@@ -84,7 +84,7 @@ def read_worker_exit(row: ScoreboardRow | None, runtime_dir: Path, incarnation: 
 def lost_outcomes(jobs: Sequence[Job], worker_exit: WorkerExit, codec: Codec, worker: str) -> list[Outcome]:
     """The outcomes of jobs that a dead worker had begun.
 
-    The monitor ignores those of which it has the true outcome: the worker may have sent it before it died.
+    The monitor ignores those of jobs whose outcome the worker itself has sent before it died.
     """
     return [_lost_outcome(job, worker_exit, codec, worker) for job in jobs]
 

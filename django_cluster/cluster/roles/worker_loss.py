@@ -1,6 +1,6 @@
-"""The pusher's other half: accounts for the jobs of workers that died, and reports to the monitor.
+"""Accounts for the jobs of workers that died, and reports outcomes of the pusher to the monitor.
 
-What a dead worker had begun is reported, what it had not begun goes back to the assignments for others.
+What a dead worker had begun is reported as lost; what it had not begun is assigned to other workers.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from django_cluster.core.codec import Codec
 from django_cluster.core.messages import Outcome
 
 GOODBYE_SECONDS = 5.0
-"""Seconds for the monitor to file what it has, before a pusher leaves that it needs for that."""
+"""Seconds for the monitor to record what it has, before a pusher exits that it needs for acknowledgements."""
 EXIT_CODE_SECONDS = 2.0
-"""Seconds to wait for the sentinel's word on how a worker ended."""
+"""Seconds to wait until the sentinel has written how a worker exited."""
 
 
 class WorkerLossReporter:
-    """``unrecorded`` outcomes are kept until the monitor has filed them, and told again to its successor."""
+    """Keeps its outcomes until the monitor has recorded them, and sends them again to a new monitor."""
 
     def __init__(
         self,
@@ -53,22 +53,22 @@ class WorkerLossReporter:
 
     @property
     def abandoned(self) -> bool:
-        """Whether nobody will ever file what is held here: the sentinel is dead, and so is the monitor."""
+        """Whether what is kept here will never be recorded: the sentinel is dead, and so is the monitor."""
         return self._control.orphaned and not self._lost and not self._monitor.connected
 
     def take_receipts(self) -> list[str]:
-        """The receipts of what cannot be reported; the runs have been counted."""
+        """The receipts of all unreported outcomes, which are forgotten here; their runs have been counted."""
         receipts = [outcome.receipt for _, outcome in self._unrecorded.values()]
         self._unrecorded.clear()
         return receipts
 
     @property
     def waiting(self) -> bool:
-        """Whether something is expected that wakes nobody: an exit code, or a monitor that listens."""
+        """Whether something is awaited that wakes no descriptor: an exit code, or a monitor that listens."""
         return bool(self._lost or (self._unrecorded and not self._monitor.connected))
 
     def receipts(self) -> list[str]:
-        """Everything whose lease has to be kept alive here."""
+        """The receipts of all leases that have to be renewed."""
         held = [job.receipt for worker, _ in self._lost for job in worker.jobs.values()]
         return held + [outcome.receipt for _, outcome in self._unrecorded.values()]
 
@@ -76,7 +76,7 @@ class WorkerLossReporter:
         self._monitor.close()
 
     def request_goodbye(self) -> None:
-        """Ask the monitor whether it still needs us; see ``may_exit``."""
+        """Ask the monitor whether it still needs the pusher; see ``may_exit``."""
         if not self._goodbye_until:
             self._goodbye_until = self._clock() + GOODBYE_SECONDS
             with suppress(ConnectionLost):
@@ -84,28 +84,28 @@ class WorkerLossReporter:
 
     @property
     def may_exit(self) -> bool:
-        """Whether the monitor has said farewell, is gone, or takes too long."""
+        """Whether the monitor has sent ``Goodbye``, is gone, or takes too long."""
         if not self._goodbye_until:
             return False
         return self._goodbye_received or not self._monitor.connected or self.goodbye_overdue
 
     @property
     def goodbye_overdue(self) -> bool:
-        """Whether it is long ago that we have asked for leave."""
+        """Whether ``Goodbye`` was requested more than ``GOODBYE_SECONDS`` ago."""
         return 0.0 < self._goodbye_until <= self._clock()
 
     # ── the dead ─────────────────────────────────────────────────────────────────────────────────
 
     def add(self, worker: WorkerConnection) -> None:
-        """The line of this worker has ended."""
+        """The connection of this worker has ended."""
         self._lost.append((worker, self._clock() + EXIT_CODE_SECONDS))
 
     def forget(self, incarnation: int) -> None:
-        """This worker has called again: only its line had broken."""
+        """The worker of this incarnation has connected again: only its connection was lost."""
         self._lost = [(worker, until) for worker, until in self._lost if worker.incarnation != incarnation]
 
     def tick(self) -> None:
-        """One turn: hear the monitor, and account for those of whom it is known how they ended."""
+        """One turn: receive messages, and account for the workers whose exit is known."""
         self._receive()
         still = []
         for worker, until in self._lost:
@@ -117,16 +117,16 @@ class WorkerLossReporter:
         self._lost = still
 
     def _may_be_alive(self, row: ScoreboardRow, until: float) -> bool:
-        """The sentinel has not said how it ended; perhaps only its line has, and it is busy."""
+        """Whether the sentinel has not written its exit: perhaps only the connection ended, and the worker is busy."""
         return not self._control.orphaned and (self._clock() < until or is_alive(row.pid))
 
     def _row_of(self, worker: WorkerConnection) -> ScoreboardRow | None:
-        """What it last wrote; None if another life has its row by now."""
+        """What the worker wrote last; None if another incarnation has its row by now."""
         row = self._board.read(worker.row)
         return row if row.incarnation == worker.incarnation else None
 
     def _account_for(self, worker: WorkerConnection, row: ScoreboardRow | None) -> None:
-        """Give on what was not begun, give back what the stop has interrupted, and report the rest."""
+        """Reassign what was not begun and what a stop has interrupted, and report the rest."""
         worker_exit = read_worker_exit(row, self._incarnation.runtime_dir.path, worker.incarnation)
         begun = row.begun if row is not None else max(worker.jobs, default=0)
         free = [job.number for job in worker.waiting(begun)]

@@ -52,8 +52,8 @@ def job(number: int, *args: Any, options: TaskOptions = TaskOptions(group="lette
 @pytest.mark.parametrize(
     ("dead", "kind", "words"),
     [
-        (None, "WorkerLost", "nobody saw how"),
-        (row(exit_code=None), "WorkerLost", "nobody saw how"),
+        (None, "WorkerLost", "for an unknown reason"),
+        (row(exit_code=None), "WorkerLost", "for an unknown reason"),
         (row(exit_code=-9), "WorkerLost", "signal 9 (SIGKILL). Perhaps it ran out of memory."),
         (row(exit_code=-11), "WorkerLost", "signal 11 (SIGSEGV)."),
         (row(exit_code=-64), "WorkerLost", "signal 64"),
