@@ -1,7 +1,7 @@
-"""Where a new process of the crew comes in: a module that can be imported before Django is set up.
+"""The entry point of every process of a cluster: a module that can be imported before Django is set up.
 
-A process that is spawned starts with nothing but the path of its first function, and models can only be
-imported when all apps are known.
+A spawned process starts with nothing but the path of its first function, and models can only be imported when all apps
+are loaded.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from django_cluster.core.settings import Settings
 
 
 def run_process(incarnation: Incarnation, settings: Settings, pipe: Connection, inherited: tuple[int, ...]) -> None:
-    """The target of every process of the crew."""
+    """Run a process of the cluster: the target of ``multiprocessing.Process``."""
     if not apps.ready:
         django.setup()
     from django_cluster.cluster.bootstrap.child import run_child
 
     if settings.processes.start_method != "fork":
-        configure_logs(settings)  # a fork brings the handlers along
+        configure_logs(settings)  # a forked process inherits the handlers
     run_child(incarnation, settings, pipe, inherited)
 
 
 def warm_up_before_fork(settings: Settings) -> None:
-    """Import and do what children will in the process that is going to fork them: that memory stays shared."""
+    """Import and do, before the fork, what every process needs: its memory stays shared."""
     if not apps.ready:
         django.setup()
     from django_cluster.cluster.bootstrap import child  # noqa: F401  all that a child is
@@ -37,4 +37,4 @@ def warm_up_before_fork(settings: Settings) -> None:
 
     warm_up(settings)
     gc.collect()
-    gc.freeze()  # and no collector writes to it
+    gc.freeze()  # the garbage collector would write to it

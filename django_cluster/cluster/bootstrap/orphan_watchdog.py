@@ -1,7 +1,7 @@
-"""An end to orphans: a process of the crew whose sentinel is dead, and which hangs where no signal handler can run.
+"""Ends a process whose sentinel is dead, even if it hangs where no signal handler can run.
 
-The kernel tells an orphan by a signal, but Python's handlers wait until the main thread is back from a call in C. One
-that waits for a silent server does not. So a thread looks as well who the parent is.
+The kernel sends a signal when the parent dies, but Python's handlers run only when the main thread returns from a call
+in C, which a wait for a silent server does not. So a thread also checks who the parent is.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import threading
 import time
 
 CHECK_SECONDS = 1.0
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 EXIT_CODE = 1
-"""The exit code."""
+"""The exit code of such a process."""
 
 
 def exit_when_orphaned(seconds: float) -> None:
-    """From now on, this process ends at most ``seconds`` after its parent, give or take a look."""
+    """From now on, this process ends ``seconds`` after its parent, ``CHECK_SECONDS`` more at most."""
     parent = os.getppid()
     threading.Thread(target=_watch, args=[parent, seconds], name="orphan", daemon=True).start()
 

@@ -1,4 +1,4 @@
-"""What is put right after the user's code, so that nobody finds what a task or a hook left behind."""
+"""Restores the state of a process after each task or hook: signals, working directory, umask, connections."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_cluster.cluster.ipc.control_pipe import SENTINEL_SIGNALS
 
 RESTORED_SIGNALS = (*SENTINEL_SIGNALS, signal.SIGALRM, signal.SIGCHLD, signal.SIGPIPE)
-"""Signals whose handlers a task may change for itself, and for nobody after it."""
+"""Signals whose handlers are restored after each task."""
 
 
 def ignore_signal(_number: int, _frame: FrameType | None) -> None:
@@ -23,7 +23,7 @@ def ignore_signal(_number: int, _frame: FrameType | None) -> None:
 
 
 class TaskCleanup:
-    """Remembers how the worker was before its first task."""
+    """Remembers the state of the process before its first task, and restores it."""
 
     def __init__(self) -> None:
         self._pid = os.getpid()
@@ -37,9 +37,9 @@ class TaskCleanup:
         self._mask = plain_signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
     def __call__(self) -> None:
-        """Cheap when there is nothing to put right, because it follows every task."""
+        """Restore the state. Fast when there is nothing to restore, because it is called after every task."""
         if os.getpid() != self._pid:
-            os._exit(0)  # a child that the task forked and forgot has come here in our place
+            os._exit(0)  # a child that the task has forked, and that did not exit
         self._restore_signals()
         if self._folder is not None and _working_directory() != self._folder:
             with suppress(OSError):
@@ -50,7 +50,7 @@ class TaskCleanup:
     def prepare(self, now: float) -> None:
         """Before a task, as before a request: close the connections that have become too old (``CONN_MAX_AGE``).
 
-        ``now`` is monotonic. Nothing is looked at before the first of them is.
+        ``now`` is monotonic. Nothing is checked before the first of them is due.
         """
         if now >= self._close_at:
             self._close_at = clean_up_connections()
@@ -62,7 +62,7 @@ class TaskCleanup:
             if handler_of(number) != handler:
                 signal.signal(number, handler)
         if plain_signal.pthread_sigmask(signal.SIG_BLOCK, ()) != self._mask:
-            # An alarm that waits behind the mask would end us; to ignore it for a moment forgets it.
+            # An alarm that is pending behind the mask would end the process; ignoring the signal discards it.
             signal.signal(signal.SIGALRM, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
             signal.signal(signal.SIGALRM, dict(self._handlers)[signal.SIGALRM])
@@ -76,18 +76,18 @@ def _working_directory() -> str | None:
 
 
 def clean_up_connections() -> float:
-    """No open transaction and no broken or outdated connection is left to the next task.
+    """Close connections that are in a transaction, broken or outdated.
 
     Returns the monotonic time at which the first of those that stay open has to be closed; infinity = never.
     """
     first = math.inf
     for connection in connections.all(initialized_only=True):
         _end_transaction(connection)
-        connection.close_if_unusable_or_obsolete()  # a task is to CONN_MAX_AGE what a request is
+        connection.close_if_unusable_or_obsolete()  # as Django does after a request
         if connection.queries_logged:
             connection.queries_log.clear()
         if leave_tenant := getattr(connection, "set_schema_to_public", None):
-            with suppress(Exception):  # the wrapper of django-tenants remembers the tenant; the next task is its own
+            with suppress(Exception):  # the wrapper of django-tenants remembers the tenant
                 leave_tenant()
         if connection.connection is not None and connection.close_at is not None:
             first = min(first, connection.close_at)
@@ -98,5 +98,5 @@ def _end_transaction(connection: BaseDatabaseWrapper) -> None:
     if connection.connection is None:
         return
     if connection.in_atomic_block or connection.autocommit != connection.settings_dict["AUTOCOMMIT"]:
-        connection.in_atomic_block = False  # else close() would leave the block half open
+        connection.in_atomic_block = False  # otherwise close() would leave the block half open
         connection.close()

@@ -1,7 +1,7 @@
-"""What is done once before the first fork, so that no child has to do it for itself.
+"""Does once, before the first fork, what every process would have to do for itself.
 
-Imports, compiled regular expressions, the caches of Django's models: whatever comes into being when something is done
-for the first time is memory of its own in each process that does it, and is shared when it was there before the fork.
+Imports, compiled regular expressions, the caches of Django's models: what is created when something is done for the
+first time takes memory in each process that does it, and is shared when it exists before the fork.
 Nothing here opens a connection.
 """
 
@@ -35,15 +35,14 @@ from django_cluster.stores import open_results
 
 
 class SignallessExecutor(Executor):
-    """Runs a task without telling receivers of signals: the sentinel must not run code of the project before the fork,
-    which could open a connection that all children would then share."""
+    """Runs a task without sending signals: a receiver could open a connection, which all processes would share."""
 
     def _call(self, func: Callable[..., Any], package: TaskPackage, attempt: int) -> object:
         return func(*package.args, **package.kwargs)
 
 
 def warm_up(settings: Settings) -> None:
-    """Raises nothing: what is wrong with the settings is said by the child that they concern."""
+    """Never raises: errors in the settings are reported by the process that they concern."""
     for part in (_create_adapters, _run_task, _compile_queries, _fill_caches):
         try:
             part(settings)
@@ -52,16 +51,16 @@ def warm_up(settings: Settings) -> None:
 
 
 def _create_adapters(settings: Settings) -> None:
-    """The adapters, which connect when they are first used and not before."""
+    """Create the brokers and stores, which connect only when they are used."""
     open_results(settings.results)
     open_brokers(settings)
     for section in settings.broker_sections:
-        delay_queue(section)  # an adapter of its own
+        delay_queue(section)  # a broker of its own
 
 
 def _run_task(settings: Settings) -> None:
-    """One task, from its package to its outcome."""
-    signing = replace(settings.signing, functions=ALL_FUNCTIONS)  # this task is ours, not one of the project
+    """Run one task, from its package to its outcome."""
+    signing = replace(settings.signing, functions=ALL_FUNCTIONS)  # this task is not one of the project
     codec = Codec(signing)
     seal = ValueSigner(signing.secret, signing.fallbacks, signing.serializer)
     executor = SignallessExecutor(codec, seal, ErrorReporters({}), timeout=None, worker="")
@@ -70,18 +69,18 @@ def _run_task(settings: Settings) -> None:
 
 
 def _compile_queries(settings: Settings) -> None:
-    """Queries like those to come. To write SQL needs no connection."""
+    """Compile typical queries. Compiling SQL needs no connection."""
     rows = saved_tasks(settings.results.database)
     for query in (
         Schedule.objects.using(rows.db).filter(next_run__isnull=False).order_by("next_run")[:1],
         rows.filter(pk__in=["none"], success=True).values_list("pk"),
     ):
         query.query.get_compiler(query.db).as_sql()
-        connections[query.db].get_connection_params()  # PostgreSQL: a table of all types
+        connections[query.db].get_connection_params()  # loads a table of all types for PostgreSQL
 
 
 def _fill_caches(settings: Settings) -> None:
-    """What never changes, and takes much to find out."""
+    """Fill caches of values that never change, and are slow to find."""
     versions()
     redactor()
     if settings.schedule.time_zone:

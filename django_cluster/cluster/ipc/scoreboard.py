@@ -1,10 +1,10 @@
-"""Shared memory without a lock: one row for each life of each child, and one for the cluster as a whole.
+"""Shared memory without a lock: one row for each incarnation of each process, and one for the cluster as a whole.
 
-A field has exactly one writer, named below; anybody reads. A field is one aligned machine word, so that
-a reader sees the old value or the new, never half of each. Nothing can be left locked by a killed process.
+A field has exactly one writer, named below, and any number of readers. It is one aligned machine word, so that a reader
+sees the old value or the new one, never half of each. A killed process can leave nothing locked.
 
-A new life gets a row that nobody has used for a while, so that what a dead child last wrote can still be
-read by those who must account for it.
+A new incarnation gets the row that has been unused for the longest time, so that what a dead process wrote last can
+still be read.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from django_cluster.cluster.bootstrap.host import allocate_file, is_alive
 WORD_BYTES = 8
 WORDS_PER_ROW = 24
 RECEIPTS_PER_ROW, RECEIPT_BYTES = 1024, 64
-"""How many receipts a row keeps, that of the running job and those of the last that were done (a worker never holds
-more that nobody has filed), and the bytes for each. A longer one stands elsewhere:"""
+"""How many receipts a row keeps, that of the running job and those of the last finished jobs (a worker never has more
+unrecorded ones), and the bytes for each. Longer ones are kept apart:"""
 LONG_RECEIPTS_PER_ROW, LONG_RECEIPT_BYTES = 64, 1088
-"""Bytes of a long receipt: enough for the longest that is known (SQS: 1024), for payload offloading and for several
-queues write in front of it."""
+"""Number and bytes of long receipts: enough for the longest that is known (SQS: 1024) and the prefixes of payload
+offloading and of several queues."""
 LONG_RECEIPT_MARK = b"\1"
-"""Stands for a receipt that is long."""
+"""Written in place of a long receipt."""
 TASK_INFO_BYTES = 640
-"""Bytes kept for what people may know of the running task: its id, name and function."""
+"""Bytes for the id, name and function of the running task."""
 ROW_BYTES = (
     WORDS_PER_ROW * WORD_BYTES
     + RECEIPTS_PER_ROW * RECEIPT_BYTES
@@ -38,37 +38,37 @@ ROW_BYTES = (
 
 
 class ProcessState(IntEnum):
-    """What a child is doing. Written by the child."""
+    """What a process does. Written by the process."""
 
     EMPTY = 0
     BOOTING = 1
     IDLE = 2
     BUSY = 3
-    """Runs a task; only now a deadline counts."""
+    """Runs a task; the deadline holds only in this state."""
     STOPPING = 4
 
 
 class ClusterPhase(IntEnum):
-    """Where the cluster as a whole stands. Written by the sentinel."""
+    """The phase of the whole cluster. Written by the sentinel."""
 
     STARTING = 0
     RUNNING = 1
     DRAINING = 2
-    """The scheduler, the workers and the pusher are leaving."""
+    """The scheduler, the workers and the pusher stop."""
     CLOSING = 3
-    """The monitor files the last outcomes."""
+    """The monitor records the last outcomes."""
     STOPPED = 4
 
 
 class ProcessCommand(IntEnum):
-    """What the sentinel wants of a child. Written by the sentinel."""
+    """What a process is told to do. Written by the sentinel."""
 
     RUN = 0
     STOP = 1
 
 
 class Cause(IntEnum):
-    """Why the sentinel ended a child. Written by the sentinel, *before* it kills."""
+    """Why the sentinel killed a process. Written by the sentinel, *before* it kills."""
 
     NONE = 0
     TIMEOUT = 1
@@ -78,33 +78,33 @@ class Cause(IntEnum):
     MEMORY = 5
     """Its task held more memory than ``max_rss_kill``."""
     OUT_OF_MEMORY = 6
-    """The kernel's out-of-memory killer ended it (noted after the fact)."""
+    """The kernel's out-of-memory killer killed it (written afterwards)."""
     UNRESPONSIVE = 7
-    """It gave no sign of life for too long, outside a task."""
+    """It made no progress for ``unresponsive_timeout``, outside a task."""
 
 
-# The words of a row. The first block is the child's, the second the sentinel's; then one of the pusher's, one more
-# of the sentinel's, one of the monitor's, and one more of the child's.
+# The words of a row. Writers: the process itself up to DEADLINE and from LAST_ALIVE on; the sentinel from INCARNATION
+# to PEAK_RSS, and ROLE_CODE; the pusher REVOKED; the monitor RESTART_REQUEST.
 PID, STATE, RUNNING, BEGUN, DONE, RSS = range(6)
 STARTED, DEADLINE = 6, 7  # read and written as floats: time.monotonic()
 INCARNATION, COMMAND, CAUSE, EXIT_CODE, PEAK_RSS = 8, 9, 10, 11, 12
 REVOKED = 13
 ROLE_CODE = 14
-"""Which role sits there, and which of its kind."""
+"""See ``Incarnation.role_code``."""
 RESTART_REQUEST = 15
-"""The number of the incarnation that is to be given to a new life, when its holder has finished what it does."""
+"""The number of an incarnation that is to be replaced when it has finished its task."""
 LAST_ALIVE = 16  # a float: time.monotonic()
-"""When the child last gave a sign of life; in the future while it does something that may take longer."""
+"""When the process last reported progress; in the future while it does something that may take long."""
 IDLE_SINCE = 17  # a float: time.monotonic()
-"""In a cluster that works until its queue is empty: since when this child has had nothing to do; 0 = it may have.
-Written by the pusher (nothing is leased, and nothing is ready), the monitor (nothing is to be recorded or called) and
-the scheduler (everything that was due has been sent)."""
+"""With ``--until-empty``: since when this process has had nothing to do; 0 = it may have something. Written by the
+pusher (nothing is leased, and nothing is ready), the monitor (nothing is to be recorded or called) and the scheduler
+(everything that was due has been sent)."""
 APPLIED_PAUSES = 18
-"""The PAUSED_QUEUES that a pusher applies."""
+"""The PAUSED_QUEUES that a pusher applies. Written by the pusher."""
 IN_FLIGHT = 19
-"""How many jobs a pusher has leased that are not recorded."""
+"""How many messages a pusher has leased that are not recorded. Written by the pusher."""
 
-# The words of the cluster's own row, behind those of the children; written by the sentinel, except where it is said.
+# The words of the row of the cluster, which follows those of the processes. Written by the sentinel, unless noted.
 PHASE, RESTARTS, SENTINEL = range(3)
 PAUSED_QUEUES = 3
 """A bit for each paused queue of this cluster. Written by the monitor."""
@@ -112,19 +112,19 @@ LAUNCHED = 4  # a float: Unix time
 NOTIFIER_NEEDED = 5
 """1 when the monitor has something for a notifier to call. Written by the monitor."""
 LEASED_UNTIL = 6  # a float: time.monotonic()
-"""Up to which moment everything that this cluster holds is certainly leased to it. Written by the pusher."""
+"""The time up to which everything that this cluster holds is certainly leased to it. Written by the pusher."""
 
 UNTIL_EMPTY = 7
-"""1 when the cluster ends as soon as there is nothing left to do. Written by the sentinel before it starts anybody."""
+"""1 when the cluster stops as soon as nothing is left to do. Written before any process is started."""
 
 STILL_RUNNING = 0
-"""Value of EXIT_CODE while the child lives. Afterwards it is the exit code + ``EXIT_OFFSET``."""
+"""Value of EXIT_CODE while the process lives. Afterwards it is the exit code + ``EXIT_OFFSET``."""
 EXIT_OFFSET = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreboardRow:
-    """A row as it was read at one moment."""
+    """The values of a row at one moment."""
 
     incarnation: int
     pid: int
@@ -137,13 +137,13 @@ class ScoreboardRow:
     rss: int
     started: float
     deadline: float
-    """``time.monotonic()`` at which the task is overdue; 0 = never."""
+    """``time.monotonic()`` at which the task exceeds its timeout; 0 = never."""
     command: ProcessCommand
     cause: Cause
     exit_code: int | None
     """Exit code; -n = killed by signal n; None while it lives."""
     peak_rss: int
-    """The most resident memory (kB) that the sentinel has seen."""
+    """The most resident memory (kB) that the sentinel has measured."""
     revoked: int
     role_code: int
     restart_request: int
@@ -160,7 +160,7 @@ class Scoreboard:
         self.path = path
         self.rows = rows
         self.descriptor: int | None = None
-        """Descriptor of the file in the process that created it; the file is reachable by it after an unlink."""
+        """The descriptor of the file in the process that has created it; it remains valid when the file is removed."""
         with open(path, "r+b", buffering=0) as file:
             self._memory = mmap.mmap(file.fileno(), (rows + 1) * ROW_BYTES)
         words = memoryview(self._memory)[: (rows + 1) * WORDS_PER_ROW * WORD_BYTES]
@@ -172,9 +172,9 @@ class Scoreboard:
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], rows: int) -> Scoreboard:
-        """Raises ``OSError`` where there is no room for the whole of it.
+        """Create the file. Raises ``OSError`` where there is no room for all of it.
 
-        A file with holes would be taken as well, and whoever wrote into a hole of a full disk would die of SIGBUS.
+        All blocks are allocated: a process that wrote into a hole of the file on a full disk would die of SIGBUS.
         """
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
@@ -209,7 +209,7 @@ class Scoreboard:
 
     @property
     def launched(self) -> float:
-        """Unix time at which the sentinel began."""
+        """Unix time at which the sentinel started."""
         return self._floats[self._cluster + LAUNCHED]
 
     @property
@@ -221,12 +221,12 @@ class Scoreboard:
         self._floats[self._cluster + LEASED_UNTIL] = moment
 
     def record_launch(self, pid: int, moment: float) -> None:
-        """Done by the sentinel before it starts anybody."""
+        """Called by the sentinel before it starts any process."""
         self.set_cluster_word(SENTINEL, pid)
         self._floats[self._cluster + LAUNCHED] = moment
 
     def reset_row(self, row: int, incarnation: int, role_code: int = 0) -> None:
-        """Make a row ready for a new life; done by the sentinel before the child is started."""
+        """Clear a row for a new incarnation. Called by the sentinel before it starts the process."""
         for word in range(WORDS_PER_ROW):
             self.set(row, word, 0)
         self.set(row, STATE, ProcessState.BOOTING)
@@ -234,7 +234,7 @@ class Scoreboard:
         self.set(row, INCARNATION, incarnation)
 
     def begin_job(self, row: int, number: int, started: float, deadline: float, receipt: str = "") -> None:
-        """The child begins job ``number``. ``begun`` last: whoever sees it sees the rest."""
+        """The process begins job ``number``. BEGUN is written last: a reader that sees it sees the rest."""
         base = row * WORDS_PER_ROW
         done, text = self._ints[base + DONE], receipt.encode("ascii", "replace")
         if len(text) >= RECEIPT_BYTES:
@@ -248,13 +248,13 @@ class Scoreboard:
         self._ints[base + BEGUN] = number
 
     def write_task_info(self, row: int, number: int, *words: str) -> None:
-        """What people may know of job ``number``, which runs here; written by the child, read by ``noted``."""
+        """Write what ``read_task_info`` returns of the running job ``number``. Called by the process."""
         text = "\n".join((str(number), *words)).encode("utf-8", "replace")[: TASK_INFO_BYTES - 1]
         place = self._notes + row * TASK_INFO_BYTES
         self._memory[place : place + len(text) + 1] = text + b"\0"
 
     def read_task_info(self, row: int) -> list[str] | None:
-        """The words that were noted of the running job; None while there is none, or nothing has been noted yet."""
+        """The words that were written about the running job; None while there is none, or nothing was written yet."""
         place = self._notes + row * TASK_INFO_BYTES
         running = self.get(row, RUNNING)
         text = self._memory[place : place + TASK_INFO_BYTES].partition(b"\0")[0]
@@ -262,7 +262,7 @@ class Scoreboard:
         return words if number == str(running) and self.get(row, RUNNING) == running else None
 
     def running_receipts(self) -> list[str]:
-        """What runs in this cluster now, whoever handed it out: a new pusher must keep it leased, too."""
+        """The receipts of everything that runs in this cluster, also of jobs that a former pusher has assigned."""
         return [receipt for row in range(self.rows) if (receipt := self._running_receipt(row))]
 
     def _running_receipt(self, row: int) -> str:
@@ -273,17 +273,17 @@ class Scoreboard:
         return receipt if self.get(row, RUNNING) == number else ""
 
     def done_receipts(self, row: int) -> list[str]:
-        """What this child has done last, and perhaps still keeps because nobody has filed it, the oldest first."""
+        """The receipts of the last finished jobs of a process, which may be unrecorded, the oldest first."""
         if self.get(row, EXIT_CODE) != STILL_RUNNING:
             return []
         done = self.get(row, DONE)
         first = max(0, done - RECEIPTS_PER_ROW + 1)
         receipts = [self._receipt(row, job) for job in range(first, done)]
-        written_over = self.get(row, DONE) - done  # since we began to read
+        written_over = self.get(row, DONE) - done  # since the reading began
         return [receipt for receipt in receipts[written_over:] if receipt]
 
     def _receipt(self, row: int, job: int) -> str:
-        """``job``: how many were done before it; one that was handed back has left its place to the next."""
+        """``job``: how many jobs were finished before it. A returned job is overwritten by the next."""
         text = self._text_at(
             self._receipts + (row * RECEIPTS_PER_ROW + job % RECEIPTS_PER_ROW) * RECEIPT_BYTES, RECEIPT_BYTES
         )
@@ -293,7 +293,7 @@ class Scoreboard:
         return text.decode("ascii", "replace")
 
     def _write_long(self, row: int, job: int, text: bytes) -> bytes:
-        """Keep a long receipt; returns what stands for it."""
+        """Write a long receipt; returns what is written in its place."""
         if len(text) >= LONG_RECEIPT_BYTES:
             return b""
         place = self._place_of_long(row, job)
@@ -307,11 +307,11 @@ class Scoreboard:
         return self._memory[place : place + size].partition(b"\0")[0]
 
     def has_ended(self, row: int, incarnation: int) -> bool:
-        """Whether the sentinel has seen the end of this life."""
+        """Whether the sentinel has handled the exit of this incarnation."""
         return self.get(row, INCARNATION) != incarnation or self.get(row, EXIT_CODE) != STILL_RUNNING
 
     def ended_incarnations(self) -> frozenset[int]:
-        """The numbers of all lives of which the sentinel has seen the end, as far as their rows still stand."""
+        """The numbers of all incarnations that have exited and whose rows were not reused."""
         return frozenset(
             self.get(row, INCARNATION) for row in range(self.rows) if self.get(row, EXIT_CODE) != STILL_RUNNING
         )
@@ -322,24 +322,24 @@ class Scoreboard:
         return any(pid and is_alive(pid) for pid in pids)
 
     def report_alive(self, row: int, allowance: float = 0.0) -> None:
-        """The child lives and goes on; ``allowance``: seconds for which it may be silent beyond the usual limit."""
+        """The process makes progress. ``allowance``: seconds that it may be silent beyond the usual limit."""
         self._floats[row * WORDS_PER_ROW + LAST_ALIVE] = time.monotonic() + allowance
 
     def idle_since(self, row: int) -> float:
-        """``time.monotonic()`` since which this child has had nothing to do; 0 = it may have something."""
+        """``time.monotonic()`` since which this process has had nothing to do; 0 = it may have something."""
         return self._floats[row * WORDS_PER_ROW + IDLE_SINCE]
 
     def set_idle_since(self, row: int, moment: float) -> None:
-        """Done by the child itself."""
+        """Called by the process itself."""
         self._floats[row * WORDS_PER_ROW + IDLE_SINCE] = moment
 
     def set_deadline(self, row: int, deadline: float) -> None:
         self._floats[row * WORDS_PER_ROW + DEADLINE] = deadline
 
     def finish_job(self, row: int, *, counted: bool = True) -> None:
-        """The child has finished the job that ran; ``counted=False``: or has handed it back."""
+        """The process has finished the running job, or, with ``counted=False``, has returned it."""
         base = row * WORDS_PER_ROW
-        self._floats[base + LAST_ALIVE] = time.monotonic()  # first: from now on its silence counts
+        self._floats[base + LAST_ALIVE] = time.monotonic()  # first: from now on ``unresponsive_timeout`` holds
         self._ints[base + STATE] = ProcessState.IDLE
         self._ints[base + RUNNING] = 0
         self._floats[base + DEADLINE] = 0.0

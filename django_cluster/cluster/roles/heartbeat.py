@@ -1,7 +1,7 @@
-"""The cluster's sign of life, and its ear for operators: what the monitor does every few seconds.
+"""Publishes the status of the cluster every few seconds, and reads the commands of operators. Runs in the monitor.
 
-It reads the scoreboard, writes one row, and reads what operators want; that it hands on by words of the
-scoreboard, because neither the sentinel nor the pusher may wait for a table.
+It reads the scoreboard, writes one row, and passes commands on by words of the scoreboard, because neither the
+sentinel nor the pusher may wait for a table.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ from django_cluster.stores.operator_commands import OperatorCommandStore
 from django_cluster.stores.status import LOST, ClusterStatus, ProcessStatus, RunningTask, StatusStore
 
 PRUNE_SECONDS = 600.0
-"""Seconds between two looks for clusters that have been silent for long."""
+"""Seconds between two deletions of clusters that have been silent for long."""
 STATES = {ClusterPhase.STARTING: "starting", ClusterPhase.RUNNING: "running"}
-"""All others are ``stopping``."""
+"""The names of phases; all others are ``stopping``."""
 
 
 class HeartbeatPublisher:
-    """Beats in the monitor. An outage of the table is waited for, and holds nothing else up."""
+    """Publishes heartbeats. During an outage of the table it tries again later, and delays nothing else."""
 
     def __init__(
         self,
@@ -69,11 +69,11 @@ class HeartbeatPublisher:
         self._looked_at = 0.0
 
     def count(self, outcomes: Sequence[Outcome]) -> None:
-        """Count outcomes that were saved."""
+        """Count outcomes that were recorded."""
         self._metrics.count(outcomes)
 
     def beat(self, unrecorded: int = 0) -> None:
-        """Called all the time; does something when it is due. ``unrecorded``: outcomes that wait to be saved."""
+        """Publish a heartbeat if it is due. ``unrecorded``: how many outcomes wait to be recorded."""
         now = self._clock()
         if now < self._beat_at:
             return
@@ -92,9 +92,9 @@ class HeartbeatPublisher:
             self._backoff.recovered()
 
     def stop(self, *, lost: bool = False) -> None:
-        """The last thing to be said. ``lost``: the sentinel was killed; what ran then stays to be seen for a day.
+        """Remove the row of this cluster. ``lost``: mark it as lost instead, so that what ran stays visible for a day.
 
-        Nobody has written how the workers ended that were killed with it, so that their rows still say what they ran.
+        The sentinel was killed, and its workers with it: their rows still name what they ran.
         """
         try:
             if lost:
@@ -116,13 +116,13 @@ class HeartbeatPublisher:
             incarnation = self._board.read(row).incarnation
             if incarnation in commands.restart:
                 self._board.set(row, RESTART_REQUEST, incarnation)
-        # Only now: when we are killed in between, our successor writes the same words again.
+        # Only now: when this monitor is killed in between, the next one writes the same words again.
         self._commands.mark_done(self._id, commands.restart)
 
     # ── telling ──────────────────────────────────────────────────────────────────────────────────
 
     def status(self, unrecorded: int = 0) -> ClusterStatus:
-        """How the cluster stands now."""
+        """The present status of the cluster."""
         settings, board = self._settings, self._board
         total, free = memory_kilobytes()
         rows = [(row, board.read(row)) for row in range(board.rows)]
@@ -134,7 +134,7 @@ class HeartbeatPublisher:
         pushers = [read for _, read in living if decode_role(read.role_code)[0] is ProcessRole.PUSHER]
         mask = board.cluster_word(PAUSED_QUEUES) & min(
             (read.applied_pauses for read in pushers), default=0
-        )  # what is ordered and applied
+        )  # requested and applied
         return ClusterStatus(
             id=self._id,
             name=settings.name,
@@ -196,14 +196,14 @@ class HeartbeatPublisher:
 
 
 def start_order(living: tuple[int, ScoreboardRow]) -> tuple[int, int, int]:
-    """Sort key of processes: role, slot, incarnation."""
+    """Sort key: role, index, incarnation."""
     role, index = decode_role(living[1].role_code)
     return ROLES.index(role), index, living[1].incarnation
 
 
 @cache
 def versions() -> Mapping[str, str]:
-    """Versions of the platform, determined once before the first fork, because it takes much memory."""
+    """The versions that the cluster runs on. Finding them takes memory, so it is done once, before the first fork."""
     return {
         "django_cluster": django_cluster.__version__,
         "django": django.get_version(),

@@ -2,7 +2,7 @@
 
 No process knows it alone. The pusher sees that nothing is leased and nothing ready, the monitor that everything is
 recorded and every hook called, the scheduler that everything that was due has been sent. Each writes since when. What
-the monitor or the scheduler did last may have sent another task, so the pusher has to check at the queue after that.
+the monitor or the scheduler did last may have sent another task, so the pusher has to check the queue after that.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from django_cluster.brokers.multi_queue import MultiQueueBroker
 from django_cluster.cluster.ipc.scoreboard import PAUSED_QUEUES, UNTIL_EMPTY, Scoreboard
 
 SIZE_CHECK_SECONDS = 0.25
-"""Seconds between two questions for the size of the queue."""
+"""Seconds between two queries of the size of the queue."""
 ESTIMATE_SECONDS = 10.0
-"""Seconds for which a queue must check empty whose size the server only estimates."""
+"""Seconds for which a queue must appear empty whose size the server only estimates."""
 
 
 def is_cluster_idle(pushers: Sequence[float], others: Sequence[float]) -> bool:
@@ -29,7 +29,7 @@ def is_cluster_idle(pushers: Sequence[float], others: Sequence[float]) -> bool:
 
 
 class IdleReporter:
-    """Keeps the word of one child on the scoreboard up to date; does nothing in other clusters."""
+    """Writes since when one process is idle. Does nothing in clusters without ``--until-empty``."""
 
     def __init__(self, board: Scoreboard, row: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.wanted = bool(board.cluster_word(UNTIL_EMPTY))
@@ -37,14 +37,14 @@ class IdleReporter:
         self._idle = False
 
     def note(self, *, idle: bool) -> None:
-        """Called before something is done that others may hear of, and after it."""
+        """Call it before something is done that other processes may notice, and after it."""
         if self.wanted and idle != self._idle:
             self._idle = idle
             self._board.set_idle_since(self._row, self._clock() if idle else 0.0)
 
 
 class EmptyQueueDetector:
-    """The pusher's part: notes the moment of the last check that has found the queue empty."""
+    """The part of the pusher: writes since when the queue is empty."""
 
     def __init__(
         self, board: Scoreboard, row: int, broker: Broker, clock: Callable[[], float] = time.monotonic
@@ -55,7 +55,7 @@ class EmptyQueueDetector:
         self._empty_since: float | None = None
 
     def check(self, *, holds: bool) -> None:
-        """``holds``: whether anything is leased here. Raises ``BrokerError``."""
+        """Query the size of the queue if it is due. ``holds``: whether anything is leased. Raises ``BrokerError``."""
         now = self._clock()
         if holds:
             self._empty_since = None
@@ -72,7 +72,7 @@ class EmptyQueueDetector:
                 self._board.set_idle_since(self._row, now - needed)
 
     def _ready(self) -> int:
-        """Messages that could be leased now. A paused queue has none."""
+        """How many messages could be leased now. A paused queue has none."""
         members = self._broker.members if isinstance(self._broker, MultiQueueBroker) else [self._broker]
         paused = self._board.cluster_word(PAUSED_QUEUES)
         return sum(member.size().ready for place, member in enumerate(members) if not paused >> place & 1)

@@ -123,7 +123,7 @@ class LeaseRenewer:
         self._board.set_leased_until(self.certain_until)
 
     def _handle_lost(self, lost: set[str], held: int, *, in_time: bool) -> None:
-        """Log lost leases, but not those of finished jobs: these are acknowledged, and ``Recorded`` has not arrived yet.
+        """Log lost leases, but not of finished jobs: these are acknowledged, and ``Recorded`` has not arrived yet.
 
         A worker clears its row before it sends an outcome, so what its row names was not acknowledged at the renewal.
         """

@@ -1,4 +1,4 @@
-"""Counts what ends: since the start, and in slices of the last minutes."""
+"""Counts outcomes: since the start, and in slices of the last five minutes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from django_cluster.core.messages import Outcome, OutcomeStatus
 from django_cluster.stores.status import Throughput, ThroughputSlice
 
 SLICE_SECONDS = 5
-"""Seconds of a slice."""
+"""Duration of a slice."""
 KEPT_SLICES = 60
-"""Five minutes."""
+"""Number of slices: five minutes."""
 BUCKETS_PER_DOUBLING = 4
-"""Classes of durations between one and its double: their middles are off by a tenth at most."""
+"""Buckets between a duration and its double: a bucket is off by a tenth at most."""
 UNCOUNTED = frozenset({OutcomeStatus.SNOOZED, OutcomeStatus.DISCARDED})
-"""Neither a success nor a failure."""
+"""Statuses that are neither a success nor a failure."""
 
 
 @dataclass(slots=True)
@@ -33,7 +33,7 @@ class _OpenSlice:
 
 
 class Metrics:
-    """Cheap for each outcome: two logarithms and four additions."""
+    """Takes two logarithms and four additions for each outcome."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -41,7 +41,7 @@ class Metrics:
         self._slices: deque[_OpenSlice] = deque(maxlen=KEPT_SLICES)
 
     def count(self, outcomes: Sequence[Outcome]) -> None:
-        """Count outcomes that were saved now."""
+        """Count outcomes that were recorded just now."""
         number = int(self._clock()) // SLICE_SECONDS
         if not self._slices or self._slices[-1].number != number:
             self._slices.append(_OpenSlice(number))
@@ -77,12 +77,12 @@ def _closed(slice_: _OpenSlice) -> ThroughputSlice:
 
 
 def bucket_of(seconds: float) -> int:
-    """The class of a duration; less than a microsecond, or a clock set back, is class 0."""
+    """The bucket of a duration in seconds. Less than a microsecond, or less than 0, is bucket 0."""
     return int(log2(seconds * 1e6) * BUCKETS_PER_DOUBLING) if seconds > 1e-6 else 0
 
 
 def quantile(classes: Counter[int], share: float) -> float:
-    """Seconds within which this share of the durations stayed; 0 if there are none."""
+    """The quantile ``share`` (0 to 1) of durations, in seconds, from their buckets; 0 if there are none."""
     left = share * classes.total()
     for number in sorted(classes):
         left -= classes[number]

@@ -1,7 +1,7 @@
-"""What the monitor has for the notifier: recorded outcomes of which the project's code is to hear, in their order.
+"""Recorded outcomes whose hooks, receivers and error reporters the notifier is to call, in order.
 
-The monitor waits for none of this. A notifier that hangs, or is too slow, fills the backlog; what that costs is bounded
-(``BACKPRESSURE_SECONDS`` for each batch that is recorded), and what no longer fits is dropped with an error in the log.
+The monitor waits for none of these calls. A notifier that hangs, or is too slow, fills the backlog. What that costs is
+bounded (``BACKPRESSURE_SECONDS`` for each batch that is recorded), and what no longer fits is dropped and logged.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from django_cluster.lifecycle.notification import has_hook, log_failure, log_suc
 from django_cluster.signals import post_execute
 
 MAX_BACKLOG = 10_000
-"""Outcomes that wait for the notifier at most."""
+"""Most outcomes that wait for the notifier."""
 MAX_BACKLOG_BYTES = 64_000_000
-"""Bytes of their arguments and results."""
+"""Most bytes of their arguments and results."""
 MAX_IN_FLIGHT = 128
-"""Outcomes that the notifier holds at most."""
+"""Most outcomes that the notifier holds."""
 BACKPRESSURE_SECONDS = 1.0
-"""Seconds for which a batch of outcomes is recorded later than it could be, while the backlog is full."""
+"""Seconds by which the recording of each batch is delayed while the backlog is full."""
 STOP_SECONDS = 5.0
 """Seconds that a stop waits for hooks, after everything is recorded."""
 
 
 class Notifications:
-    """The monitor's side of the line to the notifier, which is started when there is something for it to call."""
+    """Sends outcomes to the notifier, which is started when there is something for it to call."""
 
     def __init__(
         self, board: Scoreboard, *, reports: bool = False, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """``reports``: whether there are error reporters, who hear of failures that no worker could tell of."""
+        """``reports``: whether there are error reporters, which are called for failures that no worker could report."""
         self._board, self._reports, self._clock = board, reports, clock
         self._waiting: deque[Outcome] = deque()
         self._sent: deque[tuple[int, Outcome]] = deque()
@@ -54,7 +54,7 @@ class Notifications:
     # ── from the recorder ────────────────────────────────────────────────────────────────────────
 
     def add(self, outcomes: Sequence[Outcome]) -> None:
-        """Log failures among recorded outcomes, and queue the notifications for the project's code."""
+        """Log what was recorded, and keep the outcomes for which something is to be called."""
         listened, dropped = bool(post_execute.receivers), 0
         verbose = TASK_SUCCEEDED.enabled
         for outcome in outcomes:
@@ -77,7 +77,7 @@ class Notifications:
 
     @property
     def left(self) -> int:
-        """Outcomes for which something is still to be called."""
+        """For how many outcomes something is still to be called."""
         return len(self._waiting) + len(self._sent)
 
     @property
@@ -85,7 +85,7 @@ class Notifications:
         return len(self._waiting) >= MAX_BACKLOG or self._bytes >= MAX_BACKLOG_BYTES
 
     def throttled(self) -> bool:
-        """Whether the next batch should be recorded a little later, so that nothing has to be dropped."""
+        """Whether the next batch should be recorded later, so that nothing has to be dropped."""
         if not self.full:
             self._full_since = None
             return False
@@ -100,7 +100,7 @@ class Notifications:
     def _ask_for_notifier(self) -> None:
         if not self._board.cluster_word(NOTIFIER_NEEDED):
             self._board.set_cluster_word(NOTIFIER_NEEDED, 1)
-            with suppress(OSError):  # so that it looks now: a signal that it always notes
+            with suppress(OSError):  # wakes the sentinel: it handles this signal in every phase
                 if sentinel := self._board.cluster_word(SENTINEL):
                     os.kill(sentinel, signal.SIGCHLD)
 
@@ -108,11 +108,11 @@ class Notifications:
 
     @property
     def connections(self) -> set[ClientConnection]:
-        """The line of the notifier, if it is there: no worker, so nobody waits for its end."""
+        """The connection of the notifier, if there is one; a stop does not wait for its end."""
         return set() if self._connection is None else {self._connection}
 
     def attach(self, connection: ClientConnection, incarnation: int, row: int, begun: int) -> None:
-        """A notifier has called. One that follows a dead one is given what that one had not begun."""
+        """A notifier has connected. The successor of a dead one is sent what that one had not begun."""
         if incarnation != self._incarnation and self._sent:
             begun_before = self._board.get(self._row, BEGUN)
             left = [outcome for number, outcome in self._sent if number > begun_before]
@@ -147,7 +147,7 @@ class Notifications:
     # ── the end ──────────────────────────────────────────────────────────────────────────────────
 
     def finished(self) -> bool:
-        """Asked again and again when everything is recorded: whether nothing is left to call, or time is up."""
+        """Whether nothing is left to call, or its time is up. Called in each turn when everything is recorded."""
         left = self.left
         if not left and self._connection is None:
             return True

@@ -1,10 +1,9 @@
 """The notifier: calls the project's hooks, receivers of ``post_execute`` and error reporters, after the recording.
 
-A process of its own, with connections of its own: what this code does to them, or how long it hangs, concerns neither
-the monitor nor the records. It is started when there is something to call for the first time. Each outcome is called
-for at most once: its number is written to the scoreboard before, so that the successor of a notifier that has died
-is given only what comes after it. A call that overruns its limit gets an exception, and is killed by the
-sentinel if it goes on.
+It is a process of its own, with its own connections, so that this code cannot affect the monitor and the recording. It
+is started when there is something to call for the first time. Each outcome is called for at most once: its number is
+written to the scoreboard before the call, and the successor of a notifier that has died is sent only later ones. A
+call that exceeds its timeout gets an exception; if it goes on, the sentinel kills the process.
 """
 
 from __future__ import annotations
@@ -33,15 +32,15 @@ from django_cluster.lifecycle.task_context import InitialContext
 from django_cluster.signals import post_execute
 
 MAX_WAIT_SECONDS = 0.5
-"""Seconds of the longest sleep between two looks around."""
+"""Seconds that one turn of the loop waits at most."""
 RECONNECT_SECONDS = 0.02
 """Seconds between two attempts to reach a monitor that is being replaced."""
 PROGRESS_SECONDS = 0.1
-"""Seconds after which the monitor is told what has been called, although more is to be called."""
+"""Seconds between two ``Notified`` while more is to be called."""
 
 
 class Notifier:
-    """Calls in order, one after the other. ``find_row`` reads the row of a task by its id.
+    """Calls one after the other, in order. ``find_row`` reads the row of a task by its id.
 
     ``functions``: the setting, which is asked before a hook is imported.
     """
@@ -64,7 +63,7 @@ class Notifier:
         self._answered_at = 0.0
 
     def run(self) -> None:
-        """Until the monitor or the sentinel says so."""
+        """Run until the monitor or the sentinel requests a stop."""
         self._board.set(self._incarnation.row, STATE, ProcessState.IDLE)
         while not self._finished:
             self.tick()
@@ -73,12 +72,12 @@ class Notifier:
         self.disconnect()
 
     def disconnect(self) -> None:
-        """Close the line; also for a child that a hook has forked: a copy of it would hide our death."""
+        """Close the connection. Also called in a child that a hook forks: a copy would hide our death."""
         self._client.close()
 
     @property
     def _finished(self) -> bool:
-        """What is not begun when the sentinel wants another in this place is given to that one."""
+        """Whether to exit. What was not begun is sent to the next notifier."""
         return self._control.stop_requested or (self._stop_received and not self._waiting)
 
     def tick(self) -> None:
@@ -107,7 +106,7 @@ class Notifier:
         try:
             self._client.send(message)
         except ConnectionLost:
-            return  # the next monitor hears it when we call
+            return  # told to the next monitor by ``NotifierHello``
 
     def _wait(self) -> None:
         poll = select.poll()
@@ -139,14 +138,14 @@ class Notifier:
     def _call(
         self, number: int, outcome: Outcome, what: str, limit: float, call: Callable[..., None], *args: object
     ) -> None:
-        """With a deadline that the sentinel heeds, in a fresh context, and tidied up behind it."""
+        """Call with a deadline for the sentinel and in a fresh context, and clean up afterwards."""
         self._board.set_deadline(self._incarnation.row, time.monotonic() + limit)
         self._board.write_task_info(self._incarnation.row, number, outcome.id, outcome.name, what)
         self._initial.run(call, *args)
         self._cleanup()
 
     def _row_of(self, task_id: str) -> Any:
-        """The saved row. An earlier hook may have altered the session (a role, a search path): then by another one."""
+        """The row of a task. If an earlier hook has altered the session (role, search path), over a new one."""
         try:
             row = self._find(task_id)
         except StoreUnavailable:

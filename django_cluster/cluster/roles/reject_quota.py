@@ -1,4 +1,4 @@
-"""How much of what nobody here has signed may be kept as rows: so many messages, and so many bytes, a day."""
+"""How many undecodable messages, and how many bytes of them, may be saved as rows in a day."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ DAY_SECONDS = 86_400.0
 MAX_MESSAGES_PER_DAY = 1000
 MAX_BYTES_PER_DAY = 64 << 20
 MAX_PAYLOAD_CHARACTERS = 1 << 20
-"""Characters of a payload that are kept whole; of a larger one only its beginning."""
+"""Longest payload, in characters, that is saved whole; of a longer one only the beginning is."""
 TRUNCATED_CHARACTERS = 1000
 POSTPONED_SECONDS = 3600.0
-"""Seconds for which what is above the limit is left in its queue."""
+"""Seconds after which a message above the quota is leased again."""
 
 
 class RejectQuota:
-    """Rejected messages per pusher and day; further ones stay in the queue and do not fill the table."""
+    """The quota of one pusher. What is above it stays in the queue, so that it neither fills the table nor is lost."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -24,7 +24,7 @@ class RejectQuota:
         self._messages = self._bytes = 0
 
     def accept(self, payload: str) -> bool:
-        """Whether this message may be rejected with a row; if so, it is counted."""
+        """Whether this message may be saved as a row; if so, it is counted."""
         if self._clock() >= self._until:
             self._until, self._messages, self._bytes = self._clock() + DAY_SECONDS, 0, 0
         size = len(truncated(payload))
@@ -36,7 +36,7 @@ class RejectQuota:
 
 
 def truncated(payload: str) -> str:
-    """A payload as a row keeps it."""
+    """A payload as it is saved."""
     if len(payload) <= MAX_PAYLOAD_CHARACTERS:
         return payload
     return f"{payload[:TRUNCATED_CHARACTERS]}… (the beginning of {len(payload)} characters)"

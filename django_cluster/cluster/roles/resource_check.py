@@ -1,7 +1,7 @@
-"""Whether a process can still do what its next task may need: open a file, start a thread, get memory.
+"""Whether a process has the resources that its next task may need: descriptors, threads, memory.
 
-A task may keep what it has opened. The worker would then fail every task that comes after it, quickly, and so be
-given most of the queue: it has to leave instead.
+A task may leak them. The worker would then fail all later tasks, quickly, and so be assigned most of the queue: it has
+to be replaced instead.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import resource
 import threading
 
 RESERVED_DESCRIPTORS = 16
-"""Descriptors that a task is to find free, where the limit allows as many."""
+"""Descriptors that must be free for a task, where the limit allows that many."""
 RESERVED_MEMORY_BYTES = 16 << 20
-"""Bytes of memory that a task is to find free below the limit of the address space."""
+"""Bytes of address space that must be free for a task."""
 MAX_LEFTOVER_THREADS = 8
-"""Threads that tasks may leave behind before it is tried whether another one can be started."""
+"""Leftover threads of tasks, above which a check starts a thread."""
 OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 
@@ -26,7 +26,7 @@ class ResourceCheck:
     """Remembers how the process was before its first task."""
 
     def __init__(self, descriptor: int) -> None:
-        """``descriptor``: any open one, which is copied for a moment."""
+        """``descriptor``: any open descriptor, which is duplicated by each check."""
         self._descriptor = descriptor
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._last = limit
@@ -40,7 +40,7 @@ class ResourceCheck:
         return lowest is None or (self._last > 0 and lowest >= self._last)
 
     def _lowest_free(self) -> int | None:
-        """The number that the next file would get; None where it would get none."""
+        """The descriptor that the next file would get; None if there is none."""
         try:
             number = fcntl.fcntl(self._descriptor, fcntl.F_DUPFD_CLOEXEC, 0)
         except OSError as error:
@@ -49,7 +49,7 @@ class ResourceCheck:
         return number
 
     def lacks_memory(self) -> bool:
-        """Whether the system refuses memory that it need not even provide."""
+        """Whether mapping memory fails."""
         try:
             mmap.mmap(-1, RESERVED_MEMORY_BYTES).close()
         except (OSError, MemoryError):
@@ -57,7 +57,7 @@ class ResourceCheck:
         return False
 
     def lacks_threads(self, *, certainly: bool) -> bool:
-        """Whether no thread can be started; tried where tasks have left many behind, or ``certainly``."""
+        """Whether no thread can be started. Tried where tasks have left many behind, or ``certainly``."""
         if not certainly and threading.active_count() <= self._threads + MAX_LEFTOVER_THREADS:
             return False
         try:
@@ -69,7 +69,7 @@ class ResourceCheck:
         return False
 
     def shortage(self, *, failed: bool) -> str:
-        """What is missing, in a word; nothing if all is there. ``failed``: a task has just failed, perhaps for this."""
+        """The name of a missing resource; empty if none is. ``failed``: whether the last task failed."""
         if self.lacks_descriptors():
             return "file descriptors"
         if self.lacks_memory():

@@ -1,4 +1,4 @@
-"""The scheduler: looks at the schedules once a second, or sooner if one is due sooner."""
+"""The scheduler: dispatches due schedules once a second, or sooner if one is due sooner."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from django_cluster.schedules.dispatcher import ScheduleDispatcher, Send
 
 
 class Scheduler:
-    """Fires the due schedules of one queue; what runs it is its process."""
+    """Dispatches the due schedules of one queue."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Scheduler:
 
 @dataclass(slots=True)
 class Periodic:
-    """An job that need not be done each time."""
+    """A job that is done every ``every`` seconds."""
 
     act: Callable[[], object]
     every: float = 3600.0
@@ -90,10 +90,10 @@ class ServerLoop:
     jobs: Sequence[Callable[[], float]]
     backoff: ReconnectBackoff
     due_at: float = 0.0
-    """Monotonic; while it is not reached, there is nothing to do."""
+    """Monotonic time of the next run."""
 
     def run(self, *, alone: bool) -> float:
-        """Seconds until it is to be gone again. ``alone``: nobody else waits while we do."""
+        """Run all jobs if they are due; returns the seconds until the next run. ``alone``: it is the only loop."""
         started = time.monotonic()
         if started < self.due_at:
             return self.due_at - started
@@ -109,6 +109,6 @@ class ServerLoop:
 
 
 def _run_job(job: Callable[[], float]) -> float:
-    """Each job has the whole of the permitted silence to itself."""
+    """Report progress before each job, so that ``unresponsive_timeout`` holds for each alone."""
     report_progress()
     return job()

@@ -106,7 +106,7 @@ class Worker:
         self.disconnect()
 
     def disconnect(self) -> None:
-        """Close the connections. Also called in a child that a task forks: a copy would hide the death of the worker."""
+        """Close the connections. Also called in a child that a task forks: a copy would hide our death."""
         self._pusher.close()
         self._monitor.close()
 

@@ -1,4 +1,4 @@
-"""A cluster inside another program."""
+"""A cluster that is started and stopped by another program."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from django_cluster.errors import ClusterError
 
 
 class Cluster:
-    """Starts and stops a sentinel as a process of its own::
+    """Starts and stops a sentinel in a process of its own::
 
         with Cluster(load_settings()):
             ...
@@ -36,7 +36,7 @@ class Cluster:
 
     @property
     def pid(self) -> int | None:
-        """Process id of the sentinel; None before the start and after the stop."""
+        """Process id of the sentinel. None before the start and after the stop."""
         return self._sentinel.pid if self._sentinel is not None else None
 
     @property
@@ -44,7 +44,7 @@ class Cluster:
         return self._sentinel is not None and self._sentinel.is_alive()
 
     def start(self, patience: float = 60.0) -> int:
-        """Returns the sentinel's process id; raises ``ClusterError`` when it does not come up in ``patience`` s."""
+        """Returns the pid of the sentinel. Raises ``ClusterError`` if the cluster is not ready in ``patience`` s."""
         if self.is_running:
             raise ClusterError("This cluster runs already.")
         reader, writer = self._context.Pipe(duplex=False)
@@ -52,7 +52,7 @@ class Cluster:
             close_before_fork()
         self._sentinel = self._context.Process(target=run_sentinel, args=(self._settings, writer), name="qcluster")
         self._sentinel.start()
-        atexit.register(self.stop)  # before multiprocessing's own hook, which would wait for it for ever
+        atexit.register(self.stop)  # before the hook of multiprocessing, which would wait for it forever
         writer.close()
         until = time.monotonic() + patience
         try:
@@ -69,7 +69,7 @@ class Cluster:
         return self._sentinel.pid
 
     def stop(self, patience: float | None = None) -> int | None:
-        """A graceful stop; after ``patience`` seconds (default: what the settings allow) an abrupt one.
+        """Stop gracefully, and after ``patience`` seconds (default: what the settings allow) by SIGKILL.
 
         Returns the sentinel's exit code, or None when it was not running.
         """
@@ -97,7 +97,7 @@ class Cluster:
 
 
 def _ended(process: BaseProcess, patience: float) -> bool:
-    """Wait for the end. Not by ``join(timeout)``: its pipe stays open while an orphan holds a copy."""
+    """Wait for the end. Without ``join(timeout)``: its pipe stays open while an orphan has a copy."""
     until = time.monotonic() + patience
     while process.is_alive() and time.monotonic() < until:
         time.sleep(0.02)
@@ -105,7 +105,7 @@ def _ended(process: BaseProcess, patience: float) -> bool:
 
 
 def run_sentinel(settings: Settings, running: Any) -> None:
-    """The target of the sentinel's process; one byte on ``running`` says that all children are ready."""
+    """Run a sentinel. Writes one byte to ``running`` when all processes are ready."""
     die_with_parent(signal.SIGTERM)
     discard_inherited_connections()
     # The parent that the kernel knows is then the forkserver, which does not end with the program.

@@ -1,4 +1,4 @@
-"""What the sentinel decides about a child: a pure function of what it sees."""
+"""What the sentinel decides about a process: a pure function of an observation."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from enum import Enum
 from django_cluster.cluster.ipc.scoreboard import Cause, ProcessState, ScoreboardRow
 
 EARLY_EXIT_SECONDS = 10.0
-"""Seconds of life below which a death counts towards the growing delay."""
+"""Seconds after its start within which an exit increases the delay of the next start."""
 MAX_RESTART_DELAY = 1.0
-"""Seconds; the longest pause before a slot is filled again."""
+"""Longest delay, in seconds, before a process is started again."""
 MAX_RESTART_DELAY_AFTER_KILL = 0.1
-"""Seconds before the restart of a child that was ready and was killed."""
+"""Longest delay, in seconds, after a process that had been ready and was killed by a signal."""
 MIN_SILENCE_SECONDS = 30.0
-"""Seconds without a sign of life, outside a task, that every child is allowed at least."""
+"""Least value, in seconds, of the default of ``unresponsive_timeout``."""
 SILENCE_MARGIN_SECONDS = 5.0
-"""Seconds of silence beyond the longest wait for a server, which is bounded by twice a lease."""
+"""Seconds of that default beyond twice a lease, which bounds every wait for a server."""
 MAX_SILENCE_SECONDS_WHILE_STOPPING = 10.0
-"""Seconds of silence that end a child while the cluster stops: the stop has an end of its own."""
+"""Seconds without progress after which a process is killed while the cluster stops."""
 MAX_FAILED_BOOTS = 6
-"""So many deaths in a row before a child was ready once, and the cluster gives up."""
+"""Exits in a row before a process was ready, after which the cluster stops."""
 MAX_KILLED_BOOTS = 30
-"""Number of killed children before the cluster gives up; larger, because a kill says less about the next child."""
+"""Exits in a row, all by signals, before a process was ready, after which the cluster stops."""
 
 
 class Action(Enum):
@@ -51,13 +51,13 @@ class Observation:
     age: float
     """Seconds since it was started."""
     early_exits: int
-    """How often this slot's holders died young in a row, this one not counted."""
+    """How many processes of this slot in a row exited within ``EARLY_EXIT_SECONDS``, this one not counted."""
     failed_boots: int
-    """How often in a row they died before they were ready once."""
+    """How many of them in a row exited before they were ready, this one not counted."""
     rss: int = 0
-    """Resident kilobytes, where somebody wants to know."""
+    """Resident kilobytes; 0 where it is not measured."""
     silence: float = 0.0
-    """Seconds without a sign of life for which the sentinel itself was watching."""
+    """Seconds without progress, see ``silence_seconds``."""
 
 
 KEEP = Decision(Action.KEEP)
@@ -72,9 +72,10 @@ def decide(
     max_rss: int | None = None,
     max_silence: float = math.inf,
 ) -> Decision:
-    """``now`` is monotonic; ``grace`` are the seconds between the soft and the hard limit; ``max_rss``: kB.
+    """Decide what is to be done about a process. ``now`` is monotonic.
 
-    ``max_silence``: seconds without a sign of life after which a child that runs no task is taken to hang.
+    ``grace``: seconds between the soft and the hard timeout of a task. ``boot_timeout``: seconds. ``max_rss``: kB.
+    ``max_silence``: seconds without progress after which a process that runs no task is killed.
     """
     row = observation.row
     if observation.exit_code is None:
@@ -100,12 +101,12 @@ def decide(
 
 
 def restart_delay(early_exits: int) -> float:
-    """None after the first, then 0.05 s doubling up to ``MAX_RESTART_DELAY``."""
+    """Seconds: 0 after the first early exit, then 0.05, doubled each time up to ``MAX_RESTART_DELAY``."""
     return 0.0 if early_exits == 0 else min(0.05 * 2 ** min(early_exits - 1, 16), MAX_RESTART_DELAY)
 
 
 def silence_limit(lease: float, chosen: float | None, *, stopping: bool) -> float:
-    """Seconds of silence after which a child counts as hung.
+    """Seconds without progress after which a process that runs no task is killed.
 
     ``lease``: seconds of the longest lease of the cluster. ``chosen``: the setting, or None.
     """
@@ -114,7 +115,7 @@ def silence_limit(lease: float, chosen: float | None, *, stopping: bool) -> floa
 
 
 def silence_seconds(row: ScoreboardRow, now: float, watched_since: float) -> float:
-    """Seconds since the last heartbeat, as far as the sentinel was awake and the child ready to give one.
+    """Seconds without progress, as far as the sentinel was awake and the process had been started.
 
     ``watched_since``: when the child was started, or when the sentinel itself came back from a pause (the machine
     or the whole process group may have been suspended), whichever is later.

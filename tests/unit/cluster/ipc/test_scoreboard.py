@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from django_cluster.cluster.ipc import scoreboard
 from django_cluster.cluster.ipc.scoreboard import (
     CAUSE,
     COMMAND,
@@ -221,3 +222,18 @@ def test_a_child_may_announce_that_it_will_be_silent(board: Scoreboard) -> None:
     board.report_alive(1, allowance=100.0)
 
     assert 90 < board.read(1).last_alive - time.monotonic() <= 100
+
+
+def test_no_two_words_share_a_place() -> None:
+    """Words of a row, and words of the cluster: PHASE and what follows it are the latter."""
+    words = {name: value for name, value in vars(scoreboard).items() if name.isupper() and type(value) is int}
+    cluster = {
+        "PHASE", "RESTARTS", "SENTINEL", "PAUSED_QUEUES", "LAUNCHED", "NOTIFIER_NEEDED", "LEASED_UNTIL", "UNTIL_EMPTY",
+    }  # fmt: skip
+    sizes = {"WORD_BYTES", "WORDS_PER_ROW", "STILL_RUNNING", "EXIT_OFFSET"}
+    row = [name for name in words if name not in cluster | sizes and "RECEIPT" not in name and "BYTES" not in name]
+
+    for names in (sorted(cluster), row):
+        places = [words[name] for name in names]
+        assert len(places) == len(set(places)), names
+        assert max(places) < scoreboard.WORDS_PER_ROW
