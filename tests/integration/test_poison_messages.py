@@ -171,7 +171,7 @@ def test_of_a_flood_of_garbage_a_day_keeps_so_much_and_the_rest_stays_in_the_que
 
     assert len({outcome.id for outcome in outcomes}) == len(outcomes) == 3
     assert broker.size().delayed == 7
-    assert "7 messages that cannot be read were left in the queue for an hour" in caplog.text
+    assert "7 undecodable messages postponed by an hour" in caplog.text
 
 
 def test_of_large_garbage_the_beginning_is_kept(harness: ClusterHarness) -> None:

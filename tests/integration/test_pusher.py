@@ -483,7 +483,7 @@ def test_waiting_messages_whose_lease_was_lost_are_not_handed_out(
         pusher.tick()
 
     assert worker.jobs == []
-    assert "0 running tasks and 2 waiting messages" in caplog.text
+    assert "0 running tasks, 2 waiting messages" in caplog.text
 
 
 def test_workers_can_read_until_when_everything_is_certainly_leased(

@@ -6,7 +6,6 @@ connection of the dead worker has been read to its end.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -34,8 +33,6 @@ from django_cluster.core.events.servers import RECORDING
 from django_cluster.core.messages import Outcome
 from django_cluster.errors import BrokerError, StoreUnavailable
 from django_cluster.lifecycle.recorder import Recorder
-
-logger = logging.getLogger("django_cluster")
 
 MAX_WAIT_SECONDS = 0.5
 """Seconds that one turn of the loop waits at most."""
