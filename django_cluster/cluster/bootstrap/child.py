@@ -38,7 +38,7 @@ ORPHAN_SECONDS = 10
 ERROR_EXIT_CODE = 1
 """The exit code of a process that an exception has ended, the same as that of ``multiprocessing``."""
 RUN_USER_CODE = (ProcessRole.WORKER, ProcessRole.NOTIFIER)
-"""These roles may hang in what they call: they end immediately when the sentinel dies."""
+"""Roles that may hang in project code: they end immediately when the sentinel dies."""
 THREAD_EXIT_SECONDS = 2
 """Seconds for threads that still run when their process has nothing more to do."""
 

@@ -40,6 +40,6 @@ class FetchSize:
         self.size = self.TARGET_CHARACTERS
 
     def observe(self, payloads: Collection[str]) -> None:
-        """These payloads were leased together."""
+        """Adapt to payloads that were leased together."""
         if payloads:
             self.size = max(1, self.TARGET_CHARACTERS * len(payloads) // max(1, sum(map(len, payloads))))
