@@ -81,11 +81,11 @@ class RabbitPublisher:
         """Everything in such a queue stays equally long, so what came first goes first."""
         arguments: dict[str, Any] = {
             "x-message-ttl": level * 1000,
-            "x-dead-outgoing-exchange": "",
-            "x-dead-outgoing-routing-key": self.queue,
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": self.queue,
         }
         if self._quorum:  # a message leaves only when the other queue has confirmed it
-            arguments |= {"x-dead-outgoing-strategy": "at-least-once", "x-overflow": "reject-publish"}
+            arguments |= {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
         return arguments
 
 
