@@ -37,9 +37,10 @@ OF_VERSIONS = [
     *("tests/contract/test_stores.py", "tests/contract/test_status_stores.py", "tests/contract/test_brokers.py"),
     *sorted(glob("tests/integration/test_admin*.py") + glob("tests/integration/test_orm*.py")),
     *(f"tests/integration/test_{name}.py" for name in ("databases", "transactions", "storage", "scheduler")),
-    *(f"tests/integration/test_{name}.py" for name in ("pusher", "worker", "monitor", "wire")),
-    *(f"tests/e2e/test_{name}.py" for name in ("starting", "stopping", "who_dies", "timeouts", "misbehaving_tasks")),
-    *(f"tests/e2e/test_{name}.py" for name in ("replacement", "schedules", "compositions", "wishes", "rows")),
+    *(f"tests/integration/test_{name}.py" for name in ("pusher", "worker", "monitor", "ipc")),
+    *(f"tests/e2e/test_{name}.py" for name in ("starting", "stopping", "process_crashes", "timeouts")),
+    *(f"tests/e2e/test_{name}.py" for name in ("misbehaving_tasks", "worker_recycling", "schedules", "compositions")),
+    *(f"tests/e2e/test_{name}.py" for name in ("task_directives", "one_row_per_task")),
 ]
 """What is run on the second pair: all that Python or Django could make differ. There one broker stands for all of them:
 what is in between is the same code, and their client libraries are the same."""
@@ -184,6 +185,8 @@ def run_all_tests(report: Report, environments: list[str], arguments: list[str],
 
 
 def main() -> int:
+    if gone := [path for path in (*NAIVE, *OF_VERSIONS) if path.startswith("tests/") and not os.path.exists(path)]:
+        sys.exit(f"scripts/run_tests.py names what is not there: {', '.join(gone)}.")
     uncover_pyenv()
     arguments = [word for word in sys.argv[1:] if word != "--everywhere"]
     everywhere = arguments != sys.argv[1:]
