@@ -78,7 +78,7 @@ def pause(queue: str | None = None, *, by: str = "") -> bool:
     """Stop all clusters from leasing tasks of a queue, until ``resume``; returns False if it was paused already.
 
     ``queue``: None = the one of the settings. Running clusters follow with their next heartbeat, clusters that start
-    later at once. Leased tasks are run, and tasks can still be sent.
+    later immediately. Leased tasks are run, and tasks can still be sent.
     """
     return _commands().pause(queue or load_settings().queue, by)
 

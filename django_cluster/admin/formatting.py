@@ -86,7 +86,7 @@ def shown(read: Callable[[], object]) -> SafeString:
         return as_text(_written(read()))
     except PackageError as error:
         return format_html("<em>{} {}</em>", gettext("This value can no longer be read."), error)
-    except Exception as error:  # noqa: BLE001  __repr__ is anybody's code, and must not break a page
+    except Exception as error:  # noqa: BLE001  the project's __repr__ must not break a page
         return format_html("<em>{} {}</em>", gettext("This value cannot be shown:"), type(error).__name__)
 
 

@@ -1,7 +1,7 @@
 """The form of a schedule: what it refuses, and why.
 
-Whoever may schedule any function may, in effect, run any code. So those without the permission choose among the
-registered tasks, and that is enforced here, on the server, for the function, for the hook, and for the options.
+The permission to schedule any function is, in effect, one to run any code. Users without it choose among the
+registered tasks, which is enforced here, on the server, for the function, for the hook, and for the options.
 """
 
 from __future__ import annotations

@@ -184,7 +184,7 @@ class Broker(ABC):
     """Alias of the Django database whose open transaction the writes of this broker are part of; None = no database."""
 
     def __init__(self, settings: BrokerSettings) -> None:
-        """``settings.options``: what ``Q_CLUSTER`` says under the key of the adapter, checked by nobody else."""
+        """``settings.options``: what ``Q_CLUSTER`` says under the key of the adapter; not checked elsewhere."""
         self.settings = settings
         self.queue = settings.queue
 

@@ -16,7 +16,7 @@ STRATEGIES = ("fixed", "linear", "exponential")
 
 
 def _one_more(value: Any) -> Any:
-    """Runs after the first → runs in all. What is no number is refused by whoever reads the option."""
+    """Runs after the first → runs in all. What is no number is refused where the option is read."""
     return value + 1 if isinstance(value, int) and not isinstance(value, bool) else value
 
 

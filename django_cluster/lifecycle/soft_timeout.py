@@ -20,8 +20,8 @@ def soft_timeout(seconds: float | None) -> Iterator[None]:
     """Raise ``TaskTimeout`` in the body when it runs longer than ``seconds`` (None = no limit).
 
     Signals reach only the main thread, and only platforms that have SIGALRM: elsewhere the hard limit,
-    which the sentinel enforces, stands alone. The handler and a timer of the surrounding code (sync mode
-    may run in anybody's process) are put back.
+    which the sentinel enforces, stands alone. The handler and a timer of the surrounding code, which
+    sync mode may run in, are restored.
     """
     if seconds is None or not hasattr(signal, "setitimer") or not _in_main_thread():
         yield

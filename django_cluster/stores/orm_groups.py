@@ -50,7 +50,7 @@ IDS_PER_QUERY = 500
 ID_LENGTH = 32
 """Characters of the id of a group."""
 OVERDUE_AFTER = timedelta(seconds=30)
-"""After which anybody does it."""
+"""Age of a claim after which any recorder may take the step over."""
 KEEP_ENDED_FOR = timedelta(days=7)
 """For which an ended composition is remembered: a repeated message of it is known, a failed member may be repaired."""
 PRUNE_INTERVAL_SECONDS = 600.0

@@ -106,7 +106,7 @@ class TaskHandle(str, Generic[R_co]):
 
     @property
     def status(self) -> TaskStatus:
-        """How the task is doing now. A task whose results are not kept counts as queued for ever."""
+        """How the task is doing now. A task whose results are not kept counts as queued forever."""
         row = self.task
         if row is not None:
             return ENDS.get(OutcomeStatus(row.status), TaskStatus.FAILED) if row.final else TaskStatus.RETRYING

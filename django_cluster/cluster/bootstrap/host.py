@@ -39,7 +39,7 @@ def set_title(title: str) -> None:
 def resident_kilobytes(pid: int | None = None) -> int:
     """Resident memory of a process (default: this one) *now*; 0 = unknown.
 
-    Not its peak, which would condemn a worker for ever after one big task.
+    Not its peak, which would condemn a worker forever after one big task.
     """
     try:
         with open(f"/proc/{pid or 'self'}/statm", "rb") as statm:
@@ -126,7 +126,7 @@ def hangup_ends_program() -> bool:
 
 
 def yield_cpu() -> None:
-    """Give this processor to whoever waits for it, such as a process that we have just woken; then go on.
+    """Give this processor to a process that waits for it, such as one that was just woken; then go on.
 
     The kernel often puts it behind us, on the processor that we are about to leave anyway.
     """
@@ -186,7 +186,8 @@ def adopts_orphans() -> bool:
 def reap_adopted(own: Container[int | None]) -> int:
     """Let the kernel forget children that have ended and are not in ``own``; returns how many there were.
 
-    The exit code of one that somebody here has started is his to ask for: when such a one is first, the rest waits.
+    Those in ``own`` were started by code of this process, which will ask for their exit codes: when one of them is
+    first in the kernel's list, the rest waits.
     """
     reaped = 0
     with suppress(ChildProcessError):
@@ -207,7 +208,7 @@ def is_alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # somebody else's by now, or of another user: alive in any case
+    except PermissionError:  # reused by another user's process: alive in any case
         return True
     return True
 

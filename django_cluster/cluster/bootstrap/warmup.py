@@ -7,7 +7,7 @@ Nothing here opens a connection.
 
 from __future__ import annotations
 
-import encodings.idna  # noqa: F401  whoever connects to a name needs it
+import encodings.idna  # noqa: F401  needed by each connection to a host name
 import operator
 from collections.abc import Callable
 from dataclasses import replace

@@ -14,7 +14,7 @@
 | pusher | monitor | `WorkerLost` | `incarnation`, `outcomes` | what a dead worker had begun |
 | pusher | monitor | `Stopping` | | waits for `Goodbye` |
 | monitor | worker, pusher | `Recorded` | `numbers` | these outcomes are rows, and need not be kept |
-| monitor | pusher | `Goodbye` | | nobody needs the pusher any more |
+| monitor | pusher | `Goodbye` | | the pusher is not needed any longer |
 | monitor | pusher | `Acknowledge` | `call`, `receipts` | see `Broker.acknowledge` |
 | monitor | pusher | `Release` | `call`, `deliveries`, `delay`, `refund_attempt` | see `Broker.release` |
 | pusher | monitor | `BrokerReply` | `call`, `error` | the call was made, or failed |
