@@ -82,8 +82,8 @@ class AllowedFunctions:
     def _sentence(self, path: str) -> str:
         if self._patterns == (REGISTERED,):
             return (
-                f'{path} may not be run: Q_CLUSTER["functions"] is "registered", and this is no registered task. Mark'
-                " it with @schedulable of django_cluster.decorators, in the tasks module of an installed app."
+                f'{path} may not be run: Q_CLUSTER["functions"] is "registered", and this is no registered task.'
+                " Declare it with @task (from django_cluster import task), in the tasks module of an installed app."
             )
         return f'{path} may not be run: Q_CLUSTER["functions"] does not name it ({", ".join(self._patterns)}).'
 

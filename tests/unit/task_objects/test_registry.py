@@ -61,6 +61,30 @@ def test_manage_py_check_says_so(module: ModuleType) -> None:
     assert {message.id for message in run_checks(tags=["django_cluster"])} >= {"django_cluster.W022"}
 
 
+BOTH = """
+from django_cluster.decorators import cron_task
+from django_cluster.task_objects import task
+@cron_task("0 5 * * *")
+@task(timeout=5)
+def above(): ...
+@task(timeout=5)
+@cron_task("0 5 * * *")
+def below(): ...
+"""
+
+
+def test_a_task_object_may_have_a_declared_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(declarations, "_declarations", {})
+    shop = ModuleType("shop_of_schedules")
+    monkeypatch.setitem(sys.modules, shop.__name__, shop)
+
+    exec(compile(BOTH, "shop.py", "exec"), vars(shop))
+
+    assert checks.check_tasks() == []
+    assert [each.func for each in declarations.declarations()] == ["shop_of_schedules.above", "shop_of_schedules.below"]
+    assert [shop.above.options, shop.below.options] == [{"timeout": 5}, {"timeout": 5}]
+
+
 @pytest.mark.parametrize("names", [["sample_tasks", "jobs.daily"], "sample_tasks, jobs.daily"])
 def test_the_setting_names_the_modules_that_are_searched(names: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     searched: list[str] = []
