@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
 from django.core.exceptions import FieldDoesNotExist
 
 from django_cluster import errors, fetch, queue_size
@@ -143,11 +144,11 @@ def test_the_row_has_what_the_page_names() -> None:
 def test_an_async_view_sends_and_waits(run: Run) -> None:
     async def visit(view: Any) -> Any:
         answer = asyncio.ensure_future(view(None))
-        while not await asyncio.to_thread(drain):
+        while not await sync_to_async(drain)():
             await asyncio.sleep(0)
         return await answer
 
-    assert asyncio.run(asyncio.wait_for(visit(run("From async code")["view"]), 60)) == 70
+    assert async_to_sync(visit)(run("From async code")["view"]) == 70
 
 
 def test_a_hook_hears_of_the_end(run: Run) -> None:

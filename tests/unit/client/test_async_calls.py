@@ -7,6 +7,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
 from django.core.exceptions import SynchronousOnlyOperation
 
 from django_cluster import aasync_bulk, aasync_task, afetch, afetch_group, aresult, aresult_group, async_task
@@ -27,14 +28,19 @@ def queue(request: pytest.FixtureRequest, settings: Any) -> None:
 
 
 def wait_for(coroutine: Coroutine[Any, Any, Value]) -> Value:
-    return asyncio.run(asyncio.wait_for(coroutine, 60))
+    """As in a view: synchronous code runs in the thread of the test, with its connections."""
+
+    async def bounded() -> Value:
+        return await asyncio.wait_for(coroutine, 60)
+
+    return async_to_sync(bounded)()
 
 
 def test_a_task_is_sent_and_its_result_read() -> None:
     async def view() -> tuple[Any, ...]:
         task_id = await aasync_task(tasks.add, 1, 2, group="sums")
         before = await aresult(task_id)
-        await asyncio.to_thread(drain)
+        await sync_to_async(drain)()
         row = await afetch(task_id)
         return (
             before,
@@ -58,7 +64,7 @@ def test_a_result_is_waited_for_while_the_loop_goes_on() -> None:
         task_id = await aasync_task(tasks.add, 1, 2)
         waiting = asyncio.ensure_future(aresult(task_id, wait=-1))
         await asyncio.sleep(0)
-        await asyncio.to_thread(drain)
+        await sync_to_async(drain)()
         return await waiting
 
     assert wait_for(view()) == 3
@@ -78,7 +84,7 @@ def test_a_result_that_does_not_come_in_time_is_none_or_an_error() -> None:
 def test_a_failure_is_the_text_of_its_error() -> None:
     async def view() -> Any:
         task_id = await aasync_task(tasks.fail, "no luck")
-        await asyncio.to_thread(drain, raise_errors=False)
+        await sync_to_async(drain)(raise_errors=False)
         return await aresult(task_id)
 
     assert "no luck" in wait_for(view())

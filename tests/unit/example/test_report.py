@@ -62,7 +62,7 @@ def test_a_census_that_adds_up_is_one_equation() -> None:
     reconciliation = Reconciliation(files=1_001, enqueued=1_001, succeeded=1_000, failed=1, unexpected=0)
 
     assert reconciliation.balanced
-    assert str(reconciliation) == "The reconciliation: 1,001 enqueued = 1,000 succeeded + 1 failed."
+    assert str(reconciliation) == "Reconciled: 1,001 enqueued = 1,000 succeeded + 1 failed."
 
 
 def test_a_census_that_does_not_add_up_says_what_differs() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from io import StringIO
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 from django.core.management import call_command
 
 from django_cluster.models import Schedule
+from tests.datetimes import utc
 from tests.sample import task_objects
 
 pytestmark = pytest.mark.django_db
@@ -34,7 +34,7 @@ def test_a_task_is_listed_with_its_options() -> None:
 
 
 def test_its_schedules_stand_below_it() -> None:
-    moments = {"next_run": datetime(2030, 1, 1, 5, 0, tzinfo=UTC)}
+    moments = {"next_run": utc(2030, 1, 1, 5)}
     Schedule.objects.create(func=ORDER, name="nightly", schedule_type=Schedule.DAILY, **moments)
     Schedule.objects.create(func=ORDER, name="off", schedule_type=Schedule.DAILY, enabled=False, **moments)
 
@@ -46,16 +46,14 @@ def test_its_schedules_stand_below_it() -> None:
 
 
 def test_json_holds_plain_values() -> None:
-    Schedule.objects.create(
-        func=ORDER, name="once", schedule_type=Schedule.ONCE, next_run=datetime(2030, 1, 1, tzinfo=UTC)
-    )
+    Schedule.objects.create(func=ORDER, name="once", schedule_type=Schedule.ONCE, next_run=utc(2030, 1, 1))
 
     found = entry(ORDER)
 
     assert found["options"] == dict(task_objects.order.options)
     assert found["takes_context"] is False
     assert [(each["name"], each["next_run"], each["enabled"]) for each in found["schedules"]] == [
-        ("once", "2030-01-01T00:00:00+00:00", True)
+        ("once", utc(2030, 1, 1).isoformat(), True)
     ]
     assert entry(task_objects.__name__ + ".note_context")["takes_context"] is True
 

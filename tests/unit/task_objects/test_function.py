@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import pickle
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 
 from django_cluster import async_task
 from django_cluster.brokers import memory
@@ -69,7 +69,7 @@ def test_each_verb_sends_the_arguments_and_nothing_else(verb: str) -> None:
 @pytest.mark.parametrize("verb", ["adelay", "aenqueue"])
 @pytest.mark.django_db(transaction=True)
 def test_each_async_verb_sends_the_arguments(verb: str) -> None:
-    handle = asyncio.run(getattr(add, verb)(1, b=2))
+    handle = async_to_sync(getattr(add, verb))(1, b=2)
 
     assert sent().id == handle
 

@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
 
 from django_cluster import fetch
 from django_cluster.brokers import memory
@@ -17,6 +18,7 @@ from django_cluster.models import Task
 from django_cluster.task_objects import TaskHandle, TaskStatus
 from django_cluster.task_objects.raised import imported_class
 from django_cluster.testing.drain import drain
+from tests.datetimes import utc
 from tests.sample.task_objects import OutOfStock, add, sell, sell_both
 
 pytestmark = pytest.mark.django_db
@@ -60,7 +62,7 @@ def test_a_task_that_is_not_due_is_scheduled() -> None:
 
 
 def row(task_id: str, status: OutcomeStatus, *, final: bool = True) -> None:
-    now = "2026-01-01T00:00:00Z"
+    now = utc(2026, 1, 1)
     moments = {"enqueued_at": now, "started_at": now, "stopped_at": now}
     Task.objects.create(id=task_id, name="x", func="x.y", status=status.value, final=final, **moments)
 
@@ -182,8 +184,8 @@ def test_async_code_waits_without_blocking_its_loop() -> None:
         handle = await add.adelay(1, 2)
         waiting = asyncio.ensure_future(handle.aresult(timeout=30))
         await asyncio.sleep(0)
-        await asyncio.to_thread(drain)
+        await sync_to_async(drain)()
         row = await handle
         return row.success, await waiting
 
-    assert asyncio.run(wait()) == (True, 3)
+    assert async_to_sync(wait)() == (True, 3)
