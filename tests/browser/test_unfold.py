@@ -34,7 +34,7 @@ def test_every_page_opens_where_unfold_is_installed(tmp_path: Path) -> None:
 @pytest.mark.server("chromium")
 def test_pages_can_be_used_where_unfold_is_installed(tmp_path: Path) -> None:
     """Unfold takes away the looks that a browser gives to buttons, tables and fields, and draws no title."""
-    done = run("unfold_looks", tmp_path)
+    done = run("unfold_appearance", tmp_path)
 
     assert done.returncode == 0, done.stderr
     assert done.stdout == "good\n"
