@@ -137,7 +137,7 @@ def test_forgotten_connections_are_silent_for_ever_and_new_ones_work(proxy: Prox
 def test_a_lost_answer_is_one_to_a_request_that_was_carried_out(
     server: Shouter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(proxies, "ONE_IN", 1)
+    monkeypatch.setattr(proxies, "ANSWERS_PER_LOSS", 1)
     proxy = Proxy([server.address], seed=1)
     proxy.start()
     proxy.disturb(FaultKind.LOSE, 60.0)

@@ -15,9 +15,16 @@ from django_cluster import checks, conf
 from django_cluster.brokers.memory import MemoryBroker
 from django_cluster.checks import check_differences, validate_config
 from django_cluster.cluster.bootstrap import host
+from django_cluster.schedules import declarations
 
 LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
 REDIS_CACHE = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:6379/1"}
+
+
+@pytest.fixture(autouse=True)
+def no_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What other tests declare is no problem here."""
+    monkeypatch.setattr(declarations, "_tasks", set())
 
 
 @pytest.fixture(autouse=True)
