@@ -30,13 +30,15 @@ def main(section: dict[str, Any], point: str) -> None:
     broker = open_broker(BrokerSettings(**section))
     assert isinstance(broker, OffloadingBroker)
     faults: dict[str, tuple[object, str]] = {
-        "before the row is written": (broker._payloads, "keep"),
+        "before the row is written": (broker._payloads, "save"),
         "before the reference is sent": (broker.inner, "enqueue"),
         "before the payload is fetched": (broker._payloads, "find"),
         "before the message is forgotten": (broker.inner, "acknowledge"),
-        "before the row is deleted": (broker._payloads, "forget"),
+        "before the row is deleted": (broker._payloads, "delete"),
     }
-    setattr(*faults[point], die)  # a fault, put in
+    owner, name = faults[point]
+    assert hasattr(owner, name)
+    setattr(owner, name, die)
     broker.enqueue([Message("x" * 5000)])
     (delivery,) = broker.lease(1, wait=5.0)
     broker.acknowledge([delivery.receipt])
