@@ -54,7 +54,7 @@ def test_order_priority_delay_and_attempts_arrive(project: Project, here: Broker
     assert [each.attempts for each in seen] == [1, 0, 0, 0, 0]
     assert (seen[-1].due or 0) == pytest.approx(time.time() + 3600, abs=60)
     assert here.size().total == 0
-    assert "5 tasks were moved; 0 are still there" in capsys.readouterr().out
+    assert "5 tasks were moved; 0 are left" in capsys.readouterr().out
 
 
 def test_a_dry_run_only_tells(project: Project, here: Broker, capsys: Any) -> None:

@@ -208,7 +208,7 @@ def test_nobody_can_recycle_a_worker_that_is_gone(make_project: MakeProject) -> 
     project = make_project(**QUICK)
     project.start()
 
-    with pytest.raises(ClusterError, match="gone"):
+    with pytest.raises(ClusterError, match="no longer exists"):
         control.restart_worker(the_cluster(project).id, 4711)
 
 
