@@ -55,28 +55,32 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: A
     return file
 
 
-def migrated_on(kind: str, server: PostgresServer | MariaDBServer, blocker: Any) -> str:
-    """The name of a migrated database on this server, for every test to copy."""
-    name = "migrated"
-    server.create_database(name)
-    with blocker.unblock():
-        migrate(on_server(kind, server, name))
-    return name
-
-
 @pytest.fixture(scope="session")
-def migrated_postgres(postgres_server: PostgresServer, django_db_blocker: Any) -> str:
-    return migrated_on("postgres", postgres_server, django_db_blocker)
+def migrated_on(django_db_blocker: Any) -> Callable[[str, PostgresServer | MariaDBServer], str]:
+    """The name of a migrated database on a server, for every test to copy; made once for each server.
 
+    Not a fixture of the server itself: a module may have a server of its own.
+    """
+    seen: list[object] = []
 
-@pytest.fixture(scope="session")
-def migrated_mariadb(mariadb_server: MariaDBServer, django_db_blocker: Any) -> str:
-    return migrated_on("mariadb", mariadb_server, django_db_blocker)
+    def migrated(kind: str, server: PostgresServer | MariaDBServer) -> str:
+        name = "migrated"
+        if not any(each is server for each in seen):
+            seen.append(server)
+            server.create_database(name)
+            with django_db_blocker.unblock():
+                migrate(on_server(kind, server, name))
+        return name
+
+    return migrated
 
 
 @pytest.fixture
 def new_database(
-    request: pytest.FixtureRequest, tmp_path: Path, django_db_blocker: Any
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    django_db_blocker: Any,
+    migrated_on: Callable[[str, PostgresServer | MariaDBServer], str],
 ) -> Iterator[Callable[[str], Place]]:
     """Makes a migrated database of its own for one test: ``sqlite``, ``postgres`` or ``mariadb``."""
     with ExitStack() as stack, django_db_blocker.unblock():
@@ -88,7 +92,7 @@ def new_database(
                 return sqlite(file)
             server = request.getfixturevalue(f"{kind}_server")
             name = f"e2e_{uuid4().hex}"
-            server.create_database(name, template=request.getfixturevalue(f"migrated_{kind}"))
+            server.create_database(name, template=migrated_on(kind, server))
             stack.callback(server.drop_database, name)
             return on_server(kind, server, name)
 
