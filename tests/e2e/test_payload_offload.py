@@ -110,7 +110,7 @@ def test_a_payload_that_is_gone_is_rejected_under_the_name_of_its_task(make_proj
         "func": "tests.sample.tasks.echo",
         "status": "rejected",
     }
-    assert "A reference without its payload" in task.error_message
+    assert "The payload of a message is missing" in task.error_message
     check_that_it_lives(project)
 
 

@@ -375,7 +375,7 @@ def test_where_copies_would_take_too_long_the_rest_is_released_as_it_is(
     broker.release(lease_all(broker, 25), refund_attempt=True)
 
     assert Counter(each.attempt for each in lease_all(broker, 25)) == {1: 10, 2: 15}
-    assert "costs an attempt for 15 messages" in caplog.text
+    assert "Returning 15 messages costs an attempt" in caplog.text
 
 
 @pytest.mark.django_db
