@@ -17,7 +17,7 @@ NOTES = {
     "singly": "Each message is kept before the next is sent.",
     "bulk": "256 messages in a call.",
     "drain": "256 messages in a call. Ours: lease, then acknowledge. The floors of databases and Redis forget a message"
-    " in the step that hands it out: whoever dies then has lost it. To lend it first is a second step, and where"
+    " in the step that hands it out: a process that dies then has lost it. To lend it first is a second step, and where"
     " messages are on disk a second commit.",
 }
 STAND_INS = (
