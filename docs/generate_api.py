@@ -12,6 +12,7 @@ import os
 import re
 from argparse import Action, ArgumentParser
 from collections.abc import Callable, Iterator, Sequence
+from enum import EnumType
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
@@ -145,6 +146,8 @@ def _method(name: str, value: Any) -> Iterator[str]:
 
 def call_of(name: str, found: Any, *, skip: int = 0) -> str:
     """The signature as it is written in the code, on one line or with a line for each parameter."""
+    if isinstance(found, EnumType):  # what inspect says of enums differs from one Python to the next
+        return f"{name}({', '.join(repr(str(member.value)) for member in found)})"
     try:
         signature = inspect.signature(found)
     except (TypeError, ValueError):
