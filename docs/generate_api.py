@@ -147,7 +147,8 @@ def _method(name: str, value: Any) -> Iterator[str]:
 def call_of(name: str, found: Any, *, skip: int = 0) -> str:
     """The signature as it is written in the code, on one line or with a line for each parameter."""
     if isinstance(found, EnumType):  # what inspect says of enums differs from one Python to the next
-        return f"{name}({', '.join(repr(str(member.value)) for member in found)})"
+        values = [str(member.value) for member in found.__members__.values()]
+        return f"{name}({', '.join(map(repr, values))})"
     try:
         signature = inspect.signature(found)
     except (TypeError, ValueError):
