@@ -12,7 +12,7 @@ import os
 import re
 from argparse import Action, ArgumentParser
 from collections.abc import Callable, Iterator, Sequence
-from enum import EnumType
+from enum import Enum
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
@@ -144,11 +144,16 @@ def _method(name: str, value: Any) -> Iterator[str]:
     yield ""
 
 
+def _values(kind: type[Enum]) -> list[str]:
+    return [str(member.value) for member in kind]
+
+
 def call_of(name: str, found: Any, *, skip: int = 0) -> str:
     """The signature as it is written in the code, on one line or with a line for each parameter."""
-    if isinstance(found, EnumType):  # what inspect says of enums differs from one Python to the next
-        values = [str(member.value) for member in found.__members__.values()]
-        return f"{name}({', '.join(map(repr, values))})"
+    if inspect.isclass(found) and issubclass(
+        found, Enum
+    ):  # what inspect says of enums differs from one Python to the next
+        return f"{name}({', '.join(map(repr, _values(found)))})"
     try:
         signature = inspect.signature(found)
     except (TypeError, ValueError):
