@@ -121,18 +121,20 @@ def cancel_in(broker: Broker, keys: Sequence[str]) -> int:
     return _cancellation(broker).cancel(keys)
 
 
-def cancel_task(task_id: str, queue: str | None = None) -> bool:
+def cancel_task(task_id: str, queue: str | None = None, broker: str | None = None) -> bool:
     """Delete a waiting task from its queue, so that it never runs; returns whether it was found.
 
     It is searched in the first 10,000 messages of the queue, and of its delay queue. A leased task is not touched.
-    ``queue``: None = the one of the settings. Raises ``BrokerRefused`` if the broker cannot list or delete messages.
+    ``queue``: None = the one of the settings. ``broker``: the option with which the task was sent. Raises
+    ``BrokerRefused`` if the broker cannot list or delete messages.
     """
     client = get_client(queue)
-    delayed = [delay_queue(client.broker.settings)] if needs_delay_queue(client.broker.settings) else []
-    for broker in (client.broker, *delayed):
-        headers = verified_headers(broker.peek(SEARCH_DEPTH), client.codec)
+    main = client.broker_named(broker)
+    delayed = [delay_queue(main.settings)] if needs_delay_queue(main.settings) else []
+    for place in (main, *delayed):
+        headers = verified_headers(place.peek(SEARCH_DEPTH), client.codec)
         keys = [message.key for message, header in headers if header.id == task_id and not message.leased]
-        if keys and cancel_in(broker, keys):
+        if keys and cancel_in(place, keys):
             return True
     return False
 

@@ -79,9 +79,12 @@ class TaskFunction(TaskCallable[P, R_co]):
     def schedule(self, *args: Any, **keywords: Any) -> Schedule:
         """Have the cluster call the function again and again: ``django_cluster.schedule`` for this function.
 
-        The options of this object hold for the tasks of the schedule; those in ``q_options`` go before them.
+        The options of ``@task`` are read at each run; those of ``using`` are kept in the schedule, and those in
+        ``q_options`` go before them. Raises as ``django_cluster.schedule``.
         """
-        options = {**self.options, **given_options(keywords.pop("q_options", None) or {})}
+        declared = self.origin.options
+        kept = {name: value for name, value in self.options.items() if declared.get(name) != value}
+        options = {**kept, **(keywords.pop("q_options", None) or {})}
         return schedule(self.origin, *args, **keywords, **({"q_options": options} if options else {}))
 
     def _send(self, calls: list[tuple[Any, ...]], kwargs: Mapping[str, Any]) -> list[TaskHandle[R_co]]:

@@ -57,26 +57,30 @@ class TaskHandle(str, Generic[R_co]):
     It can be pickled, stored as a text, and given to all functions that take a task id.
     """
 
-    __slots__ = ("_row", "not_before", "queue")
+    __slots__ = ("_row", "broker", "not_before", "queue")
 
     queue: str | None
     """The queue into which it was sent; None = the one that ``Q_CLUSTER["name"]`` names."""
     not_before: float | None
     """Unix time before which it may not run; None = at any time."""
+    broker: str | None
+    """The name, in ``brokers``, of the broker through which it was sent; None = that of the queue."""
     _row: Task | None
 
-    def __new__(cls, task_id: str, queue: str | None = None, not_before: float | None = None) -> Self:
+    def __new__(
+        cls, task_id: str, queue: str | None = None, not_before: float | None = None, broker: str | None = None
+    ) -> Self:
         handle = super().__new__(cls, task_id)
-        handle.queue, handle.not_before, handle._row = queue, not_before, None
+        handle.queue, handle.not_before, handle.broker, handle._row = queue, not_before, broker, None
         return handle
 
     @classmethod
     def of(cls, header: TaskHeader) -> Self:
         """The handle of a task that was sent with this header."""
-        return cls(header.id, header.options.queue, header.options.not_before)
+        return cls(header.id, header.options.queue, header.options.not_before, header.options.broker)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (str(self), self.queue, self.not_before)
+        return type(self), (str(self), self.queue, self.not_before, self.broker)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self}>"
@@ -137,14 +141,14 @@ class TaskHandle(str, Generic[R_co]):
         """
         if (row := self.refresh().task) is None:
             raise NotFinished(f"Task {self} has not finished: there is nothing to run again.")
-        return TaskHandle(retry(row), self.queue)
+        return TaskHandle(retry(row), self.queue, broker=self.broker)
 
     def cancel(self) -> bool:
         """Take the task out of its queue if it still waits there; whether it did. What runs, runs on.
 
         Raises ``BrokerRefused`` where the broker cannot show its queue or cancel a message (SQS, RabbitMQ, IronMQ).
         """
-        return cancel_task(self, self.queue)
+        return cancel_task(self, self.queue, self.broker)
 
     async def await_task(self, timeout: float | timedelta | None = None) -> Task:
         """``wait`` for async code: no thread is blocked between two looks."""

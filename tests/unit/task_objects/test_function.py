@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.utils import timezone
 
 from django_cluster import async_task
 from django_cluster.brokers import memory
 from django_cluster.composition import Chain
 from django_cluster.core.messages import TaskPackage
 from django_cluster.errors import UnknownFunction, UnsuitableFunction
+from django_cluster.schedules.planning import package_for_run
 from django_cluster.task_objects import TaskContext, TaskFunction, TaskHandle, task
 from django_cluster.testing.drain import drain, enqueued
 from tests.fields import fields
@@ -207,6 +209,25 @@ def test_a_task_under_another_name_is_refused_when_it_is_sent() -> None:
 
     with pytest.raises(UnknownFunction, match="must stand there under its own name"):
         other.delay(1)
+
+
+# ── schedules ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_schedule_keeps_the_options_of_using_and_reads_those_of_task_at_each_run() -> None:
+    plain = order.schedule(1, schedule_type="D")
+    changed = order.using(timeout=5).schedule(2, schedule_type="D", q_options={"catch_up": "all", "priority": 1})
+
+    assert [row.kwargs or "" for row in (plain, changed)] == ["", "q_options={'timeout': 5, 'priority': 1}"]
+    now = timezone.now()
+    assert (
+        package_for_run(plain, "x", now, now).header.options.to_wire().items()
+        >= {"timeout": 60.0, "queue": "slow"}.items()
+    )
+    assert (
+        package_for_run(changed, "x", now, now).header.options.to_wire().items()
+        >= {"timeout": 5.0, "priority": 1}.items()
+    )
 
 
 # ── the context ──────────────────────────────────────────────────────────────────────────────────

@@ -170,6 +170,13 @@ def test_a_waiting_task_is_cancelled(delay: int) -> None:
     assert drain() == [other]
 
 
+def test_a_task_is_cancelled_at_the_broker_through_which_it_was_sent(settings: Any) -> None:
+    settings.Q_CLUSTER = {**settings.Q_CLUSTER, "broker": "orm", "brokers": {"other": {"broker": "memory"}}}
+    handle = pickle.loads(pickle.dumps(add.using(broker="other").delay(1)))
+
+    assert (handle.cancel(), handle.cancel()) == (True, False)
+
+
 def test_a_finished_task_is_not_cancelled() -> None:
     handle = add.delay(1)
     drain()
