@@ -22,6 +22,8 @@ OF_A_CALL = frozenset({"chain", "iter_cached", "iter_count"})
 """Options that belong to ``async_task`` and ``async_iter``."""
 OF_ONE_TASK = OF_A_CALL | {"eta", "sync", "task_name"}
 """Options that would be the same for all tasks of a function, and mean one of them."""
+START_TIMES = frozenset({"delay", "eta"})
+"""Options of which the one that is given last says when the task may run."""
 
 
 class TaskFunction(TaskCallable[P, R_co]):
@@ -74,7 +76,10 @@ class TaskFunction(TaskCallable[P, R_co]):
         Those of ``@task``, and ``delay`` (seconds) or ``eta`` (a datetime). Raises ``TypeError`` for an option that
         does not exist, ``ValueError`` for a value that it cannot have.
         """
-        return self.with_options({**self.options, **checked_options(options, OF_A_CALL)})
+        changed = checked_options(options, OF_A_CALL)
+        replaced = START_TIMES if START_TIMES & changed.keys() else frozenset[str]()
+        kept = {name: value for name, value in self.options.items() if name not in replaced}
+        return self.with_options({**kept, **changed})
 
     def schedule(self, *args: Any, **keywords: Any) -> Schedule:
         """Have the cluster call the function again and again: ``django_cluster.schedule`` for this function.

@@ -151,6 +151,11 @@ def test_using_makes_a_copy_with_other_options() -> None:
     assert order.options["timeout"] == 60
 
 
+def test_the_last_start_time_counts() -> None:
+    assert add.using(eta=5e9).using(delay=60).options == {"delay": 60}
+    assert add.using(delay=60).using(eta=5e9, priority=1).options == {"eta": 5e9, "priority": 1}
+
+
 def test_options_have_the_names_of_other_task_queues_too() -> None:
     add.using(queue_name="slow", max_retries=2, job_retry_after=9, time_limit=1500, retry_strategy="linear").delay(1)
 
