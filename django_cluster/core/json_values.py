@@ -180,14 +180,25 @@ def _encode_items(value: Any, encoder: Encoder, place: str) -> dict[str, Any]:
     return {"items": [encoder.encode(each, f"{place}[{index}]") for index, each in enumerate(value)]}
 
 
-def _encode_moment(value: datetime, encoder: Encoder, place: str) -> dict[str, Any]:
+def _encode_time(value: datetime | time, _encoder: Encoder, _place: str) -> dict[str, Any]:
+    """ISO 8601, and what that leaves out: the name of the zone, and which of two equal readings of a clock it is."""
     zone = {"zone": value.tzinfo.key} if isinstance(value.tzinfo, ZoneInfo) and value.tzinfo.key else {}
-    return {"value": value.isoformat(), **zone}
+    fold = {"fold": 1} if value.fold else {}
+    return {"value": value.isoformat(), **zone, **fold}
 
 
 def _decode_moment(found: Mapping[str, Any]) -> datetime:
-    value = datetime.fromisoformat(found["value"])
-    return value.astimezone(ZoneInfo(found["zone"])) if "zone" in found else value
+    """The same moment, also where the rules of its zone have changed since it was written."""
+    written = datetime.fromisoformat(found["value"]).replace(fold=found.get("fold", 0))
+    if "zone" not in found:
+        return written
+    local = written.replace(tzinfo=ZoneInfo(found["zone"]))
+    return local if local.utcoffset() == written.utcoffset() else written.astimezone(local.tzinfo)
+
+
+def _decode_time(found: Mapping[str, Any]) -> time:
+    written = time.fromisoformat(found["value"]).replace(fold=found.get("fold", 0))
+    return written.replace(tzinfo=ZoneInfo(found["zone"])) if "zone" in found else written
 
 
 def _encode_dataclass(value: Any, encoder: Encoder, place: str) -> dict[str, Any]:
@@ -224,9 +235,9 @@ TYPES = (
     JsonType("tuple", exactly(tuple), _encode_items, lambda found: tuple(found["items"])),
     JsonType("set", exactly(set), _encode_items, lambda found: set(found["items"])),
     JsonType("frozenset", exactly(frozenset), _encode_items, lambda found: frozenset(found["items"])),
-    JsonType("datetime", exactly(datetime), _encode_moment, _decode_moment),
+    JsonType("datetime", exactly(datetime), _encode_time, _decode_moment),
     JsonType("date", exactly(date), _value(date.isoformat), lambda found: date.fromisoformat(found["value"])),
-    JsonType("time", exactly(time), _value(time.isoformat), lambda found: time.fromisoformat(found["value"])),
+    JsonType("time", exactly(time), _encode_time, _decode_time),
     JsonType(
         "timedelta",
         exactly(timedelta),

@@ -8,7 +8,13 @@ from pathlib import Path
 from django_cluster.tasks import schedule
 from tests.conftest import wait_until
 from tests.django_q.seed_brokers import NOTES
-from tests.e2e.conftest import MakeProject, make_project, migrated_file, new_database  # noqa: F401  fixtures
+from tests.e2e.conftest import (  # noqa: F401  fixtures
+    MakeProject,
+    make_project,
+    migrated_file,
+    migrated_on,
+    new_database,
+)
 from tests.e2e.running_cluster import PATIENCE
 
 ADD, SLEEP = "tests.sample.tasks.add", "time.sleep"
