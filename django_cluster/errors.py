@@ -150,6 +150,10 @@ class TaskFailed(ClusterError):
     """
 
 
+class TaskExpired(TaskFailed):
+    """No run of the task had begun by the moment that its option ``expires`` names; it was not run."""
+
+
 class ItemsFailed(TaskFailed):
     """Items of ``async_iter`` failed, so that there is no list of results."""
 

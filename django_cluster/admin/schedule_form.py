@@ -28,7 +28,18 @@ from django_cluster.schedules.declarations import registered_tasks
 from django_cluster.schedules.planning import task_options
 
 HARMLESS_OPTIONS = frozenset(
-    {"ack_failure", "cached", "queue", "delay", "group", "max_attempts", "no_retry_on", "priority", "retry_delay"}
+    {
+        "ack_failure",
+        "cached",
+        "queue",
+        "delay",
+        "expires",
+        "group",
+        "max_attempts",
+        "no_retry_on",
+        "priority",
+        "retry_delay",
+    }
     | {"retry_on", "save", "task_name", "timeout"}
 )
 """Options that name no code."""

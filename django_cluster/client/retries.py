@@ -52,8 +52,8 @@ def retry(task: Task, *, as_new: bool = False, on_commit: bool | str | None = No
 
     Where the row has kept the message (the task was rejected, or is dead), the message returns to its queue unchanged,
     under the same id, with no attempts counted. Any other task, and with ``as_new`` any task at all, is sent as a new
-    task with a new id and the options that it had, but for ``delay`` and ``eta``. The old row stays, and names
-    the new task in ``retried_as``.
+    task with a new id and the options that it had, but for ``delay``, ``eta`` and ``expires``. The old row stays, and
+    names the new task in ``retried_as``.
 
     A task that the cluster is going to retry by itself has that retry cancelled first. Of other new tasks ``on_commit``
     says when they are sent, as the option of ``async_task``.
@@ -189,7 +189,7 @@ def _send_together(client: Client, pairs: Sequence[tuple[Task, TaskPackage]], re
 
 def _package_of(task: Task) -> TaskPackage:
     args, kwargs, given = _call_of(task)
-    options = replace(given, group=task.group, not_before=None, schedule=None)
+    options = replace(given, group=task.group, not_before=None, expires_at=None, schedule=None)
     name = task.name if task.name != task_name(task.id) else None
     package = build_packages(task.func, [args], kwargs, options, name)[0]
     read_header(write_header(package.header))  # the label that the row gives may be one that no message can have

@@ -35,7 +35,8 @@ KEYWORDS = frozenset({
 """Options that are taken out of the keywords of a call, unless ``q_options`` is given: Django-Q's, and ``queue``."""
 
 ONLY_IN_Q_OPTIONS = frozenset({
-    "delay", "eta", "max_attempts", "no_retry_on", "on_commit", "priority", "retry_backoff", "retry_delay", "retry_on",
+    "delay", "eta", "expires", "max_attempts", "no_retry_on", "on_commit", "priority", "retry_backoff", "retry_delay",
+    "retry_on",
 })  # fmt: skip
 """Options that Django-Q did not have: as plain keywords they may belong to the function."""
 
@@ -159,9 +160,17 @@ def build_options(given: Mapping[str, Any]) -> TaskOptions:
         values["not_before"] = time.time() + values.pop("delay")
     if "eta" in values:
         values["not_before"] = values.pop("eta")
-    if values.get("not_before", 0.0) > LAST_MOMENT:
-        raise ValueError("A task cannot wait until after the year 9999.")
+    if "expires" in values:
+        values["expires_at"] = values.pop("expires")
+    _check_moments(values.get("not_before", 0.0), values.get("expires_at"))
     return TaskOptions(**values) if values else DEFAULT_OPTIONS
+
+
+def _check_moments(not_before: float, expires_at: float | None) -> None:
+    if not_before > LAST_MOMENT:
+        raise ValueError("A task cannot wait until after the year 9999.")
+    if expires_at is not None and expires_at <= not_before:
+        raise ValueError("The task would expire before it may run: 'expires' counts from now, as 'delay' does.")
 
 
 def _read(name: str, value: Any) -> Any:
@@ -284,6 +293,16 @@ def _duration(value: float | timedelta) -> float:
     return seconds(value, least=0)
 
 
+def _expiry(value: float | timedelta | datetime) -> float:
+    """Unix time of a datetime, or of so many seconds from now."""
+    if isinstance(value, datetime):
+        return _moment(value)
+    duration = seconds(value)
+    if duration <= 0:
+        raise OptionError(ValueError, f"a task expires after more than 0 seconds, and this is {shown(value)}.")
+    return min(time.time() + duration, LAST_MOMENT)
+
+
 class LocalTime:
     """The time zone of naive datetimes. The app sets it when Django starts, because the core does not import Django."""
 
@@ -398,4 +417,5 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "priority": _priority,
     "delay": _duration,
     "eta": _moment,
+    "expires": _expiry,
 }

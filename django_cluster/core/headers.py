@@ -170,6 +170,7 @@ _FITS: Mapping[str, Callable[[object], bool]] = {
     "no_retry_on": _are_texts,
     "priority": _is_whole,
     "not_before": is_seconds,
+    "expires_at": is_seconds,
     "queue": _is_text,
     "broker": _is_text,
     "schedule": _is_key,

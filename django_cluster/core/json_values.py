@@ -188,7 +188,7 @@ def _encode_time(value: datetime | time, _encoder: Encoder, _place: str) -> dict
 
 
 def _decode_moment(found: Mapping[str, Any]) -> datetime:
-    """The same moment, also where the rules of its zone have changed since it was written."""
+    """A datetime of the same moment, also where the rules of its zone have changed since it was written."""
     written = datetime.fromisoformat(found["value"]).replace(fold=found.get("fold", 0))
     if "zone" not in found:
         return written

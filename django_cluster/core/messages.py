@@ -49,6 +49,8 @@ class TaskOptions:
     """From -100 to 100; tasks with a higher number run first."""
     not_before: float | None = None
     """Unix time before which the task may not run."""
+    expires_at: float | None = None
+    """Unix time from which no run of it begins any more; what has not begun by then ends as expired."""
     queue: str | None = None
     """The queue to which it is sent."""
     broker: str | None = None
@@ -149,6 +151,8 @@ class OutcomeStatus(StrEnum):
     """The task is not run again: ``max_worker_deaths`` workers died while they ran it."""
     DISCARDED = "discarded"
     """The task raised ``Discard``, or was cancelled."""
+    EXPIRED = "expired"
+    """No run had begun by the moment that its option ``expires`` names."""
     SNOOZED = "snoozed"
     """The task raised ``Snooze``: it runs later, uses no attempt, and has no row for this run."""
     DUPLICATE = "duplicate"

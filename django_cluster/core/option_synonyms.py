@@ -33,6 +33,7 @@ SYNONYMS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "queue_name": ("queue", _same),
     "cluster": ("queue", _same),
     "countdown": ("delay", _same),
+    "expire": ("expires", _same),
     "max_retries": ("max_attempts", _one_more),
     "job_retry": ("max_attempts", _one_more),
     "job_retries": ("max_attempts", _one_more),

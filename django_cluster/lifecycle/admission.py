@@ -119,6 +119,11 @@ def check_functions(functions: tuple[str, ...], packages: Iterable[TaskPackage])
             allowed.check_package(package.header)
 
 
+def has_expired(header: TaskHeader, now: float) -> bool:
+    """Whether no run may begin any more. ``now``: Unix time."""
+    return header.options.expires_at is not None and now >= header.options.expires_at
+
+
 def check_age(header: TaskHeader, now: float, longest: float | None) -> None:
     """Raises ``MessageTooOld`` for a task that was sent, or was due, longer ago than ``longest`` seconds.
 

@@ -36,10 +36,11 @@ from django_cluster.errors import (
     Retry,
     Snooze,
     TaskDirective,
+    TaskExpired,
     TaskTimeout,
     UnsuitableFunction,
 )
-from django_cluster.lifecycle.admission import allowed_functions, check_age
+from django_cluster.lifecycle.admission import allowed_functions, check_age, has_expired
 from django_cluster.lifecycle.error_reporting import ErrorReporters
 from django_cluster.lifecycle.signal_dispatch import send_signal
 from django_cluster.lifecycle.soft_timeout import soft_timeout
@@ -143,6 +144,8 @@ class Executor:
             with NO_LIMIT if limit is None else soft_timeout(limit):
                 if header.options.member and may_have_succeeded(header, job.attempt) and self._has_succeeded(header):
                     return RunResult(OutcomeStatus.DUPLICATE)
+                if has_expired(header, now := self._clock()):
+                    return expired(header, now)
                 try:
                     check_age(header, self._clock(), self._longest_age)
                     self._allowed.check(header.func)
@@ -248,6 +251,13 @@ def apply_directive(directive: TaskDirective) -> RunResult:
     if isinstance(directive, Snooze):
         return RunResult(OutcomeStatus.SNOOZED, None, failure, None, RetryHint.SNOOZE, directive.delay)
     return RunResult(OutcomeStatus.DISCARDED, None, failure, directive, RetryHint.STOP)
+
+
+def expired(header: TaskHeader, now: float) -> RunResult:
+    """What a task gets that was leased too late. ``now``: Unix time."""
+    late = now - (header.options.expires_at or now)
+    error = TaskExpired(f"It expired {late:.1f} seconds before a worker could run it.")
+    return RunResult(OutcomeStatus.EXPIRED, None, describe(error, with_traceback=False), error, RetryHint.STOP)
 
 
 def is_retryable(error: BaseException, options: TaskOptions) -> bool:

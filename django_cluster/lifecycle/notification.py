@@ -14,6 +14,7 @@ from django_cluster.core.events.tasks import (
     RECEIVER_INTERRUPTED,
     TASK_DEAD,
     TASK_DISCARDED,
+    TASK_EXPIRED,
     TASK_FAILED,
     TASK_LOST,
     TASK_REJECTED,
@@ -40,6 +41,7 @@ VERBS: dict[str, str] = {
     OutcomeStatus.REJECTED: "rejected",
     OutcomeStatus.DEAD: "moved to dead",
     OutcomeStatus.DISCARDED: "discarded",
+    OutcomeStatus.EXPIRED: "expired",
 }
 """How the log calls an outcome that is no success; all others *failed*."""
 FAILURE_EVENTS: dict[str, Event] = {
@@ -48,6 +50,7 @@ FAILURE_EVENTS: dict[str, Event] = {
     OutcomeStatus.REJECTED: TASK_REJECTED,
     OutcomeStatus.DEAD: TASK_DEAD,
     OutcomeStatus.DISCARDED: TASK_DISCARDED,
+    OutcomeStatus.EXPIRED: TASK_EXPIRED,
 }
 
 
@@ -85,7 +88,7 @@ def notify_receivers(outcome: Outcome) -> None:
 
 
 def log_failure(outcome: Outcome) -> None:
-    """Log an outcome that is no success, at level ERROR, and whether it will be retried."""
+    """Log an outcome that is no success, at the level of its event, and whether it will be retried."""
     kind, message, _ = outcome.failure or ("", "", "")
     reason = f"{kind}: {message}" if message else kind
     FAILURE_EVENTS.get(outcome.status, TASK_FAILED).log(

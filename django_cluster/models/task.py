@@ -27,6 +27,7 @@ STATUSES = (
     (OutcomeStatus.REJECTED.value, _("rejected")),
     (OutcomeStatus.DEAD.value, _("dead")),
     (OutcomeStatus.DISCARDED.value, _("discarded")),
+    (OutcomeStatus.EXPIRED.value, _("expired")),
 )
 
 

@@ -32,6 +32,8 @@ class TaskDefaults(TypedDict, total=False):
     timeout: float | timedelta
     """For one run; -1 = no limit."""
     delay: float | timedelta
+    expires: float | timedelta
+    """After it was sent; no run begins later."""
     group: str
     hook: Callable[..., Any] | str
     save: bool

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from asgiref.sync import sync_to_async
@@ -108,5 +108,7 @@ def checked_options(options: Mapping[str, Any], refused: frozenset[str] = OF_ONE
     found = given_options(understood(options))
     if wrong := sorted(refused & found.keys()):
         raise TypeError(f"{', '.join(map(repr, wrong))} belongs to one call, not to a task object.")
+    if refused is OF_ONE_TASK and isinstance(found.get("expires"), datetime):
+        raise TypeError("The option 'expires' of a task object is a duration: a moment belongs to one call.")
     build_options(found)
     return found

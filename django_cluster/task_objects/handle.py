@@ -40,6 +40,8 @@ class TaskStatus(StrEnum):
     """It was rejected, or workers died under it again and again."""
     CANCELLED = "cancelled"
     """It discarded itself, or was cancelled."""
+    EXPIRED = "expired"
+    """No run had begun by the moment that its option ``expires`` names."""
 
 
 ENDS = {
@@ -47,6 +49,7 @@ ENDS = {
     OutcomeStatus.REJECTED: TaskStatus.DEAD,
     OutcomeStatus.DEAD: TaskStatus.DEAD,
     OutcomeStatus.DISCARDED: TaskStatus.CANCELLED,
+    OutcomeStatus.EXPIRED: TaskStatus.EXPIRED,
 }
 """Status of the row → that of the task; the others are failures."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
@@ -51,6 +53,18 @@ def test_a_task_that_asks_for_another_run_gets_it_after_its_delay(
         (1, "failure", "django_cluster.errors.Retry", "run 1 was not the right one"),
         (2, "failure", "django_cluster.errors.Retry", "run 2 was not the right one"),
     ]
+    check_that_the_queue_is_empty(project)
+
+
+def test_a_task_that_no_worker_reached_in_time_is_not_run(make_project: MakeProject) -> None:
+    project = make_project(max_attempts=0)
+    late = {"expires": datetime.fromtimestamp(time.time() - 1, UTC)}
+    task_id = project.enqueue(f"{ROUGH}.ask_to_be_tried_again", str(project.trace), 1, 0, q_options=late)
+
+    project.start()
+
+    row = project.wait_for_row(task_id)
+    assert (row.status, row.final, project.traces()) == ("expired", True, [])
     check_that_the_queue_is_empty(project)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from logging import DEBUG, ERROR
+from logging import DEBUG, ERROR, WARNING
 
 from django_cluster.core.events.event import TASK_LOGGER, Event
 
@@ -69,6 +69,15 @@ TASK_DISCARDED = Event(
     message=FAILED_TEXT,
     fields=FAILED_FIELDS,
     meaning="The task has raised `Discard`, or an operator has cancelled it.",
+    logger=TASK_LOGGER,
+)
+TASK_EXPIRED = Event(
+    key="task_expired",
+    level=WARNING,
+    message=FAILED_TEXT,
+    fields=FAILED_FIELDS,
+    meaning="No worker was free for the task by the moment that its option `expires` names. It was not run.",
+    action="Watch how often it happens: more workers, or a longer time to expire.",
     logger=TASK_LOGGER,
 )
 SIGNAL_RECEIVER_FAILED = Event(

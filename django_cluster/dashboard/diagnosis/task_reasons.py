@@ -44,6 +44,13 @@ def _ended(row: RowFacts, now: float) -> Reason:
         return Reason("retried", Conclusion.FINE, f"It failed, and was retried as {row.retried_as}.")
     if row.status == "discarded":
         return Reason("discarded", Conclusion.FINE, f"It asked to be discarded {ago} ago, in {runs}: {row.error}")
+    if row.status == "expired":
+        return Reason(
+            "expired",
+            Conclusion.BLOCKED,
+            f"It was not run, and its time ended {ago} ago: {row.error}",
+            "Give such tasks more workers, or a longer time to expire; retry it if it is still of use.",
+        )
     if row.status in ("rejected", "dead"):
         what = (
             "It cannot be run here"

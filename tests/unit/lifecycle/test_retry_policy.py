@@ -38,7 +38,9 @@ def is_final(ended: Outcome, **delivery: Any) -> bool:
     return decide_retry(ended, replace(EXACT, **delivery)).final
 
 
-@pytest.mark.parametrize("status", [OutcomeStatus.SUCCESS, OutcomeStatus.REJECTED, OutcomeStatus.DISCARDED])
+@pytest.mark.parametrize(
+    "status", [OutcomeStatus.SUCCESS, OutcomeStatus.REJECTED, OutcomeStatus.DISCARDED, OutcomeStatus.EXPIRED]
+)
 def test_a_success_and_what_can_never_be_run_are_final(status: OutcomeStatus) -> None:
     assert is_final(outcome(status))
 

@@ -76,6 +76,7 @@ def row(task_id: str, status: OutcomeStatus, *, final: bool = True) -> None:
         (OutcomeStatus.DEAD, TaskStatus.DEAD),
         (OutcomeStatus.REJECTED, TaskStatus.DEAD),
         (OutcomeStatus.DISCARDED, TaskStatus.CANCELLED),
+        (OutcomeStatus.EXPIRED, TaskStatus.EXPIRED),
     ],
 )
 def test_each_end_has_a_status(ended: OutcomeStatus, status: TaskStatus) -> None:
