@@ -23,6 +23,7 @@ from django_cluster.core.redaction import Redactor
 from django_cluster.core.settings import BrokerSettings, QueueSettings, Settings
 from django_cluster.core.settings.brokers import DEFAULT_NAME, SELECTORS
 from django_cluster.core.settings.origin import EffectiveSetting, effective_settings_of
+from django_cluster.core.settings.overlay import laid_over
 from django_cluster.core.settings.parser import ParseContext, ParseResult, try_parse
 from django_cluster.core.settings.queue_weights import QueueWeight, exclude, parse_queue_weights
 from django_cluster.core.settings.test_queues import export_suffix, sections_of, suffix, with_test_queues
@@ -170,8 +171,28 @@ def _parse_context(cluster: str | None, secret: str | None = None) -> ParseConte
 
 
 def configured() -> Any:
-    """``Q_CLUSTER`` as it is written; an empty dict if it is not."""
+    """``Q_CLUSTER`` as it is written, with what ``lay_over`` says; an empty dict if it is not."""
+    found = as_written()
+    return laid_over(found, _overlay) if _overlay and isinstance(found, Mapping) else found
+
+
+def as_written() -> Any:
+    """``Q_CLUSTER`` as it is written, whatever ``lay_over`` says; an empty dict if it is not."""
     return getattr(settings, "Q_CLUSTER", {})
+
+
+def lay_over(values: Mapping[str, Any]) -> None:
+    """Lay these values over ``Q_CLUSTER`` in this process, in place of those of an earlier call.
+
+    For programs that were written for Django-Q; others use ``override_settings``.
+    """
+    _overlay.clear()
+    _overlay.update(values)
+    forget_settings()
+
+
+_overlay: dict[str, Any] = {}
+"""Keys of ``Q_CLUSTER`` and the values that hold instead of those that are written."""
 
 
 def databases() -> dict[str, Any]:

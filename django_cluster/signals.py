@@ -1,6 +1,8 @@
 """The signals of django_cluster: names only, no receivers.
 
-The sender is always the string ``"django_cluster"``. A receiver that raises is logged and changes nothing.
+The sender is always the string ``"django_cluster"``. A receiver that raises is logged and changes nothing. A receiver
+of ``pre_enqueue`` or ``pre_execute`` may return another ``TaskPackage``, which is then sent or run instead of ``task``:
+``dataclasses.replace(task, kwargs={…})``. If several do, the last one counts.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ pre_execute = Signal()
 """In the worker, before the function runs. ``func``: the callable, ``task``: the ``TaskPackage``."""
 
 post_execute_in_worker = Signal()
-"""In the worker, after the function ran, whether it raised or not. ``func`` and ``task`` as above."""
+"""In the worker, after the function ran, whether it raised or not. ``func`` and ``task`` as above; ``result``: what it
+returned, ``error``: the exception that it raised, or None."""
 
 post_execute = Signal()
 """In the notifier, after the outcome was saved. ``task``: the ``Outcome``."""

@@ -36,7 +36,7 @@ from django_cluster.lifecycle.error_reporting import ErrorReporters
 from django_cluster.lifecycle.executor import Executor
 from django_cluster.lifecycle.notification import notify, run_hook
 from django_cluster.lifecycle.recorder import Recorder
-from django_cluster.lifecycle.send import AddressedMessage, QueueSender, TaskRouter, pack
+from django_cluster.lifecycle.send import AddressedMessage, QueueSender, TaskRouter, announced, pack
 from django_cluster.lifecycle.task_context import InitialContext
 from django_cluster.stores import open_results
 from django_cluster.stores.routed import RoutedResults
@@ -176,6 +176,7 @@ class Client:
 
     def _run_here(self, packages: Sequence[TaskPackage]) -> None:
         """Run in this process the steps of a cluster: sign, open, execute and record each package."""
+        packages = announced(packages)
         check_functions(self.settings.signing.functions, packages)
         waiting = deque(self.codec.verify(self.codec.dumps(package)) for package in packages)
 

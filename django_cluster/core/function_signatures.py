@@ -10,7 +10,7 @@ import inspect
 import sys
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
-from functools import _lru_cache_wrapper, cache, lru_cache, partial
+from functools import _lru_cache_wrapper, lru_cache, partial
 from types import FunctionType, MethodType
 from typing import Any
 
@@ -121,7 +121,6 @@ def has_parameter(func: Callable[..., Any] | str, name: str) -> bool:
     return known is not None and (name in known.positional[known.positional_only :] or name in known.keyword_only)
 
 
-@cache
 def load_function(path: str) -> Callable[..., Any]:
     """Import the function that ``path`` names, which will be called as a task or a hook.
 

@@ -156,6 +156,10 @@ def _is_place(value: object) -> bool:
     return type(group) is str and fits and type(role) is str and all(map(_is_flag, more))
 
 
+def _is_named_values(value: object) -> bool:
+    return isinstance(value, dict) and all(type(name) is str for name in value)
+
+
 _FITS: Mapping[str, Callable[[object], bool]] = {
     "hook": _is_text,
     "group": _is_text,
@@ -176,4 +180,5 @@ _FITS: Mapping[str, Callable[[object], bool]] = {
     "schedule": _is_key,
     "member": _is_place,
     "chain": _are_texts,
+    "extra": _is_named_values,
 }

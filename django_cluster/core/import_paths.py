@@ -9,7 +9,7 @@ from __future__ import annotations
 import builtins
 import sys
 from collections.abc import Callable
-from functools import cache, lru_cache, partial, reduce
+from functools import lru_cache, partial, reduce
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -45,10 +45,13 @@ def defined_at(func: Callable[..., Any]) -> str:
     return ".".join(_home_of(func))
 
 
-@cache
 def load(path: str) -> Callable[..., Any]:
-    """What ``path`` names; remembered, for this is asked for every task. Raises ``UnknownFunction``."""
-    module, names = _imported(_checked_path(path))
+    """What ``path`` names now: a test may patch its module. Raises ``UnknownFunction``.
+
+    This is asked for every task, so that the place is remembered, and the function is not.
+    """
+    home, names = _place_of(path)
+    module = sys.modules.get(home) or import_module(home)
     found: Any = module
     for name in names:
         try:
@@ -108,6 +111,13 @@ def _home_of(func: Callable[..., Any]) -> tuple[str, str]:
 def _found(module: str, name: str) -> object:
     """The object with this name in a module that is imported already; None if there is none."""
     return reduce(lambda parent, each: getattr(parent, each, None), name.split("."), sys.modules.get(module))
+
+
+@lru_cache(1024)
+def _place_of(path: str) -> tuple[str, tuple[str, ...]]:
+    """The name of the deepest module on the path, which is imported, and the names that are left to look up in it."""
+    _, names = _imported(_checked_path(path))
+    return ".".join(_checked_path(path).split(".")[: -len(names)]), tuple(names)
 
 
 def _imported(path: str) -> tuple[ModuleType, list[str]]:

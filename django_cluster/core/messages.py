@@ -61,6 +61,8 @@ class TaskOptions:
     """Its place in a composition (``core.compositions.Membership``)."""
     chain: tuple[str, ...] = field(default=(), repr=False)
     """The signed packages of the rest of a chain, in order."""
+    extra: Mapping[str, Any] | None = field(default=None, repr=False)
+    """What receivers of Django-Q's ``pre_enqueue`` have put beside the options, as ``core.json_values`` writes it."""
 
     def to_wire(self) -> dict[str, Any]:
         """The options that differ from their defaults."""

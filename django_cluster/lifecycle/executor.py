@@ -42,7 +42,7 @@ from django_cluster.errors import (
 )
 from django_cluster.lifecycle.admission import allowed_functions, check_age, has_expired
 from django_cluster.lifecycle.error_reporting import ErrorReporters
-from django_cluster.lifecycle.signal_dispatch import send_signal
+from django_cluster.lifecycle.signal_dispatch import changed_by_receivers, send_signal
 from django_cluster.lifecycle.soft_timeout import soft_timeout
 from django_cluster.lifecycle.task_context import InitialContext
 from django_cluster.signals import post_execute_in_worker, pre_execute
@@ -173,14 +173,19 @@ class Executor:
 
     def _call(self, func: Callable[..., Any], package: TaskPackage, attempt: int) -> object:
         if pre_execute.receivers:
-            send_signal(pre_execute, func=func, task=package)
+            package = changed_by_receivers(pre_execute, package, func=func)
         try:
             if isinstance(func, TaskCallable) and func.takes_context:
-                return func.call_as(context_of(package.header, attempt), *package.args, **package.kwargs)
-            return func(*package.args, **package.kwargs)
-        finally:
+                result = func.call_as(context_of(package.header, attempt), *package.args, **package.kwargs)
+            else:
+                result = func(*package.args, **package.kwargs)
+        except BaseException as error:
             if post_execute_in_worker.receivers:
-                send_signal(post_execute_in_worker, func=func, task=package)
+                send_signal(post_execute_in_worker, func=func, task=package, result=None, error=error)
+            raise
+        if post_execute_in_worker.receivers:
+            send_signal(post_execute_in_worker, func=func, task=package, result=result, error=None)
+        return result
 
     def _failed(
         self,

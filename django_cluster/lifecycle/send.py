@@ -13,7 +13,7 @@ from django_cluster.core.codec import Codec
 from django_cluster.core.messages import TaskPackage
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.lifecycle.admission import check_functions
-from django_cluster.lifecycle.signal_dispatch import send_signal
+from django_cluster.lifecycle.signal_dispatch import changed_by_receivers
 from django_cluster.signals import pre_enqueue
 
 
@@ -27,11 +27,26 @@ class AddressedMessage(NamedTuple):
 
 def pack(codec: Codec, packages: Sequence[TaskPackage]) -> list[Message]:
     """Announced, and signed for the queue of the codec. Raises ``FunctionNotAllowed``."""
+    packages = announced(packages)
     check_functions(codec.signing.functions, packages)
-    if pre_enqueue.receivers:
-        for package in packages:
-            send_signal(pre_enqueue, task=package)
     return [_message(codec, package) for package in packages]
+
+
+def announced(packages: Sequence[TaskPackage]) -> Sequence[TaskPackage]:
+    """Send ``pre_enqueue`` for each package; returns the packages as its receivers want them to be sent.
+
+    They keep their id, which the caller knows, and their queue and broker, for which they are being packed.
+    """
+    if not pre_enqueue.receivers:
+        return packages
+    return [_announced(package) for package in packages]
+
+
+def _announced(package: TaskPackage) -> TaskPackage:
+    found, options = changed_by_receivers(pre_enqueue, package), package.header.options
+    if found is package:
+        return package
+    return found.with_id(package.id, found.header.name).with_options(queue=options.queue, broker=options.broker)
 
 
 def _message(codec: Codec, package: TaskPackage) -> Message:

@@ -31,7 +31,7 @@ PATHS = {
     "cluster": ["Cluster"],
     "conf": ["Conf", "logger"],
     "status": ["Stat", "Status"],
-    "signals": ["pre_enqueue", "post_spawn", "pre_execute", "post_execute_in_worker", "post_execute"],
+    "signals": ["pre_enqueue", "post_spawn", "pre_execute", "post_execute_in_worker", "post_execute", "call_hook"],
     "signing": ["SignedPackage", "BadSignature"],
     "scheduler": ["scheduler"],
     "monitor_terminal": ["monitor", "info", "memory", "get_ids"],

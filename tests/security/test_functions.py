@@ -21,7 +21,6 @@ from django_cluster.brokers.base import Message
 from django_cluster.client.client import get_client
 from django_cluster.client.retries import retry
 from django_cluster.conf import load_settings
-from django_cluster.core.function_signatures import load_function
 from django_cluster.core.messages import TaskHeader, TaskPackage
 from django_cluster.decorators import schedulable
 from django_cluster.django_q.shim.utils import scheduler
@@ -82,7 +81,6 @@ def half_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[st
     (tmp_path / "half_trusted_tasks.py").write_text(HALF_TRUSTED)
     yield "half_trusted_tasks"
     sys.modules.pop("half_trusted_tasks", None)
-    load_function.cache_clear()
 
 
 def send_by_hand(func: str, **options: Any) -> None:

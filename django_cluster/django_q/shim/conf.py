@@ -1,4 +1,4 @@
-"""``Conf``: the settings under the names of Django-Q's class attributes, for reading."""
+"""``Conf``: the settings under the names of Django-Q's class attributes."""
 
 from __future__ import annotations
 
@@ -6,18 +6,26 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from django_cluster.conf import configured, load_settings
+from django_cluster.conf import as_written, configured, lay_over, load_settings
 from django_cluster.core.due import CatchUp
 from django_cluster.core.settings import Settings
+from django_cluster.errors import InvalidSettings
 
-logger = logging.getLogger("django_cluster")
+logger = logging.getLogger("django-q")
+"""Django-Q's own. What a cluster logs reaches its handlers (``shim/logs.py``)."""
 
 Reader = Callable[[Settings], Any]
 
 
 def _as_configured(key: str) -> Reader:
     """What ``Q_CLUSTER`` says, for keys whose value here has another form."""
-    return lambda _: configured().get(key)
+    return lambda _: _laid[key] if key in _laid else as_written().get(key)
+
+
+def _database_of_queue(settings: Settings) -> Any:
+    """The alias of the database that is the broker, also where that is only so because nothing else is configured."""
+    is_default = settings.broker.kind == "orm" and not settings.broker.class_path
+    return _as_configured("orm")(settings) or ("default" if is_default else None)
 
 
 READERS: Mapping[str, Reader] = {
@@ -52,18 +60,36 @@ READERS: Mapping[str, Reader] = {
     "SECRET_KEY": lambda s: s.signing.secret,
     "Q_STAT": lambda s: f"django_q:{s.name}:cluster",
     "QSIZE": lambda s: True,
-    **{
-        key.upper(): _as_configured(key)
-        for key in ("redis", "django_redis", "orm", "sqs", "mongo", "mongo_db", "iron_mq")
-    },
+    **{key.upper(): _as_configured(key) for key in ("redis", "django_redis", "sqs", "mongo", "mongo_db", "iron_mq")},
+    "ORM": _database_of_queue,
     "BROKER_CLASS": _as_configured("broker_class"),
 }
 
 STATES = {name: name.capitalize() for name in ("STARTING", "WORKING", "IDLE", "STOPPED", "STOPPING")}
 
 
+KEYS: Mapping[str, str] = {
+    **{name: name.lower() for name in READERS if name not in ("SECRET_KEY", "Q_STAT", "QSIZE")},
+    "PREFIX": "name",
+    "COMPRESSED": "compress",
+}
+"""Attributes that can be set → their keys in ``Q_CLUSTER``."""
+
+_laid: dict[str, Any] = {}
+"""Keys of ``Q_CLUSTER`` → what has been set by ``Conf.X = …`` and not been undone."""
+
+
 class _Conf:
-    """Read when asked for, so that ``override_settings(Q_CLUSTER=…)`` has its effect."""
+    """Read when asked for, so that ``override_settings(Q_CLUSTER=…)`` has its effect.
+
+    ``Conf.X = value`` and ``patch.object(Conf, "X", value)`` hold in this process, for everything that reads settings,
+    until they are undone: by the end of the patch, ``del Conf.X``, or setting the value of the settings again.
+    """
+
+    @property
+    def conf(self) -> Any:
+        """``Q_CLUSTER``."""
+        return configured()
 
     def __getattr__(self, name: str) -> Any:
         if name in READERS:
@@ -73,13 +99,37 @@ class _Conf:
         raise AttributeError(f"Conf has no {name}.")
 
     def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"Conf.{name} cannot be set: use override_settings(Q_CLUSTER={{…}}).")
+        """Raises ``AttributeError`` for what is no setting, and ``InvalidSettings`` for a value that cannot be used."""
+        if name not in KEYS:
+            raise AttributeError(f"Conf.{name} is no key of Q_CLUSTER: use override_settings.")
+        key, before = KEYS[name], dict(_laid)
+        _replace({other: laid for other, laid in before.items() if other != key})
+        if getattr(self, name) != value:
+            _replace({**_laid, key: value})
+        try:
+            load_settings()
+        except InvalidSettings:
+            _replace(before)
+            raise
+
+    def __delattr__(self, name: str) -> None:
+        key = KEYS.get(name)
+        if key not in _laid:
+            raise AttributeError(f"Conf.{name} was not set, so that it cannot be undone.")
+        _replace({other: laid for other, laid in _laid.items() if other != key})
 
     def __dir__(self) -> list[str]:
         return sorted({*READERS, *STATES})
 
     def __repr__(self) -> str:
         return "Conf"
+
+
+def _replace(values: Mapping[str, Any]) -> None:
+    found = dict(values)
+    _laid.clear()
+    _laid.update(found)
+    lay_over(found)
 
 
 Conf = _Conf()

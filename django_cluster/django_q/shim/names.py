@@ -40,7 +40,8 @@ MODULES: Mapping[str, Mapping[str, str]] = {
     "conf": _unchanged(f"{HERE}.conf", "Conf", "logger"),
     "status": _unchanged("django_cluster.django_q.status", "Stat", "Status"),
     "signals": _unchanged(
-        f"{HERE}.signals", "pre_enqueue", "post_spawn", "pre_execute", "post_execute_in_worker", "post_execute"
+        f"{HERE}.signals",
+        *("pre_enqueue", "post_spawn", "pre_execute", "post_execute_in_worker", "post_execute", "call_hook"),
     ),
     "signing": _unchanged(f"{HERE}.signing", "SignedPackage", "BadSignature"),
     "scheduler": _unchanged(f"{HERE}.utils", "scheduler"),
