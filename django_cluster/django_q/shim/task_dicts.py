@@ -90,7 +90,7 @@ class TaskDict(dict[str, Any]):
         self._open()
         return super().__eq__(other)
 
-    __hash__ = None  # type: ignore[assignment]  # as of every dict
+    __hash__ = None  # as of every dict
 
     def __repr__(self) -> str:
         return repr(self.copy())
