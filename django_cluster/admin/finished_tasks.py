@@ -61,7 +61,17 @@ DEFERRED_IN_LISTS = (
 )
 CALL = ("linked_func", "shown_args", "shown_kwargs")
 DETAILS = (
-    *("id", "name", "shown_group", "shown_queue", "worker", "hook", "shown_retried_as", "shown_options"),
+    *(
+        "id",
+        "name",
+        "shown_group",
+        "shown_correlation",
+        "shown_queue",
+        "worker",
+        "hook",
+        "shown_retried_as",
+        "shown_options",
+    ),
     *("exact_enqueued", "exact_started", "exact_finished", "shown_payload"),
 )
 HIDDEN_IF_EMPTY = {
@@ -154,6 +164,11 @@ class FinishedTaskAdmin(FinishedTaskActions):
     @admin.display(description=_("group"))
     def shown_group(self, task: Task) -> SafeString:
         return self._filter("group", task.group)
+
+    @admin.display(description=_("correlation id"))
+    def shown_correlation(self, task: Task) -> SafeString:
+        """A link to the rows of this list with the same correlation id."""
+        return self._filter("q", f'correlation:"{task.correlation_id}"', str(task.correlation_id))
 
     @admin.display(description=_("queue"))
     def shown_queue(self, task: Task) -> SafeString:

@@ -40,11 +40,11 @@ MAX_CHOICES = 10
 Rows = QuerySet[Any]
 
 LOOKS_LIKE_AN_ID = re.compile(r"[0-9a-fA-F]{32}").fullmatch
-QUALIFIED = re.compile(r'(id|name|group|func|queue|cluster|worker|error):("[^"]*"|\S+)').fullmatch
+QUALIFIED = re.compile(r'(correlation|id|name|group|func|queue|cluster|worker|error):("[^"]*"|\S+)').fullmatch
 
 HELP = _(
     "Searches the ids, names, groups and functions of all tasks, other words in the newest 100,000. "
-    "Also: func: error: name: group: worker: queue: id:"
+    "Also: func: error: name: group: worker: queue: id: correlation:"
 )
 
 
@@ -202,6 +202,7 @@ def _containing(*fields: str) -> FieldSearch:
 
 FIELD_SEARCHES: Mapping[str, FieldSearch] = {
     "id": lambda rows, value, _: rows.filter(pk=value.lower()),
+    "correlation": lambda rows, value, _: rows.filter(Q(correlation_id=value) | Q(pk=value)),
     "name": lambda rows, value, _: rows.filter(name=value),
     "group": lambda rows, value, _: rows.filter(group=value),
     "cluster": lambda rows, value, scope: scope.rows(rows).filter(queue=value),

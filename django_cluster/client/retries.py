@@ -190,6 +190,7 @@ def _send_together(client: Client, pairs: Sequence[tuple[Task, TaskPackage]], re
 def _package_of(task: Task) -> TaskPackage:
     args, kwargs, given = _call_of(task)
     options = replace(given, group=task.group, not_before=None, expires_at=None, schedule=None)
+    options = replace(options, correlation_id=task.correlation_id, earlier_runs=0)
     name = task.name if task.name != task_name(task.id) else None
     package = build_packages(task.func, [args], kwargs, options, name)[0]
     read_header(write_header(package.header))  # the label that the row gives may be one that no message can have

@@ -6,9 +6,11 @@ import re
 import reprlib
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 from typing import Any, ClassVar
 
+from django_cluster.core.correlation import checked_correlation_id, current_correlation_id
 from django_cluster.core.function_signatures import check_call, has_parameter, loaded
 from django_cluster.core.headers import LAST_MOMENT, MOST_RUNS, MOST_SECONDS, PRIORITIES
 from django_cluster.core.import_paths import dotted_path
@@ -35,8 +37,8 @@ KEYWORDS = frozenset({
 """Options that are taken out of the keywords of a call, unless ``q_options`` is given: Django-Q's, and ``queue``."""
 
 ONLY_IN_Q_OPTIONS = frozenset({
-    "delay", "eta", "expires", "max_attempts", "no_retry_on", "on_commit", "priority", "retry_backoff", "retry_delay",
-    "retry_on",
+    "correlation_id", "delay", "eta", "expires", "max_attempts", "no_retry_on", "on_commit", "priority",
+    "retry_backoff", "retry_delay", "retry_on",
 })  # fmt: skip
 """Options that Django-Q did not have: as plain keywords they may belong to the function."""
 
@@ -193,7 +195,12 @@ def build_packages(
     options: TaskOptions,
     name: str | None = None,
 ) -> list[TaskPackage]:
-    """One package for each tuple of arguments. All have the same time of sending."""
+    """One package for each tuple of arguments. All have the same time of sending.
+
+    A task that is sent by a task, or within ``correlate``, has the correlation id of its sender.
+    """
+    if options.correlation_id is None and (inherited := current_correlation_id()) is not None:
+        options = replace(options, correlation_id=inherited)
     path, now = dotted_path(func), time.time()
     if (name := checked_name(name)) is not None and len(name) > MAX_NAME:
         raise ValueError(f"A task name has at most {MAX_NAME} characters; this one has {len(name)}.")
@@ -386,6 +393,13 @@ def _priority(value: int) -> int:
     return int(value)
 
 
+def _correlation(value: Any) -> str:
+    try:
+        return checked_correlation_id(value)
+    except (TypeError, ValueError) as error:
+        raise OptionError(type(error), str(error)) from None
+
+
 def _exceptions(value: Any) -> tuple[str, ...]:
     """One exception class or several, or their dotted paths → dotted paths."""
     several = value if isinstance(value, list | tuple | set | frozenset) else [value]
@@ -415,6 +429,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "retry_on": _exceptions,
     "no_retry_on": _exceptions,
     "priority": _priority,
+    "correlation_id": _correlation,
     "delay": _duration,
     "eta": _moment,
     "expires": _expiry,

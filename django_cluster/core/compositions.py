@@ -191,10 +191,14 @@ def package_of_call(call: TaskCall) -> tuple[TaskPackage, bool]:
 
 
 def as_member(package: TaskPackage, place: Membership, *, named: bool = False, **options: Any) -> TaskPackage:
-    """The package at its place, with these options. Its id is fixed by that: sending it twice is no second task."""
+    """The package at its place, with these options. Its id is fixed by that: sending it twice is no second task.
+
+    The members of one composition have one correlation id: that of its sender, or else its own id.
+    """
     task_id = member_id(place)
     name = package.header.name if named else task_name(task_id)
-    return package.with_id(task_id, name).with_options(member=place.wire, **options)
+    correlation_id = package.header.options.correlation_id or place.of
+    return package.with_id(task_id, name).with_options(member=place.wire, correlation_id=correlation_id, **options)
 
 
 def member_id(place: Membership) -> str:
@@ -223,6 +227,7 @@ def in_chain(packages: Sequence[TaskPackage], home: str, *, lenient: bool = Fals
     return [
         package.with_options(
             member=Membership(of, position, role).wire,
+            correlation_id=package.header.options.correlation_id or packages[0].header.options.correlation_id or of,
             queue=(package.header.options.queue or home) if travels else None,
         )
         for position, package in enumerate(packages)

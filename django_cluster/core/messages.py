@@ -59,6 +59,10 @@ class TaskOptions:
     """The primary key of the schedule that waits for the end of this task before it sends the next."""
     member: tuple[str, int, str] | tuple[str, int, str, bool] | None = None
     """Its place in a composition (``core.compositions.Membership``)."""
+    correlation_id: str | None = None
+    """What it has in common with the tasks that belong to the same request; None: its own id."""
+    earlier_runs: int = 0
+    """Runs that its row knows from before an operator retried it under the same id; a broker counts anew."""
     chain: tuple[str, ...] = field(default=(), repr=False)
     """The signed packages of the rest of a chain, in order."""
     extra: Mapping[str, Any] | None = field(default=None, repr=False)

@@ -1,8 +1,8 @@
 """What the seals in the row of a task cover.
 
 The arguments are sealed together with the id, the function, the hook, the queue and the options of their task: a row of
-which any of these was changed in the database cannot be run again. The result is sealed together with the id. The name
-and the group are labels, which may be changed.
+which any of these was changed in the database cannot be run again. The result is sealed together with the id. The name,
+the group and the correlation id are labels, which may be changed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from django_cluster.core.signing import ValueSigner, load_value
 from django_cluster.errors import UnknownFormat
 
-IN_OTHER_COLUMNS = frozenset({"hook", "group", "queue", "schedule"})
+IN_OTHER_COLUMNS = frozenset({"correlation_id", "hook", "group", "queue", "schedule"})
 """Options that a row does not keep among its options."""
 OF_A_COMPOSITION = frozenset({"member", "chain"})
 """Options that the row of a success does not keep: sent again, it is a task of its own."""

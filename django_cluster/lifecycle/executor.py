@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from django_cluster.core.call import option_hint
 from django_cluster.core.codec import Codec, header_of
 from django_cluster.core.compositions import may_have_succeeded
+from django_cluster.core.correlation import enter_task
 from django_cluster.core.messages import (
     FailureDetails,
     Job,
@@ -137,6 +138,7 @@ class Executor:
 
     def _open_and_call(self, job: Job, header: TaskHeader, arguments: bytes, limit: float | None) -> RunResult:
         """Everything that may run user code, unpickling and importing too, is inside the limit."""
+        enter_task(header, job.attempt)
         package: TaskPackage | None = None
         result: RunResult | None = None
         called = False

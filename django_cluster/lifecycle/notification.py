@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from django_cluster.core.correlation import task_scope
 from django_cluster.core.events.event import Event
 from django_cluster.core.events.tasks import (
     HOOK_FAILED,
@@ -22,7 +23,7 @@ from django_cluster.core.events.tasks import (
     TIMEOUT,
 )
 from django_cluster.core.liveness import report_progress
-from django_cluster.core.messages import Outcome, OutcomeStatus
+from django_cluster.core.messages import Outcome, OutcomeStatus, TaskHeader, TaskOptions
 from django_cluster.errors import PackageError
 from django_cluster.lifecycle.admission import ALL_FUNCTIONS, allowed_functions
 from django_cluster.lifecycle.error_reporting import ErrorReporters
@@ -81,10 +82,21 @@ def notify_receivers(outcome: Outcome) -> None:
     """Send ``post_execute``; a receiver that exits, or runs for longer than ``HOOK_TIMEOUT``, is logged."""
     report_progress(HOOK_TIMEOUT)
     try:
-        with soft_timeout(HOOK_TIMEOUT):
+        with soft_timeout(HOOK_TIMEOUT), task_scope(header_of_run(outcome), outcome.attempt):
             send_signal(post_execute, task=outcome)
     except BaseException as error:  # noqa: BLE001  SystemExit, or the timeout
         RECEIVER_INTERRUPTED.log(task_id=outcome.id, task_name=outcome.name, error=_described(error), exc_info=True)
+
+
+def header_of_run(outcome: Outcome) -> TaskHeader:
+    """The header of the task, so that what is sent and logged on its behalf belongs to it."""
+    return TaskHeader(
+        id=outcome.id,
+        name=outcome.name,
+        func=outcome.func,
+        enqueued_at=outcome.enqueued_at,
+        options=TaskOptions(correlation_id=outcome.options.get("correlation_id")),
+    )
 
 
 def log_failure(outcome: Outcome) -> None:
@@ -125,7 +137,7 @@ def run_hook(outcome: Outcome, find_row: Callable[[str], Any], functions: tuple[
     """
     path = str(outcome.options["hook"])
     try:
-        with soft_timeout(HOOK_TIMEOUT):
+        with soft_timeout(HOOK_TIMEOUT), task_scope(header_of_run(outcome), outcome.attempt):
             allowed_functions(functions).load(path)(find_row(outcome.id) or transient_task(outcome))
     except PackageError as error:
         HOOK_FAILED.log(hook=path, task_id=outcome.id, task_name=outcome.name, error=error)

@@ -93,10 +93,11 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(primary_key=True, serialize=False)),
                 ('verb', models.CharField(editable=False, max_length=12, verbose_name='verb')),
-                ('target', models.CharField(editable=False, max_length=100, verbose_name='target')),
+                ('target', models.CharField(editable=False, max_length=256, verbose_name='target')),
                 ('incarnation', models.BigIntegerField(default=0, editable=False, verbose_name='incarnation')),
                 ('by', models.CharField(blank=True, editable=False, max_length=150, verbose_name='given by')),
                 ('given_at', models.BigIntegerField(default=0, editable=False, help_text='Microseconds since 1970', verbose_name='given')),
+                ('until', models.BigIntegerField(editable=False, help_text='Microseconds since 1970', null=True, verbose_name='until')),
             ],
             options={
                 'verbose_name': 'operator command',
@@ -178,6 +179,7 @@ class Migration(migrations.Migration):
                 ('hook', models.CharField(editable=False, max_length=256, null=True, verbose_name='hook')),
                 ('group', models.CharField(editable=False, max_length=100, null=True, verbose_name='group')),
                 ('queue', models.CharField(editable=False, max_length=100, null=True, verbose_name='queue')),
+                ('correlation_id', models.CharField(editable=False, max_length=100, null=True, verbose_name='correlation id')),
                 ('sealed_arguments', models.BinaryField(null=True, verbose_name='sealed arguments')),
                 ('sealed_result', models.BinaryField(null=True, verbose_name='sealed result')),
                 ('status', models.CharField(choices=django_cluster.models.task.status_choices, editable=False, max_length=12, verbose_name='status')),
@@ -201,7 +203,7 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'tasks',
                 'ordering': ['-stopped_at'],
                 'permissions': (('retry_task', 'Can retry finished tasks'), ('export_task', 'Can export finished tasks'), ('view_task_arguments', 'Can view the arguments and results of tasks')),
-                'indexes': [models.Index(fields=['success', 'stopped_at'], name='django_cluster_task_ended'), models.Index(fields=['group', 'success', 'stopped_at'], name='django_cluster_task_group'), models.Index(fields=['name', 'success', 'stopped_at'], name='django_cluster_task_name'), models.Index(fields=['func', 'success', 'stopped_at'], name='django_cluster_task_func')],
+                'indexes': [models.Index(fields=['success', 'stopped_at'], name='django_cluster_task_ended'), models.Index(fields=['group', 'success', 'stopped_at'], name='django_cluster_task_group'), models.Index(fields=['name', 'success', 'stopped_at'], name='django_cluster_task_name'), models.Index(fields=['func', 'success', 'stopped_at'], name='django_cluster_task_func'), models.Index(fields=['correlation_id'], name='django_cluster_task_correlated')],
             },
         ),
         migrations.CreateModel(

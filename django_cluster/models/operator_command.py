@@ -9,18 +9,20 @@ from django.utils.translation import gettext_lazy as _
 
 
 class OperatorCommand(models.Model):
-    """``pause``: no cluster takes anything from the queue ``target`` while the row is there.
+    """``pause``: no cluster takes anything from the queue ``target`` while the row is there and ``until`` is not past.
+    ``pause_task``: no cluster runs the function ``target`` meanwhile.
     ``restart``: the cluster ``target`` restarts the worker ``incarnation`` after its present task, and deletes the row.
     """
 
-    PAUSE, RESTART = "pause", "restart"
+    PAUSE, PAUSE_TASK, RESTART = "pause", "pause_task", "restart"
 
     id = models.BigAutoField(primary_key=True)
     verb = models.CharField(_("verb"), max_length=12, editable=False)
-    target = models.CharField(_("target"), max_length=100, editable=False)
+    target = models.CharField(_("target"), max_length=256, editable=False)
     incarnation = models.BigIntegerField(_("incarnation"), default=0, editable=False)
     by = models.CharField(_("given by"), max_length=150, blank=True, editable=False)
     given_at = models.BigIntegerField(_("given"), default=0, editable=False, help_text=_("Microseconds since 1970"))
+    until = models.BigIntegerField(_("until"), null=True, editable=False, help_text=_("Microseconds since 1970"))
 
     class Meta:
         app_label = "django_cluster"

@@ -16,6 +16,7 @@ from django_cluster.core.sealed_rows import OF_A_COMPOSITION, arguments_context,
 from django_cluster.core.signing import NOT_SIGNED
 from django_cluster.errors import BadSignature
 from django_cluster.models.aliases import Alias, AliasQuerySet
+from django_cluster.models.correlation import CorrelationField
 from django_cluster.models.pruned_group import PrunedGroup, ensure_whole
 from django_cluster.models.row_signing import row_signer
 
@@ -82,6 +83,10 @@ class TaskQuerySet(AliasQuerySet["Task"]):
         newer = TaskQuerySet(Task, using=self.db).filter(pk=models.OuterRef("retried_as"), **how).order_by()
         return models.Q(retried_as__isnull=False) & models.Q(models.Exists(newer))
 
+    def correlated(self, correlation_id: str) -> TaskQuerySet:
+        """The tasks of this correlation id, also the first of them, whose own id it may be."""
+        return self.filter(models.Q(correlation_id=correlation_id) | models.Q(pk=correlation_id))
+
     def forget_group(self, group_id: str, *, tasks: bool) -> int:
         """Take the label off the tasks of a group, or delete them too; returns how many there were."""
         members = self.filter(group=group_id)
@@ -103,6 +108,7 @@ class Task(models.Model):
     group = models.CharField(_("group"), max_length=100, null=True, editable=False)
     queue = models.CharField(_("queue"), max_length=100, null=True, editable=False)
     cluster: Alias[str | None] = Alias("queue")
+    correlation_id = CorrelationField(_("correlation id"), max_length=100, null=True, editable=False)
     sealed_arguments = models.BinaryField(_("sealed arguments"), null=True)
     sealed_result = models.BinaryField(_("sealed result"), null=True)
     status = models.CharField(_("status"), max_length=12, choices=status_choices, editable=False)
@@ -154,6 +160,7 @@ class Task(models.Model):
             # With "success", as the others: SQLite, without statistics, would else read all successes for one name.
             models.Index(fields=["name", "success", "stopped_at"], name="django_cluster_task_name"),
             models.Index(fields=["func", "success", "stopped_at"], name="django_cluster_task_func"),
+            models.Index(fields=["correlation_id"], name="django_cluster_task_correlated"),
         )
 
     def __str__(self) -> str:
@@ -190,7 +197,9 @@ class Task(models.Model):
         others = self.options if isinstance(self.options, dict) else {}
         if self.success:
             others = {name: value for name, value in others.items() if name not in OF_A_COMPOSITION}
-        return TaskOptions.from_wire({**others, "hook": self.hook, "group": self.group, "queue": self.queue})
+        columns = {name: getattr(self, name) for name in ("hook", "group", "queue")}
+        columns["correlation_id"] = None if self.correlation_id == self.id else self.correlation_id
+        return TaskOptions.from_wire({**others, **columns})
 
     def call(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """(args, kwargs), if id, function, hook, queue, options and arguments are as a cluster has written them.

@@ -13,6 +13,7 @@ from django.db import IntegrityError, router
 
 from django_cluster.core.arguments import args_to_text, kwargs_to_text
 from django_cluster.core.call import OptionError, aware, check_hook, given_options, with_paths
+from django_cluster.core.correlation import current_correlation_id
 from django_cluster.core.events.schedules import UNKNOWN_FUNCTION
 from django_cluster.core.function_signatures import check_function, load_function
 from django_cluster.core.import_paths import dotted_path
@@ -47,6 +48,8 @@ def build_schedule(
 ) -> Schedule:
     """Save a schedule, and return its row.
 
+    The run of a schedule of the type ONCE belongs to what has created it: it has its correlation id.
+
     ``q_zone``: the time zone in which the first run of a cron expression is calculated; None: the project's.
     ``q_database``: the database of the row; None asks the router. ``q_json``: whether its tasks carry their arguments
     as JSON, which can hold less than the text of a row.
@@ -54,6 +57,8 @@ def build_schedule(
     Raises ``IntegrityError`` for a name that is used already, ``ValidationError`` for invalid values,
     ``UnknownFunction`` and ``NotSerializable`` for what cannot be kept, ``UnsuitableFunction`` for an async function.
     """
+    if schedule_type == Schedule.ONCE and (inherited := current_correlation_id()) is not None:
+        kwargs["q_options"] = {"correlation_id": inherited, **(kwargs.get("q_options") or {})}
     alias = q_database or router.db_for_write(Schedule)
     if name and Schedule.objects.using(alias).filter(name=name).exists():
         raise IntegrityError(f"There is a schedule named {name!r} already.")

@@ -17,7 +17,7 @@ from django_cluster.models.pruned_group import ensure_whole
 from django_cluster.models.task import TaskQuerySet, saved_tasks
 from django_cluster.stores.base import ResultStore
 from django_cluster.stores.orm_groups import OrmGroups
-from django_cluster.stores.orm_writer import FULL, SHORT, RowWriter
+from django_cluster.stores.orm_writer import FULL, SHORT, SHORT_CORRELATED, RowWriter
 from django_cluster.stores.pruning import Pruner
 from django_cluster.stores.rows import (
     MAX_ATTEMPT_MESSAGE,
@@ -27,6 +27,7 @@ from django_cluster.stores.rows import (
     EarlierRuns,
     deduplicate,
     leaves_row,
+    numbered_in_row,
     other_options,
     with_history,
 )
@@ -58,7 +59,7 @@ class OrmResults(ResultStore):
         other: list[Deduplicated] = []
         stale: list[str] = []
         waited_for: list[Outcome] = []
-        for each in deduplicate(outcomes):
+        for each in deduplicate([numbered_in_row(outcome) for outcome in outcomes]):
             outcome = each.outcome
             if outcome.options and outcome.final and "schedule" in outcome.options:
                 waited_for.append(outcome)
@@ -82,6 +83,10 @@ class OrmResults(ResultStore):
             self._session.run(lambda: clear_busy_schedules(self.database, runs))
 
     def _save(self, quick: Sequence[Deduplicated], other: Sequence[Deduplicated], stale: Sequence[str]) -> None:
+        correlated = [each for each in quick if each.outcome.options and "correlation_id" in each.outcome.options]
+        if correlated:
+            self._writer.write(correlated, SHORT_CORRELATED)
+            quick = [each for each in quick if not (each.outcome.options and "correlation_id" in each.outcome.options)]
         self._writer.write(quick, SHORT)
         self._writer.write(self._with_history(other), FULL)
         for ids in batches(stale, most=IDS_PER_QUERY):
@@ -113,11 +118,12 @@ class OrmResults(ResultStore):
             yield task_id, EarlierRuns(number, attempts or (), last)
 
     def deaths(self, outcomes: Sequence[Outcome]) -> dict[str, int]:
-        current = {outcome.id: outcome.attempt for outcome in outcomes}
+        current = {outcome.id: numbered_in_row(outcome).attempt for outcome in outcomes}
+        forgiven = {outcome.id: outcome.options.get("earlier_runs", 0) for outcome in outcomes}
         return self._session.read(
             lambda: {
                 task_id: sum(
-                    run["status"] == OutcomeStatus.LOST and run["number"] != current[task_id]
+                    run["status"] == OutcomeStatus.LOST and forgiven[task_id] < run["number"] != current[task_id]
                     for run in (*earlier.attempts, earlier.last)
                 )
                 for ids in batches(list(current), most=IDS_PER_QUERY)

@@ -26,6 +26,7 @@ ROWS_PER_STATEMENT = 256
 
 # What needs no parameter, because all successes at the first attempt have it in common.
 CONSTANTS = {
+    "correlation_id": "NULL",
     "status": f"'{SUCCESS}'",
     "success": "TRUE",
     "final": "TRUE",
@@ -165,7 +166,7 @@ def _placeholders(columns: tuple[str, ...]) -> str:
 
 
 def _constants(columns: tuple[str, ...]) -> Mapping[str, str]:
-    return {} if columns == EVERYTHING else CONSTANTS
+    return {name: constant for name, constant in CONSTANTS.items() if name not in columns}
 
 
 def _table(quote: Quote) -> str:

@@ -19,12 +19,14 @@ from django_cluster.stores.orm_sql import (
     write_rows,
 )
 from django_cluster.stores.rows import (
+    CORRELATED,
     EVERYTHING,
     FIRST_SUCCESS,
     Deduplicated,
     Moment,
     Values,
     all_values,
+    correlated_values,
     first_success_values,
     truncated,
 )
@@ -34,6 +36,7 @@ DATA_ERRORS = (Error, ValueError, TypeError, OverflowError, OSError)
 
 Shape = tuple[Sequence[str], Callable[[Deduplicated, Moment], Values]]
 SHORT: Shape = (FIRST_SUCCESS, first_success_values)
+SHORT_CORRELATED: Shape = (CORRELATED, correlated_values)
 FULL: Shape = (EVERYTHING, all_values)
 
 

@@ -28,12 +28,14 @@ FIRST_SUCCESS = (
     *("id", "name", "func", "hook", "group", "queue", "sealed_arguments", "sealed_result"),
     *("enqueued_at", "started_at", "stopped_at", "worker"),
 )
+CORRELATED = (*FIRST_SUCCESS, "correlation_id")
+"""What a success at the first attempt has to say if something has caused its task."""
 EVERYTHING = (
-    *FIRST_SUCCESS,
+    *CORRELATED,
     *("status", "success", "final", "attempt_count", "error_kind", "error_message", "error_traceback"),
     *("attempts", "payload", "options"),
 )
-IN_COLUMNS = frozenset({"hook", "group", "queue", "schedule"})
+IN_COLUMNS = frozenset({"correlation_id", "hook", "group", "queue", "schedule"})
 """Options that have a column of their own, or mean this one run and no other."""
 
 Moment = Callable[[float], Any]
@@ -77,6 +79,12 @@ def leaves_row(outcome: Outcome, settings: ResultSettings) -> bool:
     return settings.save_limit >= 0 if save is None else save
 
 
+def numbered_in_row(outcome: Outcome) -> Outcome:
+    """The outcome with the number that its run has in its row, where an operator's retry goes on counting."""
+    earlier: int = outcome.options.get("earlier_runs", 0) if outcome.options else 0
+    return outcome._replace(attempt=min(outcome.attempt + earlier, MOST_RUNS)) if earlier else outcome
+
+
 def deduplicate(outcomes: Sequence[Outcome]) -> list[Deduplicated]:
     """One entry for each task, in the order of their ids.
 
@@ -111,7 +119,7 @@ def attempt_of(outcome: Outcome) -> Attempt:
 def with_history(deduplicated: Deduplicated, earlier: EarlierRuns | None) -> Deduplicated:
     """``before`` completed by what the row remembers: each attempt once, the last ones only."""
     known = {attempt["number"]: attempt for attempt in (earlier.attempts if earlier else ())}
-    if earlier and earlier.attempt < deduplicated.outcome.attempt:
+    if earlier and 0 < earlier.attempt < deduplicated.outcome.attempt:  # 0: retried under the same id, and not run yet
         known[earlier.attempt] = earlier.last
     known.update((attempt["number"], attempt) for attempt in deduplicated.before)
     before = [known[number] for number in sorted(known) if number < deduplicated.outcome.attempt]
@@ -141,12 +149,18 @@ def first_success_values(deduplicated: Deduplicated, moment: Moment) -> Values:
     )
 
 
+def correlated_values(deduplicated: Deduplicated, moment: Moment) -> Values:
+    """The row of a success at the first attempt with a correlation id of its own (``CORRELATED``)."""
+    correlation_id = storable(deduplicated.outcome.options.get("correlation_id"), 100)
+    return (*first_success_values(deduplicated, moment), correlation_id)
+
+
 def all_values(deduplicated: Deduplicated, moment: Moment) -> Values:
     """The row of any outcome (``EVERYTHING``)."""
     outcome = deduplicated.outcome
     kind, message, traceback = outcome.failure or ("", "", "")
     return (
-        *first_success_values(deduplicated, moment),
+        *correlated_values(deduplicated, moment),
         outcome.status,
         outcome.status == SUCCESS,
         outcome.final,

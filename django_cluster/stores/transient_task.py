@@ -22,6 +22,7 @@ def transient_task(outcome: Outcome, attempts: Sequence[Attempt] = ()) -> Task:
         hook=outcome.options.get("hook"),
         group=outcome.options.get("group"),
         queue=outcome.queue or outcome.options.get("queue"),
+        correlation_id=outcome.options.get("correlation_id"),
         sealed_arguments=outcome.arguments,
         sealed_result=outcome.result,
         status=outcome.status,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 OF_A_CALL = frozenset({"chain", "iter_cached", "iter_count"})
 """Options that belong to ``async_task`` and ``async_iter``."""
-OF_ONE_TASK = OF_A_CALL | {"eta", "sync", "task_name"}
+OF_ONE_TASK = OF_A_CALL | {"correlation_id", "eta", "sync", "task_name"}
 """Options that would be the same for all tasks of a function, and mean one of them."""
 START_TIMES = frozenset({"delay", "eta"})
 """Options of which the one that is given last says when the task may run."""
