@@ -22,9 +22,9 @@ from django_cluster.cluster.ipc.channel import Channel
 from django_cluster.cluster.ipc.protocol import Jobs, Outcomes, decode, encode
 from django_cluster.cluster.ipc.scoreboard import Scoreboard
 from django_cluster.cluster.roles.prefetch import PrefetchWindow
-from django_cluster.core.call import build_packages
 from django_cluster.core.import_paths import load
 from django_cluster.core.messages import DEFAULT_OPTIONS, Job, Outcome
+from django_cluster.core.packages import build_packages
 from django_cluster.core.signing import ValueSigner
 from django_cluster.lifecycle.error_reporting import ErrorReporters
 from django_cluster.lifecycle.executor import Executor

@@ -37,9 +37,9 @@ class DjangoClusterConfig(AppConfig):
 
     def ready(self) -> None:
         from django_cluster import checks, schedule_checks  # noqa: F401  importing them registers the checks
-        from django_cluster.core.call import LocalTime
         from django_cluster.core.log_filter import install_filter
         from django_cluster.core.redaction import use_redactor
+        from django_cluster.core.time import LocalTime
         from django_cluster.models import Schedule
         from django_cluster.models.json_references import register_django_types
         from django_cluster.models.postgres_storage import disable_compression

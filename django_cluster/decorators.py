@@ -13,11 +13,12 @@ from typing import Any, TypeVar
 
 from django.core.exceptions import ValidationError
 
-from django_cluster.core.call import check_hook, one_queue
+from django_cluster.core.call_options import one_queue
 from django_cluster.core.cron import is_available
 from django_cluster.core.due import CatchUp
 from django_cluster.core.function_signatures import check_function
 from django_cluster.core.import_paths import defined_at, dotted_path
+from django_cluster.core.packages import check_hook
 from django_cluster.core.renamed_names import refuse
 from django_cluster.models.schedule import Schedule
 from django_cluster.models.schedule_timing import MOMENTS

@@ -30,7 +30,7 @@ from django_cluster.client.results import (
 )
 from django_cluster.client.retries import retry
 from django_cluster.composition import AsyncTask, Chain, Group, Iter, async_chain, async_iter, call
-from django_cluster.core.call import one_queue
+from django_cluster.core.call_options import one_queue
 from django_cluster.core.import_paths import dotted_path
 from django_cluster.core.renamed_names import refuse
 from django_cluster.lifecycle.admission import allowed_functions

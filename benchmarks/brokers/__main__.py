@@ -102,9 +102,9 @@ def run(options: Namespace, places: Mapping[str, Place]) -> Results:
 
 def signed_payloads(count: int) -> list[str]:
     """Packages of a task that does nothing, as every sender signs them."""
-    from django_cluster.core.call import build_packages
     from django_cluster.core.codec import Codec
     from django_cluster.core.messages import DEFAULT_OPTIONS
+    from django_cluster.core.packages import build_packages
     from django_cluster.core.settings import SigningSettings
 
     codec = Codec(SigningSettings(secret=SECRET, salt="bench"))

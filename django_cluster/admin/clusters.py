@@ -25,8 +25,9 @@ from django.utils.translation import gettext_lazy as _
 from django_cluster import control
 from django_cluster.admin.base import ReadOnlyAdmin
 from django_cluster.admin.confirmation import confirmation_page, is_confirmed
-from django_cluster.admin.formatting import NOTHING, badge, clock, function_path, moment, number, seconds, state_badge
+from django_cluster.admin.formatting import NOTHING, badge, clock, function_path, number, seconds, state_badge
 from django_cluster.core.redaction import redactor
+from django_cluster.core.time import from_unix_time
 from django_cluster.dashboard.state_labels import about, cluster_state
 from django_cluster.errors import ClusterError, StoreUnavailable
 from django_cluster.models import Heartbeat
@@ -92,8 +93,8 @@ def cluster_section(status: ClusterStatus) -> ClusterSection:
     return ClusterSection(
         status=status,
         state=state,
-        started=moment(status.started_at),
-        last_seen=moment(status.published_at),
+        started=from_unix_time(status.started_at),
+        last_seen=from_unix_time(status.published_at),
         versions=versions,
         figures=figures(status),
         workers=workers,

@@ -15,10 +15,10 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from django_cluster.core.codec import VERSION
-from django_cluster.core.headers import LAST_MOMENT
 from django_cluster.core.messages import OutcomeStatus
 from django_cluster.core.redaction import redactor
 from django_cluster.core.safe_text import printable_lines
+from django_cluster.core.time import from_unix_time
 from django_cluster.dashboard.state_labels import StateLabel, about
 from django_cluster.errors import PackageError
 from django_cluster.models import Task
@@ -115,15 +115,6 @@ def seconds(value: float) -> str:
     minutes, rest = divmod(round(value), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
-
-
-def moment(unix_time: float) -> datetime:
-    """A datetime for Django's formatting, aware if ``USE_TZ``. A number outside the calendar becomes its first or
-    last moment.
-    """
-    unix_time = min(max(unix_time, 0.0), LAST_MOMENT) if unix_time == unix_time else 0.0  # NaN is not itself
-    value = datetime.fromtimestamp(unix_time, timezone.get_default_timezone())
-    return value if timezone.is_aware(timezone.now()) else value.replace(tzinfo=None)
 
 
 def local(value: datetime) -> datetime:
@@ -286,7 +277,7 @@ def _run(attempt: Mapping[str, Any]) -> SafeString:
     kind, message = attempt.get("kind"), redactor().text(str(attempt.get("message") or ""))[:200]
     return format_html(
         RUN,
-        when=exact(moment(attempt.get("started", 0))),
+        when=exact(from_unix_time(attempt.get("started", 0))),
         badge=badge(str(attempt.get("status"))),
         where=where,
         error=format_html(' <span class="dc-error">{}: {}</span>', kind, message) if kind else "",

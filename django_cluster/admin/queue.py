@@ -23,7 +23,6 @@ from django_cluster.admin.formatting import (
     NOTHING,
     badge,
     function_path,
-    moment,
     moment_text,
     shown,
     shown_args,
@@ -39,6 +38,7 @@ from django_cluster.control import cancel_in
 from django_cluster.core.messages import TaskHeader
 from django_cluster.core.queue_names import DELAY_QUEUE_PREFIX, parse_queue_name
 from django_cluster.core.redaction import redactor
+from django_cluster.core.time import from_unix_time
 from django_cluster.models import QueuedTask
 
 UNREADABLE = "*unreadable"
@@ -141,7 +141,7 @@ class QueuedTaskAdmin(QueueInspectorAdmin):
 
     @admin.display(description=_("due"), ordering="due")
     def due_at(self, queued: QueuedTask) -> datetime:
-        return moment(queued.due / 1_000_000)
+        return from_unix_time(queued.due / 1_000_000)
 
     @admin.display(description=_("due"))
     def shown_due(self, queued: QueuedTask) -> str:

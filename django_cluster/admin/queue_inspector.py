@@ -22,7 +22,7 @@ from django.utils.translation import gettext, ngettext
 from django_cluster import control
 from django_cluster.admin.base import VIEW_ARGUMENTS, ReadOnlyAdmin, may
 from django_cluster.admin.confirmation import confirmation_page, is_confirmed
-from django_cluster.admin.formatting import NOTHING, exact, function_path, moment, number, state_badge
+from django_cluster.admin.formatting import NOTHING, exact, function_path, number, state_badge
 from django_cluster.brokers import shipped_kind
 from django_cluster.brokers.base import MAX_QUEUE_NAMES, Broker, QueuedMessage
 from django_cluster.client.client import get_client
@@ -32,6 +32,7 @@ from django_cluster.core.codec import peek_header
 from django_cluster.core.messages import TaskHeader, TaskPackage
 from django_cluster.core.redaction import redactor
 from django_cluster.core.settings.values import InvalidValue, queue_name
+from django_cluster.core.time import from_unix_time
 from django_cluster.dashboard.state_labels import queue_state
 from django_cluster.errors import BrokerError, PackageError, StoreUnavailable
 from django_cluster.models import QueuedTask
@@ -185,7 +186,7 @@ def _entry(waiting: QueuedMessage, url: str) -> MessageRow:
         state=state,
         priority=waiting.priority,
         attempts=waiting.attempts,
-        when=NOTHING if waiting.due is None else exact(moment(waiting.due)),
+        when=NOTHING if waiting.due is None else exact(from_unix_time(waiting.due)),
         url=url,
     )
 

@@ -14,7 +14,7 @@ import amqp
 from django_cluster.brokers.base import payload_from
 from django_cluster.brokers.rabbitmq_connection import RabbitConnection
 from django_cluster.brokers.rabbitmq_unacked import MESSAGE_ID, ReceivedMessage
-from django_cluster.core.headers import LAST_MOMENT
+from django_cluster.core.time import is_unix_time
 
 SHORT_DELAY_SECONDS = 2.0
 """Seconds: a message that is due so soon waits where it has arrived, and not in a queue of delays."""
@@ -141,4 +141,4 @@ def _count(value: Any) -> int:
 
 
 def _moment(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) and 0 <= value <= LAST_MOMENT else 0.0
+    return float(value) if is_unix_time(value) else 0.0

@@ -10,10 +10,12 @@ from django.core.exceptions import SynchronousOnlyOperation
 
 from django_cluster.client.client import get_client
 from django_cluster.conf import known_queues
-from django_cluster.core.call import build_options, checked_packages, split_options, with_declared
+from django_cluster.core.call_options import split_options, with_declared
 from django_cluster.core.compositions import GroupPlan, in_chain, packages_of_links
 from django_cluster.core.events.cluster import UNKNOWN_QUEUE
 from django_cluster.core.messages import TaskPackage
+from django_cluster.core.option_values import build_options
+from django_cluster.core.packages import checked_packages
 from django_cluster.core.suggestions import closest_match
 
 

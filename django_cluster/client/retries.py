@@ -17,10 +17,10 @@ from django_cluster.brokers.base import Broker, Message
 from django_cluster.brokers.publisher import delay_queue
 from django_cluster.client.client import Client, get_client
 from django_cluster.core.batching import batches
-from django_cluster.core.call import build_packages
 from django_cluster.core.codec import header_of
 from django_cluster.core.headers import read_header, write_header
 from django_cluster.core.messages import TaskHeader, TaskOptions, TaskPackage, path_of_class
+from django_cluster.core.packages import build_packages
 from django_cluster.core.signing import NOT_SIGNED
 from django_cluster.core.task_ids import task_name
 from django_cluster.errors import (

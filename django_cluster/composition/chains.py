@@ -10,8 +10,8 @@ from django_cluster.client.client import get_client
 from django_cluster.client.enqueue import send
 from django_cluster.client.results import count_group, delete_group, fetch_group
 from django_cluster.composition.lookup import in_order, lookup_place
-from django_cluster.core.call import build_options
 from django_cluster.core.compositions import TaskCall, as_task_call, in_chain, packages_of_links
+from django_cluster.core.option_values import build_options
 from django_cluster.core.task_ids import new_task_id
 from django_cluster.errors import ResultsPruned
 from django_cluster.models import Task

@@ -10,7 +10,7 @@ from django_cluster.brokers.base import Broker
 from django_cluster.client.enqueue import send
 from django_cluster.client.results import count_group, fetch_group
 from django_cluster.composition.lookup import in_order
-from django_cluster.core.call import one_queue
+from django_cluster.core.call_options import one_queue
 from django_cluster.core.compositions import (
     FAILURE_POSITION,
     SUCCESS_POSITION,

@@ -11,16 +11,11 @@ from django_cluster.client.client import get_client
 from django_cluster.client.enqueue import send
 from django_cluster.client.results import fetch, result
 from django_cluster.composition.lookup import lookup_place
-from django_cluster.core.call import (
-    build_options,
-    build_packages,
-    check_hook,
-    checked_packages,
-    split_options,
-    with_declared,
-)
+from django_cluster.core.call_options import split_options, with_declared
 from django_cluster.core.compositions import COLLECT_POSITION, GroupPlan, MemberRole, Membership, as_member
 from django_cluster.core.messages import TaskOptions, TaskPackage, path_of_class
+from django_cluster.core.option_values import build_options
+from django_cluster.core.packages import build_packages, check_hook, checked_packages
 from django_cluster.core.task_ids import new_task_id
 from django_cluster.errors import ItemsFailed
 from django_cluster.models import Task

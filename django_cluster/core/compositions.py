@@ -12,8 +12,10 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from django_cluster.core.call import build_options, checked_packages, split_options, with_declared
+from django_cluster.core.call_options import split_options, with_declared
 from django_cluster.core.messages import Outcome, OutcomeStatus, TaskHeader, TaskOptions, TaskPackage
+from django_cluster.core.option_values import build_options
+from django_cluster.core.packages import checked_packages
 from django_cluster.core.task_ids import derived_id, task_name
 
 

@@ -15,16 +15,13 @@ from typing import Any
 from django_cluster.core.messages import DEFAULT_OPTIONS, TaskHeader, TaskOptions
 from django_cluster.core.option_synonyms import STRATEGIES
 from django_cluster.core.safe_text import storable
+from django_cluster.core.time import is_seconds, is_unix_time
 from django_cluster.errors import UnknownFormat
 
 HEADER_VERSION = 1
 
-MOST_SECONDS = 1 << 38
-"""The largest number of seconds of a duration or a Unix time (the year 9999 is about 2.5e11)."""
 MOST_RUNS = (1 << 31) - 1
 """The largest number of runs that every database can keep."""
-LAST_MOMENT = 253_402_128_000.0
-"""Unix time shortly before the end of the year 9999: a moment that every zone's calendar has."""
 LARGEST_KEY = (1 << 63) - 1
 PRIORITIES = range(-100, 101)
 """Priorities that a task may ask for."""
@@ -59,7 +56,7 @@ def read_header(text: bytes) -> TaskHeader:
         id, name, func, at = wire["id"], wire["name"], wire["func"], wire["at"]
         if not (isinstance(id, str) and isinstance(name, str) and isinstance(func, str)):
             raise UnknownFormat("The header of the package cannot be read: text expected.")
-        if not (is_seconds(at) and 0 <= at <= LAST_MOMENT):
+        if not is_unix_time(at):
             raise UnknownFormat(f"The header of the package cannot be read: {reprlib.repr(at)} is not a moment.")
         options = _read_options(wire["options"]) if "options" in wire else DEFAULT_OPTIONS
         return TaskHeader(id=id, name=name, func=func, enqueued_at=float(at), options=options)
@@ -101,11 +98,6 @@ def _read_options(wire: Mapping[str, Any]) -> TaskOptions:
 
 
 # ── which values an option may have ──────────────────────────────────────────────────────────────
-
-
-def is_seconds(value: object) -> bool:
-    """Whether it is a finite number that can be a duration or a moment; True and False are none."""
-    return (type(value) is float or type(value) is int) and -MOST_SECONDS <= value <= MOST_SECONDS
 
 
 def _is_text(value: object) -> bool:

@@ -20,6 +20,7 @@ from django.utils import timezone
 from django_cluster.brokers.base import MAX_QUEUE_NAMES, Broker, QueuedMessage
 from django_cluster.core.messages import TaskHeader
 from django_cluster.core.redaction import redactor
+from django_cluster.core.time import to_unix_time
 from django_cluster.dashboard.row_search import condition
 from django_cluster.dashboard.snapshot import Detail, QueueView, ScheduleView, Snapshot, TaskView, Totals
 from django_cluster.dashboard.state_labels import LATE_SECONDS
@@ -213,7 +214,7 @@ def _ended(row: tuple[Any, ...]) -> TaskView:
         queue=cluster or "",
         state=status,
         attempts=attempts,
-        moment=unix(stopped),
+        moment=to_unix_time(stopped),
         wait=max(0.0, (started - enqueued).total_seconds()),
         run=max(0.0, (stopped - started).total_seconds()),
         error=_error(kind, message),
@@ -235,7 +236,7 @@ def _schedule(row: Schedule) -> ScheduleView:
         func=row.func,
         rule=rule,
         queue=row.queue or "",
-        next_run=unix(row.next_run) if row.next_run else None,
+        next_run=to_unix_time(row.next_run) if row.next_run else None,
         repeats=row.repeats,
         enabled=row.enabled,
         task=row.task or "",
@@ -297,10 +298,3 @@ def _arguments(task: Task) -> str:
 def _moment(moment: Any) -> str:
     local = timezone.localtime(moment) if timezone.is_aware(moment) else moment
     return str(local.strftime("%Y-%m-%d %H:%M:%S"))
-
-
-def unix(moment: Any) -> float:
-    """A datetime of a row, aware or (without ``USE_TZ``) in Django's time zone."""
-    if timezone.is_naive(moment):
-        moment = timezone.make_aware(moment)
-    return float(moment.timestamp())

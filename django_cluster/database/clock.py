@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from django.db import connections, models
@@ -12,6 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.expressions import Func
 from django.utils import timezone
 
+from django_cluster.core.time import from_unix_time
 from django_cluster.database.dialect import NOW, READ_ONLY, by_vendor
 from django_cluster.database.watchdog import bounded
 from django_cluster.models.schedule import Schedule
@@ -79,7 +80,7 @@ class DatabaseServerClock:
         if time.monotonic() >= self._ask_at:
             self._ask(connection)
         seconds = self._offset.reading(time.monotonic())
-        return datetime.fromtimestamp(seconds, UTC if timezone.is_aware(timezone.now()) else None)
+        return from_unix_time(seconds)
 
     def _ask(self, connection: BaseDatabaseWrapper) -> None:
         asked = time.monotonic()

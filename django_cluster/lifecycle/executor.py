@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
-from django_cluster.core.call import option_hint
+from django_cluster.core.call_options import option_hint
 from django_cluster.core.codec import Codec, header_of
 from django_cluster.core.compositions import may_have_succeeded
 from django_cluster.core.correlation import enter_task

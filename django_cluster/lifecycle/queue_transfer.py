@@ -19,8 +19,9 @@ from django_cluster.brokers.base import Broker, Delivery, Message, QueuedMessage
 from django_cluster.brokers.publisher import Publisher
 from django_cluster.core.codec import peek_header
 from django_cluster.core.events.messages import DELAYED_TASK_REFUSED
-from django_cluster.core.headers import LAST_MOMENT, PRIORITIES
+from django_cluster.core.headers import PRIORITIES
 from django_cluster.core.liveness import report_progress
+from django_cluster.core.time import LAST_MOMENT
 from django_cluster.errors import BrokerRefused, BrokerUnavailable, PackageError
 
 BATCH = 500

@@ -9,8 +9,8 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from django_cluster.core.codec import peek_header
-from django_cluster.core.headers import LAST_MOMENT
 from django_cluster.core.queue_names import parse_queue_name
+from django_cluster.core.time import nearest_unix_time
 from django_cluster.errors import PackageError
 
 
@@ -54,7 +54,7 @@ class QueuedTask(models.Model):
     def lock(self) -> datetime | None:
         """Django-Q's column: until when the message is leased or delayed. None: it is ready."""
         return (
-            datetime.fromtimestamp(min(max(self.due / 1_000_000, 0.0), LAST_MOMENT), UTC)
+            datetime.fromtimestamp(nearest_unix_time(self.due / 1_000_000), UTC)
             if self.lane == self.NOT_READY_LANE
             else None
         )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from copy import copy
 from dataclasses import asdict
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime, tzinfo
 from typing import Any, ClassVar, Self
 from zoneinfo import ZoneInfo
 
@@ -19,6 +19,7 @@ from django_cluster.core.due import RunWindow, first_run
 from django_cluster.core.local_time import to_local
 from django_cluster.core.next_run import NEVER, IntendedTime, NextRunPlan, RuleText, ScheduleColumns, revise, zone_name
 from django_cluster.core.settings.values import time_zone as zone_type
+from django_cluster.core.time import naive
 from django_cluster.models.schedule_description import ScheduleFacts, describe_rule
 
 
@@ -188,14 +189,6 @@ class ScheduleTiming:
         self.anchor = None
         self.rule(tz).check()
         self.next_run = first_run(self.rule(tz), now + recurrence.RESOLUTION, self.zone(now, tz), self.window)
-
-
-def naive(moment: datetime) -> datetime:
-    """What the clock of Django's ``TIME_ZONE`` shows; at either end of the calendar, what the clock of UTC does."""
-    try:
-        return timezone.make_naive(moment, timezone.get_default_timezone())
-    except OverflowError:
-        return timezone.make_naive(moment, UTC)
 
 
 def zone_named(name: str) -> tzinfo:

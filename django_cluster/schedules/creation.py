@@ -12,12 +12,15 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, router
 
 from django_cluster.core.arguments import args_to_text, kwargs_to_text
-from django_cluster.core.call import OptionError, aware, check_hook, given_options, with_paths
+from django_cluster.core.call_options import given_options
 from django_cluster.core.correlation import current_correlation_id
 from django_cluster.core.events.schedules import UNKNOWN_FUNCTION
 from django_cluster.core.function_signatures import check_function, load_function
 from django_cluster.core.import_paths import dotted_path
+from django_cluster.core.option_values import with_paths
+from django_cluster.core.packages import check_hook
 from django_cluster.core.signing import dump_arguments
+from django_cluster.core.time import UnclearLocalTime, aware
 from django_cluster.errors import UnknownFunction
 from django_cluster.models.schedule import Schedule
 from django_cluster.schedules.planning import task_options
@@ -132,7 +135,7 @@ def localize_naive_moments(row: Schedule) -> None:
             continue
         try:
             read = aware(moment)
-        except OptionError as error:
+        except UnclearLocalTime as error:
             raise ValidationError({name: str(error)}) from None
         if read is not moment:
             sentence = f"Schedule.{name} received a naive datetime ({moment}) while time zone support is active."

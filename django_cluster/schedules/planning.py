@@ -8,11 +8,13 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 from django_cluster.core.arguments import args_from_text, kwargs_from_text
-from django_cluster.core.call import build_options, checked_name, split_options, with_declared, with_queue
+from django_cluster.core.call_options import split_options, with_declared, with_queue
 from django_cluster.core.due import CatchUp, decide_due
 from django_cluster.core.import_paths import dotted_path
 from django_cluster.core.messages import TaskHeader, TaskOptions, TaskPackage
 from django_cluster.core.next_run import ScheduleColumns, local_text, revise
+from django_cluster.core.option_values import build_options
+from django_cluster.core.packages import checked_name
 from django_cluster.core.recurrence import Recurrence
 from django_cluster.core.task_ids import derived_id, task_name
 from django_cluster.models.schedule import Schedule

@@ -12,6 +12,7 @@ from django_cluster.core.headers import MOST_RUNS
 from django_cluster.core.messages import Outcome, OutcomeStatus
 from django_cluster.core.safe_text import storable as storable
 from django_cluster.core.settings import ResultSettings
+from django_cluster.core.time import storable_moment
 
 SUCCESS = OutcomeStatus.SUCCESS.value
 
@@ -224,8 +225,3 @@ def truncated(outcome: Outcome, reason: BaseException) -> Outcome:
 
 def _plain(text: str) -> str:
     return ascii(text)[1:-1][:MAX_REDUCED_TEXT].replace("\\n", "\n") if text else ""
-
-
-def storable_moment(moment: float) -> float:
-    """A moment that every database can write; 1970 stands for nonsense."""
-    return moment if 0 <= moment < 2**33 else 0.0

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
-
-from django.utils import timezone
 
 from django_cluster.core.messages import Outcome
+from django_cluster.core.time import from_unix_time, storable_moment
 from django_cluster.models import Task
-from django_cluster.stores.rows import SUCCESS, Attempt, other_options, storable_moment
+from django_cluster.stores.rows import SUCCESS, Attempt, other_options
 
 
 def transient_task(outcome: Outcome, attempts: Sequence[Attempt] = ()) -> Task:
@@ -29,9 +27,9 @@ def transient_task(outcome: Outcome, attempts: Sequence[Attempt] = ()) -> Task:
         success=outcome.status == SUCCESS,
         final=outcome.final,
         attempt_count=outcome.attempt,
-        enqueued_at=_moment(outcome.enqueued_at),
-        started_at=_moment(outcome.started_at),
-        stopped_at=_moment(outcome.stopped_at),
+        enqueued_at=from_unix_time(storable_moment(outcome.enqueued_at)),
+        started_at=from_unix_time(storable_moment(outcome.started_at)),
+        stopped_at=from_unix_time(storable_moment(outcome.stopped_at)),
         worker=outcome.worker,
         error_kind=kind,
         error_message=message,
@@ -39,9 +37,3 @@ def transient_task(outcome: Outcome, attempts: Sequence[Attempt] = ()) -> Task:
         attempts=list(attempts) or None,
         options=other_options(outcome.options),
     )
-
-
-def _moment(unix_time: float) -> datetime:
-    """A moment as a row returns it: aware with ``USE_TZ``, else naive."""
-    moment = datetime.fromtimestamp(storable_moment(unix_time), timezone.get_default_timezone())
-    return moment if timezone.is_aware(timezone.now()) else moment.replace(tzinfo=None)

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Self
 from asgiref.sync import sync_to_async
 
 from django_cluster.client.enqueue import send
-from django_cluster.core.call import build_options, checked_packages, given_options
+from django_cluster.core.call_options import given_options
 from django_cluster.core.option_synonyms import as_seconds, understood
+from django_cluster.core.option_values import build_options
+from django_cluster.core.packages import checked_packages
 from django_cluster.core.task_callable import P, R_co, TaskCallable
 from django_cluster.task_objects.handle import TaskHandle
 from django_cluster.tasks import schedule

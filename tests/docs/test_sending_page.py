@@ -17,7 +17,7 @@ from django.core.exceptions import FieldDoesNotExist
 
 from django_cluster import errors, fetch, queue_size
 from django_cluster.brokers import memory
-from django_cluster.core.call import KEYWORDS, ONLY_IN_Q_OPTIONS
+from django_cluster.core.call_options import KEYWORDS, ONLY_IN_Q_OPTIONS
 from django_cluster.core.messages import OutcomeStatus
 from django_cluster.models import Task
 from django_cluster.testing.drain import drain

@@ -15,10 +15,11 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from django_cluster.admin import queue_inspector, search
-from django_cluster.admin.formatting import moment, moment_text
+from django_cluster.admin.formatting import moment_text
 from django_cluster.admin.search import FIELD_SEARCHES, SearchScope
 from django_cluster.client.client import get_client
 from django_cluster.core.messages import TaskHeader, TaskPackage
+from django_cluster.core.time import from_unix_time
 from django_cluster.models import Failure, Schedule, Success, Task
 from django_cluster.testing.store_contract import make_failure, make_outcome
 from tests.integration.admin_client import Unfriendly, page, queue_one, save
@@ -289,7 +290,7 @@ def test_when_a_queued_task_is_due_is_written_as_elsewhere(admin_client: Client)
     queued = queue_one(due=1_700_000_000_000_000)
 
     shown = page(admin_client, "queuedtask_change", queued.pk)
-    assert moment_text(moment(1_700_000_000)) in shown
+    assert moment_text(from_unix_time(1_700_000_000)) in shown
     assert "2023-11-14" not in shown
 
 

@@ -89,7 +89,7 @@ def test_importing_the_package_needs_no_django() -> None:
 def test_importing_the_tasks_reads_no_settings_and_makes_no_handler() -> None:
     run(
         "import logging, os; os.environ['DJANGO_SETTINGS_MODULE'] = 'no.such.settings'\n"
-        "import django_cluster.core.call, django_cluster.core.codec, django_cluster.errors, django_cluster.signals\n"
+        "from django_cluster import errors, signals; import django_cluster.core.codec, django_cluster.core.packages\n"
         "assert not logging.getLogger('django_cluster').handlers"
     )
 

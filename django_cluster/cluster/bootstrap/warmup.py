@@ -19,10 +19,10 @@ from django.db import connections
 from django_cluster.brokers import open_brokers
 from django_cluster.brokers.publisher import delay_queue
 from django_cluster.cluster.roles.heartbeat import versions
-from django_cluster.core.call import build_packages
 from django_cluster.core.codec import Codec
 from django_cluster.core.events.processes import WARM_UP_FAILED
 from django_cluster.core.messages import DEFAULT_OPTIONS, Job, TaskPackage
+from django_cluster.core.packages import build_packages
 from django_cluster.core.redaction import redactor
 from django_cluster.core.settings import Settings
 from django_cluster.core.signing import ValueSigner

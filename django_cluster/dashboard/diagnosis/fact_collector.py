@@ -15,7 +15,8 @@ from django.utils import timezone
 from django_cluster.brokers.base import Broker, QueuedMessage
 from django_cluster.core.settings import Settings
 from django_cluster.core.suggestions import closest_match
-from django_cluster.dashboard.collector import QUERY_ERRORS, Collector, unix
+from django_cluster.core.time import to_unix_time
+from django_cluster.dashboard.collector import QUERY_ERRORS, Collector
 from django_cluster.dashboard.diagnosis.facts import (
     Facts,
     MessageFacts,
@@ -223,7 +224,7 @@ class FactCollector:
             name=row.name or row.func,
             queue=row.queue or self._settings.name,
             enabled=row.enabled,
-            next_run=None if row.next_run is None else unix(row.next_run),
+            next_run=None if row.next_run is None else to_unix_time(row.next_run),
             error=row.last_error,
             busy=row.no_overlap and row.busy_since is not None,
             task=row.task or "",
@@ -277,7 +278,7 @@ def _row(task: Task) -> RowFacts:
         status=task.status,
         final=task.final,
         attempts=task.attempt_count,
-        stopped=unix(task.stopped_at),
+        stopped=to_unix_time(task.stopped_at),
         success=task.success,
         error=": ".join(part for part in (kind, message) if part) or task.status,
         retried_as=task.retried_as or "",

@@ -10,10 +10,10 @@ from typing import Any
 
 from django.core import signing
 
-from django_cluster.core.call import build_options
 from django_cluster.core.compositions import in_chain, packages_of_links
 from django_cluster.core.import_paths import dotted_path
 from django_cluster.core.messages import TaskHeader, TaskPackage
+from django_cluster.core.option_values import build_options
 from django_cluster.core.task_ids import derived_id, task_name
 from django_cluster.lifecycle.admission import ALL_FUNCTIONS, allowed_functions
 

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django_cluster.core import json_values
-from django_cluster.core.call import build_options
 from django_cluster.core.import_paths import dotted_path
 from django_cluster.core.messages import (
     DEFAULT_OPTIONS,
@@ -20,6 +19,7 @@ from django_cluster.core.messages import (
     TaskOptions,
     TaskPackage,
 )
+from django_cluster.core.option_values import build_options
 from django_cluster.core.task_ids import new_task_id, task_name
 from django_cluster.stores.transient_task import transient_task
 

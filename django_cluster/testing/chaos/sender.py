@@ -10,8 +10,9 @@ from dataclasses import replace
 from django.db import connections
 
 from django_cluster.client.client import Client
-from django_cluster.core.call import build_options, build_packages
 from django_cluster.core.messages import TaskPackage
+from django_cluster.core.option_values import build_options
+from django_cluster.core.packages import build_packages
 from django_cluster.errors import BrokerError
 from django_cluster.testing.chaos.journal import ACCEPTED, CALLED, REFUSED, append_line
 from django_cluster.testing.chaos.sandbox import Sandbox

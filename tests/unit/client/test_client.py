@@ -12,8 +12,9 @@ import pytest
 
 from django_cluster.brokers import memory
 from django_cluster.client.client import Client, get_client
-from django_cluster.core.call import build_options, build_packages
 from django_cluster.core.messages import TaskPackage
+from django_cluster.core.option_values import build_options
+from django_cluster.core.packages import build_packages
 from django_cluster.errors import NotSerializable, TaskFailed, TaskTimeout
 from django_cluster.models import Task
 from tests.fields import fields

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-
 from django_cluster.core.call import build_options, build_packages
+
 from django_cluster.core.correlation import (
     OPENTELEMETRY,
     checked_correlation_id,

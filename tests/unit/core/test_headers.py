@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from django_cluster.core.headers import LAST_MOMENT, read_header, shown_header, write_header
+from django_cluster.core.headers import read_header, shown_header, write_header
 from django_cluster.core.messages import TaskHeader, TaskOptions
+from django_cluster.core.time import LAST_MOMENT
 from django_cluster.errors import UnknownFormat
 
 GOOD: dict[str, Any] = {"v": 1, "id": "x", "name": "n", "func": "f.g", "at": 1.0}

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_cluster.core.call import build_options, build_packages
 from django_cluster.core.messages import DEFAULT_OPTIONS
+from django_cluster.core.option_values import build_options
+from django_cluster.core.packages import build_packages
 from django_cluster.core.safe_text import require_storable, storable
 
 HALF = json.loads('"\\ud83d"')

@@ -11,9 +11,9 @@ import pytest
 
 from django_cluster import async_task, fetch
 from django_cluster.control import retry
-from django_cluster.core.call import build_options
 from django_cluster.core.headers import read_header, write_header
 from django_cluster.core.messages import OutcomeStatus, TaskHeader, TaskOptions
+from django_cluster.core.option_values import build_options
 from django_cluster.errors import TaskExpired
 from django_cluster.lifecycle.admission import has_expired
 from django_cluster.task_objects.handle import TaskHandle, TaskStatus
