@@ -7,7 +7,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django_cluster.core.call import build_options, build_packages
 
 from django_cluster.core.correlation import (
     OPENTELEMETRY,
@@ -19,6 +18,8 @@ from django_cluster.core.correlation import (
 )
 from django_cluster.core.headers import read_header, write_header
 from django_cluster.core.messages import TaskHeader, TaskOptions
+from django_cluster.core.option_values import build_options
+from django_cluster.core.packages import build_packages
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 TRACEPARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
