@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import IO, Any
 
+from django_cluster.core.log_records import JsonFormatter
 from django_cluster.core.settings import Settings
 
 OWN = "django_cluster"
@@ -54,7 +55,7 @@ def configure_logs(settings: Settings, stream: IO[str] | Any = None) -> None:
     if own.hasHandlers():
         return
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(LineFormatter())
+    handler.setFormatter(JsonFormatter() if settings.log_format == "json" else LineFormatter())
     own.setLevel(settings.log_level)
     if not settings.log_root or has_handlers_of_the_project():
         own.addHandler(handler)

@@ -25,6 +25,7 @@ from django_cluster.cluster.roles.worker import Worker
 from django_cluster.core.allowed_functions import REGISTERED
 from django_cluster.core.codec import Codec
 from django_cluster.core.events.cluster import BROKER_WARNING
+from django_cluster.core.log_records import install_task_filter
 from django_cluster.core.settings import Settings
 from django_cluster.core.signing import ValueSigner
 from django_cluster.database.watchdog import max_wait, start_watchdog
@@ -89,6 +90,7 @@ def open_continuations(settings: Settings, results: RoutedResults, broker: Broke
 
 
 def notifier_main(incarnation: Incarnation, settings: Settings, board: Scoreboard, control: ControlPipe) -> None:
+    install_task_filter()
     results = open_results(settings.results)
     notifier = Notifier(
         incarnation, board, control, open_reporters(settings, incarnation.name), results.get, settings.signing.functions
@@ -114,6 +116,7 @@ def prepare_broker(broker: Broker) -> None:
 
 def worker_main(incarnation: Incarnation, settings: Settings, board: Scoreboard, control: ControlPipe) -> None:
     signing = settings.signing
+    install_task_filter()
     name = process_signature(incarnation.role, incarnation.index, os.getpid())
     reporters = open_reporters(settings, name)
     executor = Executor(

@@ -171,6 +171,8 @@ class Settings:
     label: str = DEFAULT_LABEL
     """The name of the app in the admin."""
     log_level: str = "INFO"
+    log_format: str = "text"
+    """How ``qcluster`` writes log lines, unless the project configures handlers: "text" or "json"."""
     task_modules: tuple[str, ...] = ("tasks",)
     """Names of the modules of each installed app in which tasks are looked for."""
     masked_names: tuple[str, ...] = ()

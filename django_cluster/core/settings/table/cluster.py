@@ -6,6 +6,7 @@ from functools import partial
 
 from django_cluster.core.settings.definition import define
 from django_cluster.core.settings.values import (
+    choice,
     flag,
     flag_or_alias,
     log_level,
@@ -78,6 +79,13 @@ CLUSTER = (
         "The level of the logger `django_cluster` in `qcluster`, unless `LOGGING` configures that logger (see"
         " [Logging](../how-to/logging.md)).",
         difference="The logger is `django_cluster`, not `django-q`; it gets a handler only in `qcluster`.",
+    ),
+    general(
+        "log_format",
+        choice("text", "json"),
+        "How `qcluster` writes log lines: `text`, or `json` for one JSON object in each line (see"
+        " [Logging](../how-to/logging.md)). It does not apply where `LOGGING` has a handler for the records.",
+        new=True,
     ),
     general(
         "task_modules",
