@@ -36,7 +36,7 @@ class DjangoClusterConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from django_cluster import checks, schedule_checks  # noqa: F401  importing them registers the checks
+        from django_cluster import checks  # noqa: F401  importing it registers the checks
         from django_cluster.core.log_filter import install_filter
         from django_cluster.core.redaction import use_redactor
         from django_cluster.core.time import LocalTime
@@ -45,7 +45,6 @@ class DjangoClusterConfig(AppConfig):
         from django_cluster.models.postgres_storage import disable_compression
         from django_cluster.models.row_signing import install_serializer
         from django_cluster.schedules.declarations import TaskModules
-        from django_cluster.task_objects import checks as task_checks  # noqa: F401  importing it registers the checks
 
         register_django_types()
         install_serializer(serializer_of_rows)

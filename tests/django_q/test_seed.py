@@ -35,7 +35,7 @@ from django_cluster.brokers.redis import RedisBroker
 from django_cluster.brokers.redis_clients import build_client
 from django_cluster.brokers.sqs import SqsBroker
 from django_cluster.brokers.sqs_connection import SqsOptions
-from django_cluster.checks import validate_config
+from django_cluster.checks.settings import validate_config
 from django_cluster.client.client import get_client
 from django_cluster.cluster.bootstrap.host import share_of_cpus
 from django_cluster.conf import load_settings
@@ -730,7 +730,7 @@ def test_cpu_affinity_has_an_effect_only_above_zero_and_below_the_number_of_proc
 def test_cpu_affinity_needs_no_psutil_on_linux_and_is_said_to_have_no_effect_where_nothing_can_do_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("django_cluster.checks.can_pin", lambda: False)
+    monkeypatch.setattr("django_cluster.checks.settings.can_pin", lambda: False)
     with override_settings(Q_CLUSTER={"cpu_affinity": 1}):
         assert "django_cluster.W014" in [message.id for message in validate_config()]
     differs("cpu_affinity", "needs no psutil on Linux")
@@ -739,6 +739,6 @@ def test_cpu_affinity_needs_no_psutil_on_linux_and_is_said_to_have_no_effect_whe
 def test_max_rss_is_said_to_have_no_effect_where_nothing_tells_the_memory_of_a_process(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("django_cluster.checks.can_measure_memory", lambda: False)
+    monkeypatch.setattr("django_cluster.checks.settings.can_measure_memory", lambda: False)
     with override_settings(Q_CLUSTER={"max_rss": 100_000}):
         assert "django_cluster.W014" in [message.id for message in validate_config()]

@@ -8,7 +8,7 @@ import pytest
 from django.core.checks import ERROR
 from django.test import override_settings
 
-from django_cluster.checks import validate_config
+from django_cluster.checks.settings import validate_config
 from django_cluster.core.settings.table import BY_KEY
 from tests.datetimes import needs_time_zones
 from tests.fields import fields

@@ -15,7 +15,7 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 from django.test import override_settings
 
-from django_cluster.checks import check_servers
+from django_cluster.checks.deployment import check_servers
 from django_cluster.core.settings.parser import parse
 from django_cluster.lifecycle.probing import missing_before_start, probe
 from tests.servers import RedisServer

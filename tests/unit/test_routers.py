@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.test import override_settings
 
 from django_cluster import conf
-from django_cluster.checks import validate_config
+from django_cluster.checks.settings import validate_config
 from django_cluster.models import AcknowledgedMessages, QueuedTask, Schedule, Task
 from django_cluster.routers import ClusterRouter
 
@@ -75,7 +75,7 @@ def test_a_router_that_refuses_the_tables_of_the_queue_is_told(
 ) -> None:
     entry = {"ENGINE": "django.db.backends.postgresql", "NAME": "queue"}
     monkeypatch.setattr(conf, "databases", lambda: {"default": entry, "queue": entry})
-    monkeypatch.setattr("django_cluster.checks.knows_django_q", lambda: False)
+    monkeypatch.setattr("django_cluster.checks.django_q.knows_django_q", lambda: False)
     names = [f"{each.__module__}.{each.__qualname__}" for each in routers]
 
     with override_settings(Q_CLUSTER={"orm": "queue"}, DATABASE_ROUTERS=names):

@@ -1,6 +1,6 @@
 """The ids of all problems of the settings. They are stable, because projects silence checks by their id.
 
-``checks.py`` shows them as ``django_cluster.E002``; the reference page of checks is generated from this table.
+``checks/`` shows them as ``django_cluster.E002``; the reference page of checks is generated from this table.
 """
 
 from __future__ import annotations

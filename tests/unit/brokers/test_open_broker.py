@@ -14,7 +14,7 @@ from django_cluster.brokers.base import Broker
 from django_cluster.brokers.memory import MemoryBroker
 from django_cluster.brokers.orm import OrmBroker
 from django_cluster.brokers.redis import RedisBroker
-from django_cluster.checks import validate_config
+from django_cluster.checks.settings import validate_config
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.core.settings.brokers import KINDS
 from django_cluster.core.settings.parser import parse

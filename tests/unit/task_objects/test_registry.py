@@ -10,8 +10,8 @@ import pytest
 from django.core.checks import run_checks
 from django.test import override_settings
 
+from django_cluster.checks import tasks as checks
 from django_cluster.schedules import declarations
-from django_cluster.task_objects import checks
 
 SOURCE = """
 from django_cluster.task_objects import task

@@ -94,11 +94,11 @@ def test_settings_that_were_read_before_the_tests_are_not_used_in_them(monkeypat
     monkeypatch.setenv(test_queues.VARIABLE, "")
     monkeypatch.setattr(test_queues, "_owner", 0)
     real = {"name": "shop", "redis": {"host": "here"}}
-    monkeypatch.setattr("django_cluster.conf._configured_by_the_project", lambda: real)
+    monkeypatch.setattr("django_cluster.conf.loading.written_by_the_project", lambda: real)
     with override_settings(Q_CLUSTER=real):
-        monkeypatch.setattr("django_cluster.conf.suffix", lambda: "")
+        monkeypatch.setattr("django_cluster.conf.loading.suffix", lambda: "")
         assert load_settings().broker.name == "shop"
-        monkeypatch.setattr("django_cluster.conf.suffix", lambda: "test-1")
+        monkeypatch.setattr("django_cluster.conf.loading.suffix", lambda: "test-1")
         assert load_settings().broker.name == "shop-test-1"
     with override_settings(Q_CLUSTER={**real, "max_attempts": 3}):
         assert load_settings().broker.name == "shop-test-1"

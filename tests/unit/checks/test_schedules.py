@@ -15,10 +15,10 @@ from django.db import connections
 from django.test import override_settings
 from django.utils import timezone
 
+from django_cluster.checks.schedules import check_declared_schedules, check_kept_schedules
 from django_cluster.core import cron
 from django_cluster.decorators import cron_task
 from django_cluster.models import Schedule
-from django_cluster.schedule_checks import check_declared_schedules, check_kept_schedules
 from django_cluster.schedules import declarations
 from tests.sample import tasks
 

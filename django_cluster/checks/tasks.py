@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from django.core.checks import CheckMessage, Warning, register
 
+from django_cluster.checks.messages import TAG
 from django_cluster.core.settings import problems
 from django_cluster.schedules.declarations import discover, task_problems
-
-TAG = "django_cluster"
 
 
 @register(TAG)

@@ -1,4 +1,4 @@
-"""The only reader of ``django.conf``: Django's settings and the environment → ``Settings``.
+"""Django's settings and the environment → ``Settings``, for a cluster, a queue or a broker.
 
 Nothing is read when this module is imported. Settings are read at their first use, and again after Django signals that
 one of them has changed (``override_settings``).
@@ -7,39 +7,31 @@ one of them has changed (``override_settings``).
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from django.conf import UserSettingsHolder, settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
-from django.utils.module_loading import import_string
 
+from django_cluster.conf.django_settings import as_written, parse_context, written_by_the_project
 from django_cluster.core.masking import MaskedMapping
-from django_cluster.core.redaction import Redactor
 from django_cluster.core.settings import BrokerSettings, QueueSettings, Settings
 from django_cluster.core.settings.brokers import DEFAULT_NAME, SELECTORS
 from django_cluster.core.settings.origin import EffectiveSetting, effective_settings_of
 from django_cluster.core.settings.overlay import laid_over
-from django_cluster.core.settings.parser import ParseContext, ParseResult, try_parse
+from django_cluster.core.settings.parser import ParseResult, try_parse
 from django_cluster.core.settings.queue_weights import QueueWeight, exclude, parse_queue_weights
 from django_cluster.core.settings.test_queues import export_suffix, sections_of, suffix, with_test_queues
 from django_cluster.core.settings.values import InvalidValue
-from django_cluster.core.signing import secret_text
 from django_cluster.errors import InvalidSettings
 
 CLUSTER_VARIABLE = "Q_CLUSTER_NAME"
 """The environment variable that chooses the cluster unless the command line does."""
 
-NO_NAMES = re.compile(r"(?!)")
-"""Matches no name."""
-
 SETTINGS_READ = frozenset(
     {"Q_CLUSTER", "SECRET_KEY", "SECRET_KEY_FALLBACKS", "TIME_ZONE", "USE_TZ", "CACHES", "DATABASES"}
-    | {"DEFAULT_EXCEPTION_REPORTER_FILTER"}
 )
 
 
@@ -143,12 +135,11 @@ def _first_of(name: str) -> str | None:
 def forget_settings() -> None:
     """Forget the settings that were read, so that they are read again."""
     _loaded.cache_clear()
-    project_redactor.cache_clear()
 
 
 def try_load_settings(cluster: str | None = None, *, secret: str | None = None) -> ParseResult:
     """Read the settings again, with all errors and warnings; ``secret`` replaces ``SECRET_KEY``."""
-    return try_parse(configured(), _parse_context(cluster, secret))
+    return try_parse(configured(), parse_context(cluster, secret))
 
 
 def effective_settings(cluster: str | None = None) -> list[EffectiveSetting]:
@@ -157,28 +148,13 @@ def effective_settings(cluster: str | None = None) -> list[EffectiveSetting]:
     Raises ``ClusterImproperlyConfigured`` with all problems.
     """
     cluster = cluster or os.environ.get(CLUSTER_VARIABLE) or None
-    return effective_settings_of(configured(), _parse_context(cluster), load_settings(cluster))
-
-
-def _parse_context(cluster: str | None, secret: str | None = None) -> ParseContext:
-    return ParseContext(
-        secret=secret_text(_secret_key()) if secret is None else secret,
-        fallbacks=tuple(map(secret_text, settings.SECRET_KEY_FALLBACKS)),
-        time_zone=settings.TIME_ZONE if settings.USE_TZ else None,
-        cluster=cluster,
-        environment=os.environ,
-    )
+    return effective_settings_of(configured(), parse_context(cluster), load_settings(cluster))
 
 
 def configured() -> Any:
     """``Q_CLUSTER`` as it is written, with what ``lay_over`` says; an empty dict if it is not."""
     found = as_written()
     return laid_over(found, _overlay) if _overlay and isinstance(found, Mapping) else found
-
-
-def as_written() -> Any:
-    """``Q_CLUSTER`` as it is written, whatever ``lay_over`` says; an empty dict if it is not."""
-    return getattr(settings, "Q_CLUSTER", {})
 
 
 def lay_over(values: Mapping[str, Any]) -> None:
@@ -195,48 +171,6 @@ _overlay: dict[str, Any] = {}
 """Keys of ``Q_CLUSTER`` and the values that hold instead of those that are written."""
 
 
-def databases() -> dict[str, Any]:
-    """``DATABASES``, for checks of aliases that open no connection."""
-    return dict(settings.DATABASES)
-
-
-def caches() -> dict[str, Any]:
-    """``CACHES``, for checks of aliases that open no connection."""
-    return dict(settings.CACHES)
-
-
-def configures_logging() -> bool:
-    """Whether ``LOGGING`` is not empty."""
-    return bool(settings.LOGGING)
-
-
-def debugging() -> bool:
-    """Whether this is a machine for development, by ``DEBUG``."""
-    return bool(settings.DEBUG)
-
-
-@cache
-def project_redactor() -> Redactor:
-    """What is hidden where arguments and errors are shown: the rules of the project's exception reporter filter
-    (``DEFAULT_EXCEPTION_REPORTER_FILTER``; Django's own, unless the project has one), and ``masked_names``.
-    """
-    from django.views.debug import SafeExceptionReporterFilter
-
-    rules = import_string(settings.DEFAULT_EXCEPTION_REPORTER_FILTER)()
-    try:
-        more = load_settings().masked_names
-    except InvalidSettings:
-        more = ()
-    own = getattr(type(rules), "cleanse_setting", None)
-    is_own = own is not None and own is not SafeExceptionReporterFilter.cleanse_setting
-    names: Any = getattr(rules, "hidden_settings", None)
-    if not hasattr(names, "search"):  # a project may hide by its own means alone
-        names = NO_NAMES if is_own else SafeExceptionReporterFilter.hidden_settings
-    if hasattr(names, "pattern"):
-        names = re.compile(names.pattern, names.flags)  # Django's is lazy, and takes ten times as long at each use
-    return Redactor(names, rules.cleanse_setting if is_own else None, more)
-
-
 def _load(cluster: str | None) -> Settings:
     return _loaded(cluster, suffix())
 
@@ -250,30 +184,11 @@ def _loaded(cluster: str | None, test_suffix: str) -> Settings:
         raise ClusterImproperlyConfigured([problem for problem in found.problems if problem.is_error])
     if not test_suffix:
         return found.settings
-    real = try_parse(_configured_by_the_project(), _parse_context(cluster)).settings
+    real = try_parse(written_by_the_project(), parse_context(cluster)).settings
     renamed = with_test_queues(found.settings, sections_of(real) if real else [], test_suffix)
     if renamed != found.settings:
         export_suffix(test_suffix)
     return renamed
-
-
-def _configured_by_the_project() -> Any:
-    """``Q_CLUSTER`` of the project, without what ``override_settings`` has set."""
-    layer: Any = vars(settings)["_wrapped"]
-    found = getattr(layer, "Q_CLUSTER", {})
-    while isinstance(layer, UserSettingsHolder):
-        layer = layer.default_settings
-        found = getattr(layer, "Q_CLUSTER", found)
-    return found
-
-
-def _secret_key() -> str | bytes:
-    """``SECRET_KEY``; empty where Django raises for an empty one, so that it is reported with all other problems."""
-    try:
-        key: str | bytes = settings.SECRET_KEY
-    except ImproperlyConfigured:
-        return ""
-    return key
 
 
 def _forget_changed(*, setting: str, **_: object) -> None:

@@ -11,9 +11,13 @@ from django.apps import apps
 from django.core.checks import WARNING, run_checks
 from django.test import override_settings
 
-from django_cluster import checks, conf
+from django_cluster import conf
 from django_cluster.brokers.memory import MemoryBroker
-from django_cluster.checks import check_differences, validate_config
+from django_cluster.checks import django_q
+from django_cluster.checks import settings as settings_checks
+from django_cluster.checks.databases import check_sqlite
+from django_cluster.checks.django_q import check_differences
+from django_cluster.checks.settings import validate_config
 from django_cluster.cluster.bootstrap import host
 from django_cluster.schedules import declarations
 
@@ -31,7 +35,7 @@ def no_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
 def _quiet_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No variables of the person who runs the tests, and no Django-Q, though tests have it installed."""
     monkeypatch.delenv("Q_CLUSTER_NAME", raising=False)
-    monkeypatch.setattr(checks, "knows_django_q", lambda: False)
+    monkeypatch.setattr(django_q, "knows_django_q", lambda: False)
 
 
 def found(q_cluster: Any, **settings: Any) -> list[str]:
@@ -66,7 +70,7 @@ def test_sqlite_without_the_options_that_let_its_processes_wait_is_a_warning(
 ) -> None:
     monkeypatch.setattr(conf, "databases", lambda: {"default": database})
 
-    messages = checks.check_sqlite()
+    messages = check_sqlite()
 
     assert [message.id for message in messages] == ["django_cluster.W013"] * len(lacking)
     for message, options in zip(messages, lacking, strict=True):
@@ -288,7 +292,7 @@ def explained(q_cluster: Any, **settings: Any) -> list[tuple[str, str]]:
 
 @pytest.fixture
 def _from_django_q(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "knows_django_q", lambda: True)
+    monkeypatch.setattr(django_q, "knows_django_q", lambda: True)
 
 
 @pytest.mark.usefixtures("_from_django_q")
@@ -341,7 +345,7 @@ def test_before_a_deployment_every_broker_is_asked_once(monkeypatch: pytest.Monk
 
 
 def test_nothing_is_explained_where_django_q_was_never_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "knows_django_q", lambda: False)
+    monkeypatch.setattr(django_q, "knows_django_q", lambda: False)
 
     assert differing({"name": "shop", "retry": 90}) == []
 
@@ -384,8 +388,8 @@ def test_a_limit_that_nobody_could_keep_on_this_system_is_a_warning(monkeypatch:
     wanted = {"max_rss": 100_000, "max_rss_kill": 200_000, "cpu_affinity": 1}
     assert found(wanted) == []
 
-    monkeypatch.setattr(checks, "can_measure_memory", lambda: False)
-    monkeypatch.setattr(checks, "can_pin", lambda: False)
+    monkeypatch.setattr(settings_checks, "can_measure_memory", lambda: False)
+    monkeypatch.setattr(settings_checks, "can_pin", lambda: False)
 
     with override_settings(Q_CLUSTER=wanted):
         messages = validate_config()

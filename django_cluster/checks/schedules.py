@@ -12,6 +12,7 @@ from django.db import DatabaseError, InterfaceError, router
 from django.utils import timezone
 
 from django_cluster import conf
+from django_cluster.checks.messages import TAG
 from django_cluster.core import cron
 from django_cluster.core.import_paths import dotted_path
 from django_cluster.core.settings import problems
@@ -19,7 +20,6 @@ from django_cluster.errors import ClusterError
 from django_cluster.models.schedule import Schedule
 from django_cluster.schedules.declarations import declarations, discover
 
-TAG = "django_cluster"
 MAX_ROWS = 10_000
 """Rows that are checked at most."""
 MAX_MESSAGES = 20
