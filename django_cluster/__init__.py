@@ -33,6 +33,7 @@ _PUBLIC = {
     "count_group": "tasks",
     "fetch": "tasks",
     "fetch_group": "tasks",
+    "progress": "core.task_progress",
     "queue_size": "tasks",
     "result": "tasks",
     "result_group": "tasks",
@@ -44,6 +45,7 @@ _PUBLIC = {
     "TaskContext": "task_objects",
     "TaskFunction": "task_objects",
     "TaskHandle": "task_objects",
+    "TaskProgress": "core.task_progress",
     "TaskStatus": "task_objects",
     "task": "task_objects",
 }

@@ -21,6 +21,7 @@ from django_cluster.conf import load_settings
 from django_cluster.core.queue_names import DELAY_QUEUE_PREFIX, parse_queue_name
 from django_cluster.core.renamed_names import refuse
 from django_cluster.core.task_ids import new_task_id
+from django_cluster.core.task_progress import TaskProgress
 from django_cluster.errors import ClusterError
 from django_cluster.lifecycle.cancellation import SEARCH_DEPTH, Cancellation, verified_headers
 from django_cluster.models import Schedule
@@ -36,6 +37,7 @@ __all__ = [
     "clusters",
     "pause",
     "paused",
+    "progress_of",
     "purge",
     "restart_worker",
     "resume",
@@ -55,6 +57,7 @@ __getattr__ = refuse(
 
 PERMISSIONS = {
     "clusters": "django_cluster.view_heartbeat",
+    "progress_of": "django_cluster.view_heartbeat",
     "paused": "django_cluster.view_heartbeat",
     "pause": "django_cluster.pause_queue",
     "resume": "django_cluster.pause_queue",
@@ -72,6 +75,15 @@ PERMISSIONS = {
 def clusters(*, dead: bool = False) -> list[ClusterStatus]:
     """Return the running clusters; with ``dead=True`` also those that were lost within the last hour."""
     return StatusStore(load_settings().results.database).all(dead=dead)
+
+
+def progress_of(task_id: str) -> TaskProgress | None:
+    """Return how far a running task was at the last heartbeat of its cluster, as it has said with ``progress``.
+
+    None if it does not run, has just begun, or has said nothing.
+    """
+    running = (worker.task for cluster in clusters() for worker in cluster.running)
+    return next((task.progress for task in running if task is not None and task.id == task_id), None)
 
 
 def pause(queue: str | None = None, *, by: str = "") -> bool:

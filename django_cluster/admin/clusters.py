@@ -29,6 +29,7 @@ from django_cluster.admin.formatting import NOTHING, badge, clock, function_path
 from django_cluster.core.redaction import redactor
 from django_cluster.core.time import from_unix_time
 from django_cluster.dashboard.state_labels import about, cluster_state
+from django_cluster.dashboard.text import progress_text
 from django_cluster.errors import ClusterError, StoreUnavailable
 from django_cluster.models import Heartbeat
 from django_cluster.stores.operator_commands import QueuePause
@@ -120,15 +121,23 @@ def process_row(process: ProcessStatus, status: ClusterStatus) -> ProcessRow:
         name=process.name,
         pid=process.pid,
         state=badge(process.state, STATES.get(process.state, process.state)),
-        task=format_html('{} <span class="dc-quiet">{}</span>', function_path(process.task.func), process.task.name)
-        if process.task
-        else NOTHING,
+        task=running_task(process.task) if process.task else NOTHING,
         elapsed=elapsed(process.task, now) if process.task else NOTHING,
         memory=f"{process.rss / 1024:.0f} MB" if process.rss else NOTHING,
         cpu=f"{process.cpu:.0f} %",
         done=number(process.done) if works else NOTHING,
         order=f"{status.id} {process.incarnation}" if works and status.alive and process.state != "stopping" else "",
     )
+
+
+def running_task(task: RunningTask) -> SafeString:
+    """Its function, its name, and how far it is."""
+    shown = format_html('{} <span class="dc-quiet">{}</span>', function_path(task.func), task.name)
+    said = task.progress
+    if said is None:
+        return shown
+    bar = "" if said.share is None else format_html('<progress max="1" value="{}"></progress> ', f"{said.share:.3f}")
+    return format_html('{}<br>{}<span class="dc-quiet">{}</span>', shown, bar, progress_text(said))
 
 
 def elapsed(task: RunningTask, now: float) -> SafeString | str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Iterable
 from typing import NamedTuple
+
+from django_cluster.core.task_progress import TaskProgress
 
 
 class Span(NamedTuple):
@@ -118,3 +121,12 @@ def megabytes(kilobytes: int) -> str:
         return ""
     size = kilobytes / 1024
     return f"{size:.0f}M" if size < 1000 else f"{size / 1024:.1f}G"
+
+
+def progress_text(progress: TaskProgress | None, *, message: bool = True) -> str:
+    """How far a task is: ``42% uploading``, or ``420 uploading`` where the total is not known; "" for None."""
+    if progress is None:
+        return ""
+    share = progress.share
+    text = f"{progress.done:g}" if share is None else f"{math.floor(share * 100)}%"
+    return f"{text} {clean(progress.message)}".rstrip() if message else text

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from django.db import router
 from django.db.models import F, QuerySet
 
+from django_cluster.core.task_progress import TaskProgress
 from django_cluster.database.clock import MICROSECONDS, DatabaseClock
 from django_cluster.models import Heartbeat, OperatorCommand
 from django_cluster.stores.session import results_session
@@ -36,6 +37,8 @@ class RunningTask:
     """Unix time."""
     limit: float | None = None
     """Seconds that it may run; None = no limit."""
+    progress: TaskProgress | None = None
+    """How far it is, if it has said so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,8 +189,15 @@ class ClusterStatus:
 def _process(document: Mapping[str, Any]) -> ProcessStatus:
     known = _known(ProcessStatus, document)
     if known.get("task"):
-        known["task"] = RunningTask(**_known(RunningTask, known["task"]))
+        known["task"] = _running_task(known["task"])
     return ProcessStatus(**known)
+
+
+def _running_task(document: Mapping[str, Any]) -> RunningTask:
+    known = _known(RunningTask, document)
+    if known.get("progress"):
+        known["progress"] = TaskProgress(**_known(TaskProgress, known["progress"]))
+    return RunningTask(**known)
 
 
 def _known(kind: type[Any], document: Mapping[str, Any]) -> dict[str, Any]:

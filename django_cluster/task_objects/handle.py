@@ -12,8 +12,9 @@ from asgiref.sync import sync_to_async
 
 from django_cluster.client.async_calls import poll
 from django_cluster.client.results import fetch
-from django_cluster.control import cancel_task, retry
+from django_cluster.control import cancel_task, progress_of, retry
 from django_cluster.core.messages import OutcomeStatus, TaskHeader
+from django_cluster.core.task_progress import TaskProgress
 from django_cluster.errors import NotFinished
 from django_cluster.stores.base import UNFINISHED, Unfinished, wait_for
 from django_cluster.task_objects.raised import raised_by
@@ -119,6 +120,14 @@ class TaskHandle(str, Generic[R_co]):
             return ENDS.get(OutcomeStatus(row.status), TaskStatus.FAILED) if row.final else TaskStatus.RETRYING
         waits = self.not_before is not None and self.not_before > time.time()
         return TaskStatus.SCHEDULED if waits else TaskStatus.QUEUED
+
+    @property
+    def progress(self) -> TaskProgress | None:
+        """How far the task was at the last heartbeat of its cluster, if it has said so with ``progress``.
+
+        None while it does not run, and after its end.
+        """
+        return progress_of(str(self))
 
     def wait(self, timeout: float | timedelta | None = None) -> Task:
         """Wait until the task has ended, and return its row.

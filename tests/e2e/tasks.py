@@ -20,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
+from django_cluster import progress
 from django_cluster.tasks import async_task
 from tests.sample.tasks import hang_deaf, touch
 
@@ -176,6 +177,14 @@ def say_and_wait_for(path: str, end: str, seconds: float = 30) -> None:
     touch(path)
     until = time.monotonic() + seconds
     while not Path(end).exists() and time.monotonic() < until:
+        time.sleep(0.01)
+
+
+def report_progress_until(end: str) -> None:
+    """Say how far it is, and go on until the file ``end`` appears."""
+    progress(0, 3)
+    progress(1, 3, "one of three")
+    while not Path(end).exists():
         time.sleep(0.01)
 
 

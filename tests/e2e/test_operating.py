@@ -7,15 +7,18 @@ import json
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from django.core.management import call_command
 
 from django_cluster import control
+from django_cluster.core.task_progress import TaskProgress
 from django_cluster.django_q.status import Stat
 from django_cluster.errors import ClusterError
 from django_cluster.models import OperatorCommand
 from django_cluster.stores.status import ClusterStatus, RunningTask
+from django_cluster.task_objects import TaskHandle
 from tests.conftest import wait_until
 from tests.e2e.conftest import MakeProject
 from tests.e2e.project import Project
@@ -68,6 +71,21 @@ def test_a_cluster_says_who_it_is_and_what_runs_where(make_project: MakeProject,
     assert task.limit == pytest.approx(90, abs=0.5)
     assert abs(task.started - time.time()) < 60
     cluster.signal(signal.SIGQUIT)
+
+
+def test_the_handle_of_a_running_task_says_how_far_it_is(make_project: MakeProject, tmp_path: Path) -> None:
+    project = make_project(**QUICK)
+    project.start()
+    end = tmp_path / "end"
+
+    handle = TaskHandle[None](project.enqueue("tests.e2e.tasks.report_progress_until", str(end)))
+    wait_until(lambda: handle.progress is not None, 20, "the task should say how far it is")
+    seen = handle.progress
+    end.touch()
+    handle.wait(timeout=20)
+
+    assert seen == TaskProgress(done=1, total=3, message="one of three")
+    wait_until(lambda: handle.progress is None, 20, "what has ended says nothing")
 
 
 def test_a_cluster_counts_what_it_has_done(make_project: MakeProject) -> None:

@@ -13,6 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from django_cluster import control
+from django_cluster.core.task_progress import TaskProgress
 from django_cluster.models import Heartbeat
 from django_cluster.stores.operator_commands import OperatorCommandStore
 from django_cluster.stores.status import ClusterStatus, ProcessStatus, RunningTask, StatusStore
@@ -66,6 +67,17 @@ def test_a_cluster_shows_what_its_workers_run_for_how_long_and_in_how_much_memor
         "12 %",
     ):
         assert word in text
+
+
+def test_a_running_task_shows_how_far_it_is(admin_client: Client) -> None:
+    said = TaskProgress(done=421, total=1000, message="uploading")
+    task = RunningTask(id="a" * 32, name="n", func="a.b", started=time.time(), progress=said)
+    publish(processes=(ProcessStatus(role="worker", index=0, incarnation=3, pid=101, state="busy", task=task),))
+
+    text = page(admin_client, "heartbeat_changelist")
+
+    assert '<progress max="1" value="0.421"></progress>' in text
+    assert "42% uploading" in text
 
 
 def test_a_cluster_that_fell_silent_is_pointed_out(admin_client: Client) -> None:

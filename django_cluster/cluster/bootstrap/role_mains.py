@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from django_cluster.brokers import open_broker, open_brokers
@@ -28,6 +29,7 @@ from django_cluster.core.events.cluster import BROKER_WARNING
 from django_cluster.core.log_records import install_task_filter
 from django_cluster.core.settings import Settings
 from django_cluster.core.signing import ValueSigner
+from django_cluster.core.task_progress import install_progress_sink
 from django_cluster.database.watchdog import max_wait, start_watchdog
 from django_cluster.errors import BrokerError
 from django_cluster.lifecycle.continuations import Continuations
@@ -136,6 +138,7 @@ def worker_main(incarnation: Incarnation, settings: Settings, board: Scoreboard,
         incarnation, board, control, executor, settings.processes, clean_up=cleanup, prepare=cleanup.prepare
     )
     os.register_at_fork(after_in_child=worker.disconnect)
+    install_progress_sink(partial(board.write_progress, incarnation.row))
     worker.run()
     reporters.flush()
 

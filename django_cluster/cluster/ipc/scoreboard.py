@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from django_cluster.cluster.bootstrap.host import allocate_file, is_alive
+from django_cluster.core.task_progress import TaskProgress
 
 WORD_BYTES = 8
 WORDS_PER_ROW = 24
@@ -29,11 +30,14 @@ LONG_RECEIPT_MARK = b"\1"
 """Written in place of a long receipt."""
 TASK_INFO_BYTES = 640
 """Bytes for the id, name and function of the running task."""
+PROGRESS_CHARACTERS, PROGRESS_MESSAGE_BYTES = 200, 832
+"""Characters of the message with which a running task says how far it is, and bytes for these and the job's number."""
 ROW_BYTES = (
     WORDS_PER_ROW * WORD_BYTES
     + RECEIPTS_PER_ROW * RECEIPT_BYTES
     + LONG_RECEIPTS_PER_ROW * LONG_RECEIPT_BYTES
     + TASK_INFO_BYTES
+    + PROGRESS_MESSAGE_BYTES
 )
 
 
@@ -103,6 +107,9 @@ APPLIED_PAUSES = 18
 """The PAUSED_QUEUES that a pusher applies. Written by the pusher."""
 IN_FLIGHT = 19
 """How many messages a pusher has leased that are not recorded. Written by the pusher."""
+PROGRESS_JOB = 20
+"""The number of the job that has said last how far it is. Written by a worker, as the next two."""
+PROGRESS_DONE, PROGRESS_TOTAL = 21, 22  # floats; a total of 0 = not known
 
 # The words of the row of the cluster, which follows those of the processes. Written by the sentinel, unless noted.
 PHASE, RESTARTS, SENTINEL = range(3)
@@ -168,6 +175,8 @@ class Scoreboard:
         self._receipts = (rows + 1) * WORDS_PER_ROW * WORD_BYTES
         self._long_receipts = self._receipts + rows * RECEIPTS_PER_ROW * RECEIPT_BYTES
         self._notes = self._long_receipts + rows * LONG_RECEIPTS_PER_ROW * LONG_RECEIPT_BYTES
+        self._messages = self._notes + rows * TASK_INFO_BYTES
+        self._progress_message = (0, "")
         self._cluster = rows * WORDS_PER_ROW
 
     @classmethod
@@ -260,6 +269,37 @@ class Scoreboard:
         text = self._memory[place : place + TASK_INFO_BYTES].partition(b"\0")[0]
         number, *words = text.decode("utf-8", "replace").split("\n")
         return words if number == str(running) and self.get(row, RUNNING) == running else None
+
+    def write_progress(self, row: int, done: float, total: float, message: str) -> None:
+        """Write how far the running job is; a total of 0 = not known. Called by the process, also outside a job."""
+        base = row * WORDS_PER_ROW
+        number = self._ints[base + RUNNING]
+        if not number:
+            return
+        if (number, message) != self._progress_message:
+            text = f"{number}\n{message[:PROGRESS_CHARACTERS]}".encode("utf-8", "replace").replace(b"\0", b" ")
+            place = self._messages + row * PROGRESS_MESSAGE_BYTES
+            self._memory[place : place + len(text) + 1] = text + b"\0"
+            self._progress_message = (number, message)
+        self._floats[base + PROGRESS_DONE] = done
+        self._floats[base + PROGRESS_TOTAL] = total
+        self._ints[base + PROGRESS_JOB] = number
+
+    def read_progress(self, row: int) -> TaskProgress | None:
+        """How far the running job is, as it has said last; None while there is none, or it has said nothing.
+
+        It is read while it may be written: numbers and message may be of two calls that followed each other.
+        """
+        base = row * WORDS_PER_ROW
+        running = self._ints[base + RUNNING]
+        if not running or self._ints[base + PROGRESS_JOB] != running:
+            return None
+        done, total = self._floats[base + PROGRESS_DONE], self._floats[base + PROGRESS_TOTAL]
+        text = self._text_at(self._messages + row * PROGRESS_MESSAGE_BYTES, PROGRESS_MESSAGE_BYTES)
+        number, _, message = text.decode("utf-8", "replace").partition("\n")
+        if self._ints[base + RUNNING] != running:
+            return None
+        return TaskProgress(done=done, total=total or None, message=message if number == str(running) else "")
 
     def running_receipts(self) -> list[str]:
         """The receipts of everything that runs in this cluster, also of jobs that a former pusher has assigned."""

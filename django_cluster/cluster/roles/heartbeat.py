@@ -192,7 +192,14 @@ class HeartbeatPublisher:
             return None
         id, name, func = words
         limit = read.deadline - read.started if read.deadline else None
-        return RunningTask(id=id, name=name, func=func, started=self._wall() - (now - read.started), limit=limit)
+        return RunningTask(
+            id=id,
+            name=name,
+            func=func,
+            started=self._wall() - (now - read.started),
+            limit=limit,
+            progress=self._board.read_progress(row),
+        )
 
 
 def start_order(living: tuple[int, ScoreboardRow]) -> tuple[int, int, int]:

@@ -9,7 +9,7 @@ from django_cluster.dashboard.charts import gauge
 from django_cluster.dashboard.snapshot import Snapshot
 from django_cluster.dashboard.state_labels import cluster_state
 from django_cluster.dashboard.tables import Column, Table, TableRow
-from django_cluster.dashboard.text import duration, megabytes
+from django_cluster.dashboard.text import duration, megabytes, progress_text
 from django_cluster.stores.status import ClusterStatus, ProcessStatus
 
 COLUMNS = (
@@ -93,7 +93,7 @@ def _process(cluster: ClusterStatus, process: ProcessStatus, now: float, ascii_o
             branch + process.name,
             str(process.pid),
             process.state,
-            f"{task.func} {task.name}" if task else "",
+            f"{task.func} {progress_text(task.progress) or task.name}" if task else "",
             _time(elapsed, task.limit) if task else "",
             gauge(share, 6, ascii_only=ascii_only) if task and task.limit else "",
             f"{process.cpu:.0f}",

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from django_cluster.core.task_progress import TaskProgress
 from django_cluster.stores.status import ClusterStatus, ProcessStatus, RunningTask, Throughput, ThroughputSlice
 from tests.fields import fields
 
@@ -29,7 +30,14 @@ STATUS = ClusterStatus(
             incarnation=7,
             pid=12,
             state="busy",
-            task=RunningTask(id="1", name="ten green bottles", func="shop.tasks.sing", started=1050.0, limit=60.0),
+            task=RunningTask(
+                id="1",
+                name="ten green bottles",
+                func="shop.tasks.sing",
+                started=1050.0,
+                limit=60.0,
+                progress=TaskProgress(done=3, total=10),
+            ),
         ),
     ),
     throughput=Throughput(done=3, failed=1, slices=(ThroughputSlice(number=212, done=3, run_median=0.1),)),
@@ -43,6 +51,7 @@ def test_a_status_comes_back_from_its_text_as_it_was() -> None:
 def test_what_a_newer_version_adds_is_passed_over() -> None:
     document = json.loads(STATUS.to_text())
     document["mood"] = "cheerful"
+    document["processes"][1]["task"]["progress"]["pace"] = "slow"
     document["processes"][1]["hat"] = document["processes"][1]["task"]["tune"] = "green"
     document["throughput"]["slices"][0]["colour"] = "blue"
 

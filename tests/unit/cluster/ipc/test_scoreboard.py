@@ -30,6 +30,7 @@ from django_cluster.cluster.ipc.scoreboard import (
     Scoreboard,
     ScoreboardRow,
 )
+from django_cluster.core.task_progress import TaskProgress
 from tests.fields import fields
 
 
@@ -230,10 +231,44 @@ def test_no_two_words_share_a_place() -> None:
     cluster = {
         "PHASE", "RESTARTS", "SENTINEL", "PAUSED_QUEUES", "LAUNCHED", "NOTIFIER_NEEDED", "LEASED_UNTIL", "UNTIL_EMPTY",
     }  # fmt: skip
-    sizes = {"WORD_BYTES", "WORDS_PER_ROW", "STILL_RUNNING", "EXIT_OFFSET"}
+    sizes = {"WORD_BYTES", "WORDS_PER_ROW", "STILL_RUNNING", "EXIT_OFFSET", "PROGRESS_CHARACTERS"}
     row = [name for name in words if name not in cluster | sizes and "RECEIPT" not in name and "BYTES" not in name]
 
     for names in (sorted(cluster), row):
         places = [words[name] for name in names]
         assert len(places) == len(set(places)), names
         assert max(places) < scoreboard.WORDS_PER_ROW
+
+
+def test_a_job_says_how_far_it_is(board: Scoreboard) -> None:
+    board.begin_job(1, 7, 1.0, 0.0)
+    before = board.read_progress(1)
+    board.write_progress(1, 3.0, 10.0, "é" * 300)
+
+    assert before is None
+    assert board.read_progress(1) == TaskProgress(done=3.0, total=10.0, message="é" * 200)
+    assert board.read_progress(0) is None
+
+
+def test_what_a_job_said_is_not_said_of_the_next(board: Scoreboard) -> None:
+    board.begin_job(1, 7, 1.0, 0.0)
+    board.write_progress(1, 3.0, 0.0, "copying")
+    board.finish_job(1)
+    between = board.read_progress(1)
+    board.write_progress(1, 9.0, 9.0, "a thread that was left behind")
+    board.begin_job(1, 8, 1.0, 0.0)
+    next_one = board.read_progress(1)
+    board.write_progress(1, 1.0, 0.0, "")
+
+    assert (between, next_one) == (None, None)
+    assert board.read_progress(1) == TaskProgress(done=1.0)
+
+
+def test_a_message_can_be_taken_back_and_repeated(board: Scoreboard) -> None:
+    board.begin_job(1, 7, 1.0, 0.0)
+    seen = []
+    for message in ("a longer one", "", "a\0b", "a longer one"):
+        board.write_progress(1, 1.0, 2.0, message)
+        seen.append(board.read_progress(1))
+
+    assert [each.message for each in seen if each] == ["a longer one", "", "a b", "a longer one"]
