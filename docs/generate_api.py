@@ -34,7 +34,7 @@ MODULES = (
     ("django_cluster.tasks", "Send tasks and read their results"),
     ("django_cluster.decorators", "Declare schedules"),
     ("django_cluster.control", "Operate"),
-    ("django_cluster.testing.drain", "Test"),
+    ("django_cluster.testing", "Test"),
 )
 """Modules whose ``__all__``, or public functions, the page lists, and the titles of their sections."""
 

@@ -43,6 +43,7 @@ from django_cluster.errors import (
 )
 from django_cluster.lifecycle.admission import allowed_functions, check_age, has_expired
 from django_cluster.lifecycle.error_reporting import ErrorReporters
+from django_cluster.lifecycle.fault_injection import FaultInjection
 from django_cluster.lifecycle.signal_dispatch import changed_by_receivers, send_signal
 from django_cluster.lifecycle.soft_timeout import soft_timeout
 from django_cluster.lifecycle.task_context import InitialContext
@@ -177,6 +178,8 @@ class Executor:
         if pre_execute.receivers:
             package = changed_by_receivers(pre_execute, package, func=func)
         try:
+            if FaultInjection.before_call is not None:
+                FaultInjection.before_call(package.header, attempt)
             if isinstance(func, TaskCallable) and func.takes_context:
                 result = func.call_as(context_of(package.header, attempt), *package.args, **package.kwargs)
             else:

@@ -58,7 +58,7 @@ class QueueSender:
     """Sends packages to one queue."""
 
     def __init__(self, codec: Codec, broker: Broker) -> None:
-        self._codec = codec.for_queue(broker.queue)
+        self.codec = codec.for_queue(broker.queue)
         self._publisher = Publisher(broker)
         self.broker = broker
 
@@ -72,7 +72,7 @@ class QueueSender:
 
     def pack(self, packages: Sequence[TaskPackage]) -> Sequence[Message]:
         """Announced and signed: what cannot be sent is refused here, before a server hears of it."""
-        messages = pack(self._codec, packages)
+        messages = pack(self.codec, packages)
         self.check(messages)
         return messages
 

@@ -15,7 +15,7 @@ from django_cluster.brokers.base import Broker, Message, QueuedMessage
 from django_cluster.brokers.publisher import delay_queue
 from django_cluster.client.client import Client
 from django_cluster.core.codec import peek_header
-from django_cluster.core.messages import Outcome, TaskHeader
+from django_cluster.core.messages import Outcome, OutcomeStatus, TaskHeader
 from django_cluster.errors import NotSupported, PackageError
 from django_cluster.lifecycle.retry_policy import decide_retry
 
@@ -26,43 +26,83 @@ _next_attempts: dict[str, float] = {}
 """Due times, by the clock of the test, of tasks that a test has run and that have another attempt."""
 
 
-@dataclass(frozen=True, slots=True)
-class Clock:
-    """Decides what may run now."""
+@dataclass(slots=True)
+class MovableClock:
+    """The clock of the test process, which ``advance`` sets forward for the decision what may run now.
 
+    ``time.time`` itself is not changed.
+    """
+
+    until: float = 0.0
+    """Unix time up to which the clock may be set forward; 0 = it is not."""
     delayed: bool = False
     """Whether tasks that are delayed may run before their time."""
     retries: bool = False
     """Whether later attempts may run before their time."""
+    moved_to: float = 0.0
+    """Unix time to which the clock was set forward."""
+
+    def now(self) -> float:
+        """Unix time."""
+        return max(time.time(), self.moved_to)
 
     def allows(self, header: TaskHeader, due: float | None = None) -> bool:
         """Whether a task may run now. ``due``: due time by the clock of the broker; None: now."""
         if header.id in _next_attempts:
-            return self.retries or _next_attempts[header.id] <= time.time()
+            return self.retries or _next_attempts[header.id] <= self.now()
         if header.options.not_before is not None:
-            return self.delayed or header.options.not_before <= time.time()
-        return due is None or self.retries or due <= time.time()
+            return self.delayed or header.options.not_before <= self.now()
+        return due is None or self.retries or due <= self.now()
+
+    def will_run(self, due: float) -> bool:
+        """Whether a later attempt that is due then is run, too."""
+        return self.retries or due <= self.until
+
+    def advance(self, due: list[float]) -> bool:
+        """Set the clock forward to the first of these moments that is not after ``until``; whether there is one."""
+        coming = [moment for moment in due if self.now() < moment <= self.until]
+        self.moved_to = min(coming, default=self.moved_to)
+        return bool(coming)
 
 
-def note_next_attempt(client: Client, outcome: Outcome) -> float | None:
-    """Remember when the task is due again; returns in how many seconds, None if this was its last run."""
-    delay = decide_retry(outcome, client.settings.delivery, jitter=lambda: 1.0).delay
+def due_of(header: TaskHeader, due: float | None) -> float:
+    """When a task is due by the clock of the test. ``due``: by the clock of the broker."""
+    return _next_attempts.get(header.id, header.options.not_before or due or 0.0)
+
+
+def note_next_attempt(client: Client, outcome: Outcome, now: float) -> float | None:
+    """Remember when the task is due again; returns that moment, None if this was its last run.
+
+    Call it before the outcome is recorded: worker deaths that were recorded before count.
+    """
+    deaths = client.results.deaths([outcome]) if outcome.status == OutcomeStatus.LOST else {}
+    delay = decide_retry(outcome, client.settings.delivery, deaths=deaths.get(outcome.id, 0), jitter=lambda: 1.0).delay
     if delay is None:
         _next_attempts.pop(outcome.id, None)
-    else:
-        _next_attempts[outcome.id] = time.time() + delay
-    return delay
+        return None
+    _next_attempts[outcome.id] = now + delay
+    return now + delay
 
 
-def make_ready(client: Client, clock: Clock) -> int:
+def make_ready(broker: Broker, clock: MovableClock) -> int:
     """Make the delayed tasks ready that may run, ordered by their due time; returns their number."""
-    broker, count = client.broker, 0
+    count = 0
     for place in _places(broker):
-        for waiting in _delayed(place, clock):
+        for waiting in sorted(_delayed(place, clock), key=lambda each: each.due or 0.0):
             if place.cancel([waiting.key]):
                 broker.enqueue([Message(waiting.payload, waiting.priority, None, waiting.attempts)])
                 count += 1
     return count
+
+
+def coming(broker: Broker) -> list[float]:
+    """When the delayed tasks of this queue are due, by the clock of the test."""
+    return [
+        due_of(header, waiting.due)
+        for place in _places(broker)
+        for waiting in _waiting(place)
+        if (header := _header(waiting)) is not None
+    ]
 
 
 def refuse_to_leave_delayed(broker: Broker) -> None:
@@ -82,13 +122,20 @@ def _places(broker: Broker) -> Iterator[Broker]:
         yield delay_queue(broker.settings)
 
 
-def _delayed(broker: Broker, clock: Clock) -> list[QueuedMessage]:
-    found = [each for each in broker.peek(MANY) if each.due is not None and not each.leased]
-    return sorted((each for each in found if _may_run(each, clock)), key=lambda each: each.due or 0.0)
+def _waiting(broker: Broker) -> list[QueuedMessage]:
+    return [each for each in broker.peek(MANY) if each.due is not None and not each.leased]
 
 
-def _may_run(waiting: QueuedMessage, clock: Clock) -> bool:
+def _delayed(broker: Broker, clock: MovableClock) -> Iterator[QueuedMessage]:
+    for waiting in _waiting(broker):
+        header = _header(waiting)
+        if header is not None and clock.allows(header, waiting.due):
+            yield waiting
+
+
+def _header(waiting: QueuedMessage) -> TaskHeader | None:
+    """None for a message that will be rejected when it is leased."""
     try:
-        return clock.allows(peek_header(waiting.payload), waiting.due)
+        return peek_header(waiting.payload)
     except PackageError:
-        return False  # it will be rejected when it is leased
+        return None

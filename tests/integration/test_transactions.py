@@ -19,7 +19,8 @@ from django_cluster.client.client import get_client
 from django_cluster.errors import BrokerUnavailable, NotSerializable
 from django_cluster.models import QueuedTask
 from django_cluster.tasks import async_bulk, async_task, result
-from django_cluster.testing.drain import drain, enqueued, forget_enqueued, run_tasks
+from django_cluster.testing import enqueued, forget_enqueued, run_pending
+from django_cluster.testing.drain import drain
 from tests.brokers import known_database
 from tests.sample import tasks
 from tests.servers import RedisServer
@@ -237,11 +238,10 @@ class TestInsideATestCase(TestCase):
         assert drain() == [task_id]
         assert result(task_id) == 3
 
-    def test_run_tasks_sends_and_runs_it(self) -> None:
-        with run_tasks() as ids:
-            task_id = async_task(tasks.add, 1, 2)
+    def test_run_pending_sends_and_runs_it(self) -> None:
+        task_id = async_task(tasks.add, 1, 2)
 
-        assert ids == [task_id]
+        assert run_pending() == [task_id]
         assert result(task_id) == 3
 
 

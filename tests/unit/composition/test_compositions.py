@@ -17,7 +17,8 @@ from django_cluster import AsyncTask, Chain, Group, Iter, async_chain, async_ite
 from django_cluster.brokers import memory
 from django_cluster.models import GroupMember, Task, TaskGroup
 from django_cluster.tasks import count_group, delete_group, fetch_group, queue_size, result_group, retry
-from django_cluster.testing.drain import drain, enqueued
+from django_cluster.testing import enqueued
+from django_cluster.testing.drain import drain
 from tests.fields import fields
 from tests.sample import tasks
 from tests.sample.tasks import echo

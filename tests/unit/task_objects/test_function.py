@@ -13,11 +13,11 @@ from django.utils import timezone
 from django_cluster import async_task
 from django_cluster.brokers import memory
 from django_cluster.composition import Chain
-from django_cluster.core.messages import TaskPackage
 from django_cluster.errors import UnknownFunction, UnsuitableFunction
 from django_cluster.schedules.planning import package_for_run
 from django_cluster.task_objects import TaskContext, TaskFunction, TaskHandle, task
-from django_cluster.testing.drain import drain, enqueued
+from django_cluster.testing import EnqueuedTask, enqueued
+from django_cluster.testing.drain import drain
 from tests.fields import fields
 from tests.sample.task_objects import add, named, note_context, order, runs
 
@@ -31,7 +31,7 @@ def queues(settings: Any) -> None:
     runs.clear()
 
 
-def sent(queue: str | None = None) -> TaskPackage:
+def sent(queue: str | None = None) -> EnqueuedTask:
     """The only task that waits."""
     (package,) = enqueued(queue)
     return package
@@ -63,7 +63,7 @@ def test_each_verb_sends_the_arguments_and_nothing_else(verb: str) -> None:
     handle = getattr(add, verb)(1, b=2)
 
     package = sent()
-    assert (package.header.func, package.args, package.kwargs) == ("tests.sample.task_objects.add", (1,), {"b": 2})
+    assert (package.func, package.args, package.kwargs) == ("tests.sample.task_objects.add", (1,), {"b": 2})
     assert handle == package.id
     assert isinstance(handle, TaskHandle)
 
@@ -81,7 +81,7 @@ def test_a_parameter_may_be_called_like_an_option() -> None:
 
     package = sent()
     assert package.kwargs == {"delay": 5, "queue": "x"}
-    assert package.header.options.not_before is None
+    assert package.options.not_before is None
 
 
 def test_arguments_that_the_function_does_not_take_are_refused_where_they_are_sent() -> None:
@@ -101,7 +101,7 @@ def test_many_calls_are_sent_together() -> None:
 
 
 def options_of_order() -> dict[str, Any]:
-    return sent("slow").header.options.to_wire()
+    return sent("slow").options.to_wire()
 
 
 DECLARED = {
@@ -159,7 +159,7 @@ def test_the_last_start_time_counts() -> None:
 def test_options_have_the_names_of_other_task_queues_too() -> None:
     add.using(queue_name="slow", max_retries=2, job_retry_after=9, time_limit=1500, retry_strategy="linear").delay(1)
 
-    options = sent("slow").header.options
+    options = sent("slow").options
     assert fields(options, "max_attempts", "retry_delay", "timeout", "retry_backoff") == {
         "max_attempts": 3,
         "retry_delay": 9,
@@ -175,7 +175,7 @@ def test_send_with_options_counts_the_delay_in_milliseconds(monkeypatch: pytest.
 
     assert handle.not_before == 1060.0
     (package,) = [each for each in enqueued() if each.id == handle]
-    assert (package.args, package.kwargs, package.header.options.priority) == ((1,), {"b": 2}, 3)
+    assert (package.args, package.kwargs, package.options.priority) == ((1,), {"b": 2}, 3)
 
 
 @pytest.mark.parametrize(

@@ -16,14 +16,8 @@ from django_cluster.brokers import memory
 from django_cluster.client.client import get_client
 from django_cluster.errors import Snooze, TaskFailed
 from django_cluster.tasks import async_task, fetch, result
-from django_cluster.testing.drain import (
-    assert_enqueued,
-    assert_nothing_enqueued,
-    drain,
-    enqueued,
-    forget_enqueued,
-    run_tasks,
-)
+from django_cluster.testing import assert_enqueued, assert_not_enqueued, enqueued
+from django_cluster.testing.drain import drain
 from tests.sample import tasks
 
 pytestmark = pytest.mark.django_db
@@ -68,7 +62,7 @@ def test_what_is_queued_is_run_in_its_order_and_recorded() -> None:
     assert drain() == [first, second]
 
     assert (result(first), result(second)) == (3, 7)
-    assert_nothing_enqueued()
+    assert_not_enqueued()
 
 
 def test_tasks_that_tasks_send_are_run_too() -> None:
@@ -124,14 +118,6 @@ def test_an_error_of_the_database_spoils_nothing_but_its_task() -> None:
     assert not Group.objects.filter(name="twice").exists()
 
 
-def test_run_tasks_sends_what_waits_for_the_commit_and_runs_it() -> None:
-    with run_tasks() as ids:
-        task_id = async_task(tasks.add, 1, 2)
-
-    assert ids == [task_id]
-    assert result(task_id) == 3
-
-
 def test_what_was_sent_inside_a_drain_is_not_sent_again_by_a_block_around_it(
     django_capture_on_commit_callbacks: Any,
 ) -> None:
@@ -139,30 +125,7 @@ def test_what_was_sent_inside_a_drain_is_not_sent_again_by_a_block_around_it(
         send(send_next, 2)
         drain()
 
-    assert_nothing_enqueued()
-
-
-def test_when_the_block_raises_nothing_is_run() -> None:
-    def block() -> None:
-        with run_tasks():
-            async_task(tasks.nothing)
-            raise LookupError
-
-    with pytest.raises(LookupError):
-        block()
-
-    assert len(enqueued()) == 1
-
-
-# ── looking ──────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_a_queued_call_is_found_by_function_and_arguments() -> None:
-    send(tasks.add, 1, b=2)
-    wanted = send(tasks.add, 3, b=4)
-
-    assert assert_enqueued(tasks.add, args=[3], kwargs={"b": 4}).id == wanted
-    assert assert_enqueued("tests.sample.tasks.add", kwargs={"b": 4}).id == wanted
+    assert_not_enqueued()
 
 
 def test_delayed_calls_are_queued_and_not_run() -> None:
@@ -172,45 +135,10 @@ def test_delayed_calls_are_queued_and_not_run() -> None:
     assert_enqueued(tasks.nothing)
 
 
-def test_a_call_that_is_missing_is_told_with_what_is_there() -> None:
-    send(tasks.add, 1, b="two")
-
-    with pytest.raises(AssertionError) as caught:
-        assert_enqueued(tasks.add, args=(2,))
-
-    lines = str(caught.value).splitlines()
-    assert lines[0] == "No call of tests.sample.tasks.add, args=(2,) is queued. Queued:"
-    assert lines[1] == "  tests.sample.tasks.add(1, b='two')"
-
-
-def test_a_call_that_waits_for_a_commit_is_mentioned(settings: Any) -> None:
-    settings.Q_CLUSTER = {"name": "tests", "broker": "memory"}
-    async_task(tasks.nothing)
-
-    with pytest.raises(AssertionError, match="Waiting for the commit of a transaction: 1") as caught:
-        assert_enqueued(tasks.nothing)
-
-    assert "run_tasks()" in str(caught.value)
-
-
-def test_a_queue_that_should_be_empty_is_shown() -> None:
-    send(tasks.nothing)
-
-    with pytest.raises(AssertionError, match=r"tests\.sample\.tasks\.nothing\(\)"):
-        assert_nothing_enqueued()
-
-
-def test_what_is_queued_can_be_forgotten() -> None:
-    send(tasks.nothing)
-
-    assert forget_enqueued() == 1
-    assert_nothing_enqueued()
-
-
 def test_each_cluster_has_a_queue_of_its_own() -> None:
     task_id = send(tasks.nothing, q_options={"queue": "other"})
 
-    assert_nothing_enqueued()
+    assert drain() == []
     assert drain("other") == [task_id]
 
 
@@ -240,14 +168,7 @@ def test_delayed_tasks_run_before_their_time_by_choice() -> None:
     assert drain(retries=True) == []
     assert drain(delayed=True) == [soon, late]
     assert [result(each) for each in (now, soon, late)] == [11, 7, 3]
-    assert_nothing_enqueued()
-
-
-def test_run_tasks_has_the_same_choices() -> None:
-    with run_tasks(delayed=True) as ids:
-        late = send(tasks.add, 1, 2, q_options={"delay": 7200})
-
-    assert ids == [late]
+    assert_not_enqueued()
 
 
 def test_later_attempts_run_before_their_time_by_choice() -> None:
@@ -259,7 +180,7 @@ def test_later_attempts_run_before_their_time_by_choice() -> None:
     task = fetch(task_id)
     assert task is not None
     assert (task.success, task.attempt_count) == (True, 3)
-    assert_nothing_enqueued()
+    assert_not_enqueued()
 
 
 def test_with_later_attempts_the_failure_of_the_last_is_raised() -> None:
@@ -271,7 +192,7 @@ def test_with_later_attempts_the_failure_of_the_last_is_raised() -> None:
     task = fetch(task_id)
     assert task is not None
     assert (task.final, task.attempt_count) == (True, 3)
-    assert_nothing_enqueued()
+    assert_not_enqueued()
 
 
 def test_a_task_that_never_succeeds_is_not_repeated_for_ever() -> None:
@@ -340,7 +261,7 @@ def test_delays_and_tests_share_one_clock(library: Any, year: int) -> None:
         assert drain() == [later]
         clock.advance(5 * 3600)
         assert drain() == [at_five]
-    assert_nothing_enqueued()
+    assert_not_enqueued()
 
 
 @pytest.mark.parametrize("library", [Freezegun, TimeMachine])
@@ -356,7 +277,7 @@ def test_later_attempts_and_tests_share_one_clock(library: Any) -> None:
         clock.advance(3600)
         assert drain() == [task_id]
     assert fetch(task_id) is not None
-    assert_nothing_enqueued()
+    assert_not_enqueued()
 
 
 # ── durable blocks ───────────────────────────────────────────────────────────────────────────────

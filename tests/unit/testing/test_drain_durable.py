@@ -9,7 +9,8 @@ from django.db import transaction
 from django.test import TestCase, override_settings
 
 from django_cluster.tasks import async_task
-from django_cluster.testing.drain import drain, run_tasks
+from django_cluster.testing import run_pending
+from django_cluster.testing.drain import drain
 
 IN_MEMORY: dict[str, Any] = {"name": "tests", "broker": "memory"}
 
@@ -21,11 +22,10 @@ def pay() -> None:
 
 
 class DurableTests(TestCase):
-    def test_run_tasks(self) -> None:
-        with run_tasks() as ids:
-            async_task(pay)
+    def test_run_pending(self) -> None:
+        async_task(pay)
 
-        assert len(ids) == 1
+        assert len(run_pending()) == 1
         assert Group.objects.filter(name="paid").exists()
 
     def test_drain(self) -> None:
