@@ -35,8 +35,9 @@ def test_what_is_said_arrives(heard: list[tuple[float, float, str]]) -> None:
 @pytest.mark.parametrize("value", [-1, math.nan, math.inf, 1e19])
 @pytest.mark.parametrize("place", ["done", "total"])
 def test_a_number_that_is_none_is_refused(heard: list[Any], place: str, value: float) -> None:
+    said: dict[str, Any] = {"done": 1, "total": 1, place: value}
     with pytest.raises(ValueError, match="in numbers from 0 to 1e18"):
-        progress(**{"done": 1, "total": 1, place: value})
+        progress(**said)
 
     assert heard == []
 
