@@ -53,8 +53,13 @@ def _collecting(iter_id: str, total: int, given: Mapping[str, Any], like: TaskOp
     options = build_options({name: value for name, value in given.items() if name != "task_name"})
     if hook := given.get("hook"):
         check_hook(hook)
-    like_items = {"priority": like.priority, "queue": like.queue, "correlation_id": like.correlation_id}
-    options = replace(options, **like_items, no_retry_on=(path_of_class(ItemsFailed),))
+    options = replace(
+        options,
+        priority=like.priority,
+        queue=like.queue,
+        correlation_id=like.correlation_id,
+        no_retry_on=(path_of_class(ItemsFailed),),
+    )
     name = given.get("task_name")
     package = build_packages(collect, [(iter_id, total)], {}, options, name)[0]
     return as_member(package, Membership(iter_id, COLLECT_POSITION, MemberRole.COLLECT), named=name is not None)

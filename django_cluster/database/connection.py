@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 
 from django.db import DatabaseError, connections
@@ -23,6 +24,10 @@ WRONG_SERVER_CODES = frozenset({"25006", "57P01", "57P02", "57P03", "53300", 104
 """What a server says that is there and of no use: read-only, because another one writes now; starting, stopping, or out
 of connections."""
 
+LOCKED = re.compile(r"database (table )?is locked").fullmatch
+"""SQLite has words only. "locking protocol" is what it says when another process has stood still for ten seconds while it
+entered the write-ahead log (https://www.sqlite.org/rescode.html#protocol)."""
+
 MISSING_TABLE_CODES = frozenset({"42P01", 1146})
 
 
@@ -34,8 +39,8 @@ def pause_before_retry() -> None:
 def is_conflict(error: BaseException | None) -> bool:
     """Whether the same work may succeed when it is tried again."""
     code = error_code(error)
-    if isinstance(code, str) and code.startswith("database ") and code.endswith(" is locked"):
-        return True  # SQLite has words only: "database is locked", "database table is locked"
+    if isinstance(code, str) and (code == "locking protocol" or LOCKED(code) is not None):
+        return True
     return code in CONFLICT_CODES
 
 

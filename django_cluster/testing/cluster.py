@@ -104,7 +104,7 @@ def _refuse_invisible() -> None:
     if get_client().settings.broker.kind == "memory":
         raise ImproperlyConfigured("The broker 'memory' is in this process only: a real cluster needs another one.")
     for connection in connections.all():
-        if connection.vendor == "sqlite" and connection.is_in_memory_db():  # type: ignore[attr-defined]  of SQLite
+        if connection.vendor == "sqlite" and connection.is_in_memory_db():  # type: ignore[attr-defined]  # of SQLite
             raise ImproperlyConfigured(
                 f"The test database {connection.alias!r} is in the memory of this process: for a real cluster, name a"
                 ' file in DATABASES: {"TEST": {"NAME": "test.sqlite3"}}.'

@@ -31,12 +31,12 @@ def _undone() -> Iterator[None]:
 def test_sync_mode_is_switched_by_a_patch() -> None:
     from django_q.conf import Conf
 
-    assert not Conf.SYNC
+    seen: list[object] = [Conf.SYNC]
     with patch.object(Conf, "SYNC", True):
-        assert Conf.SYNC is True
+        seen.append(Conf.SYNC)
         task_id = async_task(add, 1, 2)
         assert (result(task_id), QueuedTask.objects.count()) == (3, 0)
-    assert not Conf.SYNC
+    assert [*seen, Conf.SYNC] == [False, True, False]
     async_task(add, 1, 2)
     assert QueuedTask.objects.count() == 1
 

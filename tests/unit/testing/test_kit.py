@@ -93,7 +93,7 @@ def test_public_names_are_found_and_described(name: str) -> None:
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no_such_name"):
-        django_cluster.testing.no_such_name  # type: ignore[attr-defined]  # noqa: B018  asking for it is the test
+        django_cluster.testing.no_such_name  # noqa: B018  asking for it is the test
 
 
 def test_the_plugin_imports_nothing_of_django_nor_of_the_package() -> None:

@@ -21,7 +21,7 @@ from django_cluster.testing import assert_enqueued, assert_not_enqueued, enqueue
 from tests.datetimes import utc
 from tests.sample import tasks
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("only_our_declarations")]
 HOUR = timedelta(hours=1)
 
 
@@ -196,9 +196,6 @@ def only_our_declarations() -> Iterator[None]:
     yield
     _declarations.clear()
     _declarations.update(before)
-
-
-pytestmark = [pytestmark, pytest.mark.usefixtures("only_our_declarations")]
 
 
 def test_each_due_time_of_a_schedule_is_sent_once() -> None:
