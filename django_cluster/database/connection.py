@@ -25,8 +25,8 @@ WRONG_SERVER_CODES = frozenset({"25006", "57P01", "57P02", "57P03", "53300", 104
 of connections."""
 
 LOCKED = re.compile(r"database (table )?is locked").fullmatch
-"""SQLite has words only. "locking protocol" is what it says when another process has stood still for ten seconds while it
-entered the write-ahead log (https://www.sqlite.org/rescode.html#protocol)."""
+"""SQLite has words only. "locking protocol" is what it says when another process has stood still for ten seconds while
+it entered the write-ahead log (https://www.sqlite.org/rescode.html#protocol)."""
 
 MISSING_TABLE_CODES = frozenset({"42P01", 1146})
 
