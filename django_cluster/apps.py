@@ -40,7 +40,7 @@ class DjangoClusterConfig(AppConfig):
         from django_cluster.core.log_filter import install_filter
         from django_cluster.core.redaction import use_redactor
         from django_cluster.core.time import LocalTime
-        from django_cluster.models import Schedule
+        from django_cluster.models import QueuedTask, Schedule
         from django_cluster.models.json_references import register_django_types
         from django_cluster.models.postgres_storage import disable_compression
         from django_cluster.models.row_signing import install_serializer
@@ -50,6 +50,7 @@ class DjangoClusterConfig(AppConfig):
         install_serializer(serializer_of_rows)
         post_migrate.connect(disable_compression, sender=self)
         Schedule.default_zone = staticmethod(zone_of_schedules)
+        QueuedTask.name_in_table = staticmethod(name_in_queue_table)
         LocalTime.zone = staticmethod(zone_of_naive_times)
         TaskModules.names = staticmethod(task_modules_of_project)
         use_redactor(redactor_of_project)
@@ -61,6 +62,14 @@ def zone_of_naive_times() -> tzinfo | None:
     from django.utils import timezone
 
     return timezone.get_current_timezone() if timezone.is_aware(timezone.now()) else None
+
+
+def name_in_queue_table(queue: str) -> str:
+    """The name in the queue table of a queue of this project."""
+    from django_cluster.conf import load_settings
+    from django_cluster.core.queue_names import table_queue_name
+
+    return table_queue_name(load_settings().name, queue)
 
 
 def task_modules_of_project() -> Sequence[str]:

@@ -87,6 +87,13 @@ class ClusterAdmin(ModelAdmin):
     class Media:
         css = STYLES
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """A subclass that says which fields it shows says it instead of its base, in either form."""
+        super().__init_subclass__(**kwargs)
+        for said, other in (("fields", "fieldsets"), ("fieldsets", "fields")):
+            if cls.__dict__.get(said) is not None and other not in cls.__dict__:
+                setattr(cls, other, None)
+
     def own_urls(self) -> list[URLPattern]:
         """Return the URLs of pages in addition to Django's."""
         return []

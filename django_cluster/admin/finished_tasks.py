@@ -125,6 +125,8 @@ class FinishedTaskAdmin(FinishedTaskActions):
     def get_search_results(
         self, request: HttpRequest, queryset: models.QuerySet[Any], search_term: str
     ) -> tuple[models.QuerySet[Any], bool]:
+        if tuple(self.search_fields) != FinishedTaskAdmin.search_fields:  # a subclass means its own
+            return super().get_search_results(request, queryset, search_term)
         scope = SearchScope.of(request)
         return (search(queryset, search_term, scope) if search_term.strip() else queryset), False
 
@@ -152,6 +154,13 @@ class FinishedTaskAdmin(FinishedTaskActions):
     @admin.display(description=_("finished"), ordering="stopped_at")
     def finished(self, task: Task) -> SafeString:
         return ago(task.stopped_at)
+
+    # Django-Q's names, for the lists of subclasses.
+
+    @admin.display(description=_("run time"))
+    def time_taken(self, task: Task) -> str:
+        """From being enqueued to its end."""
+        return seconds(task.time_taken())
 
     @admin.display(description=_("runs"))
     def runs(self, task: Task) -> int:
@@ -283,6 +292,11 @@ class FailureAdmin(FinishedTaskAdmin):
         """The beginning of the error, after the last name of its class."""
         text = Truncator(redactor().text(task.error_beginning)).chars(ERROR_PREVIEW)
         return truncated(": ".join(part for part in (task.error_kind.rpartition(".")[2], text) if part))
+
+    @admin.display(description=_("error"))
+    def short_result(self, task: Any) -> SafeString:
+        """Django-Q's name of the beginning of the error, for the lists of subclasses."""
+        return self.error_beginning(task)
 
     @admin.display(description=_("status"))
     def status_in_list(self, task: Task) -> SafeString:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
+from django.contrib.admin.utils import flatten, flatten_fieldsets
 from django.contrib.admin.widgets import AdminSplitDateTime
 from django.core.exceptions import PermissionDenied
 from django.db import models
@@ -47,6 +48,7 @@ from django_cluster.core.arguments import args_from_text, kwargs_from_text
 from django_cluster.core.redaction import redactor
 from django_cluster.dashboard.state_labels import LATE_SECONDS, schedule_state
 from django_cluster.models import Schedule, Task
+from django_cluster.models.aliases import AliasField
 from django_cluster.models.schedule_timing import MOMENTS
 from django_cluster.schedules.declarations import registered_tasks
 
@@ -100,7 +102,7 @@ class ScheduleAdmin(ClusterAdmin):
         ),
         (_("History"), {"fields": ("last_task", "runs", "declared", "shown_error")}),
     )
-    actions = ("run_now", "enable", "disable")
+    actions: ClassVar[Any] = ["run_now", "enable", "disable"]
 
     class Media:
         css = STYLES
@@ -289,6 +291,26 @@ class ScheduleAdmin(ClusterAdmin):
         page = "success" if schedule.last_success else "failure"
         url = reverse(f"{self.admin_site.name}:django_cluster_{page}_change", args=(schedule.task,))
         return format_html('<a href="{}">{}</a>', url, schedule.task)
+
+    # Django-Q's names, for the lists of subclasses.
+
+    @admin.display(description=_("last run"))
+    def get_last_run(self, schedule: Any) -> SafeString:
+        """A link to the last task."""
+        return self.last_run(schedule)
+
+    @admin.display(description=_("success"), boolean=True)
+    def get_success(self, schedule: Any) -> bool | None:
+        """Whether the last task succeeded; None while it has no row."""
+        found: bool | None = schedule.last_success
+        return found
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """A field of the form under the second name of a column, if a subclass names it among its fields."""
+        named = flatten_fieldsets(self.fieldsets) if self.fieldsets else self.fields or ()
+        if isinstance(db_field, AliasField) and db_field.name in flatten(named):
+            db_field = self.model._meta.get_field(db_field.alias_of)
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     @admin.display(description=_("last run"))
     def last_run(self, schedule: Any) -> SafeString:

@@ -1,7 +1,7 @@
-"""Arguments as the text in which a schedule keeps them: ``1, 'x', [2]`` and ``x=2, y='3'``.
+"""Arguments as the text in which a schedule keeps them: ``(1, 'x', [2])`` and ``{'x': 2, 'y': '3'}``, as Django-Q does.
 
-Nothing is ever evaluated. The text is parsed, and only these forms are understood, inside each other as deep
-as one likes:
+People may also write ``1, 'x', [2]`` and ``x=2, y='3'``. Nothing is ever evaluated. The text is parsed, and only
+these forms are understood, inside each other as deep as one likes:
 
 - numbers, text, bytes, ``True``, ``False``, ``None``, ``...``; lists, tuples, sets and dicts of them;
 - calls of ``set``, ``frozenset``, ``float``, ``complex``, ``Decimal``, ``UUID``, ``datetime``, ``date``, ``time``,
@@ -18,7 +18,6 @@ import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from keyword import iskeyword
 from math import isfinite
 from typing import Any
 from uuid import UUID
@@ -46,11 +45,9 @@ _REFUSED = (ValueError, TypeError, KeyError, ArithmeticError, OSError, Recursion
 
 
 def args_to_text(args: Sequence[object]) -> str:
-    """``(1, "x")`` → ``1, 'x'``."""
+    """``(1, "x")`` → ``(1, 'x')``, which is also what Python makes of plain values."""
     pieces = _written(list(args))
-    text = ", ".join(pieces)
-    # A tuple as the only argument would be read back as several arguments.
-    text = f"{text}," if len(args) == 1 and isinstance(args[0], tuple) else text
+    text = f"({pieces[0]},)" if len(pieces) == 1 else f"({', '.join(pieces)})"
     _prove(pieces, lambda: args_from_text(text))
     return text
 
@@ -65,15 +62,10 @@ def args_from_text(text: str | None) -> tuple[Any, ...]:
 
 
 def kwargs_to_text(kwargs: Mapping[str, object]) -> str:
-    """``{"x": 2}`` → ``x=2``; as a dict where a name could not stand before the sign."""
-    texts = _written(list(kwargs.values()))
-    # Only plain letters: Python reads other letters of a name in their normal form, as another name perhaps.
-    plain = all(name.isascii() and name.isidentifier() and not iskeyword(name) for name in kwargs)
-    if plain:
-        text = ", ".join(f"{name}={text}" for name, text in zip(kwargs, texts, strict=True))
-    else:
-        text = f"{{{', '.join(f'{name!r}: {text}' for name, text in zip(kwargs, texts, strict=True))}}}"
-    _prove(texts, lambda: kwargs_from_text(text).values())
+    """``{"x": 2}`` → ``{'x': 2}``."""
+    pieces = _written(list(kwargs.values()))
+    text = f"{{{', '.join(f'{name!r}: {text}' for name, text in zip(kwargs, pieces, strict=True))}}}"
+    _prove(pieces, lambda: kwargs_from_text(text).values())
     return text
 
 

@@ -2,16 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from django.db import models
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from django_cluster.core.codec import peek_header
 from django_cluster.core.queue_names import parse_queue_name
 from django_cluster.core.time import nearest_unix_time
 from django_cluster.errors import PackageError
+from django_cluster.models.aliases import Alias, AliasQuerySet, ConvertedField
+
+NOT_READY_LANE = 1000
+MICROSECONDS = 1_000_000
+
+
+class KeyField(ConvertedField):
+    """The meaning of ``key``: the queue without its namespace. A condition on it means the project's own namespace."""
+
+    def to_column(self, value: Any) -> str:
+        return QueuedTask.name_in_table(str(value))
+
+    def from_column(self, value: Any) -> str:
+        return parse_queue_name(value)
+
+
+class LockField(ConvertedField):
+    """The meaning of ``lock``: the moment before which no cluster takes the message.
+
+    Of a message that is ready it is a moment in the past.
+    """
+
+    def to_column(self, value: Any) -> int:
+        if isinstance(value, int):
+            return value
+        moment = models.DateTimeField(self.name).get_prep_value(value)
+        return round((moment if moment.tzinfo else timezone.make_aware(moment)).timestamp() * MICROSECONDS)
+
+    def from_column(self, value: Any) -> datetime:
+        moment = datetime.fromtimestamp(nearest_unix_time(value / MICROSECONDS), UTC)
+        return moment if timezone.is_aware(timezone.now()) else timezone.make_naive(moment)
+
+    def assign(self, row: Any, value: Any) -> None:
+        row.due = self.to_column(timezone.now() if value is None else value)
+        ready = row.due <= self.to_column(timezone.now())
+        row.lane, row.leased = (-row.priority, False) if ready else (NOT_READY_LANE, row.leased)
+
+    def columns(self, value: Any) -> dict[str, Any]:
+        if hasattr(value, "resolve_expression"):
+            raise TypeError("lock can be set to a moment, and not to an expression.")
+        now = self.to_column(timezone.now())
+        due = now if value is None else self.to_column(value)
+        if due > now:
+            return {"due": due, "lane": NOT_READY_LANE}
+        return {"due": due, "lane": -models.F("priority"), "leased": False}
+
+    name: str
 
 
 class QueuedTask(models.Model):
@@ -23,7 +72,7 @@ class QueuedTask(models.Model):
     cheap to compare, and free of ``USE_TZ``.
     """
 
-    NOT_READY_LANE = 1000
+    NOT_READY_LANE = NOT_READY_LANE
 
     id = models.BigAutoField(primary_key=True)
     queue = models.CharField(_("queue"), max_length=100)
@@ -34,6 +83,13 @@ class QueuedTask(models.Model):
     leased = models.BooleanField(_("leased"), default=False)
     attempts = models.IntegerField(_("attempts"), default=0)
     payload = models.TextField(_("payload"))
+    key: Alias[str] = Alias("queue", KeyField)
+    lock: Alias[datetime] = Alias("due", LockField)
+
+    objects: ClassVar[models.Manager[QueuedTask]] = AliasQuerySet.as_manager()
+
+    name_in_table: ClassVar[Callable[[str], str]] = staticmethod(lambda key: key)
+    """Returns the name in the table for a queue of this project; the app replaces it when Django starts."""
 
     class Meta:
         verbose_name = _("queued task")
@@ -43,21 +99,18 @@ class QueuedTask(models.Model):
     def __str__(self) -> str:
         return f"{self.queue} #{self.pk}"
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save the row; a new one that names no moment is ready now."""
+        if self.__dict__.get("due") is None and "due" not in self.get_deferred_fields():
+            self.lock = timezone.now()
+        if kwargs.get("update_fields"):
+            meanings = {"key": {"queue"}, "lock": {"due", "lane", "leased"}}
+            kwargs["update_fields"] = {
+                field for name in kwargs["update_fields"] for field in meanings.get(name, {name})
+            }
+        super().save(*args, **kwargs)
+
     # ── Django-Q's questions, answered from the label: nothing is opened ─────────────────────────
-
-    @property
-    def key(self) -> str:
-        """The queue without its namespace."""
-        return parse_queue_name(self.queue)
-
-    @property
-    def lock(self) -> datetime | None:
-        """Django-Q's column: until when the message is leased or delayed. None: it is ready."""
-        return (
-            datetime.fromtimestamp(nearest_unix_time(self.due / 1_000_000), UTC)
-            if self.lane == self.NOT_READY_LANE
-            else None
-        )
 
     @property
     def task(self) -> dict[str, Any]:

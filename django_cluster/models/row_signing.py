@@ -19,6 +19,11 @@ def row_signer() -> ValueSigner:
     return _seal(*secrets(), _Serializer.read())
 
 
+def serializer() -> str:
+    """How values of rows are written now: ``json`` or ``pickle``."""
+    return _Serializer.read()
+
+
 def secrets() -> tuple[str, tuple[str, ...]]:
     """The project's secret, and its older ones."""
     signer = Signer()

@@ -12,7 +12,7 @@ from django.db.models.functions import Cast, Coalesce, Concat
 from django.utils import timezone
 
 from django_cluster.core.batching import batches
-from django_cluster.models.aliases import AliasQuerySet, field_name
+from django_cluster.models.aliases import AliasQuerySet, by_field
 from django_cluster.models.row_signing import secrets
 from django_cluster.models.schedule_planning import RULE
 from django_cluster.models.schedule_seal import SEALED, is_sealed, seal_of
@@ -43,7 +43,7 @@ class ScheduleQuerySet(AliasQuerySet["Schedule"]):
         So it is with ``bulk_update``. An expression that was there before leaves the next run alone. Rows whose seal
         was valid get one for what they call now.
         """
-        values = {field_name(self.model, name): value for name, value in values.items()}
+        values = by_field(self.model, values)
         if not set(SEALED) & values.keys() or "seal" in values:
             return self._update_and_revise(values)
         self._for_write = True

@@ -48,7 +48,7 @@ def ensure_sealed(row: Any) -> None:
 
 def sealed_content(row: Any) -> tuple[str, ...]:
     """What is sealed; nothing and an empty text are the same."""
-    return tuple(getattr(row, name) or "" for name in SEALED)
+    return tuple("" if (value := getattr(row, name)) is None else str(value) for name in SEALED)
 
 
 def _content(row: Any) -> bytes:

@@ -30,6 +30,8 @@ def type_choices() -> list[tuple[str, Any]]:
 
 MOMENTS = frozenset({"next_run", "anchor", "starts_at", "ends_at"})
 """The columns that hold moments which people give."""
+COERCED = (*sorted(MOMENTS), "minutes", "repeats")
+"""Columns that the plan reads, and for which people may give text."""
 
 
 class ScheduleTiming:
@@ -103,8 +105,15 @@ class ScheduleTiming:
     def normalize_moments(self) -> None:
         """Let moments that were given be what the columns hold: aware with ``USE_TZ``, else naive.
 
-        Either is the same moment on the clock of Django's ``TIME_ZONE``; of a naive one, Django warns.
+        Either is the same moment on the clock of Django's ``TIME_ZONE``; of a naive one, Django warns. Text of moments
+        and numbers is read as Django does.
         """
+        for name in COERCED:
+            if isinstance(text := self.__dict__.get(name), str):
+                setattr(self, name, self._meta.get_field(name).to_python(text))
+        for name in ("args", "kwargs"):
+            if (value := self.__dict__.get(name)) is not None and not isinstance(value, str):
+                setattr(self, name, str(value))
         zones = timezone.is_aware(timezone.now())
         for name in MOMENTS:
             moment = self.__dict__.get(name)  # a column that was not loaded is left alone

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import re
+from collections import namedtuple
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from django.db import models, router
 from django.utils.translation import gettext_lazy as _
@@ -15,10 +17,11 @@ from django_cluster.core.safe_text import printable
 from django_cluster.core.sealed_rows import OF_A_COMPOSITION, arguments_context, open_arguments, result_context
 from django_cluster.core.signing import NOT_SIGNED
 from django_cluster.errors import BadSignature
-from django_cluster.models.aliases import Alias, AliasQuerySet
+from django_cluster.models.aliases import Alias, AliasQuerySet, field_name
 from django_cluster.models.correlation import CorrelationField
 from django_cluster.models.pruned_group import PrunedGroup, ensure_whole
 from django_cluster.models.row_signing import row_signer
+from django_cluster.models.task_values import BETWEEN, OPENED, SOURCES, OpenedField, by_opening, opening, seal_given
 
 STATUSES = (
     (OutcomeStatus.SUCCESS.value, _("success")),
@@ -48,6 +51,45 @@ UNSEALED = "The arguments of this task were not kept, so that it cannot be run a
 
 class TaskQuerySet(AliasQuerySet["Task"]):
     """The questions that callers ask about finished tasks."""
+
+    def bulk_create(self, objs: Iterable[Task], *args: Any, **kwargs: Any) -> list[Task]:
+        """Create the rows; what Django-Q's columns say is enough for each."""
+        rows = list(objs)
+        for row in rows:
+            row.complete()
+        return super().bulk_create(rows, *args, **kwargs)
+
+    def values(self, *fields: Any, **expressions: Any) -> Any:
+        """Arguments and results are opened, row by row."""
+        if not set(OPENED).intersection(each for each in fields if isinstance(each, str)):
+            return super().values(*fields, **expressions)
+        names = [*fields, *expressions]
+        return self._opening(fields, expressions, names, lambda values: dict(zip(names, values, strict=True)))
+
+    def values_list(self, *fields: Any, flat: bool = False, named: bool = False) -> Any:
+        """Arguments and results are opened, row by row."""
+        if not set(OPENED).intersection(each for each in fields if isinstance(each, str)):
+            return super().values_list(*fields, flat=flat, named=named)
+        if flat and len(fields) > 1:
+            raise TypeError("'flat' is not valid when values_list is called with more than one field.")
+        row: Any = namedtuple("Row", fields)._make if named else tuple
+        return self._opening(fields, {}, fields, (lambda values: values[0]) if flat else row)
+
+    def _opening(self, fields: Any, expressions: Any, names: Any, shape: Any) -> Any:
+        columns = dict.fromkeys([*(name for name in fields if name not in OPENED), *SOURCES])
+        rows: Any = super().values(*columns, **expressions)
+        rows._iterable_class = opening(names, shape, Task)
+        return rows
+
+    def _filter_or_exclude(self, negate: bool, args: Any, kwargs: Any) -> Self:
+        named = [name for name in kwargs if name.partition("__")[0] in OPENED]
+        if named or any(isinstance(each, models.Q) and _names_opened(each) for each in args):
+            rows = TaskQuerySet._filter_or_exclude(self, False, (), {k: v for k, v in kwargs.items() if k not in named})
+            every = [each if isinstance(each, models.Q) else models.Q(each) for each in args]
+            args = (by_opening(self if negate else rows, models.Q(*every, **kwargs)),)
+            kwargs = {}
+        found: Self = super()._filter_or_exclude(negate, args, kwargs)  # type: ignore[misc]  # Django's own
+        return found
 
     def find(self, id_or_name: str) -> Task | None:
         """The task of this id, or else the newest of this name; names may repeat."""
@@ -98,6 +140,16 @@ class TaskQuerySet(AliasQuerySet["Task"]):
         return count
 
 
+def _names_opened(condition: models.Q) -> bool:
+    """Whether a condition is on arguments or results."""
+    return any(
+        _names_opened(each)
+        if isinstance(each, models.Q)
+        else isinstance(each, tuple) and each[0].partition("__")[0] in OPENED
+        for each in condition.children
+    )
+
+
 class Task(models.Model):
     """How a task ended. The arguments and the result stay sealed until they are read."""
 
@@ -111,6 +163,9 @@ class Task(models.Model):
     correlation_id = CorrelationField(_("correlation id"), max_length=100, null=True, editable=False)
     sealed_arguments = models.BinaryField(_("sealed arguments"), null=True)
     sealed_result = models.BinaryField(_("sealed result"), null=True)
+    args: Alias[tuple[Any, ...]] = Alias("sealed_arguments", OpenedField)
+    kwargs: Alias[dict[str, Any]] = Alias("sealed_arguments", OpenedField)
+    result: Alias[Any] = Alias("sealed_result", OpenedField)
     status = models.CharField(_("status"), max_length=12, choices=status_choices, editable=False)
     success = models.BooleanField(_("success"), default=False, editable=False)
     final = models.BooleanField(
@@ -120,6 +175,8 @@ class Task(models.Model):
     enqueued_at = models.DateTimeField(_("enqueued"), editable=False)
     started_at = models.DateTimeField(_("run started"), editable=False)
     stopped_at = models.DateTimeField(_("finished"), editable=False)
+    started: Alias[datetime] = Alias("enqueued_at")
+    stopped: Alias[datetime] = Alias("stopped_at")
     worker = models.CharField(_("worker"), max_length=100, blank=True, editable=False)
     error_kind = models.CharField(_("kind of error"), max_length=255, blank=True, editable=False)
     error_message = models.TextField(_("error"), blank=True, editable=False)
@@ -166,27 +223,32 @@ class Task(models.Model):
     def __str__(self) -> str:
         return printable(self.name or self.id)
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save the row; what Django-Q's columns say is enough for a new one."""
+        if kwargs.get("update_fields"):
+            kwargs["update_fields"] = {field_name(type(self), name) for name in kwargs["update_fields"]}
+        self.complete()
+        super().save(*args, **kwargs)
+
+    def complete(self) -> None:
+        """Let the columns that Django-Q has not follow from those that it has."""
+        if self._state.adding:
+            self.started_at = self.started_at or self.enqueued_at
+            self.status = self.status or (OutcomeStatus.SUCCESS if self.success else OutcomeStatus.FAILURE).value
+        seal_given(self)
+
     # ── what was called, and what came of it ─────────────────────────────────────────────────────
 
-    @property
-    def args(self) -> tuple[Any, ...]:
-        """Raises ``PackageError`` when the arguments can no longer be read."""
-        return self._arguments()[0]
-
-    @property
-    def kwargs(self) -> dict[str, Any]:
-        """Raises ``PackageError`` when the arguments can no longer be read."""
-        return self._arguments()[1]
-
-    @property
-    def result(self) -> Any:
-        """What the function returned; of a failed task the text of its error.
+    def opened(self, name: str) -> Any:
+        """``args``, ``kwargs``, or ``result``: what the function returned, or of a failed task the text of its error.
 
         Raises ``PackageError`` when the value can no longer be read.
         """
+        if name != "result":
+            return self._arguments()[0 if name == "args" else 1]
         if self.success:
             return row_signer().loads(self.sealed_result, result_context(self.id))
-        return " : ".join(text for text in (self.error_message, self.error_traceback) if text)
+        return BETWEEN.join(text for text in (self.error_message, self.error_traceback) if text)
 
     @property
     def given_options(self) -> TaskOptions:
@@ -223,15 +285,6 @@ class Task(models.Model):
         return open_arguments(row_signer(), self.sealed_arguments, context)
 
     # ── when ─────────────────────────────────────────────────────────────────────────────────────
-
-    @property
-    def started(self) -> datetime:
-        """When it was enqueued: what Django-Q has always called *started*."""
-        return self.enqueued_at
-
-    @property
-    def stopped(self) -> datetime:
-        return self.stopped_at
 
     def time_taken(self) -> float:
         """Seconds from being enqueued to its end, the waiting included."""
@@ -289,8 +342,9 @@ def saved_tasks(using: str | None = None) -> TaskQuerySet:
 
 
 class SuccessManager(models.Manager["Success"]):
-    def get_queryset(self) -> AliasQuerySet[Success]:
-        return AliasQuerySet(self.model, using=self._db).filter(ENDED_WELL)
+    def get_queryset(self) -> models.QuerySet[Success]:
+        rows: Any = TaskQuerySet(self.model, using=self._db).filter(ENDED_WELL)
+        return rows  # type: ignore[no-any-return]  # of this proxy
 
 
 class Success(Task):
@@ -306,8 +360,9 @@ class Success(Task):
 
 
 class FailureManager(models.Manager["Failure"]):
-    def get_queryset(self) -> AliasQuerySet[Failure]:
-        return AliasQuerySet(self.model, using=self._db).filter(ENDED_BADLY)
+    def get_queryset(self) -> models.QuerySet[Failure]:
+        rows: Any = TaskQuerySet(self.model, using=self._db).filter(ENDED_BADLY)
+        return rows  # type: ignore[no-any-return]  # of this proxy
 
 
 class Failure(Task):

@@ -143,7 +143,7 @@ def localize_naive_moments(row: Schedule) -> None:
             setattr(row, name, read)
 
 
-def arguments_as_text(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str | None]]:
+def arguments_as_text(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """(the columns that are given as options, the texts of the arguments); nothing that is given is changed."""
     given, keywords = given_options(kwargs.get("q_options") or {}, KNOWN_TO_SCHEDULES), dict(kwargs)
     own = {name: given.pop(name) for name in SCHEDULE_OPTIONS & given.keys()}
@@ -151,4 +151,4 @@ def arguments_as_text(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple
         keywords["q_options"] = with_paths(given)
     else:
         keywords.pop("q_options", None)
-    return own, {"args": args_to_text(args) or None, "kwargs": kwargs_to_text(keywords) or None}
+    return own, {"args": args_to_text(args), "kwargs": kwargs_to_text(keywords)}

@@ -200,5 +200,5 @@ def test_a_zone_without_a_name_is_refused() -> None:
 
 
 def test_keyword_arguments_are_written_as_a_call() -> None:
-    assert kwargs_to_text({"x": 2, "when": date(2026, 1, 2)}) == "x=2, when=datetime.date(2026, 1, 2)"
+    assert kwargs_to_text({"x": 2, "when": date(2026, 1, 2)}) == "{'x': 2, 'when': datetime.date(2026, 1, 2)}"
     assert kwargs_to_text({"not a name": 1}) == "{'not a name': 1}"

@@ -145,7 +145,7 @@ def test_a_declaration_gets_its_row_when_a_cluster_starts() -> None:
         "cron": "30 2 * * *",
         "catch_up": "skip",
     }
-    assert (row.args, row.kwargs) == ("1, 2", "x=3, q_options={'timeout': 9}")
+    assert (row.args, row.kwargs) == ("(1, 2)", "{'x': 3, 'q_options': {'timeout': 9}}")
     assert row.next_run == here(2026, 11, 21, 2, 30)
 
 
