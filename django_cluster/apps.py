@@ -12,6 +12,7 @@ from django.utils.functional import lazy
 from django.utils.translation import gettext
 
 from django_cluster.core.redaction import Redactor
+from django_cluster.django_q import replaces_django_q
 from django_cluster.errors import InvalidSettings
 
 
@@ -55,6 +56,10 @@ class DjangoClusterConfig(AppConfig):
         TaskModules.names = staticmethod(task_modules_of_project)
         use_redactor(redactor_of_project)
         install_filter()
+        if replaces_django_q():
+            from django_cluster.django_q.shim.logs import speak_as_django_q
+
+            speak_as_django_q()
 
 
 def zone_of_naive_times() -> tzinfo | None:

@@ -69,6 +69,8 @@ def broker_class(kind: str) -> type[Broker]:
     if "." not in path:
         raise ImproperlyConfigured(f"There is no broker {kind!r}: write one of {_names()}, or a dotted path.")
     found = _import(path)
+    if isinstance(found, type) and not issubclass(found, Broker) and hasattr(found, "adapter_class"):
+        found = found.adapter_class()  # written for the interface of Django-Q
     if not (isinstance(found, type) and issubclass(found, Broker)):
         raise ImproperlyConfigured(f"{path} is not a subclass of django_cluster.brokers.base.Broker.")
     return found

@@ -14,8 +14,9 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 from uuid import uuid4
 
 from django.db import connections, transaction
@@ -157,6 +158,10 @@ class Client:
         """Return the sender to a broker, or to the broker of this name in ``brokers``."""
         if isinstance(broker, Broker):
             return QueueSender(self.codec, broker)
+        if hasattr(broker, "adapter_class"):  # written for the interface of Django-Q
+            foreign: Any = broker
+            section = replace(self.settings.broker, queue=foreign.list_key)
+            return QueueSender(self.codec, foreign.adapter_class()(section, foreign))
         if broker not in self._named:
             section = broker_section(self.settings.brokers, broker, self.settings.queue)
             self._named[broker] = QueueSender(self.codec, opened(section))

@@ -30,7 +30,7 @@ def derived_id(*parts: object) -> str:
 def humanize(digits: str) -> str:
     """Four words for the first eight of these hexadecimal digits; raises ``ValueError`` if they are not."""
     first, second, third, fourth = bytes.fromhex(digits[:8])
-    words = _words()
+    words = known_words()
     return f"{words[first]}-{words[second]}-{words[third]}-{words[fourth]}"
 
 
@@ -43,7 +43,7 @@ def task_name(task_id: str) -> str:
 
 
 @cache
-def _words() -> tuple[str, ...]:
+def known_words() -> tuple[str, ...]:
     """256 words, one for each value of a byte."""
     text = files("django_cluster.core").joinpath("words.txt").read_text(encoding="ascii")
     return tuple(text.split())

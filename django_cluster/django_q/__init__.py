@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 
 def install_django_q() -> None:
     """Let ``import django_q`` and ``from django_q.tasks import async_task`` find django_cluster.
@@ -13,3 +15,9 @@ def install_django_q() -> None:
     from django_cluster.django_q.shim.finder import install
 
     install()
+
+
+def replaces_django_q() -> bool:
+    """Whether ``install_django_q`` has been called in this process."""
+    shim = sys.modules.get("django_cluster.django_q.shim.finder")
+    return shim is not None and bool(shim.is_installed())

@@ -156,7 +156,7 @@ def test_a_broker_does_what_its_verbs_say() -> None:
     broker.acknowledge(lent[0][0])
     broker.fail(lent[1][0])
     broker.delete(lent[2][0])
-    assert (broker.lock_size(), broker.queue_size(), broker.dequeue()) == (0, 0, [])
+    assert (broker.lock_size(), broker.queue_size(), broker.dequeue()) == (0, 0, None)
     broker.enqueue(SignedPackage.dumps(task))
     assert broker.purge_queue() == 1
 

@@ -145,6 +145,44 @@ def test_a_cluster_inside_answers_what_django_qs_users_ask(make_project: MakePro
     assert "afterwards Stopped, stopped True" in program.logs
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_command_of_django_q_runs_until_it_is_stopped(make_project: MakeProject, number: signal.Signals) -> None:
+    """It starts a cluster, and has nothing more to do; scripts wait for the lines of Django-Q."""
+    project = make_project()
+    program = project.launch("-m", "tests.e2e.embedded_django_q", "command")
+    program.wait_for_log("sentinel alive True, running True")
+
+    program.signal(number)
+
+    assert program.wait_for_exit() == 0
+    lines = [line for line in program.logs.splitlines() if line.startswith("[Q] Q Cluster ")]
+    name = re.search(r"Q Cluster (\S+) starting", program.logs)
+    assert name is not None
+    assert lines == [
+        f"[Q] Q Cluster {name[1]} starting.",
+        f"[Q] Q Cluster {name[1]} [{project.name}] running.",
+        f"[Q] Q Cluster {name[1]} stopping.",
+        f"[Q] Q Cluster {name[1]} has stopped.",
+    ]
+    assert "[Q] Cluster " in program.logs
+    assert "answer 42" in program.logs
+
+
+@pytest.mark.parametrize(
+    ("manner", "sentences"),
+    [
+        ("stop", ["stopped True, alive False, again False", "has stopped True, exit code 0"]),
+        ("atexit", ["stopped at exit True"]),
+        ("sentinel", ["answer 42", "status Stopped"]),
+    ],
+)
+def test_a_program_of_django_q_stops_its_cluster(make_project: MakeProject, manner: str, sentences: list[str]) -> None:
+    program = make_project().launch("-m", "tests.e2e.embedded_django_q", manner)
+
+    assert program.wait_for_exit() == 0
+    assert [sentence for sentence in sentences if sentence not in program.logs] == []
+
+
 def test_a_program_that_ends_without_a_stop_leaves_nobody(make_project: MakeProject) -> None:
     project = make_project()
 

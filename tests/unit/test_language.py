@@ -30,6 +30,7 @@ DEMANDED_TWICE = {
     "Broker",  # of Django-Q: the base class here, and in the shim the class with Django-Q's methods
     "Cluster",  # of Django-Q: with settings here, and in the shim without
     "Command",  # Django finds the class of a command by this name
+    "Sentinel",  # of Django-Q: the process that watches the others, and in the shim one that takes events
     "Media",  # Django finds the styles of an admin page by this name
     "Meta",  # Django finds the options of a model by this name
     "Migration",  # Django finds a migration by this name

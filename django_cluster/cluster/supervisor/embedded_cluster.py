@@ -52,7 +52,7 @@ class Cluster:
             close_before_fork()
         self._sentinel = self._context.Process(target=run_sentinel, args=(self._settings, writer), name="qcluster")
         self._sentinel.start()
-        atexit.register(self.stop)  # before the hook of multiprocessing, which would wait for it forever
+        self._at_exit()
         writer.close()
         until = time.monotonic() + patience
         try:
@@ -67,6 +67,10 @@ class Cluster:
             reader.close()
         assert self._sentinel.pid is not None
         return self._sentinel.pid
+
+    def _at_exit(self) -> None:
+        """Stop when the program ends, before the hook of multiprocessing, which would wait for the sentinel forever."""
+        atexit.register(self.stop)
 
     def stop(self, patience: float | None = None) -> int | None:
         """Stop gracefully, and after ``patience`` seconds (default: what the settings allow) by SIGKILL.

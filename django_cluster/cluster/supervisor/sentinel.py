@@ -114,6 +114,7 @@ class Sentinel:
                     queues=", ".join(self._settings.queues),
                     workers=sum(1 for _ in self._pool.of(ProcessRole.WORKER)),
                     sentinel_pid=os.getpid(),
+                    cluster_id=self._pool.runtime_dir.cluster,
                 )
                 while self._phase is not ClusterPhase.STOPPED:
                     self.tick()

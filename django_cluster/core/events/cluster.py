@@ -10,7 +10,7 @@ CLUSTER_STARTING = Event(
     key="cluster_starting",
     level=INFO,
     message="Cluster %(namespace)s starting: queues %(queues)s, %(workers)d workers, sentinel pid %(sentinel_pid)d",
-    fields=("namespace", "queues", "workers", "sentinel_pid"),
+    fields=("namespace", "queues", "workers", "sentinel_pid", "cluster_id"),
     meaning="`qcluster` has begun to start the processes of the cluster.",
 )
 CLUSTER_START_FAILED = Event(
@@ -136,4 +136,35 @@ UNKNOWN_QUEUE = Event(
     fields=("queue", "suggestion"),
     meaning="A task was sent to a queue that no configured cluster works on. Logged once in each sending process.",
     action="Correct the name, or add the queue to `ALT_CLUSTERS` and start a cluster for it.",
+)
+
+
+# The lines of Django-Q, for scripts that wait for them: logged beside the events above where the shim is installed.
+Q_CLUSTER_STARTING = Event(
+    key="q_cluster_starting",
+    level=INFO,
+    message="Q Cluster %(cluster_name)s starting.",
+    fields=("cluster_name",),
+    meaning="The line of Django-Q for `cluster_starting`. Only if `django_q` is replaced by this package.",
+)
+Q_CLUSTER_RUNNING = Event(
+    key="q_cluster_running",
+    level=INFO,
+    message="Q Cluster %(cluster_name)s [%(queues)s] running.",
+    fields=("cluster_name", "queues"),
+    meaning="The line of Django-Q for `cluster_running`. Only if `django_q` is replaced by this package.",
+)
+Q_CLUSTER_STOPPING = Event(
+    key="q_cluster_stopping",
+    level=INFO,
+    message="Q Cluster %(cluster_name)s stopping.",
+    fields=("cluster_name",),
+    meaning="The line of Django-Q for `cluster_stopping`. Only if `django_q` is replaced by this package.",
+)
+Q_CLUSTER_STOPPED = Event(
+    key="q_cluster_stopped",
+    level=INFO,
+    message="Q Cluster %(cluster_name)s has stopped.",
+    fields=("cluster_name",),
+    meaning="The line of Django-Q for `cluster_stopped`. Only if `django_q` is replaced by this package.",
 )

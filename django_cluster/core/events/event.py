@@ -11,6 +11,8 @@ TASK_LOGGER = logging.getLogger("django_cluster.tasks")
 
 FIELDS = {
     "attempt": "Which run of the task this was; the first is 1.",
+    "cluster_id": "The id of this run of the cluster, as `qinfo --ids` prints it.",
+    "cluster_name": "Four words for the id of this run of the cluster.",
     "count": "How many items the record is about.",
     "cpus": "The numbers of the CPUs.",
     "database": "The alias of the database in `DATABASES`.",

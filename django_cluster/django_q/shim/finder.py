@@ -60,8 +60,13 @@ def install() -> None:
     known = sys.modules.get(ROOT)
     if known is not None and not isinstance(known, ShimModule):
         raise ImportError("Django-Q has been imported already: call install_django_q() at the top of the settings.")
-    if not any(isinstance(finder, DjangoQFinder) for finder in sys.meta_path):
+    if not is_installed():
         sys.meta_path.insert(0, DjangoQFinder())
+
+
+def is_installed() -> bool:
+    """Whether ``import django_q`` finds this package."""
+    return any(isinstance(finder, DjangoQFinder) for finder in sys.meta_path)
 
 
 def _relative(name: str) -> str:

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 TASKS = "django_cluster.tasks"
 MODELS = "django_cluster.models"
 HERE = "django_cluster.django_q.shim"
+STATUS = "django_cluster.django_q.status"
+COMMANDS = "django_cluster.management.commands"
 
 
 def _unchanged(home: str, *names: str) -> dict[str, str]:
@@ -31,14 +33,22 @@ MODULES: Mapping[str, Mapping[str, str]] = {
     | _unchanged(MODELS, "Task", "Schedule"),
     "models": _unchanged(MODELS, "Task", "Success", "Failure", "Schedule") | {"OrmQ": f"{MODELS}:QueuedTask"},
     "brokers": _unchanged(f"{HERE}.brokers", "Broker", "get_broker"),
-    "brokers.redis_broker": {"Redis": "django_cluster.brokers.redis:RedisBroker"},
-    "brokers.orm": {"ORM": "django_cluster.brokers.orm:OrmBroker"},
-    "brokers.aws_sqs": {"Sqs": "django_cluster.brokers.sqs:SqsBroker"},
-    "brokers.mongo": {"Mongo": "django_cluster.brokers.mongo:MongoBroker"},
-    "brokers.ironmq": {"IronMQBroker": "django_cluster.brokers.ironmq:IronMQBroker"},
-    "cluster": _unchanged(f"{HERE}.cluster", "Cluster"),
+    "brokers.redis_broker": _unchanged(f"{HERE}.brokers", "Redis"),
+    "brokers.orm": _unchanged(f"{HERE}.brokers", "ORM"),
+    "brokers.aws_sqs": _unchanged(f"{HERE}.brokers", "Sqs"),
+    "brokers.mongo": _unchanged(f"{HERE}.brokers", "Mongo"),
+    "brokers.ironmq": _unchanged(f"{HERE}.brokers", "IronMQBroker"),
+    "cluster": _unchanged(f"{HERE}.cluster", "Cluster", "Sentinel") | _unchanged(STATUS, "Stat", "Status"),
     "conf": _unchanged(f"{HERE}.conf", "Conf", "logger"),
-    "status": _unchanged("django_cluster.django_q.status", "Stat", "Status"),
+    "status": _unchanged(STATUS, "Stat", "Status"),
+    "monitor": _unchanged(STATUS, "Stat", "Status"),
+    "management": {},
+    "management.commands": {},
+    "management.commands.qcluster": _unchanged(f"{HERE}.commands", "Command")
+    | _unchanged(f"{HERE}.cluster", "Cluster"),
+    "management.commands.qmonitor": {"Command": f"{COMMANDS}.qmonitor:Command", "monitor": f"{HERE}.terminal:monitor"},
+    "management.commands.qmemory": {"Command": f"{COMMANDS}.qmemory:Command", "memory": f"{HERE}.terminal:memory"},
+    "management.commands.qinfo": {"Command": f"{COMMANDS}.qinfo:Command", "info": f"{HERE}.terminal:info"},
     "signals": _unchanged(
         f"{HERE}.signals",
         *("pre_enqueue", "post_spawn", "pre_execute", "post_execute_in_worker", "post_execute", "call_hook"),
@@ -46,8 +56,12 @@ MODULES: Mapping[str, Mapping[str, str]] = {
     "signing": _unchanged(f"{HERE}.signing", "SignedPackage", "BadSignature"),
     "scheduler": _unchanged(f"{HERE}.utils", "scheduler"),
     "exceptions": {"TimeoutException": "django_cluster.errors:TaskTimeout"},
-    "utils": _unchanged(f"{HERE}.utils", "add_months", "add_years", "localtime", "get_func_repr"),
-    "humanhash": _unchanged(f"{HERE}.utils", "uuid", "humanize"),
+    "utils": _unchanged(
+        f"{HERE}.utils", "add_months", "add_years", "localtime", "get_func_repr", "close_old_django_connections"
+    ),
+    "humanhash": _unchanged(
+        f"{HERE}.humanhash", "uuid", "humanize", "HumanHasher", "DEFAULT_WORDLIST", "DEFAULT_HASHER"
+    ),
     "monitor_terminal": _unchanged(f"{HERE}.terminal", "monitor", "info", "memory", "get_ids"),
     "admin": {
         "TaskAdmin": "django_cluster.admin:SuccessAdmin",
@@ -63,9 +77,8 @@ INSIDE = "is internal to Django-Q's processes"
 REMOVED_MODULES: Mapping[str, str] = {
     "pusher": f"{INSIDE}, which are built differently here. In tests, use django_cluster.testing.drain.",
     "worker": f"{INSIDE}, which are built differently here. In tests, use django_cluster.testing.drain.",
-    "monitor": f"{INSIDE}, which are built differently here. In tests, use django_cluster.testing.drain.",
-    "queues": f"{INSIDE}: no process shares a queue with another here.",
     "timeout": f"{INSIDE}; the limit of a task is its option 'timeout'.",
+    "queues": f"{INSIDE}: no process shares a queue with another here.",
     "core_signing": f"{INSIDE}; see django_q.signing.",
     "brokers.disque": "was removed from Django-Q, and is a broker of django_cluster: see the setting 'disque_nodes'.",
 }

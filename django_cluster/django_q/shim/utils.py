@@ -1,4 +1,4 @@
-"""Utilities of Django-Q: names, calendar arithmetic, one run of the scheduler."""
+"""Utilities of Django-Q: calendar arithmetic, names of functions, one run of the scheduler."""
 
 from __future__ import annotations
 
@@ -8,27 +8,16 @@ from collections.abc import Callable
 from datetime import date, datetime
 from typing import Any, TypeVar
 
+from django.db import close_old_connections
 from django.utils import timezone
 
-from django_cluster.core.task_ids import humanize as words_of
-from django_cluster.core.task_ids import new_task_id
+from django_cluster.conf import load_settings
 
 VERSION = (1, 11, 1)
 """Version of Django-Q whose names these are."""
 __version__ = ".".join(map(str, VERSION))
 
 Day = TypeVar("Day", bound=date)
-
-
-def uuid() -> tuple[str, str]:
-    """A new (name, id)."""
-    task_id = new_task_id()
-    return words_of(task_id), task_id
-
-
-def humanize(hexdigest: str, words: int = 4, separator: str = "-") -> str:
-    """Up to four words for the beginning of a text of hexadecimal digits."""
-    return separator.join(words_of(hexdigest).split("-")[:words])
 
 
 def add_months(d: Day, months: int) -> Day:
@@ -55,6 +44,12 @@ def get_func_repr(func: Any) -> str | None:
     if inspect.ismethod(func) and hasattr(func.__self__, "__name__"):
         return f"{func.__self__.__module__}.{func.__self__.__name__}.{func.__name__}"
     return str(func) if func else None
+
+
+def close_old_django_connections() -> None:
+    """Close connections that are too old or unusable; with ``sync`` they belong to the caller, and stay."""
+    if not load_settings().sync:
+        close_old_connections()
 
 
 def scheduler(broker: Any = None) -> None:

@@ -29,6 +29,9 @@ class Command(BaseCommand):
 
     help = _("Starts a cluster: the sentinel and its monitor, pusher, workers and scheduler.")
 
+    stealth_options = ("cluster_name",)
+    """Django-Q's name of ``name`` for ``call_command`` and for commands that inherit from this one."""
+
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.epilog = _(
             "Exit codes: 0 stopped gracefully; 1 could not start; 3 crash loop: its processes died repeatedly;"
@@ -83,7 +86,8 @@ class Command(BaseCommand):
     @staticmethod
     def _loaded(options: dict[str, Any]) -> Settings:
         try:
-            loaded = load_cluster(options["name"], options["broker"], options["exclude_queue"])
+            names = options["name"] or [name for name in [options.get("cluster_name")] if name]
+            loaded = load_cluster(names, options["broker"], options["exclude_queue"])
             for section in (loaded.broker, *(share.broker for share in loaded.queue_settings)):
                 refuse_memory(section)
                 # Connects to nothing; a missing library or an unknown option is said once, and not by each child.

@@ -26,6 +26,9 @@ class Command(ReadOnlyCommand):
 
     help = _("Prints the memory of every cluster's processes and hosts, until interrupted.")
 
+    stealth_options = ("run_once",)
+    """Django-Q's name of ``once`` for ``call_command``."""
+
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_interval(parser)
         add = parser.add_argument
@@ -34,6 +37,7 @@ class Command(ReadOnlyCommand):
         add("--json", action="store_true", help=_("Print once, as JSON; kilobytes."))
 
     def report(self, options: dict[str, Any]) -> None:
+        once = options["once"] or options.get("run_once")
         lowest: dict[str, float] = {}
         try:
             while True:
@@ -49,7 +53,7 @@ class Command(ReadOnlyCommand):
                         lowest[cluster.host] = min(share, lowest.get(cluster.host, 100.0))
                 seen = [f"Lowest free memory seen on {host}: {share:.1f}%" for host, share in sorted(lowest.items())]
                 text = as_text([*drawn, *([] if clusters else [line(table.empty)]), *map(line, seen)])
-                if options["once"] or not sys.stdout.isatty():
+                if once or not sys.stdout.isatty():
                     self.stdout.write(text)
                     return
                 self.stdout.write(CLEAR + text)

@@ -31,6 +31,9 @@ class Command(ReadOnlyCommand):
 
     help = _("Shows clusters, workers, queues, tasks, failures and schedules; without a terminal, one plain table.")
 
+    stealth_options = ("run_once",)
+    """Django-Q's name of ``once`` for ``call_command``."""
+
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.epilog = _(
             "Exit codes: 0, also after an interrupt; 1 invalid settings; 3 the library blessed is missing."
@@ -45,10 +48,11 @@ class Command(ReadOnlyCommand):
         add("--ascii", action="store_true", help=_("Draw with ASCII characters only."))
 
     def report(self, options: dict[str, Any]) -> None:
+        once = options["once"] or options.get("run_once")
         ascii_only = options["ascii"] or is_ascii_only()
         if options["json"]:
             self.stdout.write(json.dumps(self._seen(names_of(options), JSON_PARTS).as_json(), indent=2))
-        elif options["once"] or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        elif once or not (sys.stdin.isatty() and sys.stdout.isatty()):
             width = max(80, shutil.get_terminal_size((120, 24)).columns)
             seen = self._seen(names_of(options), TABLE_PARTS)
             self.stdout.write(as_text(lines(seen, width, ascii_only=ascii_only)))
