@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import uuid4
 
@@ -174,7 +174,12 @@ class AdaptedBroker(BaseBroker):
             return str(self.inner.info() or self.title)
 
 
-@cache
+_adapters: dict[object, type[AdaptedBroker]] = {}
+
+
 def adapter_of(foreign: Callable[..., Broker]) -> type[AdaptedBroker]:
-    """The class that adapts this one."""
-    return type(f"Adapted{foreign.__name__}", (AdaptedBroker,), {"foreign": foreign})
+    """The class that adapts this one; always the same."""
+    if foreign not in _adapters:
+        name = f"Adapted{getattr(foreign, '__name__', 'Broker')}"
+        _adapters[foreign] = type(name, (AdaptedBroker,), {"foreign": foreign})
+    return _adapters[foreign]

@@ -44,7 +44,7 @@ MODULES: Mapping[str, Mapping[str, str]] = {
     "monitor": _unchanged(STATUS, "Stat", "Status"),
     "management": {},
     "management.commands": {},
-    "management.commands.qcluster": _unchanged(f"{HERE}.commands", "Command")
+    "management.commands.qcluster": {"Command": "django_cluster.management.django_q_command:Command"}
     | _unchanged(f"{HERE}.cluster", "Cluster"),
     "management.commands.qmonitor": {"Command": f"{COMMANDS}.qmonitor:Command", "monitor": f"{HERE}.terminal:monitor"},
     "management.commands.qmemory": {"Command": f"{COMMANDS}.qmemory:Command", "memory": f"{HERE}.terminal:memory"},
