@@ -9,9 +9,9 @@ from django.db import IntegrityError, transaction
 from django_cluster.core.batching import batches
 from django_cluster.core.events.tasks import GROUP_RESULT_UNUSABLE
 from django_cluster.database.dialect import is_mysql
+from django_cluster.database.refused_values import is_data_error, packet_limit, weight
 from django_cluster.database.session import Session
 from django_cluster.models import GroupMember
-from django_cluster.stores.orm_sql import is_data_error, packet_limit, weight
 from django_cluster.stores.orm_writer import DATA_ERRORS
 
 ROWS_PER_STATEMENT = 200

@@ -9,15 +9,8 @@ from django.db import Error, transaction
 from django_cluster.core.batching import batches
 from django_cluster.core.events.tasks import RECORD_LOST, RECORD_TRUNCATED
 from django_cluster.database.dialect import is_mysql
+from django_cluster.database.refused_values import is_data_error, packet_limit, weight
 from django_cluster.database.session import Session
-from django_cluster.stores.orm_sql import (
-    ROWS_PER_STATEMENT,
-    is_data_error,
-    moment_writer,
-    packet_limit,
-    weight,
-    write_rows,
-)
 from django_cluster.stores.rows import (
     CORRELATED,
     EVERYTHING,
@@ -30,11 +23,12 @@ from django_cluster.stores.rows import (
     first_success_values,
     truncated,
 )
+from django_cluster.stores.task_upsert import ROWS_PER_STATEMENT, TASK_ROWS, moment_writer
 
 DATA_ERRORS = (Error, ValueError, TypeError, OverflowError, OSError)
 """What databases and their drivers raise for a value; the last three also come from impossible moments."""
 
-Shape = tuple[Sequence[str], Callable[[Deduplicated, Moment], Values]]
+Shape = tuple[tuple[str, ...], Callable[[Deduplicated, Moment], Values]]
 SHORT: Shape = (FIRST_SUCCESS, first_success_values)
 SHORT_CORRELATED: Shape = (CORRELATED, correlated_values)
 FULL: Shape = (EVERYTHING, all_values)
@@ -81,10 +75,10 @@ class RowWriter:
         moment = moment_writer(connection)
         rows = [values_of(each, moment) for each in batch]
         if not is_mysql(connection):
-            write_rows(connection, columns, rows)
+            TASK_ROWS.write(connection, columns, rows)
             return
         for packet in self._packets(rows):
-            write_rows(connection, columns, packet)
+            TASK_ROWS.write(connection, columns, packet)
 
     def _packets(self, rows: Sequence[Values]) -> Iterator[list[Values]]:
         """The rows in as few statements as the server's limit allows. Raises ``ValueError`` for one that is over it."""

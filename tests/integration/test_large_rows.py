@@ -13,10 +13,10 @@ from django.test.utils import CaptureQueriesContext
 
 from django_cluster.core.postgres_arrays import packed_bytes_array
 from django_cluster.core.settings import ResultSettings
+from django_cluster.database import array_parameters
+from django_cluster.database.refused_values import is_data_error
 from django_cluster.models import Task
-from django_cluster.stores import orm_postgres
 from django_cluster.stores.orm import OrmResults
-from django_cluster.stores.orm_sql import is_data_error
 from django_cluster.testing.store_contract import make_outcome
 from tests.brokers import known_database
 from tests.servers import PostgresServer
@@ -43,19 +43,19 @@ def results(alias: str) -> OrmResults:
     return OrmResults(ResultSettings(save_limit=0, database=alias))
 
 
-@pytest.mark.parametrize("heavy", [1, orm_postgres.HEAVY], ids=["beside", "within"])
+@pytest.mark.parametrize("heavy", [1, array_parameters.HEAVY], ids=["beside", "within"])
 def test_a_batch_of_large_results_is_several_statements(
     alias: str, rows: Any, monkeypatch: pytest.MonkeyPatch, heavy: int
 ) -> None:
-    monkeypatch.setattr(orm_postgres, "HEAVY", heavy)
-    monkeypatch.setattr(orm_postgres, "LARGEST_STATEMENT", 3000)
+    monkeypatch.setattr(array_parameters, "HEAVY", heavy)
+    monkeypatch.setattr(array_parameters, "LARGEST_STATEMENT", 3000)
     seen: list[int] = []
 
     def count(values: Sequence[Any]) -> bytes:
         seen.append(len(values))
         return packed_bytes_array(values)
 
-    monkeypatch.setattr("django_cluster.stores.orm_postgres.packed_bytes_array", count)
+    monkeypatch.setattr("django_cluster.database.array_parameters.packed_bytes_array", count)
     outcomes = [make_outcome(id=f"{number:032x}", result=bytes([number]) * 1000) for number in range(7)]
 
     with CaptureQueriesContext(connections[alias]) as queries:
@@ -70,7 +70,7 @@ def test_a_batch_of_large_results_is_several_statements(
 def test_a_row_that_is_larger_than_any_is_reduced_and_the_others_are_kept(
     alias: str, rows: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(orm_postgres, "LARGEST_ROW", 50_000)
+    monkeypatch.setattr(array_parameters, "LARGEST_ROW", 50_000)
     outcomes = [make_outcome(id=f"{number:032x}", result=b"x" * size) for number, size in enumerate([100, 60_000])]
 
     results(alias).save(outcomes)

@@ -1,4 +1,4 @@
-"""How rows reach PostgreSQL: one array for each column.
+"""How rows reach PostgreSQL in bulk: as one array for each column.
 
 That is half the cost of the same values row by row. Large values do not go into the text of the statement, as all
 parameters do with Django's cursor: written as digits they would be twice as long, and the server's parser would read
@@ -15,47 +15,32 @@ from django.db.backends.utils import CursorWrapper
 
 from django_cluster.core.batching import batches
 from django_cluster.core.postgres_arrays import BYTEA_ARRAY, array, packed_bytes_array
-from django_cluster.stores.rows import Values
 
-ARRAYS = {
-    "sealed_arguments": "bytea[]",
-    "sealed_result": "bytea[]",
-    "enqueued_at": "float8[]",
-    "started_at": "float8[]",
-    "stopped_at": "float8[]",
-    "success": "bool[]",
-    "final": "bool[]",
-    "attempt_count": "int[]",
-}
+Row = Sequence[Any]
 
 HEAVY = 1 << 15
-"""Bytes of sealed values in a statement, from which on they travel beside it."""
+"""Bytes of binary values in a statement, from which on they travel beside it."""
 
 LARGEST_STATEMENT = 1 << 26
-"""Bytes of sealed values in a statement of several rows: neither end has to hold a whole batch of large results."""
+"""Bytes of binary values in a statement of several rows: neither end has to hold a whole batch of large results."""
 LARGEST_ROW = (1 << 30) - (1 << 20)
-"""Bytes of sealed values in a row. A message to the server, and an array in it, stay below 1 GiB, or the server hangs
+"""Bytes of binary values in a row. A message to the server, and an array in it, stay below 1 GiB, or the server hangs
 up; as text, values are twice as long."""
 
 
-def kind_of(column: str) -> str:
-    """The type of the array that carries this column."""
-    return ARRAYS.get(column, "text[]")
+def execute(cursor: CursorWrapper, statement: str, kinds: Sequence[str], rows: Sequence[Row]) -> None:
+    """``statement`` has one ``%s`` for each column, whose arrays are of these kinds (``text[]``, ``bytea[]``, …).
 
-
-def execute(cursor: CursorWrapper, statement: str, columns: Sequence[str], rows: Sequence[Values]) -> None:
-    """``statement`` has one ``%s`` for each column; it is executed several times where the rows are too large for one.
-
+    It is executed several times where the rows are too large for one statement.
     Raises ``ValueError`` for a row that is larger than PostgreSQL takes.
     """
-    kinds = [kind_of(column) for column in columns]
     values = list(zip(*rows, strict=True))
     raw: Any = cursor.db.connection
     beside = hasattr(raw, "pgconn")  # psycopg 2 knows only the other way
     weight = _weight(kinds, values)
     if weight > LARGEST_STATEMENT and len(rows) > 1:
         for portion in batches(rows, partial(_weight_of, kinds), most=len(rows), room=LARGEST_STATEMENT):
-            execute(cursor, statement, columns, portion)
+            execute(cursor, statement, kinds, portion)
         return
     if weight > (LARGEST_ROW if beside else LARGEST_ROW // 2):
         raise ValueError(f"{weight} bytes are more than PostgreSQL takes in one row.")
@@ -66,11 +51,11 @@ def execute(cursor: CursorWrapper, statement: str, columns: Sequence[str], rows:
 
 
 def _weight(kinds: Sequence[str], values: Sequence[Sequence[Any]]) -> int:
-    sealed = (each for kind, each in zip(kinds, values, strict=True) if kind == "bytea[]")
-    return sum(len(value) for each in sealed for value in each if value is not None)
+    binary = (each for kind, each in zip(kinds, values, strict=True) if kind == "bytea[]")
+    return sum(len(value) for each in binary for value in each if value is not None)
 
 
-def _weight_of(kinds: Sequence[str], row: Values) -> int:
+def _weight_of(kinds: Sequence[str], row: Row) -> int:
     return _weight(kinds, [[value] for value in row])
 
 
