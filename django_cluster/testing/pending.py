@@ -92,16 +92,23 @@ def run_schedules(
         for each in queues_under_test(queue, act="run_schedules()")
         if each.broker is each.client.broker  # schedules are fired by the cluster of a queue, whatever broker they name
     ]
-    now: float | None = time.time()
+    now = time.time()
+    due = dict.fromkeys(loops, now)
     ids: list[str] = []
-    while now is not None:
-        sent = [task_id for loop in loops for task_id in loop.fire(now)]
-        ids += sent
-        if len(ids) > limit:
-            raise AssertionError(f"The schedules have more than {limit} runs until then.")
+    while due:
+        now = min(due.values())
+        for loop in [each for each, moment in due.items() if moment == now]:
+            ids += loop.fire(now)
+            if len(ids) > limit:
+                raise AssertionError(f"The schedules have more than {limit} runs until then.")
         if run_tasks:
             run_pending(limit=limit)
-        now = min((due for loop in loops for due in loop.coming(now, last)), default=None)
+        # Where tasks have run, they may have changed the schedules of any queue.
+        asked = loops if run_tasks else [each for each in loops if due.get(each) == now]
+        for loop in asked:
+            due.pop(loop, None)
+            if (coming := loop.next_due(now, last)) is not None:
+                due[loop] = coming
     return ids
 
 
@@ -138,10 +145,10 @@ class ScheduleRunner:
         self._refuse_suspended(now)
         return self._sent
 
-    def coming(self, now: float, last: float) -> list[float]:
-        """The next due time after ``now`` and not after ``last``, if there is one."""
+    def next_due(self, now: float, last: float) -> float | None:
+        """The next due time after ``now`` and not after ``last``."""
         row = self._rows(now).filter(next_run__gt=_as_datetime(now), next_run__lte=_as_datetime(last)).first()
-        return [] if row is None or row.next_run is None else [row.next_run.timestamp()]
+        return None if row is None or row.next_run is None else row.next_run.timestamp()
 
     def _rows(self, now: float) -> ScheduleQuerySet:
         return ScheduleQuerySet(Schedule, using=self._alias).runnable(
