@@ -35,7 +35,11 @@ SIDEBAR = {
         "how-to/upgrade",
         "Chaos test <how-to/chaos>",
     ],
-    "Django-Q": ["how-to/moving-from-django-q", "Defects of Django-Q <explanation/defects-of-django-q>"],
+    "Moving here": [
+        "how-to/moving-from-django-q",
+        "Defects of Django-Q <explanation/defects-of-django-q>",
+        "From other task queues <how-to/from-other-task-queues>",
+    ],
     "Reference": [
         "reference/settings",
         "reference/api",
