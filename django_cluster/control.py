@@ -7,7 +7,10 @@ unavailable.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import router
 from django.utils import timezone
@@ -18,16 +21,18 @@ from django_cluster.brokers.publisher import delay_queue
 from django_cluster.client.client import get_client
 from django_cluster.client.retries import retry
 from django_cluster.conf import load_settings
+from django_cluster.core.import_paths import dotted_path
 from django_cluster.core.queue_names import DELAY_QUEUE_PREFIX, parse_queue_name
 from django_cluster.core.renamed_names import refuse
 from django_cluster.core.task_ids import new_task_id
 from django_cluster.core.task_progress import TaskProgress
+from django_cluster.core.time import LAST_MOMENT, aware
 from django_cluster.errors import ClusterError
 from django_cluster.lifecycle.cancellation import SEARCH_DEPTH, Cancellation, verified_headers
 from django_cluster.models import Schedule
 from django_cluster.models.schedule_seal import ensure_sealed
 from django_cluster.schedules.planning import is_busy, package_for_run
-from django_cluster.stores.operator_commands import OperatorCommandStore, QueuePause
+from django_cluster.stores.operator_commands import MAX_PAUSED_TASKS, OperatorCommandStore, QueuePause, TaskPause
 from django_cluster.stores.status import ClusterStatus, StatusStore
 
 __all__ = [
@@ -36,11 +41,14 @@ __all__ = [
     "cancel_task",
     "clusters",
     "pause",
+    "pause_task",
     "paused",
+    "paused_tasks",
     "progress_of",
     "purge",
     "restart_worker",
     "resume",
+    "resume_task",
     "retry",
     "run_now",
     "set_enabled",
@@ -55,12 +63,19 @@ __getattr__ = refuse(
     },
 )
 
+MAX_PATH = 256
+"""Characters of the dotted path of a function."""
+LONGEST_PAUSE = timedelta(days=36525)
+
 PERMISSIONS = {
     "clusters": "django_cluster.view_heartbeat",
     "progress_of": "django_cluster.view_heartbeat",
     "paused": "django_cluster.view_heartbeat",
     "pause": "django_cluster.pause_queue",
     "resume": "django_cluster.pause_queue",
+    "paused_tasks": "django_cluster.view_heartbeat",
+    "pause_task": "django_cluster.pause_queue",
+    "resume_task": "django_cluster.pause_queue",
     "restart_worker": "django_cluster.restart_worker",
     "cancel_task": "django_cluster.cancel_task",
     "cancel": "django_cluster.cancel_task",
@@ -86,13 +101,15 @@ def progress_of(task_id: str) -> TaskProgress | None:
     return next((task.progress for task in running if task is not None and task.id == task_id), None)
 
 
-def pause(queue: str | None = None, *, by: str = "") -> bool:
-    """Stop all clusters from leasing tasks of a queue, until ``resume``; returns False if it was paused already.
+def pause(queue: str | None = None, *, by: str = "", until: datetime | timedelta | float | None = None) -> bool:
+    """Stop all clusters from leasing tasks of a queue; returns False if it was paused already.
 
-    ``queue``: None = the one of the settings. Running clusters follow with their next heartbeat, clusters that start
-    later immediately. Leased tasks are run, and tasks can still be sent.
+    ``queue``: None = the one of the settings. ``until``: when the pause ends by itself, by the clock of the database: a
+    datetime, a Unix time, or a timedelta from now; None = when ``resume`` is called. It replaces the end of a pause
+    that lasts. Running clusters follow with their next heartbeat, clusters that start later immediately. Leased tasks
+    are run, and tasks can still be sent. Raises ``ValueError`` for an end in the past, ``TypeError`` for what is none.
     """
-    return _commands().pause(queue or load_settings().queue, by)
+    return _commands().pause(queue or load_settings().queue, by, end_of_pause(until))
 
 
 def resume(queue: str | None = None) -> bool:
@@ -103,6 +120,48 @@ def resume(queue: str | None = None) -> bool:
 def paused() -> list[QueuePause]:
     """Return the paused queues, with the time since when and the name of who paused them."""
     return _commands().paused()
+
+
+def pause_task(
+    func: Callable[..., Any] | str, *, by: str = "", until: datetime | timedelta | float | None = None
+) -> bool:
+    """Stop all clusters from running a function; returns False if it was paused already.
+
+    ``func``: a function, a task object, or its dotted path. Its tasks stay in their queues, and cost no attempt:
+    a worker that is given one returns it, to come again after 5 seconds (up to 11 minutes, where there are thousands
+    of them). Runs that have begun go on. ``until``: as for ``pause``. Raises ``ClusterError`` if 500 functions are
+    paused already.
+    """
+    commands, path = _commands(), dotted_path(func)
+    if len(path) > MAX_PATH:
+        raise ValueError(f"The path of a function has at most {MAX_PATH} characters; this one has {len(path)}.")
+    found = commands.paused_tasks()
+    if len(found) >= MAX_PAUSED_TASKS and path not in {each.func for each in found}:
+        raise ClusterError(f"{MAX_PAUSED_TASKS} functions are paused; more cannot be.")
+    return commands.pause_task(path, by, end_of_pause(until))
+
+
+def resume_task(func: Callable[..., Any] | str) -> bool:
+    """End the pause of a function; returns whether it was paused. Its tasks run when they come again."""
+    return _commands().resume_task(dotted_path(func))
+
+
+def paused_tasks() -> list[TaskPause]:
+    """Return the paused functions, with the time since when, until when, and the name of who paused them."""
+    return _commands().paused_tasks()
+
+
+def end_of_pause(until: datetime | timedelta | float | None) -> timedelta | float | None:
+    """Check the end of a pause; a datetime becomes a Unix time."""
+    if isinstance(until, datetime):
+        until = (aware(until) if until.tzinfo is None else until).timestamp()
+    if isinstance(until, bool) or not isinstance(until, int | float | timedelta | None):
+        raise TypeError(f"A pause ends at a datetime, a Unix time, or after a timedelta, not {until!r}.")
+    if isinstance(until, timedelta) and not timedelta() < until <= LONGEST_PAUSE:
+        raise ValueError(f"A pause lasts up to 100 years, and not {until!r}.")
+    if isinstance(until, int | float) and not time.time() < until <= LAST_MOMENT:
+        raise ValueError(f"A pause ends in the future, before the year 10000, and not at {until!r}.")
+    return until
 
 
 def restart_worker(cluster_id: str, seat: int, *, by: str = "") -> bool:

@@ -87,11 +87,14 @@ class Executor:
         has_succeeded: Callable[[TaskHeader], bool] = lambda header: False,
         clock: Callable[[], float] = time.time,
         initial: InitialContext | None = None,
+        paused: Callable[[str], float | None] = lambda func: None,
     ) -> None:
         """``timeout``: seconds that a task may run; ``timeouts``: by queue, where a cluster works on several.
 
         ``has_succeeded``: whether a member of a composition has succeeded before, and is not run; called for no other
         task. ``initial``: the context in which every task starts; None: the context of the caller of ``run``.
+        ``paused``: the seconds after which a task of a function is to come again, because it is paused; None: it is
+        not.
         """
         self._codec = codec
         self._allowed = allowed_functions(codec.signing.functions)
@@ -104,6 +107,7 @@ class Executor:
         self._has_succeeded = has_succeeded
         self._clock = clock
         self._initial = initial
+        self._paused = paused
 
     def timeout_of(self, header: TaskHeader, queue: str = "") -> float | None:
         """Seconds that a task from this queue may run; None = no limit."""
@@ -127,6 +131,9 @@ class Executor:
             header, arguments = codec.split(job.body)
         except PackageError as error:
             return self._rejected(job, error, started_at), error
+        if (delay := self._paused(header.func)) is not None:
+            waits = RunResult(OutcomeStatus.SNOOZED, retry_hint=RetryHint.SNOOZE, delay=delay)
+            return self._outcome(job, header, waits, started_at, b""), None
         limit = self.timeout_of(header, job.queue)
         if started is not None:
             started(header, limit)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
 
 from django.db import router
-from django.db.models import F, Q, QuerySet
+from django.db.models import BigIntegerField, F, Q, QuerySet, Value
 
 from django_cluster.database.clock import MICROSECONDS, DatabaseClock
 from django_cluster.models import OperatorCommand
 from django_cluster.stores.session import results_session
+
+MAX_PAUSED_TASKS = 500
+"""Functions that can be paused at the same time: the scoreboard of a cluster has room for as many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +26,21 @@ class QueuePause:
     by: str
     age: float
     """Seconds since the queue was paused."""
+    left: float | None = None
+    """Seconds until the pause ends by itself; None = never."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPause:
+    """A function that no cluster runs."""
+
+    func: str
+    """Its dotted path."""
+    by: str
+    age: float
+    """Seconds since the function was paused."""
+    left: float | None = None
+    """Seconds until the pause ends by itself; None = never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +50,21 @@ class PendingCommands:
     paused: frozenset[str] = frozenset()
     restart: frozenset[int] = frozenset()
     """Incarnations."""
+    paused_tasks: frozenset[str] = frozenset()
+    """Dotted paths of functions."""
+
+
+End = float | timedelta | None
+"""When a pause ends: Unix time, or from now; None = it does not."""
+LASTS = Q(until__isnull=True) | Q(until__gt=DatabaseClock())
+"""Pauses that have not ended, by the clock of the database."""
+
+
+def _end(until: End) -> Any:
+    """The value of the column."""
+    if isinstance(until, timedelta):
+        return DatabaseClock() + Value(until // timedelta(microseconds=1), output_field=BigIntegerField())
+    return None if until is None else int(until * MICROSECONDS)
 
 
 class OperatorCommandStore:
@@ -42,19 +77,63 @@ class OperatorCommandStore:
 
     # ── for operators ────────────────────────────────────────────────────────────────────────────
 
-    def pause(self, queue: str, by: str = "") -> bool:
-        """Whether it was not paused before."""
-        return self._give(OperatorCommand.PAUSE, queue, 0, by)
+    def pause(self, queue: str, by: str = "", until: End = None) -> bool:
+        """Whether it was not paused before; a pause that lasts gets the new end.
+
+        ``until``: Unix time by the clock of the database, or a timedelta from now; None = until it is resumed.
+        """
+        return self._pause(OperatorCommand.PAUSE, queue, by, until)
+
+    def pause_task(self, func: str, by: str = "", until: End = None) -> bool:
+        """``pause`` for the function of this dotted path."""
+        return self._pause(OperatorCommand.PAUSE_TASK, func, by, until)
+
+    def resume_task(self, func: str) -> bool:
+        """Whether it was paused."""
+        return self._resume(OperatorCommand.PAUSE_TASK, func)
+
+    def paused_tasks(self) -> list[TaskPause]:
+        """The paused functions, by path."""
+        return [TaskPause(*each) for each in self._pauses(OperatorCommand.PAUSE_TASK)]
 
     def resume(self, queue: str) -> bool:
         """Whether it was paused."""
-        return self._session.run(lambda: self._rows(OperatorCommand.PAUSE).filter(target=queue).delete()[0] > 0)
+        return self._resume(OperatorCommand.PAUSE, queue)
 
     def paused(self) -> list[QueuePause]:
         """The paused queues, by name."""
-        rows = self._rows(OperatorCommand.PAUSE).annotate(age=DatabaseClock() - F("given_at")).order_by("target")
-        found = self._session.read(lambda: list(rows.values_list("target", "by", "age")))
-        return [QueuePause(queue, by, max(0.0, age / MICROSECONDS)) for queue, by, age in found]
+        return [QueuePause(*each) for each in self._pauses(OperatorCommand.PAUSE)]
+
+    def _pauses(self, verb: str) -> list[tuple[str, str, float, float | None]]:
+        now = DatabaseClock()
+        rows = self._rows(verb).filter(LASTS).annotate(age=now - F("given_at"), left=F("until") - now)
+        found = self._session.read(lambda: list(rows.order_by("target").values_list("target", "by", "age", "left")))
+        return [
+            (target, by, max(0.0, age / MICROSECONDS), None if left is None else max(0.0, left / MICROSECONDS))
+            for target, by, age, left in found
+        ]
+
+    def _pause(self, verb: str, target: str, by: str, until: End) -> bool:
+        def pause() -> bool:
+            rows = self._rows(verb).filter(target=target)
+            new = {"by": by[:150], "given_at": DatabaseClock(), "until": _end(until)}
+            if rows.exclude(LASTS).update(**new):  # one that has ended, and was not deleted yet
+                return True
+            _, created = self._all().get_or_create(verb=verb, target=target, incarnation=0, defaults=new)
+            if not created and (until is not None or rows.filter(until__isnull=False).exists()):
+                rows.update(by=by[:150], until=_end(until))
+            return created
+
+        return self._session.run(pause)
+
+    def _resume(self, verb: str, target: str) -> bool:
+        def resume() -> bool:
+            rows = self._rows(verb).filter(target=target)
+            lasted = rows.filter(LASTS).exists()
+            rows.delete()
+            return lasted
+
+        return self._session.run(resume)
 
     def restart(self, cluster_id: str, incarnation: int, by: str = "") -> bool:
         """Whether this was not wanted before."""
@@ -71,12 +150,14 @@ class OperatorCommandStore:
 
     def pending(self, cluster_id: str, queues: Sequence[str]) -> PendingCommands:
         """What this cluster is to do; one query."""
-        pauses = Q(verb=OperatorCommand.PAUSE, target__in=queues)
+        pauses = Q(verb=OperatorCommand.PAUSE, target__in=queues) & LASTS
+        pauses |= Q(verb=OperatorCommand.PAUSE_TASK) & LASTS
         mine = self._all().filter(pauses | Q(verb=OperatorCommand.RESTART, target=cluster_id))
         found = self._session.read(lambda: list(mine.values_list("verb", "target", "incarnation")))
         return PendingCommands(
             frozenset(target for verb, target, _ in found if verb == OperatorCommand.PAUSE),
             frozenset(incarnation for verb, _, incarnation in found if verb == OperatorCommand.RESTART),
+            frozenset(target for verb, target, _ in found if verb == OperatorCommand.PAUSE_TASK),
         )
 
     def mark_done(self, cluster_id: str, incarnations: frozenset[int]) -> None:

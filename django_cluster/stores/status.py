@@ -239,13 +239,17 @@ class StatusStore:
         self._session.run(lambda: self._rows().filter(pk=cluster_id).delete(), retry_seconds=0)
 
     def prune(self, older_than: float = FORGET_AFTER_SECONDS) -> int:
-        """Delete clusters that have been silent for ``older_than`` seconds, and their commands; returns how many."""
+        """Delete clusters that have been silent for ``older_than`` seconds, and their commands; returns how many.
+
+        Pauses that ended as long ago are deleted, too.
+        """
         return self._session.run(lambda: self._prune(int(older_than * MICROSECONDS)), retry_seconds=0)
 
     def _prune(self, silence: int) -> int:
         silent = self._rows().filter(heartbeat_at__lt=DatabaseClock() - silence)
         commands = OperatorCommand._default_manager.using(self.database).filter(verb=OperatorCommand.RESTART)
         commands.filter(given_at__lt=DatabaseClock() - silence).delete()
+        OperatorCommand._default_manager.using(self.database).filter(until__lt=DatabaseClock() - silence).delete()
         return silent.delete()[0]
 
     @staticmethod

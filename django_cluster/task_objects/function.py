@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from asgiref.sync import sync_to_async
 
 from django_cluster.client.enqueue import send
+from django_cluster.control import pause_task, resume_task
 from django_cluster.core.call_options import given_options
 from django_cluster.core.option_synonyms import as_seconds, understood
 from django_cluster.core.option_values import build_options
@@ -93,6 +94,19 @@ class TaskFunction(TaskCallable[P, R_co]):
         kept = {name: value for name, value in self.options.items() if declared.get(name) != value}
         options = {**kept, **(keywords.pop("q_options", None) or {})}
         return schedule(self.origin, *args, **keywords, **({"q_options": options} if options else {}))
+
+    def pause(self, *, by: str = "", until: datetime | timedelta | float | None = None) -> bool:
+        """Stop all clusters from running this function; returns False if it was paused already.
+
+        Its tasks wait, and cost no attempt; other tasks pass them. ``by``: who does it, for those who see the pause.
+        ``until``: when it ends by itself: a datetime, a Unix time, or a timedelta from now; None: with ``resume``. See
+        ``django_cluster.control.pause_task``.
+        """
+        return pause_task(self.origin, by=by, until=until)
+
+    def resume(self) -> bool:
+        """End ``pause``; returns whether the function was paused."""
+        return resume_task(self.origin)
 
     def _send(self, calls: list[tuple[Any, ...]], kwargs: Mapping[str, Any]) -> list[TaskHandle[R_co]]:
         given = dict(self.options)

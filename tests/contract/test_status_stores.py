@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -12,8 +13,10 @@ from uuid import uuid4
 import pytest
 from django.core.management import call_command
 from django.db import connection
+from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 
+from django_cluster import control
 from django_cluster.database.clock import MICROSECONDS, DatabaseClock
 from django_cluster.errors import StoreUnavailable
 from django_cluster.models import Heartbeat
@@ -129,6 +132,43 @@ def test_a_pause_is_given_once_and_seen_by_every_cluster_of_the_queue(commands: 
     assert commands.resume("mail")
     assert not commands.resume("mail")
     assert commands.pending("any", ["mail"]) == PendingCommands()
+
+
+def test_a_pause_ends_by_the_clock_of_the_database(commands: OperatorCommandStore) -> None:
+    commands.pause("mail", "Ada", timedelta(hours=1))
+    commands.pause_task("shop.bill", "Ada", timedelta(hours=1))
+    (pause,), (task,) = commands.paused(), commands.paused_tasks()
+    assert pause.left is not None and 3500 < pause.left <= 3600  # noqa: PT018
+    assert (task.func, task.by, task.left is not None) == ("shop.bill", "Ada", True)
+    assert commands.pending("any", ["mail"]) == PendingCommands(
+        paused=frozenset({"mail"}), paused_tasks=frozenset({"shop.bill"})
+    )
+
+    OperatorCommand.objects.using(commands.database).update(until=F("until") - 3600 * 10**6)  # an hour has passed
+
+    assert commands.paused() == commands.paused_tasks() == []
+    assert commands.pending("any", ["mail"]) == PendingCommands()
+    assert not commands.resume("mail")
+    assert commands.pause_task("shop.bill")
+    assert commands.resume_task("shop.bill")
+    assert not commands.resume_task("shop.bill")
+
+
+def test_a_pause_that_lasts_gets_another_end(commands: OperatorCommandStore) -> None:
+    commands.pause("mail", "Ada", timedelta(hours=1))
+
+    assert not commands.pause("mail", "Bob", timedelta(hours=2))
+    assert [round((pause.left or 0) / 3600) for pause in commands.paused()] == [2]
+    assert not commands.pause("mail", "Bob")
+    assert [pause.left for pause in commands.paused()] == [None]
+    assert not commands.pause("mail", "Eve")
+    assert [pause.by for pause in commands.paused()] == ["Bob"]
+    with pytest.raises(ValueError, match="future"):
+        control.pause("mail", until=1.0)
+    with pytest.raises(ValueError, match="100 years"):
+        control.pause_task("shop.bill", until=timedelta(seconds=-1))
+    with pytest.raises(TypeError, match="ends at a datetime"):
+        control.pause("mail", until="tomorrow")  # type: ignore[arg-type]
 
 
 def test_a_seat_is_recycled_once_by_its_own_cluster(commands: OperatorCommandStore) -> None:

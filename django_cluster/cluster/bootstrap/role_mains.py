@@ -21,6 +21,7 @@ from django_cluster.cluster.roles.heartbeat import HeartbeatPublisher
 from django_cluster.cluster.roles.monitor import Monitor
 from django_cluster.cluster.roles.notifications import Notifications
 from django_cluster.cluster.roles.notifier import Notifier
+from django_cluster.cluster.roles.paused_tasks import PausedTasks
 from django_cluster.cluster.roles.pusher import Pusher
 from django_cluster.cluster.roles.worker import Worker
 from django_cluster.core.allowed_functions import REGISTERED
@@ -130,6 +131,7 @@ def worker_main(incarnation: Incarnation, settings: Settings, board: Scoreboard,
         worker=name,
         has_succeeded=open_results(settings.results).groups.has_succeeded,
         initial=InitialContext(),
+        paused=PausedTasks(board).delay_of,
     )
     if REGISTERED in signing.functions:
         discover()  # registered functions must be known before the first message is admitted

@@ -12,8 +12,10 @@ from __future__ import annotations
 import mmap
 import os
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import IntEnum
+from hashlib import blake2b
 
 from django_cluster.cluster.bootstrap.host import allocate_file, is_alive
 from django_cluster.core.task_progress import TaskProgress
@@ -124,9 +126,21 @@ LEASED_UNTIL = 6  # a float: time.monotonic()
 UNTIL_EMPTY = 7
 """1 when the cluster stops as soon as nothing is left to do. Written before any process is started."""
 
+COMMANDS_UNREAD = 8
+"""1 until the monitor has read the commands of operators once: what is paused is not known before. Written by the
+sentinel before any process is started, and by the monitor."""
+
+MAX_PAUSED_TASKS = 500
+"""Functions that can be paused at the same time."""
+
 STILL_RUNNING = 0
 """Value of EXIT_CODE while the process lives. Afterwards it is the exit code + ``EXIT_OFFSET``."""
 EXIT_OFFSET = 1 << 16
+
+
+def path_hash(path: str) -> int:
+    """The dotted path of a function as one word."""
+    return int.from_bytes(blake2b(path.encode("utf-8", "replace"), digest_size=WORD_BYTES).digest(), "big")
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +192,10 @@ class Scoreboard:
         self._messages = self._notes + rows * TASK_INFO_BYTES
         self._progress_message = (0, "")
         self._cluster = rows * WORDS_PER_ROW
+        # Where the row of the cluster would have its receipts: a version (odd while it is written), and hashes.
+        paused = self._notes + rows * TASK_INFO_BYTES
+        room = memoryview(self._memory)[paused : paused + (2 + MAX_PAUSED_TASKS) * WORD_BYTES]
+        self._paused = room.cast("Q")
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], rows: int) -> Scoreboard:
@@ -199,6 +217,7 @@ class Scoreboard:
     def close(self) -> None:
         self._ints.release()
         self._floats.release()
+        self._paused.release()
         self._memory.close()
         if self.descriptor is not None:
             os.close(self.descriptor)
@@ -360,6 +379,29 @@ class Scoreboard:
         """Whether any other process of this cluster still lives."""
         pids = {self.get(row, PID) for row in range(self.rows) if row != own_row}
         return any(pid and is_alive(pid) for pid in pids)
+
+    @property
+    def paused_version(self) -> int:
+        """Another number whenever other functions are paused; 0 before any was."""
+        return self._paused[0]
+
+    def paused_hashes(self) -> frozenset[int] | None:
+        """The ``path_hash`` of each paused function; None while they are being written."""
+        version = self._paused[0]
+        found = frozenset(self._paused[2 : 2 + min(self._paused[1], MAX_PAUSED_TASKS)])
+        return found if version % 2 == 0 and self._paused[0] == version else None
+
+    def write_paused(self, hashes: Collection[int]) -> None:
+        """Write which functions are paused, at most ``MAX_PAUSED_TASKS``. Called by the monitor."""
+        kept = sorted(hashes)[:MAX_PAUSED_TASKS]
+        if frozenset(kept) == self.paused_hashes():
+            return
+        writing = self._paused[0] | 1
+        self._paused[0] = writing
+        self._paused[1] = len(kept)
+        for place, each in enumerate(kept, 2):
+            self._paused[place] = each
+        self._paused[0] = writing + 1
 
     def report_alive(self, row: int, allowance: float = 0.0) -> None:
         """The process makes progress. ``allowance``: seconds that it may be silent beyond the usual limit."""

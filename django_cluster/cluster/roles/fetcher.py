@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from django_cluster.brokers.base import Broker, Delivery, payload_from
 from django_cluster.brokers.multi_queue import MultiQueueBroker
-from django_cluster.cluster.ipc.scoreboard import APPLIED_PAUSES, PAUSED_QUEUES, Scoreboard
+from django_cluster.cluster.ipc.scoreboard import APPLIED_PAUSES, COMMANDS_UNREAD, PAUSED_QUEUES, Scoreboard
 from django_cluster.cluster.roles.assignments import Assignments, LeasedMessage
 from django_cluster.cluster.roles.prefetch import FetchSize
 from django_cluster.cluster.roles.reject_quota import (
@@ -29,6 +29,8 @@ from django_cluster.lifecycle.executor import rejected_outcome
 
 BLOCK_SECONDS = 0.5
 """Seconds that a lease may block at the broker while nothing else is to be done."""
+COMMANDS_SECONDS, COMMANDS_CHECK_SECONDS = 5.0, 0.01
+"""Seconds that a pusher waits at most until the monitor has read what is paused, and between two looks."""
 PAUSE_CHECK_SECONDS = 0.5
 """Seconds between two checks whether a paused queue is resumed."""
 MAX_VERIFICATION_CRASHES = 2
@@ -74,6 +76,7 @@ class Fetcher:
         self._max_crashes = MAX_VERIFICATION_CRASHES if counts else MAX_VERIFICATION_CRASHES + 1
         self._single_until = clock() + SINGLE_FETCH_LEASES * self._lease if crashes.predecessor_crashed else 0.0
         self._look_at = 0.0
+        self._commands_until = clock() + COMMANDS_SECONDS
         self.has_wakeup = False
         """Whether a descriptor of the broker wakes the pusher; then ``fetch`` may be called in each turn."""
 
@@ -96,6 +99,8 @@ class Fetcher:
         now = self._clock()
         if now < self._single_until:
             room = min(room, 1)  # one message crashes the pusher; the others need not lose an attempt with it
+        if self._may_be_paused(now):
+            return False
         if self._apply_pauses():
             self._broker.stop_prefetch()
             self._look_at = now + PAUSE_CHECK_SECONDS
@@ -113,6 +118,13 @@ class Fetcher:
         if not blocking or turned_away:
             self._look_at = now + took + self._poll
         return turned_away
+
+    def _may_be_paused(self, now: float) -> bool:
+        """Whether this cluster has just started, and does not know yet what is paused. Without a database, never."""
+        if not self._board.cluster_word(COMMANDS_UNREAD) or now >= self._commands_until:
+            return False
+        self._look_at = now + COMMANDS_CHECK_SECONDS
+        return True
 
     def _apply_pauses(self) -> bool:
         """Whether all queues of the cluster are paused."""

@@ -19,6 +19,7 @@ import django_cluster
 from django_cluster.cluster.bootstrap.host import cpu_seconds, memory_kilobytes, resident_kilobytes
 from django_cluster.cluster.ipc.incarnation import ROLES, ProcessRole, decode_role
 from django_cluster.cluster.ipc.scoreboard import (
+    COMMANDS_UNREAD,
     PAUSED_QUEUES,
     PHASE,
     RESTART_REQUEST,
@@ -29,6 +30,7 @@ from django_cluster.cluster.ipc.scoreboard import (
     ProcessState,
     Scoreboard,
     ScoreboardRow,
+    path_hash,
 )
 from django_cluster.cluster.roles.metrics import Metrics
 from django_cluster.core.backoff import ReconnectBackoff
@@ -110,6 +112,8 @@ class HeartbeatPublisher:
         commands = self._commands.pending(self._id, self._queues)
         mask = sum(1 << place for place, queue in enumerate(self._queues) if queue in commands.paused)
         self._board.set_cluster_word(PAUSED_QUEUES, mask)
+        self._board.write_paused([path_hash(path) for path in commands.paused_tasks])
+        self._board.set_cluster_word(COMMANDS_UNREAD, 0)
         if not commands.restart:
             return
         for row in range(self._board.rows):

@@ -27,6 +27,7 @@ from django_cluster.cluster.ipc.incarnation import Incarnation, ProcessRole
 from django_cluster.cluster.ipc.scoreboard import (
     CAUSE,
     COMMAND,
+    COMMANDS_UNREAD,
     PEAK_RSS,
     RESTARTS,
     UNTIL_EMPTY,
@@ -104,6 +105,7 @@ class ProcessPool:
         self.runtime_dir, self.board = self._runtime_dir_owner.runtime_dir, self._runtime_dir_owner.board
         self.board.record_launch(os.getpid(), time.time())
         self.board.set_cluster_word(UNTIL_EMPTY, int(self.until_empty))
+        self.board.set_cluster_word(COMMANDS_UNREAD, int(bool(self.settings.processes.heartbeat_interval)))
         if self._forks:
             warm_up_before_fork(self.settings)
         elif self.settings.processes.start_method == "forkserver":
