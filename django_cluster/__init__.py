@@ -38,6 +38,8 @@ _PUBLIC = {
     "result": "tasks",
     "result_group": "tasks",
     "schedule": "tasks",
+    "TaskService": "service",
+    "get_task_service": "service",
     "Cluster": "cluster.supervisor.embedded_cluster",
     "Discard": "errors",
     "Retry": "errors",

@@ -63,7 +63,7 @@ def retry(task: Task, *, as_new: bool = False, on_commit: bool | str | None = No
     what the task raises.
     """
     keeps_message = bool(task.payload) and not as_new and not _is_too_old(task)
-    package = None if keeps_message else _package_of(task)  # raises before the waiting retry is cancelled
+    package = None if keeps_message else package_of(task)  # raises before the waiting retry is cancelled
     with _all_or_nothing(task):
         if not task.final:
             cancel_waiting_retries([task])
@@ -163,7 +163,7 @@ def _retry_batch(tasks: Sequence[Task], report: RetryReport) -> None:
                 retry(task, on_commit=False)
                 report.sent += 1
             else:
-                together[task.queue].append((task, _package_of(task)))
+                together[task.queue].append((task, package_of(task)))
         except Exception as error:  # noqa: BLE001  in sync mode the task itself runs here
             report.errors.append(f"{task}: {error}")
     for queue, pairs in together.items():
@@ -187,7 +187,7 @@ def _send_together(client: Client, pairs: Sequence[tuple[Task, TaskPackage]], re
     report.sent += len(pairs)
 
 
-def _package_of(task: Task) -> TaskPackage:
+def package_of(task: Task) -> TaskPackage:
     args, kwargs, given = _call_of(task)
     options = replace(given, group=task.group, not_before=None, expires_at=None, schedule=None)
     options = replace(options, correlation_id=task.correlation_id, earlier_runs=0)

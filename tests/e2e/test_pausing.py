@@ -46,7 +46,7 @@ def test_a_pause_ends_by_itself_in_a_running_cluster(make_project: MakeProject) 
     row = project.wait_for_row(task_id)
 
     assert (row.correlation_id, control.paused()) == ("order 7", [])
-    lines = [json.loads(line) for line in cluster.logs().splitlines() if line.startswith("{")]
+    lines = [json.loads(line) for line in cluster.logs.splitlines() if line.startswith("{")]
     (line,) = [each for each in lines if each["message"] == "a line of a task"]
     assert {name: line[name] for name in ("task_id", "task_name", "attempt", "correlation_id")} == {
         "task_id": task_id,

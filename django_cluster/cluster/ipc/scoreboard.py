@@ -193,7 +193,7 @@ class Scoreboard:
         self._progress_message = (0, "")
         self._cluster = rows * WORDS_PER_ROW
         # Where the row of the cluster would have its receipts: a version (odd while it is written), and hashes.
-        paused = self._notes + rows * TASK_INFO_BYTES
+        paused = self._messages + rows * PROGRESS_MESSAGE_BYTES
         room = memoryview(self._memory)[paused : paused + (2 + MAX_PAUSED_TASKS) * WORD_BYTES]
         self._paused = room.cast("Q")
 

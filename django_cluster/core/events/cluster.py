@@ -137,6 +137,13 @@ UNKNOWN_QUEUE = Event(
     meaning="A task was sent to a queue that no configured cluster works on. Logged once in each sending process.",
     action="Correct the name, or add the queue to `ALT_CLUSTERS` and start a cluster for it.",
 )
+OPERATOR_ACTED = Event(
+    key="operator_acted",
+    level=INFO,
+    message="%(act)s %(target)s (by %(by)s)",
+    fields=("act", "target", "by"),
+    meaning="A person or a program has acted through the task service, or a command such as `qpause`.",
+)
 
 
 # The lines of Django-Q, for scripts that wait for them: logged beside the events above where the shim is installed.

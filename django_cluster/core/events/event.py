@@ -10,9 +10,11 @@ TASK_LOGGER = logging.getLogger("django_cluster.tasks")
 """The logger of the ends of tasks, which a project may send elsewhere."""
 
 FIELDS = {
+    "act": "What was done: the name of a method of the task service.",
     "attempt": "Which run of the task this was; the first is 1.",
     "cluster_id": "The id of this run of the cluster, as `qinfo --ids` prints it.",
     "cluster_name": "Four words for the id of this run of the cluster.",
+    "by": "The name of who did it; empty if it was not given.",
     "count": "How many items the record is about.",
     "cpus": "The numbers of the CPUs.",
     "database": "The alias of the database in `DATABASES`.",
@@ -44,6 +46,7 @@ FIELDS = {
     "server": "What is unavailable, in words.",
     "signal": "The name of the signal of the operating system.",
     "suggestion": "The known name that was probably meant, in words; empty if there is none.",
+    "target": "What it was done to: a task id, a queue or a function.",
     "task_id": "The id of the task.",
     "task_name": "The name of the task.",
     "upcoming_run": "The first run that was not skipped.",

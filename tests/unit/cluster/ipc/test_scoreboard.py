@@ -232,11 +232,9 @@ def test_no_two_words_share_a_place() -> None:
         "PHASE", "RESTARTS", "SENTINEL", "PAUSED_QUEUES", "LAUNCHED", "NOTIFIER_NEEDED", "LEASED_UNTIL", "UNTIL_EMPTY",
             "COMMANDS_UNREAD",
     }  # fmt: skip
-<<<<<<< HEAD
-    sizes = {"WORD_BYTES", "WORDS_PER_ROW", "STILL_RUNNING", "EXIT_OFFSET", "PROGRESS_CHARACTERS"}
-=======
-    sizes = {"WORD_BYTES", "WORDS_PER_ROW", "STILL_RUNNING", "EXIT_OFFSET", "MAX_PAUSED_TASKS"}
->>>>>>> 881a720 (Pauses of functions, and pauses that end by the clock of the database; a cluster that starts waits until it knows what is paused)
+    sizes = {
+        "WORD_BYTES", "WORDS_PER_ROW", "STILL_RUNNING", "EXIT_OFFSET", "MAX_PAUSED_TASKS", "PROGRESS_CHARACTERS",
+    }  # fmt: skip
     row = [name for name in words if name not in cluster | sizes and "RECEIPT" not in name and "BYTES" not in name]
 
     for names in (sorted(cluster), row):

@@ -64,9 +64,14 @@ def test_what_a_killed_monitor_has_written_in_part_is_not_believed(board: Scoreb
 def test_the_scoreboard_has_room_for_as_many_as_can_be_paused(board: Scoreboard) -> None:
     hashes = frozenset(path_hash(f"shop.tasks.number_{number}") for number in range(MAX_PAUSED_TASKS))
     board.write_paused(hashes)
+    for row in range(board.rows):
+        board.begin_job(row, 1, 1.0, 2.0, "x" * 2000)
+        board.write_task_info(row, 1, "x" * 1000)
+        board.write_progress(row, 1.0, 2.0, "x" * 1000)
+        board.finish_job(row)
     assert board.paused_hashes() == hashes
     assert operator_commands.MAX_PAUSED_TASKS == MAX_PAUSED_TASKS
-    assert all(board.read(row).pid == 0 for row in range(board.rows))
+    assert all(board.read(row).done == 1 for row in range(board.rows))
     assert board.running_receipts() == []
 
 
