@@ -14,6 +14,8 @@ from django_cluster.decorators import cron_task as cron_task
 from django_cluster.errors import Discard as Discard
 from django_cluster.errors import Retry as Retry
 from django_cluster.errors import Snooze as Snooze
+from django_cluster.service import TaskService as TaskService
+from django_cluster.service import get_task_service as get_task_service
 from django_cluster.task_objects import TaskContext as TaskContext
 from django_cluster.task_objects import TaskFunction as TaskFunction
 from django_cluster.task_objects import TaskHandle as TaskHandle

@@ -28,6 +28,7 @@ SIDEBAR = {
     "Production": [
         "how-to/deploy",
         "Monitor and operate <how-to/monitor>",
+        "how-to/service",
         "how-to/admin",
         "how-to/logging",
         "how-to/why-does-my-task-not-run",
