@@ -28,7 +28,7 @@ from django_cluster.errors import ClusterError, PackageError
 from django_cluster.models import Schedule, Task
 from django_cluster.models.task import saved_tasks
 from django_cluster.schedules.declarations import discover
-from django_cluster.stores.operator_commands import OperatorCommandStore
+from django_cluster.stores.operator_commands import OperatorCommandStore, TaskPause
 from django_cluster.stores.session import results_session
 from django_cluster.stores.status import StatusStore
 
@@ -101,6 +101,10 @@ class Collector:
     def _clusters(self, _: Snapshot) -> dict[str, Any]:
         """Two queries."""
         return {"clusters": tuple(self._statuses.all(dead=True)), "pauses": tuple(self._commands.paused())}
+
+    def paused_task(self, func: str) -> TaskPause | None:
+        """The pause of the function of this dotted path; None if it is not paused. Raises ``StoreUnavailable``."""
+        return next((pause for pause in self._commands.paused_tasks() if pause.func == func), None)
 
     def _queues(self, known: Snapshot) -> dict[str, Any]:
         """One question a queue, and three to learn which there are. A broker that is away hides its own queues only."""

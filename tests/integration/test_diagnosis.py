@@ -78,6 +78,19 @@ def test_a_delayed_task_and_a_paused_queue(why: Any) -> None:
     assert (why("later").codes, why("later").exit_code) == (["paused", "delayed"], 4)
 
 
+def test_a_paused_function(why: Any) -> None:
+    task_id = async_task("math.sqrt", 4)
+    publish(IDLE, queues=("shop",))
+    control.pause_task("math.sqrt", by="ann")
+
+    asked = why(task_id)
+
+    assert (asked.codes[0], asked.exit_code) == ("task_paused", 4)
+    assert "by ann" in asked.document["reasons"][0]["sentence"]
+    control.resume_task("math.sqrt")
+    assert why(task_id).codes == ["next"]
+
+
 def test_a_misspelt_queue_is_named_with_the_one_that_was_meant(why: Any) -> None:
     task_id = async_task("math.sqrt", 4, queue="slwo")
 

@@ -105,10 +105,12 @@ class FactCollector:
     def _task_facts(self, target: str, row: Task | None, found: Found | None, queues: Sequence[QueueFacts]) -> Facts:
         task_id = row.pk if row is not None else found.id if found is not None else target
         cluster, worker = self._runner(task_id)
+        func = row.func if row is not None else found.func if found is not None else ""
         task = TaskFacts(
             id=task_id,
             name=row.name if row is not None else found.name if found is not None else "",
-            func=row.func if row is not None else found.func if found is not None else "",
+            func=func,
+            pause=self._try(lambda: self._collector.paused_task(func), None) if func else None,
             row=_row(row) if row is not None else None,
             message=found.message if found is not None else None,
             cluster=cluster,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from django_cluster.stores.operator_commands import QueuePause
+from django_cluster.stores.operator_commands import QueuePause, TaskPause
 from django_cluster.stores.status import ClusterStatus, ProcessStatus
 
 
@@ -110,6 +110,8 @@ class TaskFacts:
     cluster: ClusterStatus | None = None
     """The cluster that runs it, or that ran it when it was lost."""
     worker: ProcessStatus | None = None
+    pause: TaskPause | None = None
+    """The pause of its function, if it is paused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,6 +74,14 @@ def _ended(row: RowFacts, now: float) -> Reason:
 def _waiting(facts: Facts, task: TaskFacts, message: MessageFacts) -> Iterator[Reason]:
     queue = facts.queues[0]
     left = max(0.0, (message.due or facts.now) - facts.now)
+    if task.pause is not None and message.state != "leased":
+        by = f" by {task.pause.by}" if task.pause.by else ""
+        yield Reason(
+            "task_paused",
+            Conclusion.BLOCKED,
+            f"Its function {task.func} is paused{by}, since {duration(task.pause.age)}.",
+            f"Resume it (manage.py qresume --task {task.func}, control.resume_task).",
+        )
     if message.state == "delayed":
         in_the_way = list(obstacles(queue, facts.now))
         yield from (each for each in in_the_way if each.conclusion is Conclusion.BLOCKED)
