@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from django_cluster.core.call_options import KEYWORDS, option_hint
 from django_cluster.core.correlation import current_correlation_id
 from django_cluster.core.function_signatures import check_call
 from django_cluster.core.import_paths import dotted_path
-from django_cluster.core.messages import TaskHeader, TaskOptions, TaskPackage
+from django_cluster.core.messages import DEFAULT_OPTIONS, TaskHeader, TaskOptions, TaskPackage
 from django_cluster.core.option_values import MAX_NAME
 from django_cluster.core.safe_text import require_storable
 from django_cluster.core.task_ids import new_task_id, task_name
@@ -29,7 +30,9 @@ def build_packages(
     A task that is sent by a task, or within ``correlate``, has the correlation id of its sender.
     """
     if options.correlation_id is None and (inherited := current_correlation_id()) is not None:
-        options = replace(options, correlation_id=inherited)
+        options = (
+            replace(options, correlation_id=inherited) if options is not DEFAULT_OPTIONS else _inheriting(inherited)
+        )
     path, now = dotted_path(func), time.time()
     if (name := checked_name(name)) is not None and len(name) > MAX_NAME:
         raise ValueError(f"A task name has at most {MAX_NAME} characters; this one has {len(name)}.")
@@ -39,6 +42,12 @@ def build_packages(
         header = TaskHeader(id=task_id, name=name or task_name(task_id), func=path, enqueued_at=now, options=options)
         packages.append(TaskPackage(header=header, args=tuple(args), kwargs=kwargs))
     return packages
+
+
+@lru_cache(maxsize=16)
+def _inheriting(correlation_id: str) -> TaskOptions:
+    """The options of children that were given none: made once for all children of a task, since it takes long."""
+    return TaskOptions(correlation_id=correlation_id)
 
 
 def checked_packages(

@@ -15,6 +15,7 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from hashlib import blake2b
 
 from django_cluster.cluster.bootstrap.host import allocate_file, is_alive
@@ -138,6 +139,7 @@ STILL_RUNNING = 0
 EXIT_OFFSET = 1 << 16
 
 
+@lru_cache(maxsize=1024)
 def path_hash(path: str) -> int:
     """The dotted path of a function as one word."""
     return int.from_bytes(blake2b(path.encode("utf-8", "replace"), digest_size=WORD_BYTES).digest(), "big")
