@@ -15,8 +15,6 @@ from django_cluster.core.settings.brokers import SELECTORS
 from django_cluster.testing.cluster import ClusterUnderTest, running_cluster
 from django_cluster.testing.inspection import forget_enqueued
 
-SEVERAL = ("brokers", "ALT_CLUSTERS")
-"""Settings whose values are dicts of settings, by name."""
 CLUSTER_SETTINGS = {"sync": False, "scheduler": False, "start_method": "fork", "poll": 0.05}
 """No scheduler: ``run_schedules`` fires them, by a clock of its own. A fork keeps the names of the test databases."""
 MOST_WORKERS = 2
@@ -30,7 +28,7 @@ class TaskMode(StrEnum):
     QUEUED = "queued"
     """Tasks are kept in the broker of the project, whose queues have names of their own while tests run."""
     INLINE = "inline"
-    """Each task runs when it is sent, in the caller's transaction, and its failure is raised there."""
+    """Each task runs when it is sent, in the caller's transaction, and its failure is raised there. Needs no server."""
     CLUSTER = "cluster"
     """A cluster of processes runs the tasks; ``run_pending`` waits for it. For tests that commit."""
 
@@ -43,9 +41,8 @@ def task_mode(mode: TaskMode | str) -> Iterator[ClusterUnderTest | None]:
     """
     mode = TaskMode(mode)
     with override_settings(Q_CLUSTER=settings_for(mode, configured())):
-        if mode is TaskMode.KEPT:
-            memory.reset()
-        elif mode is not TaskMode.INLINE:
+        memory.reset()
+        if mode in (TaskMode.QUEUED, TaskMode.CLUSTER):
             forget_enqueued()
         if mode is TaskMode.CLUSTER:
             with running_cluster() as cluster:
@@ -56,21 +53,12 @@ def task_mode(mode: TaskMode | str) -> Iterator[ClusterUnderTest | None]:
 
 def settings_for(mode: TaskMode, written: Mapping[str, Any]) -> dict[str, Any]:
     """``Q_CLUSTER`` for tests in this mode. ``written``: as the project has written it."""
-    if mode is TaskMode.INLINE:
-        return _everywhere(written, {"sync": True})
     if mode is TaskMode.QUEUED:
         return _everywhere(written, {"sync": False})
     if mode is TaskMode.CLUSTER:
         workers = written.get("workers") or MOST_WORKERS
         return {**_everywhere(written, {"sync": False}), **CLUSTER_SETTINGS, "workers": min(workers, MOST_WORKERS)}
-    kept = {name: value for name, value in written.items() if name not in SELECTORS}
-    for key in SEVERAL:
-        if isinstance(written.get(key), Mapping):
-            kept[key] = {
-                alias: {"broker": "memory"} if key == "brokers" else _in_memory(section)
-                for alias, section in written[key].items()
-            }
-    return {**kept, "sync": False, "broker": "memory"}
+    return _everywhere(_in_memory(written), {"sync": mode is TaskMode.INLINE, "broker": "memory"})
 
 
 def _everywhere(written: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,5 +69,15 @@ def _everywhere(written: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[
     return found
 
 
-def _in_memory(section: Mapping[str, Any]) -> dict[str, Any]:
+def _in_memory(written: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings without any server; the names of brokers and queues are the same."""
+    kept = _without_broker(written)
+    if isinstance(named := written.get("brokers"), Mapping):
+        kept["brokers"] = {alias: {"broker": "memory"} for alias in named}
+    if isinstance(others := written.get("ALT_CLUSTERS"), Mapping):
+        kept["ALT_CLUSTERS"] = {name: _without_broker(section) for name, section in others.items()}
+    return kept
+
+
+def _without_broker(section: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in section.items() if name not in SELECTORS and name != "broker"}

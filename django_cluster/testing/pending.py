@@ -64,7 +64,7 @@ def moment_of(until: datetime | timedelta) -> float:
     if isinstance(until, timedelta):
         return time.time() + until.total_seconds()
     if isinstance(until, datetime):
-        return (until if until.tzinfo is not None else aware(until)).timestamp()
+        return _unix_time(until)
     raise TypeError(f"until is a datetime or a timedelta, not {until!r}.")
 
 
@@ -148,7 +148,7 @@ class ScheduleRunner:
     def next_due(self, now: float, last: float) -> float | None:
         """The next due time after ``now`` and not after ``last``."""
         row = self._rows(now).filter(next_run__gt=_as_datetime(now), next_run__lte=_as_datetime(last)).first()
-        return None if row is None or row.next_run is None else row.next_run.timestamp()
+        return None if row is None or row.next_run is None else _unix_time(row.next_run)
 
     def _rows(self, now: float) -> ScheduleQuerySet:
         return ScheduleQuerySet(Schedule, using=self._alias).runnable(
@@ -169,3 +169,12 @@ def _as_datetime(moment: float) -> datetime:
     """The moment as the scheduler is told it: naive, in the time zone of the settings, without ``USE_TZ``."""
     found = datetime.fromtimestamp(moment, UTC)
     return timezone.make_naive(found, timezone.get_default_timezone()) if LocalTime.zone() is None else found
+
+
+def _unix_time(moment: datetime) -> float:
+    """The inverse of ``_as_datetime``; not ``timestamp`` of a naive moment, for which freezegun knows no time zone."""
+    if moment.tzinfo is not None:
+        return moment.timestamp()
+    if LocalTime.zone() is None:
+        return timezone.make_aware(moment, timezone.get_default_timezone()).timestamp()
+    return aware(moment).timestamp()

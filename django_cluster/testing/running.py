@@ -74,6 +74,8 @@ class QueueRunner:
 
     def _advance(self) -> bool:
         """Set the clock forward to the next moment at which something is due; whether there is one."""
+        if not self._clock.until:
+            return False
         due = [moment for queue in self._queues() for moment in coming(queue.broker)]
         for queue, delivery in self._early:
             due.append(due_of(header_of(queue.client.codec.verify(delivery.payload)), None))

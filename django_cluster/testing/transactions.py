@@ -47,7 +47,8 @@ def _called() -> None:
 
 
 def _entries(alias: str) -> list[tuple[set[str], Callable[[], Any], bool]]:
-    entries: list[tuple[set[str], Callable[[], Any], bool]] = connections[alias].run_on_commit
+    untyped: Any = connections[alias].run_on_commit
+    entries: list[tuple[set[str], Callable[[], Any], bool]] = untyped
     return entries
 
 

@@ -11,6 +11,7 @@ from django.core import mail
 from freezegun import freeze_time
 
 from django_cluster import result
+from django_cluster.brokers import memory
 from django_cluster.conf import load_cluster, load_settings
 from django_cluster.models import Task
 from django_cluster.testing import assert_enqueued, assert_not_enqueued, enqueued, fail_at, run_pending, run_schedules
@@ -22,13 +23,12 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def project(settings: Any) -> None:
-    """ "Via TaskConfig": ``broker_url`` is that of the example in production."""
+    """The settings of the section on TaskConfig; in production ``broker_url`` is that of the example."""
     settings.Q_CLUSTER = {
         **{"broker_url": "memory://", "workers": 8, "timeout": 300, "max_attempts": 4, "retry_delay": 60},
         "ALT_CLUSTERS": {"emails": {}, "processing": {}},
     }
-    from django_cluster.brokers import memory
-
+    settings.MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}  # from Django 6.1 on
     memory.reset()
     tasks.loaded.clear()
 

@@ -11,9 +11,9 @@ from django.test import override_settings
 
 from django_cluster import queue_size
 from django_cluster.client.client import get_client
-from django_cluster.core.settings.parser import try_parse
+from django_cluster.core.settings.parser import ParseContext, try_parse
 from django_cluster.tasks import async_task, result
-from django_cluster.testing import TaskMode, enqueued, run_pending, task_mode
+from django_cluster.testing import TaskMode, assert_not_enqueued, enqueued, run_pending, task_mode
 from django_cluster.testing.modes import settings_for
 from tests.sample import tasks
 
@@ -35,9 +35,7 @@ def read(mode: TaskMode, cluster: str | None = None) -> Any:
     return found.settings
 
 
-def _context(cluster: str | None) -> Any:
-    from django_cluster.core.settings.parser import ParseContext
-
+def _context(cluster: str | None) -> ParseContext:
     return ParseContext(secret="s", fallbacks=(), time_zone="UTC", cluster=cluster, environment={})
 
 
@@ -56,8 +54,9 @@ def test_queued_is_the_broker_of_the_project() -> None:
 
 def test_inline_runs_at_the_call() -> None:
     assert all(read(TaskMode.INLINE, each).sync for each in (None, "mail"))
-    with task_mode("inline"):
+    with override_settings(Q_CLUSTER=PROJECT), task_mode("inline"):  # its servers are not there
         assert result(async_task(tasks.add, 1, 2)) == 3
+        assert_not_enqueued()
 
 
 def test_a_cluster_is_forked_small_and_without_a_scheduler() -> None:
