@@ -21,6 +21,7 @@
     │   └── MessageTooOld        the message is older than ``max_message_age``
     ├── NotSerializable          arguments or a result that the serializer cannot carry
     │   └── ValueTooLarge        they are larger than the settings allow
+    ├── WorkerLost               the worker died while it ran the task
     ├── TaskFailed               the task failed
     │   └── ItemsFailed          items of ``async_iter`` failed, so that there is no list of results
     ├── NotFinished              the task has not ended yet
@@ -141,6 +142,13 @@ class NotSerializable(ClusterError):
 
 class ValueTooLarge(NotSerializable):
     """Arguments or a result are larger than the settings ``max_payload_size`` or ``max_result_size`` allow."""
+
+
+class WorkerLost(ClusterError):
+    """The worker died while it ran the task.
+
+    Never raised in the worker. It stands in the errors of results of Django's Tasks framework.
+    """
 
 
 class TaskFailed(ClusterError):

@@ -10,6 +10,7 @@ Tests that start ``manage.py`` as a process of its own pass their wishes in the 
 ``TEST_Q_CLUSTER``         ``Q_CLUSTER`` as JSON
 ``TEST_CACHE``             a Redis URL, or a folder for files; without it each process has its own cache
 ``TEST_USE_TZ``            ``1`` (default) or ``0``
+``TEST_TASKS``             ``TASKS`` of Django's Tasks framework as JSON
 =========================  ============================================================================
 """
 
@@ -20,6 +21,8 @@ import os
 import tempfile
 from pathlib import Path
 from typing import Any
+
+import django
 
 ENGINES = {
     "sqlite": "django.db.backends.sqlite3",
@@ -63,6 +66,8 @@ CACHES = {"default": cache()}
 STATIC_URL = "static/"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # a good one takes half a second, on purpose
 Q_CLUSTER = json.loads(os.environ.get("TEST_Q_CLUSTER", '{"name": "tests"}'))
+BACKEND = "django_cluster.backend.ClusterBackend"
+TASKS = json.loads(os.environ.get("TEST_TASKS", f'{{"default": {{"BACKEND": "{BACKEND}"}}}}'))
 
 INSTALLED_APPS = [
     "django.contrib.contenttypes",
@@ -74,6 +79,8 @@ INSTALLED_APPS = [
     "django_cluster",
     "tests.sample",
 ]
+if django.VERSION < (6, 0):
+    INSTALLED_APPS.append("django_tasks")  # the backport of Django's Tasks framework
 MIDDLEWARE = [
     "tests.strict_policy.StrictPolicy",
     "django.contrib.sessions.middleware.SessionMiddleware",

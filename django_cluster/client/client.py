@@ -12,9 +12,9 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 from uuid import uuid4
@@ -22,7 +22,8 @@ from uuid import uuid4
 from django.db import connections, transaction
 
 from django_cluster.brokers import broker_section, open_broker
-from django_cluster.brokers.base import Broker, Message
+from django_cluster.brokers.base import Broker
+from django_cluster.client.on_commit import SendOnCommit, send_tracked
 from django_cluster.conf import load_settings
 from django_cluster.core.codec import CONTINUATION, Codec
 from django_cluster.core.compositions import GroupPlan
@@ -39,29 +40,13 @@ from django_cluster.lifecycle.notification import notify, run_hook
 from django_cluster.lifecycle.recorder import Recorder
 from django_cluster.lifecycle.send import AddressedMessage, QueueSender, TaskRouter, announced, pack
 from django_cluster.lifecycle.task_context import InitialContext
+from django_cluster.lifecycle.tracking import RunTracker, worker_id
+from django_cluster.models import TrackedTask
 from django_cluster.stores import open_results
 from django_cluster.stores.routed import RoutedResults
+from django_cluster.stores.tracked import SendingDetails, new_row
 
-
-@dataclass(slots=True, eq=False)
-class SendOnCommit:
-    """The callback of ``transaction.on_commit``. Its errors reach the code that ended the transaction."""
-
-    sender: QueueSender
-    messages: Sequence[Message]
-    alias: str
-    sent: bool = False
-
-    def __call__(self) -> None:
-        try:
-            self.sender.put(self.messages)
-        except BrokerError as error:
-            error.add_note(
-                f"The transaction on {self.alias!r} is committed, but {len(self.messages)} of its tasks were not sent,"
-                " nor were those that the transaction sent later."
-            )
-            raise
-        self.sent = True
+NO_DETAILS: Mapping[str, SendingDetails] = {}
 
 
 class Client:
@@ -96,11 +81,13 @@ class Client:
         sync: bool | None = None,
         broker: Broker | str | None = None,
         on_commit: bool | str | None = None,
+        details: Mapping[str, SendingDetails] = NO_DETAILS,
     ) -> None:
         """Send packages, now or after the commit of the transaction; with ``sync`` run them in this process.
 
         ``broker``: a broker, or a name in the setting ``brokers``; None = that of the queue. ``group``: the plan of
-        the group whose members the packages are. ``on_commit``: False, True, or the alias of a database.
+        the group whose members the packages are. ``on_commit``: False, True, or the alias of a database. ``details``:
+        by task id, for the rows of tracked tasks.
 
         Raises ``BrokerUnavailable`` within the timeouts of the broker; if the commit was awaited, the ``atomic`` block
         raises it. With ``sync``, the first failure is raised as it was in the task, after it was recorded; it ends a
@@ -109,11 +96,18 @@ class Client:
         if self.settings.sync if sync is None else sync:
             if group is not None:
                 self._open_group(group)
+            if rows := self._rows_of(packages, details):
+                self.results.tracked.add(rows)
             self._run_here(packages)
             return
         sender = self._sender if broker is None else self._sender_to(broker)
         messages = sender.pack(packages)  # now: later changes to the arguments are not meant, and errors belong here
         alias = self._awaited(sender.broker, on_commit)
+        if rows := self._rows_of(packages, details):
+            with self._with_group(group, sender.broker):
+                payloads = {each.id: message.payload for each, message in zip(packages, messages, strict=True)}
+                send_tracked(sender, messages, self.results.tracked, rows, payloads, alias)
+            return
         if group is None and alias is None:
             sender.put(messages)
             return
@@ -122,6 +116,16 @@ class Client:
                 sender.put(messages)
             else:
                 transaction.on_commit(SendOnCommit(sender, messages, alias), using=alias)
+
+    def _rows_of(
+        self, packages: Sequence[TaskPackage], details: Mapping[str, SendingDetails]
+    ) -> list[TrackedTask]:
+        """The rows of those packages that are tracked."""
+        return [
+            new_row(package.header, details.get(package.id, SendingDetails()))
+            for package in packages
+            if package.header.options.tracked
+        ]
 
     def chained(self, packages: Sequence[TaskPackage]) -> TaskPackage:
         """Return the first of several packages, with the signed others as its continuation."""
@@ -196,7 +200,8 @@ class Client:
                 Job(number=0, body=waiting.popleft(), receipt="", attempt=1, queue=self.settings.queue)
             )
             self._record(outcome, None, follow)
-            first_error = first_error or error
+            # The framework's callers look at the result.
+            first_error = first_error or (error if "backend" not in outcome.options else None)
             if "member" not in outcome.options:
                 raise_as_in_task(first_error)
         raise_as_in_task(first_error)
@@ -240,6 +245,11 @@ class Client:
             ErrorReporters(settings.reporters, queue=settings.queue, worker=worker),
             timeout=settings.processes.timeout,
             worker=worker,
+            tracker=RunTracker(
+                self.results.tracked,
+                settings.delivery,
+                worker=worker_id(settings.name, os.uname().nodename, os.getpid(), 0),
+            ),
         )
 
     def _hook(self, outcome: Outcome) -> None:

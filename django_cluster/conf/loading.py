@@ -30,6 +30,12 @@ from django_cluster.errors import InvalidSettings
 CLUSTER_VARIABLE = "Q_CLUSTER_NAME"
 """The environment variable that chooses the cluster unless the command line does."""
 
+BACKEND = "django_cluster.backend.ClusterBackend"
+FOREIGN_BACKENDS = ("django.", "django_tasks")
+"""How the paths of backends begin that are not imported to see whether they are ours."""
+FRAMEWORK_DEFAULT = "default"
+"""The queue of Django's Tasks framework that means the cluster's own."""
+
 SETTINGS_READ = frozenset(
     {"Q_CLUSTER", "SECRET_KEY", "SECRET_KEY_FALLBACKS", "TIME_ZONE", "USE_TZ", "CACHES", "DATABASES"}
 )
@@ -51,7 +57,8 @@ def load_cluster(names: Sequence[str] = (), broker: str = "", excluded: Sequence
     """The settings of a cluster that works on these queues (``a``, ``a,b``, ``a:5,b``; see
     ``core/settings/queue_weights.py``).
 
-    Without names, ``Q_CLUSTER_NAME`` names them. ``broker``: a name in ``brokers``, instead of the broker of the
+    Without names, ``Q_CLUSTER_NAME`` names them; without that, they are the queue of the settings and those that
+    ``TASKS`` declares for backends of this package. ``broker``: a name in ``brokers``, instead of the broker of the
     settings. ``excluded``: queues to leave out, by name or pattern; of all that the settings name, where no names are
     given. Of several queues each has the broker, the time limit and the retries that its own settings say; all else is
     that of the root. Raises ``ClusterImproperlyConfigured``, and ``ValueError`` for names that make no sense.
@@ -60,6 +67,8 @@ def load_cluster(names: Sequence[str] = (), broker: str = "", excluded: Sequence
     weights = _queue_weights(chosen or ["*"] if excluded else chosen)
     if excluded:
         weights = exclude(weights, excluded, known_queues())
+    if not weights and (declared := framework_queues()):
+        weights = [QueueWeight(name) for name in dict.fromkeys([_load(None).queue, *declared])]
     if len(weights) < 2:
         return _through(_load(weights[0].queue if weights else None), broker)
     each = [_through(_load(weight.queue), broker) for weight in weights]
@@ -107,11 +116,38 @@ def _through(settings: Settings, broker: str) -> Settings:
 
 
 def known_queues() -> list[str]:
-    """The names of all queues of the settings: ``queue``, and the keys of ``ALT_CLUSTERS``."""
+    """The names of all queues of the settings: ``queue``, the keys of ``ALT_CLUSTERS``, and what ``TASKS`` declares."""
     written = configured()
     alternatives = written.get("ALT_CLUSTERS") if isinstance(written, Mapping) else None
     others = [name for name in alternatives if isinstance(name, str)] if isinstance(alternatives, Mapping) else []
-    return list(dict.fromkeys([_load(None).queue, *others]))
+    return list(dict.fromkeys([_load(None).queue, *others, *framework_queues()]))
+
+
+def framework_queues() -> list[str]:
+    """The queues that ``TASKS`` declares for backends of this package, as the cluster calls them; without its own."""
+    found = []
+    for entry in _entries(getattr(settings, "TASKS", None)):
+        options = entry.get("OPTIONS")
+        own = options.get("CLUSTER") if isinstance(options, Mapping) else None
+        queues = entry.get("QUEUES", [FRAMEWORK_DEFAULT])
+        for name in queues if isinstance(queues, list | tuple | set | frozenset) else ():
+            found.append(own if name == FRAMEWORK_DEFAULT else name)
+    return [name for name in dict.fromkeys(found) if isinstance(name, str) and name]
+
+
+def _entries(tasks: Any) -> list[Mapping[str, Any]]:
+    """The entries of ``TASKS`` whose backend is that of this package, or a class that inherits from it."""
+    entries = tasks.values() if isinstance(tasks, Mapping) else ()
+    return [entry for entry in entries if isinstance(entry, Mapping) and _is_own_backend(entry.get("BACKEND"))]
+
+
+def _is_own_backend(path: object) -> bool:
+    if path == BACKEND or not isinstance(path, str) or path.startswith(FOREIGN_BACKENDS):
+        return path == BACKEND
+    try:
+        return issubclass(import_string(path), import_string(BACKEND))
+    except Exception:  # noqa: BLE001  a backend of the project: Django's checks say what is wrong with it
+        return False
 
 
 def queues_of(names: Sequence[str]) -> list[str]:

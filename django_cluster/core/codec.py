@@ -97,7 +97,9 @@ class Codec:
 
     def dumps(self, package: TaskPackage) -> str:
         """The signed text of a package; raises ``NotSerializable``, and ``ValueTooLarge`` for one above the limit."""
-        body = b"j" + self._body(package) if self._json else b"p" + self._body(package)
+        # Django's Tasks framework promises JSON, and needs no pickle.
+        as_json = self._json or package.header.options.backend is not None
+        body = (b"j" if as_json else b"p") + self._body(package, as_json=as_json)
         if len(body) > self._limit:
             raise ValueTooLarge(
                 f"The task has {len(body)} bytes when it is packed, and max_payload_size is {self._limit}:"
@@ -115,10 +117,10 @@ class Codec:
         signed = (_HEADS.get(kind) or VERSION.encode() + kind) + b":" + b2a_base64(data, newline=False)
         return (signed + b":" + b2a_base64(sign(self._keys[0], signed), newline=False)).decode("ascii")
 
-    def _body(self, package: TaskPackage) -> bytes:
+    def _body(self, package: TaskPackage, *, as_json: bool) -> bytes:
         arguments = b""
         if package.args or package.kwargs:
-            if self._json:
+            if as_json:
                 arguments = dump_arguments(package.args, package.kwargs)
             else:
                 arguments = dump_pickle((package.args, dict(package.kwargs)), "The arguments")

@@ -175,4 +175,6 @@ _FITS: Mapping[str, Callable[[object], bool]] = {
     "earlier_runs": _is_number_of_runs,
     "chain": _are_texts,
     "extra": _is_named_values,
+    "track": _is_flag,
+    "backend": _is_text,
 }

@@ -46,10 +46,19 @@ def defined_at(func: Callable[..., Any]) -> str:
 
 
 def load(path: str) -> Callable[..., Any]:
-    """What ``path`` names now: a test may patch its module. Raises ``UnknownFunction``.
+    """The callable that ``path`` names now: a test may patch its module. Raises ``UnknownFunction``.
 
     This is asked for every task, so that the place is remembered, and the function is not.
     """
+    found = load_object(path)
+    if not callable(found):
+        raise UnknownFunction(f"{path} is not a function: it is of type {type(found).__name__}.")
+    func: Callable[..., Any] = found
+    return func
+
+
+def load_object(path: str) -> Any:
+    """Whatever ``path`` names now. Raises ``UnknownFunction``."""
     home, names = _place_of(path)
     module = sys.modules.get(home) or import_module(home)
     found: Any = module
@@ -59,10 +68,7 @@ def load(path: str) -> Callable[..., Any]:
         except AttributeError as error:
             hint = DEFINED_IN_MAIN if module.__name__ == "__main__" else ""
             raise UnknownFunction(f"{path} cannot be found: {_called(found)} has no {name}.{hint}") from error
-    if not callable(found):
-        raise UnknownFunction(f"{path} is not a function: it is of type {type(found).__name__}.")
-    func: Callable[..., Any] = found
-    return func
+    return found
 
 
 @lru_cache(1024)

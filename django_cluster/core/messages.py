@@ -67,6 +67,15 @@ class TaskOptions:
     """The signed packages of the rest of a chain, in order."""
     extra: Mapping[str, Any] | None = field(default=None, repr=False)
     """What receivers of Django-Q's ``pre_enqueue`` have put beside the options, as ``core.json_values`` writes it."""
+    track: bool | None = None
+    """Whether the task has a row from the moment at which it is sent (``models.TrackedTask``)."""
+    backend: str | None = None
+    """The alias in ``TASKS`` under which it was enqueued by Django's Tasks framework. Such a task is tracked."""
+
+    @property
+    def tracked(self) -> bool:
+        """Whether the task has a row from the moment at which it is sent."""
+        return self.backend is not None or bool(self.track)
 
     def to_wire(self) -> dict[str, Any]:
         """The options that differ from their defaults."""
@@ -84,6 +93,11 @@ class TaskOptions:
             if name in known:
                 known[name] = tuple(known[name])
         return cls(**known)
+
+
+def is_tracked(options: Mapping[str, Any]) -> bool:
+    """``TaskOptions.tracked`` of options in the form of ``TaskOptions.to_wire``."""
+    return bool(options) and ("backend" in options or bool(options.get("track")))
 
 
 DEFAULT_OPTIONS = TaskOptions()

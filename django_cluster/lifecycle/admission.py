@@ -36,10 +36,19 @@ class AllowedFunctions:
             self._ask(path)
             self._known.add(path)
 
+    def check_declared(self, path: str) -> None:
+        """Return if this task of Django's Tasks framework may be run: ``registered`` admits all of them, because a
+        worker runs nothing but what is declared as a task there. Raises ``FunctionNotAllowed``."""
+        if REGISTERED not in self._patterns:
+            self.check(path)
+
     def check_package(self, header: TaskHeader) -> None:
         """Raise ``FunctionNotAllowed`` unless a task's function and hook are allowed."""
         if not self.unlimited:
-            self.check(header.func)
+            if header.options.backend is None:
+                self.check(header.func)
+            else:
+                self.check_declared(header.func)
             if header.options.hook:
                 self.check(header.options.hook)
 

@@ -32,10 +32,12 @@ from django_cluster.core.sealed_rows import result_context
 from django_cluster.core.signing import ValueSigner
 from django_cluster.core.task_callable import TaskCallable, TaskContext
 from django_cluster.errors import (
+    NotFinished,
     NotSerializable,
     PackageError,
     Retry,
     Snooze,
+    StoreUnavailable,
     TaskDirective,
     TaskExpired,
     TaskTimeout,
@@ -47,6 +49,7 @@ from django_cluster.lifecycle.fault_injection import FaultInjection
 from django_cluster.lifecycle.signal_dispatch import changed_by_receivers, send_signal
 from django_cluster.lifecycle.soft_timeout import soft_timeout
 from django_cluster.lifecycle.task_context import InitialContext
+from django_cluster.lifecycle.tracking import TRY_AGAIN_SECONDS, RunTracker, TrackedRun
 from django_cluster.signals import post_execute_in_worker, pre_execute
 
 NO_LIMIT = nullcontext()
@@ -88,6 +91,7 @@ class Executor:
         clock: Callable[[], float] = time.time,
         initial: InitialContext | None = None,
         paused: Callable[[str], float | None] = lambda func: None,
+        tracker: RunTracker | None = None,
     ) -> None:
         """``timeout``: seconds that a task may run; ``timeouts``: by queue, where a cluster works on several.
 
@@ -95,6 +99,7 @@ class Executor:
         task. ``initial``: the context in which every task starts; None: the context of the caller of ``run``.
         ``paused``: the seconds after which a task of a function is to come again, because it is paused; None: it is
         not.
+        ``tracker``: keeps the rows of tracked tasks.
         """
         self._codec = codec
         self._allowed = allowed_functions(codec.signing.functions)
@@ -108,6 +113,7 @@ class Executor:
         self._clock = clock
         self._initial = initial
         self._paused = paused
+        self._tracker = tracker
 
     def timeout_of(self, header: TaskHeader, queue: str = "") -> float | None:
         """Seconds that a task from this queue may run; None = no limit."""
@@ -145,6 +151,29 @@ class Executor:
         return self._outcome(job, header, result, started_at, sealed), result.error
 
     def _open_and_call(self, job: Job, header: TaskHeader, arguments: bytes, limit: float | None) -> RunResult:
+        tracked: TrackedRun | None = None
+        if self._tracker is not None and header.options.tracked:
+            begun = self._begin(self._tracker, job, header, arguments)
+            if isinstance(begun, RunResult):
+                return begun
+            tracked = begun
+        return self._run_within(job, header, arguments, limit, tracked)
+
+    def _begin(self, tracker: RunTracker, job: Job, header: TaskHeader, arguments: bytes) -> TrackedRun | RunResult:
+        """Write down that a tracked task runs; the result of the run, if it may not begin."""
+        try:
+            begun = tracker.begin(job, header, lambda: self._codec.open(job.body, header, arguments))
+        except PackageError as error:
+            return RunResult(OutcomeStatus.REJECTED, error=error)
+        except StoreUnavailable as error:
+            return snoozed(error)
+        if isinstance(begun, TrackedRun):
+            return begun
+        return RunResult(OutcomeStatus.DUPLICATE) if begun.ended else snoozed(NotFinished("Another run is going on."))
+
+    def _run_within(
+        self, job: Job, header: TaskHeader, arguments: bytes, limit: float | None, tracked: TrackedRun | None
+    ) -> RunResult:
         """Everything that may run user code, unpickling and importing too, is inside the limit."""
         enter_task(header, job.attempt)
         package: TaskPackage | None = None
@@ -152,42 +181,68 @@ class Executor:
         called = False
         try:
             with NO_LIMIT if limit is None else soft_timeout(limit):
-                if header.options.member and may_have_succeeded(header, job.attempt) and self._has_succeeded(header):
-                    return RunResult(OutcomeStatus.DUPLICATE)
-                if has_expired(header, now := self._clock()):
-                    return expired(header, now)
-                try:
-                    check_age(header, self._clock(), self._longest_age)
-                    self._allowed.check(header.func)
-                    func = self._allowed.load(header.func)  # first: its module imports the classes of its arguments
-                    package = self._codec.open(job.body, header, arguments)
-                except UnsuitableFunction:
-                    raise
-                except PackageError as error:
-                    return RunResult(OutcomeStatus.REJECTED, error=error)
-                value = self._call(func, package, job.attempt)
-                called = True
-                sealed = self._seal.dumps(value, result_context(header.id))
-                result = RunResult(OutcomeStatus.SUCCESS, sealed)
+                result = self._not_to_be_run(job, header)
+                if result is None:
+                    try:
+                        check_age(header, self._clock(), self._longest_age)
+                        func = self._load(header, tracked)  # first: its module imports the classes of its arguments
+                        package = self._codec.open(job.body, header, arguments)
+                    except UnsuitableFunction:
+                        raise
+                    except PackageError as error:
+                        result = RunResult(OutcomeStatus.REJECTED, error=error)
+                if package is not None:
+                    value = self._call(func, package, job.attempt, tracked)
+                    called = True
+                    sealed = self._seal.dumps(value, result_context(header.id))
+                    result = RunResult(OutcomeStatus.SUCCESS, sealed)
         except BaseException as error:  # noqa: BLE001  SystemExit and its like are the task's failure, not ours
-            if result is not None:
-                return result  # the limit has passed in the last moment: all is done
-            whole = package or TaskPackage(header=header)
-            if called:
-                return self._failed(OutcomeStatus.FAILURE, unstorable_result(error), whole, job, RetryHint.STOP)
-            if isinstance(error, TaskDirective):
-                return apply_directive(error)
-            status = OutcomeStatus.TIMEOUT if isinstance(error, TaskTimeout) else OutcomeStatus.FAILURE
-            return self._failed(status, error, whole, job)
-        return result
+            if result is None:
+                failed = self._failure(error, package or TaskPackage(header=header), job, tracked, called=called)
+                return _ended(tracked, failed)
+            # Else the limit has passed in the last moment: all is done.
+        assert result is not None
+        return _ended(tracked, result)
 
-    def _call(self, func: Callable[..., Any], package: TaskPackage, attempt: int) -> object:
+    def _not_to_be_run(self, job: Job, header: TaskHeader) -> RunResult | None:
+        """The result of a task that has succeeded before, or has expired; None: it is to be run."""
+        if header.options.member and may_have_succeeded(header, job.attempt) and self._has_succeeded(header):
+            return RunResult(OutcomeStatus.DUPLICATE)
+        if has_expired(header, now := self._clock()):
+            return expired(header, now)
+        return None
+
+    def _failure(
+        self, error: BaseException, package: TaskPackage, job: Job, tracked: TrackedRun | None, *, called: bool
+    ) -> RunResult:
+        """What an exception makes of the run; ``called``: the function had returned."""
+        if called:
+            return self._failed(OutcomeStatus.FAILURE, unstorable_result(error), package, job, RetryHint.STOP)
+        if isinstance(error, TaskDirective):
+            return apply_directive(error)
+        status = OutcomeStatus.TIMEOUT if isinstance(error, TaskTimeout) else OutcomeStatus.FAILURE
+        result = self._failed(status, error, package, job)
+        return result if tracked is None else tracked.with_backoff(result, error)
+
+    def _load(self, header: TaskHeader, tracked: TrackedRun | None) -> Callable[..., Any]:
+        if tracked is None or tracked.framework is None:
+            self._allowed.check(header.func)
+            return self._allowed.load(header.func)
+        self._allowed.check_declared(header.func)
+        task: Callable[..., Any] = tracked.framework.load()
+        return task
+
+    def _call(
+        self, func: Callable[..., Any], package: TaskPackage, attempt: int, tracked: TrackedRun | None = None
+    ) -> object:
         if pre_execute.receivers:
             package = changed_by_receivers(pre_execute, package, func=func)
         try:
             if FaultInjection.before_call is not None:
                 FaultInjection.before_call(package.header, attempt)
-            if isinstance(func, TaskCallable) and func.takes_context:
+            if tracked is not None and tracked.framework is not None:
+                result = tracked.framework.call(package)
+            elif isinstance(func, TaskCallable) and func.takes_context:
                 result = func.call_as(context_of(package.header, attempt), *package.args, **package.kwargs)
             else:
                 result = func(*package.args, **package.kwargs)
@@ -235,6 +290,18 @@ class Executor:
     def _rejected(self, job: Job, error: BaseException, started_at: float) -> Outcome:
         """The outcome of a message that is signed by this project, and can never be run here."""
         return rejected_outcome(job, self._codec_of(job).sign(job.body), error, started_at, self._worker)
+
+
+def _ended(tracked: TrackedRun | None, result: RunResult) -> RunResult:
+    """The result, after it was written into the row of a tracked task."""
+    if tracked is not None:
+        tracked.ended(result.status, result.retry_hint, result.error)
+    return result
+
+
+def snoozed(error: BaseException) -> RunResult:
+    """The result of a run that did not begin, and will be tried again without using an attempt."""
+    return RunResult(OutcomeStatus.SNOOZED, None, describe(error), None, RetryHint.SNOOZE, TRY_AGAIN_SECONDS)
 
 
 def context_of(header: TaskHeader, attempt: int) -> TaskContext:

@@ -6,6 +6,7 @@ import django_cluster.models.schedule_planning
 import django_cluster.models.schedule_seal
 import django_cluster.models.schedule_timing
 import django_cluster.models.task
+import django_cluster.models.tracked_task
 from django.db import migrations, models
 
 
@@ -249,6 +250,40 @@ class Migration(migrations.Migration):
                 'verbose_name': 'group of tasks',
                 'verbose_name_plural': 'groups of tasks',
                 'indexes': [models.Index(fields=['created_at'], name='django_cluster_group_age')],
+            },
+        ),
+        migrations.CreateModel(
+            name='TrackedTask',
+            fields=[
+                ('id', models.CharField(editable=False, max_length=32, primary_key=True, serialize=False, verbose_name='id')),
+                ('name', models.CharField(editable=False, max_length=100, verbose_name='name')),
+                ('func', models.CharField(editable=False, max_length=256, verbose_name='function')),
+                ('group', models.CharField(editable=False, max_length=100, null=True, verbose_name='group')),
+                ('queue', models.CharField(editable=False, max_length=100, null=True, verbose_name='queue')),
+                ('broker', models.CharField(editable=False, max_length=100, null=True, verbose_name='broker')),
+                ('status', models.CharField(choices=django_cluster.models.tracked_task.tracked_status_choices, editable=False, max_length=12, verbose_name='status')),
+                ('priority', models.SmallIntegerField(default=0, editable=False, verbose_name='priority')),
+                ('run_after', models.DateTimeField(editable=False, null=True, verbose_name='not before')),
+                ('enqueued_at', models.DateTimeField(editable=False, verbose_name='enqueued')),
+                ('started_at', models.DateTimeField(editable=False, help_text='When its first run started.', null=True, verbose_name='started')),
+                ('last_attempted_at', models.DateTimeField(editable=False, null=True, verbose_name='last run started')),
+                ('finished_at', models.DateTimeField(editable=False, null=True, verbose_name='finished')),
+                ('attempt', models.IntegerField(default=0, editable=False, help_text='Number of the last run; a run that is not the last writes nothing.', verbose_name='attempt')),
+                ('delivery', models.IntegerField(default=0, editable=False, help_text='Number of the last run, as the broker counts them.', verbose_name='delivery')),
+                ('worker_ids', django_cluster.models.tracked_task.JsonText(default=list, editable=False, verbose_name='workers')),
+                ('errors', django_cluster.models.tracked_task.JsonText(default=list, editable=False, help_text='Of each run that failed: the path of its exception, and the traceback.', verbose_name='errors')),
+                ('backend', models.CharField(editable=False, help_text="The alias in TASKS, if it was enqueued by Django's Tasks framework.", max_length=100, null=True, verbose_name='task backend')),
+                ('queue_name', models.CharField(blank=True, default='', editable=False, max_length=100, verbose_name='queue of the framework')),
+                ('arguments', django_cluster.models.tracked_task.JsonText(editable=False, null=True, verbose_name='arguments')),
+                ('return_value', django_cluster.models.tracked_task.JsonText(editable=False, null=True, verbose_name='return value')),
+                ('metadata', django_cluster.models.tracked_task.JsonText(editable=False, null=True, verbose_name='metadata')),
+                ('payload', models.TextField(editable=False, help_text='The message, until the broker has it.', null=True, verbose_name='payload')),
+            ],
+            options={
+                'verbose_name': 'tracked task',
+                'verbose_name_plural': 'tracked tasks',
+                'ordering': ['-enqueued_at'],
+                'indexes': [models.Index(fields=['status', 'enqueued_at'], name='django_cluster_tracked_status'), models.Index(fields=['finished_at'], name='django_cluster_tracked_ended')],
             },
         ),
     ]

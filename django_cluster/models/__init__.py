@@ -11,6 +11,7 @@ from django_cluster.models.pruned_group import PrunedGroup
 from django_cluster.models.queued_task import QueuedTask
 from django_cluster.models.schedule import Schedule
 from django_cluster.models.task import Failure, Success, Task
+from django_cluster.models.tracked_task import TrackedTask
 
 __all__ = [
     "AcknowledgedMessages",
@@ -25,4 +26,5 @@ __all__ = [
     "Success",
     "Task",
     "TaskGroup",
+    "TrackedTask",
 ]

@@ -32,6 +32,8 @@ from django_cluster.stores.rows import (
     with_history,
 )
 from django_cluster.stores.session import results_session
+from django_cluster.stores.tracked import TrackedTasks
+from django_cluster.stores.tracked_ends import note_ends
 
 IDS_PER_QUERY = 500
 
@@ -47,6 +49,7 @@ class OrmResults(ResultStore):
         self._session = results_session(self.database)
         self._writer = RowWriter(self._session)
         self.groups: OrmGroups = OrmGroups(self._session)
+        self.tracked = TrackedTasks(self.database)
         self._pruner = Pruner(self._session, section)
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────
@@ -74,6 +77,7 @@ class OrmResults(ResultStore):
                 quick.append(each)
             else:
                 other.append(each)
+        note_ends(self.tracked, outcomes)
         if quick or other or stale:
             self._session.run(lambda: self._save(quick, other, stale))
             self._pruner.note([each.outcome for each in (*quick, *other)])

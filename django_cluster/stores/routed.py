@@ -16,6 +16,7 @@ from django_cluster.stores.cache import CachedResults
 from django_cluster.stores.orm import OrmResults
 from django_cluster.stores.orm_groups import OrmGroups
 from django_cluster.stores.rows import lifetime_in_cache
+from django_cluster.stores.tracked import TrackedTasks
 
 T = TypeVar("T")
 
@@ -33,6 +34,7 @@ class RoutedResults(ResultStore):
         self.cached = CachedResults(section)
         self.database = self.rows.database
         self.groups: OrmGroups = self.rows.groups
+        self.tracked: TrackedTasks = self.rows.tracked
 
     def batch(self) -> AbstractContextManager[None]:
         return self.rows.batch()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 from datetime import timedelta
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from asgiref.sync import sync_to_async
@@ -13,8 +12,9 @@ from asgiref.sync import sync_to_async
 from django_cluster.client.async_calls import poll
 from django_cluster.client.results import fetch
 from django_cluster.control import cancel_task, progress_of, retry
-from django_cluster.core.messages import OutcomeStatus, TaskHeader
+from django_cluster.core.messages import TaskHeader
 from django_cluster.core.task_progress import TaskProgress
+from django_cluster.core.task_status import TaskStatus, status_after
 from django_cluster.errors import NotFinished
 from django_cluster.stores.base import UNFINISHED, Unfinished, wait_for
 from django_cluster.task_objects.raised import raised_by
@@ -23,36 +23,6 @@ if TYPE_CHECKING:
     from django_cluster.models import Task
 
 R_co = TypeVar("R_co", covariant=True)
-
-
-class TaskStatus(StrEnum):
-    """How a task is doing, as its handle sees it."""
-
-    SCHEDULED = "scheduled"
-    """It is not due yet."""
-    QUEUED = "queued"
-    """It waits for a worker, or one is running it."""
-    RETRYING = "retrying"
-    """A run has failed; another will follow."""
-    SUCCESS = "success"
-    FAILED = "failed"
-    """Its last run raised, overran its time limit or lost its process."""
-    DEAD = "dead"
-    """It was rejected, or workers died under it again and again."""
-    CANCELLED = "cancelled"
-    """It discarded itself, or was cancelled."""
-    EXPIRED = "expired"
-    """No run had begun by the moment that its option ``expires`` names."""
-
-
-ENDS = {
-    OutcomeStatus.SUCCESS: TaskStatus.SUCCESS,
-    OutcomeStatus.REJECTED: TaskStatus.DEAD,
-    OutcomeStatus.DEAD: TaskStatus.DEAD,
-    OutcomeStatus.DISCARDED: TaskStatus.CANCELLED,
-    OutcomeStatus.EXPIRED: TaskStatus.EXPIRED,
-}
-"""Status of the row → that of the task; the others are failures."""
 
 
 class TaskHandle(str, Generic[R_co]):
@@ -117,7 +87,7 @@ class TaskHandle(str, Generic[R_co]):
         """How the task is doing now. A task whose results are not kept counts as queued forever."""
         row = self.task
         if row is not None:
-            return ENDS.get(OutcomeStatus(row.status), TaskStatus.FAILED) if row.final else TaskStatus.RETRYING
+            return status_after(row.status, final=row.final)
         waits = self.not_before is not None and self.not_before > time.time()
         return TaskStatus.SCHEDULED if waits else TaskStatus.QUEUED
 

@@ -10,7 +10,7 @@ from typing import Any
 from django.db import connections
 
 from django_cluster.brokers.base import Broker
-from django_cluster.client.client import SendOnCommit
+from django_cluster.client.on_commit import SendOnCommit
 from django_cluster.core.codec import Codec
 from django_cluster.core.import_paths import dotted_path
 from django_cluster.core.messages import TaskOptions, TaskPackage

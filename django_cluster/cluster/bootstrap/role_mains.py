@@ -12,7 +12,7 @@ from django_cluster.brokers import open_broker, open_brokers
 from django_cluster.brokers.base import Broker
 from django_cluster.brokers.multi_queue import MultiQueueBroker, servers_of_queues
 from django_cluster.cluster.bootstrap.scheduler_main import scheduler_main
-from django_cluster.cluster.bootstrap.task_cleanup import TaskCleanup
+from django_cluster.cluster.bootstrap.task_cleanup import TaskCleanup, end_transactions
 from django_cluster.cluster.ipc.control_pipe import ControlPipe
 from django_cluster.cluster.ipc.incarnation import Incarnation, ProcessRole, process_signature
 from django_cluster.cluster.ipc.remote_ack import RemoteAcknowledger
@@ -39,6 +39,7 @@ from django_cluster.lifecycle.executor import Executor
 from django_cluster.lifecycle.recorder import Recorder
 from django_cluster.lifecycle.send import TaskRouter
 from django_cluster.lifecycle.task_context import InitialContext
+from django_cluster.lifecycle.tracking import RunTracker, worker_id
 from django_cluster.schedules.declarations import discover
 from django_cluster.stores import open_results
 from django_cluster.stores.routed import RoutedResults
@@ -121,7 +122,7 @@ def worker_main(incarnation: Incarnation, settings: Settings, board: Scoreboard,
     signing = settings.signing
     install_task_filter()
     name = process_signature(incarnation.role, incarnation.index, os.getpid())
-    reporters = open_reporters(settings, name)
+    reporters, results = open_reporters(settings, name), open_results(settings.results)
     executor = Executor(
         Codec(settings.signing),
         ValueSigner(signing.secret, signing.fallbacks, signing.serializer, settings.results.max_result_size),
@@ -129,9 +130,16 @@ def worker_main(incarnation: Incarnation, settings: Settings, board: Scoreboard,
         timeout=settings.processes.timeout,
         timeouts={each.queue: each.timeout for each in settings.queue_settings},
         worker=name,
-        has_succeeded=open_results(settings.results).groups.has_succeeded,
+        has_succeeded=results.groups.has_succeeded,
         initial=InitialContext(),
         paused=PausedTasks(board).delay_of,
+        tracker=RunTracker(
+            results.tracked,
+            settings.delivery,
+            queue_settings=settings.queue_settings,
+            worker=worker_id(settings.name, os.uname().nodename, os.getpid(), incarnation.number),
+            settle=end_transactions,
+        ),
     )
     if REGISTERED in signing.functions:
         discover()  # registered functions must be known before the first message is admitted

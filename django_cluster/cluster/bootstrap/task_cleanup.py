@@ -94,6 +94,12 @@ def clean_up_connections() -> float:
     return first
 
 
+def end_transactions() -> None:
+    """Close the connections that a task has left in a transaction, so that what is written next is kept."""
+    for connection in connections.all(initialized_only=True):
+        _end_transaction(connection)
+
+
 def _end_transaction(connection: BaseDatabaseWrapper) -> None:
     if connection.connection is None:
         return

@@ -166,3 +166,28 @@ RECORD_LOST = Event(
     meaning="The database refuses even a truncated row. The message is acknowledged all the same.",
     action="Alert on this event. Check the tables of the result store (`manage.py migrate`).",
 )
+TRACKING_FAILED = Event(
+    key="tracking_failed",
+    level=ERROR,
+    message="Row of tracked task %(task_name)s not written: %(error)s",
+    fields=("task_id", "task_name", "error"),
+    meaning="The worker could not write how a tracked task ended. The monitor writes it when it records the task.",
+    action="Check the database of the results.",
+)
+TRACKED_NOT_SENT = Event(
+    key="tracked_not_sent",
+    level=ERROR,
+    message="Message of tracked task %(task_name)s not sent: %(error)s",
+    fields=("task_id", "task_name", "error"),
+    meaning="The transaction of the caller is committed, and the broker did not take the message of the task. The"
+    " scheduler of a cluster sends it again.",
+    action="Check the broker.",
+)
+TRACKED_SENT_AGAIN = Event(
+    key="tracked_sent_again",
+    level=WARNING,
+    message="Sent %(count)d messages of tracked tasks that had not reached the broker",
+    fields=("count",),
+    meaning="A process has died, or the broker was unavailable, between the commit of a row and the sending of its"
+    " message. The scheduler has sent it.",
+)

@@ -1,0 +1,157 @@
+"""Keeps the row of a tracked task up to date while a process runs it; for tasks of Django's framework, its signals too.
+
+Nothing here is called for a task that is not tracked. Each run of a tracked task costs one statement before it and one
+after it. What a worker cannot write any more, the monitor does (``stores.tracked_ends``).
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from django_cluster.core.events.tasks import RETRY_DELAY_UNUSABLE, TRACKING_FAILED
+from django_cluster.core.messages import Job, Outcome, OutcomeStatus, RetryHint, TaskHeader, TaskPackage
+from django_cluster.core.settings import DeliverySettings, QueueSettings
+from django_cluster.core.task_status import status_after
+from django_cluster.errors import LONGEST_DURATION, StoreUnavailable
+from django_cluster.lifecycle.retry_policy import FINAL_STATUSES, is_last_run
+from django_cluster.stores.tracked import BegunRun, Refusal, SendingDetails, TrackedTasks, moment, with_error
+
+if TYPE_CHECKING:
+    from django_cluster.framework.run import FrameworkRun
+    from django_cluster.lifecycle.executor import RunResult
+
+TRY_AGAIN_SECONDS = 5.0
+"""Seconds after which a task is tried again whose row cannot be written, or of which another run is going on."""
+
+
+def worker_id(cluster: str, host: str, pid: int, number: int) -> str:
+    """The name of a worker in ``TaskResult.worker_ids``: at most 64 characters, the same for the life of a process."""
+    tail = f":{pid}:{number}"
+    return f"{cluster}:{host}"[: 64 - len(tail)] + tail
+
+
+class RunTracker:
+    """Makes ``TrackedRun`` objects, for one process that runs tasks."""
+
+    def __init__(
+        self,
+        rows: TrackedTasks,
+        delivery: DeliverySettings | None,
+        *,
+        queue_settings: Sequence[QueueSettings] = (),
+        worker: str,
+        settle: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """``delivery``: what decides whether a failed task is tried again; None where nothing is (sync mode).
+
+        ``settle``: called after each run, before its end is written: ends a transaction that the task has left open.
+        """
+        self.rows, self.worker, self.settle, self.clock = rows, worker, settle, clock
+        self._delivery = delivery
+        self._delivery_by_queue = {each.queue: each.delivery for each in queue_settings}
+
+    def begin(self, job: Job, header: TaskHeader, open_package: Callable[[], TaskPackage]) -> TrackedRun | Refusal:
+        """Write down that the task runs. Raises ``StoreUnavailable``; ``open_package`` is called if it has no row."""
+
+        def details() -> SendingDetails:
+            if header.options.backend is None:
+                return SendingDetails()
+            from django_cluster.framework.run import framework_queue
+
+            package = open_package()
+            queue_name = framework_queue(header.options.backend, header.options.queue)
+            return SendingDetails(queue_name, [list(package.args), dict(package.kwargs)])
+
+        begun = self.rows.begin(header, job.attempt, self.worker, self.clock(), details)
+        return begun if isinstance(begun, Refusal) else TrackedRun(self, job, header, begun)
+
+    def is_final(self, status: str, hint: str, job: Job, header: TaskHeader) -> bool:
+        """Whether this run was the last, as the recorder will decide. Deaths are none of the worker's matters."""
+        if status in FINAL_STATUSES or not job.receipt:  # in sync mode there is no later run
+            return True
+        if hint == RetryHint.SNOOZE:
+            return False
+        delivery = self._delivery_by_queue.get(job.queue, self._delivery)
+        return delivery is None or is_last_run(status, hint, job.attempt, header.options, delivery)
+
+
+class TrackedRun:
+    """One run of a tracked task."""
+
+    def __init__(self, tracker: RunTracker, job: Job, header: TaskHeader, begun: BegunRun) -> None:
+        self._tracker, self._job, self._header, self._begun = tracker, job, header, begun
+        self.framework: FrameworkRun | None = self._framework_run() if header.options.backend is not None else None
+        """What is to be called instead of a plain function, for tasks of Django's framework."""
+
+    def _framework_run(self) -> FrameworkRun:
+        from django_cluster.framework.run import FrameworkRun, RunFacts
+
+        rows, header, begun = self._tracker.rows, self._header, self._begun
+        later = header.options.not_before
+        facts = RunFacts(
+            enqueued_at=moment(header.enqueued_at),
+            run_after=None if later is None else moment(later),
+            started_at=begun.started_at,
+            last_attempted_at=begun.last_attempted_at,
+            worker_ids=begun.worker_ids,
+            errors=begun.errors,
+        )
+        return FrameworkRun(
+            header,
+            facts,
+            read_metadata=lambda: rows.metadata_of(header.id),
+            save_metadata=lambda metadata: rows.save_metadata(header.id, begun, metadata),
+        )
+
+    def with_backoff(self, result: RunResult, error: BaseException) -> RunResult:
+        """The result of a failed run, with the delay that the task's own ``backoff`` says."""
+        if self.framework is None or result.retry_hint is RetryHint.STOP or not self._is_retried(result):
+            return result
+        try:
+            delay = self.framework.backoff(error)
+        except LookupError:
+            return result
+        except Exception as problem:  # noqa: BLE001  a function of the project
+            RETRY_DELAY_UNUSABLE.log(function=self._header.func, attempt=self._job.attempt, error=problem)
+            return result
+        if delay is None:
+            return result._replace(retry_hint=RetryHint.STOP)
+        return result._replace(delay=max(0.0, min(float(delay), LONGEST_DURATION)))
+
+    def _is_retried(self, result: RunResult) -> bool:
+        return not self._tracker.is_final(result.status, result.retry_hint, self._job, self._header)
+
+    def ended(self, status: OutcomeStatus, hint: RetryHint, error: BaseException | None) -> None:
+        """Write how the run ended, and announce the end of a task of the framework. Call it inside the ``except``."""
+        self._tracker.settle()
+        final = self._tracker.is_final(status, hint, self._job, self._header)
+        kind = f"{type(error).__module__}.{type(error).__qualname__}" if error is not None else ""
+        ended = status_after(status, final=final)
+        finished_at = moment(self._tracker.clock()) if final else None
+        errors = self._begun.errors if error is None else with_error(self._begun.errors, kind, _traceback(error))
+        changes: dict[str, Any] = {"status": ended, "finished_at": finished_at, "errors": list(map(list, errors))}
+        if hint == RetryHint.SNOOZE:
+            changes["worker_ids"] = list(self._begun.worker_ids[:-1])  # a run that does not count
+        if self.framework is not None and status is OutcomeStatus.SUCCESS:
+            changes["return_value"] = self.framework.return_value
+        if self._write(changes) and final and self.framework is not None:
+            self.framework.finished(ended, finished_at, errors)  # type: ignore[arg-type]  # it is final
+
+    def _write(self, changes: Mapping[str, Any]) -> bool:
+        """False if a later run has begun. What cannot be written now is left to the monitor."""
+        try:
+            return self._tracker.rows.end(self._header.id, self._begun, **changes)
+        except StoreUnavailable as error:
+            TRACKING_FAILED.log(task_id=self._header.id, task_name=self._header.name, error=error)
+            return True
+
+
+def _traceback(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(error))
+    except BaseException:  # noqa: BLE001  __repr__ and __str__ of what it shows are user code
+        return "(the traceback of this exception cannot be shown)"

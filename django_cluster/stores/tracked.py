@@ -1,0 +1,250 @@
+"""The rows of tracked tasks: sent, begun, ended. Each change is one statement, and fenced by the number of the run.
+
+``TrackedTask.attempt`` grows with each run that begins. A run that is not the last changes nothing any more, so that a
+worker that comes back after its lease has ended cannot overwrite what its successor writes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from django_cluster.core.batching import batches
+from django_cluster.core.messages import TaskHeader
+from django_cluster.core.safe_text import storable
+from django_cluster.core.task_status import ENDED, WAITING, TaskStatus
+from django_cluster.models import TrackedTask
+from django_cluster.models.tracked_task import tracked_tasks
+from django_cluster.stores.session import results_session
+
+ROWS_PER_STATEMENT = 200
+MAX_ERRORS, MAX_WORKERS = 100, 1000
+"""Most runs of which a row keeps the error, and most of which it keeps the worker: the last ones."""
+MAX_TRACEBACK = 16_000
+"""Characters kept of the end of each traceback."""
+CAS_TRIES = 5
+"""How often a row that others change at the same moment is read again."""
+VANISHED = ("django_cluster.errors.WorkerLost", "The run ended without a report: its cluster died.")
+"""The error of a run that was going on when the next one began."""
+
+
+class SendingDetails(NamedTuple):
+    """What a row says of a task beside its header."""
+
+    queue_name: str = ""
+    """The queue as Django's Tasks framework calls it."""
+    arguments: Any = None
+    """``[args, kwargs]`` as JSON knows them, for tasks of the framework."""
+    metadata: Mapping[str, Any] | None = None
+
+
+class BegunRun(NamedTuple):
+    """A run that has been written down as running."""
+
+    attempt: int
+    """The fence: number of this run among all of the task."""
+    started_at: datetime
+    """Start of the first run."""
+    last_attempted_at: datetime
+    worker_ids: tuple[str, ...]
+    errors: tuple[tuple[str, str], ...]
+
+
+class Refusal(NamedTuple):
+    """Why a run may not begin."""
+
+    ended: bool
+    """The task has ended; else another run of it is going on."""
+
+
+def moment(unix_time: float) -> datetime:
+    """Unix time → a value of a ``DateTimeField``, with ``USE_TZ`` or without."""
+    aware = datetime.fromtimestamp(unix_time, UTC)
+    return aware if timezone.is_aware(timezone.now()) else timezone.make_naive(aware, timezone.get_default_timezone())
+
+
+def new_row(header: TaskHeader, details: SendingDetails, payload: str | None = None) -> TrackedTask:
+    """The row of a task that is about to be sent."""
+    options = header.options
+    later = options.not_before is not None and options.not_before > header.enqueued_at
+    return TrackedTask(
+        id=header.id,
+        name=storable(header.name, 100) or "",
+        func=storable(header.func, 256) or "",
+        group=storable(options.group, 100),
+        queue=storable(options.queue, 100),
+        broker=storable(options.broker, 100),
+        status=TaskStatus.SCHEDULED if later else TaskStatus.QUEUED,
+        priority=options.priority,
+        run_after=None if options.not_before is None else moment(options.not_before),
+        enqueued_at=moment(header.enqueued_at),
+        backend=options.backend,
+        queue_name=details.queue_name,
+        arguments=details.arguments,
+        metadata=details.metadata,
+        payload=payload,
+    )
+
+
+def with_error(errors: Sequence[tuple[str, str]], kind: str, text: str) -> tuple[tuple[str, str], ...]:
+    """The errors of a task after another run has failed."""
+    return (*errors, (kind, text[-MAX_TRACEBACK:]))[-MAX_ERRORS:]
+
+
+class TrackedTasks:
+    """The table of tracked tasks in one database. All methods raise ``StoreUnavailable``."""
+
+    def __init__(self, alias: str) -> None:
+        self.database = alias
+        self._session = results_session(alias)
+
+    @property
+    def _rows(self) -> QuerySet[TrackedTask]:
+        return tracked_tasks(self.database)
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """All writes inside are kept together, or none of them; a savepoint where a transaction is open."""
+        return self._session.transaction()
+
+    # ── the sender ───────────────────────────────────────────────────────────────────────────────
+
+    def add(self, rows: Sequence[TrackedTask]) -> None:
+        """Insert the rows of tasks that are about to be sent, in the caller's transaction if there is one."""
+
+        def insert(again: bool = False) -> None:
+            for batch in batches(rows, most=ROWS_PER_STATEMENT):
+                self._rows.bulk_create(batch, ignore_conflicts=again)
+
+        self._session.execute(lambda _: insert(), again=lambda _: insert(again=True))
+
+    def forget(self, ids: Sequence[str]) -> None:
+        """Delete the rows of tasks that could not be sent."""
+        self._session.execute(lambda _: self._rows.filter(pk__in=ids).delete())
+
+    def note_sent(self, ids: Sequence[str]) -> None:
+        """The broker has these messages: the rows need not keep them any longer."""
+        for batch in batches(ids, most=ROWS_PER_STATEMENT):
+            self._session.execute(lambda _, batch=batch: self._rows.filter(pk__in=batch).update(payload=None))
+
+    def unsent(self, older_than: float, limit: int = ROWS_PER_STATEMENT) -> list[TrackedTask]:
+        """Tasks that were written down this many seconds ago, and whose message did not reach the broker since."""
+        before = moment(time.time() - older_than)
+        rows = self._rows.filter(status__in=WAITING, enqueued_at__lt=before, payload__isnull=False)
+        return self._session.read(lambda: list(rows.order_by("enqueued_at")[:limit]))
+
+    def reopen(self, ids: Sequence[str]) -> None:
+        """The messages of these tasks are sent again under the same ids."""
+        changes = {"status": TaskStatus.QUEUED, "delivery": 0, "finished_at": None}
+        self._session.execute(lambda _: self._rows.filter(pk__in=ids).update(**changes))
+
+    # ── the worker ───────────────────────────────────────────────────────────────────────────────
+
+    def begin(
+        self, header: TaskHeader, delivery: int, worker: str, now: float, details: Callable[[], SendingDetails]
+    ) -> BegunRun | Refusal:
+        """Write down that a worker runs the task now. ``delivery``: ``Job.attempt``. ``now``: Unix time.
+
+        ``details``: called for a task without a row, which gets one.
+        """
+        began = moment(now)
+        first = BegunRun(1, began, began, (worker,), ())
+        fresh = self._rows.filter(pk=header.id, attempt=0, status__in=WAITING)
+        if self._session.execute(lambda _: fresh.update(**_running(first, delivery))):
+            return first
+        for _ in range(CAS_TRIES):
+            row = self._session.read(lambda: self._rows.filter(pk=header.id).first())
+            if row is None:
+                self.add([new_row(header, details())])
+                row = self._session.read(lambda: self._rows.get(pk=header.id))
+            if (refusal := _refusal(row, delivery, worker)) is not None:
+                return refusal
+            run = _next_run(row, delivery, worker, began)
+            unchanged = self._rows.filter(pk=row.pk, attempt=row.attempt, status=row.status)
+            if run.attempt == row.attempt or self._session.execute(
+                lambda _, rows=unchanged, run=run: rows.update(**_running(run, delivery))
+            ):
+                return run
+        return Refusal(ended=False)
+
+    def end(self, task_id: str, run: BegunRun, **changes: Any) -> bool:
+        """Write down how a run ended; False if it is not the last run of the task any more."""
+        mine = self._rows.filter(pk=task_id, attempt=run.attempt, status=TaskStatus.RUNNING)
+        return bool(self._session.execute(lambda _: mine.update(**changes)))
+
+    def metadata_of(self, task_id: str) -> Any:
+        """The metadata of a task."""
+        return self._session.read(
+            lambda: self._rows.filter(pk=task_id).values_list("metadata", flat=True).first()
+        )
+
+    def save_metadata(self, task_id: str, run: BegunRun, metadata: Any) -> None:
+        """Write the metadata of a task that is running, unless a later run has begun."""
+        mine = self._rows.filter(pk=task_id, attempt=run.attempt)
+        self._session.execute(lambda _: mine.update(metadata=metadata))
+
+    # ── the monitor ──────────────────────────────────────────────────────────────────────────────
+
+    def unfinished(self, ids: Sequence[str]) -> list[TrackedTask]:
+        """The rows among these that have no end yet, in the order of their ids."""
+        rows = self._rows.filter(pk__in=ids).exclude(status__in=ENDED).defer("arguments", "return_value", "metadata")
+        return self._session.read(lambda: list(rows.order_by("pk")))
+
+    def change(self, row: TrackedTask, **changes: Any) -> bool:
+        """Change a row, unless it has changed since it was read; whether it did."""
+        same = self._rows.filter(pk=row.pk, attempt=row.attempt, status=row.status)
+        return bool(self._session.execute(lambda _: same.update(**changes)))
+
+    # ── readers ──────────────────────────────────────────────────────────────────────────────────
+
+    def get(self, task_id: str) -> TrackedTask | None:
+        """The row of a task."""
+        return self._session.read(lambda: self._rows.filter(pk=task_id).first())
+
+
+def _running(run: BegunRun, delivery: int) -> dict[str, Any]:
+    return {
+        "status": TaskStatus.RUNNING,
+        "attempt": run.attempt,
+        "delivery": delivery,
+        "started_at": run.started_at,
+        "last_attempted_at": run.last_attempted_at,
+        "worker_ids": list(run.worker_ids),
+        "errors": [list(each) for each in run.errors],
+        "payload": None,
+    }
+
+
+def _refusal(row: TrackedTask, delivery: int, worker: str) -> Refusal | None:
+    if row.status in ENDED:
+        return Refusal(ended=True)
+    if row.status == TaskStatus.RUNNING and row.delivery >= delivery and not _is_own(row, delivery, worker):
+        return Refusal(ended=False)  # a second message of the task
+    return None
+
+
+def _is_own(row: TrackedTask, delivery: int, worker: str) -> bool:
+    """Whether this worker has written it a moment ago, and the answer was lost."""
+    return row.status == TaskStatus.RUNNING and row.delivery == delivery and row.worker_ids[-1:] == [worker]
+
+
+def _next_run(row: TrackedTask, delivery: int, worker: str, began: datetime) -> BegunRun:
+    errors = tuple((kind, text) for kind, text in row.errors)
+    workers = [*row.worker_ids]
+    if _is_own(row, delivery, worker):
+        assert row.started_at is not None
+        return BegunRun(row.attempt, row.started_at, row.last_attempted_at or began, tuple(workers), errors)
+    if row.status == TaskStatus.RUNNING:
+        errors = with_error(errors, *VANISHED)
+    return BegunRun(
+        attempt=row.attempt + 1,
+        started_at=row.started_at or began,
+        last_attempted_at=began,
+        worker_ids=(*workers, worker)[-MAX_WORKERS:],
+        errors=errors,
+    )
