@@ -23,6 +23,7 @@
     │   └── ValueTooLarge        they are larger than the settings allow
     ├── WorkerLost               the worker died while it ran the task
     ├── TaskFailed               the task failed
+    │   ├── TaskExpired          no run of it had begun by the moment that ``expires`` names
     │   └── ItemsFailed          items of ``async_iter`` failed, so that there is no list of results
     ├── NotFinished              the task has not ended yet
     ├── ResultsPruned            results of a group are no longer kept, so that the list is incomplete

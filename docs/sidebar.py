@@ -7,6 +7,7 @@ SIDEBAR = {
     "Using tasks": [
         "how-to/send-tasks",
         "how-to/task-objects",
+        "Django's Tasks framework <how-to/django-tasks>",
         "how-to/queues",
         "how-to/test-your-tasks",
         "how-to/retention",

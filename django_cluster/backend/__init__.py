@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 from django.apps import apps
 from django.core.checks import CheckMessage
 
+from django_cluster.backend.checks import backend_problems
+from django_cluster.backend.options import BackendOptions, option_problems, parse_options
 from django_cluster.core.import_paths import load_object
 from django_cluster.errors import UnknownFunction
-from django_cluster.backend.checks import backend_problems
 from django_cluster.framework.cluster_task import ClusterTask
 from django_cluster.framework.compat import BaseTaskBackend, FrameworkTask, InvalidTask, TaskResultDoesNotExist
-from django_cluster.backend.options import BackendOptions, option_problems, parse_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,8 +109,8 @@ class ClusterBackend(BaseTaskBackend):
         Raises ``TaskResultDoesNotExist``, ``UnknownFunction`` if the function of the task is gone,
         ``StoreUnavailable``.
         """
-        from django_cluster.framework.results import result_of_row
         from django_cluster.backend.sending import find_row
+        from django_cluster.framework.results import result_of_row
 
         row = find_row(result_id)
         if row is None:

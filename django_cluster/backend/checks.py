@@ -8,8 +8,8 @@ from typing import Any
 from django.apps import apps
 from django.core.checks import CheckMessage, Error
 
-from django_cluster.framework.compat import IS_BUILT_IN
 from django_cluster.backend.options import option_problems
+from django_cluster.framework.compat import IS_BUILT_IN
 
 APP, BACKPORT = "django_cluster", "django_tasks"
 

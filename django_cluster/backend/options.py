@@ -89,7 +89,8 @@ def option_problems(written: Any) -> list[str]:
         if name not in READERS:
             near = closest_match(str(name).upper(), READERS)
             problems.append(
-                f"{name!r} is not an option" + (f": did you mean {near!r}?" if near else f"; known: {', '.join(READERS)}.")
+                f"{name!r} is not an option"
+                + (f": did you mean {near!r}?" if near else f"; known: {', '.join(READERS)}.")
             )
         elif value is not None:
             try:

@@ -117,9 +117,7 @@ class Client:
             else:
                 transaction.on_commit(SendOnCommit(sender, messages, alias), using=alias)
 
-    def _rows_of(
-        self, packages: Sequence[TaskPackage], details: Mapping[str, SendingDetails]
-    ) -> list[TrackedTask]:
+    def _rows_of(self, packages: Sequence[TaskPackage], details: Mapping[str, SendingDetails]) -> list[TrackedTask]:
         """The rows of those packages that are tracked."""
         return [
             new_row(package.header, details.get(package.id, SendingDetails()))

@@ -44,7 +44,7 @@ class SendOnCommit:
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class SendTrackedOnCommit(SendOnCommit):
-    """The same for tracked tasks: what cannot be sent now is kept in the rows, and sent by a cluster."""
+    """The callback for tracked tasks: what cannot be sent now is kept in the rows, and sent by a cluster."""
 
     store: TrackedTasks
     rows: Sequence[TrackedTask]
@@ -68,8 +68,10 @@ def send_tracked(
     payloads: Mapping[str, str],
     alias: str | None,
 ) -> None:
-    """Write the rows and send the messages. ``payloads``: task id → signed text, as it is in the message. ``alias``: the
-    database for whose commit the messages wait, if any.
+    """Write the rows and send the messages.
+
+    ``payloads``: task id → signed text, as it is in the message. ``alias``: the database for whose commit the messages
+    wait, if any.
 
     Raises ``StoreUnavailable``, and ``BrokerError`` with nothing kept if the messages cannot be sent now.
     """

@@ -94,6 +94,8 @@ def _enqueue_kept_message(task: Task) -> None:
         allowed_functions(client.settings.signing.functions).check_package(header)
     with transaction.atomic(using=task._state.db):
         _forget_attempts([task])
+        if task.given_options.tracked:
+            client.results.tracked.reopen([task.id])
         broker = client.broker_named(task.given_options.broker)
         broker.enqueue([_message_of(task, broker)])
 

@@ -27,6 +27,11 @@ def written_by_the_project() -> Any:
     return found
 
 
+def written_tasks() -> Any:
+    """``TASKS`` as it is written; None if it is not."""
+    return getattr(settings, "TASKS", None)
+
+
 def databases() -> dict[str, Any]:
     """``DATABASES``, for checks of aliases that open no connection."""
     return dict(settings.DATABASES)

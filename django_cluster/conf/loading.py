@@ -16,6 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 from django_cluster.conf.django_settings import as_written, parse_context, written_by_the_project
+from django_cluster.conf.task_backends import framework_queues
 from django_cluster.core.masking import MaskedMapping
 from django_cluster.core.settings import BrokerSettings, QueueSettings, Settings
 from django_cluster.core.settings.brokers import DEFAULT_NAME, SELECTORS
@@ -29,12 +30,6 @@ from django_cluster.errors import InvalidSettings
 
 CLUSTER_VARIABLE = "Q_CLUSTER_NAME"
 """The environment variable that chooses the cluster unless the command line does."""
-
-BACKEND = "django_cluster.backend.ClusterBackend"
-FOREIGN_BACKENDS = ("django.", "django_tasks")
-"""How the paths of backends begin that are not imported to see whether they are ours."""
-FRAMEWORK_DEFAULT = "default"
-"""The queue of Django's Tasks framework that means the cluster's own."""
 
 SETTINGS_READ = frozenset(
     {"Q_CLUSTER", "SECRET_KEY", "SECRET_KEY_FALLBACKS", "TIME_ZONE", "USE_TZ", "CACHES", "DATABASES"}
@@ -121,33 +116,6 @@ def known_queues() -> list[str]:
     alternatives = written.get("ALT_CLUSTERS") if isinstance(written, Mapping) else None
     others = [name for name in alternatives if isinstance(name, str)] if isinstance(alternatives, Mapping) else []
     return list(dict.fromkeys([_load(None).queue, *others, *framework_queues()]))
-
-
-def framework_queues() -> list[str]:
-    """The queues that ``TASKS`` declares for backends of this package, as the cluster calls them; without its own."""
-    found = []
-    for entry in _entries(getattr(settings, "TASKS", None)):
-        options = entry.get("OPTIONS")
-        own = options.get("CLUSTER") if isinstance(options, Mapping) else None
-        queues = entry.get("QUEUES", [FRAMEWORK_DEFAULT])
-        for name in queues if isinstance(queues, list | tuple | set | frozenset) else ():
-            found.append(own if name == FRAMEWORK_DEFAULT else name)
-    return [name for name in dict.fromkeys(found) if isinstance(name, str) and name]
-
-
-def _entries(tasks: Any) -> list[Mapping[str, Any]]:
-    """The entries of ``TASKS`` whose backend is that of this package, or a class that inherits from it."""
-    entries = tasks.values() if isinstance(tasks, Mapping) else ()
-    return [entry for entry in entries if isinstance(entry, Mapping) and _is_own_backend(entry.get("BACKEND"))]
-
-
-def _is_own_backend(path: object) -> bool:
-    if path == BACKEND or not isinstance(path, str) or path.startswith(FOREIGN_BACKENDS):
-        return path == BACKEND
-    try:
-        return issubclass(import_string(path), import_string(BACKEND))
-    except Exception:  # noqa: BLE001  a backend of the project: Django's checks say what is wrong with it
-        return False
 
 
 def queues_of(names: Sequence[str]) -> list[str]:

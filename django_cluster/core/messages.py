@@ -179,6 +179,10 @@ class OutcomeStatus(StrEnum):
     """The message of a task that had succeeded already: nothing was run, and no row is written."""
 
 
+KILLED_FOR_TIMEOUT = "The task overran its time limit and did not stop; its worker was killed."
+"""How the message of a ``TIMEOUT`` begins whose worker was killed, and could report no exception."""
+
+
 class RetryHint(StrEnum):
     """What a run demands about a next run."""
 

@@ -33,9 +33,7 @@ class TaskStatus(StrEnum):
 
 
 WAITING = frozenset({TaskStatus.SCHEDULED, TaskStatus.QUEUED, TaskStatus.BLOCKED, TaskStatus.RETRYING})
-ENDED = frozenset(
-    {TaskStatus.SUCCESS, TaskStatus.FAILED, TaskStatus.DEAD, TaskStatus.CANCELLED, TaskStatus.EXPIRED}
-)
+ENDED = frozenset({TaskStatus.SUCCESS, TaskStatus.FAILED, TaskStatus.DEAD, TaskStatus.CANCELLED, TaskStatus.EXPIRED})
 ENDS: Mapping[str, TaskStatus] = {
     OutcomeStatus.SUCCESS: TaskStatus.SUCCESS,
     OutcomeStatus.DUPLICATE: TaskStatus.SUCCESS,

@@ -42,7 +42,7 @@ class ClusterTask(FrameworkTask):  # type: ignore[type-arg]  # generic in the ba
         metadata: Mapping[str, Any] | None = None,
     ) -> Self:
         """A copy with other values. ``run_after``: a datetime, or a timedelta from now."""
-        given = {
+        given: dict[str, Any] = {
             "priority": priority,
             "queue_name": queue_name,
             "run_after": timezone.now() + run_after if isinstance(run_after, timedelta) else run_after,

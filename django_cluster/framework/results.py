@@ -51,7 +51,9 @@ def stored_task(path: str, **values: Any) -> Any:
     kind = type(declared)
     task = object.__new__(kind)
     for each in fields(kind):
-        value = values.get(each.name, getattr(declared, each.name, each.default if each.default is not MISSING else None))
+        value = values.get(
+            each.name, getattr(declared, each.name, each.default if each.default is not MISSING else None)
+        )
         object.__setattr__(task, each.name, value)
     return task
 

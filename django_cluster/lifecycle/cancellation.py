@@ -19,6 +19,7 @@ from django_cluster.core.messages import FailureDetails, Job, Outcome, OutcomeSt
 from django_cluster.errors import Discard, PackageError
 from django_cluster.models import Task
 from django_cluster.stores.orm import clear_busy_schedules
+from django_cluster.stores.tracked import TrackedTasks
 
 SEARCH_DEPTH = 10_000
 """Messages from the front of a queue that are searched for tasks on which something depends."""
@@ -73,6 +74,8 @@ class Cancellation:
         runs = {(header.options.schedule, header.id) for header in headers if header.options.schedule}
         clear_busy_schedules(self._database, runs)
         ids = [header.id for header in headers]
+        if tracked := [header.id for header in headers if header.options.tracked]:
+            TrackedTasks(self._database).cancel(tracked)
         for batch in batches(ids, most=IDS_PER_STATEMENT):
             rows = Task.objects.using(self._database).filter(pk__in=batch, final=False)
             rows.update(final=True, error_message=Concat(F("error_message"), Value(CANCELLED)))

@@ -16,7 +16,14 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from django_cluster.core.events.tasks import ERROR_REPORTER_FAILED, ERROR_REPORTER_UNUSABLE
-from django_cluster.core.messages import Outcome, OutcomeStatus, RetryHint, TaskPackage, path_of_class
+from django_cluster.core.messages import (
+    KILLED_FOR_TIMEOUT,
+    Outcome,
+    OutcomeStatus,
+    RetryHint,
+    TaskPackage,
+    path_of_class,
+)
 from django_cluster.core.settings import DeliverySettings, QueueSettings
 from django_cluster.lifecycle.retry_policy import is_last_run
 from django_cluster.lifecycle.soft_timeout import soft_timeout
@@ -30,9 +37,6 @@ REPORT_TIMEOUT = 10.0
 """Seconds that one reporter may take over one report: its worker, or the notifier, waits for it."""
 FLUSH_TIMEOUT = 3.0
 """Seconds that a process waits for its reports to leave."""
-
-KINDS_WITHOUT_EXCEPTION = frozenset({"TaskTimeout", "WorkerLost", "OutOfMemory"})
-"""Kinds of failures whose exception no worker could report. A soft timeout has the path of its class instead."""
 
 
 class ReporterNotInstalled(LookupError):
@@ -160,9 +164,8 @@ def is_unreported(outcome: Outcome) -> bool:
     """Whether the worker could not tell: it died, the message was no task, or the task asked for one run too many."""
     if outcome.status in (OutcomeStatus.LOST, OutcomeStatus.DEAD, OutcomeStatus.REJECTED):
         return True
-    kind = outcome.failure[0] if outcome.failure else ""
     if outcome.status == OutcomeStatus.TIMEOUT:
-        return kind in KINDS_WITHOUT_EXCEPTION
+        return outcome.failure is not None and outcome.failure[1].startswith(KILLED_FOR_TIMEOUT)
     return outcome.status == OutcomeStatus.FAILURE and outcome.final and outcome.retry_hint == RetryHint.RETRY
 
 

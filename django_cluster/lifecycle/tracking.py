@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django_cluster.core.events.tasks import RETRY_DELAY_UNUSABLE, TRACKING_FAILED
-from django_cluster.core.messages import Job, Outcome, OutcomeStatus, RetryHint, TaskHeader, TaskPackage
+from django_cluster.core.messages import Job, OutcomeStatus, RetryHint, TaskHeader, TaskPackage
 from django_cluster.core.settings import DeliverySettings, QueueSettings
 from django_cluster.core.task_status import status_after
 from django_cluster.errors import LONGEST_DURATION, StoreUnavailable

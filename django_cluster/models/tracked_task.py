@@ -39,6 +39,9 @@ class JsonText(models.TextField):  # type: ignore[type-arg]  # generic for type 
     into it. Raises ``TypeError`` and ``ValueError`` for a value that JSON does not know, such as NaN.
     """
 
+    _pyi_private_set_type: Any
+    _pyi_private_get_type: Any
+
     def from_db_value(self, value: str | None, *_: object) -> Any:
         return None if value is None else json.loads(value)
 
@@ -94,9 +97,7 @@ class TrackedTask(models.Model):
         editable=False,
         help_text=_("The alias in TASKS, if it was enqueued by Django's Tasks framework."),
     )
-    queue_name = models.CharField(
-        _("queue of the framework"), max_length=100, blank=True, default="", editable=False
-    )
+    queue_name = models.CharField(_("queue of the framework"), max_length=100, blank=True, default="", editable=False)
     arguments = JsonText(_("arguments"), null=True, editable=False)
     return_value = JsonText(_("return value"), null=True, editable=False)
     metadata = JsonText(_("metadata"), null=True, editable=False)

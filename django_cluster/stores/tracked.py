@@ -7,7 +7,7 @@ worker that comes back after its lease has ended cannot overwrite what its succe
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -41,7 +41,7 @@ class SendingDetails(NamedTuple):
     """The queue as Django's Tasks framework calls it."""
     arguments: Any = None
     """``[args, kwargs]`` as JSON knows them, for tasks of the framework."""
-    metadata: Mapping[str, Any] | None = None
+    metadata: Any = None
 
 
 class BegunRun(NamedTuple):
@@ -108,6 +108,10 @@ class TrackedTasks:
     def _rows(self) -> QuerySet[TrackedTask]:
         return tracked_tasks(self.database)
 
+    def _update(self, rows: QuerySet[TrackedTask], **changes: Any) -> int:
+        """One statement; how many rows it changed."""
+        return self._session.execute(lambda _: rows.update(**changes))
+
     def transaction(self) -> AbstractContextManager[None]:
         """All writes inside are kept together, or none of them; a savepoint where a transaction is open."""
         return self._session.transaction()
@@ -130,7 +134,7 @@ class TrackedTasks:
     def note_sent(self, ids: Sequence[str]) -> None:
         """The broker has these messages: the rows need not keep them any longer."""
         for batch in batches(ids, most=ROWS_PER_STATEMENT):
-            self._session.execute(lambda _, batch=batch: self._rows.filter(pk__in=batch).update(payload=None))
+            self._update(self._rows.filter(pk__in=batch), payload=None)
 
     def unsent(self, older_than: float, limit: int = ROWS_PER_STATEMENT) -> list[TrackedTask]:
         """Tasks that were written down this many seconds ago, and whose message did not reach the broker since."""
@@ -140,8 +144,14 @@ class TrackedTasks:
 
     def reopen(self, ids: Sequence[str]) -> None:
         """The messages of these tasks are sent again under the same ids."""
-        changes = {"status": TaskStatus.QUEUED, "delivery": 0, "finished_at": None}
-        self._session.execute(lambda _: self._rows.filter(pk__in=ids).update(**changes))
+        changes: dict[str, Any] = {"status": TaskStatus.QUEUED, "delivery": 0, "finished_at": None}
+        self._update(self._rows.filter(pk__in=ids), **changes)
+
+    def cancel(self, ids: Sequence[str]) -> None:
+        """The messages of these tasks were taken out of their queue."""
+        changes: dict[str, Any] = {"status": TaskStatus.CANCELLED, "finished_at": moment(time.time()), "payload": None}
+        for batch in batches(ids, most=ROWS_PER_STATEMENT):
+            self._update(self._rows.filter(pk__in=batch, status__in=WAITING), **changes)
 
     # ── the worker ───────────────────────────────────────────────────────────────────────────────
 
@@ -155,7 +165,7 @@ class TrackedTasks:
         began = moment(now)
         first = BegunRun(1, began, began, (worker,), ())
         fresh = self._rows.filter(pk=header.id, attempt=0, status__in=WAITING)
-        if self._session.execute(lambda _: fresh.update(**_running(first, delivery))):
+        if self._update(fresh, **_running(first, delivery)):
             return first
         for _ in range(CAS_TRIES):
             row = self._session.read(lambda: self._rows.filter(pk=header.id).first())
@@ -166,27 +176,23 @@ class TrackedTasks:
                 return refusal
             run = _next_run(row, delivery, worker, began)
             unchanged = self._rows.filter(pk=row.pk, attempt=row.attempt, status=row.status)
-            if run.attempt == row.attempt or self._session.execute(
-                lambda _, rows=unchanged, run=run: rows.update(**_running(run, delivery))
-            ):
+            if run.attempt == row.attempt or self._update(unchanged, **_running(run, delivery)):
                 return run
         return Refusal(ended=False)
 
     def end(self, task_id: str, run: BegunRun, **changes: Any) -> bool:
         """Write down how a run ended; False if it is not the last run of the task any more."""
         mine = self._rows.filter(pk=task_id, attempt=run.attempt, status=TaskStatus.RUNNING)
-        return bool(self._session.execute(lambda _: mine.update(**changes)))
+        return bool(self._update(mine, **changes))
 
     def metadata_of(self, task_id: str) -> Any:
         """The metadata of a task."""
-        return self._session.read(
-            lambda: self._rows.filter(pk=task_id).values_list("metadata", flat=True).first()
-        )
+        return self._session.read(lambda: self._rows.filter(pk=task_id).values_list("metadata", flat=True).first())
 
     def save_metadata(self, task_id: str, run: BegunRun, metadata: Any) -> None:
         """Write the metadata of a task that is running, unless a later run has begun."""
         mine = self._rows.filter(pk=task_id, attempt=run.attempt)
-        self._session.execute(lambda _: mine.update(metadata=metadata))
+        self._update(mine, metadata=metadata)
 
     # ── the monitor ──────────────────────────────────────────────────────────────────────────────
 
@@ -198,7 +204,7 @@ class TrackedTasks:
     def change(self, row: TrackedTask, **changes: Any) -> bool:
         """Change a row, unless it has changed since it was read; whether it did."""
         same = self._rows.filter(pk=row.pk, attempt=row.attempt, status=row.status)
-        return bool(self._session.execute(lambda _: same.update(**changes)))
+        return bool(self._update(same, **changes))
 
     # ── readers ──────────────────────────────────────────────────────────────────────────────────
 

@@ -1,7 +1,7 @@
 """The ends of tracked tasks as the monitor records them: of runs that their worker could not write down any more.
 
-Nearly always the worker has written the end, and nothing is left to do. It could not if it died, was killed for its time
-limit, or never began: a message that no worker can read, and a task that was cancelled in its queue.
+Nearly always the worker has written the end, and nothing is left to do. It could not if it died, was killed for its
+time limit, or never began: a message that no worker can read.
 """
 
 from __future__ import annotations

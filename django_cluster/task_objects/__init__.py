@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from django_cluster.core.task_callable import TaskContext
+from django_cluster.core.task_status import TaskStatus
 from django_cluster.task_objects.decorator import task
 from django_cluster.task_objects.function import TaskFunction
-from django_cluster.task_objects.handle import TaskHandle, TaskStatus
+from django_cluster.task_objects.handle import TaskHandle
 
 __all__ = ["TaskContext", "TaskFunction", "TaskHandle", "TaskStatus", "task"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,8 +14,10 @@ from django_cluster.models import Task, TrackedTask
 from tests.conftest import wait_until
 from tests.e2e.conftest import MakeProject
 from tests.e2e.running_cluster import PATIENCE
-from tests.sample import framework_tasks as tasks
+from tests.sample import framework_tasks
 
+tasks: Any = framework_tasks
+"""Without their types, which are those of Django: the options of the backend are not among them."""
 TASKS = {
     "default": {
         "BACKEND": "django_cluster.backend.ClusterBackend",
@@ -50,14 +53,20 @@ def finished(*results: Any) -> list[Any]:
         pytest.param("redis", "sqlite", marks=pytest.mark.server("redis")),
     ],
 )
-def test_a_plain_cluster_runs_what_the_framework_enqueues(make_project: MakeProject, broker: str, database: str) -> None:
+def test_a_plain_cluster_runs_what_the_framework_enqueues(
+    make_project: MakeProject, broker: str, database: str
+) -> None:
     """Every declared queue; successes, failures, and runs whose worker dies or overruns its limit."""
-    project = make_project(broker=broker, database=database, timeout=0.3, kill_grace=0.2, retry_delay=0)
+    project = make_project(broker=broker, database=database, kill_grace=0.2)
     cluster = project.start(environment=ENVIRONMENT)
     cluster.may_crash = True  # the framework logs the traceback of each task that fails
 
-    good = [tasks.add.enqueue(1, 2), tasks.add.using(queue_name="mail").enqueue(3), tasks.leave_transaction_open.enqueue()]
-    bad = [tasks.fail.enqueue("no"), tasks.kill_worker.enqueue(), tasks.sleep_deaf.enqueue(30)]
+    good = [
+        tasks.add.enqueue(1, 2),
+        tasks.add.using(queue_name="mail").enqueue(3),
+        tasks.leave_transaction_open.enqueue(),
+    ]
+    bad = [tasks.fail.enqueue("no"), tasks.kill_worker.enqueue(), replace(tasks.sleep_deaf, timeout=0.3).enqueue(30)]
     finished(*good, *bad)
 
     assert [(each.status, each.return_value) for each in good] == [
@@ -72,7 +81,9 @@ def test_a_plain_cluster_runs_what_the_framework_enqueues(make_project: MakeProj
     ]
     assert all(each.attempts == 1 and each.worker_ids[0].startswith(project.name) for each in (*good, *bad))
     for each in (*good, *bad):
-        cluster.wait_for_log(f"Task id={each.id} path=tests.sample.framework_tasks.{each.task.name} state={each.status}")
+        cluster.wait_for_log(
+            f"Task id={each.id} path=tests.sample.framework_tasks.{each.task.name} state={each.status}"
+        )
     project.wait_for_rows(len(good + bad))
 
 

@@ -95,7 +95,6 @@ other_name = task(plain)
 in_lambda = task(lambda: None)
 
 
-
 @task
 def kill_worker() -> None:
     os.kill(os.getpid(), signal.SIGKILL)

@@ -34,6 +34,7 @@ DEMANDED_TWICE = {
     "Media",  # Django finds the styles of an admin page by this name
     "Meta",  # Django finds the options of a model by this name
     "Migration",  # Django finds a migration by this name
+    "WorkerLost",  # an error of results, and the message between processes that leads to it
 }
 
 BACK_REFERENCE = re.compile(r"(As|The same|Those|Of|Whoever|Nobody|Somebody|Everybody|They|These|Their|Them)\b")

@@ -97,7 +97,13 @@ def notifier_main(incarnation: Incarnation, settings: Settings, board: Scoreboar
     install_task_filter()
     results = open_results(settings.results)
     notifier = Notifier(
-        incarnation, board, control, open_reporters(settings, incarnation.name), results.get, settings.signing.functions
+        incarnation,
+        board,
+        control,
+        open_reporters(settings, incarnation.name),
+        results.get,
+        settings.signing.functions,
+        results.tracked.get,
     )
     os.register_at_fork(after_in_child=notifier.disconnect)
     notifier.run()

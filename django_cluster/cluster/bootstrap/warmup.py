@@ -29,6 +29,7 @@ from django_cluster.core.signing import ValueSigner
 from django_cluster.lifecycle.admission import ALL_FUNCTIONS
 from django_cluster.lifecycle.error_reporting import ErrorReporters
 from django_cluster.lifecycle.executor import Executor
+from django_cluster.lifecycle.tracking import TrackedRun
 from django_cluster.models import Schedule
 from django_cluster.models.task import saved_tasks
 from django_cluster.stores import open_results
@@ -37,7 +38,9 @@ from django_cluster.stores import open_results
 class SignallessExecutor(Executor):
     """Runs a task without sending signals: a receiver could open a connection, which all processes would share."""
 
-    def _call(self, func: Callable[..., Any], package: TaskPackage, attempt: int) -> object:
+    def _call(
+        self, func: Callable[..., Any], package: TaskPackage, attempt: int, tracked: TrackedRun | None = None
+    ) -> object:
         return func(*package.args, **package.kwargs)
 
 

@@ -20,6 +20,7 @@ from django_cluster.core.events.processes import NOTIFICATIONS_DROPPED
 from django_cluster.core.events.tasks import TASK_SUCCEEDED
 from django_cluster.core.messages import Outcome, OutcomeStatus
 from django_cluster.lifecycle.error_reporting import is_unreported
+from django_cluster.lifecycle.framework_ends import is_unannounced
 from django_cluster.lifecycle.notification import has_hook, log_failure, log_success
 from django_cluster.signals import post_execute
 
@@ -63,7 +64,7 @@ class Notifications:
                 log_failure(outcome)
             elif verbose:
                 log_success(outcome)
-            if listened or has_hook(outcome) or (not succeeded and self._reports and is_unreported(outcome)):
+            if listened or has_hook(outcome) or (not succeeded and self._is_told(outcome)):
                 if self.full:
                     dropped += 1
                 else:
@@ -74,6 +75,10 @@ class Notifications:
         if self._waiting:
             self._ask_for_notifier()
             self._send()
+
+    def _is_told(self, outcome: Outcome) -> bool:
+        """Whether a failure is told to error reporters, or to receivers of the signals of Django's framework."""
+        return (self._reports and is_unreported(outcome)) or is_unannounced(outcome)
 
     @property
     def left(self) -> int:

@@ -23,12 +23,16 @@ from django_cluster.cluster.ipc.control_pipe import ControlPipe
 from django_cluster.cluster.ipc.incarnation import Incarnation
 from django_cluster.cluster.ipc.protocol import Message, Notified, NotifierHello, Notify, Stop
 from django_cluster.cluster.ipc.scoreboard import BEGUN, STATE, ProcessState, Scoreboard
+from django_cluster.core.events.tasks import RECEIVER_INTERRUPTED
 from django_cluster.core.messages import Outcome, OutcomeStatus
 from django_cluster.errors import StoreUnavailable
 from django_cluster.lifecycle.admission import ALL_FUNCTIONS
 from django_cluster.lifecycle.error_reporting import REPORT_TIMEOUT, ErrorReporters
+from django_cluster.lifecycle.framework_ends import announce_end, is_unannounced
 from django_cluster.lifecycle.notification import HOOK_TIMEOUT, has_hook, notify_receivers, run_hook
+from django_cluster.lifecycle.soft_timeout import soft_timeout
 from django_cluster.lifecycle.task_context import InitialContext
+from django_cluster.models import TrackedTask
 from django_cluster.signals import post_execute
 
 MAX_WAIT_SECONDS = 0.5
@@ -53,9 +57,11 @@ class Notifier:
         reporters: ErrorReporters,
         find_row: Callable[[str], Any],
         functions: tuple[str, ...] = ALL_FUNCTIONS,
+        find_tracked: Callable[[str], TrackedTask | None] = lambda task_id: None,
     ) -> None:
         self._incarnation, self._board, self._control = incarnation, board, control
         self._reporters, self._find, self._functions = reporters, find_row, functions
+        self._find_tracked = find_tracked
         self._client = IpcClient(incarnation.runtime_dir.monitor_socket)
         self._cleanup, self._initial = TaskCleanup(), InitialContext()
         self._waiting: deque[tuple[int, Outcome]] = deque()
@@ -127,6 +133,8 @@ class Notifier:
         if has_hook(outcome):
             hook = str(outcome.options["hook"])
             self._call(number, outcome, hook, HOOK_TIMEOUT, run_hook, outcome, self._row_of, self._functions)
+        if is_unannounced(outcome):
+            self._call(number, outcome, "task_finished", HOOK_TIMEOUT, self._announce, outcome)
         if outcome.status != OutcomeStatus.SUCCESS and self._reporters:
             limit = REPORT_TIMEOUT * len(self._reporters)
             self._call(number, outcome, "reporters", limit, self._reporters.report_outcome, outcome)
@@ -143,6 +151,14 @@ class Notifier:
         self._board.write_task_info(self._incarnation.row, number, outcome.id, outcome.name, what)
         self._initial.run(call, *args)
         self._cleanup()
+
+    def _announce(self, outcome: Outcome) -> None:
+        """Tell receivers of Django's framework about the end of a task; one that fails is logged."""
+        try:
+            with soft_timeout(HOOK_TIMEOUT):
+                announce_end(outcome, self._find_tracked)
+        except BaseException as error:  # noqa: BLE001  a receiver that exits, the timeout, or a task that is gone
+            RECEIVER_INTERRUPTED.log(task_id=outcome.id, task_name=outcome.name, error=error, exc_info=True)
 
     def _row_of(self, task_id: str) -> Any:
         """The row of a task. If an earlier hook has altered the session (role, search path), over a new one."""

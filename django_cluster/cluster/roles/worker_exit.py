@@ -12,7 +12,15 @@ from pathlib import Path
 
 from django_cluster.cluster.ipc.scoreboard import Cause, ScoreboardRow
 from django_cluster.core.codec import Codec
-from django_cluster.core.messages import FailureDetails, Job, Outcome, OutcomeStatus, RetryHint, path_of_class
+from django_cluster.core.messages import (
+    KILLED_FOR_TIMEOUT,
+    FailureDetails,
+    Job,
+    Outcome,
+    OutcomeStatus,
+    RetryHint,
+    path_of_class,
+)
 from django_cluster.errors import PackageError, TaskTimeout
 from django_cluster.lifecycle.executor import is_retryable, rejected_outcome
 
@@ -46,7 +54,7 @@ class WorkerExit:
 
 def _cause(row: ScoreboardRow, code: int) -> str:
     if row.cause is Cause.TIMEOUT:
-        return "The task overran its time limit and did not stop; its worker was killed."
+        return KILLED_FOR_TIMEOUT
     if row.cause is Cause.MEMORY:
         return "The task held more memory than max_rss_kill allows; its worker was killed."
     if row.cause is Cause.UNRESPONSIVE:

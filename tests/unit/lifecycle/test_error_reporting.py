@@ -9,11 +9,12 @@ from typing import Any, ClassVar
 
 import pytest
 
-from django_cluster.core.messages import TaskHeader, TaskPackage
+from django_cluster.core.messages import KILLED_FOR_TIMEOUT, TaskHeader, TaskPackage
 from django_cluster.core.settings import QueueSettings
 from django_cluster.lifecycle import error_reporting as module
-from django_cluster.lifecycle.error_reporting import ErrorReporters
+from django_cluster.lifecycle.error_reporting import ErrorReporters, is_unreported
 from django_cluster.reporters.base import FailedRun
+from django_cluster.testing.store_contract import make_outcome
 from tests.conftest import make_settings
 
 PACKAGE = TaskPackage(header=TaskHeader(id="1" * 32, name="one", func="a.b", enqueued_at=1.0))
@@ -161,3 +162,10 @@ def test_the_queue_of_a_task_is_named_and_its_settings_say_which_run_is_the_last
     reporters.report(ValueError(), PACKAGE, attempt=2)
 
     assert Listener.heard == [("mail", True), ("books", False), ("mail, books", False)]
+
+
+@pytest.mark.parametrize(("message", "unreported"), [(KILLED_FOR_TIMEOUT, True), ("The task ran too long.", False)])
+def test_a_timeout_that_killed_the_worker_is_told_by_others(message: str, unreported: bool) -> None:
+    failure = ("django_cluster.errors.TaskTimeout", f"{message} More.", "")
+
+    assert is_unreported(make_outcome(status="timeout", failure=failure)) is unreported

@@ -16,7 +16,7 @@ from django_cluster.core.messages import OutcomeStatus, TaskHeader, TaskOptions
 from django_cluster.core.option_values import build_options
 from django_cluster.errors import TaskExpired
 from django_cluster.lifecycle.admission import has_expired
-from django_cluster.task_objects.handle import TaskHandle, TaskStatus
+from django_cluster.task_objects import TaskHandle, TaskStatus
 from django_cluster.testing.drain import drain
 from tests.sample import tasks
 from tests.unit.lifecycle.test_executor import executor, job

@@ -14,9 +14,11 @@ from django_cluster.brokers import memory
 from django_cluster.framework.compat import InvalidTask, TaskResultDoesNotExist, backend_of, framework_signals
 from django_cluster.models import TrackedTask
 from django_cluster.testing.drain import committing, drain, enqueued
-from tests.sample import framework_tasks as tasks
+from tests.sample import framework_tasks
 
 pytestmark = pytest.mark.django_db
+tasks: Any = framework_tasks
+"""Without their types, which are those of Django: the options of the backend are not among them."""
 BACKEND = "django_cluster.backend.ClusterBackend"
 
 
@@ -78,7 +80,7 @@ def test_a_failure(task: Any, args: list[Any], kind: type) -> None:
     assert kind.__name__ in result.errors[0].traceback
     assert result.finished_at is not None
     with pytest.raises(ValueError, match="Task failed"):
-        result.return_value
+        getattr(result, "return_value")  # noqa: B009  a property that raises
 
 
 def test_the_context_says_which_run_this_is() -> None:
@@ -162,14 +164,14 @@ def test_a_delay_may_be_a_timedelta() -> None:
     result.refresh()
     row = TrackedTask.objects.get(pk=result.id)
     assert (result.status, row.status) == ("READY", "scheduled")
-    assert abs(row.run_after - timezone.now() - timedelta(hours=1)) < timedelta(minutes=1)
+    assert abs((row.run_after or row.enqueued_at) - timezone.now() - timedelta(hours=1)) < timedelta(minutes=1)
     assert tasks.add.get_result(result.id).task.run_after == row.run_after
 
 
 def test_the_transaction_of_the_caller_decides() -> None:
-    with pytest.raises(LookupError), transaction.atomic():
+    with transaction.atomic():
         tasks.add.enqueue(1)
-        raise LookupError
+        transaction.set_rollback(True)
 
     assert (TrackedTask.objects.count(), enqueued()) == (0, [])
 
