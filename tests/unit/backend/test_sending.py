@@ -13,7 +13,9 @@ from django_cluster.backend import ClusterBackend
 from django_cluster.brokers import memory
 from django_cluster.framework.compat import InvalidTask, TaskResultDoesNotExist, backend_of, framework_signals
 from django_cluster.models import TrackedTask
-from django_cluster.testing.drain import committing, drain, enqueued
+from django_cluster.testing.drain import drain
+from django_cluster.testing.inspection import enqueued
+from django_cluster.testing.transactions import committing
 from tests.sample import framework_tasks
 
 pytestmark = pytest.mark.django_db
@@ -145,7 +147,7 @@ def test_a_result_of_a_queue_that_is_gone_can_be_read(settings: Any) -> None:
 def test_a_task_goes_to_its_queue() -> None:
     result = enqueue(tasks.add.using(queue_name="slow"), 1)
 
-    assert enqueued() == []
+    assert [each.queue for each in enqueued()] == ["slow"]
     drain("slow")
     result.refresh()
     assert result.return_value == 1
