@@ -127,6 +127,8 @@ class ClusterBackend(BaseTaskBackend):
 def ensure_importable(task: Any) -> None:
     """Raise ``InvalidTask`` for a task that no worker would find under the path of its function."""
     path = task.module_path
+    if task.func.__module__ == "__main__":
+        raise InvalidTask(f"No worker can run this task: {path} is of this program. Declare it in a module.")
     try:
         found = load_object(path)
     except UnknownFunction as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
 from datetime import datetime
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import SuspiciousOperation
@@ -28,7 +27,6 @@ STATUSES: Mapping[str, TaskResultStatus] = {
 """Our status → the framework's; all others are ``FAILED``."""
 
 
-@cache
 def declared_task(path: str) -> Any:
     """The task of the framework that stands under this path.
 
