@@ -33,6 +33,8 @@ class TargetResult:
 
 
 REDIS, PG, SQLITE = "django_cluster/redis", "django_cluster/orm-pg", "django_cluster/orm-sqlite"
+FRAMEWORK = "django_cluster/tasks-orm-pg"
+"""Sent as tasks of Django's framework, as those of its peers are."""
 
 TARGETS = (
     Target(REDIS, "settled", "django-q2/redis", 15),
@@ -42,6 +44,8 @@ TARGETS = (
     Target(PG, "settled", "procrastinate/pg", 15),
     Target(PG, "settled", "pgqueuer/pg", 1),
     Target(SQLITE, "settled", "django-q2/orm-sqlite", 10),
+    *(Target(FRAMEWORK, "enqueue", peer, 3) for peer in ("django-tasks-db/pg", "django-ox/pg")),
+    *(Target(FRAMEWORK, "settled", peer, 10) for peer in ("django-tasks-db/pg", "django-ox/pg")),
     Target(REDIS, "enqueue", "huey/redis", 1),
     Target(REDIS, "bulk", fixed=60_000),
     Target(REDIS, "latency_50", "huey/redis"),

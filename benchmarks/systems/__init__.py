@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from benchmarks.systems.base import System
 from benchmarks.systems.celery import Celery
-from benchmarks.systems.django_cluster import DjangoCluster
+from benchmarks.systems.django_cluster import DjangoCluster, DjangoClusterTasks
+from benchmarks.systems.django_ox import DjangoOx
 from benchmarks.systems.django_q2 import DjangoQ2
 from benchmarks.systems.django_tasks_db import DjangoTasksDb
 from benchmarks.systems.dramatiq import Dramatiq
@@ -20,6 +21,8 @@ SYSTEMS: dict[str, System] = {
         DjangoCluster("redis"),
         DjangoCluster("orm-pg"),
         DjangoCluster("orm-sqlite"),
+        DjangoClusterTasks("redis"),
+        DjangoClusterTasks("orm-pg"),
         DjangoQ2("redis"),
         DjangoQ2("orm-pg"),
         DjangoQ2("orm-sqlite"),
@@ -33,5 +36,6 @@ SYSTEMS: dict[str, System] = {
         Dramatiq(),
         DjangoTasksDb("pg"),
         DjangoTasksDb("sqlite"),
+        DjangoOx(),
     )
 }

@@ -11,6 +11,8 @@ COMMON = {"name": "bench", "workers": 2, "save_limit": 0, "recycle": 0, "log_lev
 """All rows are kept; and to replace a worker now and then is a choice of its own, which none of the others makes."""
 
 PACES = {"redis": 10_000, "orm-pg": 8_000, "orm-sqlite": 8_000}
+TASK_PACES = {"redis": 1_000, "orm-pg": 1_000}
+BACKEND = "django_cluster.backend.ClusterBackend"
 
 
 class DjangoCluster(System):
@@ -63,3 +65,37 @@ class DjangoCluster(System):
         from django_cluster.models import Task
 
         return get_client().broker.size().total == 0 and Task.objects.filter(success=True).count() >= count
+
+
+class DjangoClusterTasks(DjangoCluster):
+    """The same, with tasks of Django's framework: each has a row from the moment that it is sent."""
+
+    has_schedules = False
+
+    def __init__(self, broker: str) -> None:
+        super().__init__(broker)
+        self.name = f"django_cluster/tasks-{broker}"
+        self.pace = TASK_PACES[broker]
+
+    def settings(self, addresses: Addresses) -> dict[str, Any]:
+        return {**super().settings(addresses), "TASKS": {"default": {"BACKEND": BACKEND}}}
+
+    def send(self, task: str, arguments: tuple[Any, ...], count: int) -> None:
+        from benchmarks.apps.framework import TASKS
+
+        call = TASKS[task]
+        for _ in range(count):
+            call.enqueue(*arguments)
+
+    def send_bulk(self, task: str, arguments: tuple[Any, ...], count: int) -> None:
+        from benchmarks.apps.framework import TASKS
+
+        call = TASKS[task]
+        call.get_backend().enqueue_many([(call, arguments, {})] * count)
+
+    def settled(self, count: int) -> bool:
+        from django_cluster.client.client import get_client
+        from django_cluster.models import TrackedTask
+
+        ended = TrackedTask.objects.filter(status="success").count()
+        return get_client().broker.size().total == 0 and ended >= count

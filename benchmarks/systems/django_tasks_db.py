@@ -29,7 +29,7 @@ class DjangoTasksDb(System):
         return [command, command]
 
     def send(self, task: str, arguments: tuple[Any, ...], count: int) -> None:
-        from benchmarks.apps.django_tasks_db import TASKS
+        from benchmarks.apps.framework import TASKS
 
         call = TASKS[task]
         for _ in range(count):

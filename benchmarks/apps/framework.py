@@ -1,12 +1,17 @@
-"""The tasks as Django's own framework knows them: by the path of the decorated function."""
+"""The tasks as Django's own framework knows them, or its backport: by the path of the decorated function."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from django.tasks import task
+import django
 
 from benchmarks import tasks
+
+if TYPE_CHECKING or django.VERSION >= (6, 0):
+    from django.tasks import task
+else:
+    from django_tasks import task
 
 
 @task
