@@ -151,7 +151,7 @@ class TaskService:
         ``message_id``, ``name``, ``func``, ``started`` (Unix time), ``limit`` (seconds, or None), ``worker``, ``host``,
         ``cluster`` (id).
         """
-        running = [
+        running: list[dict[str, Any]] = [
             {
                 "message_id": worker.task.id,
                 "name": worker.task.name,

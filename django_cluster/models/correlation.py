@@ -23,7 +23,7 @@ class OwnIdIfEmpty(DeferredAttribute):
         return instance.pk if found is None else found
 
     def __set__(self, instance: models.Model, value: Any) -> None:
-        instance.__dict__[self.field.attname] = value  # type: ignore[attr-defined]  # a descriptor of a field
+        instance.__dict__[self.field.attname] = value
 
 
 class CorrelationField(TextField):

@@ -160,7 +160,9 @@ class Task(models.Model):
     group = models.CharField(_("group"), max_length=100, null=True, editable=False)
     queue = models.CharField(_("queue"), max_length=100, null=True, editable=False)
     cluster: Alias[str | None] = Alias("queue")
-    correlation_id = CorrelationField(_("correlation id"), max_length=100, null=True, editable=False)
+    correlation_id = CorrelationField(  # type: ignore[misc]  # never read as None
+        _("correlation id"), max_length=100, null=True, editable=False
+    )
     sealed_arguments = models.BinaryField(_("sealed arguments"), null=True)
     sealed_result = models.BinaryField(_("sealed result"), null=True)
     args: Alias[tuple[Any, ...]] = Alias("sealed_arguments", OpenedField)

@@ -198,7 +198,7 @@ def test_acts_are_logged_with_who_did_them(caplog: pytest.LogCaptureFixture) -> 
         service.pause_queue("mail", timedelta(hours=1), by="Ada")
         service.pause_task(tasks.add, by="Ada")
 
-    acts = [(each.act, each.target, each.by) for each in caplog.records if hasattr(each, "act")]
+    acts = [tuple(map(vars(each).get, ("act", "target", "by"))) for each in caplog.records if hasattr(each, "act")]
     assert acts == [("pause_queue", "mail", "Ada"), ("pause_task", "tests.sample.tasks.add", "Ada")]
 
 
