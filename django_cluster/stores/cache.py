@@ -27,6 +27,7 @@ from django_cluster.stores.rows import (
     attempt_of,
     deduplicate,
     lifetime_in_cache,
+    numbered_in_row,
     truncated,
     with_history,
 )
@@ -54,7 +55,8 @@ class CachedResults(ResultStore):
         return nullcontext()
 
     def save(self, outcomes: Sequence[Outcome]) -> None:
-        cached = [each for each in deduplicate(outcomes) if lifetime_in_cache(each.outcome, self._section)]
+        numbered = [numbered_in_row(outcome) for outcome in outcomes]
+        cached = [each for each in deduplicate(numbered) if lifetime_in_cache(each.outcome, self._section)]
         if not cached:
             return
         with self._cache() as cache:

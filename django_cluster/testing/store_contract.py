@@ -128,6 +128,19 @@ class ResultStoreContract:
         assert task.result == "no good : Traceback: …"
         assert (task.success, task.final) == (False, False)
 
+    def test_a_task_that_was_retried_under_its_id_goes_on_counting(self, store: ResultStore) -> None:
+        """Its broker counts anew, and its earlier runs are kept."""
+        failure = make_failure(attempt=3, final=True)
+        store.save([failure])
+
+        again = {"id": failure.id, "attempt": 1, "options": {"earlier_runs": 3}}
+        store.save([make_failure(**again)])
+        assert found(store, failure.id).attempt_count == 4
+        store.save([make_outcome(**{**again, "attempt": 2})])
+
+        assert (found(store, failure.id).attempt_count, found(store, failure.id).status) == (5, "success")
+        assert [each["number"] for each in earlier(store, failure.id)] == [3, 4]
+
     @pytest.mark.parametrize("status", ["success", "failure"])
     def test_every_option_that_was_given_comes_back(self, store: ResultStore, status: str) -> None:
         options = {
