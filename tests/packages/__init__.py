@@ -1,0 +1,1 @@
+"""Published packages, unedited, on this package; in the tox environment "packages"."""
