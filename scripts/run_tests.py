@@ -18,6 +18,11 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from glob import glob
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from scripts.in_memory import temporary_files_in_memory
 
 PAIRS = {(3, 11): "dj52", (3, 12): "dj60", (3, 13): "dj61", (3, 14): "dj61"}
 """The Django with which each Python is tested here; tox.ini knows more pairs."""
@@ -26,27 +31,30 @@ WANTED = [(3, 11), (3, 13)]
 CHECKS = ["lint", "types", "docs"]
 WORKERS = min(6, (os.cpu_count() or 1) * 3 // 2 + 1)
 """More than cores: a test of a whole cluster waits for a third of its time."""
-NAIVE = [
-    *("tests/unit", "--ignore=tests/unit/core", "tests/docs", "tests/integration/test_scheduler.py"),
-    *sorted(glob("tests/integration/test_admin*.py")),
-]
-"""What is run once more without ``USE_TZ``: whatever gives, keeps or shows a moment. The core knows no settings."""
+OF_MOMENTS = re.compile(r"datetime|timedelta|timezone|utc|clock|freeze|USE_TZ|moment|django_db|\bdb\b")
+"""What a file of tests speaks of that gives, keeps or shows a moment; a row of ours has several."""
 
 OF_VERSIONS = [
-    *("tests/unit", "tests/docs", "tests/django_q", "tests/browser"),
-    *("tests/contract/test_stores.py", "tests/contract/test_status_stores.py", "tests/contract/test_brokers.py"),
+    *("tests/unit", "tests/django_q", "tests/browser", "tests/docs/test_commands_page.py"),
+    *(f"--ignore=tests/unit/{name}" for name in ("benchmarks", "example", "test_language.py", "test_pages.py")),
+    *(f"--ignore=tests/unit/test_{name}.py" for name in ("layers", "performance_page", "sidebar", "translations")),
+    *("tests/contract/test_stores.py", "tests/contract/test_status_stores.py"),
+    *(f"tests/contract/test_brokers.py::TestOrmBrokerOn{name}" for name in ("SQLite", "PostgreSQL", "MariaDB")),
     *sorted(glob("tests/integration/test_admin*.py") + glob("tests/integration/test_orm*.py")),
     *(f"tests/integration/test_{name}.py" for name in ("databases", "transactions", "storage", "scheduler")),
     *(f"tests/integration/test_{name}.py" for name in ("pusher", "worker", "monitor", "ipc")),
     *(f"tests/e2e/test_{name}.py" for name in ("starting", "stopping", "process_crashes", "timeouts")),
-    *(f"tests/e2e/test_{name}.py" for name in ("misbehaving_tasks", "worker_recycling", "schedules", "compositions")),
-    *(f"tests/e2e/test_{name}.py" for name in ("task_directives", "one_row_per_task")),
+    *(f"tests/e2e/test_{name}.py" for name in ("misbehaving_tasks", "worker_recycling", "schedules")),
 ]
 """What is run on the second pair: all that Python or Django could make differ. There one broker stands for all of them:
-what is in between is the same code, and their client libraries are the same."""
+what is in between is the same code, and their client libraries are the same. Tests that read our own texts, or measure
+results that lie here, find the same on every pair."""
 
 CLIENT_LIBRARIES = ["libmariadb", "mariadb", "mysqlclient"]
 """Names by which pkg-config may know what mysqlclient is compiled against."""
+
+USUAL = ("-m", "not before_release", "--hypothesis-profile=usual")
+"""What makes a run shorter than one before a release."""
 
 PROBE = "import sys; print(sys.executable); sys.exit(sys.version_info[:2] != ({}, {}))"
 HEADERS = "import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path('include') + '/Python.h'))"
@@ -154,6 +162,17 @@ class Report:
         print(f"\n{times}\n" + (f"Failed: {', '.join(self.failed)}" if self.failed else "All passed."), flush=True)
 
 
+def naive() -> list[str]:
+    """What is run once more without ``USE_TZ``: tests of whatever gives, keeps or shows a moment.
+
+    The core knows no settings.
+    """
+    unit = [name for name in glob("tests/unit/**/test_*.py", recursive=True) if "/core/" not in name]
+    files = [*unit, *glob("tests/docs/test_*.py"), *glob("tests/integration/test_admin*.py")]
+    chosen = [name for name in files if OF_MOMENTS.search(Path(name).read_text(encoding="utf-8"))]
+    return ["tests/integration/test_scheduler.py", *sorted(chosen)]
+
+
 def run_checks(report: Report, environment: str) -> None:
     """Checks, chaos, and what has to be compiled, beside each other: each of them waits for something now and then."""
     inside = ("exec", "-e", environment, "--", "python")
@@ -170,22 +189,25 @@ def run_checks(report: Report, environment: str) -> None:
 
 def run_all_tests(report: Report, environments: list[str], arguments: list[str], *, everywhere: bool) -> None:
     """The quick ones first. The whole comes last, so that its closing line is the last word of pytest."""
+    with temporary_files_in_memory() as in_memory:
 
-    def run(title: str, environment: str, *chosen: str, **variables: str) -> None:
-        whole = (f"--numprocesses={WORKERS}", *chosen, *arguments)
-        report.run(title, "run", "--skip-pkg-install", "-e", environment, "--", *whole, variables=variables)
+        def run(title: str, environment: str, *chosen: str, **variables: str) -> None:
+            whole = (f"--numprocesses={WORKERS}", *chosen, *arguments)
+            inside = ("run", "--skip-pkg-install", "-e", environment, "--", *whole)
+            report.run(title, *inside, variables={**in_memory, **variables})
 
-    usual = [] if everywhere else ["-m", "not before_release"]
-    first, *others = environments
-    if not arguments:
-        run(f"{environments[-1]} without USE_TZ", environments[-1], *NAIVE, TEST_USE_TZ="0")
-    for name in others:
-        run(name, name, *([] if everywhere or arguments else [*OF_VERSIONS, "--only-brokers=orm"]), *usual)
-    run(first, first, *usual)
+        usual = () if everywhere else USUAL
+        first, *others = environments
+        if not arguments:
+            run(f"{environments[-1]} without USE_TZ", environments[-1], *naive(), *usual, TEST_USE_TZ="0")
+        for name in others:
+            run(name, name, *([] if everywhere or arguments else [*OF_VERSIONS, "--only-brokers=orm"]), *usual)
+        run(first, first, *usual)
 
 
 def main() -> int:
-    if gone := [path for path in (*NAIVE, *OF_VERSIONS) if path.startswith("tests/") and not os.path.exists(path)]:
+    named = [word.removeprefix("--ignore=").partition("::")[0] for word in OF_VERSIONS]
+    if gone := [path for path in named if not os.path.exists(path)]:
         sys.exit(f"scripts/run_tests.py names what is not there: {', '.join(gone)}.")
     uncover_pyenv()
     arguments = [word for word in sys.argv[1:] if word != "--everywhere"]

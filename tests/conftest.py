@@ -38,8 +38,10 @@ from tests.servers.shared import shared
 
 # How long an example takes says more of what else the machine does than of the code.
 hypothesis_settings.register_profile("patient", deadline=None)
-# For "make unit" and "make check", which people wait for; "make test" tries all examples.
+# For "make unit" and "make check", which people wait for.
 hypothesis_settings.register_profile("quick", deadline=None, max_examples=5)
+# For "make test": other examples each time, so many runs try as many as "make test-all" does in one.
+hypothesis_settings.register_profile("usual", deadline=None, max_examples=25)
 hypothesis_settings.load_profile("patient")
 
 

@@ -1,4 +1,4 @@
-"""How many examples a property is tried with: all of them, or a tenth where the profile ``quick`` is chosen."""
+"""How many examples a property is tried with: as many as it asks for, or as the chosen profile has."""
 
 from __future__ import annotations
 
@@ -11,4 +11,4 @@ FULL = 100
 def examples(count: int) -> int:
     """As many, or fewer in a hurry: for ``@settings(max_examples=examples(150))``."""
     chosen: int = settings.default.max_examples if settings.default else FULL
-    return count if chosen >= FULL else max(5, count // 10)
+    return count if chosen >= FULL else min(count, chosen)

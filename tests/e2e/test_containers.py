@@ -9,7 +9,9 @@ import functools
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -37,6 +39,13 @@ FULL_EVERYWHERE = " && ".join(
 )
 SMALL_SHM = "mount -t tmpfs -o size=16m tmpfs /dev/shm"
 FIRST_PROCESS = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """The place of the database: below ``/tmp``, whatever the run has chosen, because ``/dev/shm`` is mounted over."""
+    with tempfile.TemporaryDirectory(prefix="dc-", dir="/tmp") as folder:
+        yield Path(folder)
 
 
 @functools.cache

@@ -45,7 +45,7 @@ def has_ended(pid: int) -> bool:
         return True
 
 
-def test_a_killed_server_comes_back_at_the_same_address(server: Server) -> None:
+def test_a_killed_server_comes_back_at_the_same_address_and_a_stopped_one_leaves_nothing_behind(server: Server) -> None:
     address = server.command()
 
     server.kill()
@@ -55,8 +55,6 @@ def test_a_killed_server_comes_back_at_the_same_address(server: Server) -> None:
     assert server.answers()
     assert server.command() == address
 
-
-def test_a_stopped_server_leaves_nothing_behind(server: Server) -> None:
     assert server.process is not None
     process = psutil.Process(server.process.pid)
 

@@ -42,7 +42,7 @@ class Server(Tool, ABC):
         self.lifeline: int | None = None
         """Set before the start: what the watchdog reads instead of a pipe that only this process holds."""
         # Short on purpose: the path of a unix socket may have about 100 characters.
-        self.folder = Path(tempfile.mkdtemp(prefix="dc-", dir="/tmp"))
+        self.folder = Path(tempfile.mkdtemp(prefix="dc-", dir=short_temporary_folder()))
         self.log = self.folder / "log"
         self.user = self.account if os.geteuid() == 0 else None
         if self.user:
@@ -197,6 +197,11 @@ class Server(Tool, ABC):
             return [parent, *parent.children(recursive=True)]
         except psutil.NoSuchProcess:
             return []
+
+
+def short_temporary_folder() -> str:
+    """The folder of temporary files of this run, in memory perhaps, unless its path is too long for a unix socket."""
+    return folder if len(folder := tempfile.gettempdir()) <= 24 else "/tmp"
 
 
 def free_port() -> int:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.sources import Module, modules
+
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGE = ROOT / "django_cluster"
 RETIRED = ROOT / "tests" / "retired_words.txt"
 """Names and phrases that were replaced by standard terms, one a line; the glossary of the docs has the new ones."""
 FOLDERS = ("django_cluster", "tests", "docs", "example", "benchmarks", "scripts")
@@ -76,26 +77,21 @@ def test_no_retired_word_is_used(folder: str) -> None:
     assert not found, "\n".join(found)
 
 
-def modules() -> Iterator[tuple[str, ast.Module]]:
-    for path in sorted(PACKAGE.rglob("*.py")):
-        yield str(path.relative_to(ROOT)), ast.parse(path.read_text(encoding="utf-8"))
-
-
 def test_no_public_class_name_means_two_things() -> None:
     places = defaultdict(list)
-    for name, module in modules():
-        for node in ast.walk(module):
+    for module in modules():
+        for node in module.nodes:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                places[node.name].append(name)
+                places[node.name].append(module.name)
 
     twice = {name: found for name, found in places.items() if len(found) > 1 and name not in DEMANDED_TWICE}
 
     assert not twice
 
 
-def docstrings(module: ast.Module) -> Iterator[tuple[int, str]]:
+def docstrings(module: Module) -> Iterator[tuple[int, str]]:
     """Every string that stands alone: of modules, classes and functions, and below constants and fields."""
-    for node in ast.walk(module):
+    for node in module.nodes:
         body = getattr(node, "body", None)
         for statement in body if isinstance(body, list) else ():
             match statement:
@@ -105,8 +101,8 @@ def docstrings(module: ast.Module) -> Iterator[tuple[int, str]]:
 
 def test_a_docstring_is_understood_without_what_stands_before_it() -> None:
     found = [
-        f"{name}:{line}: {text.splitlines()[0]}"
-        for name, module in modules()
+        f"{module.name}:{line}: {text.splitlines()[0]}"
+        for module in modules()
         for line, text in docstrings(module)
         if BACK_REFERENCE.match(text)
     ]

@@ -9,19 +9,17 @@ import ast
 import gettext
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from django.utils import translation
 from django.utils.translation.template import templatize
 
-import django_cluster
 from django_cluster.core.recurrence import BUILT_IN
 from django_cluster.models import Schedule
 from django_cluster.models.schedule_description import LABELS
+from tests.sources import PACKAGE, modules
 
-PACKAGE = Path(django_cluster.__file__).parent
 LANGUAGES = ["de", "fr", "ru", "tr", "zh_Hans"]
 """Those of Django-Q."""
 
@@ -65,8 +63,8 @@ def entry_of(block: str) -> Entry:
 
 def marked() -> Iterator[Any]:
     """Every text that is marked for translation, in Python and in templates."""
-    for path in PACKAGE.rglob("*.py"):
-        calls = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+    for module in modules():
+        calls = (node for node in module.nodes if isinstance(node, ast.Call))
         named = (call for call in calls if isinstance(call.func, ast.Name) and call.func.id in MARKERS)
         yield from (call.args[0].value for call in named if isinstance(call.args[0], ast.Constant))
     for path in PACKAGE.rglob("*.html"):

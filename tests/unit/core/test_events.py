@@ -6,7 +6,6 @@ import ast
 import logging
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -14,8 +13,8 @@ from django_cluster.core.events import EVENTS, FIELDS, MODULES, Event
 from django_cluster.core.events.processes import WORKER_LOST
 from django_cluster.core.events.tasks import TASK_SUCCEEDED
 from docs.generate_log_events import PAGE, log_events_page
+from tests.sources import Module, modules
 
-PACKAGE = Path(__file__).resolve().parents[3] / "django_cluster"
 MAY_USE_LOGGING = {"core/events/event.py"}
 """The one module that logs."""
 OUTAGE_NAMES = ("BROKER", "RECORDING", "SCHEDULING", "HEARTBEAT")
@@ -25,13 +24,8 @@ OUTAGES = {f"{name}_{ending}" for name in OUTAGE_NAMES for ending in ("UNAVAILAB
 RESERVED = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
-def modules() -> Iterator[tuple[str, ast.Module]]:
-    for path in sorted(PACKAGE.rglob("*.py")):
-        yield path.relative_to(PACKAGE).as_posix(), ast.parse(path.read_text())
-
-
-def calls(tree: ast.Module) -> Iterator[tuple[ast.Call, ast.Attribute]]:
-    for node in ast.walk(tree):
+def calls(module: Module) -> Iterator[tuple[ast.Call, ast.Attribute]]:
+    for node in module.nodes:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             yield node, node.func
 
@@ -54,10 +48,10 @@ def test_every_field_belongs_to_an_event() -> None:
 
 def test_no_module_logs_past_the_events() -> None:
     found = [
-        f"{name}:{call.lineno}"
-        for name, tree in modules()
-        if name not in MAY_USE_LOGGING
-        for call, function in calls(tree)
+        f"{module.name}:{call.lineno}"
+        for module in modules()
+        if module.name not in MAY_USE_LOGGING
+        for call, function in calls(module)
         if function.attr in LOGGING_CALLS and "log" in ast.unparse(function.value).lower().rpartition(".")[2]
     ]
 
@@ -65,17 +59,19 @@ def test_no_module_logs_past_the_events() -> None:
 
 
 def test_every_event_is_logged_with_exactly_its_fields() -> None:
-    constants = {name: each for module in MODULES for name, each in vars(module).items() if isinstance(each, Event)}
+    constants = {
+        name: each for each_module in MODULES for name, each in vars(each_module).items() if isinstance(each, Event)
+    }
     wrong, named = [], set()
-    for module_name, tree in modules():
-        if module_name.startswith("core/events/"):
+    for source in modules():
+        if source.name.startswith("core/events/"):
             continue
-        named |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-        for call, function in calls(tree):
+        named |= {node.id for node in source.nodes if isinstance(node, ast.Name)}
+        for call, function in calls(source):
             event = constants.get(ast.unparse(function.value)) if function.attr == "log" else None
             given = {keyword.arg for keyword in call.keywords} - {"exc_info"}
             if event is not None and given != set(event.fields):
-                wrong.append(f"{module_name}:{call.lineno} {event.key}: {sorted(map(str, given ^ set(event.fields)))}")
+                wrong.append(f"{source.name}:{call.lineno} {event.key}: {sorted(map(str, given ^ set(event.fields)))}")
 
     assert wrong == []
     assert {name for name in constants if name not in named} == {each for each in constants if each in OUTAGES}

@@ -65,7 +65,9 @@ def shape(value: Any) -> Any:
     if isinstance(value, datetime | time):
         return type(value), value.isoformat(), value.fold, str(value.tzinfo)
     if isinstance(value, dict):
-        return {(shape(key), key): shape(each) for key, each in value.items()}
+        return {shape(key): shape(each) for key, each in value.items()}
+    if isinstance(value, set | frozenset):
+        return type(value), frozenset(shape(each) for each in value)
     if isinstance(value, list | tuple):
         return type(value), tuple(shape(each) for each in value)
     return type(value), value

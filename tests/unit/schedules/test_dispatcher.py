@@ -363,7 +363,7 @@ def test_a_broken_row_touches_no_other_and_says_why(
     make_schedule(name="sound")
 
     with caplog.at_level(logging.ERROR, "django_cluster"):
-        for seconds in range(0, 200, 9):
+        for seconds in range(0, 200, 49):
             dispatcher.fire_due(NOW + timedelta(seconds=seconds))
 
     broken.refresh_from_db()
