@@ -10,5 +10,9 @@ from django_cluster.admin.clusters import ClusterStatusAdmin
 from django_cluster.admin.finished_tasks import FailureAdmin, SuccessAdmin
 from django_cluster.admin.queue import QueuedTaskAdmin
 from django_cluster.admin.schedules import ScheduleAdmin
+from django_cluster.django_q import replaces_app
 
 __all__ = ["ClusterStatusAdmin", "FailureAdmin", "QueuedTaskAdmin", "ScheduleAdmin", "SuccessAdmin"]
+
+if replaces_app():
+    from django_cluster.admin import django_q as _django_q  # noqa: F401  importing it registers its pages

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, DELETION, LogEntry
@@ -31,7 +31,7 @@ MAX_SENT_IN_REQUEST = 100
 class FinishedTaskActions(ReadOnlyAdmin):
     """The actions of the lists, and the button on the page of one task."""
 
-    actions: ClassVar[Any] = ["retry", "delete_selected", "export_csv", "export_jsonl"]
+    actions = ["retry", "delete_selected", "export_csv", "export_jsonl"]
     change_form_template = "admin/django_cluster/finished_task.html"
 
     def has_retry_permission(self, request: HttpRequest) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any
 
 from django.contrib import admin
 from django.db import models
@@ -69,7 +69,7 @@ class QueuedTaskAdmin(QueueInspectorAdmin):
     sortable_by = ("id",)
     paginator = CappedPaginator
     list_max_show_all = 0
-    actions: ClassVar[Any] = ["cancel"]
+    actions = ["cancel"]
     change_list_template = "admin/django_cluster/finished_task_list.html"
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import flatten, flatten_fieldsets
@@ -102,7 +102,7 @@ class ScheduleAdmin(ClusterAdmin):
         ),
         (_("History"), {"fields": ("last_task", "runs", "declared", "shown_error")}),
     )
-    actions: ClassVar[Any] = ["run_now", "enable", "disable"]
+    actions = ["run_now", "enable", "disable"]
 
     class Media:
         css = STYLES
@@ -307,7 +307,7 @@ class ScheduleAdmin(ClusterAdmin):
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """A field of the form under the second name of a column, if a subclass names it among its fields."""
-        named = flatten_fieldsets(self.fieldsets) if self.fieldsets else self.fields or ()
+        named: Any = flatten_fieldsets(self.fieldsets) if self.fieldsets else self.fields or ()
         if isinstance(db_field, AliasField) and db_field.name in flatten(named):
             db_field = self.model._meta.get_field(db_field.alias_of)
         return super().formfield_for_dbfield(db_field, request, **kwargs)

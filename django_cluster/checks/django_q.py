@@ -11,6 +11,7 @@ from django.core.checks import CheckMessage, register
 from django_cluster import conf
 from django_cluster.checks.messages import message_of
 from django_cluster.core.settings import problems
+from django_cluster.django_q import replaces_app
 from django_cluster.django_q.differences import differences, silent_choice
 from django_cluster.errors import Problem
 
@@ -30,7 +31,7 @@ def problems_of_movers() -> Iterator[Problem]:
     """Problems of projects that used Django-Q: what sends tasks to another queue than before."""
     if not knows_django_q():
         return
-    if apps.is_installed("django_q"):
+    if apps.is_installed("django_q") and not replaces_app():
         yield Problem(problems.BOTH_INSTALLED, "INSTALLED_APPS", "django_q and django_cluster are both installed apps.")
     mapping = conf.configured()
     if isinstance(mapping, Mapping):

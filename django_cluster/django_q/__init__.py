@@ -21,3 +21,10 @@ def replaces_django_q() -> bool:
     """Whether ``install_django_q`` has been called in this process."""
     shim = sys.modules.get("django_cluster.django_q.shim.finder")
     return shim is not None and bool(shim.is_installed())
+
+
+def replaces_app() -> bool:
+    """Whether the app ``"django_cluster.django_q"`` is installed, which is the app ``django_q`` to the project."""
+    from django.apps import apps
+
+    return apps.is_installed("django_q") and type(apps.get_app_config("django_q")).__module__.startswith(__name__)

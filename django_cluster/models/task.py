@@ -72,7 +72,8 @@ class TaskQuerySet(AliasQuerySet["Task"]):
             return super().values_list(*fields, flat=flat, named=named)
         if flat and len(fields) > 1:
             raise TypeError("'flat' is not valid when values_list is called with more than one field.")
-        row: Any = namedtuple("Row", fields)._make if named else tuple
+        make_type: Any = namedtuple
+        row: Any = make_type("Row", fields)._make if named else tuple
         return self._opening(fields, {}, fields, (lambda values: values[0]) if flat else row)
 
     def _opening(self, fields: Any, expressions: Any, names: Any, shape: Any) -> Any:

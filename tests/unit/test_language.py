@@ -36,6 +36,7 @@ DEMANDED_TWICE = {
     "Meta",  # Django finds the options of a model by this name
     "Migration",  # Django finds a migration by this name
     "WorkerLost",  # an error of results, and the message between processes that leads to it
+    *("Task", "Success", "Failure", "Schedule"),  # of Django-Q: the tables, and their proxies under the label django_q
 }
 
 BACK_REFERENCE = re.compile(r"(As|The same|Those|Of|Whoever|Nobody|Somebody|Everybody|They|These|Their|Them)\b")

@@ -38,14 +38,14 @@ class ResultImporter:
         for rows in batches(SourceTask, self._source):
             ours = Task.objects.using(self._database)
             known = set(ours.filter(pk__in=[row["id"] for row in rows]).values_list("pk", flat=True))
-            tasks = [self._task(row, report) for row in rows if row["id"] not in known]
+            tasks = [self.task(row, report) for row in rows if row["id"] not in known]
             if not self._dry_run:
                 with transaction.atomic(using=self._database):
                     ours.bulk_create(tasks, ignore_conflicts=True)
             report.imported += len(tasks)
             report.already_present += len(known)
 
-    def _task(self, row: SourceRow, report: ImportReport) -> Task:
+    def task(self, row: SourceRow, report: ImportReport) -> Task:
         success, (message, traceback) = bool(row["success"]), ("", "")
         if not success:
             message, traceback = self._error(row)

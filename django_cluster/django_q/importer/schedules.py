@@ -52,12 +52,12 @@ class ScheduleImporter:
     def run(self, report: ImportReport) -> None:
         """Import all schedules; safe to repeat. A schedule is identified by its name, or without one by its columns."""
         left = Counter(
-            _key(values) for values in Schedule.objects.using(self._database).values("name", *IDENTITY_COLUMNS)
+            identity(values) for values in Schedule.objects.using(self._database).values("name", *IDENTITY_COLUMNS)
         )
         for rows in batches(SourceSchedule, self._source):
             with transaction.atomic(using=self._database):
-                for row in map(_with_options_separated, rows):
-                    key = _key(row)
+                for row in map(with_options_separated, rows):
+                    key = identity(row)
                     if left[key] > 0:
                         left[key] -= 1
                         report.already_present += 1
@@ -95,7 +95,7 @@ class ScheduleImporter:
         return ""
 
 
-def _with_options_separated(row: SourceRow) -> SourceRow:
+def with_options_separated(row: SourceRow) -> SourceRow:
     """Move options among the keywords to ``q_options``; all other keywords are arguments of the function."""
     try:
         kwargs = kwargs_from_text(row["kwargs"])
@@ -110,7 +110,7 @@ def _with_options_separated(row: SourceRow) -> SourceRow:
     return {**row, "kwargs": kwargs_to_text({**own, "q_options": options})}
 
 
-def _key(values: SourceRow) -> tuple[Any, ...]:
+def identity(values: SourceRow) -> tuple[Any, ...]:
     """The identity of a schedule; empty and missing values are equal."""
     if values["name"]:
         return (values["name"],)

@@ -7,12 +7,16 @@ from collections.abc import Sequence
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_file_location
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from django_cluster.django_q.shim.names import MODULES, REMOVED_MODULES
 
 ROOT = "django_q"
+MIGRATIONS = Path(__file__).parents[1] / "migrations"
+"""The folder of the app's migrations, in which Django looks for files."""
 
 
 class ShimModule(ModuleType):
@@ -44,6 +48,10 @@ class DjangoQFinder(MetaPathFinder, Loader):
             return None
         if _relative(name) in REMOVED_MODULES:
             raise ImportError(f"{name} {REMOVED_MODULES[_relative(name)]}", name=name)
+        if _relative(name) == "migrations":
+            return spec_from_file_location(
+                name, MIGRATIONS / "__init__.py", submodule_search_locations=[str(MIGRATIONS)]
+            )
         if _relative(name) not in MODULES:
             return None
         return ModuleSpec(name, self, is_package=_is_package(_relative(name)))
@@ -59,7 +67,10 @@ def install() -> None:
     """See ``django_cluster.django_q.install_django_q``."""
     known = sys.modules.get(ROOT)
     if known is not None and not isinstance(known, ShimModule):
-        raise ImportError("Django-Q has been imported already: call install_django_q() at the top of the settings.")
+        raise ImportError(
+            "Django-Q has been imported already: put 'django_cluster.django_q' before the apps that import it, or call"
+            " install_django_q() at the top of the settings."
+        )
     if not is_installed():
         sys.meta_path.insert(0, DjangoQFinder())
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 TASKS = "django_cluster.tasks"
-MODELS = "django_cluster.models"
 HERE = "django_cluster.django_q.shim"
 STATUS = "django_cluster.django_q.status"
 COMMANDS = "django_cluster.management.commands"
@@ -21,7 +20,7 @@ def _unchanged(home: str, *names: str) -> dict[str, str]:
 
 MODULES: Mapping[str, Mapping[str, str]] = {
     "": _unchanged(f"{HERE}.utils", "VERSION", "__version__"),
-    "apps": {"DjangoQConfig": "django_cluster.apps:DjangoClusterConfig"},
+    "apps": {"DjangoQConfig": "django_cluster.django_q.apps:DjangoQConfig"},
     "tasks": _unchanged(
         TASKS,
         *("async_task", "schedule", "result", "result_cached", "result_group", "result_group_cached"),
@@ -30,8 +29,8 @@ MODULES: Mapping[str, Mapping[str, str]] = {
         *("Iter", "Chain", "AsyncTask"),
     )
     | _unchanged(f"{HERE}.brokers", "get_broker")
-    | _unchanged(MODELS, "Task", "Schedule"),
-    "models": _unchanged(MODELS, "Task", "Success", "Failure", "Schedule") | {"OrmQ": f"{MODELS}:QueuedTask"},
+    | _unchanged(f"{HERE}.models", "Task", "Schedule"),
+    "models": _unchanged(f"{HERE}.models", "Task", "Success", "Failure", "Schedule", "OrmQ"),
     "brokers": _unchanged(f"{HERE}.brokers", "Broker", "get_broker"),
     "brokers.redis_broker": _unchanged(f"{HERE}.brokers", "Redis"),
     "brokers.orm": _unchanged(f"{HERE}.brokers", "ORM"),
@@ -63,6 +62,7 @@ MODULES: Mapping[str, Mapping[str, str]] = {
         f"{HERE}.humanhash", "uuid", "humanize", "HumanHasher", "DEFAULT_WORDLIST", "DEFAULT_HASHER"
     ),
     "monitor_terminal": _unchanged(f"{HERE}.terminal", "monitor", "info", "memory", "get_ids"),
+    "management.commands.dumpdata": {"Command": "django_cluster.django_q.management.commands.dumpdata:Command"},
     "admin": {
         "TaskAdmin": "django_cluster.admin:SuccessAdmin",
         "FailAdmin": "django_cluster.admin:FailureAdmin",

@@ -1,0 +1,7 @@
+from __future__ import annotations
+
+from django.db import migrations
+
+
+class Migration(migrations.Migration):
+    dependencies = (("django_q", "0008_auto_20160224_1026"),)
