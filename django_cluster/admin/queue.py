@@ -77,6 +77,11 @@ class QueuedTaskAdmin(QueueInspectorAdmin):
         alias = broker.options.get("alias") if shipped_kind(broker) == "orm" else None
         return super().get_queryset(request).using(alias)
 
+    def get_list_filter(self, request: HttpRequest) -> Any:
+        """The filters, with the one that keeps the list where a subclass has others."""
+        filters = list(super().get_list_filter(request))
+        return filters if AllRowsFilter in filters else [*filters, AllRowsFilter]
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[CappedChangeList]:
         return CappedChangeList
 

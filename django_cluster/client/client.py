@@ -224,7 +224,7 @@ class Client:
     def _record(self, outcome: Outcome, broker: Broker | None, forward: Forward) -> None:
         """``broker``: None if the job came from no queue."""
         saved = self._recorder(broker, forward).record([outcome])
-        InitialContext().run(notify, saved, self._hook)
+        InitialContext().run(notify, saved, self._hook, None, self.results.get)
 
     def _recorder(self, broker: Broker | None, forward: Forward) -> Recorder:
         one_server = not (self.settings.brokers or self.settings.queue_brokers)

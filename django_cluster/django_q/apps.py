@@ -84,6 +84,8 @@ def _forward(proxy: Any) -> None:
 
     Deletions are forwarded only if there are receivers by now: Django deletes faster where nothing listens.
     """
+    from django_cluster.lifecycle.row_receivers import FORWARDER, PROXIES
+
     signals = [pre_save, post_save]
     signals += [signal for signal in (pre_delete, post_delete) if signal.has_listeners(proxy)]
 
@@ -92,4 +94,6 @@ def _forward(proxy: Any) -> None:
             signal.send(proxy, instance=instance, **{k: v for k, v in facts.items() if k != "sender"})
 
     for signal in signals:
-        signal.connect(forward, sender=proxy.__base__, weak=False, dispatch_uid=f"{ROOT}:{proxy.__name__}")
+        signal.connect(forward, sender=proxy.__base__, weak=False, dispatch_uid=f"{FORWARDER}{proxy.__name__}")
+    if proxy not in (known := PROXIES.get(proxy.__base__, [])):
+        known.append(proxy)

@@ -27,6 +27,7 @@ from django_cluster.core.messages import Outcome, OutcomeStatus, TaskHeader, Tas
 from django_cluster.errors import PackageError
 from django_cluster.lifecycle.admission import ALL_FUNCTIONS, allowed_functions
 from django_cluster.lifecycle.error_reporting import ErrorReporters
+from django_cluster.lifecycle.row_receivers import has_row_receivers, send_post_save
 from django_cluster.lifecycle.signal_dispatch import send_signal
 from django_cluster.lifecycle.soft_timeout import soft_timeout
 from django_cluster.signals import post_execute
@@ -56,13 +57,22 @@ FAILURE_EVENTS: dict[str, Event] = {
 
 
 def notify(
-    outcomes: Sequence[Outcome], hook: Callable[[Outcome], None], reporters: ErrorReporters | None = None
+    outcomes: Sequence[Outcome],
+    hook: Callable[[Outcome], None],
+    reporters: ErrorReporters | None = None,
+    find_row: Callable[[str], Any] | None = None,
 ) -> None:
-    """Log recorded outcomes, and call their signal receivers, hooks and error reporters."""
+    """Log recorded outcomes, and call their signal receivers, hooks and error reporters.
+
+    ``find_row`` reads the row of a task by its id, for receivers of ``post_save``.
+    """
     has_receivers = bool(post_execute.receivers)
+    row_of = find_row if find_row is not None and has_row_receivers() else None
     for outcome in outcomes:
         if has_receivers:
             notify_receivers(outcome)
+        if row_of is not None:
+            send_post_save(outcome, row_of, HOOK_TIMEOUT)
         if has_hook(outcome):
             hook(outcome)
         if outcome.status == OutcomeStatus.SUCCESS:

@@ -22,6 +22,7 @@ from tests.e2e.conftest import Place, on_server, sqlite
 from tests.e2e.running_cluster import ROOT
 
 pytest.importorskip("django_q")
+pytest.importorskip("rest_framework")
 
 SETTINGS = """
 import json, os
@@ -130,6 +131,76 @@ def goes_on():
     Schedule.objects.get(pk=new.pk).delete()
     return [new.pk, count - First.objects.count()]
 
+def names():
+    import django_q.models
+    from django.conf import settings
+    from django.contrib.auth.models import Permission
+    from django_cluster.models import Schedule
+    from django_cluster.tasks import schedule
+    heard = []
+    from django.db.models.signals import post_save
+    post_save.connect(lambda instance, **_: heard.append(instance.name), sender=django_q.models.Schedule, weak=False)
+    row = schedule("math.sqrt", 7, name="by us")
+    django_q.models.Schedule.objects.create(name="by them", func="math.sqrt", args=7)
+    from rest_framework.serializers import ModelSerializer
+    meta = type("Meta", (), {"model": django_q.models.Task, "fields": "__all__"})
+    theirs = {"id", "name", "func", "hook", "args", "kwargs", "result", "group", "cluster", "started", "stopped"}
+    Meta = type("Meta", (), {"model": django_q.models.Schedule, "fields": "__all__"})
+    given = {"name": "s", "func": "math.sqrt", "args": "4", "cluster": "mail", "schedule_type": "D"}
+    written = type("Serializer", (ModelSerializer,), {"Meta": Meta})(data=given)
+    assert written.is_valid(), written.errors
+    heard_before = list(heard)
+    return {
+        "written": written.save().queue,
+        "serialized": sorted(theirs - set(type("Serializer", (ModelSerializer,), {"Meta": meta})().fields)),
+        "installed": [apps.is_installed("django_q"), "django_q" in settings.INSTALLED_APPS,
+                      "django_cluster" in settings.INSTALLED_APPS, "x" in settings.INSTALLED_APPS],
+        "models": [apps.get_model("django_q", name) is getattr(django_q.models, name)
+                   for name in ("Task", "Success", "Failure", "Schedule", "OrmQ")],
+        "instance": [isinstance(row, django_q.models.Schedule), First(schedule=row).schedule_id == row.pk],
+        "permissions": Permission.objects.filter(content_type__app_label="django_q", codename="view_task").count(),
+        "heard": heard_before,
+    }
+
+def fixtures():
+    import io
+    from django_cluster.models import Schedule
+    from django_cluster.models.schedule_seal import is_sealed
+    fields = {"name": "of a fixture", "func": "math.sqrt", "args": "(4,)", "cluster": "c", "schedule_type": "D",
+              "repeats": -1, "next_run": "2040-01-01T00:00:00", "task": None}
+    with open("theirs.json", "w") as file:
+        json.dump([{"model": "django_q.schedule", "pk": 90, "fields": fields}], file)
+    call_command("loaddata", "theirs.json", verbosity=0)
+    def dumped(*labels, **options):
+        out = io.StringIO()
+        call_command("dumpdata", *labels, stdout=out, **options)
+        return sorted({row["model"] for row in json.loads(out.getvalue())})
+    row = Schedule.objects.get(pk=90)
+    return {"loaded": [row.queue, is_sealed(row)], "dumped": dumped("django_q.Schedule"),
+            "excluded": dumped("alpha", "django_cluster", exclude=["django_q.schedule"])}
+
+def pages():
+    from django.contrib.auth.models import Permission, User
+    from django.test import Client
+    from django.test.utils import setup_test_environment
+    from django.urls import reverse
+    setup_test_environment()
+    User.objects.create_superuser("root")
+    some = User.objects.create_user("some", is_staff=True)
+    some.user_permissions.add(Permission.objects.get(content_type__app_label="django_q", codename="view_schedule"))
+    def page(name, address):
+        client = Client()
+        client.force_login(User.objects.get(username=name))
+        return client.get(address)
+    found = {}
+    for name in ("root", "some"):
+        lists = {model: page(name, reverse(f"admin:django_q_{model}_changelist")).status_code
+                 for model in ("schedule", "success", "failure", "ormq")}
+        found[name] = [lists, "/admin/django_q/schedule/" in page(name, "/admin/").content.decode()]
+    found["one"] = page("root", "/admin/django_q/schedule/90/change/").status_code
+    found["added"] = page("root", "/admin/django_q/schedule/add/").status_code
+    return found
+
 print(json.dumps(eval(sys.argv[1])))
 """
 NEW, OLD = "django_cluster.django_q", "django_q"
@@ -161,6 +232,9 @@ class Shop:
         return json.loads(done.stdout)
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(params=["sqlite", "postgres", "mariadb"])
 def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
     with ExitStack() as stack:
@@ -179,21 +253,41 @@ def by_name(schedules: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_new_database(shop: Shop) -> None:
-    found, more = shop.do("(migrate(), facts(), goes_on())[1:]")
+    found, more, names, fixtures, pages = shop.do("(migrate(), facts(), goes_on(), names(), fixtures(), pages())[1:]")
 
     assert by_name(found["schedules"]) == OF_MIGRATIONS
     assert found["reminders"] == [["of alpha", None, ["of alpha"]], ["of zeta", None, ["of zeta"]]]
     assert found["targets"] == {"django_cluster_schedule": 4, "django_cluster_task": 2}
     assert (found["tables"], found["label"], found["changes"]) == ([], "django_q.Schedule", [])
     assert more == [3, 1], "a new row has the next id, and what refers to a row goes with it"
+    assert names == {
+        "serialized": [],
+        "written": "mail",
+        "installed": [True, True, True, False],
+        "models": [True] * 5,
+        "instance": [True, True],
+        "permissions": 1,
+        "heard": ["by us", "by them"],
+    }
+    assert fixtures == {
+        "loaded": ["c", True],
+        "dumped": ["django_cluster.schedule"],
+        "excluded": ["alpha.reminder"],
+    }
+    every = ("schedule", "success", "failure", "ormq")
+    assert pages == {
+        "root": [dict.fromkeys(every, 200), False],
+        "some": [{**dict.fromkeys(every, 403), "schedule": 200}, True],
+        "one": 200,
+        "added": 200,
+    }
 
 
 def test_a_database_that_django_q_has_filled_and_back(shop: Shop) -> None:
-    shop.do("(migrate(), fill())[0]", OLD)
-    before = shop.do("facts()", OLD)
+    before = shop.do("(migrate(), fill(), facts())[2]", OLD)
     assert before["targets"] == {"django_q_schedule": 4, "django_q_task": 2}
 
-    found, more = shop.do("(migrate(), facts(), goes_on())[1:]")
+    found, more, _ = shop.do("(migrate(), facts(), goes_on(), migrate('django_q', '0019'))[1:]")
 
     assert found["targets"] == {"django_cluster_schedule": 4, "django_cluster_task": 2}
     assert found["schedules"] == {**before["schedules"], "70": ["of a person", "(1.5,)", 3, None]}
@@ -202,8 +296,6 @@ def test_a_database_that_django_q_has_filled_and_back(shop: Shop) -> None:
     assert found["tables"] == ["django_q_ormq", "django_q_schedule", "django_q_task"]
     assert found["changes"] == []
     assert more == [71, 1]
-
-    shop.do("migrate('django_q', '0019')")
 
     again = shop.do("facts()", OLD)
     assert {**again, "tasks": None} == {**before, "tasks": None}

@@ -22,6 +22,7 @@ from django_cluster.core.messages import Outcome, OutcomeStatus
 from django_cluster.lifecycle.error_reporting import is_unreported
 from django_cluster.lifecycle.framework_ends import is_unannounced
 from django_cluster.lifecycle.notification import has_hook, log_failure, log_success
+from django_cluster.lifecycle.row_receivers import has_row_receivers
 from django_cluster.signals import post_execute
 
 MAX_BACKLOG = 10_000
@@ -56,7 +57,7 @@ class Notifications:
 
     def add(self, outcomes: Sequence[Outcome]) -> None:
         """Log what was recorded, and keep the outcomes for which something is to be called."""
-        listened, dropped = bool(post_execute.receivers), 0
+        listened, dropped = bool(post_execute.receivers) or has_row_receivers(), 0
         verbose = TASK_SUCCEEDED.enabled
         for outcome in outcomes:
             succeeded = outcome.status == OutcomeStatus.SUCCESS

@@ -30,6 +30,7 @@ from django_cluster.lifecycle.admission import ALL_FUNCTIONS
 from django_cluster.lifecycle.error_reporting import REPORT_TIMEOUT, ErrorReporters
 from django_cluster.lifecycle.framework_ends import announce_end, is_unannounced
 from django_cluster.lifecycle.notification import HOOK_TIMEOUT, has_hook, notify_receivers, run_hook
+from django_cluster.lifecycle.row_receivers import has_row_receivers, send_post_save
 from django_cluster.lifecycle.soft_timeout import soft_timeout
 from django_cluster.lifecycle.task_context import InitialContext
 from django_cluster.models import TrackedTask
@@ -130,6 +131,8 @@ class Notifier:
         self._board.begin_job(row, number, now, now + HOOK_TIMEOUT)
         if post_execute.receivers:
             self._call(number, outcome, "post_execute", HOOK_TIMEOUT, notify_receivers, outcome)
+        if has_row_receivers():
+            self._call(number, outcome, "post_save", HOOK_TIMEOUT, send_post_save, outcome, self._row_of, HOOK_TIMEOUT)
         if has_hook(outcome):
             hook = str(outcome.options["hook"])
             self._call(number, outcome, hook, HOOK_TIMEOUT, run_hook, outcome, self._row_of, self._functions)

@@ -3,16 +3,12 @@
 # ruff: noqa: I002  a project of somebody else
 import os
 
-from django_cluster.django_q import install_django_q
-
-install_django_q()
-
 SECRET_KEY = "the key of the shop"
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": os.environ["SHOP_DATABASE"]}}
 USE_TZ = True
 TIME_ZONE = "Europe/Amsterdam"
 
-INSTALLED_APPS = ["django.contrib.contenttypes", "django_cluster"]
+INSTALLED_APPS = ["django.contrib.contenttypes", "django_cluster.django_q"]
 
 Q_CLUSTER = {
     "name": "shop",
