@@ -104,6 +104,6 @@ class OrmQ(ours.QueuedTask, metaclass=ProxyBase):
 PROXIES: tuple[type[Any], ...] = (Task, Success, Failure, Schedule, OrmQ)
 
 for _proxy in PROXIES:
-    for _field in _proxy._meta.private_fields:
+    for _field in (*_proxy._meta.private_fields, *_proxy._meta.concrete_model._meta.private_fields):
         if isinstance(_field, AliasField):
-            _field.serialize = True  # serializers of all fields name them
+            _field.serialize = True  # serializers of all fields, which ask the concrete model, name them
