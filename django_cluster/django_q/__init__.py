@@ -27,4 +27,4 @@ def replaces_app() -> bool:
     """Whether the app ``"django_cluster.django_q"`` is installed, which is the app ``django_q`` to the project."""
     from django.apps import apps
 
-    return apps.is_installed("django_q") and type(apps.get_app_config("django_q")).__module__.startswith(__name__)
+    return type(apps.app_configs.get("django_q")).__module__.startswith(__name__)

@@ -38,6 +38,7 @@ PATHS = {
     "management.commands.qmonitor": ["Command", "monitor"],
     "management.commands.qmemory": ["Command", "memory"],
     "management.commands.qinfo": ["Command", "info"],
+    "management.commands.dumpdata": ["Command"],
     "signals": ["pre_enqueue", "post_spawn", "pre_execute", "post_execute_in_worker", "post_execute", "call_hook"],
     "signing": ["SignedPackage", "BadSignature"],
     "scheduler": ["scheduler"],
