@@ -120,7 +120,11 @@ class Client:
     def _rows_of(self, packages: Sequence[TaskPackage], details: Mapping[str, SendingDetails]) -> list[TrackedTask]:
         """The rows of those packages that are tracked."""
         return [
-            new_row(package.header, details.get(package.id, SendingDetails()))
+            new_row(
+                package.header,
+                details.get(package.id, SendingDetails()),
+                package.header.options.queue or self.settings.queue,
+            )
             for package in packages
             if package.header.options.tracked
         ]

@@ -105,7 +105,7 @@ class TrackedTask(models.Model):
         _("payload"), null=True, editable=False, help_text=_("The message, until the broker has it.")
     )
 
-    objects: ClassVar[models.Manager[TrackedTask]] = AliasQuerySet["TrackedTask"].as_manager()  # type: ignore[assignment]
+    objects: ClassVar[models.Manager[TrackedTask]] = AliasQuerySet["TrackedTask"].as_manager()
 
     class Meta:
         app_label = "django_cluster"

@@ -25,6 +25,7 @@ from django_cluster.models import Task
 from django_cluster.models.task import ENDED_BADLY, ENDED_WELL, saved_tasks
 from django_cluster.stores.group_retention import at_work, delete_rows, needed
 from django_cluster.stores.rows import SUCCESS
+from django_cluster.stores.tracked import ROWS_PER_STATEMENT, TrackedTasks
 
 BATCH_ROWS = 500
 """Rows that one statement deletes."""
@@ -179,7 +180,7 @@ class Pruner:
             self._postponed.clear()
         while self._exceeded and self._clock() < deadline:
             self._prune_key(next(iter(self._exceeded)))
-        if self._rules and self._clock() >= self._age_at and self._drop_old(deadline):
+        if self._clock() >= self._age_at and self._drop_old(deadline) and self._drop_tracked(deadline):
             self._age_at = self._clock() + AGE_INTERVAL_SECONDS
 
     def _prune_key(self, exceeded: Exceeded) -> None:
@@ -197,6 +198,14 @@ class Pruner:
             for _ in delete_in_batches(self._session, outdated(self._session.alias, rule)):
                 if self._clock() >= deadline:
                     return False
+        return True
+
+    def _drop_tracked(self, deadline: float) -> bool:
+        """Delete the rows of tracked tasks that are too old; whether nothing is left to be deleted."""
+        days, rows = self._section.tracked_retention_days, TrackedTasks(self._session.alias)
+        while days is not None and rows.prune(days) == ROWS_PER_STATEMENT:
+            if self._clock() >= deadline:
+                return False
         return True
 
     def _key(self, outcome: Outcome) -> str | None:

@@ -24,6 +24,7 @@ from django_cluster.models.tracked_task import tracked_tasks
 from django_cluster.stores.session import results_session
 
 ROWS_PER_STATEMENT = 200
+SECONDS_PER_DAY = 86_400
 MAX_ERRORS, MAX_WORKERS = 100, 1000
 """Most runs of which a row keeps the error, and most of which it keeps the worker: the last ones."""
 MAX_TRACEBACK = 16_000
@@ -69,8 +70,8 @@ def moment(unix_time: float) -> datetime:
     return aware if timezone.is_aware(timezone.now()) else timezone.make_naive(aware, timezone.get_default_timezone())
 
 
-def new_row(header: TaskHeader, details: SendingDetails, payload: str | None = None) -> TrackedTask:
-    """The row of a task that is about to be sent."""
+def new_row(header: TaskHeader, details: SendingDetails, queue: str | None) -> TrackedTask:
+    """The row of a task that is about to be sent to this queue."""
     options = header.options
     later = options.not_before is not None and options.not_before > header.enqueued_at
     return TrackedTask(
@@ -78,7 +79,7 @@ def new_row(header: TaskHeader, details: SendingDetails, payload: str | None = N
         name=storable(header.name, 100) or "",
         func=storable(header.func, 256) or "",
         group=storable(options.group, 100),
-        queue=storable(options.queue, 100),
+        queue=storable(queue, 100),
         broker=storable(options.broker, 100),
         status=TaskStatus.SCHEDULED if later else TaskStatus.QUEUED,
         priority=options.priority,
@@ -88,7 +89,6 @@ def new_row(header: TaskHeader, details: SendingDetails, payload: str | None = N
         queue_name=details.queue_name,
         arguments=details.arguments,
         metadata=details.metadata,
-        payload=payload,
     )
 
 
@@ -136,11 +136,24 @@ class TrackedTasks:
         for batch in batches(ids, most=ROWS_PER_STATEMENT):
             self._update(self._rows.filter(pk__in=batch), payload=None)
 
-    def unsent(self, older_than: float, limit: int = ROWS_PER_STATEMENT) -> list[TrackedTask]:
-        """Tasks that were written down this many seconds ago, and whose message did not reach the broker since."""
+    def unsent(self, older_than: float, queue: str, limit: int = ROWS_PER_STATEMENT) -> list[TrackedTask]:
+        """Tasks of a queue that were written down this many seconds ago, and whose message has not reached its broker.
+
+        Tasks that name a broker of their own are not among them.
+        """
         before = moment(time.time() - older_than)
-        rows = self._rows.filter(status__in=WAITING, enqueued_at__lt=before, payload__isnull=False)
-        return self._session.read(lambda: list(rows.order_by("enqueued_at")[:limit]))
+        rows = self._rows.filter(queue=queue, status__in=WAITING, enqueued_at__lt=before, broker__isnull=True)
+        unsent = rows.filter(payload__isnull=False).order_by("enqueued_at")
+        return self._session.read(lambda: list(unsent[:limit]))
+
+    def prune(self, days: float, limit: int = ROWS_PER_STATEMENT) -> int:
+        """Delete rows of tasks that have ended this many days ago, at most ``limit``; returns how many."""
+        before = moment(time.time() - days * SECONDS_PER_DAY)
+        old = self._rows.filter(finished_at__lt=before, status__in=ENDED).order_by("finished_at")
+        ids = self._session.read(lambda: list(old.values_list("pk", flat=True)[:limit]))
+        if ids:
+            self._session.execute(lambda _: self._rows.filter(pk__in=ids).delete())
+        return len(ids)
 
     def reopen(self, ids: Sequence[str]) -> None:
         """The messages of these tasks are sent again under the same ids."""
@@ -170,7 +183,7 @@ class TrackedTasks:
         for _ in range(CAS_TRIES):
             row = self._session.read(lambda: self._rows.filter(pk=header.id).first())
             if row is None:
-                self.add([new_row(header, details())])
+                self.add([new_row(header, details(), header.options.queue)])
                 row = self._session.read(lambda: self._rows.get(pk=header.id))
             if (refusal := _refusal(row, delivery, worker)) is not None:
                 return refusal

@@ -17,7 +17,7 @@ from django_cluster.framework.compat import IS_BUILT_IN
 if IS_BUILT_IN:
     from django.tasks import task
 else:
-    from django_tasks import task
+    from django_tasks import task  # type: ignore[no-redef]  # the same decorator by its other name
 
 seen: list[Any] = []
 """What tasks have noted in this process."""

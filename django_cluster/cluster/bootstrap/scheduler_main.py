@@ -13,7 +13,7 @@ from django_cluster.brokers import open_broker
 from django_cluster.brokers.base import Broker
 from django_cluster.brokers.multi_queue import server_numbers
 from django_cluster.brokers.payload_offload import OffloadingBroker
-from django_cluster.brokers.publisher import delay_queue
+from django_cluster.brokers.publisher import Publisher, delay_queue
 from django_cluster.cluster.ipc.control_pipe import ControlPipe
 from django_cluster.cluster.ipc.incarnation import Incarnation
 from django_cluster.cluster.ipc.scoreboard import STATE, ProcessState, Scoreboard
@@ -28,7 +28,9 @@ from django_cluster.database.connection import close_if_stale
 from django_cluster.database.watchdog import max_wait, start_watchdog
 from django_cluster.lifecycle.queue_transfer import QueueTransfer
 from django_cluster.lifecycle.send import TaskRouter
+from django_cluster.lifecycle.unsent import UnsentTasks
 from django_cluster.models.schedule import Schedule
+from django_cluster.stores import open_results
 
 SERVERS = "Schedule table or broker"
 """What the scheduler waits for during an outage, as the subject of a log line."""
@@ -76,6 +78,14 @@ def queue_jobs(section: BrokerSettings, settings: Settings) -> Iterator[Callable
             broker_database=broker.database,
         ).tick
     yield delayed_message_job(broker, settings.schedule.interval)
+    results = open_results(settings.results)
+    if broker.database != results.database:  # else rows and messages are one transaction
+        yield UnsentTasks(
+            results.tracked,
+            Publisher(broker),
+            queue=section.queue,
+            older_than=section.lease,
+        )
     if isinstance(broker, OffloadingBroker):
         yield Periodic(broker.delete_expired)
 

@@ -14,7 +14,7 @@ from django_cluster.core.backoff import ReconnectBackoff
 from django_cluster.core.liveness import report_progress
 from django_cluster.core.settings import ScheduleSettings
 from django_cluster.database.connection import close_after_error
-from django_cluster.errors import BrokerError
+from django_cluster.errors import BrokerError, StoreUnavailable
 from django_cluster.schedules.dispatcher import ScheduleDispatcher, Send
 
 
@@ -100,7 +100,7 @@ class ServerLoop:
         try:
             pause = min(_run_job(job) for job in self.jobs)
             self.backoff.recovered()
-        except (DatabaseError, InterfaceError, BrokerError) as error:
+        except (DatabaseError, InterfaceError, BrokerError, StoreUnavailable) as error:
             close_after_error(error)
             self.backoff.failed(error, 0.0 if alone else time.monotonic() - started)
             pause = max(0.0, self.backoff.retry_at - time.monotonic())

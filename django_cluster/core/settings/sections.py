@@ -78,6 +78,8 @@ class ResultSettings:
     """None, ``group``, ``name`` or ``func``."""
     retention_days: Mapping[str, float | None] | None = None
     """Kind of result → days for which rows are kept; None: forever."""
+    tracked_retention_days: float | None = 14.0
+    """Days for which rows of tracked tasks are kept after their end; None: forever."""
     cached: bool | int = False
     cache: str = "default"
     database: str | None = None

@@ -339,6 +339,15 @@ def retention_days() -> ValueType:
     return ValueType(words, convert)
 
 
+def days_or_none() -> ValueType:
+    """A number of days, or a timedelta; None = forever."""
+
+    def convert(value: Any) -> float | None:
+        return None if value is None else _days(value)
+
+    return ValueType("a number of days, or None", convert)
+
+
 def _days(value: Any) -> float:
     days = value.total_seconds() / 86_400 if isinstance(value, timedelta) else _finite(value)
     if not 0 <= days <= MAX_SECONDS / 86_400:

@@ -9,6 +9,7 @@ from django_cluster.core.settings.values import (
     catch_up,
     choice,
     compression,
+    days_or_none,
     flag,
     flag_or_seconds,
     functions,
@@ -152,6 +153,13 @@ RESULTS = (
         " `failed` (all that the dict does not name) or a status such as `dead`; `None` keeps rows forever."
         " `save_limit` holds as well.",
         default_words="`None`: forever",
+        new=True,
+    ),
+    results(
+        "tracked_retention_days",
+        days_or_none(),
+        "Days for which the row of a tracked task is kept after its end, such as that of a task of Django's Tasks"
+        " framework; `None`: forever. No other limit deletes these rows, and none is deleted before its task has ended.",
         new=True,
     ),
     results(
