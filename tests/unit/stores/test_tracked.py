@@ -96,9 +96,7 @@ def test_the_monitor_writes_what_a_dead_worker_could_not(
     assert (row.finished_at is not None) is final
 
 
-def test_the_monitor_leaves_what_the_worker_has_written_and_a_later_run(
-    store: TrackedTasks, header: TaskHeader
-) -> None:
+def test_the_monitor_leaves_a_later_run(store: TrackedTasks, header: TaskHeader) -> None:
     first = run(store, header, 1)
     store.end(header.id, first, status="retrying")
     run(store, header, 2)

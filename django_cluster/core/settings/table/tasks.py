@@ -159,7 +159,7 @@ RESULTS = (
         "tracked_retention_days",
         days_or_none(),
         "Days for which the row of a tracked task is kept after its end, such as that of a task of Django's Tasks"
-        " framework; `None`: forever. No other limit deletes these rows, and none is deleted before its task has ended.",
+        " framework; `None`: forever. No other limit deletes these rows.",
         new=True,
     ),
     results(
