@@ -93,6 +93,10 @@ class Client:
         raises it. With ``sync``, the first failure is raised as it was in the task, after it was recorded; it ends a
         batch, but no composition.
         """
+        if self.settings.track_tasks:
+            packages = [
+                each if each.header.options.track is not None else each.with_options(track=True) for each in packages
+            ]
         if self.settings.sync if sync is None else sync:
             if group is not None:
                 self._open_group(group)

@@ -29,7 +29,7 @@ def async_task(func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> str
     ``ack_failure``. With ``q_options={...}``, all options are given in that dict, and every other keyword is the
     function's own. The dict may also have ``max_attempts``, ``retry_delay`` and ``retry_backoff``, ``retry_on``,
     ``no_retry_on``, ``priority`` (-100 to 100), ``correlation_id``, ``delay`` (seconds), ``eta`` (a datetime),
-    ``expires`` (seconds, or a datetime) and ``on_commit``.
+    ``expires`` (seconds, or a datetime), ``track`` and ``on_commit``.
 
     Raises ``TypeError`` for arguments that the function does not take and for unknown options, ``ValueError`` for an
     option value out of range, ``UnknownFunction``, ``UnsuitableFunction`` (async functions, generators),

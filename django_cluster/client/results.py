@@ -9,8 +9,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from django.utils import timezone
+
 from django_cluster.brokers.base import Broker
 from django_cluster.client.client import get_client
+from django_cluster.core.task_status import TaskStatus
 from django_cluster.errors import NotFinished
 from django_cluster.models import Task
 from django_cluster.stores.base import UNFINISHED, ResultStore, Unfinished, wait_for
@@ -53,6 +56,20 @@ def fetch_cached(task_id: str, wait: int = 0, broker: Broker | None = None) -> T
 def result_cached(task_id: str, wait: int = 0, broker: Broker | None = None) -> Any:
     """Call ``result`` with ``cached=True``. ``broker`` has no effect; Django-Q has this parameter."""
     return result(task_id, wait, cached=True)
+
+
+def tracked_status(task_id: str, tracked: bool) -> TaskStatus | None:
+    """Return the status of a tracked task as its row says it; None if it has none.
+
+    ``tracked``: whether the task asked for a row; where the setting ``track_tasks`` is on, every task may have one.
+    Raises ``StoreUnavailable``.
+    """
+    client = get_client()
+    row = client.results.tracked.get(task_id) if tracked or client.settings.track_tasks else None
+    if row is None:
+        return None
+    is_due = row.run_after is None or row.run_after <= timezone.now()
+    return TaskStatus.QUEUED if row.status == TaskStatus.SCHEDULED and is_due else TaskStatus(row.status)
 
 
 def delete_cached(task_id: str, broker: Broker | None = None) -> bool:

@@ -19,7 +19,7 @@ KEYWORDS = frozenset({
 
 ONLY_IN_Q_OPTIONS = frozenset({
     "correlation_id", "delay", "eta", "expires", "max_attempts", "no_retry_on", "on_commit", "priority",
-    "retry_backoff", "retry_delay", "retry_on",
+    "retry_backoff", "retry_delay", "retry_on", "track",
 })  # fmt: skip
 """Options that Django-Q did not have: as plain keywords they may belong to the function."""
 UNEXPECTED = re.compile(r"got an unexpected keyword argument '(\w+)'")

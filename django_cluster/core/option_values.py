@@ -213,4 +213,5 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "delay": _duration,
     "eta": _moment,
     "expires": _expiry,
+    "track": bool,
 }

@@ -33,6 +33,8 @@ class TaskDefaults(TypedDict, total=False):
     """For one run; -1 = no limit."""
     delay: float | timedelta
     expires: float | timedelta
+    track: bool
+    """Whether each task has a row from the moment at which it is sent."""
     """After it was sent; no run begins later."""
     group: str
     hook: Callable[..., Any] | str

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from asgiref.sync import sync_to_async
 
 from django_cluster.client.async_calls import poll
-from django_cluster.client.results import fetch
+from django_cluster.client.results import fetch, tracked_status
 from django_cluster.control import cancel_task, progress_of, retry
 from django_cluster.core.messages import TaskHeader
 from django_cluster.core.task_progress import TaskProgress
@@ -31,7 +31,7 @@ class TaskHandle(str, Generic[R_co]):
     It can be pickled, stored as a text, and given to all functions that take a task id.
     """
 
-    __slots__ = ("_row", "broker", "not_before", "queue")
+    __slots__ = ("_row", "broker", "not_before", "queue", "tracked")
 
     queue: str | None
     """The queue into which it was sent; None = the one that ``Q_CLUSTER["name"]`` names."""
@@ -39,22 +39,31 @@ class TaskHandle(str, Generic[R_co]):
     """Unix time before which it may not run; None = at any time."""
     broker: str | None
     """The name, in ``brokers``, of the broker through which it was sent; None = that of the queue."""
+    tracked: bool
+    """Whether the task was sent with the option ``track``."""
     _row: Task | None
 
     def __new__(
-        cls, task_id: str, queue: str | None = None, not_before: float | None = None, broker: str | None = None
+        cls,
+        task_id: str,
+        queue: str | None = None,
+        not_before: float | None = None,
+        broker: str | None = None,
+        tracked: bool = False,
     ) -> Self:
         handle = super().__new__(cls, task_id)
+        handle.tracked = tracked
         handle.queue, handle.not_before, handle.broker, handle._row = queue, not_before, broker, None
         return handle
 
     @classmethod
     def of(cls, header: TaskHeader) -> Self:
         """The handle of a task that was sent with this header."""
-        return cls(header.id, header.options.queue, header.options.not_before, header.options.broker)
+        options = header.options
+        return cls(header.id, options.queue, options.not_before, options.broker, options.tracked)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (str(self), self.queue, self.not_before, self.broker)
+        return type(self), (str(self), self.queue, self.not_before, self.broker, self.tracked)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self}>"
@@ -84,8 +93,13 @@ class TaskHandle(str, Generic[R_co]):
 
     @property
     def status(self) -> TaskStatus:
-        """How the task is doing now. A task whose results are not kept counts as queued forever."""
+        """How the task is doing now. A task whose results are not kept counts as queued forever, unless it is tracked.
+
+        Only of a tracked task it is known whether it is running.
+        """
         row = self.task
+        if (row is None or not row.final) and (known := tracked_status(str(self), self.tracked)) is not None:
+            return known
         if row is not None:
             return status_after(row.status, final=row.final)
         waits = self.not_before is not None and self.not_before > time.time()

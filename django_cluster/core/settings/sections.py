@@ -168,6 +168,8 @@ class Settings:
     sync: bool = False
     on_commit: bool | str = True
     """Whether sending waits for the commit of an open transaction: in the database of the results, or in this alias."""
+    track_tasks: bool = False
+    """Whether every task has a row from the moment at which it is sent, and not only those that ask for it."""
     testing: bool = False
     """Whether workers are not bound to CPUs, whatever ``cpu_affinity`` is."""
     label: str = DEFAULT_LABEL

@@ -61,6 +61,14 @@ CLUSTER = (
         django_q="tasks are sent immediately",
     ),
     general(
+        "track_tasks",
+        flag(),
+        "Whether every task has a row from the moment at which it is sent, with its status (`TrackedTask`), unless its"
+        " option `track` says otherwise. Costs one row and two more statements for each task.",
+        new=True,
+        django_q="a task has a row when it has ended",
+    ),
+    general(
         "testing",
         flag(),
         "For tests on machines with few CPUs: workers are not bound to CPUs, whatever `cpu_affinity` says. The log"
