@@ -225,8 +225,9 @@ def own_tests(name: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_tests_of_django_q_signals_pass(tmp_path: Path) -> None:
-    done = own_tests("django-q-signals", tmp_path)
+@pytest.mark.parametrize(("name", "count"), [("django-q-registry", 39), ("django-q-signals", 9)])
+def test_the_packages_own_tests_pass(name: str, count: int, tmp_path: Path) -> None:
+    done = own_tests(name, tmp_path)
 
-    assert "9 passed" in done.stdout, done.stdout + done.stderr
+    assert f"{count} passed" in done.stdout, done.stdout + done.stderr
     assert done.returncode == 0
