@@ -1,4 +1,4 @@
-"""What ``ClusterBackend`` owes Django's Tasks framework, whatever the broker: sending, running, reading."""
+"""What Django's Tasks framework demands of ``ClusterBackend``, whatever the broker: sending, running, reading."""
 
 from __future__ import annotations
 

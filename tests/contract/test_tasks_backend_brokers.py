@@ -1,4 +1,4 @@
-"""What ``ClusterBackend`` owes Django's Tasks framework on each broker and each database."""
+"""What Django's Tasks framework demands of ``ClusterBackend`` on each broker and each database."""
 
 from __future__ import annotations
 
