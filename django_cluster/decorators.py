@@ -22,7 +22,7 @@ from django_cluster.core.packages import check_hook
 from django_cluster.core.renamed_names import refuse
 from django_cluster.models.schedule import Schedule
 from django_cluster.models.schedule_timing import MOMENTS
-from django_cluster.schedules.creation import arguments_as_text, check_schedule
+from django_cluster.schedules.creation import arguments_as_text, check_call_of_schedule, check_schedule
 from django_cluster.schedules.declarations import declare, register_task, registered_tasks
 
 __all__ = ["cron_task", "periodic_task", "registered_tasks", "schedulable"]
@@ -70,8 +70,8 @@ def periodic_task(
     first run is due immediately. ``args``, ``kwargs``: the arguments of each call. ``name``: required if a function is
     declared more than once. ``cluster``: the same as ``queue``.
 
-    Raises ``ValueError`` for a rule that is never due, ``TypeError`` for a hook that does not take the finished task,
-    ``UnknownFunction``, ``UnsuitableFunction``.
+    Raises ``ValueError`` for a rule that is never due, ``TypeError`` for a hook that does not take the finished task
+    and for a function that does not take ``args`` and ``kwargs``, ``UnknownFunction``, ``UnsuitableFunction``.
     """
     if hook:
         check_hook(hook)
@@ -97,6 +97,7 @@ def periodic_task(
         row = Schedule(func=defined_at(func), **columns)
         check_function(func)
         _check(row, q_options)
+        check_call_of_schedule(func, args, kwargs, intended_date_kwarg)
         declare(func, {**columns, **{moment: getattr(row, moment) for moment in MOMENTS & columns.keys()}}, name)
         return func
 

@@ -116,7 +116,7 @@ class Minutes(_Elapsed):
     label = "Minutes"
 
     def check(self) -> None:
-        if not self.minutes or self.minutes < 1:
+        if not isinstance(self.minutes, int) or self.minutes < 1:
             raise ValueError("A schedule of the type minutes needs a number of minutes: 1 or more.")
 
 

@@ -6,7 +6,7 @@ import random
 import re
 import time
 
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_cluster.database.watchdog import bounded
@@ -113,3 +113,18 @@ def error_code(error: BaseException | None) -> object:
         return None
     cause = error.__cause__
     return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None) or next(iter(error.args), None)
+
+
+REFUSED_ENTRY_CODES = frozenset({1044, 1045, 1049, 1698, "28000", "28P01", "3D000"})
+"""Of MariaDB and PostgreSQL: a wrong user or password, or a database that does not exist."""
+REFUSED_ENTRY = re.compile(
+    r'password authentication failed|no password supplied|no pg_hba\.conf entry|(database|role) "[^"]*" does not exist'
+)
+"""PostgreSQL's words for the same: psycopg gives no code where it could not connect."""
+
+
+def is_refused_entry(error: BaseException | None) -> bool:
+    """Whether the server answers, and does not let us in: a wrong user or password, an unknown database."""
+    return error_code(error) in REFUSED_ENTRY_CODES or bool(
+        isinstance(error, OperationalError) and REFUSED_ENTRY.search(str(error))
+    )

@@ -14,13 +14,17 @@ from django.db.models import Model
 
 from django_cluster.brokers import LibraryNotInstalled, needs_delay_queue, open_broker, shipped_kind
 from django_cluster.core.settings import BrokerSettings, Settings, problems
+from django_cluster.database.connection import is_refused_entry
 from django_cluster.database.dialect import is_sqlite
-from django_cluster.errors import Problem
+from django_cluster.errors import BrokerError, BrokerRefused, Problem
 from django_cluster.models import QueuedTask, Task
 from django_cluster.stores.tables import QUEUE_MODELS, RESULT_MODELS, missing_migrations, missing_tables
 
 PROBE_SECONDS = 10.0
 """Seconds after which a server that has not answered counts as unavailable. All are asked in parallel."""
+
+FORK_SAFE_KINDS = frozenset({"redis", "disque", "rabbitmq"})
+"""Brokers whose libraries start no thread when they connect."""
 
 MIGRATE = "Run 'manage.py migrate{option}'."
 
@@ -103,14 +107,42 @@ def _probes(settings: Settings, seconds: float) -> Iterator[Probe]:
             )
 
 
-def missing_before_start(settings: Settings) -> str:
-    """What is missing in the databases of a cluster, in a sentence; empty if nothing is, or no server answers."""
+def obstacle_to_start(settings: Settings) -> str:
+    """Why a cluster with these settings could never work, however long it waited, in a sentence; empty if it could.
+
+    Tables that are missing, and servers that do not let us in. A server that does not answer may come back.
+    """
     for each in _probes(settings, PROBE_SECONDS):
-        if isinstance(each, DatabaseProbe):
-            each.run()
-            for problem in each.found:
-                if problem.id == problems.MISSING_TABLES:
-                    return f"{problem.sentence} {problem.hint}"
+        if isinstance(each, DatabaseProbe) and (found := _obstacle_of_database(each)):
+            return found
+    for section in settings.broker_sections:
+        if found := _obstacle_of_broker(section):
+            return found
+    return ""
+
+
+def _obstacle_of_database(one: DatabaseProbe) -> str:
+    try:
+        found = one.ask()
+    except ImproperlyConfigured:
+        return ""  # the other checks say it
+    except Exception as error:  # noqa: BLE001  whatever a driver raises, the processes of the cluster meet it again
+        return " ".join(f"{one.place} cannot be used: {error}".split()) if is_refused_entry(error) else ""
+    lacking = [f"{problem.sentence} {problem.hint}" for problem in found if problem.id == problems.MISSING_TABLES]
+    return lacking[0] if lacking else ""
+
+
+def _obstacle_of_broker(section: BrokerSettings) -> str:
+    """Asks only where that leaves no thread behind: the caller will fork."""
+    try:
+        if shipped_kind(section) not in FORK_SAFE_KINDS:
+            return ""
+        with closing(open_broker(section)) as broker:
+            broker.ping()
+    except BrokerRefused as error:
+        return " ".join(f"{_place(section)} cannot be used: {error}".split())
+    except (BrokerError, ImproperlyConfigured):
+        pass
     return ""
 
 

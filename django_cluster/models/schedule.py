@@ -26,6 +26,7 @@ from django_cluster.models.schedule_queries import BATCH_ROWS, ScheduleQuerySet
 from django_cluster.models.schedule_seal import SEALED, ScheduleSealField, is_sealed, seal_of
 from django_cluster.models.schedule_timing import check_zone, type_choices
 from django_cluster.models.task import Task
+from django_cluster.models.whole_number import PositiveWholeNumberField, WholeNumberField
 
 __all__ = ["BATCH_ROWS", "PLAN", "RULE", "WRITTEN_BY_SCHEDULERS", "Schedule", "ScheduleQuerySet"]
 
@@ -66,12 +67,10 @@ class Schedule(SchedulePlanning, models.Model):
     args = models.TextField(_("arguments"), null=True, blank=True, help_text=_("For example: 1, 2, 'John'"))
     kwargs = models.TextField(_("keyword arguments"), null=True, blank=True, help_text=_("For example: x=1, y='two'"))
     schedule_type = models.CharField(_("type"), max_length=2, choices=type_choices, default=ONCE)
-    minutes = models.PositiveIntegerField(
+    minutes = PositiveWholeNumberField(
         _("minutes"), null=True, blank=True, help_text=_("Of the type minutes: every n minutes")
     )
-    repeats = models.IntegerField(
-        _("repeats"), default=-1, help_text=_("How many more times; -1 = forever, 0 = no more")
-    )
+    repeats = WholeNumberField(_("repeats"), default=-1, help_text=_("How many more times; -1 = forever, 0 = no more"))
     next_run = models.DateTimeField(_("next run"), null=True, blank=True)
     cron = models.CharField(
         _("cron expression"), max_length=100, null=True, blank=True, help_text=_("Of the type cron: 30 2 * * 1-5")
@@ -227,7 +226,10 @@ class Schedule(SchedulePlanning, models.Model):
 
     def clean(self) -> None:
         """Refuse, field by field, what could never be fired. Whether the function exists, only a cluster knows."""
-        self.normalize_moments()
+        try:
+            self.normalize_moments()
+        except (ValidationError, ValueError):
+            return  # the field has said it
         problems: dict[str, str] = {}
         for field, check in self._checks().items():
             try:

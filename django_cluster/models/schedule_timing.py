@@ -21,6 +21,7 @@ from django_cluster.core.next_run import NEVER, IntendedTime, NextRunPlan, RuleT
 from django_cluster.core.settings.values import time_zone as zone_type
 from django_cluster.core.time import naive
 from django_cluster.models.schedule_description import ScheduleFacts, describe_rule
+from django_cluster.models.whole_number import require_whole
 
 
 def type_choices() -> list[tuple[str, Any]]:
@@ -111,6 +112,9 @@ class ScheduleTiming:
         for name in COERCED:
             if isinstance(text := self.__dict__.get(name), str):
                 setattr(self, name, self._meta.get_field(name).to_python(text))
+        for name in ("minutes", "repeats"):
+            if (number := self.__dict__.get(name)) is not None and type(number) is not int:
+                setattr(self, name, require_whole(name, number))
         for name in ("args", "kwargs"):
             if (value := self.__dict__.get(name)) is not None and not isinstance(value, str):
                 setattr(self, name, str(value))

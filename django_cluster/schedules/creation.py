@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, tzinfo
 from typing import Any
 
@@ -18,7 +18,7 @@ from django_cluster.core.events.schedules import UNKNOWN_FUNCTION
 from django_cluster.core.function_signatures import check_function, load_function
 from django_cluster.core.import_paths import dotted_path
 from django_cluster.core.option_values import with_paths
-from django_cluster.core.packages import check_hook
+from django_cluster.core.packages import check_arguments, check_hook
 from django_cluster.core.signing import dump_arguments
 from django_cluster.core.time import UnclearLocalTime, aware
 from django_cluster.errors import UnknownFunction
@@ -58,7 +58,8 @@ def build_schedule(
     as JSON, which can hold less than the text of a row.
 
     Raises ``IntegrityError`` for a name that is used already, ``ValidationError`` for invalid values,
-    ``UnknownFunction`` and ``NotSerializable`` for what cannot be kept, ``UnsuitableFunction`` for an async function.
+    ``UnknownFunction`` and ``NotSerializable`` for what cannot be kept, ``UnsuitableFunction`` for an async function,
+    ``TypeError`` for arguments that the function does not take.
     """
     if schedule_type == Schedule.ONCE and (inherited := current_correlation_id()) is not None:
         kwargs["q_options"] = {"correlation_id": inherited, **(kwargs.get("q_options") or {})}
@@ -89,10 +90,23 @@ def build_schedule(
         check_function_exists(path)
     localize_naive_moments(row)
     check_schedule(row, kwargs.get("q_options"))
+    check_call_of_schedule(func, args, kwargs, intended_date_kwarg)
     if schedule_type == Schedule.CRON and next_run is None:
         row.start_at_next_match(q_zone)
     row.save(using=alias)
     return row
+
+
+def check_call_of_schedule(
+    func: Callable[..., Any] | str, args: Collection[Any], kwargs: Mapping[str, Any] | None, date_kwarg: str | None
+) -> None:
+    """Raise ``TypeError`` if the function cannot be called with what each run gives it.
+
+    ``kwargs`` may have ``q_options`` among them. ``date_kwarg``: the argument that gets the intended time. A function
+    that is named by its path is looked at only if its module is imported already.
+    """
+    names = (kwargs or {}).keys() - {"q_options"}
+    check_arguments(func, [len(args)], dict.fromkeys([*sorted(names), *([date_kwarg] if date_kwarg else [])]))
 
 
 def check_schedule(row: Schedule, options: Mapping[str, Any] | None) -> None:

@@ -17,8 +17,8 @@ from django.test import override_settings
 
 from django_cluster.checks.deployment import check_servers
 from django_cluster.core.settings.parser import parse
-from django_cluster.lifecycle.probing import missing_before_start, probe
-from tests.servers import RedisServer
+from django_cluster.lifecycle.probing import obstacle_to_start, probe
+from tests.servers import MariaDBServer, PostgresServer, RedisServer
 from tests.servers.base import free_port
 
 
@@ -29,7 +29,12 @@ def asked(**q_cluster: Any) -> list[tuple[str, str]]:
 
 @contextmanager
 def another_database(alias: str, name: Path) -> Iterator[None]:
-    entry = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(name)}
+    with database_of(alias, {"ENGINE": "django.db.backends.sqlite3", "NAME": str(name)}):
+        yield
+
+
+@contextmanager
+def database_of(alias: str, entry: dict[str, Any]) -> Iterator[None]:
     connections.databases[alias] = connections.configure_settings({"default": {}, alias: entry})[alias]
     try:
         yield
@@ -106,7 +111,58 @@ def test_a_cluster_does_not_start_where_its_tables_are_missing(tmp_path: Path) -
     with another_database("queue", tmp_path / "queue.sqlite3"), override_settings(Q_CLUSTER={"orm": "queue"}):
         with pytest.raises(CommandError, match=r"lacks the tables .* Run 'manage.py migrate --database queue'"):
             call_command("qcluster")
-        assert missing_before_start(parse({"orm": "default"}, secret="s")) == ""
+        assert obstacle_to_start(parse({"orm": "default"}, secret="s")) == ""
+
+
+@pytest.mark.server("redis")
+@pytest.mark.django_db
+def test_a_cluster_does_not_start_where_a_broker_does_not_let_it_in() -> None:
+    server = RedisServer().start()
+    server.says("config", "set", "requirepass", "right")
+    try:
+        with (
+            override_settings(Q_CLUSTER={"name": "tests", "redis": {"port": server.port, "password": "wrong"}}),
+            pytest.raises(CommandError, match=r"The broker \(redis\) cannot be used: .* does not let us in"),
+        ):
+            call_command("qcluster")
+        assert obstacle_to_start(parse({"redis": {"port": server.port, "password": "right"}}, secret="s")) == ""
+    finally:
+        server.stop()
+
+
+@pytest.mark.django_db
+def test_a_cluster_starts_where_a_broker_does_not_answer_yet() -> None:
+    assert obstacle_to_start(parse({"redis": {"port": free_port()}}, secret="s")) == ""
+
+
+@pytest.mark.usefixtures("django_db_setup")
+def test_a_cluster_does_not_start_where_postgresql_has_no_such_database_or_role(
+    postgres_server: PostgresServer,
+    django_db_blocker: Any,
+) -> None:
+    entry = postgres_server.database()
+    with django_db_blocker.unblock():
+        for wrong, words in (
+            ({"NAME": "nowhere"}, 'database "nowhere" does not'),
+            ({"USER": "nobody"}, 'role "nobody"'),
+        ):
+            with database_of("queue", {**entry, **wrong}):
+                assert words in obstacle_to_start(parse({"orm": "queue"}, secret="s"))
+        with database_of("queue", {**entry, "HOST": "127.0.0.1", "PORT": free_port()}):
+            assert obstacle_to_start(parse({"orm": "queue"}, secret="s")) == ""
+
+
+@pytest.mark.usefixtures("django_db_setup")
+def test_a_cluster_does_not_start_where_mariadb_has_no_such_database_or_user(
+    mariadb_server: MariaDBServer, django_db_blocker: Any
+) -> None:
+    entry = mariadb_server.database()
+    with django_db_blocker.unblock():
+        for wrong, words in (({"NAME": "nowhere"}, "nowhere"), ({"USER": "nobody", "PASSWORD": "wrong"}, "nobody")):
+            with database_of("queue", {**entry, **wrong}):
+                found = obstacle_to_start(parse({"orm": "queue"}, secret="s"))
+            assert found.startswith("The database 'queue' cannot be used:")
+            assert words in found
 
 
 @pytest.mark.django_db

@@ -57,7 +57,7 @@ def redis(redis_server: RedisServer) -> Iterator[BrokerSettings]:
 
 def make_due() -> None:
     for number in range(ROWS):
-        build_schedule(tasks.add, number, schedule_type="H", next_run=NOW - timedelta(seconds=number))
+        build_schedule(tasks.echo, number, schedule_type="H", next_run=NOW - timedelta(seconds=number))
 
 
 def die_at(point: str, broker: BrokerSettings) -> None:

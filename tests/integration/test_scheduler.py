@@ -104,7 +104,7 @@ def make_scheduler(send: Callable[[Sequence[TaskPackage]], None], now: datetime 
 @pytest.mark.parametrize("broker_database", [ALIAS, None], ids=["broker in the same database", "broker elsewhere"])
 def test_many_clusters_fire_each_due_time_exactly_once(database: str, broker_database: str | None) -> None:
     for number in range(ROWS):
-        build_schedule(tasks.add, number, schedule_type="H", next_run=NOW - timedelta(seconds=number))
+        build_schedule(tasks.echo, number, schedule_type="H", next_run=NOW - timedelta(seconds=number))
     outbox, start = Outbox(), Barrier(CLUSTERS)
 
     def cluster() -> None:
@@ -146,9 +146,9 @@ def test_a_broker_in_the_same_database_and_the_row_change_together_or_not_at_all
 def test_a_tick_says_when_to_look_again() -> None:
     outbox = Outbox()
     calm = make_scheduler(outbox).tick()
-    build_schedule(tasks.add, next_run=NOW + timedelta(milliseconds=250))
+    build_schedule(tasks.echo, next_run=NOW + timedelta(milliseconds=250))
     soon = make_scheduler(outbox).tick()
-    backlog = build_schedule(tasks.add, schedule_type="I", minutes=1, next_run=NOW - timedelta(hours=1))
+    backlog = build_schedule(tasks.echo, schedule_type="I", minutes=1, next_run=NOW - timedelta(hours=1))
     behind = make_scheduler(outbox).tick()
 
     assert (calm, soon, behind) == (1.0, 0.25, 0.25)
@@ -159,7 +159,7 @@ def test_a_tick_says_when_to_look_again() -> None:
 
 @pytest.mark.django_db
 def test_a_look_at_schedules_that_are_not_due_is_one_query(django_assert_num_queries: Any) -> None:
-    build_schedule(tasks.add, next_run=NOW + timedelta(hours=1))
+    build_schedule(tasks.echo, next_run=NOW + timedelta(hours=1))
     scheduler = make_scheduler(Outbox())
     scheduler.tick()  # the first one also looks whether schedules are declared
 

@@ -70,6 +70,8 @@ def _read(part: str, known: Sequence[str], *, weighed: bool) -> Iterator[QueueWe
     found = WEIGHED.fullmatch(part)
     if found and part not in known and (weighed or PATTERN.search(part)):
         name, weight = found["name"], int(found["weight"])
+    elif found and part not in known and not 1 <= int(found["weight"]) <= MAX_WEIGHT:
+        name, weight = found["name"], int(found["weight"])  # one queue may be called a:5, but who writes a:0 means a
     if not 1 <= weight <= MAX_WEIGHT:
         raise ValueError(f"The weight of {name!r} must be a whole number from 1 to {MAX_WEIGHT}, not {weight}.")
     if name in known or not PATTERN.search(name):

@@ -21,7 +21,7 @@ from django_cluster.cluster.supervisor.sentinel import ExitCode, Sentinel
 from django_cluster.conf import configures_logging, load_cluster
 from django_cluster.core.settings import BrokerSettings, Settings
 from django_cluster.errors import BrokerError, InvalidSettings
-from django_cluster.lifecycle.probing import missing_before_start
+from django_cluster.lifecycle.probing import obstacle_to_start
 
 
 class Command(BaseCommand):
@@ -96,8 +96,8 @@ class Command(BaseCommand):
             raise
         except (ValueError, ImproperlyConfigured) as error:
             raise CommandError(str(error)) from error
-        if lacking := missing_before_start(loaded):
-            raise CommandError(lacking)
+        if obstacle := obstacle_to_start(loaded):
+            raise CommandError(obstacle)
         return loaded
 
 

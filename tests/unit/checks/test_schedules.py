@@ -62,7 +62,7 @@ def test_without_croniter_a_declaration_can_be_imported_and_check_says_what_is_m
 @pytest.mark.usefixtures("no_croniter")
 def test_without_croniter_the_rest_of_a_declaration_is_still_checked() -> None:
     with pytest.raises(ValueError, match="cannot be the name of an argument"):
-        cron_task("0 5 * * *", intended_date_kwarg="a b")(tasks.nothing)
+        cron_task("0 5 * * *", intended_date_kwarg="a b")(tasks.echo)
     with pytest.raises(ValueError, match="needs an expression"):
         cron_task("")(tasks.nothing)
 

@@ -24,7 +24,7 @@ from tests.sample import tasks
 
 NOW = utc(2026, 11, 20, 12, 0, 30)
 HOUR = timedelta(hours=1)
-ADD = "tests.sample.tasks.add"
+ECHO = "tests.sample.tasks.echo"
 
 
 @pytest.fixture(autouse=True)
@@ -56,17 +56,17 @@ def dispatcher(outbox: list[TaskPackage]) -> ScheduleDispatcher:
 
 
 def test_a_decorated_function_is_still_itself() -> None:
-    assert schedulable(tasks.add) is tasks.add
-    assert cron_task("0 5 * * *")(tasks.add) is tasks.add
-    assert periodic_task(schedule_type="D", name="daily")(tasks.add) is tasks.add
+    assert schedulable(tasks.echo) is tasks.echo
+    assert cron_task("0 5 * * *")(tasks.echo) is tasks.echo
+    assert periodic_task(schedule_type="D", name="daily")(tasks.echo) is tasks.echo
 
 
 def test_decorated_functions_are_registered_tasks() -> None:
-    schedulable(tasks.echo)
-    cron_task("0 5 * * *")(tasks.add)
-    cron_task(every=HOUR, name="again")(tasks.add)
+    schedulable(tasks.nothing)
+    cron_task("0 5 * * *")(tasks.echo)
+    cron_task(every=HOUR, name="again")(tasks.echo)
 
-    assert registered_tasks() == [ADD, "tests.sample.tasks.echo"]
+    assert registered_tasks() == [ECHO, "tests.sample.tasks.nothing"]
 
 
 @pytest.mark.parametrize(
@@ -76,19 +76,19 @@ def test_decorated_functions_are_registered_tasks() -> None:
         (lambda: cron_task("0 5 * * *", every=HOUR), "either an expression"),
         (lambda: cron_task(every=timedelta(seconds=90)), "whole number of minutes"),
         (lambda: cron_task(every=timedelta(0)), "whole number of minutes"),
-        (lambda: cron_task("* * * * * *")(tasks.add), "five are needed"),
-        (lambda: periodic_task(schedule_type="I")(tasks.add), "needs a number of minutes"),
+        (lambda: cron_task("* * * * * *")(tasks.echo), "five are needed"),
+        (lambda: periodic_task(schedule_type="I")(tasks.echo), "needs a number of minutes"),
         pytest.param(
-            lambda: periodic_task(schedule_type="D", time_zone="Mars/Olympus")(tasks.add),
+            lambda: periodic_task(schedule_type="D", time_zone="Mars/Olympus")(tasks.echo),
             "is not a time zone",
             marks=needs_time_zones,
         ),
-        (lambda: periodic_task(schedule_type="D", catch_up="sometimes")(tasks.add), "sometimes"),
+        (lambda: periodic_task(schedule_type="D", catch_up="sometimes")(tasks.echo), "sometimes"),
         (
-            lambda: periodic_task(schedule_type="D", starts_at=NOW, ends_at=NOW - HOUR)(tasks.add),
+            lambda: periodic_task(schedule_type="D", starts_at=NOW, ends_at=NOW - HOUR)(tasks.echo),
             "lies before the start",
         ),
-        (lambda: periodic_task(schedule_type="D", name="x" * 300)(tasks.add), "at most 255 characters"),
+        (lambda: periodic_task(schedule_type="D", name="x" * 300)(tasks.echo), "at most 255 characters"),
     ],
 )
 def test_a_declaration_that_could_never_be_fired_is_refused_where_it_stands(
@@ -128,19 +128,19 @@ def test_arguments_that_cannot_be_kept_are_refused_where_they_stand() -> None:
 @pytest.mark.django_db
 def test_a_declaration_gets_its_row_when_a_cluster_starts() -> None:
     cron_task("30 2 * * *", name="nightly", args=(1, 2), kwargs={"x": 3}, catch_up="skip", q_options={"timeout": 9})(
-        tasks.add
+        tasks.echo
     )
 
     start()
 
     row = Schedule.objects.get()
     assert fields(row, "declared", "is_declared", "name") == {
-        "declared": f"{ADD}:nightly",
+        "declared": f"{ECHO}:nightly",
         "is_declared": True,
         "name": "nightly",
     }
     assert fields(row, "func", "schedule_type", "cron", "catch_up") == {
-        "func": ADD,
+        "func": ECHO,
         "schedule_type": "C",
         "cron": "30 2 * * *",
         "catch_up": "skip",
@@ -161,7 +161,7 @@ def test_moments_of_a_declaration_are_those_of_the_project(
                 schedule_type="D",
                 next_run=datetime(2020, 1, 1, 7, tzinfo=AMSTERDAM),
                 starts_at=datetime(2030, 1, 1, 12, tzinfo=UTC),
-            )(tasks.add)
+            )(tasks.echo)
             start(kept(datetime(2026, 11, 20, 12, tzinfo=UTC)))
             row = Schedule.objects.get()
             assert row.next_run == kept(datetime(2030, 1, 2, 7, tzinfo=AMSTERDAM)), name
@@ -170,7 +170,7 @@ def test_moments_of_a_declaration_are_those_of_the_project(
 
 @pytest.mark.django_db
 def test_two_clusters_and_two_starts_make_one_row() -> None:
-    cron_task(every=HOUR)(tasks.add)
+    cron_task(every=HOUR)(tasks.echo)
 
     for _ in range(3):
         start()
@@ -180,7 +180,7 @@ def test_two_clusters_and_two_starts_make_one_row() -> None:
 
 @pytest.mark.django_db
 def test_a_row_that_another_cluster_makes_at_the_same_moment_is_enough() -> None:
-    cron_task(every=HOUR)(tasks.add)
+    cron_task(every=HOUR)(tasks.echo)
     (declaration,) = declarations.declarations()
     first, second = DeclarationSync("default", None), DeclarationSync("default", None)
 
@@ -192,7 +192,7 @@ def test_a_row_that_another_cluster_makes_at_the_same_moment_is_enough() -> None
 
 @pytest.mark.django_db
 def test_runs_are_counted_from_the_moment_that_is_declared_and_missed_ones_are_not_made_up_for() -> None:
-    periodic_task(schedule_type="M", next_run=here(2020, 1, 31, 8))(tasks.add)
+    periodic_task(schedule_type="M", next_run=here(2020, 1, 31, 8))(tasks.echo)
 
     start()
 
@@ -215,7 +215,7 @@ def test_what_is_to_run_once_runs_once_however_often_clusters_start() -> None:
 
 @pytest.mark.django_db
 def test_a_changed_declaration_changes_its_row_and_an_unchanged_one_does_not() -> None:
-    cron_task("0 5 * * *")(tasks.add)
+    cron_task("0 5 * * *")(tasks.echo)
     start()
     Schedule.objects.update(enabled=False, runs=7)
     before = Schedule.objects.get()
@@ -223,7 +223,7 @@ def test_a_changed_declaration_changes_its_row_and_an_unchanged_one_does_not() -
     unchanged = Schedule.objects.get()
     assert (unchanged.next_run, unchanged.anchor) == (before.next_run, before.anchor)
 
-    cron_task("0 6 * * *", hook="tests.sample.hooks.note")(tasks.add)
+    cron_task("0 6 * * *", hook="tests.sample.hooks.note")(tasks.echo)
     start(NOW + timedelta(seconds=2))
 
     after = Schedule.objects.get()
@@ -300,7 +300,7 @@ def test_a_module_that_cannot_be_imported_costs_no_row(
 
 @pytest.mark.django_db
 def test_schedules_of_people_are_left_alone(forget: Callable[[], None]) -> None:
-    mine = build_schedule(tasks.add, next_run=NOW + timedelta(days=1))
+    mine = build_schedule(tasks.echo, next_run=NOW + timedelta(days=1))
     cron_task(every=HOUR)(tasks.nothing)
 
     start()

@@ -68,7 +68,7 @@ def make_dispatcher(
     return ScheduleDispatcher(section, queue=queue, is_default=is_default, send=outbox, broker_database=database)
 
 
-def make_schedule(func: Any = tasks.add, *args: Any, next_run: datetime = NOW, **more: Any) -> Schedule:
+def make_schedule(func: Any = tasks.echo, *args: Any, next_run: datetime = NOW, **more: Any) -> Schedule:
     return build_schedule(func, *args, next_run=next_run, **more)
 
 
@@ -77,7 +77,7 @@ def make_schedule(func: Any = tasks.add, *args: Any, next_run: datetime = NOW, *
 
 def test_a_due_schedule_becomes_a_package(dispatcher: ScheduleDispatcher, outbox: Outbox) -> None:
     row = make_schedule(
-        tasks.add, 1, 2, name="sums", hook="tests.sample.hooks.note", schedule_type="H", x=date(2026, 1, 2)
+        tasks.echo, 1, 2, name="sums", hook="tests.sample.hooks.note", schedule_type="H", x=date(2026, 1, 2)
     )
 
     done = dispatcher.fire_due(NOW)
@@ -86,7 +86,7 @@ def test_a_due_schedule_becomes_a_package(dispatcher: ScheduleDispatcher, outbox
     row.refresh_from_db()
     assert done.fired == 1
     assert (package.header.func, package.args, dict(package.kwargs)) == (
-        *("tests.sample.tasks.add", (1, 2), {"x": date(2026, 1, 2)}),
+        *("tests.sample.tasks.echo", (1, 2), {"x": date(2026, 1, 2)}),
     )
     assert package.header.options.group == "sums"
     assert package.header.options.hook == "tests.sample.hooks.note"
@@ -429,7 +429,7 @@ def test_a_used_name_is_refused() -> None:
 )
 def test_what_could_never_be_fired_is_not_saved(keywords: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
-        build_schedule(tasks.add, **keywords)
+        build_schedule(tasks.echo, **keywords)
 
     assert not Schedule.objects.exists()
 
@@ -448,15 +448,15 @@ def test_a_form_shows_the_error_at_its_field(field: str, text: str) -> None:
 
 def test_arguments_that_cannot_be_kept_are_refused_and_not_dropped() -> None:
     with pytest.raises(NotSerializable):
-        build_schedule(tasks.add, object())
+        build_schedule(tasks.echo, object())
     with pytest.raises(NotSerializable):
-        build_schedule(tasks.add, x=print)
+        build_schedule(tasks.echo, x=print)
     with pytest.raises(UnknownFunction):
         build_schedule(lambda: None)
     with pytest.raises(TypeError, match="colour"):
-        build_schedule(tasks.add, q_options={"colour": 1})
+        build_schedule(tasks.echo, q_options={"colour": 1})
     with pytest.raises(TypeError, match=r"'catchup' is not an option \(did you mean 'catch_up'\?\)"):
-        build_schedule(tasks.add, q_options={"catchup": "all"})
+        build_schedule(tasks.echo, q_options={"catchup": "all"})
 
     assert not Schedule.objects.exists()
 
@@ -464,7 +464,7 @@ def test_arguments_that_cannot_be_kept_are_refused_and_not_dropped() -> None:
 def test_a_schedule_without_a_date_is_due_now() -> None:
     before = timezone.now()
 
-    row = build_schedule(tasks.add)
+    row = build_schedule(tasks.echo)
 
     assert row.next_run is not None
     assert before <= row.next_run <= timezone.now()
@@ -489,7 +489,7 @@ def test_schedules_that_are_made_in_bulk_are_due_as_well() -> None:
 
 def test_a_new_cron_schedule_starts_with_its_expression() -> None:
     rows = [
-        build_schedule(tasks.add, schedule_type="C", cron="30 2 1 1 *"),
+        build_schedule(tasks.echo, schedule_type="C", cron="30 2 1 1 *"),
         Schedule.objects.create(func="a.b", schedule_type="C", cron="30 2 1 1 *"),
     ]
 
@@ -502,7 +502,7 @@ def test_a_new_cron_schedule_starts_with_its_expression() -> None:
 def test_a_new_cron_schedule_is_reckoned_in_the_zone_of_the_cluster() -> None:
     tokyo = ZoneInfo("Asia/Tokyo")
 
-    row = build_schedule(tasks.add, schedule_type="C", cron="30 2 1 1 *", q_zone=tokyo)
+    row = build_schedule(tasks.echo, schedule_type="C", cron="30 2 1 1 *", q_zone=tokyo)
 
     assert row.next_run is not None
     assert row.next_run.astimezone(tokyo).strftime("%m-%d %H:%M") == "01-01 02:30"
@@ -513,7 +513,7 @@ def test_the_first_run_of_a_cron_schedule_may_be_chosen() -> None:
 
 
 def test_another_expression_gives_another_next_run() -> None:
-    pk = build_schedule(tasks.add, schedule_type="C", cron="30 2 1 1 *").pk
+    pk = build_schedule(tasks.echo, schedule_type="C", cron="30 2 1 1 *").pk
     row = Schedule.objects.get(pk=pk)
 
     row.cron = "45 3 1 1 *"
@@ -606,7 +606,7 @@ def test_a_function_that_its_module_does_not_have_is_refused(path: str) -> None:
     with pytest.raises(UnknownFunction, match=path):
         build_schedule(path)
     with pytest.raises(UnknownFunction, match=path):
-        build_schedule(tasks.add, hook=path)
+        build_schedule(tasks.echo, hook=path)
 
     assert not Schedule.objects.exists()
 
@@ -640,7 +640,7 @@ def test_a_module_may_schedule_what_it_is_going_to_define(tmp_path: Path, monkey
 @needs_time_zones
 def test_a_naive_moment_is_a_time_in_the_current_zone_as_in_a_form() -> None:
     with timezone.override("Asia/Tokyo"), pytest.warns(RuntimeWarning, match="received a naive datetime"):
-        row = build_schedule(tasks.add, next_run=datetime(2030, 7, 1, 9))  # noqa: DTZ001
+        row = build_schedule(tasks.echo, next_run=datetime(2030, 7, 1, 9))  # noqa: DTZ001
 
     assert row.next_run == utc(2030, 7, 1, 0)
 
@@ -649,4 +649,4 @@ def test_a_naive_moment_is_a_time_in_the_current_zone_as_in_a_form() -> None:
 @pytest.mark.parametrize("when", [datetime(2030, 3, 31, 2, 30), datetime(2030, 10, 27, 2, 30)])  # noqa: DTZ001
 def test_a_naive_moment_that_the_clock_shows_never_or_twice_is_refused(when: datetime) -> None:
     with pytest.raises(ValidationError, match="give a datetime with a time zone"):
-        build_schedule(tasks.add, next_run=when)
+        build_schedule(tasks.echo, next_run=when)

@@ -64,7 +64,7 @@ def make_dispatcher(outbox: Outbox, broker_database: str | None = None, **sectio
     return ScheduleDispatcher(settings, queue="tests", is_default=True, send=outbox, broker_database=broker_database)
 
 
-def make_schedule(func: Any = tasks.nothing, *args: Any, q_options: Any = None, **columns: Any) -> Schedule:
+def make_schedule(func: Any = tasks.echo, *args: Any, q_options: Any = None, **columns: Any) -> Schedule:
     keywords = {"schedule_type": "H", "next_run": NOW, "q_options": q_options, **columns}
     return build_schedule(func, *args, **keywords)
 
@@ -143,7 +143,7 @@ def test_a_schedule_follows_the_clock_of_its_own_zone(dispatcher: ScheduleDispat
 
 @needs_time_zones
 def test_a_cron_expression_is_reckoned_in_the_zone_of_its_schedule() -> None:
-    row = build_schedule(tasks.nothing, schedule_type="C", cron="45 0 * * *", q_options={"time_zone": "Asia/Kathmandu"})
+    row = build_schedule(tasks.echo, schedule_type="C", cron="45 0 * * *", q_options={"time_zone": "Asia/Kathmandu"})
 
     assert row.next_run is not None
     assert row.next_run.astimezone(KATHMANDU).strftime("%H:%M") == "00:45"
@@ -151,7 +151,7 @@ def test_a_cron_expression_is_reckoned_in_the_zone_of_its_schedule() -> None:
 
 @needs_time_zones
 def test_another_zone_means_another_first_run_of_a_cron_expression() -> None:
-    row = build_schedule(tasks.nothing, schedule_type="C", cron="45 0 * * *")
+    row = build_schedule(tasks.echo, schedule_type="C", cron="45 0 * * *")
 
     row.time_zone = "Asia/Kathmandu"
     row.save()
@@ -205,7 +205,7 @@ def test_there_is_no_run_before_the_start_and_none_after_the_end(
 
 def ways_to_keep_moments() -> dict[str, Callable[[datetime], Schedule]]:
     def changed(moment: datetime) -> Schedule:
-        row = build_schedule(tasks.nothing)
+        row = build_schedule(tasks.echo)
         row.next_run = row.starts_at = moment
         row.save(update_fields=["next_run", "starts_at"])
         return row
@@ -214,7 +214,7 @@ def ways_to_keep_moments() -> dict[str, Callable[[datetime], Schedule]]:
         "schedule": lambda moment: build_schedule(
             tasks.nothing, next_run=moment, q_options={"starts_at": moment, "ends_at": moment}
         ),
-        "start alone": lambda moment: build_schedule(tasks.nothing, q_options={"starts_at": moment}),
+        "start alone": lambda moment: build_schedule(tasks.echo, q_options={"starts_at": moment}),
         "create": lambda moment: Schedule.objects.create(func="a.b", next_run=moment, starts_at=moment),
         "save some": changed,
     }

@@ -37,7 +37,12 @@ def test_the_name_of_one_queue_may_hold_any_sign(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("written", "words"),
-    [("a:0,b", "'a' must be a whole number from 1"), ("a:9999,b", "not 9999"), ("post*,b", "No queue .* 'post\\*'")],
+    [
+        ("p:0", "'p' must be a whole number from 1 to 1000, not 0"),
+        ("a:0,b", "'a' must be a whole number from 1"),
+        ("a:9999,b", "not 9999"),
+        ("post*,b", "No queue .* 'post\\*'"),
+    ],
 )
 def test_what_makes_no_sense_is_told(written: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
