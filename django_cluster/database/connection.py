@@ -116,7 +116,7 @@ def error_code(error: BaseException | None) -> object:
 
 
 REFUSED_ENTRY_CODES = frozenset({1044, 1045, 1049, 1698, "28000", "28P01", "3D000"})
-"""Of MariaDB and PostgreSQL: a wrong user or password, or a database that does not exist."""
+"""Codes of MariaDB and PostgreSQL for a wrong user or password, or a database that does not exist."""
 REFUSED_ENTRY = re.compile(
     r'password authentication failed|no password supplied|no pg_hba\.conf entry|(database|role) "[^"]*" does not exist'
 )

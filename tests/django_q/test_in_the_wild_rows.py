@@ -243,7 +243,7 @@ def test_a_schedule_is_created_from_text_as_django_coerces_it() -> None:
 
 
 def test_arguments_of_a_schedule_are_the_text_that_python_makes_of_them() -> None:
-    row: Any = schedule("math.sqrt", 7, x=2, name="seven", q_options={"timeout": 30})
+    row: Any = schedule("tests.sample.tasks.echo", 7, x=2, name="seven", q_options={"timeout": 30})
     row.refresh_from_db()
 
     assert (row.args, row.kwargs) == ("(7,)", "{'x': 2, 'q_options': {'timeout': 30}}")
@@ -251,7 +251,7 @@ def test_arguments_of_a_schedule_are_the_text_that_python_makes_of_them() -> Non
     assert Schedule.objects.get(args=(7,)) == row
     assert literal_eval(str(schedule("math.sqrt", "text").args))[0] == "text"
     assert literal_eval(row.kwargs)["q_options"] == {"timeout": 30}
-    none: Any = schedule("math.sqrt")
+    none: Any = schedule("tests.sample.tasks.echo")
     assert (literal_eval(none.args), literal_eval(none.kwargs)) == ((), {})
 
 
