@@ -10,6 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from django_cluster.brokers import memory
+from django_cluster.brokers.base import Message
 from django_cluster.brokers.memory import MemoryBroker
 from django_cluster.brokers.publisher import Publisher
 from django_cluster.client.client import get_client
@@ -72,7 +73,7 @@ def test_a_second_message_of_a_task_is_not_run() -> None:
     broker = get_client().broker
     (waiting,) = broker.peek()
     drain()
-    broker.enqueue([memory.Message(waiting.payload)])
+    broker.enqueue([Message(waiting.payload)])
     drain()
 
     result.refresh()
