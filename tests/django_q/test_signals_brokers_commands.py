@@ -245,7 +245,7 @@ def test_every_argument_of_schedule_is_kept() -> None:
 
     kept = (row.name, row.hook, row.schedule_type, row.minutes, row.repeats, row.next_run, row.queue)
     assert kept == ("n", "tests.sample.hooks.note", "I", 5, 3, due, "long")
-    assert (row.args, row.intended_date_kwarg) == ("1", "when")
+    assert (row.args, row.intended_date_kwarg) == ("(1,)", "when")
     assert "timeout" in str(row.kwargs)
     assert schedule("a.b", schedule_type="C", cron="0 5 * * *").cron == "0 5 * * *"
 
