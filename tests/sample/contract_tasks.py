@@ -157,7 +157,7 @@ class Holder:
 
 
 by_hand: Task[..., Any] = task(plain)
-nameless: Task[..., Any] = task(lambda: calls.append("nameless"))
+nameless: Task[..., Any] = task(lambda: calls.append("nameless"))  # type: ignore[misc]  # its type is not known
 of_a_class: Task[..., Any] = task(Holder.inside)
 
 

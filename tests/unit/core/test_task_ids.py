@@ -41,7 +41,7 @@ def test_an_id_always_has_the_same_name_of_four_words() -> None:
 
 
 def test_each_byte_has_a_word_of_its_own() -> None:
-    words = task_ids._words()
+    words = task_ids.known_words()
 
     assert len(set(words)) == 256
     assert humanize("00010203") == "-".join(words[:4])
