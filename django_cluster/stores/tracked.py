@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from django_cluster.core.batching import batches
 from django_cluster.core.messages import TaskHeader
+from django_cluster.core.reprs import repr_of
 from django_cluster.core.safe_text import storable
 from django_cluster.core.task_status import ENDED, WAITING, TaskStatus
 from django_cluster.models import TrackedTask
@@ -43,6 +44,9 @@ class SendingDetails(NamedTuple):
     arguments: Any = None
     """``[args, kwargs]`` as JSON knows them, for tasks of the framework."""
     metadata: Any = None
+
+    def __repr__(self) -> str:
+        return repr_of(self, "queue_name")
 
 
 class BegunRun(NamedTuple):

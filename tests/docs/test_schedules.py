@@ -116,7 +116,7 @@ def test_a_schedule_chooses_for_itself() -> None:
     assert fields(row, "catch_up", "no_overlap", "kwargs") == {
         "catch_up": "skip",
         "no_overlap": True,
-        "kwargs": "q_options={'timeout': 3600}",
+        "kwargs": "{'q_options': {'timeout': 3600}}",
     }
     assert len(row.upcoming(400)) in {365, 366, 367}
     assert send_report is archive

@@ -498,7 +498,7 @@ def test_a_task_that_is_sent_again_keeps_every_option() -> None:
     (package,) = sent()
     assert task_id == package.id != task.id
     assert (package.header.func, package.args, package.kwargs) == (task.func, (1,), {"b": 2})
-    assert package.header.options == replace(task.given_options, queue="tests")
+    assert package.header.options == replace(task.given_options, queue="tests", correlation_id=task.id)
     assert package.header.options.retry_on == ("OSError",)
     assert (package.header.options.timeout, package.header.options.priority) == (7, 5)
 

@@ -15,7 +15,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import uuid4
@@ -39,7 +39,7 @@ class Held:
 
     ack_id: Any
     """What the broker has returned as its receipt; None or another false value: nothing can be acknowledged."""
-    payload: str
+    payload: str = field(repr=False)
     attempt: int
 
 

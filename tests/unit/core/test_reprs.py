@@ -24,8 +24,11 @@ UNSHOWN = frozenset(
     | {"traceback", "environment", "reporters", "label"}
 )
 """Fields of these names hold what nobody should read in a log, wherever they are."""
-FINE = {"Collector.label", "Snapshot.label", "Settings.label", "Recurrence.label", "SettingDefinition.secret"}
-"""Labels that people give, and whether a setting is a secret: no contents."""
+FINE = {
+    *("Collector.label", "Snapshot.label", "Settings.label", "Recurrence.label", "SettingDefinition.secret"),
+    *("EnqueuedTask.args", "EnqueuedTask.kwargs"),
+}
+"""Labels that people give, and whether a setting is a secret: no contents. What a test has enqueued is its own."""
 
 
 def modules() -> Iterator[Any]:
