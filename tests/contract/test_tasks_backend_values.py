@@ -179,7 +179,7 @@ def test_a_return_value_is_what_json_makes_of_it(here: Framework, kind: str, val
 
 @pytest.mark.parametrize(
     ("kind", "error"),
-    [("lambda", TypeError), ("set", TypeError), ("decimal", TypeError), ("nan", ValueError),
+    [("function", TypeError), ("set", TypeError), ("decimal", TypeError), ("nan", ValueError),
      ("bytes that are no text", ValueError)],
 )  # fmt: skip
 def test_a_return_value_that_json_has_no_word_for_is_a_failure(

@@ -103,7 +103,7 @@ def succeed_at(context: TaskContext[Any, Any], attempt: int) -> int:
 
 
 RETURNED: dict[str, Callable[[], Any]] = {
-    "lambda": lambda: lambda: None,
+    "function": lambda: discard,
     "set": lambda: {1, 2},
     "decimal": lambda: Decimal(1),
     "nan": lambda: float("nan"),
