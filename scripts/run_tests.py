@@ -40,6 +40,8 @@ OF_VERSIONS = [
     *(f"--ignore=tests/unit/test_{name}.py" for name in ("layers", "performance_page", "sidebar", "translations")),
     *("tests/contract/test_stores.py", "tests/contract/test_status_stores.py"),
     *(f"tests/contract/test_brokers.py::TestOrmBrokerOn{name}" for name in ("SQLite", "PostgreSQL", "MariaDB")),
+    *sorted(glob("tests/contract/test_tasks_backend*.py")),
+    *("tests/contract/test_djangos_task_tests.py", "tests/e2e/test_tasks_backend.py"),
     *sorted(glob("tests/integration/test_admin*.py") + glob("tests/integration/test_orm*.py")),
     *(f"tests/integration/test_{name}.py" for name in ("databases", "transactions", "storage", "scheduler")),
     *(f"tests/integration/test_{name}.py" for name in ("pusher", "worker", "monitor", "ipc")),
@@ -170,7 +172,7 @@ def naive() -> list[str]:
     unit = [name for name in glob("tests/unit/**/test_*.py", recursive=True) if "/core/" not in name]
     files = [*unit, *glob("tests/docs/test_*.py"), *glob("tests/integration/test_admin*.py")]
     chosen = [name for name in files if OF_MOMENTS.search(Path(name).read_text(encoding="utf-8"))]
-    return ["tests/integration/test_scheduler.py", *sorted(chosen)]
+    return ["tests/integration/test_scheduler.py", "tests/contract/test_tasks_backend.py", *sorted(chosen)]
 
 
 def run_checks(report: Report, environment: str) -> None:
