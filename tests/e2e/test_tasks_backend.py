@@ -22,6 +22,7 @@ from tests.tasks_framework import OWN, TaskResult, TaskResultStatus, tasks_setti
 
 FAILED, RUNNING, SUCCESSFUL = TaskResultStatus.FAILED, TaskResultStatus.RUNNING, TaskResultStatus.SUCCESSFUL
 
+SEND_AND_DIE = "tests.e2e.framework_program"
 IMMEDIATE = f"{'django.tasks' if OWN else 'django_tasks'}.backends.immediate.ImmediateBackend"
 
 Result: TypeAlias = "TaskResult[..., Any]"
@@ -125,6 +126,25 @@ def test_what_a_killed_cluster_was_running_is_run_again(make_site: Callable[...,
 
     assert (wait(result).status, result.return_value, result.attempts) == (SUCCESSFUL, 2, 2)
     assert names(result) == ["WorkerLost"]
+
+
+def test_what_was_committed_and_never_sent_is_sent_by_the_scheduler_once(make_site: Callable[..., Site]) -> None:
+    """A process dies between its commit and the message; another task only waits for longer than a lease."""
+    site = make_site(broker="redis", retry=1)
+    trace = str(site.project.trace)
+    patient = tasks.write_attempt.enqueue(trace)
+    program = site.project.launch("-m", SEND_AND_DIE, trace, environment=site.environment)
+    assert program.process.wait(PATIENCE) == 9
+    lost = tasks.write_attempt.get_result(program.logs.strip())
+    assert site.project.broker().size().total == 1
+
+    site.start()
+
+    assert (wait(lost).status, lost.return_value) == (SUCCESSFUL, 1)
+    assert wait(patient).return_value == 1
+    last = wait(tasks.write_line.enqueue(trace, "last"))
+    assert last.status == SUCCESSFUL
+    assert sorted(site.project.traces()) == sorted([f"{lost.id} 1", f"{patient.id} 1", "last"])
 
 
 def test_a_plain_cluster_serves_every_queue_of_every_alias(make_site: Callable[..., Site]) -> None:
