@@ -183,7 +183,8 @@ def _parameter(parameter: inspect.Parameter) -> str:
     if parameter.annotation is not parameter.empty:
         text += f": {_annotation(parameter.annotation)}"
     if parameter.default is not parameter.empty:
-        text += f" = {parameter.default!r}"
+        default = parameter.default
+        text += f" = {default.__name__ if inspect.isclass(default) else repr(default)}"
     return text
 
 
