@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django_cluster.core.events.tasks import RETRY_DELAY_UNUSABLE, TRACKING_FAILED
-from django_cluster.core.messages import Job, OutcomeStatus, RetryHint, TaskHeader, TaskPackage
+from django_cluster.core.messages import Job, OutcomeStatus, RetryHint, TaskHeader, TaskOptions, TaskPackage
 from django_cluster.core.settings import DeliverySettings, QueueSettings
 from django_cluster.core.task_status import status_after
 from django_cluster.errors import LONGEST_DURATION, StoreUnavailable
@@ -43,14 +43,17 @@ class RunTracker:
         *,
         queue_settings: Sequence[QueueSettings] = (),
         worker: str,
+        keeps_rows: bool = False,
         settle: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """``delivery``: what decides whether a failed task is tried again; None where nothing is (sync mode).
 
+        ``keeps_rows``: whether each success leaves a ``Task`` row, unless its options say otherwise.
         ``settle``: called after each run, before its end is written: ends a transaction that the task has left open.
         """
         self.rows, self.worker, self.settle, self.clock = rows, worker, settle, clock
+        self._keeps_rows = keeps_rows
         self._delivery = delivery
         self._delivery_by_queue = {each.queue: each.delivery for each in queue_settings}
 
@@ -77,6 +80,11 @@ class RunTracker:
             return False
         delivery = self._delivery_by_queue.get(job.queue, self._delivery)
         return delivery is None or is_last_run(status, hint, job.attempt, header.options, delivery)
+
+    def leaves_row(self, status: OutcomeStatus, options: TaskOptions) -> bool:
+        """Whether the monitor certainly writes another row of this task, before its message is acknowledged."""
+        saved = self._keeps_rows if options.save is None else options.save
+        return status is not OutcomeStatus.SUCCESS or (saved and options.cached is None)
 
 
 class TrackedRun:
@@ -138,13 +146,14 @@ class TrackedRun:
             changes["worker_ids"] = list(self._begun.worker_ids[:-1])  # a run that does not count
         if self.framework is not None and status is OutcomeStatus.SUCCESS:
             changes["return_value"] = self.framework.return_value
-        if self._write(changes) and final and self.framework is not None:
+        lazy = final and self._tracker.leaves_row(status, self._header.options)
+        if self._write(changes, lazy=lazy) and final and self.framework is not None:
             self.framework.finished(ended, finished_at, errors)  # type: ignore[arg-type]  # it is final
 
-    def _write(self, changes: Mapping[str, Any]) -> bool:
+    def _write(self, changes: Mapping[str, Any], *, lazy: bool) -> bool:
         """False if a later run has begun. What cannot be written now is left to the monitor."""
         try:
-            return self._tracker.rows.end(self._header.id, self._begun, **changes)
+            return self._tracker.rows.end(self._header.id, self._begun, lazy=lazy, **changes)
         except StoreUnavailable as error:
             TRACKING_FAILED.log(task_id=self._header.id, task_name=self._header.name, error=error)
             return True

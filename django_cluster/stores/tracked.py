@@ -7,7 +7,7 @@ worker that comes back after its lease has ended cannot overwrite what its succe
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from django_cluster.core.messages import TaskHeader
 from django_cluster.core.reprs import repr_of
 from django_cluster.core.safe_text import storable
 from django_cluster.core.task_status import ENDED, WAITING, TaskStatus
+from django_cluster.database.row_update import update_row
 from django_cluster.models import TrackedTask
 from django_cluster.models.tracked_task import tracked_tasks
 from django_cluster.stores.session import results_session
@@ -32,6 +33,7 @@ MAX_TRACEBACK = 16_000
 """Characters kept of the end of each traceback."""
 CAS_TRIES = 5
 """How often a row that others change at the same moment is read again."""
+WAITING_ORDERED = tuple(sorted(WAITING))
 VANISHED = ("django_cluster.errors.WorkerLost", "The run ended without a report: its cluster died.")
 """The error of a run that was going on when the next one began."""
 
@@ -116,6 +118,11 @@ class TrackedTasks:
         """One statement; how many rows it changed."""
         return self._session.execute(lambda _: rows.update(**changes))
 
+    def _update_row(self, task_id: str, changes: Mapping[str, Any], where: Mapping[str, Any], *, lazy: bool) -> bool:
+        return self._session.execute(
+            lambda cursor: update_row(cursor, TrackedTask, task_id, changes, where=where, lazy=lazy)
+        )
+
     def transaction(self) -> AbstractContextManager[None]:
         """All writes inside are kept together, or none of them; a savepoint where a transaction is open."""
         return self._session.transaction()
@@ -181,8 +188,8 @@ class TrackedTasks:
         """
         began = moment(now)
         first = BegunRun(1, began, began, (worker,), ())
-        fresh = self._rows.filter(pk=header.id, attempt=0, status__in=WAITING)
-        if self._update(fresh, **_running(first, delivery)):
+        # Lazily: if the server forgets that the task runs, its message is still there, and is leased again.
+        if self._update_row(header.id, _running(first, delivery), {"attempt": 0, "status": WAITING_ORDERED}, lazy=True):
             return first
         for _ in range(CAS_TRIES):
             row = self._session.read(lambda: self._rows.filter(pk=header.id).first())
@@ -197,10 +204,13 @@ class TrackedTasks:
                 return run
         return Refusal(ended=False)
 
-    def end(self, task_id: str, run: BegunRun, **changes: Any) -> bool:
-        """Write down how a run ended; False if it is not the last run of the task any more."""
-        mine = self._rows.filter(pk=task_id, attempt=run.attempt, status=TaskStatus.RUNNING)
-        return bool(self._update(mine, **changes))
+    def end(self, task_id: str, run: BegunRun, *, lazy: bool = False, **changes: Any) -> bool:
+        """Write down how a run ended; False if it is not the last run of the task any more.
+
+        ``lazy``: another commit on the same server follows before the message is acknowledged, and makes this one
+        durable, too. If the server crashes in between, the task is leased again.
+        """
+        return self._update_row(task_id, changes, {"attempt": run.attempt, "status": TaskStatus.RUNNING}, lazy=lazy)
 
     def metadata_of(self, task_id: str) -> Any:
         """The metadata of a task."""

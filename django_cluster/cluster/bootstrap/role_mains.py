@@ -144,6 +144,7 @@ def worker_main(incarnation: Incarnation, settings: Settings, board: Scoreboard,
             settings.delivery,
             queue_settings=settings.queue_settings,
             worker=worker_id(settings.name, os.uname().nodename, os.getpid(), incarnation.number),
+            keeps_rows=settings.results.save_limit >= 0 and not settings.results.cached,
             settle=end_transactions,
         ),
     )
