@@ -33,7 +33,11 @@ MAX_TRACEBACK = 16_000
 """Characters kept of the end of each traceback."""
 CAS_TRIES = 5
 """How often a row that others change at the same moment is read again."""
-WAITING_ORDERED = tuple(sorted(WAITING))
+WAITING_ORDERED, ENDED_ORDERED = tuple(sorted(WAITING)), tuple(sorted(ENDED))
+IDS_WITHOUT_END = (
+    f"SELECT id FROM {TrackedTask._meta.db_table} WHERE id IN ({{}})"  # noqa: S608  our own table
+    f" AND status NOT IN ({', '.join(['%s'] * len(ENDED))})"
+)
 VANISHED = ("django_cluster.errors.WorkerLost", "The run ended without a report: its cluster died.")
 """The error of a run that was going on when the next one began."""
 
@@ -224,9 +228,18 @@ class TrackedTasks:
     # ── the monitor ──────────────────────────────────────────────────────────────────────────────
 
     def unfinished(self, ids: Sequence[str]) -> list[TrackedTask]:
-        """The rows among these that have no end yet, in the order of their ids."""
+        """The rows among these that have no end yet, in the order of their ids. Nearly always there are none."""
+        ids = self._session.read(lambda: self._without_end(ids))
+        if not ids:
+            return []
         rows = self._rows.filter(pk__in=ids).exclude(status__in=ENDED).defer("arguments", "return_value", "metadata")
         return self._session.read(lambda: list(rows.order_by("pk")))
+
+    def _without_end(self, ids: Sequence[str]) -> list[str]:
+        """Which of these have no end yet. In plain SQL: this is asked after every run."""
+        with self._session.connection.cursor() as cursor:
+            cursor.execute(IDS_WITHOUT_END.format(", ".join(["%s"] * len(ids))), [*ids, *ENDED_ORDERED])
+            return [task_id for (task_id,) in cursor.fetchall()]
 
     def change(self, row: TrackedTask, **changes: Any) -> bool:
         """Change a row, unless it has changed since it was read; whether it did."""
