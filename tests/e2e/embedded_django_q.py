@@ -7,7 +7,6 @@ import logging
 import logging.config
 import multiprocessing
 import sys
-import threading
 
 import django
 
@@ -51,17 +50,18 @@ def main(manner: str) -> None:
 
 
 def run_sentinel() -> None:
-    stop, started = multiprocessing.Event(), multiprocessing.Event()
+    forking = multiprocessing.get_context("fork")
+    stop, started = forking.Event(), forking.Event()
 
     def use() -> None:
         started.wait(30)
         say(f"answer {result(async_task('tests.sample.tasks.add', 20, 22), wait=20_000)}")
         stop.set()
 
-    thread = threading.Thread(target=use)
-    thread.start()
+    user = forking.Process(target=use)
+    user.start()
     sentinel = Sentinel(stop, started, None)
-    thread.join()
+    user.join()
     say(f"status {sentinel.status()}")
 
 
