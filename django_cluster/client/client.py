@@ -40,7 +40,7 @@ from django_cluster.lifecycle.notification import notify, run_hook
 from django_cluster.lifecycle.recorder import Recorder
 from django_cluster.lifecycle.send import AddressedMessage, QueueSender, TaskRouter, announced, pack
 from django_cluster.lifecycle.task_context import InitialContext
-from django_cluster.lifecycle.tracking import RunTracker, worker_id
+from django_cluster.lifecycle.tracking import RunTracker, details_of, worker_id
 from django_cluster.models import TrackedTask
 from django_cluster.stores import open_results
 from django_cluster.stores.routed import RoutedResults
@@ -126,7 +126,7 @@ class Client:
         return [
             new_row(
                 package.header,
-                details.get(package.id, SendingDetails()),
+                details.get(package.id) or details_of(package),
                 package.header.options.queue or self.settings.queue,
             )
             for package in packages

@@ -61,13 +61,7 @@ class RunTracker:
         """Write down that the task runs. Raises ``StoreUnavailable``; ``open_package`` is called if it has no row."""
 
         def details() -> SendingDetails:
-            if header.options.backend is None:
-                return SendingDetails()
-            from django_cluster.framework.run import framework_queue
-
-            package = open_package()
-            queue_name = framework_queue(header.options.backend, header.options.queue)
-            return SendingDetails(queue_name, [list(package.args), dict(package.kwargs)])
+            return SendingDetails() if header.options.backend is None else details_of(open_package())
 
         begun = self.rows.begin(header, job.attempt, self.worker, self.clock(), details)
         return begun if isinstance(begun, Refusal) else TrackedRun(self, job, header, begun)
@@ -85,6 +79,17 @@ class RunTracker:
         """Whether the monitor certainly writes another row of this task, before its message is acknowledged."""
         saved = self._keeps_rows if options.save is None else options.save
         return status is not OutcomeStatus.SUCCESS or (saved and options.cached is None)
+
+
+def details_of(package: TaskPackage) -> SendingDetails:
+    """What the row of a task says beside its header. The arguments only of tasks of the framework, which are JSON."""
+    options = package.header.options
+    if options.backend is None:
+        return SendingDetails()
+    from django_cluster.framework.run import framework_queue
+
+    queue_name = framework_queue(options.backend, options.queue)
+    return SendingDetails(queue_name, [list(package.args), dict(package.kwargs)])
 
 
 class TrackedRun:

@@ -11,6 +11,8 @@ from django.utils import timezone
 
 from django_cluster.backend import ClusterBackend
 from django_cluster.brokers import memory
+from django_cluster.client.results import fetch
+from django_cluster.client.retries import retry
 from django_cluster.framework.compat import InvalidTask, TaskResultDoesNotExist, backend_of, framework_signals
 from django_cluster.models import TrackedTask
 from django_cluster.testing.drain import drain
@@ -157,6 +159,17 @@ def test_a_task_goes_to_its_queue() -> None:
 def test_an_unknown_id_of_any_shape(id: Any) -> None:
     with pytest.raises(TaskResultDoesNotExist):
         backend_of("default").get_result(id)
+
+
+def test_what_an_operator_sends_again_has_its_arguments_and_its_queue() -> None:
+    result = run(enqueue(tasks.fail.using(queue_name="slow"), "once"), queue="slow")
+    row = fetch(result.id)
+    assert row is not None
+
+    with committing():
+        again = tasks.fail.get_result(retry(row, as_new=True))
+
+    assert (again.status, again.args, again.task.queue_name) == ("READY", ["once"], "slow")
 
 
 def test_a_delay_may_be_a_timedelta() -> None:
