@@ -164,16 +164,16 @@ def end_of_pause(until: datetime | timedelta | float | None) -> timedelta | floa
     return until
 
 
-def restart_worker(cluster_id: str, seat: int, *, by: str = "") -> bool:
+def restart_worker(cluster_id: str, incarnation: int, *, by: str = "") -> bool:
     """Restart a worker after its current task; returns False if that was requested already.
 
-    ``seat``: the ``incarnation`` of one of ``ClusterStatus.workers``. Raises ``ClusterError`` if there is no such
+    ``incarnation``: that of one of ``ClusterStatus.workers``. Raises ``ClusterError`` if there is no such
     worker.
     """
     status = StatusStore(load_settings().results.database).get(cluster_id)
-    if status is None or seat not in {worker.incarnation for worker in status.workers}:
+    if status is None or incarnation not in {worker.incarnation for worker in status.workers}:
         raise ClusterError("This worker no longer exists.")
-    return _commands().restart(cluster_id, seat, by)
+    return _commands().restart(cluster_id, incarnation, by)
 
 
 def cancel(keys: Sequence[str], queue: str | None = None) -> int:

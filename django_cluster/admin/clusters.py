@@ -219,8 +219,8 @@ class ClusterStatusAdmin(ReadOnlyAdmin):
         if verb == "resume":
             control.resume(target)
             return gettext("The queue %(queue)s is resumed.") % {"queue": target}
-        cluster, _space, seat = target.partition(" ")
-        if not seat.isdecimal():
+        cluster, _space, incarnation = target.partition(" ")
+        if not incarnation.isdecimal():
             raise ClusterError(gettext("This worker no longer exists."))
-        control.restart_worker(cluster, int(seat), by=by)
+        control.restart_worker(cluster, int(incarnation), by=by)
         return gettext("The worker restarts after its current task.")

@@ -84,8 +84,8 @@ def resume(queue: str) -> str:
     return f"Queue {queue} is resumed."
 
 
-def restart_worker(cluster_id: str, seat: str) -> str:
-    control.restart_worker(cluster_id, int(seat), by=BY_TERMINAL)
+def restart_worker(cluster_id: str, incarnation: str) -> str:
+    control.restart_worker(cluster_id, int(incarnation), by=BY_TERMINAL)
     return "The worker restarts after its current task."
 
 
