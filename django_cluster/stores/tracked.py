@@ -23,6 +23,7 @@ from django_cluster.core.task_status import ENDED, WAITING, TaskStatus
 from django_cluster.database.row_update import update_row
 from django_cluster.models import TrackedTask
 from django_cluster.models.tracked_task import tracked_tasks
+from django_cluster.stores.abandoned_runs import is_abandoned
 from django_cluster.stores.session import results_session
 
 ROWS_PER_STATEMENT = 200
@@ -200,7 +201,8 @@ class TrackedTasks:
             if row is None:
                 self.add([new_row(header, details(), header.options.queue)])
                 row = self._session.read(lambda: self._rows.get(pk=header.id))
-            if (refusal := _refusal(row, delivery, worker)) is not None:
+            refusal = _refusal(row, delivery, worker)
+            if refusal is not None and (refusal.ended or not is_abandoned(row, self.database, now)):
                 return refusal
             run = _next_run(row, delivery, worker, began)
             unchanged = self._rows.filter(pk=row.pk, attempt=row.attempt, status=row.status)

@@ -13,7 +13,9 @@ from django_cluster.core.messages import Outcome, TaskHeader, TaskOptions
 from django_cluster.core.settings import ResultSettings
 from django_cluster.core.task_ids import new_task_id
 from django_cluster.models import TrackedTask
+from django_cluster.stores.abandoned_runs import LEAST_SILENCE
 from django_cluster.stores.orm import OrmResults
+from django_cluster.stores.status import ClusterStatus, ProcessStatus, RunningTask, StatusStore
 from django_cluster.stores.tracked import BegunRun, Refusal, SendingDetails, TrackedTasks, new_row
 from django_cluster.stores.tracked_ends import note_ends
 from django_cluster.testing.store_contract import make_outcome
@@ -71,6 +73,57 @@ def test_a_worker_whose_answer_was_lost_goes_on(store: TrackedTasks, header: Tas
     first = run(store, header, 1)
 
     assert run(store, header, 1).attempt == first.attempt
+
+
+def test_a_run_that_no_cluster_knows_does_not_forbid_the_next(store: TrackedTasks, header: TaskHeader) -> None:
+    """A worker that was stopped in the middle of a run leaves a row that says running, and the message comes back
+    under the same number; so does that of a snoozed run whose end could not be written."""
+    now = time.time()
+
+    def begin_after(seconds: float) -> BegunRun | Refusal:
+        return store.begin(header, 1, "two", now + seconds, SendingDetails)
+
+    assert isinstance(store.begin(header, 1, "one", now, SendingDetails), BegunRun)
+    publish("other", "0" * 32)
+
+    assert begin_after(LEAST_SILENCE - 1) == Refusal(ended=False)
+    publish("its cluster", header.id)
+    assert begin_after(3600) == Refusal(ended=False)  # it goes on
+    StatusStore("default").remove("its cluster")
+
+    begun = begin_after(LEAST_SILENCE + 1)
+
+    assert isinstance(begun, BegunRun)
+    assert (begun.attempt, begun.worker_ids) == (2, ("one", "two"))
+    assert begin(store, header, 1, "three") == Refusal(ended=False)  # that has just begun
+
+
+def test_without_heartbeats_a_run_is_believed_to_go_on_for_an_hour(store: TrackedTasks, header: TaskHeader) -> None:
+    now = time.time()
+    store.begin(header, 1, "one", now, SendingDetails)
+
+    assert store.begin(header, 1, "two", now + 3000, SendingDetails) == Refusal(ended=False)
+    assert isinstance(store.begin(header, 1, "two", now + 3601, SendingDetails), BegunRun)
+
+
+def publish(cluster_id: str, task_id: str) -> None:
+    """Write the heartbeat of a cluster with a worker that runs this task."""
+    task = RunningTask(id=task_id, name="name", func="app.func", started=time.time())
+    worker = ProcessStatus(role="worker", pid=1, state="busy", task=task)
+    status = ClusterStatus(
+        id=cluster_id,
+        name="name",
+        queues=("queue",),
+        host="host",
+        pid=1,
+        state="running",
+        started_at=0.0,
+        published_at=0.0,
+        interval=2.0,
+        versions={},
+        processes=(worker,),
+    )
+    StatusStore("default").publish(status)
 
 
 def test_a_message_without_a_row_gets_one(store: TrackedTasks, header: TaskHeader) -> None:
