@@ -24,6 +24,7 @@ from django_cluster.conf import load_settings
 from django_cluster.core.import_paths import dotted_path
 from django_cluster.core.queue_names import DELAY_QUEUE_PREFIX, parse_queue_name
 from django_cluster.core.renamed_names import refuse
+from django_cluster.core.safe_text import require_storable
 from django_cluster.core.task_ids import new_task_id
 from django_cluster.core.task_progress import TaskProgress
 from django_cluster.core.time import LAST_MOMENT, aware
@@ -63,6 +64,7 @@ __getattr__ = refuse(
     },
 )
 
+MAX_NAME = 100
 MAX_PATH = 256
 """Characters of the dotted path of a function."""
 LONGEST_PAUSE = timedelta(days=36525)
@@ -107,9 +109,13 @@ def pause(queue: str | None = None, *, by: str = "", until: datetime | timedelta
     ``queue``: None = the one of the settings. ``until``: when the pause ends by itself, by the clock of the database: a
     datetime, a Unix time, or a timedelta from now; None = when ``resume`` is called. It replaces the end of a pause
     that lasts. Running clusters follow with their next heartbeat, clusters that start later immediately. Leased tasks
-    are run, and tasks can still be sent. Raises ``ValueError`` for an end in the past, ``TypeError`` for what is none.
+    are run, and tasks can still be sent. Raises ``ValueError`` for an end in the past, and for
+    what is no name, ``TypeError`` for what is no end.
     """
-    return _commands().pause(queue or load_settings().queue, by, end_of_pause(until))
+    name = load_settings().queue if queue is None else require_storable(queue, "The name of a queue")
+    if not 0 < len(name) <= MAX_NAME:
+        raise ValueError(f"The name of a queue has 1 to {MAX_NAME} characters; this one has {len(name)}.")
+    return _commands().pause(name, by, end_of_pause(until))
 
 
 def resume(queue: str | None = None) -> bool:

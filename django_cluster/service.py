@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import transaction
 from django.utils import timezone
@@ -34,6 +34,7 @@ from django_cluster.stores.session import results_session
 from django_cluster.stores.status import ClusterStatus, ProcessStatus
 from django_cluster.tasks import schedule
 
+T = TypeVar("T")
 End = datetime | timedelta | float | None
 DEAD = (OutcomeStatus.DEAD.value, OutcomeStatus.REJECTED.value)
 BATCH_SIZE = 500
@@ -76,7 +77,7 @@ class TaskService:
             "running": sum(worker.task is not None for each in serving for worker in each.workers),
             "workers": sum(len(each.workers) for each in serving),
             "failed": self.count_failed_tasks(queue=queue),
-            "dead": self._failed(queue).filter(status__in=DEAD).count(),
+            "dead": _read(self._failed(queue).filter(status__in=DEAD).count),
             "paused": set(names) <= paused,
             **_throughput(serving),
         }
@@ -87,11 +88,12 @@ class TaskService:
 
     def count_completed_tasks(self, hours: float | None = 24, queue: str | None = None) -> int:
         """How many tasks have succeeded in the last hours (None: ever), as far as their rows are kept."""
-        return _since(_of(saved_tasks(_database()).filter(success=True).order_by(), queue), hours).count()
+        rows = _since(_of(saved_tasks(_database()).filter(success=True).order_by(), queue), hours)
+        return _read(rows.count)
 
     def count_failed_tasks(self, hours: float | None = None, queue: str | None = None) -> int:
         """How many tasks have failed for good in the last hours (None: ever), and were not retried since."""
-        return _since(self._failed(queue), hours).count()
+        return _read(_since(self._failed(queue), hours).count)
 
     def get_failed_tasks(
         self, queue: str | None = None, hours: float | None = None, limit: int | None = None, offset: int = 0
@@ -116,7 +118,7 @@ class TaskService:
                 "failed_at": row.stopped_at,
                 "correlation_id": row.correlation_id,
             }
-            for row in rows.only("id", "correlation_id", *columns)[offset:end]
+            for row in _read(lambda: list(rows.only("id", "correlation_id", *columns)[offset:end]))
         ]
 
     def get_task_by_id(self, task_id: str) -> Task | None:
@@ -215,7 +217,7 @@ class TaskService:
         Returns False if there is no such task, it has succeeded, or was retried before and has not run since. Raises
         what ``control.retry`` raises.
         """
-        row = saved_tasks(_database()).filter(pk=task_id).first()
+        row = _read(saved_tasks(_database()).filter(pk=task_id).first)
         return row is not None and retry_in_place(row) and _noted("retry_task", task_id, by)
 
     def retry_failed(
@@ -226,7 +228,8 @@ class TaskService:
         One that cannot be retried is an error in the report, and stops no other. ``limit``: at most as many.
         """
         report = RetryReport()
-        keys = list(_since(self._failed(queue), hours).order_by("stopped_at").values_list("pk", flat=True)[:limit])
+        rows = _since(self._failed(queue), hours).order_by("stopped_at").values_list("pk", flat=True)
+        keys = _read(lambda: list(rows[:limit]))
         for start in range(0, len(keys), BATCH_SIZE):
             for row in saved_tasks(_database()).filter(pk__in=keys[start : start + BATCH_SIZE]).order_by("stopped_at"):
                 try:
@@ -257,7 +260,7 @@ class TaskService:
 
     def delete_task(self, task_id: str, *, by: str = "") -> bool:
         """Delete the row of a finished task; returns whether there was one. A retry that waits is cancelled first."""
-        row = saved_tasks(_database()).filter(pk=task_id).first()
+        row = _read(saved_tasks(_database()).filter(pk=task_id).first)
         if row is not None and not row.final:
             cancel_waiting_retries([row])
         return get_client().results.delete(task_id) and _noted("delete_task", task_id, by)
@@ -343,6 +346,11 @@ def get_task_service() -> TaskService:
 
 def _database() -> str:
     return str(get_client().results.database)
+
+
+def _read(query: Callable[[], T]) -> T:
+    """The answer of the database of the results. Raises ``StoreUnavailable``."""
+    return results_session(_database()).read(query)
 
 
 def _sizes(queue: str) -> tuple[int, int]:

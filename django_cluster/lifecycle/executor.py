@@ -167,6 +167,8 @@ class Executor:
             return RunResult(OutcomeStatus.REJECTED, error=error)
         except StoreUnavailable as error:
             return snoozed(error)
+        except Exception as error:  # noqa: BLE001  such as Django's framework, which is not installed here
+            return RunResult(OutcomeStatus.FAILURE, failure=describe(error), error=error)
         if isinstance(begun, TrackedRun):
             return begun
         return RunResult(OutcomeStatus.DUPLICATE) if begun.ended else snoozed(NotFinished("Another run is going on."))

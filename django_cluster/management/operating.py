@@ -6,22 +6,25 @@ import getpass
 import json
 import os
 import sys
-from argparse import ArgumentParser
-from collections.abc import Mapping
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
+from django.db import Error as DatabaseError
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 
-from django_cluster.errors import ClusterError
+from django_cluster.errors import LONGEST_DURATION, ClusterError
 from django_cluster.management.base import sentence
 
 NOTHING_DONE = 3
 """Exit code of a command that had nothing to do."""
+OF_THE_INPUT = (ValueError, TypeError, LookupError, OverflowError, RecursionError)
+"""What the checks of texts, numbers, times and JSON raise."""
 
 
 class OperatingCommand(BaseCommand):
@@ -40,7 +43,7 @@ class OperatingCommand(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             done = self.act({**options, "by": options["by"] or operator()})
-        except (ClusterError, ImproperlyConfigured, ValueError, TypeError, LookupError) as error:
+        except (ClusterError, DatabaseError, ImproperlyConfigured, *OF_THE_INPUT) as error:
             raise CommandError(sentence(error)) from error
         if options["json"]:
             self.stdout.write(json.dumps(done, indent=2, default=str))
@@ -75,7 +78,19 @@ def add_end(parser: ArgumentParser) -> None:
     """``--until`` and ``--for``."""
     end = parser.add_mutually_exclusive_group()
     end.add_argument("--until", metavar="TIME", help=_("When the pause ends, such as 2026-12-24T18:00."))
-    end.add_argument("--for", dest="lasts", type=float, metavar="SECONDS", help=_("For how many seconds to pause."))
+    end.add_argument("--for", dest="lasts", type=span(), metavar="SECONDS", help=_("For how many seconds to pause."))
+
+
+def span(unit: float = 1.0) -> Callable[[str], float]:
+    """The type of an option that is a time span: up to 100 years. ``unit``: seconds in its unit."""
+
+    def number(text: str) -> float:
+        value = float(text)
+        if not 0 <= value * unit <= LONGEST_DURATION:  # NaN is not, either
+            raise ArgumentTypeError(f"a number from 0 to {LONGEST_DURATION / unit:.0f} is expected, not {text}")
+        return value
+
+    return number
 
 
 def end_of(options: dict[str, Any]) -> datetime | timedelta | None:

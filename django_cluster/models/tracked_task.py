@@ -43,7 +43,10 @@ class JsonText(models.TextField):  # type: ignore[type-arg]  # generic for type 
     _pyi_private_get_type: Any
 
     def from_db_value(self, value: str | None, *_: object) -> Any:
-        return None if value is None else json.loads(value)
+        try:
+            return None if value is None else json.loads(value)
+        except (ValueError, RecursionError):  # a row that was changed by hand must not stop the monitor
+            return None
 
     def to_python(self, value: Any) -> Any:
         return value

@@ -10,6 +10,7 @@ from typing import Any
 from django.db import router
 from django.db.models import BigIntegerField, F, Q, QuerySet, Value
 
+from django_cluster.core.safe_text import storable
 from django_cluster.database.clock import MICROSECONDS, DatabaseClock
 from django_cluster.models import OperatorCommand
 from django_cluster.stores.session import results_session
@@ -116,12 +117,12 @@ class OperatorCommandStore:
     def _pause(self, verb: str, target: str, by: str, until: End) -> bool:
         def pause() -> bool:
             rows = self._rows(verb).filter(target=target)
-            new = {"by": by[:150], "given_at": DatabaseClock(), "until": _end(until)}
+            new = {"by": storable(by, 150) or "", "given_at": DatabaseClock(), "until": _end(until)}
             if rows.exclude(LASTS).update(**new):  # one that has ended, and was not deleted yet
                 return True
             _, created = self._all().get_or_create(verb=verb, target=target, incarnation=0, defaults=new)
             if not created and (until is not None or rows.filter(until__isnull=False).exists()):
-                rows.update(by=by[:150], until=_end(until))
+                rows.update(by=storable(by, 150) or "", until=_end(until))
             return created
 
         return self._session.run(pause)
@@ -141,7 +142,7 @@ class OperatorCommandStore:
 
     def _give(self, verb: str, target: str, incarnation: int, by: str) -> bool:
         def give() -> bool:
-            defaults = {"by": by[:150], "given_at": DatabaseClock()}
+            defaults = {"by": storable(by, 150) or "", "given_at": DatabaseClock()}
             return self._all().get_or_create(verb=verb, target=target, incarnation=incarnation, defaults=defaults)[1]
 
         return self._session.run(give)

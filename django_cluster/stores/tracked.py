@@ -16,10 +16,12 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from django_cluster.core.batching import batches
+from django_cluster.core.headers import PRIORITIES
 from django_cluster.core.messages import TaskHeader
 from django_cluster.core.reprs import repr_of
 from django_cluster.core.safe_text import storable
 from django_cluster.core.task_status import ENDED, WAITING, TaskStatus
+from django_cluster.core.time import nearest_unix_time
 from django_cluster.database.row_update import update_row
 from django_cluster.models import TrackedTask
 from django_cluster.models.tracked_task import tracked_tasks
@@ -76,8 +78,8 @@ class Refusal(NamedTuple):
 
 
 def moment(unix_time: float) -> datetime:
-    """Unix time → a value of a ``DateTimeField``, with ``USE_TZ`` or without."""
-    aware = datetime.fromtimestamp(unix_time, UTC)
+    """Unix time → a value of a ``DateTimeField``, with ``USE_TZ`` or without; the nearest one from 1970 to 9999."""
+    aware = datetime.fromtimestamp(nearest_unix_time(unix_time), UTC)
     return aware if timezone.is_aware(timezone.now()) else timezone.make_naive(aware, timezone.get_default_timezone())
 
 
@@ -93,14 +95,20 @@ def new_row(header: TaskHeader, details: SendingDetails, queue: str | None) -> T
         queue=storable(queue, 100),
         broker=storable(options.broker, 100),
         status=TaskStatus.SCHEDULED if later else TaskStatus.QUEUED,
-        priority=options.priority,
+        priority=max(PRIORITIES[0], min(options.priority, PRIORITIES[-1])),  # a header may have any whole number
         run_after=None if options.not_before is None else moment(options.not_before),
         enqueued_at=moment(header.enqueued_at),
-        backend=options.backend,
-        queue_name=details.queue_name,
+        backend=storable(options.backend, 100),
+        queue_name=storable(details.queue_name, 100) or "",
         arguments=details.arguments,
         metadata=details.metadata,
     )
+
+
+def errors_of(row: TrackedTask) -> tuple[tuple[str, str], ...]:
+    """The errors of a row: a changed row must not stop the process that reads it."""
+    written = row.errors if isinstance(row.errors, list) else []
+    return tuple((str(each[0]), str(each[1])) for each in written if isinstance(each, list) and len(each) == 2)
 
 
 def with_error(errors: Sequence[tuple[str, str]], kind: str, text: str) -> tuple[tuple[str, str], ...]:
@@ -278,12 +286,12 @@ def _refusal(row: TrackedTask, delivery: int, worker: str) -> Refusal | None:
 
 def _is_own(row: TrackedTask, delivery: int, worker: str) -> bool:
     """Whether this worker has written it a moment ago, and the answer was lost."""
-    return row.status == TaskStatus.RUNNING and row.delivery == delivery and row.worker_ids[-1:] == [worker]
+    return row.status == TaskStatus.RUNNING and row.delivery == delivery and (row.worker_ids or ())[-1:] == [worker]
 
 
 def _next_run(row: TrackedTask, delivery: int, worker: str, began: datetime) -> BegunRun:
-    errors = tuple((kind, text) for kind, text in row.errors)
-    workers = [*row.worker_ids]
+    errors = errors_of(row)
+    workers = [*row.worker_ids] if isinstance(row.worker_ids, list) else []
     if _is_own(row, delivery, worker):
         assert row.started_at is not None
         return BegunRun(row.attempt, row.started_at, row.last_attempted_at or began, tuple(workers), errors)

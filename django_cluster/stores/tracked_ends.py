@@ -13,7 +13,7 @@ from django_cluster.core.batching import batches
 from django_cluster.core.messages import Outcome, OutcomeStatus, is_tracked
 from django_cluster.core.task_status import ENDED, TaskStatus, status_after
 from django_cluster.models import TrackedTask
-from django_cluster.stores.tracked import ROWS_PER_STATEMENT, TrackedTasks, moment, with_error
+from django_cluster.stores.tracked import ROWS_PER_STATEMENT, TrackedTasks, errors_of, moment, with_error
 
 OUR_ERRORS = "django_cluster.errors"
 CLASSES: Mapping[str, str] = {
@@ -54,6 +54,5 @@ def missing_end(row: TrackedTask, outcome: Outcome) -> dict[str, Any] | None:
     if outcome.final:
         changes["finished_at"] = moment(outcome.stopped_at)
     if outcome.failure is not None and outcome.status != OutcomeStatus.SNOOZED:
-        errors = tuple((path, trace) for path, trace in row.errors)
-        changes["errors"] = [list(each) for each in with_error(errors, class_of_kind(kind), text or message)]
+        changes["errors"] = [list(each) for each in with_error(errors_of(row), class_of_kind(kind), text or message)]
     return changes

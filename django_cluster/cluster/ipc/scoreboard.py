@@ -31,8 +31,8 @@ LONG_RECEIPTS_PER_ROW, LONG_RECEIPT_BYTES = 64, 1088
 offloading and of several queues."""
 LONG_RECEIPT_MARK = b"\1"
 """Written in place of a long receipt."""
-TASK_INFO_BYTES = 640
-"""Bytes for the id, name and function of the running task."""
+TASK_INFO_BYTES = 832
+"""Bytes for the number, id, name (100 characters) and function (256) of the running task."""
 PROGRESS_CHARACTERS, PROGRESS_MESSAGE_BYTES = 200, 832
 """Characters of the message with which a running task says how far it is, and bytes for these and the job's number."""
 ROW_BYTES = (
@@ -279,7 +279,8 @@ class Scoreboard:
 
     def write_task_info(self, row: int, number: int, *words: str) -> None:
         """Write what ``read_task_info`` returns of the running job ``number``. Called by the process."""
-        text = "\n".join((str(number), *words)).encode("utf-8", "replace")[: TASK_INFO_BYTES - 1]
+        lines = (str(number), *(word.replace("\n", " ").replace("\0", " ") for word in words))
+        text = "\n".join(lines).encode("utf-8", "replace")[: TASK_INFO_BYTES - 1]
         place = self._notes + row * TASK_INFO_BYTES
         self._memory[place : place + len(text) + 1] = text + b"\0"
 

@@ -9,10 +9,12 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.utils.translation import gettext as _
 
-from django_cluster.management.operating import OperatingCommand
+from django_cluster.management.operating import OperatingCommand, span
 from django_cluster.service import get_task_service
 
 FAILED = "failed tasks"
+MOST_ROWS = 2**31 - 1
+"""The largest limit that every database takes."""
 
 
 class Command(OperatingCommand):
@@ -24,7 +26,9 @@ class Command(OperatingCommand):
         parser.add_argument("id", nargs="*", help=_("Task ids."))
         parser.add_argument("--failed", action="store_true", help=_("All failed tasks that were not retried."))
         parser.add_argument("--queue", help=_("With --failed: only those of this queue."))
-        parser.add_argument("--hours", type=float, help=_("With --failed: only those that failed in the last hours."))
+        parser.add_argument(
+            "--hours", type=span(3600), help=_("With --failed: only those that failed in the last hours.")
+        )
         parser.add_argument("--limit", type=int, help=_("With --failed: at most this many, the oldest first."))
         super().add_arguments(parser)
 
@@ -36,7 +40,8 @@ class Command(OperatingCommand):
             return {each: service.retry_task(each, by=by) for each in options["id"]}
         if options["limit"] is not None and options["limit"] < 1:
             raise CommandError(_("--limit must be at least 1."))
-        chosen = {name: options[name] for name in ("hours", "limit")}
+        limit = None if options["limit"] is None else min(options["limit"], MOST_ROWS)
+        chosen = {"hours": options["hours"], "limit": limit}
         return {FAILED: asdict(service.retry_failed(options["queue"], **chosen, by=by))}
 
     def describe(self, target: str, result: Any) -> str:

@@ -159,6 +159,36 @@ def test_the_monitor_leaves_a_later_run(store: TrackedTasks, header: TaskHeader)
     assert TrackedTask.objects.get().status == "running"
 
 
+@pytest.mark.parametrize("text", ["{broken", "5", '["a"]', '[["a"], [1, 2, 3]]', "[" * 100_000])
+def test_a_row_that_was_changed_by_hand_stops_neither_a_worker_nor_the_monitor(
+    store: TrackedTasks, header: TaskHeader, text: str
+) -> None:
+    run(store, header, 1)
+    with connection.cursor() as cursor:
+        table = TrackedTask._meta.db_table
+        cursor.execute(f"UPDATE {table} SET errors = %s, worker_ids = %s, arguments = %s", [text] * 3)
+
+    assert run(store, header, 2, "two").attempt == 2
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE {table} SET errors = %s, worker_ids = %s", [text] * 2)
+    note_ends(store, [ended(header, status="lost", attempt=2, final=True, failure=("WorkerLost", "gone", ""))])
+
+    row = TrackedTask.objects.get()
+    assert (row.status, [kind for kind, _ in row.errors]) == ("failed", ["django_cluster.errors.WorkerLost"])
+
+
+@pytest.mark.parametrize("moment", [-1.0e11, 253_402_128_000.0])
+def test_every_header_that_can_be_read_has_a_row(store: TrackedTasks, moment: float) -> None:
+    options = TaskOptions(backend="b" * 500, queue="q" * 500, priority=40_000, not_before=moment, group="\0" * 500)
+    header = TaskHeader(id=new_task_id(), name="n" * 500, func="f" * 500, enqueued_at=0.0, options=options)
+    details = SendingDetails("\N{GRINNING FACE}" * 500)
+
+    begun = store.begin(header, 1, "one", time.time(), lambda: details)
+
+    assert isinstance(begun, BegunRun)
+    TrackedTask.objects.get().full_clean(exclude=["arguments", "metadata", "return_value", "group", "broker"])
+
+
 def test_rows_are_kept_for_their_days_after_the_end(store: TrackedTasks, header: TaskHeader) -> None:
     results = OrmResults(ResultSettings(save_limit=1, retention_days={"success": 0.0}, tracked_retention_days=2))
     old = timezone.now() - timedelta(days=3)

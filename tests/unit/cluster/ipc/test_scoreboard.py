@@ -243,6 +243,16 @@ def test_no_two_words_share_a_place() -> None:
         assert max(places) < scoreboard.WORDS_PER_ROW
 
 
+def test_a_task_of_any_name_is_seen_to_run(board: Scoreboard) -> None:
+    id, func = "f" * 32, "f" * 256
+    board.begin_job(1, 2**63, 1.0, 2.0)
+
+    board.write_task_info(1, 2**63, id, "a\nb\0c", func)
+    assert board.read_task_info(1) == [id, "a b c", func]
+    board.write_task_info(1, 2**63, id, "\N{GRINNING FACE}" * 100, func)
+    assert board.read_task_info(1) == [id, "\N{GRINNING FACE}" * 100, func]
+
+
 def test_a_job_says_how_far_it_is(board: Scoreboard) -> None:
     board.begin_job(1, 7, 1.0, 0.0)
     before = board.read_progress(1)
