@@ -13,7 +13,7 @@ from django_cluster.stores.status import StatusStore
 LEAST_SILENCE = 15.0
 """Seconds after its beginning for which a run is believed to go on, whatever heartbeats say: clocks differ."""
 SILENCE_WITHOUT_HEARTBEATS = 3600.0
-"""The same where no cluster lives that says what it runs: ``heartbeat_interval`` may be 0."""
+"""Seconds for which it is believed where no cluster lives that says what it runs: ``heartbeat_interval`` may be 0."""
 
 
 def is_abandoned(row: TrackedTask, database: str, now: float) -> bool:

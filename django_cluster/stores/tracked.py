@@ -69,6 +69,9 @@ class BegunRun(NamedTuple):
     worker_ids: tuple[str, ...]
     errors: tuple[tuple[str, str], ...]
 
+    def __repr__(self) -> str:
+        return repr_of(self, "attempt", "started_at")
+
 
 class Refusal(NamedTuple):
     """Why a run may not begin."""

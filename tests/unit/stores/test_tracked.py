@@ -69,6 +69,10 @@ def test_a_second_message_waits_while_the_first_runs_and_ends_after_it(store: Tr
     assert begin(store, header, 1, "two") == Refusal(ended=True)
 
 
+def test_a_run_shows_no_traceback() -> None:
+    assert "secret" not in repr(BegunRun(1, timezone.now(), timezone.now(), ("one",), (("Error", "secret"),)))
+
+
 def test_a_worker_whose_answer_was_lost_goes_on(store: TrackedTasks, header: TaskHeader) -> None:
     first = run(store, header, 1)
 
