@@ -8,9 +8,8 @@ unavailable.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db import router
 from django.utils import timezone
@@ -21,7 +20,7 @@ from django_cluster.brokers.publisher import delay_queue
 from django_cluster.client.client import get_client
 from django_cluster.client.retries import retry
 from django_cluster.conf import load_settings
-from django_cluster.core.import_paths import dotted_path
+from django_cluster.core.import_paths import TaskLike, task_path
 from django_cluster.core.queue_names import DELAY_QUEUE_PREFIX, parse_queue_name
 from django_cluster.core.renamed_names import refuse
 from django_cluster.core.safe_text import require_storable
@@ -128,17 +127,15 @@ def paused() -> list[QueuePause]:
     return _commands().paused()
 
 
-def pause_task(
-    func: Callable[..., Any] | str, *, by: str = "", until: datetime | timedelta | float | None = None
-) -> bool:
+def pause_task(func: TaskLike, *, by: str = "", until: datetime | timedelta | float | None = None) -> bool:
     """Stop all clusters from running a function; returns False if it was paused already.
 
-    ``func``: a function, a task object, or its dotted path. Its tasks stay in their queues, and cost no attempt:
-    a worker that is given one returns it, to come again after 5 seconds (up to 11 minutes, where there are thousands
-    of them). Runs that have begun go on. ``until``: as for ``pause``. Raises ``ClusterError`` if 500 functions are
-    paused already.
+    ``func``: a function, a task object, a task of Django's framework, or the dotted path. Its tasks stay in their
+    queues, and cost no attempt: a worker that is given one returns it, to come again after 5 seconds (up to 11 minutes,
+    where there are thousands of them). Runs that have begun go on. ``until``: as for ``pause``. Raises ``ClusterError``
+    if 500 functions are paused already.
     """
-    commands, path = _commands(), dotted_path(func)
+    commands, path = _commands(), task_path(func)
     if len(path) > MAX_PATH:
         raise ValueError(f"The path of a function has at most {MAX_PATH} characters; this one has {len(path)}.")
     found = commands.paused_tasks()
@@ -147,9 +144,9 @@ def pause_task(
     return commands.pause_task(path, by, end_of_pause(until))
 
 
-def resume_task(func: Callable[..., Any] | str) -> bool:
+def resume_task(func: TaskLike) -> bool:
     """End the pause of a function; returns whether it was paused. Its tasks run when they come again."""
-    return _commands().resume_task(dotted_path(func))
+    return _commands().resume_task(task_path(func))
 
 
 def paused_tasks() -> list[TaskPause]:

@@ -22,7 +22,7 @@ from django_cluster.client.retries import RetryReport, cancel_waiting_retries
 from django_cluster.client.retries_in_place import retry_in_place
 from django_cluster.conf import known_queues, load_settings
 from django_cluster.core.events.cluster import OPERATOR_ACTED
-from django_cluster.core.import_paths import dotted_path
+from django_cluster.core.import_paths import TaskLike, dotted_path, task_path
 from django_cluster.core.messages import OutcomeStatus
 from django_cluster.errors import ClusterError
 from django_cluster.models import Schedule, Task
@@ -288,14 +288,14 @@ class TaskService:
         """End the pause of a queue (None: the one of the settings); returns whether it was paused."""
         return control.resume(queue) and _noted("resume_queue", queue or load_settings().queue, by)
 
-    def pause_task(self, func: Callable[..., Any] | str, until: End = None, *, by: str = "") -> bool:
+    def pause_task(self, func: TaskLike, until: End = None, *, by: str = "") -> bool:
         """Let no cluster run a function; False if it was paused already. See ``control.pause_task``."""
         new = control.pause_task(func, by=by, until=until)
-        return _noted("pause_task", dotted_path(func), by) and new
+        return _noted("pause_task", task_path(func), by) and new
 
-    def resume_task(self, func: Callable[..., Any] | str, *, by: str = "") -> bool:
+    def resume_task(self, func: TaskLike, *, by: str = "") -> bool:
         """End the pause of a function; returns whether it was paused."""
-        return control.resume_task(func) and _noted("resume_task", dotted_path(func), by)
+        return control.resume_task(func) and _noted("resume_task", task_path(func), by)
 
     # ── schedules ────────────────────────────────────────────────────────────────────────────────
 

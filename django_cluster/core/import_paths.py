@@ -12,10 +12,22 @@ from collections.abc import Callable
 from functools import lru_cache, partial, reduce
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 from django_cluster.core.task_callable import TaskCallable
 from django_cluster.errors import UnknownFunction
+
+
+class DeclaredTask(Protocol):
+    """A task of Django's framework, as far as its function is to be named."""
+
+    @property
+    def module_path(self) -> str:
+        """The dotted path of its function."""
+
+
+TaskLike = Callable[..., Any] | DeclaredTask | str
+"""What names a function whose tasks are meant: itself, a task object, a task of Django's framework, a dotted path."""
 
 DEFINED_IN_MAIN = " It was defined in the program that sent it: put it into a module that both can import."
 
@@ -35,6 +47,15 @@ def dotted_path(func: Callable[..., Any] | str) -> str:
     if _found(module, name) != func:
         raise UnknownFunction(f"{func!r} cannot be found again as {path}: it must stand there under its own name.")
     return path
+
+
+def task_path(func: TaskLike) -> str:
+    """The path that the tasks of a function carry; raises ``UnknownFunction`` as ``dotted_path`` does.
+
+    A task of Django's framework cannot be called, and therefore not be sent by ``async_task``, but it can be named.
+    """
+    path = None if callable(func) else getattr(func, "module_path", None)
+    return path if isinstance(path, str) else dotted_path(func)  # type: ignore[arg-type]
 
 
 def defined_at(func: Callable[..., Any]) -> str:

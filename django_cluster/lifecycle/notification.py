@@ -118,6 +118,7 @@ def log_failure(outcome: Outcome) -> None:
         task_name=outcome.name,
         function=outcome.func,
         attempt=outcome.attempt,
+        correlation_id=_correlation_id_of(outcome),
         verb=VERBS.get(outcome.status, "failed"),
         error=reason.removesuffix("."),
         final=outcome.final,
@@ -132,8 +133,14 @@ def log_success(outcome: Outcome) -> None:
         task_name=outcome.name,
         function=outcome.func,
         attempt=outcome.attempt,
+        correlation_id=_correlation_id_of(outcome),
         seconds=outcome.stopped_at - outcome.started_at,
     )
+
+
+def _correlation_id_of(outcome: Outcome) -> str:
+    """The correlation id, which is given to the record: it is logged by the monitor, where no task runs."""
+    return outcome.options.get("correlation_id") or outcome.id
 
 
 def _described(error: BaseException) -> str:

@@ -14,16 +14,16 @@ from __future__ import annotations
 import os
 import pickle
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 from django_cluster.client.client import Client
 from django_cluster.cluster.roles.worker_exit import WorkerExit, lost_outcomes
 from django_cluster.core.codec import header_of
-from django_cluster.core.import_paths import dotted_path
+from django_cluster.core.import_paths import TaskLike, task_path
 from django_cluster.core.messages import Job, Outcome, TaskHeader
 from django_cluster.errors import TaskFailed, TaskTimeout
 from django_cluster.lifecycle.fault_injection import FaultInjection
@@ -100,31 +100,31 @@ class FaultPlan:
 
 @contextmanager
 def fail_at(
-    func: Callable[..., Any] | str, *attempts: int, error: BaseException | type[BaseException] = InjectedFailure
+    func: TaskLike, *attempts: int, error: BaseException | type[BaseException] = InjectedFailure
 ) -> Iterator[None]:
     """Let these runs of a function raise ``error``, an exception or its class. Without numbers: the first run.
 
     ``Retry(…)``, ``Snooze(…)`` and ``Discard(…)`` are possible errors, too.
     """
-    with _planned(PlannedFault(dotted_path(func), _numbers(attempts), PlannedEnd.FAIL, _instance(error))):
+    with _planned(PlannedFault(task_path(func), _numbers(attempts), PlannedEnd.FAIL, _instance(error))):
         yield
 
 
 @contextmanager
-def time_out_at(func: Callable[..., Any] | str, *attempts: int) -> Iterator[None]:
+def time_out_at(func: TaskLike, *attempts: int) -> Iterator[None]:
     """Let these runs of a function end as if they had exceeded their time limit. Without numbers: the first run."""
-    with _planned(PlannedFault(dotted_path(func), _numbers(attempts), PlannedEnd.TIME_OUT)):
+    with _planned(PlannedFault(task_path(func), _numbers(attempts), PlannedEnd.TIME_OUT)):
         yield
 
 
 @contextmanager
-def kill_worker_at(func: Callable[..., Any] | str, *attempts: int) -> Iterator[None]:
+def kill_worker_at(func: TaskLike, *attempts: int) -> Iterator[None]:
     """Let the worker die at these runs of a function. Without numbers: at the first run.
 
     A worker of a real cluster is killed by SIGKILL. ``run_pending`` in the test process records what a cluster would
     record then. Inline, where there is no worker, the task fails with ``TaskFailed``.
     """
-    with _planned(PlannedFault(dotted_path(func), _numbers(attempts), PlannedEnd.KILL_WORKER)):
+    with _planned(PlannedFault(task_path(func), _numbers(attempts), PlannedEnd.KILL_WORKER)):
         yield
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from django.db import connections
 from django_cluster.brokers.base import Broker
 from django_cluster.client.on_commit import SendOnCommit
 from django_cluster.core.codec import Codec
-from django_cluster.core.import_paths import dotted_path
+from django_cluster.core.import_paths import TaskLike, task_path
 from django_cluster.core.messages import TaskOptions, TaskPackage
 from django_cluster.testing.due import MANY, due_of
 from django_cluster.testing.queues import queues_under_test
@@ -81,7 +81,7 @@ def _read(broker: Broker, codec: Codec, messages: Sequence[Any], *, on_commit: b
 
 
 def assert_enqueued(
-    func: Callable[..., Any] | str,
+    func: TaskLike,
     args: Sequence[Any] | None = None,
     kwargs: Mapping[str, Any] | None = None,
     *,
@@ -105,7 +105,7 @@ def assert_enqueued(
 
 
 def assert_not_enqueued(
-    func: Callable[..., Any] | str | None = None,
+    func: TaskLike | None = None,
     args: Sequence[Any] | None = None,
     kwargs: Mapping[str, Any] | None = None,
     *,
@@ -127,12 +127,12 @@ def forget_enqueued(queue: str | None = None) -> int:
 
 def _matching(
     tasks: Sequence[EnqueuedTask],
-    func: Callable[..., Any] | str,
+    func: TaskLike,
     args: Sequence[Any] | None,
     kwargs: Mapping[str, Any] | None,
     on_commit: bool | None,
 ) -> list[EnqueuedTask]:
-    path = dotted_path(func)
+    path = task_path(func)
     return [
         task
         for task in tasks
@@ -144,13 +144,13 @@ def _matching(
 
 
 def _wanted(
-    func: Callable[..., Any] | str,
+    func: TaskLike,
     args: Sequence[Any] | None,
     kwargs: Mapping[str, Any] | None,
     queue: str | None,
     on_commit: bool | None,
 ) -> str:
-    path = dotted_path(func)
+    path = task_path(func)
     call = path if args is None and kwargs is None else call_text(path, args, kwargs)
     where = f" in the queue {queue}" if queue else ""
     when = {None: "", True: " with the commit of a transaction", False: " without waiting for a commit"}[on_commit]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
+from django_cluster.core.import_paths import TaskLike
 from django_cluster.testing import faults, inspection, pending
 from django_cluster.testing.cluster import ClusterUnderTest
 from django_cluster.testing.inspection import EnqueuedTask
@@ -29,7 +30,7 @@ class TaskKit:
 
     def assert_enqueued(
         self,
-        func: Callable[..., Any] | str,
+        func: TaskLike,
         args: Sequence[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
         *,
@@ -42,7 +43,7 @@ class TaskKit:
 
     def assert_not_enqueued(
         self,
-        func: Callable[..., Any] | str | None = None,
+        func: TaskLike | None = None,
         args: Sequence[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
         *,
@@ -84,18 +85,18 @@ class TaskKit:
 
     def fail_at(
         self,
-        func: Callable[..., Any] | str,
+        func: TaskLike,
         *attempts: int,
         error: BaseException | type[BaseException] = faults.InjectedFailure,
     ) -> None:
         """Let these runs of a function raise ``error``, until the end of the test. Without numbers: the first run."""
         self._stack.enter_context(faults.fail_at(func, *attempts, error=error))
 
-    def time_out_at(self, func: Callable[..., Any] | str, *attempts: int) -> None:
+    def time_out_at(self, func: TaskLike, *attempts: int) -> None:
         """Let these runs of a function exceed their time limit, until the end of the test."""
         self._stack.enter_context(faults.time_out_at(func, *attempts))
 
-    def kill_worker_at(self, func: Callable[..., Any] | str, *attempts: int) -> None:
+    def kill_worker_at(self, func: TaskLike, *attempts: int) -> None:
         """Let the worker die at these runs of a function, until the end of the test."""
         self._stack.enter_context(faults.kill_worker_at(func, *attempts))
 

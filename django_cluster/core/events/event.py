@@ -15,6 +15,7 @@ FIELDS = {
     "cluster_id": "The id of this run of the cluster, as `qinfo --ids` prints it.",
     "cluster_name": "Four words for the id of this run of the cluster.",
     "by": "The name of who did it; empty if it was not given.",
+    "correlation_id": "What all tasks have in common that one request has caused.",
     "count": "How many items the record is about.",
     "cpus": "The numbers of the CPUs.",
     "database": "The alias of the database in `DATABASES`.",

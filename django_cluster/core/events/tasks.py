@@ -6,7 +6,7 @@ from logging import DEBUG, ERROR, WARNING
 
 from django_cluster.core.events.event import TASK_LOGGER, Event
 
-TASK = ("task_id", "task_name", "function", "attempt")
+TASK = ("task_id", "task_name", "function", "attempt", "correlation_id")
 FAILED_TEXT = "Task %(task_name)s [%(function)s] %(verb)s in attempt %(attempt)d: %(error)s%(outlook)s"
 FAILED_FIELDS = (*TASK, "verb", "error", "final", "outlook")
 

@@ -9,6 +9,7 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
+from django_cluster import control
 from django_cluster.backend import ClusterBackend
 from django_cluster.brokers import memory
 from django_cluster.client.results import fetch
@@ -16,7 +17,8 @@ from django_cluster.client.retries import retry
 from django_cluster.framework.compat import InvalidTask, TaskResultDoesNotExist, backend_of, framework_signals
 from django_cluster.models import TrackedTask
 from django_cluster.testing.drain import drain
-from django_cluster.testing.inspection import enqueued
+from django_cluster.testing.faults import InjectedFailure, fail_at
+from django_cluster.testing.inspection import assert_enqueued, assert_not_enqueued, enqueued
 from django_cluster.testing.transactions import committing
 from tests.sample import framework_tasks
 
@@ -233,3 +235,18 @@ def test_a_message_that_names_no_task_is_not_called() -> None:
     TrackedTask.objects.filter(pk=result.id).update(func="os.getcwd")
     with pytest.raises(Exception, match=r"os\.getcwd is not a task"):
         backend_of("default").get_result(result.id)
+
+
+def test_a_task_of_the_framework_is_named_by_itself_in_tests_and_pauses() -> None:
+    result = enqueue(tasks.add, 1, b=2)
+    assert assert_enqueued(tasks.add, (1,), {"b": 2}).id == result.id
+    assert_not_enqueued(tasks.echo)
+
+    with fail_at(tasks.add, 1):
+        assert run(result).errors[0].exception_class is InjectedFailure
+    with pytest.raises(AssertionError, match=r"^tests\.sample\.framework_tasks\.add is not enqueued\."):
+        assert_enqueued(tasks.add)
+
+    assert control.pause_task(tasks.add)
+    assert [each.func for each in control.paused_tasks()] == ["tests.sample.framework_tasks.add"]
+    assert control.resume_task(tasks.add)
