@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django_cluster.client.client import get_client
+from django_cluster.core.correlation import current_correlation_id
 from django_cluster.core.messages import TaskHeader, TaskOptions, TaskPackage
 from django_cluster.core.task_ids import new_task_id
 from django_cluster.core.task_status import TaskStatus
@@ -79,6 +80,7 @@ def _options(backend: ClusterBackend, task: Any) -> TaskOptions:
         max_attempts=attempts,
         timeout=options.timeout if timeout is None else float(timeout),
         backend=backend.alias,
+        correlation_id=current_correlation_id(),
     )
 
 

@@ -14,8 +14,9 @@ from django_cluster.backend import ClusterBackend
 from django_cluster.brokers import memory
 from django_cluster.client.results import fetch
 from django_cluster.client.retries import retry
+from django_cluster.core.correlation import correlate
 from django_cluster.framework.compat import InvalidTask, TaskResultDoesNotExist, backend_of, framework_signals
-from django_cluster.models import TrackedTask
+from django_cluster.models import Task, TrackedTask
 from django_cluster.testing.drain import drain
 from django_cluster.testing.faults import InjectedFailure, fail_at
 from django_cluster.testing.inspection import assert_enqueued, assert_not_enqueued, enqueued
@@ -250,3 +251,14 @@ def test_a_task_of_the_framework_is_named_by_itself_in_tests_and_pauses() -> Non
     assert control.pause_task(tasks.add)
     assert [each.func for each in control.paused_tasks()] == ["tests.sample.framework_tasks.add"]
     assert control.resume_task(tasks.add)
+
+
+def test_a_task_belongs_to_what_has_sent_it() -> None:
+    with correlate("order 7"):
+        sent = [run(enqueue(tasks.add, 1)), run(enqueue(tasks.async_add, 1, 2)), run(enqueue(tasks.fail, "no"))]
+    alone = run(enqueue(tasks.add, 1))
+
+    assert {row.id for row in Task.objects.correlated("order 7")} == {result.id for result in sent}
+    row = fetch(alone.id)
+    assert row is not None
+    assert row.correlation_id == alone.id
