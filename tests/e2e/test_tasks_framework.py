@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from django_cluster import result as result_of
-from django_cluster.models import TrackedTask
+from django_cluster.models import Task, TrackedTask
 from tests.conftest import wait_until
 from tests.e2e.conftest import MakeProject
 from tests.e2e.running_cluster import PATIENCE
@@ -99,5 +98,7 @@ def test_a_task_that_lost_its_worker_is_tried_again(make_project: MakeProject) -
     assert [error.exception_class.__name__ for error in result.errors] == ["WorkerLost"]
     assert result.started_at < result.last_attempted_at
     assert len(set(result.worker_ids)) == 2
-    assert result_of(result.id, wait=30_000) == 2  # the monitor records it, after the worker has tracked the end
+    # The monitor records the success after the worker has tracked it.
+    wait_until(lambda: Task.objects.get(pk=result.id).success, PATIENCE)
+    assert Task.objects.get(pk=result.id).result == 2
     assert TrackedTask.objects.get(pk=result.id).attempt == 2
