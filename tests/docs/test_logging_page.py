@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
-import sys
 from io import StringIO
-from types import ModuleType
 from typing import Any
 
 import pytest
+from django.utils.module_loading import import_string
 
 from django_cluster.core.events import EVENTS
 from django_cluster.core.events.processes import WORKER_LOST
@@ -24,18 +24,13 @@ PAGE = "logging.md"
 def configured(monkeypatch: pytest.MonkeyPatch) -> StringIO:
     """The configuration of the page; its handler writes here."""
     blocks = re.findall(r"```python\n(.*?)```", (HOW_TO / PAGE).read_text(), re.DOTALL)
-    formatter, configuration = [code for code in blocks if code.startswith("# ")]
-    module = ModuleType("myproject.json_logs")
-    exec(formatter, vars(module))
-    monkeypatch.setitem(sys.modules, "myproject", ModuleType("myproject"))
-    monkeypatch.setitem(sys.modules, "myproject.json_logs", module)
+    (configuration,) = [code for code in blocks if "JsonFormatter" in code]
     namespace: dict[str, Any] = {}
     exec(configuration, namespace)
     (settings,) = namespace["LOGGING"]["handlers"].values()
-    made = namespace["LOGGING"]["formatters"]["json"]["()"]
-    handler = logging.StreamHandler(stream := StringIO())
-    handler.setFormatter(getattr(module, made.rpartition(".")[2])())
     assert settings["formatter"] == "json"
+    handler = logging.StreamHandler(stream := StringIO())
+    handler.setFormatter(import_string(namespace["LOGGING"]["formatters"]["json"]["()"])())
     logger = logging.getLogger("django_cluster")
     monkeypatch.setattr(logger, "handlers", [handler])
     return stream
@@ -49,6 +44,8 @@ def test_the_json_formatter_writes_the_line_of_the_page(configured: StringIO) ->
     expected = json.loads(shown)
     assert written.pop("time")
     assert expected.pop("time")
+    assert written.pop("process") == os.getpid()
+    assert expected.pop("process")
     assert written == expected
 
 

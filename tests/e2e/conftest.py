@@ -55,18 +55,21 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: A
     return file
 
 
+_with_migrated: list[object] = []
+"""Servers that have the migrated database."""
+
+
 @pytest.fixture(scope="session")
 def migrated_on(django_db_blocker: Any) -> Callable[[str, PostgresServer | MariaDBServer], str]:
     """The name of a migrated database on a server, for every test to copy; made once for each server.
 
-    Not a fixture of the server itself: a module may have a server of its own.
+    Not a fixture of the server itself: a module may have a server of its own. Another folder may import this fixture.
     """
-    seen: list[object] = []
 
     def migrated(kind: str, server: PostgresServer | MariaDBServer) -> str:
         name = "migrated"
-        if not any(each is server for each in seen):
-            seen.append(server)
+        if not any(each is server for each in _with_migrated):
+            _with_migrated.append(server)
             server.create_database(name)
             with django_db_blocker.unblock():
                 migrate(on_server(kind, server, name))

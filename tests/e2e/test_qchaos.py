@@ -63,7 +63,8 @@ def test_nothing_is_lost_on_sqlite_when_everybody_is_killed(make_project: MakePr
 
     figures = qchaos(project, *QUICK, "--yes", "--json", "--sentinel", "--seed", EARLY).check()
 
-    assert figures["enqueued"] == figures["finished"] == figures["rows"]["all"] == 120
+    assert figures["enqueued"] == figures["finished"] == figures["rows"]["all"]
+    assert figures["enqueued"] > 60, "a slow machine sends fewer than 120"
     # Whom a slow machine leaves time to hit differs; most of them are hit, and the sentinel is.
     assert {injected["target"] for injected in figures["faults"]} >= {"sentinel", "worker"}
 

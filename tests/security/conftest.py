@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
+from django_cluster.lifecycle.admission import allowed_functions
 from django_cluster.models import Task
+from django_cluster.schedules import declarations
 from django_cluster.testing.drain import drain
 
 SITE = {"name": "tests", "orm": "default", "on_commit": False, "max_attempts": 1}
@@ -19,8 +21,14 @@ Project = Callable[..., None]
 
 
 @pytest.fixture(autouse=True)
-def project(settings: Any) -> Project:
-    """Set ``Q_CLUSTER`` to this, and more."""
+def project(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """Set ``Q_CLUSTER`` to this, and more.
+
+    The functions of the samples are registered by nobody here, whatever tests before have declared.
+    """
+    others = {path for path in declarations._tasks if not path.startswith("tests.sample.tasks.")}
+    monkeypatch.setattr(declarations, "_tasks", others)
+    allowed_functions.cache_clear()
 
     def configure(**more: Any) -> None:
         settings.Q_CLUSTER = {**SITE, **more}
