@@ -68,7 +68,7 @@ class DjangoCluster(System):
 
 
 class DjangoClusterTasks(DjangoCluster):
-    """The same, with tasks of Django's framework: each has a row from the moment that it is sent."""
+    """A project whose tasks are those of Django's framework: each has a row from the moment that it is sent."""
 
     has_schedules = False
 

@@ -24,7 +24,7 @@ WRONG_SERVER_CODES = frozenset({"25006", "57P01", "57P02", "57P03", "53300", 104
 """What a server says that is there and of no use: read-only, because another one writes now; starting, stopping, or out
 of connections."""
 
-LOCKED = re.compile(r"database (table )?is locked").fullmatch
+LOCKED = re.compile(r"database (.+ )?is locked|locking protocol").fullmatch
 """SQLite has words only. "locking protocol" is what it says when another process has stood still for ten seconds while
 it entered the write-ahead log (https://www.sqlite.org/rescode.html#protocol)."""
 
@@ -39,7 +39,7 @@ def pause_before_retry() -> None:
 def is_conflict(error: BaseException | None) -> bool:
     """Whether the same work may succeed when it is tried again."""
     code = error_code(error)
-    if isinstance(code, str) and (code == "locking protocol" or LOCKED(code) is not None):
+    if isinstance(code, str) and LOCKED(code) is not None:
         return True
     return code in CONFLICT_CODES
 

@@ -1,7 +1,7 @@
 """Whether a run that a row calls running goes on anywhere: asked when a message comes that another run forbids.
 
 A message may come back under the number that it had: its worker was stopped in the middle of the run, or could write
-neither how a snoozed run ended nor hear that its beginning was written. Nobody would ever write the end of such a run.
+neither how a snoozed run ended nor hear that its beginning was written. The end of such a run would never be written.
 """
 
 from __future__ import annotations

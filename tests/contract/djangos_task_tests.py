@@ -1,4 +1,4 @@
-"""Django's own tests of its Tasks framework, pointed at our backend; for ``python -m django test`` and nobody else.
+"""Django's own tests of its Tasks framework, on our backend: for ``python -m django test`` in a process of its own.
 
 The package ``tasks`` is that of Django's source distribution, and is on the path of the process. What is left out looks
 into the backends of Django, or names them.

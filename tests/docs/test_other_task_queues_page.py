@@ -81,7 +81,7 @@ def test_every_block_is_python(system: str) -> None:
 
 
 def in_async(block: str) -> str:
-    """As the body of an async function, where code of theirs awaits at the top."""
+    """The code as the body of an async function, if it awaits outside of any function."""
     return "async def block():\n" + "".join(f"    {line}" for line in block.splitlines(keepends=True))
 
 

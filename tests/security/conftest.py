@@ -24,7 +24,7 @@ Project = Callable[..., None]
 def project(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Project:
     """Set ``Q_CLUSTER`` to this, and more.
 
-    The functions of the samples are registered by nobody here, whatever tests before have declared.
+    No function of the samples counts as registered here, whatever earlier tests have declared.
     """
     others = {path for path in declarations._tasks if not path.startswith("tests.sample.tasks.")}
     monkeypatch.setattr(declarations, "_tasks", others)

@@ -10,7 +10,9 @@ from django.db import OperationalError
 from django_cluster.database.connection import is_conflict
 
 
-@pytest.mark.parametrize("words", ["database is locked", "database table is locked", "locking protocol"])
+@pytest.mark.parametrize(
+    "words", ["database is locked", "database table is locked", "database main is locked", "locking protocol"]
+)
 def test_sqlite_says_in_words_that_another_transaction_is_in_the_way(words: str) -> None:
     assert is_conflict(OperationalError(words))
 
