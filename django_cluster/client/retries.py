@@ -35,7 +35,7 @@ from django_cluster.errors import (
 )
 from django_cluster.lifecycle.admission import allowed_functions
 from django_cluster.lifecycle.cancellation import SEARCH_DEPTH, verified_headers
-from django_cluster.lifecycle.executor import id_of_payload
+from django_cluster.lifecycle.rejection import id_of_payload
 from django_cluster.models import Task
 from django_cluster.models.task import saved_tasks
 

@@ -17,7 +17,7 @@ from django_cluster.core.compositions import CLAIM_EXPIRES_AFTER, NextSteps, Ste
 from django_cluster.core.events.tasks import CONTINUATION_FAILED
 from django_cluster.core.messages import Job, Outcome, TaskHeader
 from django_cluster.errors import NotSupported, PackageError, PayloadTooLarge
-from django_cluster.lifecycle.executor import rejected_outcome
+from django_cluster.lifecycle.rejection import rejected_outcome
 from django_cluster.lifecycle.send import AddressedMessage
 from django_cluster.stores.base import GroupStore
 

@@ -7,72 +7,56 @@ Whatever a task does is its own failure: every step catches everything, and what
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 from django_cluster.core.call_options import option_hint
-from django_cluster.core.codec import Codec, header_of
+from django_cluster.core.codec import Codec
 from django_cluster.core.compositions import may_have_succeeded
 from django_cluster.core.correlation import enter_task
 from django_cluster.core.messages import (
-    FailureDetails,
     Job,
     Outcome,
     OutcomeStatus,
     RetryHint,
     TaskHeader,
-    TaskOptions,
     TaskPackage,
-    path_of_class,
 )
-from django_cluster.core.reprs import repr_of
 from django_cluster.core.sealed_rows import result_context
 from django_cluster.core.signing import ValueSigner
 from django_cluster.core.task_callable import TaskCallable, TaskContext
 from django_cluster.errors import (
     NotFinished,
-    NotSerializable,
     PackageError,
-    Retry,
-    Snooze,
     StoreUnavailable,
     TaskDirective,
-    TaskExpired,
     TaskTimeout,
     UnsuitableFunction,
 )
 from django_cluster.lifecycle.admission import allowed_functions, check_age, has_expired
 from django_cluster.lifecycle.error_reporting import ErrorReporters
+from django_cluster.lifecycle.failure_text import describe
 from django_cluster.lifecycle.fault_injection import FaultInjection
+from django_cluster.lifecycle.rejection import rejected_outcome
+from django_cluster.lifecycle.run_results import (
+    RunResult,
+    apply_directive,
+    expired,
+    is_retryable,
+    snoozed,
+    unstorable_result,
+)
 from django_cluster.lifecycle.signal_dispatch import changed_by_receivers, send_signal
 from django_cluster.lifecycle.soft_timeout import soft_timeout
 from django_cluster.lifecycle.task_context import InitialContext
-from django_cluster.lifecycle.tracking import TRY_AGAIN_SECONDS, RunTracker, TrackedRun
+from django_cluster.lifecycle.tracking import RunTracker, TrackedRun
 from django_cluster.signals import post_execute_in_worker, pre_execute
 
 NO_LIMIT = nullcontext()
 
-MAX_TEXT_LENGTH = 64_000
-"""Characters kept of a message or traceback: its beginning and its end."""
-
 OnStart = Callable[[TaskHeader, float | None], None]
 """Told the dotted path of the function and its limit in seconds, before anything of the user's runs."""
-
-
-class RunResult(NamedTuple):
-    """How the function itself ended."""
-
-    status: OutcomeStatus
-    result: bytes | None = None
-    failure: FailureDetails | None = None
-    error: BaseException | None = None
-    retry_hint: RetryHint = RetryHint.NONE
-    delay: float | None = None
-
-    def __repr__(self) -> str:
-        return repr_of(self, "status", "retry_hint", "delay")
 
 
 class Executor:
@@ -301,11 +285,6 @@ def _ended(tracked: TrackedRun | None, result: RunResult) -> RunResult:
     return result
 
 
-def snoozed(error: BaseException) -> RunResult:
-    """The result of a run that did not begin, and will be tried again without using an attempt."""
-    return RunResult(OutcomeStatus.SNOOZED, None, describe(error), None, RetryHint.SNOOZE, TRY_AGAIN_SECONDS)
-
-
 def context_of(header: TaskHeader, attempt: int) -> TaskContext:
     """The context of a run, for a function that takes it."""
     return TaskContext(
@@ -315,98 +294,3 @@ def context_of(header: TaskHeader, attempt: int) -> TaskContext:
         queue=header.options.queue,
         enqueued_at=header.enqueued_at,
     )
-
-
-def unstorable_result(error: BaseException) -> NotSerializable:
-    """The failure of a task that has returned, with a result that cannot be kept: final, because its work is done.
-
-    Another run would do the work again and return the same. Whatever stopped the writing of the result is the cause, be
-    it the time limit, or what the object's own methods raised.
-    """
-    reason = str(error) if isinstance(error, NotSerializable) else f"{type(error).__name__} while it was written."
-    failure = NotSerializable(f"The task has ended, but its result cannot be kept, and it is not run again. {reason}")
-    failure.__cause__ = error
-    return failure
-
-
-def apply_directive(directive: TaskDirective) -> RunResult:
-    """What a task that raised ``Retry``, ``Snooze`` or ``Discard`` gets."""
-    failure = describe(directive, with_traceback=directive.__cause__ is not None)
-    if isinstance(directive, Retry):
-        return RunResult(OutcomeStatus.FAILURE, None, failure, directive, RetryHint.RETRY, directive.delay)
-    if isinstance(directive, Snooze):
-        return RunResult(OutcomeStatus.SNOOZED, None, failure, None, RetryHint.SNOOZE, directive.delay)
-    return RunResult(OutcomeStatus.DISCARDED, None, failure, directive, RetryHint.STOP)
-
-
-def expired(header: TaskHeader, now: float) -> RunResult:
-    """What a task gets that was leased too late. ``now``: Unix time."""
-    late = now - (header.options.expires_at or now)
-    error = TaskExpired(f"It expired {late:.1f} seconds before a worker could run it.")
-    return RunResult(OutcomeStatus.EXPIRED, None, describe(error, with_traceback=False), error, RetryHint.STOP)
-
-
-def is_retryable(error: BaseException, options: TaskOptions) -> bool:
-    """``retry_on`` and ``no_retry_on`` name exceptions by their paths, subclasses included."""
-    if not options.retry_on and not options.no_retry_on:
-        return True
-    family = {path_of_class(kind) for kind in type(error).__mro__}
-    if family.intersection(options.no_retry_on):
-        return False
-    return not options.retry_on or bool(family.intersection(options.retry_on))
-
-
-def rejected_outcome(job: Job, payload: str, error: BaseException, moment: float, worker: str) -> Outcome:
-    """The outcome of a message that cannot be run, with its payload; ``job.body`` is empty where nothing was verified.
-
-    ``moment``: Unix time.
-    """
-    header = _header_or_none(job.body) or TaskHeader(
-        id=id_of_payload(payload), name="unreadable package", func="", enqueued_at=moment
-    )
-    return Outcome.of(
-        job,
-        header,
-        OutcomeStatus.REJECTED,
-        started_at=moment,
-        stopped_at=moment,
-        worker=worker,
-        failure=describe(error, with_traceback=error.__cause__ is not None).plain,
-        payload=payload,
-    )
-
-
-def _header_or_none(body: bytes) -> TaskHeader | None:
-    try:
-        return header_of(body) if body else None
-    except PackageError:
-        return None
-
-
-def id_of_payload(payload: str) -> str:
-    """An id for a message whose own id cannot be read: a message that is rejected twice is one row."""
-    from hashlib import sha256
-
-    return sha256(payload.encode("utf-8", "replace")).hexdigest()[:32]
-
-
-def describe(error: BaseException, *, with_traceback: bool = True) -> FailureDetails:
-    """The text of an exception, even of one whose own methods raise."""
-    try:
-        message = str(error)
-    except BaseException:  # noqa: BLE001  __str__ is user code, and may even exit
-        message = "(the message of this exception cannot be shown)"
-    text = ""
-    if with_traceback:
-        try:
-            text = "".join(traceback.format_exception(error))
-        except BaseException:  # noqa: BLE001  so is __repr__ of what a traceback shows
-            text = "(the traceback of this exception cannot be shown)"
-    return FailureDetails(path_of_class(type(error)), _cut(message), _cut(text))
-
-
-def _cut(text: str) -> str:
-    if len(text) <= MAX_TEXT_LENGTH:
-        return text
-    half = MAX_TEXT_LENGTH // 2
-    return f"{text[:half]}\n… {len(text) - 2 * half} characters left out …\n{text[-half:]}"

@@ -21,10 +21,7 @@ from django_cluster.stores.tracked import BegunRun, Refusal, SendingDetails, Tra
 
 if TYPE_CHECKING:
     from django_cluster.framework.run import FrameworkRun
-    from django_cluster.lifecycle.executor import RunResult
-
-TRY_AGAIN_SECONDS = 5.0
-"""Seconds after which a task is tried again whose row cannot be written, or of which another run is going on."""
+    from django_cluster.lifecycle.run_results import RunResult
 
 
 def worker_id(cluster: str, host: str, pid: int, number: int) -> str:

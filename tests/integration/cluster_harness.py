@@ -23,9 +23,11 @@ from django_cluster.brokers.memory import MemoryBroker
 from django_cluster.cluster.ipc.client import IpcClient
 from django_cluster.cluster.ipc.control_pipe import ControlPipe
 from django_cluster.cluster.ipc.incarnation import Incarnation, ProcessRole
+from django_cluster.cluster.ipc.process_row import Cause, ProcessCommand
 from django_cluster.cluster.ipc.runtime_dir import RuntimeDir
-from django_cluster.cluster.ipc.scoreboard import CAUSE, COMMAND, Cause, ProcessCommand, Scoreboard
+from django_cluster.cluster.ipc.scoreboard import Scoreboard
 from django_cluster.cluster.ipc.server import IpcServer, Received
+from django_cluster.cluster.ipc.words import CAUSE, COMMAND
 from django_cluster.cluster.roles import monitor as monitor_module
 from django_cluster.cluster.roles import pusher as pusher_module
 from django_cluster.cluster.roles import worker as worker_module

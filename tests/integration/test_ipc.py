@@ -15,9 +15,10 @@ import pytest
 
 from django_cluster.cluster.ipc.channel import ConnectionLost
 from django_cluster.cluster.ipc.client import IpcClient
+from django_cluster.cluster.ipc.process_row import ProcessState
 from django_cluster.cluster.ipc.protocol import BrokerReply, Message
 from django_cluster.cluster.ipc.runtime_dir import SocketAddress
-from django_cluster.cluster.ipc.scoreboard import ProcessState, Scoreboard
+from django_cluster.cluster.ipc.scoreboard import Scoreboard
 from django_cluster.cluster.ipc.server import IpcServer, Received
 from tests.conftest import wait_until
 

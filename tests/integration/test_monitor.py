@@ -20,8 +20,8 @@ from django_cluster.cluster.ipc.protocol import (
     Stop,
     WorkerLost,
 )
-from django_cluster.cluster.ipc.scoreboard import NOTIFIER_NEEDED
 from django_cluster.cluster.ipc.server import ClientConnection
+from django_cluster.cluster.ipc.words import NOTIFIER_NEEDED
 from django_cluster.cluster.roles import notifications
 from django_cluster.cluster.roles.monitor import (
     IDLE_PRUNE_SECONDS,

@@ -13,6 +13,7 @@ import pytest
 from django_cluster.brokers.base import Delivery, Message
 from django_cluster.cluster.ipc.client import IpcClient
 from django_cluster.cluster.ipc.incarnation import Incarnation, ProcessRole
+from django_cluster.cluster.ipc.process_row import Cause
 from django_cluster.cluster.ipc.protocol import (
     Hello,
     Jobs,
@@ -23,8 +24,8 @@ from django_cluster.cluster.ipc.protocol import (
     WorkerHello,
     WorkerLost,
 )
-from django_cluster.cluster.ipc.scoreboard import REVOKED, Cause
 from django_cluster.cluster.ipc.server import IpcServer
+from django_cluster.cluster.ipc.words import REVOKED
 from django_cluster.cluster.roles import worker_loss
 from django_cluster.cluster.roles.fetcher import MAX_FOREIGN_ATTEMPTS
 from django_cluster.cluster.roles.pusher import Pusher

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from django_cluster.cluster.ipc.incarnation import ProcessRole
+from django_cluster.cluster.ipc.process_row import ProcessState, ScoreboardRow
 from django_cluster.cluster.ipc.protocol import (
     Hello,
     Jobs,
@@ -21,8 +22,8 @@ from django_cluster.cluster.ipc.protocol import (
     Stopping,
     WorkerHello,
 )
-from django_cluster.cluster.ipc.scoreboard import REVOKED, ProcessState, ScoreboardRow
 from django_cluster.cluster.ipc.server import IpcServer, Received
+from django_cluster.cluster.ipc.words import REVOKED
 from django_cluster.cluster.roles import worker as module
 from django_cluster.cluster.roles.prefetch import PrefetchWindow
 from django_cluster.cluster.roles.worker import Worker

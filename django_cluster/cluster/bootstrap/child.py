@@ -24,7 +24,8 @@ from django_cluster.cluster.bootstrap.sqlite_locks import wait_for_locks
 from django_cluster.cluster.bootstrap.task_cleanup import ignore_signal
 from django_cluster.cluster.ipc.control_pipe import SENTINEL_SIGNALS, ControlPipe
 from django_cluster.cluster.ipc.incarnation import Incarnation, ProcessRole
-from django_cluster.cluster.ipc.scoreboard import PID, STATE, ProcessState
+from django_cluster.cluster.ipc.process_row import ProcessState
+from django_cluster.cluster.ipc.words import PID, STATE
 from django_cluster.cluster.roles.worker_exit import crash_file
 from django_cluster.core.events.processes import CPUS_NOT_BOUND
 from django_cluster.core.liveness import install_reporter

@@ -16,7 +16,9 @@ from django_cluster.brokers.payload_offload import OffloadingBroker
 from django_cluster.brokers.publisher import Publisher, delay_queue
 from django_cluster.cluster.ipc.control_pipe import ControlPipe
 from django_cluster.cluster.ipc.incarnation import Incarnation
-from django_cluster.cluster.ipc.scoreboard import STATE, ProcessState, Scoreboard
+from django_cluster.cluster.ipc.process_row import ProcessState
+from django_cluster.cluster.ipc.scoreboard import Scoreboard
+from django_cluster.cluster.ipc.words import STATE
 from django_cluster.cluster.roles.idleness import IdleReporter
 from django_cluster.cluster.roles.scheduler import Periodic, Scheduler, ServerLoop
 from django_cluster.core.backoff import ReconnectBackoff

@@ -7,7 +7,9 @@ import signal
 from multiprocessing.connection import Connection
 
 from django_cluster.cluster.ipc.channel import is_replaced
-from django_cluster.cluster.ipc.scoreboard import COMMAND, ProcessCommand, Scoreboard
+from django_cluster.cluster.ipc.process_row import ProcessCommand
+from django_cluster.cluster.ipc.scoreboard import Scoreboard
+from django_cluster.cluster.ipc.words import COMMAND
 
 SENTINEL_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 """Signals that may be sent to the whole process group, and that only the sentinel acts on."""

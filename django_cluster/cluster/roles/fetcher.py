@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 
 from django_cluster.brokers.base import Broker, Delivery, payload_from
 from django_cluster.brokers.multi_queue import MultiQueueBroker
-from django_cluster.cluster.ipc.scoreboard import APPLIED_PAUSES, COMMANDS_UNREAD, PAUSED_QUEUES, Scoreboard
+from django_cluster.cluster.ipc.scoreboard import Scoreboard
+from django_cluster.cluster.ipc.words import APPLIED_PAUSES, COMMANDS_UNREAD, PAUSED_QUEUES
 from django_cluster.cluster.roles.assignments import Assignments, LeasedMessage
 from django_cluster.cluster.roles.prefetch import FetchSize
 from django_cluster.cluster.roles.reject_quota import (
@@ -25,7 +26,7 @@ from django_cluster.core.events.messages import MESSAGE_REJECTED, MESSAGES_RETUR
 from django_cluster.core.messages import Job
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BadSignature, LibraryMissing, PackageError, PayloadMissing, UnknownFormat
-from django_cluster.lifecycle.executor import rejected_outcome
+from django_cluster.lifecycle.rejection import rejected_outcome
 
 BLOCK_SECONDS = 0.5
 """Seconds that a lease may block at the broker while nothing else is to be done."""

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 
 from django_cluster.brokers.base import Broker
 from django_cluster.brokers.multi_queue import MultiQueueBroker
-from django_cluster.cluster.ipc.scoreboard import PAUSED_QUEUES, UNTIL_EMPTY, Scoreboard
+from django_cluster.cluster.ipc.scoreboard import Scoreboard
+from django_cluster.cluster.ipc.words import PAUSED_QUEUES, UNTIL_EMPTY
 
 SIZE_CHECK_SECONDS = 0.25
 """Seconds between two queries of the size of the queue."""

@@ -10,7 +10,8 @@ from typing import NamedTuple
 from django_cluster.brokers.base import Broker
 from django_cluster.brokers.multi_queue import MultiQueueBroker
 from django_cluster.cluster.ipc.incarnation import ProcessRole, decode_role
-from django_cluster.cluster.ipc.scoreboard import BEGUN, ROLE_CODE, Scoreboard
+from django_cluster.cluster.ipc.scoreboard import Scoreboard
+from django_cluster.cluster.ipc.words import BEGUN, ROLE_CODE
 from django_cluster.cluster.roles.assignments import Assignments, WorkerConnection
 from django_cluster.cluster.roles.worker_loss import WorkerLossReporter
 from django_cluster.core.events.event import Event

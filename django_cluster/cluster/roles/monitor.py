@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from django_cluster.cluster.ipc.control_pipe import ControlPipe
 from django_cluster.cluster.ipc.incarnation import Incarnation
+from django_cluster.cluster.ipc.process_row import ProcessState
 from django_cluster.cluster.ipc.protocol import (
     Goodbye,
     Hello,
@@ -23,8 +24,9 @@ from django_cluster.cluster.ipc.protocol import (
     Stopping,
     WorkerLost,
 )
-from django_cluster.cluster.ipc.scoreboard import STATE, ProcessState, Scoreboard
+from django_cluster.cluster.ipc.scoreboard import Scoreboard
 from django_cluster.cluster.ipc.server import ClientConnection, IpcServer, Received
+from django_cluster.cluster.ipc.words import STATE
 from django_cluster.cluster.roles.heartbeat import HeartbeatPublisher
 from django_cluster.cluster.roles.idleness import IdleReporter
 from django_cluster.cluster.roles.notifications import Notifications

@@ -14,8 +14,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from django_cluster.cluster.ipc.protocol import Notify, Stop
-from django_cluster.cluster.ipc.scoreboard import BEGUN, NOTIFIER_NEEDED, SENTINEL, Scoreboard
+from django_cluster.cluster.ipc.scoreboard import Scoreboard
 from django_cluster.cluster.ipc.server import ClientConnection
+from django_cluster.cluster.ipc.words import BEGUN, NOTIFIER_NEEDED, SENTINEL
 from django_cluster.core.events.processes import NOTIFICATIONS_DROPPED
 from django_cluster.core.events.tasks import TASK_SUCCEEDED
 from django_cluster.core.messages import Outcome, OutcomeStatus

@@ -21,8 +21,10 @@ from django_cluster.cluster.ipc.channel import ConnectionLost
 from django_cluster.cluster.ipc.client import IpcClient
 from django_cluster.cluster.ipc.control_pipe import ControlPipe
 from django_cluster.cluster.ipc.incarnation import Incarnation
+from django_cluster.cluster.ipc.process_row import ProcessState
 from django_cluster.cluster.ipc.protocol import Message, Notified, NotifierHello, Notify, Stop
-from django_cluster.cluster.ipc.scoreboard import BEGUN, STATE, ProcessState, Scoreboard
+from django_cluster.cluster.ipc.scoreboard import Scoreboard
+from django_cluster.cluster.ipc.words import BEGUN, STATE
 from django_cluster.core.events.tasks import RECEIVER_INTERRUPTED
 from django_cluster.core.messages import Outcome, OutcomeStatus
 from django_cluster.errors import StoreUnavailable

@@ -10,7 +10,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from django_cluster.cluster.ipc.scoreboard import Scoreboard, path_hash
+from django_cluster.cluster.ipc.paused_functions import path_hash
+from django_cluster.cluster.ipc.scoreboard import Scoreboard
 
 MIN_DELAY, MAX_DELAY = 5.0, 640.0
 """Seconds after which a paused task is looked at again: few of them soon, many of them later."""
@@ -29,9 +30,9 @@ class PausedTasks:
 
     def delay_of(self, func: str) -> float | None:
         """Seconds after which a task of this function is to come again; None if the function may be run."""
-        version = self._board.paused_version
+        version = self._board.paused.version
         if version != self._version:
-            found = self._board.paused_hashes()
+            found = self._board.paused.hashes()
             if found is not None:  # else it is just being written: the next task looks again
                 self._version, self._hashes = version, found
         if not self._hashes or path_hash(func) not in self._hashes:

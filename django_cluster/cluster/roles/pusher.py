@@ -18,6 +18,7 @@ from django_cluster.brokers.multi_queue import MultiQueueBroker
 from django_cluster.cluster.bootstrap.host import yield_cpu
 from django_cluster.cluster.ipc.control_pipe import ControlPipe
 from django_cluster.cluster.ipc.incarnation import Incarnation
+from django_cluster.cluster.ipc.process_row import ProcessState
 from django_cluster.cluster.ipc.protocol import (
     Acknowledge,
     BrokerCall,
@@ -30,8 +31,9 @@ from django_cluster.cluster.ipc.protocol import (
     WorkerHello,
 )
 from django_cluster.cluster.ipc.remote_ack import apply_broker_call
-from django_cluster.cluster.ipc.scoreboard import IN_FLIGHT, REVOKED, STATE, ProcessState, Scoreboard
+from django_cluster.cluster.ipc.scoreboard import Scoreboard
 from django_cluster.cluster.ipc.server import ClientConnection, IpcServer, Received
+from django_cluster.cluster.ipc.words import IN_FLIGHT, REVOKED, STATE
 from django_cluster.cluster.roles.assignments import Assignments, WorkerConnection
 from django_cluster.cluster.roles.fetcher import Fetcher
 from django_cluster.cluster.roles.idleness import EmptyQueueDetector

@@ -18,6 +18,7 @@ from django_cluster.cluster.ipc.channel import ConnectionLost
 from django_cluster.cluster.ipc.client import IpcClient
 from django_cluster.cluster.ipc.control_pipe import ControlPipe
 from django_cluster.cluster.ipc.incarnation import Incarnation
+from django_cluster.cluster.ipc.process_row import ProcessCommand, ProcessState
 from django_cluster.cluster.ipc.protocol import (
     Hello,
     Jobs,
@@ -29,7 +30,8 @@ from django_cluster.cluster.ipc.protocol import (
     Stopping,
     WorkerHello,
 )
-from django_cluster.cluster.ipc.scoreboard import COMMAND, REVOKED, RSS, STATE, ProcessCommand, ProcessState, Scoreboard
+from django_cluster.cluster.ipc.scoreboard import Scoreboard
+from django_cluster.cluster.ipc.words import COMMAND, REVOKED, RSS, STATE
 from django_cluster.cluster.roles.prefetch import PrefetchWindow
 from django_cluster.cluster.roles.resource_check import ResourceCheck
 from django_cluster.core.events.processes import WORKER_DESCRIPTORS_REPLACED, WORKER_EXHAUSTED, WORKER_RECYCLED

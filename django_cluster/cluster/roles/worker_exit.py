@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from django_cluster.cluster.ipc.scoreboard import Cause, ScoreboardRow
+from django_cluster.cluster.ipc.process_row import Cause, ScoreboardRow
 from django_cluster.core.codec import Codec
 from django_cluster.core.messages import (
     KILLED_FOR_TIMEOUT,
@@ -22,7 +22,8 @@ from django_cluster.core.messages import (
     path_of_class,
 )
 from django_cluster.errors import PackageError, TaskTimeout
-from django_cluster.lifecycle.executor import is_retryable, rejected_outcome
+from django_cluster.lifecycle.rejection import rejected_outcome
+from django_cluster.lifecycle.run_results import is_retryable
 
 ERROR_KINDS = {
     Cause.TIMEOUT: path_of_class(TaskTimeout),

@@ -14,8 +14,9 @@ from django_cluster.cluster.ipc.channel import ConnectionLost
 from django_cluster.cluster.ipc.client import IpcClient
 from django_cluster.cluster.ipc.control_pipe import ControlPipe
 from django_cluster.cluster.ipc.incarnation import Incarnation, decode_role, process_signature
+from django_cluster.cluster.ipc.process_row import Cause, ScoreboardRow
 from django_cluster.cluster.ipc.protocol import Goodbye, Hello, Outcomes, Recorded, Stopping, WorkerLost
-from django_cluster.cluster.ipc.scoreboard import Cause, Scoreboard, ScoreboardRow
+from django_cluster.cluster.ipc.scoreboard import Scoreboard
 from django_cluster.cluster.roles.assignments import Assignments, WorkerConnection
 from django_cluster.cluster.roles.worker_exit import lost_outcomes, read_worker_exit
 from django_cluster.core.codec import Codec

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django_cluster.cluster.ipc.incarnation import ProcessRole, process_name
-from django_cluster.cluster.ipc.scoreboard import Cause, ProcessState, ScoreboardRow
+from django_cluster.cluster.ipc.process_row import Cause, ProcessState, ScoreboardRow
 from django_cluster.core.events.processes import (
     PROCESS_ENDED_WITH_CLUSTER,
     PROCESS_EXITED,

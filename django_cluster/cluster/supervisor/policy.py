@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 
-from django_cluster.cluster.ipc.scoreboard import Cause, ProcessState, ScoreboardRow
+from django_cluster.cluster.ipc.process_row import Cause, ProcessState, ScoreboardRow
 
 EARLY_EXIT_SECONDS = 10.0
 """Seconds after its start within which an exit increases the delay of the next start."""

@@ -24,18 +24,8 @@ from django_cluster.cluster.bootstrap.host import (
     usable_cpus,
 )
 from django_cluster.cluster.ipc.incarnation import Incarnation, ProcessRole
-from django_cluster.cluster.ipc.scoreboard import (
-    CAUSE,
-    COMMAND,
-    COMMANDS_UNREAD,
-    PEAK_RSS,
-    RESTARTS,
-    UNTIL_EMPTY,
-    Cause,
-    ProcessCommand,
-    ProcessState,
-    ScoreboardRow,
-)
+from django_cluster.cluster.ipc.process_row import Cause, ProcessCommand, ProcessState, ScoreboardRow
+from django_cluster.cluster.ipc.words import CAUSE, COMMAND, COMMANDS_UNREAD, PEAK_RSS, RESTARTS, UNTIL_EMPTY
 from django_cluster.cluster.roles.idleness import is_cluster_idle
 from django_cluster.cluster.supervisor.child_process import ChildProcess, Slot
 from django_cluster.cluster.supervisor.exit_log import log_exit

@@ -17,7 +17,8 @@ from types import FrameType
 
 from django_cluster.cluster.bootstrap.host import hangup_ends_program, set_title
 from django_cluster.cluster.ipc.incarnation import ProcessRole
-from django_cluster.cluster.ipc.scoreboard import NOTIFIER_NEEDED, PHASE, Cause, ClusterPhase, ProcessState
+from django_cluster.cluster.ipc.process_row import Cause, ClusterPhase, ProcessState
+from django_cluster.cluster.ipc.words import NOTIFIER_NEEDED, PHASE
 from django_cluster.cluster.supervisor.child_process import ChildProcess, Slot
 from django_cluster.cluster.supervisor.policy import Action
 from django_cluster.cluster.supervisor.process_pool import ProcessPool

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import marshal
 import signal
@@ -23,7 +22,8 @@ from django_cluster.core.sealed_rows import result_context
 from django_cluster.core.signing import ValueSigner
 from django_cluster.errors import Discard, PackageError, Retry, Snooze, TaskTimeout, UnknownFunction
 from django_cluster.lifecycle.error_reporting import ErrorReporters
-from django_cluster.lifecycle.executor import MAX_TEXT_LENGTH, Executor, describe
+from django_cluster.lifecycle.executor import Executor
+from django_cluster.lifecycle.failure_text import MAX_TEXT_LENGTH
 from django_cluster.signals import post_execute_in_worker, pre_execute
 from tests.conftest import Clock, make_settings
 from tests.fields import fields
@@ -568,27 +568,6 @@ def test_so_is_the_reason_of_what_could_not_be_run() -> None:
 
 def test_a_success_has_no_error() -> None:
     assert executor().run_with_error(job("tests.sample.tasks.nothing"))[1] is None
-
-
-# ── describing ───────────────────────────────────────────────────────────────────────────────────
-
-
-def test_builtin_exceptions_are_called_by_their_bare_name() -> None:
-    assert describe(ValueError("x")).kind == "ValueError"
-    assert describe(asyncio.CancelledError()).kind == "asyncio.exceptions.CancelledError"
-
-
-def test_a_traceback_shows_the_cause() -> None:
-    try:
-        try:
-            raise KeyError("first")
-        except KeyError as error:
-            raise ValueError("second") from error
-    except ValueError as error:
-        text = describe(error).traceback
-
-    assert "first" in text
-    assert "second" in text
 
 
 def test_under_json_a_result_that_json_cannot_carry_is_a_failure() -> None:

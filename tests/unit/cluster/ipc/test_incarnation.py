@@ -13,8 +13,10 @@ import pytest
 
 from django_cluster.cluster.ipc.control_pipe import ControlPipe
 from django_cluster.cluster.ipc.incarnation import Incarnation, ProcessRole
+from django_cluster.cluster.ipc.process_row import ProcessCommand
 from django_cluster.cluster.ipc.runtime_dir import RuntimeDir
-from django_cluster.cluster.ipc.scoreboard import COMMAND, ProcessCommand, Scoreboard
+from django_cluster.cluster.ipc.scoreboard import Scoreboard
+from django_cluster.cluster.ipc.words import COMMAND
 
 
 @pytest.fixture

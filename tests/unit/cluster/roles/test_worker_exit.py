@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from django_cluster.cluster.ipc.scoreboard import Cause, ProcessCommand, ProcessState, ScoreboardRow
+from django_cluster.cluster.ipc.process_row import Cause, ProcessCommand, ProcessState, ScoreboardRow
 from django_cluster.cluster.roles.worker_exit import WorkerExit, crash_file, lost_outcomes, read_worker_exit
 from django_cluster.core.codec import Codec
 from django_cluster.core.messages import Job, OutcomeStatus, TaskHeader, TaskOptions, TaskPackage

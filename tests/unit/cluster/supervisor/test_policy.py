@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from django_cluster.cluster.ipc.scoreboard import Cause, ProcessCommand, ProcessState, ScoreboardRow
+from django_cluster.cluster.ipc.process_row import Cause, ProcessCommand, ProcessState, ScoreboardRow
 from django_cluster.cluster.supervisor.policy import (
     EARLY_EXIT_SECONDS,
     KEEP,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from django_cluster.cluster.ipc.scoreboard import PEAK_RSS
+from django_cluster.cluster.ipc.words import PEAK_RSS
 from django_cluster.cluster.supervisor import runtime_dir_owner
 from django_cluster.cluster.supervisor.runtime_dir_owner import RuntimeDirOwner, remove_abandoned
 from django_cluster.errors import ClusterError
