@@ -26,6 +26,7 @@ _PUBLIC = {
     "async_chain": "composition",
     "async_iter": "composition",
     "async_task": "tasks",
+    "batch": "client.batch",
     "call": "composition",
     "cron_task": "decorators",
     "delete_cached": "tasks",

@@ -1,5 +1,6 @@
 """What ``__init__.py`` fetches late, said at once: for type checkers and editors."""
 
+from django_cluster.client.batch import batch as batch
 from django_cluster.cluster.supervisor.embedded_cluster import Cluster as Cluster
 from django_cluster.composition import AsyncTask as AsyncTask
 from django_cluster.composition import Chain as Chain

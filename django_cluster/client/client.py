@@ -12,18 +12,20 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 from uuid import uuid4
 
-from django.db import connections, transaction
+from django.db import connections
 
 from django_cluster.brokers import broker_section, open_broker
-from django_cluster.brokers.base import Broker
-from django_cluster.client.on_commit import SendOnCommit, send_tracked
+from django_cluster.brokers.base import Broker, Message
+from django_cluster.client.batch import current_batch
+from django_cluster.client.on_commit import send_on_commit
+from django_cluster.client.pending_sends import PendingSend, TrackedRows, deliver
 from django_cluster.conf import load_settings
 from django_cluster.core.codec import CONTINUATION, Codec
 from django_cluster.core.compositions import GroupPlan
@@ -107,19 +109,47 @@ class Client:
         sender = self._sender if broker is None else self._sender_to(broker)
         messages = sender.pack(packages)  # now: later changes to the arguments are not meant, and errors belong here
         alias = self._awaited(sender.broker, on_commit)
-        if rows := self._rows_of(packages, details):
-            with self._with_group(group, sender.broker):
-                payloads = {each.id: message.payload for each, message in zip(packages, messages, strict=True)}
-                send_tracked(sender, messages, self.results.tracked, rows, payloads, alias)
-            return
-        if group is None and alias is None:
-            sender.put(messages)
-            return
-        with self._with_group(group, sender.broker):
-            if alias is None:
+        rows = self._rows_of(packages, details)
+        if alias is None:
+            around = current_batch(sender.broker)
+            if around is None and group is None and not rows:
                 sender.put(messages)
-            else:
-                transaction.on_commit(SendOnCommit(sender, messages, alias), using=alias)
+                return
+            pending = self._pending(sender, packages, messages, rows, group, self._shared_database(sender.broker))
+            around.add(pending) if around is not None else deliver(pending)
+            return
+        pending = self._pending(sender, packages, messages, rows)
+        if group is not None:
+            self._open_group(group)
+        if pending.tracked is not None:
+            pending.tracked.store.add(rows)
+        send_on_commit(pending, alias)
+
+    def _pending(
+        self,
+        sender: QueueSender,
+        packages: Sequence[TaskPackage],
+        messages: Sequence[Message],
+        rows: Sequence[TrackedTask],
+        group: GroupPlan | None = None,
+        database: str | None = None,
+    ) -> PendingSend:
+        """``database``: the one that has the queue, the rows and the groups, if it is one and they are written
+        together."""
+        if rows and database is None:  # the rows keep the messages until the queue has them
+            payloads = {each.id: message.payload for each, message in zip(packages, messages, strict=True)}
+            for row in rows:
+                row.payload = payloads[row.id]
+        return PendingSend(
+            sender,
+            messages,
+            TrackedRows(self.results.tracked, rows) if rows else None,
+            () if group is None else (partial(self._open_group, group),),
+            database if rows or group is not None else None,
+        )
+
+    def _shared_database(self, broker: Broker) -> str | None:
+        return broker.database if broker.database == self.results.database else None
 
     def _rows_of(self, packages: Sequence[TaskPackage], details: Mapping[str, SendingDetails]) -> list[TrackedTask]:
         """The rows of those packages that are tracked."""
@@ -139,19 +169,6 @@ class Client:
         return first.with_options(
             chain=tuple(message.payload for message in pack(self.codec.for_queue(CONTINUATION), others))
         )
-
-    @contextmanager
-    def _with_group(self, group: GroupPlan | None, broker: Broker) -> Iterator[None]:
-        """Save the group before its members are sent; with a queue in the same database, in one transaction."""
-        if group is None:
-            yield
-        elif broker.database == self.results.database:
-            with transaction.atomic(using=broker.database):
-                self._open_group(group)
-                yield
-        else:
-            self._open_group(group)
-            yield
 
     def _open_group(self, plan: GroupPlan) -> None:
         follows = [

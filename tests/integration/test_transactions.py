@@ -98,6 +98,35 @@ class TestAQueueOutsideTheDatabase:
         assert before == 0
         assert [package.id for package in enqueued()] == ids
 
+    def test_calls_of_one_transaction_leave_together(self, outside: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+        calls: list[int] = []
+        send = type(outside).enqueue
+
+        def counted(broker: Broker, messages: Any) -> None:
+            calls.append(len(messages))
+            send(broker, messages)
+
+        monkeypatch.setattr(type(outside), "enqueue", counted)
+        with transaction.atomic():
+            ids = [async_task(tasks.echo, number) for number in range(3)]
+            with rolled_back():
+                async_task(tasks.nothing)
+            ids += async_bulk(tasks.echo, ["a", "b"])
+            ids.append(async_task(tasks.nothing, q_options={"track": True}))
+
+        assert calls == [5, 1]
+        assert [package.id for package in enqueued()] == ids
+
+    def test_a_callback_of_the_project_keeps_its_place(self, outside: Broker) -> None:
+        seen: list[int] = []
+        with transaction.atomic():
+            async_task(tasks.nothing)
+            async_task(tasks.nothing)
+            transaction.on_commit(lambda: seen.append(outside.size().total))
+            async_task(tasks.nothing)
+
+        assert (seen, outside.size().total) == ([2], 3)
+
     def test_a_call_may_decline_to_wait(self, outside: Broker) -> None:
         with rolled_back():
             async_task(tasks.nothing, q_options={"on_commit": False})
