@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.tasks import noop
 from benchmarks.timing import Step, Timing, time_each
 from django_cluster.brokers import open_broker
-from django_cluster.brokers.base import Delivery, Message
+from django_cluster.brokers.messages import Delivery, Message
 from django_cluster.client.client import Client, get_client
 from django_cluster.cluster.bootstrap.task_cleanup import TaskCleanup
 from django_cluster.cluster.ipc.channel import Channel

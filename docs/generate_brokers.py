@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import django
 
 from django_cluster.brokers import ADAPTERS, EXTRAS, broker_class
-from django_cluster.brokers.base import Capabilities
+from django_cluster.brokers.capabilities import Capabilities
 from docs.generate_settings import REFERENCE, row, table
 
 PAGE = REFERENCE / "brokers.md"

@@ -24,14 +24,16 @@ from django_cluster.admin.base import VIEW_ARGUMENTS, ReadOnlyAdmin, may
 from django_cluster.admin.confirmation import confirmation_page, is_confirmed
 from django_cluster.admin.formatting import NOTHING, exact, function_path, number, state_badge
 from django_cluster.brokers import shipped_kind
-from django_cluster.brokers.base import MAX_QUEUE_NAMES, Broker, QueuedMessage
+from django_cluster.brokers.base import MAX_QUEUE_NAMES, Broker
+from django_cluster.brokers.messages import QueuedMessage
 from django_cluster.client.client import get_client
 from django_cluster.conf import known_queues, load_settings
 from django_cluster.control import cancel_in
 from django_cluster.core.codec import peek_header
 from django_cluster.core.messages import TaskHeader, TaskPackage
 from django_cluster.core.redaction import redactor
-from django_cluster.core.settings.values import InvalidValue, queue_name
+from django_cluster.core.settings.named_values import queue_name
+from django_cluster.core.settings.values import InvalidValue
 from django_cluster.core.time import from_unix_time
 from django_cluster.dashboard.state_labels import queue_state
 from django_cluster.errors import BrokerError, PackageError, StoreUnavailable

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import flatten, flatten_fieldsets
-from django.contrib.admin.widgets import AdminSplitDateTime
 from django.core.exceptions import PermissionDenied
 from django.db import models
-from django.forms import SplitDateTimeField
 from django.http import HttpRequest, JsonResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
@@ -43,38 +39,18 @@ from django_cluster.admin.formatting import (
     state_badge,
     truncated,
 )
+from django_cluster.admin.schedule_filters import StateFilter
 from django_cluster.admin.schedule_form import ScheduleForm
+from django_cluster.admin.schedule_preview import PREVIEWED_RUNS, preview_of
 from django_cluster.core.arguments import args_from_text, kwargs_from_text
 from django_cluster.core.redaction import redactor
-from django_cluster.dashboard.state_labels import LATE_SECONDS, schedule_state
+from django_cluster.dashboard.state_labels import schedule_state
 from django_cluster.models import Schedule, Task
 from django_cluster.models.aliases import AliasField
 from django_cluster.models.schedule_timing import MOMENTS
 from django_cluster.schedules.declarations import registered_tasks
 
-PREVIEWED_RUNS = 5
 RARE_FIELDS = ("time_zone", "starts_at", "ends_at", "catch_up", "no_overlap", "queue", "hook", "intended_date_kwarg")
-TIMING_FIELDS = ("schedule_type", "minutes", "cron", "next_run", "repeats")
-
-
-class StateFilter(admin.SimpleListFilter):
-    """What the column of the same name says."""
-
-    title, parameter_name = _("state"), "state"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
-        return [("on", _("on")), ("late", _("late")), ("broken", _("cannot run")), ("off", _("off"))]
-
-    def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
-        overdue = timezone.now() - timedelta(seconds=LATE_SECONDS)
-        sends = queryset.filter(enabled=True, last_error="").exclude(repeats=0)
-        chosen = {
-            "on": sends.filter(next_run__gte=overdue),
-            "late": sends.filter(next_run__lt=overdue),
-            "broken": queryset.exclude(last_error=""),
-            "off": queryset.filter(enabled=False),
-        }
-        return chosen.get(str(self.value()), queryset)
 
 
 @admin.register(Schedule)
@@ -187,17 +163,7 @@ class ScheduleAdmin(ClusterAdmin):
         """The rule in words and the next runs, of a form as it stands now."""
         if request.method != "POST" or not (self.has_add_permission(request) or self.has_change_permission(request)):
             raise PermissionDenied
-        form = _TimingForm(request.POST)
-        if not form.is_valid():
-            return JsonResponse({"words": "", "runs": [], "problem": _first_problem(form)})
-        row: Schedule = form.instance
-        try:
-            if row.next_run is None:
-                row.start_at_next_match()
-        except (ValueError, ImportError, OverflowError) as error:
-            return JsonResponse({"words": "", "runs": [], "problem": str(error)})
-        runs = [moment_text(run) for run in row.upcoming(PREVIEWED_RUNS)]
-        return JsonResponse({"words": row.describe(), "runs": runs, "problem": ""})
+        return JsonResponse(preview_of(request.POST))
 
     # ── what may be done ─────────────────────────────────────────────────────────────────────────
 
@@ -329,17 +295,3 @@ def _with_shown_arguments(fieldsets: Any) -> Any:
         (title, {**parts, "fields": tuple(names.get(field, field) for field in parts["fields"])})
         for title, parts in fieldsets
     ]
-
-
-class _TimingForm(AnyScheduleForm):
-    """Only what says when: a preview imports nothing, and runs nothing."""
-
-    class Meta:
-        model = Schedule
-        fields = (*TIMING_FIELDS, "time_zone", "starts_at", "ends_at")
-        field_classes = dict.fromkeys(("next_run", "starts_at", "ends_at"), SplitDateTimeField)
-        widgets = dict.fromkeys(("next_run", "starts_at", "ends_at"), AdminSplitDateTime)
-
-
-def _first_problem(form: AnyScheduleForm) -> str:
-    return str(next(iter(form.errors.values()))[0])

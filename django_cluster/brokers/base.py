@@ -2,7 +2,8 @@
 
 Every method takes and returns batches, so that one round trip serves many messages. An adapter raises
 ``BrokerUnavailable`` where trying again later may help, and ``BrokerRefused`` where it cannot. Exceptions of client
-libraries never pass the port.
+libraries never pass the port. What passes is defined in ``messages`` and ``capabilities``; the module of an adapter can
+import it from here, too.
 """
 
 from __future__ import annotations
@@ -11,162 +12,16 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
-from django_cluster.core.reprs import repr_of
+from django_cluster.brokers.capabilities import Capabilities
+from django_cluster.brokers.messages import Delivery, Message, QueuedMessage, QueueSize
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerRefused, PayloadTooLarge
 
-MAX_ATTEMPTS = 1_000_000_000
-"""Largest number of attempts that a message can bring along; the server's own count on top still fits into 31 bits."""
+__all__ = ["MAX_QUEUE_NAMES", "Broker", "Capabilities", "Delivery", "Message", "QueueSize", "QueuedMessage"]
+
 MAX_QUEUE_NAMES = 100
 """Most names that ``Broker.queue_names`` returns."""
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """What is given to a broker to keep."""
-
-    payload: str = field(repr=False)
-    """ASCII text, opaque to the broker."""
-    priority: int = 0
-    """-100 to 100. Higher is leased first, equals in the order of ``enqueue``."""
-    not_before: float | None = None
-    """Unix time in seconds before which the message is not leased; None = immediately."""
-    attempts: int = 0
-    """Leases that another broker has counted already; the count goes on from there."""
-
-
-class Delivery(NamedTuple):
-    """A leased message."""
-
-    receipt: str
-    """Names this lease of the message. A later lease of the same message has another receipt."""
-    payload: str
-    attempt: int
-    """Number of this lease, from 1. Refunded leases are not counted (see ``Broker.release``)."""
-    queue: str = ""
-    """Queue from which it was leased, where one broker stands for several (``MultiQueueBroker``)."""
-
-    def __repr__(self) -> str:
-        return repr_of(self, "receipt", "attempt", "queue")
-
-
-def attempts_from(value: object) -> int:
-    """Attempts as a message on a server says them: a number or digits, 0 for anything else.
-
-    The server may hold messages that other programs have written. The result is between 0 and ``MAX_ATTEMPTS``.
-    """
-    if isinstance(value, str | bytes):
-        value = int(value) if value.isdigit() and value.isascii() and len(value) <= len(str(MAX_ATTEMPTS)) else 0
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
-        return 0
-    return int(min(max(value, 0), MAX_ATTEMPTS))
-
-
-def payload_from(value: object) -> str:
-    """Payload as a message on a server says it. Bytes that are no ASCII become ``\\xff``; other objects, their ``str``.
-
-    The server may hold messages that other programs have written; verifying the payload will reject them.
-    """
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bytes | bytearray | memoryview):
-        return bytes(value).decode("ascii", "backslashreplace")
-    try:
-        return str(value)
-    except Exception:  # noqa: BLE001  the class is unknown, and so is what its __str__ raises
-        return f"({type(value).__name__})"
-
-
-class QueuedMessage(NamedTuple):
-    """A message as ``Broker.peek`` shows it."""
-
-    payload: str
-    priority: int
-    attempts: int
-    """Leases so far."""
-    due: float | None
-    """Unix time in seconds at which a delayed message becomes ready, or at which a lease ends; None = ready."""
-    leased: bool
-    key: str = ""
-    """Names the message for ``Broker.cancel``; printable ASCII. Empty where the broker cannot cancel."""
-
-    def __repr__(self) -> str:
-        return repr_of(self, "priority", "attempts", "due", "leased", "key")
-
-
-@dataclass(frozen=True, slots=True)
-class QueueSize:
-    """Numbers of messages in a queue."""
-
-    ready: int
-    """Can be leased now; messages whose lease has ended are among them."""
-    delayed: int
-    leased: int
-
-    @property
-    def total(self) -> int:
-        return self.ready + self.delayed + self.leased
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Capabilities:
-    """What an adapter can do.
-
-    What it cannot do is refused or emulated above the port (``brokers.publisher``). The table of the reference page
-    *Brokers* is generated from these values.
-    """
-
-    bulk: int = 1000
-    """Most messages in one call."""
-    priority: bool = True
-    """``Message.priority`` is respected."""
-    delay: bool = True
-    """``Message.not_before`` is respected."""
-    max_delay: float | None = None
-    """Longest delay of a message in seconds; None = any."""
-    max_payload: int | None = None
-    """Largest payload in bytes; None = any."""
-    max_age: float | None = None
-    """Seconds after which the server deletes a message that was not acknowledged; None = never."""
-    peek: bool = True
-    """``Broker.peek`` shows messages."""
-    cancel: bool = False
-    """``Broker.cancel`` deletes single messages by their keys."""
-    counts_attempts: bool = True
-    """``Delivery.attempt`` grows with each lease."""
-    blocking: bool = False
-    """``Broker.lease`` sleeps in the server until a message comes, instead of asking every ``poll`` seconds."""
-    atomic: bool = True
-    """One call of ``enqueue`` keeps all of its messages or none. Otherwise some may be kept when it raises."""
-    fifo: bool = True
-    """Messages of one priority are leased in the order of ``enqueue``. Otherwise roughly in that order."""
-    requeues_first: bool = True
-    """Released messages, and those whose lease has ended, go to the front of the queue. Otherwise to its end."""
-    exact_size: bool = True
-    """``size`` counts. Otherwise it estimates, and may take delayed messages for leased ones."""
-    refunds_attempts: bool = True
-    """``release(…, refund_attempt=True)`` lowers the count of attempts. Otherwise it sends a copy of the message."""
-    fenced_receipts: bool = True
-    """A receipt whose lease has ended does nothing. Otherwise it may still acknowledge the message until the next
-    lease."""
-    portable_receipts: bool = True
-    """A receipt works in every process. Otherwise only in the process that leased the message, and leases end by
-    themselves only when that process or its connection ends."""
-
-    @property
-    def longest_delay(self) -> float:
-        """Seconds: 0 where delays are not possible, infinity where any are."""
-        if not self.delay:
-            return 0.0
-        return math.inf if self.max_delay is None else self.max_delay
-
-    @property
-    def limited(self) -> bool:
-        """Whether a message may ask for anything that the adapter cannot do."""
-        return not self.priority or self.max_payload is not None or self.longest_delay < math.inf
 
 
 class Broker(ABC):

@@ -18,8 +18,10 @@ from typing import Any, NamedTuple
 
 from redis.exceptions import ResponseError
 
-from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueuedMessage, QueueSize
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.capabilities import Capabilities
 from django_cluster.brokers.disque_connection import DisqueConnection
+from django_cluster.brokers.messages import Delivery, Message, QueuedMessage, QueueSize
 from django_cluster.core.batching import batches
 from django_cluster.core.queue_names import join_escaped
 from django_cluster.core.settings import BrokerSettings

@@ -16,7 +16,8 @@ from redis import exceptions as errors
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from django_cluster.brokers.redis_connection import PERMANENT_ERRORS, RedisConnection
+from django_cluster.brokers.redis_connection import RedisConnection
+from django_cluster.brokers.redis_errors import PERMANENT_ERRORS
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
 
 PORT = 7711

@@ -13,17 +13,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from django_cluster.brokers.base import (
-    Capabilities,
-    Delivery,
-    Message,
-    QueuedMessage,
-    QueueSize,
-    attempts_from,
-    payload_from,
-)
+from django_cluster.brokers.capabilities import Capabilities
 from django_cluster.brokers.ironmq_connection import IronConnection, IronOptions, ReservationLost
 from django_cluster.brokers.ironmq_unacked import Reservation, Reservations
+from django_cluster.brokers.messages import Delivery, Message, QueuedMessage, QueueSize, attempts_from, payload_from
 from django_cluster.brokers.republishing import RepublishingBroker
 from django_cluster.core.batching import batches
 from django_cluster.core.queue_names import hyphenated_name

@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from itertools import chain, count
 from threading import Condition
 
-from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueuedMessage, QueueSize
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.capabilities import Capabilities
+from django_cluster.brokers.messages import Delivery, Message, QueuedMessage, QueueSize
 from django_cluster.core.settings import BrokerSettings
 
 

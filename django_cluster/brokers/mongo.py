@@ -24,7 +24,9 @@ from bson import ObjectId
 from pymongo import ASCENDING, DeleteMany, ReturnDocument, UpdateMany, errors
 from pymongo.collection import Collection
 
-from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueuedMessage, QueueSize
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.capabilities import Capabilities
+from django_cluster.brokers.messages import Delivery, Message, QueuedMessage, QueueSize
 from django_cluster.brokers.mongo_connection import Document, MongoConnection
 from django_cluster.brokers.mongo_documents import (
     NO_LEASE,

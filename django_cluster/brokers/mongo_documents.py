@@ -12,7 +12,7 @@ from typing import Any
 
 from bson import ObjectId
 
-from django_cluster.brokers.base import MAX_ATTEMPTS, Delivery, QueuedMessage, attempts_from, payload_from
+from django_cluster.brokers.messages import MAX_ATTEMPTS, Delivery, QueuedMessage, attempts_from, payload_from
 
 NO_LEASE = ""
 """The token of a document that was not leased since it was sent or released."""

@@ -12,14 +12,17 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from typing import Any, TypeVar
 
-from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueuedMessage, QueueSize
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.capabilities import Capabilities
+from django_cluster.brokers.messages import Delivery, Message, QueuedMessage, QueueSize
+from django_cluster.brokers.queue_servers import server_numbers
+from django_cluster.brokers.queue_turns import WeightedRoundRobin
 from django_cluster.core.backoff import PAUSE_FACTOR, ReconnectBackoff
-from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerError, BrokerUnavailable
 
 Result = TypeVar("Result")
@@ -29,34 +32,6 @@ EMPTY_SECONDS = 0.02
 NO_WAIT_SECONDS = 1e-9
 """A wait that is over immediately, but allows a broker that knows that its queue is empty not to ask the server."""
 SEPARATOR = "|"
-
-
-class WeightedRoundRobin:
-    """Chooses the next queue by weight (stride scheduling).
-
-    The progress of a queue grows with each message by the reciprocal of its weight, and the queue with the least
-    progress is next. An empty queue is moved up, so that it does not catch up later.
-    """
-
-    def __init__(self, weights: Sequence[int]) -> None:
-        self._weights = weights
-        self._progress = [0.0] * len(weights)
-        self._furthest = 0.0
-
-    def order(self, indexes: Iterable[int]) -> list[int]:
-        return sorted(indexes, key=lambda index: (self._progress[index], index))
-
-    def served(self, index: int, count: int) -> None:
-        self._furthest = max(self._furthest, self._progress[index])
-        self._progress[index] += count / self._weights[index]
-
-    def empty(self, index: int) -> None:
-        self._progress[index] = max(self._progress[index], self._furthest)
-
-    def share(self, index: int, among: Iterable[int], room: int) -> int:
-        """How many of ``room`` messages are for this queue, if all of them have enough."""
-        whole = sum(self._weights[each] for each in among)
-        return max(1, -(-room * self._weights[index] // whole))
 
 
 class MultiQueueBroker(Broker):
@@ -301,23 +276,6 @@ def common_capabilities(able: Sequence[Capabilities]) -> Capabilities:
         each.name: all(getattr(one, each.name) for one in able) for each in fields(Capabilities) if each.type == "bool"
     }
     return Capabilities(**{**common, "bulk": max(one.bulk for one in able), "blocking": False, "cancel": False})
-
-
-def server_numbers(sections: Sequence[BrokerSettings]) -> list[int]:
-    """The number of the server of each section, from 0. Sections with the same adapter and options share one."""
-    known: list[tuple[str, str, Mapping[str, Any]]] = []
-    numbers = []
-    for section in sections:
-        server = (section.kind, section.class_path, section.options)
-        if server not in known:
-            known.append(server)
-        numbers.append(known.index(server))
-    return numbers
-
-
-def servers_of_queues(sections: Sequence[BrokerSettings]) -> dict[str, int]:
-    """Queue → number of its server."""
-    return dict(zip((section.queue for section in sections), server_numbers(sections), strict=True))
 
 
 def queue_index(receipt: str, members: int) -> int | None:

@@ -15,17 +15,11 @@ from typing import Any
 from django.db import connections, router
 from django.db.backends.utils import CursorWrapper
 
-from django_cluster.brokers.base import (
-    MAX_QUEUE_NAMES,
-    Broker,
-    Capabilities,
-    Delivery,
-    Message,
-    QueuedMessage,
-    QueueSize,
-    attempts_from,
-)
-from django_cluster.brokers.orm_dialects import Dialect, dialect_of
+from django_cluster.brokers.base import MAX_QUEUE_NAMES, Broker
+from django_cluster.brokers.capabilities import Capabilities
+from django_cluster.brokers.messages import Delivery, Message, QueuedMessage, QueueSize, attempts_from
+from django_cluster.brokers.orm_dialect_base import Dialect
+from django_cluster.brokers.orm_dialects import dialect_of
 from django_cluster.brokers.orm_publisher import TablePublisher
 from django_cluster.brokers.orm_rows import (
     FRONT_OFFSET,

@@ -19,8 +19,9 @@ from collections.abc import Callable, Sequence
 from django.db import IntegrityError, connections
 from django.db.backends.utils import CursorWrapper
 
-from django_cluster.brokers.base import Message
-from django_cluster.brokers.orm_dialects import Dialect, dialect_of
+from django_cluster.brokers.messages import Message
+from django_cluster.brokers.orm_dialect_base import Dialect
+from django_cluster.brokers.orm_dialects import dialect_of
 from django_cluster.brokers.orm_rows import MAX_STATEMENT_CHARACTERS, MAX_STATEMENT_ROWS, statement_batches
 from django_cluster.core.batching import batches
 from django_cluster.database.session import Session

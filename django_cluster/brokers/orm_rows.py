@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
-from django_cluster.brokers.base import Message, payload_from
+from django_cluster.brokers.messages import Message, payload_from
 from django_cluster.core.batching import batches
 from django_cluster.core.reprs import repr_of
 from django_cluster.models.large_payload import LargePayload

@@ -16,7 +16,9 @@ from typing import NamedTuple
 from uuid import uuid4
 
 from django_cluster.brokers import adapter_class
-from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueuedMessage, QueueSize
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.capabilities import Capabilities
+from django_cluster.brokers.messages import Delivery, Message, QueuedMessage, QueueSize
 from django_cluster.brokers.payload_store import PayloadStore
 from django_cluster.core.codec import Codec
 from django_cluster.core.events.messages import PAYLOADS_LEFT

@@ -11,7 +11,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from django_cluster.brokers.base import Broker, Message
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.messages import Message
 from django_cluster.core.batching import batches
 from django_cluster.core.queue_names import delay_queue_in_table
 from django_cluster.core.settings import BrokerSettings

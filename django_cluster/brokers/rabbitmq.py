@@ -17,7 +17,9 @@ from typing import Any
 
 import amqp
 
-from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueuedMessage, QueueSize
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.capabilities import Capabilities
+from django_cluster.brokers.messages import Delivery, Message, QueuedMessage, QueueSize
 from django_cluster.brokers.rabbitmq_connection import RabbitConnection
 from django_cluster.brokers.rabbitmq_consumer import RabbitConsumer
 from django_cluster.brokers.rabbitmq_options import RabbitOptions

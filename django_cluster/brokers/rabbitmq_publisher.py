@@ -11,7 +11,7 @@ from typing import Any
 
 import amqp
 
-from django_cluster.brokers.base import payload_from
+from django_cluster.brokers.messages import payload_from
 from django_cluster.brokers.rabbitmq_connection import RabbitConnection
 from django_cluster.brokers.rabbitmq_unacked import MESSAGE_ID, ReceivedMessage
 from django_cluster.core.time import is_unix_time

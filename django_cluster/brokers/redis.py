@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import count
 from typing import Any
 from urllib.parse import unquote
@@ -14,18 +14,14 @@ from urllib.parse import unquote
 from redis.exceptions import ConnectionError as ConnectionBroken
 from redis.exceptions import NoScriptError, ResponseError
 
+from django_cluster.brokers import redis_inspection_scripts as inspection_scripts
 from django_cluster.brokers import redis_scripts as scripts
-from django_cluster.brokers.base import (
-    MAX_QUEUE_NAMES,
-    Broker,
-    Capabilities,
-    Delivery,
-    Message,
-    QueuedMessage,
-    QueueSize,
-)
+from django_cluster.brokers.base import MAX_QUEUE_NAMES, Broker
+from django_cluster.brokers.capabilities import Capabilities
+from django_cluster.brokers.messages import Delivery, Message, QueuedMessage, QueueSize
 from django_cluster.brokers.redis_call_guards import RedisClock, SenderPool
-from django_cluster.brokers.redis_connection import ANY_ERROR, open_connection
+from django_cluster.brokers.redis_cluster_connection import open_connection
+from django_cluster.brokers.redis_configuration import configuration_warnings
 from django_cluster.brokers.redis_entries import (
     call_batches,
     enqueue_calls,
@@ -39,6 +35,7 @@ from django_cluster.brokers.redis_entries import (
     unique_calls,
     without_number,
 )
+from django_cluster.brokers.redis_errors import ANY_ERROR
 from django_cluster.core.events.messages import FOREIGN_KEYS_RENAMED
 from django_cluster.core.queue_names import join_escaped
 from django_cluster.core.settings import BrokerSettings
@@ -251,17 +248,17 @@ class RedisBroker(Broker):
             self._run(scripts.RELEASE, milliseconds(delay), int(not refund_attempt), *batch)
 
     def peek(self, limit: int = 100) -> Sequence[QueuedMessage]:
-        ready, delayed, leased = self._run(scripts.PEEK, limit)
+        ready, delayed, leased = self._run(inspection_scripts.PEEK, limit)
         waiting = [queued_message(entry, None) for entry in ready]
         parked = [queued_message(without_number(member), float(due)) for member, due in pairs(delayed)]
         parked += [queued_message(entry, float(due), leased=True) for entry, due in pairs(leased)]
         return [*waiting, *sorted(parked, key=lambda each: each.due or 0.0)][:limit]
 
     def cancel(self, keys: Sequence[str]) -> int:
-        return sum(int(self._run(scripts.CANCEL, *batch)) for batch in call_batches(keys))
+        return sum(int(self._run(inspection_scripts.CANCEL, *batch)) for batch in call_batches(keys))
 
     def size(self) -> QueueSize:
-        ready, delayed, leased = self._run(scripts.SIZE)
+        ready, delayed, leased = self._run(inspection_scripts.SIZE)
         return QueueSize(ready=ready, delayed=delayed, leased=leased)
 
     def queue_names(self) -> Sequence[str]:
@@ -278,7 +275,7 @@ class RedisBroker(Broker):
         return list(names)[:MAX_QUEUE_NAMES]
 
     def purge(self) -> int:
-        return int(self._run(scripts.PURGE))
+        return int(self._run(inspection_scripts.PURGE))
 
     def ping(self) -> None:
         with self._connection.errors():
@@ -322,19 +319,7 @@ class RedisBroker(Broker):
     def _rename_foreign_keys(self) -> None:
         """Rename the keys of this queue that hold what none of ours does."""
         answer = self._connection.call(
-            ("EVAL", scripts.RENAME_FOREIGN_KEYS.text, len(self._keys), *self._keys), key=self._keys[0]
+            ("EVAL", inspection_scripts.RENAME_FOREIGN_KEYS.text, len(self._keys), *self._keys), key=self._keys[0]
         )[-1]
         if names := ", ".join(map(shown_text, answer)):
             FOREIGN_KEYS_RENAMED.log(queue=self.queue, value=names)
-
-
-def configuration_warnings(configuration: Mapping[str, str]) -> list[str]:
-    """Warnings about the configuration of the server; none if it does not tell its configuration (an ACL may forbid
-    it)."""
-    found = []
-    policy = configuration.get("maxmemory-policy", "noeviction")
-    if policy != "noeviction" and configuration.get("maxmemory", "0") != "0":
-        found.append(f"Redis deletes messages when its memory is full (maxmemory-policy {policy}); choose noeviction.")
-    if configuration.get("appendonly") == "no" and not configuration.get("save"):
-        found.append("Redis keeps nothing on disk (appendonly no, save empty): a restart forgets every message.")
-    return found

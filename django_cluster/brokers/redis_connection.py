@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,9 +10,17 @@ from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from redis import exceptions as errors
-from redis.cluster import RedisCluster
 
-from django_cluster.brokers.redis_clients import build_client, build_cluster, defaults
+from django_cluster.brokers.redis_clients import build_client
+from django_cluster.brokers.redis_errors import (
+    ANY_ERROR,
+    CLIENT_REPR,
+    PERMANENT_ERRORS,
+    TRANSIENT,
+    TRANSIENT_ERRORS,
+    NotPrimary,
+    is_not_primary,
+)
 from django_cluster.errors import BrokerError, BrokerRefused, BrokerUnavailable
 
 Result = TypeVar("Result")
@@ -24,48 +31,9 @@ MAX_BLOCK_SECONDS = 5.0
 REUSE_SECONDS = 1.0
 """Seconds for which a connection is used again without a look whether the server has closed it."""
 
-CLUSTER_DOWN_SECONDS = 0.5
-"""Seconds for which a Cluster is asked again that says it is down: while a slot moves, it may say so for a moment."""
-
-TRANSIENT = re.compile(
-    r"(?:^|-)(BUSY|CLUSTERDOWN|LOADING|MASTERDOWN|MISCONF|NOREPLICAS|OOM|READONLY|TRYAGAIN|UNBLOCKED)\b"
-)
-"""First words of a server that will be able again: still loading, failing over, full. Servers before version 7 put the
-words of what a script has met behind a dash, in the midst of a sentence."""
-
-NOT_PRIMARY = re.compile(
-    r"(?:^|-)(CLUSTERDOWN|LOADING|MASTERDOWN|NOREPLICAS|READONLY|UNBLOCKED)\b|max number of clients reached"
-)
-"""What a server says that has done nothing, and is perhaps no longer the one to ask: another has taken its place behind
-the same address, and the old one keeps its connections open."""
-
-NOT_PRIMARY_ERRORS = (errors.ReadOnlyError, errors.BusyLoadingError, errors.ClusterDownError)
-
-TRANSIENT_ERRORS = (
-    *(errors.ConnectionError, errors.TimeoutError, errors.ReadOnlyError, errors.OutOfMemoryError),
-    *(errors.RedisClusterException, errors.ClusterError),
-)
-
-# AuthenticationError is a ConnectionError to redis-py; but a wrong password does not get better by waiting.
-PERMANENT_ERRORS = (errors.AuthenticationError, errors.AuthorizationError, errors.NoPermissionError)
-
-CLIENT_REPR = re.compile(r"<redis\.client\..*?>\)>\)> - ")
-"""A thousand characters for each Sentinel that knows no master, in front of the reason."""
-
-ANY_ERROR = (errors.RedisError, errors.RedisClusterException)
-
-
-def is_not_primary(error: Exception) -> bool:
-    """Whether the answer says that another server may have to be asked, on a new connection; nothing was done."""
-    return isinstance(error, NOT_PRIMARY_ERRORS) or NOT_PRIMARY.search(str(error)) is not None
-
-
-class NotPrimary(errors.ConnectionError):
-    """A server has answered that it cannot do what a primary does; the same is tried again on a new connection."""
-
 
 @contextmanager
-def _known_options() -> Iterator[None]:
+def reject_bad_options() -> Iterator[None]:
     """Within the block, what redis-py cannot make anything of is named in the way of a broker."""
     try:
         yield
@@ -106,7 +74,7 @@ class RedisConnection:
         return client
 
     def _build(self) -> Any:
-        with _known_options():
+        with reject_bad_options():
             return build_client(self._options)
 
     def call(self, *commands: Sequence[Any], key: str = "", again: bool = True) -> list[Any]:
@@ -190,7 +158,7 @@ class RedisConnection:
     def address(self) -> str:
         """Address of the server, without credentials."""
         if "sentinels" in self._options:
-            return f"{self._options['master']} of the Sentinels {_places(self._options['sentinels'])}"
+            return f"{self._options['master']} of the Sentinels {address_list(self._options['sentinels'])}"
         keywords = self.client.connection_pool.connection_kwargs
         place = keywords.get("path") or f"{keywords.get('host', 'localhost')}:{keywords.get('port', 6379)}"
         return f"{place}/{keywords.get('db') or 0}"
@@ -269,72 +237,9 @@ def _answer(connection: Any) -> Any:
         return error
 
 
-class RedisClusterConnection(RedisConnection):
-    """One reused client of all nodes of a Redis Cluster. redis-py finds the node, and follows a slot that moves."""
-
-    clustered = True
-
-    def _build(self) -> Any:
-        with _known_options():
-            return build_cluster(self._options)
-
-    def call(self, *commands: Sequence[Any], key: str = "", again: bool = True) -> list[Any]:
-        """One after the other: where a slot moves, each may have to be asked of another node."""
-        *before, last = commands
-        return [*(self._asked(command) for command in before), self._asked(last, "" if again else key)]
-
-    def _asked(self, command: Sequence[Any], key: str = "") -> Any:
-        """``key``: it is asked once, of the node that has it."""
-        client, until = self.client, time.monotonic() + CLUSTER_DOWN_SECONDS
-        while True:
-            # What is asked of a node by its name is not asked of another when it fails.
-            where = {"target_nodes": client.get_node_from_key(key)} if key else {}
-            try:
-                return client.execute_command(*command, **where)
-            except errors.ResponseError as error:
-                if not is_not_primary(error) or time.monotonic() > until:
-                    raise
-                if not isinstance(error, errors.ClusterDownError):
-                    self.drop_idle()
-
-    def drop_idle(self) -> None:
-        """Reconnect to each node, and refresh the slot table of the Cluster."""
-        client = self.client
-        for node in client.get_nodes():
-            if node.redis_connection is not None:
-                with suppress(TypeError):
-                    node.redis_connection.connection_pool.disconnect(inuse_connections=False)
-        with suppress(*ANY_ERROR):  # no node answers: the next call raises
-            client.nodes_manager.initialize()
-
-    @property
-    def max_block(self) -> float:
-        limit = self._options.get("kwargs", {}).get("socket_timeout", defaults()["socket_timeout"])
-        return MAX_BLOCK_SECONDS if limit is None else min(MAX_BLOCK_SECONDS, limit * 0.6)
-
-    @property
-    def address(self) -> str:
-        return f"the Cluster {_places(self._options['nodes'])}"
-
-    def _configuration(self, names: Sequence[str]) -> Mapping[str, Any]:
-        said: Mapping[str, Any] = self.client.config_get(*names, target_nodes=RedisCluster.RANDOM)
-        return said
-
-    def version(self) -> str:
-        return self._version({"target_nodes": RedisCluster.RANDOM})
-
-    def _disconnect(self, client: Any) -> None:
-        client.close()
-
-
-def open_connection(options: Mapping[str, Any]) -> RedisConnection:
-    """The way that fits the shape; opens no connection yet."""
-    return RedisClusterConnection(options) if "nodes" in options else RedisConnection(options)
-
-
 def _word(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _places(places: Sequence[tuple[str, int]]) -> str:
+def address_list(places: Sequence[tuple[str, int]]) -> str:
     return ",".join(f"{host}:{port}" for host, port in places)

@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 
-from django_cluster.brokers.base import Message, QueuedMessage
+from django_cluster.brokers.messages import Message, QueuedMessage
 from django_cluster.core.batching import batches
 
 MAX_CALL_MESSAGES, MAX_CALL_CHARACTERS = 1000, 4_000_000

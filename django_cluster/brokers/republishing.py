@@ -11,7 +11,8 @@ import time
 from abc import abstractmethod
 from collections.abc import Sequence
 
-from django_cluster.brokers.base import Broker, Delivery, Message
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.messages import Delivery, Message
 from django_cluster.brokers.publisher import Publisher
 from django_cluster.core.events.messages import ATTEMPTS_NOT_REFUNDED
 from django_cluster.core.settings import BrokerSettings

@@ -13,15 +13,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from django_cluster.brokers.base import (
-    Capabilities,
-    Delivery,
-    Message,
-    QueuedMessage,
-    QueueSize,
-    attempts_from,
-    payload_from,
-)
+from django_cluster.brokers.capabilities import Capabilities
+from django_cluster.brokers.messages import Delivery, Message, QueuedMessage, QueueSize, attempts_from, payload_from
 from django_cluster.brokers.republishing import RepublishingBroker
 from django_cluster.brokers.sqs_connection import POLL_CALL_SECONDS, SqsConnection, whole_seconds
 from django_cluster.core.batching import batches

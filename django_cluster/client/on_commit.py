@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from django.db import connections, transaction
 
-from django_cluster.brokers.base import Message
+from django_cluster.brokers.messages import Message
 from django_cluster.client.pending_sends import PendingSend, merged
 from django_cluster.errors import BrokerError
 from django_cluster.lifecycle.send import QueueSender

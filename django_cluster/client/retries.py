@@ -13,7 +13,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from django_cluster.brokers import needs_delay_queue
-from django_cluster.brokers.base import Broker, Message
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.messages import Message
 from django_cluster.brokers.publisher import delay_queue
 from django_cluster.client.client import Client, get_client
 from django_cluster.core.batching import batches

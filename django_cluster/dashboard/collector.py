@@ -17,7 +17,8 @@ from django.db import router
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from django_cluster.brokers.base import MAX_QUEUE_NAMES, Broker, QueuedMessage
+from django_cluster.brokers.base import MAX_QUEUE_NAMES, Broker
+from django_cluster.brokers.messages import QueuedMessage
 from django_cluster.core.messages import TaskHeader
 from django_cluster.core.redaction import redactor
 from django_cluster.core.time import to_unix_time

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from django.db.models import F, Value
 from django.db.models.functions import Concat
 
-from django_cluster.brokers.base import Broker, QueuedMessage
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.messages import QueuedMessage
 from django_cluster.core.batching import batches
 from django_cluster.core.codec import Codec, header_of
 from django_cluster.core.messages import FailureDetails, Job, Outcome, OutcomeStatus, TaskHeader, path_of_class

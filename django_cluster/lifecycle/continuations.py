@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from django_cluster.brokers.base import Message
+from django_cluster.brokers.messages import Message
 from django_cluster.core.codec import CONTINUATION, Codec
 from django_cluster.core.compositions import CLAIM_EXPIRES_AFTER, NextSteps, Step
 from django_cluster.core.events.tasks import CONTINUATION_FAILED

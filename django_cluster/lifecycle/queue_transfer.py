@@ -15,7 +15,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from django_cluster.brokers.base import Broker, Delivery, Message, QueuedMessage
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.messages import Delivery, Message, QueuedMessage
 from django_cluster.brokers.publisher import Publisher
 from django_cluster.core.codec import peek_header
 from django_cluster.core.events.messages import DELAYED_TASK_REFUSED

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from contextlib import nullcontext
 from typing import NamedTuple, Protocol
 
-from django_cluster.brokers.base import Delivery
+from django_cluster.brokers.messages import Delivery
 from django_cluster.core.compositions import NextSteps
 from django_cluster.core.liveness import report_progress
 from django_cluster.core.messages import Outcome, OutcomeStatus, RetryHint

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from django_cluster.brokers import broker_section, open_broker
-from django_cluster.brokers.base import Broker, Message
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.messages import Message
 from django_cluster.brokers.publisher import Publisher
 from django_cluster.core.codec import Codec
 from django_cluster.core.messages import TaskPackage

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from django_cluster.brokers.base import Message
+from django_cluster.brokers.messages import Message
 from django_cluster.brokers.publisher import Publisher
 from django_cluster.core.events.tasks import TRACKED_SENT_AGAIN
 from django_cluster.models import TrackedTask

@@ -18,7 +18,7 @@ from django_cluster.core import recurrence
 from django_cluster.core.due import RunWindow, first_run
 from django_cluster.core.local_time import to_local
 from django_cluster.core.next_run import NEVER, IntendedTime, NextRunPlan, RuleText, ScheduleColumns, revise, zone_name
-from django_cluster.core.settings.values import time_zone as zone_type
+from django_cluster.core.settings.named_values import time_zone as zone_type
 from django_cluster.core.time import naive
 from django_cluster.models.schedule_description import ScheduleFacts, describe_rule
 from django_cluster.models.whole_number import require_whole

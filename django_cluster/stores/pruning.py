@@ -19,7 +19,7 @@ from django.utils import timezone
 from django_cluster.core.messages import Outcome
 from django_cluster.core.safe_text import storable
 from django_cluster.core.settings import ResultSettings
-from django_cluster.core.settings.values import FAILED
+from django_cluster.core.settings.named_values import FAILED
 from django_cluster.database.session import Session
 from django_cluster.models import Task
 from django_cluster.models.task import ENDED_BADLY, ENDED_WELL, saved_tasks

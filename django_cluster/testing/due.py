@@ -11,7 +11,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from django_cluster.brokers.base import Broker, Message, QueuedMessage
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.messages import Message, QueuedMessage
 from django_cluster.brokers.publisher import delay_queue
 from django_cluster.client.client import Client
 from django_cluster.core.codec import peek_header

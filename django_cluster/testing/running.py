@@ -11,7 +11,7 @@ from contextlib import ExitStack
 
 from django.db import DatabaseError, transaction
 
-from django_cluster.brokers.base import Delivery
+from django_cluster.brokers.messages import Delivery
 from django_cluster.client.client import Client, raise_as_in_task
 from django_cluster.core.codec import header_of
 from django_cluster.core.messages import Job, Outcome

@@ -15,7 +15,7 @@ from django_cluster.models import QueuedTask, Schedule
 from django_cluster.stores.operator_commands import OperatorCommandStore
 from django_cluster.stores.orm import OrmResults
 from django_cluster.stores.status import ClusterStatus, ProcessStatus, RunningTask, StatusStore, Throughput
-from django_cluster.testing.store_contract import make_failure, make_outcome
+from django_cluster.testing.outcomes import make_failure, make_outcome
 from tests.sealed import sealed_result
 
 SUCCESS_ID, FAILURE_ID, DEAD_ID = "5" * 32, "7" * 32, "9" * 32

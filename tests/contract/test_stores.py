@@ -25,7 +25,8 @@ from django_cluster.stores import open_results
 from django_cluster.stores.base import ResultStore
 from django_cluster.stores.cache import CachedResults
 from django_cluster.stores.orm import OrmResults
-from django_cluster.testing.store_contract import ResultStoreContract, found, ids, make_failure, make_outcome
+from django_cluster.testing.outcomes import make_failure, make_outcome
+from django_cluster.testing.store_contract import ResultStoreContract, found, ids
 from tests.servers import MariaDBServer, PostgresServer, RedisServer
 
 ALIAS = "results of the contract"

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Sequence
 
-from django_cluster.brokers.base import Delivery
+from django_cluster.brokers.messages import Delivery
 from django_cluster.brokers.orm import OrmBroker
 
 NOTES = "SEED_NOTES"

@@ -10,7 +10,7 @@ import pytest
 from django.test import override_settings
 from django.utils import timezone
 
-from django_cluster.brokers.base import Message
+from django_cluster.brokers.messages import Message
 from django_cluster.client.client import get_client
 from django_cluster.errors import BrokerUnavailable
 from django_cluster.models import QueuedTask, Task

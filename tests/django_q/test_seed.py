@@ -25,16 +25,17 @@ from django.urls import reverse
 from django.utils import timezone
 
 from django_cluster.brokers import ADAPTERS, broker_class, open_broker, sqs
-from django_cluster.brokers.base import Broker, Message
+from django_cluster.brokers.base import Broker
 from django_cluster.brokers.disque import DisqueBroker
 from django_cluster.brokers.disque_connection import DisqueConnection
 from django_cluster.brokers.ironmq_connection import IronOptions
+from django_cluster.brokers.messages import Message
 from django_cluster.brokers.mongo_connection import MongoConnection
 from django_cluster.brokers.orm import OrmBroker
 from django_cluster.brokers.redis import RedisBroker
 from django_cluster.brokers.redis_clients import build_client
 from django_cluster.brokers.sqs import SqsBroker
-from django_cluster.brokers.sqs_connection import SqsOptions
+from django_cluster.brokers.sqs_options import SqsOptions
 from django_cluster.checks.settings import validate_config
 from django_cluster.client.client import get_client
 from django_cluster.cluster.bootstrap.host import share_of_cpus

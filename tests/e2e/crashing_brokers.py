@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from django_cluster.brokers.base import Message
+from django_cluster.brokers.messages import Message
 from django_cluster.brokers.orm import OrmBroker
 from django_cluster.brokers.redis import RedisBroker
 from django_cluster.brokers.sqs import SqsBroker

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django_cluster.brokers.base import Capabilities
+from django_cluster.brokers.capabilities import Capabilities
 from django_cluster.brokers.orm import OrmBroker
 
 

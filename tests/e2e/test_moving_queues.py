@@ -9,7 +9,8 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from django_cluster.brokers import open_broker
-from django_cluster.brokers.base import Broker, Message
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.messages import Message
 from django_cluster.client.client import get_client
 from django_cluster.conf import broker_section
 from django_cluster.tasks import async_task

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from django_cluster.brokers import open_broker
-from django_cluster.brokers.base import Message
+from django_cluster.brokers.messages import Message
 from django_cluster.errors import PayloadTooLarge
 from django_cluster.models import LargePayload
 from django_cluster.tasks import retry

@@ -18,7 +18,7 @@ import psycopg
 import pytest
 from redis import Redis
 
-from django_cluster.brokers.base import Message
+from django_cluster.brokers.messages import Message
 from django_cluster.brokers.redis import RedisBroker
 from django_cluster.errors import BrokerUnavailable
 from tests.conftest import wait_until

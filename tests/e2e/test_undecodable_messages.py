@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from django_cluster.brokers.base import Message
+from django_cluster.brokers.messages import Message
 from django_cluster.core.codec import Codec
 from django_cluster.core.messages import TaskHeader, TaskPackage
 from django_cluster.core.settings import SigningSettings

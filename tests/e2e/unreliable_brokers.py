@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from django_cluster.brokers.base import Message
+from django_cluster.brokers.messages import Message
 from django_cluster.brokers.orm import OrmBroker
 
 

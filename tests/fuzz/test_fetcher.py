@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from django_cluster.brokers.base import Delivery
+from django_cluster.brokers.messages import Delivery
 from django_cluster.core.codec import Codec
 from tests.fuzz.fetching import Pusher
 from tests.fuzz.hostile_values import GOOD, VALUES

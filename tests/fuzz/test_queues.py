@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from django_cluster.brokers import memory
-from django_cluster.brokers.base import Broker, Message
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.messages import Message
 from django_cluster.errors import BrokerError
 from django_cluster.lifecycle.queue_transfer import QueueTransfer
 from django_cluster.testing.contracts import Opener, eventually

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from django_cluster.brokers.base import Message
+from django_cluster.brokers.messages import Message
 from django_cluster.errors import BrokerError
 from tests.brokers import opener
 from tests.servers import RedisServer

@@ -15,7 +15,7 @@ from django_cluster.core.settings import ResultSettings
 from django_cluster.models import Task
 from django_cluster.models.task import saved_tasks
 from django_cluster.stores.orm import OrmResults
-from django_cluster.testing.store_contract import make_outcome
+from django_cluster.testing.outcomes import make_outcome
 from tests.brokers import known_database
 from tests.examples import examples
 from tests.fuzz.hostile_values import CANNOT_TRAVEL, TEXTS

@@ -18,8 +18,9 @@ from typing import Any, TypeVar
 import pytest
 
 from django_cluster.brokers import memory
-from django_cluster.brokers.base import Capabilities, Message
+from django_cluster.brokers.capabilities import Capabilities
 from django_cluster.brokers.memory import MemoryBroker
+from django_cluster.brokers.messages import Message
 from django_cluster.cluster.ipc.client import IpcClient
 from django_cluster.cluster.ipc.control_pipe import ControlPipe
 from django_cluster.cluster.ipc.incarnation import Incarnation, ProcessRole

@@ -17,7 +17,7 @@ settings.configure(
 django.setup()
 
 from django_cluster.brokers import open_broker  # noqa: E402  Django comes first
-from django_cluster.brokers.base import Message  # noqa: E402
+from django_cluster.brokers.messages import Message  # noqa: E402
 from django_cluster.brokers.payload_offload import OffloadingBroker  # noqa: E402
 from django_cluster.core.settings import BrokerSettings  # noqa: E402
 

@@ -13,7 +13,7 @@ from django.conf import settings
 settings.configure(INSTALLED_APPS=["django_cluster"], DATABASES={"default": json.loads(sys.argv[1])})
 django.setup()
 
-from django_cluster.brokers.base import Message  # noqa: E402  Django comes first
+from django_cluster.brokers.messages import Message  # noqa: E402  Django comes first
 from tests.brokers import opener  # noqa: E402
 
 

@@ -21,7 +21,7 @@ from django_cluster.client.client import get_client
 from django_cluster.core.messages import TaskHeader, TaskPackage
 from django_cluster.core.time import from_unix_time
 from django_cluster.models import Failure, Schedule, Success, Task
-from django_cluster.testing.store_contract import make_failure, make_outcome
+from django_cluster.testing.outcomes import make_failure, make_outcome
 from tests.integration.admin_client import Unfriendly, page, queue_one, save
 from tests.sealed import sealed_result
 

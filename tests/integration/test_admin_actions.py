@@ -21,7 +21,7 @@ from django_cluster.client.client import get_client
 from django_cluster.core.messages import Outcome, TaskHeader, TaskOptions, TaskPackage
 from django_cluster.models import Failure, QueuedTask, Success, Task
 from django_cluster.testing.drain import drain
-from django_cluster.testing.store_contract import make_failure, make_outcome
+from django_cluster.testing.outcomes import make_failure, make_outcome
 from tests.fields import fields
 from tests.integration.admin_client import act, message, page, person, queue_one, save
 

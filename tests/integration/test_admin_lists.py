@@ -21,7 +21,7 @@ from django_cluster.admin import search
 from django_cluster.core.settings import ResultSettings
 from django_cluster.models import Failure, Success
 from django_cluster.stores.orm import OrmResults
-from django_cluster.testing.store_contract import make_failure, make_outcome
+from django_cluster.testing.outcomes import make_failure, make_outcome
 from tests.datetimes import utc
 from tests.servers import MariaDBServer, PostgresServer
 

@@ -17,7 +17,8 @@ from django.urls import reverse
 
 from django_cluster import control
 from django_cluster.brokers import memory
-from django_cluster.brokers.base import Broker, Message, QueueSize
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.messages import Message, QueueSize
 from django_cluster.brokers.redis import RedisBroker
 from django_cluster.client.client import get_client
 from django_cluster.core.messages import TaskHeader, TaskPackage

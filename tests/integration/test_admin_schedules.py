@@ -23,7 +23,7 @@ from django_cluster.models import QueuedTask, Schedule
 from django_cluster.models.schedule import WRITTEN_BY_SCHEDULERS
 from django_cluster.schedules import declarations
 from django_cluster.schedules.dispatcher import ScheduleDispatcher
-from django_cluster.testing.store_contract import make_failure
+from django_cluster.testing.outcomes import make_failure
 from tests.fields import fields
 from tests.integration.admin_client import act, page, person, save
 from tests.sample import tasks

@@ -7,7 +7,7 @@ from django.test import Client
 from django.urls import reverse
 
 from django_cluster.admin import search
-from django_cluster.testing.store_contract import make_failure
+from django_cluster.testing.outcomes import make_failure
 from tests.integration.admin_client import page, save
 
 pytestmark = pytest.mark.django_db

@@ -12,7 +12,8 @@ from django.utils import timezone
 
 from django_cluster import control
 from django_cluster.brokers import memory
-from django_cluster.brokers.base import Broker, Message
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.messages import Message
 from django_cluster.client.client import get_client
 from django_cluster.core.task_ids import new_task_id
 from django_cluster.models import Schedule

@@ -13,8 +13,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from django_cluster.brokers.base import Broker, Message
+from django_cluster.brokers.base import Broker
 from django_cluster.brokers.memory import MemoryBroker
+from django_cluster.brokers.messages import Message
 from django_cluster.brokers.orm import OrmBroker
 from django_cluster.core.codec import Codec
 from django_cluster.dashboard.collector import PARTS, Collector

@@ -24,7 +24,7 @@ from django_cluster.lifecycle.recorder import Recorder
 from django_cluster.lifecycle.send import AddressedMessage, TaskRouter
 from django_cluster.models import GroupMember, QueuedTask, Task, TaskGroup
 from django_cluster.stores.orm import OrmResults
-from django_cluster.testing.store_contract import make_failure, make_outcome
+from django_cluster.testing.outcomes import make_failure, make_outcome
 from tests.brokers import known_database
 from tests.conftest import make_settings
 from tests.servers import MariaDBServer, PostgresServer

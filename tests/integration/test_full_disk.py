@@ -9,12 +9,12 @@ import pytest
 from django.db import connection
 
 from django_cluster.brokers import open_broker
-from django_cluster.brokers.base import Message
+from django_cluster.brokers.messages import Message
 from django_cluster.core.settings import BrokerSettings, ResultSettings
 from django_cluster.errors import BrokerUnavailable, StoreUnavailable
 from django_cluster.models import Task
 from django_cluster.stores import open_results
-from django_cluster.testing.store_contract import make_outcome
+from django_cluster.testing.outcomes import make_outcome
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

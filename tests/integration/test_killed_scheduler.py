@@ -142,7 +142,7 @@ def test_a_scheduler_killed_in_its_transaction_has_done_nothing(point: str, data
 
 
 def test_a_name_that_was_forgotten_is_taken_again(redis: BrokerSettings) -> None:
-    from django_cluster.brokers.base import Message
+    from django_cluster.brokers.messages import Message
 
     broker = open_broker(redis)
     some: list[Any] = [Message("one"), Message("two", priority=5), Message("three", not_before=NOW.timestamp() * 2)]

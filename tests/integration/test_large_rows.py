@@ -17,7 +17,7 @@ from django_cluster.database import array_parameters
 from django_cluster.database.refused_values import is_data_error
 from django_cluster.models import Task
 from django_cluster.stores.orm import OrmResults
-from django_cluster.testing.store_contract import make_outcome
+from django_cluster.testing.outcomes import make_outcome
 from tests.brokers import known_database
 from tests.servers import PostgresServer
 

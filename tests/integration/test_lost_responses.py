@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from django.db import connections, transaction
 
-from django_cluster.brokers.base import Broker, Message
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.messages import Message
 from django_cluster.brokers.orm_publisher import KEYS_PER_STREAM, KeyStream, key_of_name
 from django_cluster.database.connection import has_lost
 from django_cluster.errors import BrokerUnavailable

@@ -10,7 +10,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from pymongo import ReadPreference, WriteConcern
 
-from django_cluster.brokers.base import Message
+from django_cluster.brokers.messages import Message
 from django_cluster.brokers.mongo import MESSAGES, MongoBroker
 from django_cluster.core.masking import MaskedMapping
 from django_cluster.core.settings import BrokerSettings

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from django_cluster.brokers.base import Delivery, Message
+from django_cluster.brokers.messages import Delivery, Message
 from django_cluster.cluster.ipc.client import IpcClient
 from django_cluster.cluster.ipc.incarnation import Incarnation, ProcessRole
 from django_cluster.cluster.ipc.protocol import (

@@ -15,7 +15,8 @@ import pytest
 from django.db import connections, transaction
 
 from django_cluster.brokers import orm
-from django_cluster.brokers.base import Broker, Message
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.messages import Message
 from django_cluster.brokers.orm_dialects import dialect_of
 from django_cluster.brokers.orm_rows import MAX_PROMOTIONS
 from django_cluster.core.queue_names import table_queue_name

@@ -18,7 +18,8 @@ import pytest
 from django.db import connections, transaction
 
 from django_cluster.brokers import orm
-from django_cluster.brokers.base import Broker, Message
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.messages import Message
 from django_cluster.core.queue_names import table_queue_name
 from django_cluster.testing.contracts import deliveries_of, payloads, receipts
 from tests.brokers import known_database, opener, queue_database, queue_on

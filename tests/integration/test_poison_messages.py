@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from django_cluster.brokers.base import Delivery, Message
+from django_cluster.brokers.messages import Delivery, Message
 from django_cluster.cluster.ipc.incarnation import ProcessRole
 from django_cluster.cluster.roles import reject_quota
 from django_cluster.cluster.roles.pusher import Pusher

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from django_cluster.brokers.base import Delivery, Message
+from django_cluster.brokers.messages import Delivery, Message
 from django_cluster.cluster.ipc.client import IpcClient
 from django_cluster.cluster.ipc.incarnation import Incarnation, ProcessRole
 from django_cluster.cluster.ipc.process_row import Cause

@@ -11,7 +11,8 @@ import pytest
 from django.db import connections
 from redis import Redis
 
-from django_cluster.brokers.base import Broker, Message
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.messages import Message
 from django_cluster.testing.contracts import receipts
 from tests.brokers import opener, queue_database, queue_on
 from tests.servers import PostgresServer, RedisServer

@@ -12,7 +12,8 @@ import amqp
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from django_cluster.brokers.base import Broker, Delivery, Message
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.messages import Delivery, Message
 from django_cluster.brokers.rabbitmq import RabbitBroker
 from django_cluster.brokers.rabbitmq_options import RabbitOptions
 from django_cluster.brokers.rabbitmq_publisher import DELAY_QUEUE_SECONDS, level_of

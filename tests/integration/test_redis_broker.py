@@ -17,7 +17,8 @@ from django.test import override_settings
 from redis import Redis
 
 from django_cluster.brokers import redis_connection
-from django_cluster.brokers.base import Broker, Delivery, Message, QueueSize
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.messages import Delivery, Message, QueueSize
 from django_cluster.brokers.redis import SENDER_MEMORY_SECONDS, RedisBroker
 from django_cluster.brokers.redis_clients import build_client
 from django_cluster.brokers.redis_scripts import LEASE

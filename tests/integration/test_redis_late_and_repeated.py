@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from django_cluster.brokers.base import Broker, Message, QueueSize
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.messages import Message, QueueSize
 from django_cluster.brokers.redis import RedisBroker
-from django_cluster.brokers.redis_connection import is_not_primary
+from django_cluster.brokers.redis_errors import is_not_primary
 from django_cluster.brokers.redis_scripts import LEASE
 from django_cluster.errors import BrokerUnavailable
 from django_cluster.testing.contracts import deliveries_of, eventually, lease_all, payloads, receipts

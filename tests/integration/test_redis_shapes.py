@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from django_cluster.brokers.base import Broker, Message
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.messages import Message
 from django_cluster.core.settings.redis_topology import normalized
 from django_cluster.errors import BrokerUnavailable
 from django_cluster.testing.contracts import eventually, lease_all, messages, payloads, receipts

@@ -16,7 +16,7 @@ from django_cluster.errors import BrokerUnavailable, PayloadTooLarge
 from django_cluster.lifecycle.send import QueueSender
 from django_cluster.models import QueuedTask, Task
 from django_cluster.testing.drain import drain
-from django_cluster.testing.store_contract import make_failure
+from django_cluster.testing.outcomes import make_failure
 from tests.integration.admin_client import save
 from tests.integration.test_admin_actions import park, signed
 from tests.sample.tasks import fail

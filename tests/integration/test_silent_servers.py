@@ -13,7 +13,8 @@ import pytest
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_cluster.brokers.base import Broker, Message
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.messages import Message
 from django_cluster.database import session as session_module
 from django_cluster.database import statement_watchdog, watchdog
 from django_cluster.database.statement_watchdog import StatementWatchdog, statement_timeout

@@ -13,10 +13,11 @@ import pytest
 from botocore.exceptions import ClientError
 from django.core.exceptions import ImproperlyConfigured
 
-from django_cluster.brokers.base import MAX_ATTEMPTS, Broker, Message
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.messages import MAX_ATTEMPTS, Message
 from django_cluster.brokers.publisher import delay_queue
 from django_cluster.brokers.sqs import MAX_BYTES, SqsBroker
-from django_cluster.brokers.sqs_connection import SqsOptions
+from django_cluster.brokers.sqs_options import SqsOptions
 from django_cluster.core.masking import MaskedMapping
 from django_cluster.core.queue_names import hyphenated_name
 from django_cluster.core.settings import BrokerSettings

@@ -13,7 +13,8 @@ from uuid import uuid4
 import pytest
 from django.db import connections
 
-from django_cluster.brokers.base import Broker, Message
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.messages import Message
 from django_cluster.cluster.roles.scheduler import ServerLoop
 from django_cluster.core.backoff import ReconnectBackoff
 from django_cluster.database import watchdog

@@ -14,7 +14,7 @@ from django.test import override_settings
 from django.utils import timezone
 
 from django_cluster import async_task, control
-from django_cluster.brokers.base import Message
+from django_cluster.brokers.messages import Message
 from django_cluster.client.client import get_client
 from django_cluster.client.retries import retry, retry_many
 from django_cluster.core.messages import TaskHeader, TaskPackage

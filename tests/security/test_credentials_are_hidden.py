@@ -245,7 +245,7 @@ def test_an_unreachable_server_is_named_without_its_password(command: str, capsy
 
 def test_the_log_of_a_failure_shows_no_credential(caplog: pytest.LogCaptureFixture) -> None:
     from django_cluster.lifecycle.notification import log_failure
-    from django_cluster.testing.store_contract import make_failure
+    from django_cluster.testing.outcomes import make_failure
 
     message = f"password='{SECRET}' is wrong for redis://:{SECRET}@h"
     stream = io.StringIO()

@@ -17,7 +17,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from django_cluster import async_task, control
-from django_cluster.brokers.base import Message
+from django_cluster.brokers.messages import Message
 from django_cluster.client.client import get_client
 from django_cluster.client.retries import retry
 from django_cluster.conf import load_settings

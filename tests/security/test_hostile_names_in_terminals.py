@@ -17,7 +17,7 @@ from django_cluster.dashboard.state import ScreenState
 from django_cluster.dashboard.text import clean, plain
 from django_cluster.lifecycle.notification import log_failure
 from django_cluster.management.monitoring import open_collector
-from django_cluster.testing.store_contract import make_failure
+from django_cluster.testing.outcomes import make_failure
 from tests.security.test_hostile_names_on_pages import CONTROL, MARKS, hostile_rows
 
 pytestmark = pytest.mark.django_db

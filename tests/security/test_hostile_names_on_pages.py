@@ -20,7 +20,7 @@ from django_cluster.core.safe_text import printable_lines
 from django_cluster.models import QueuedTask, Schedule, Task
 from django_cluster.stores.operator_commands import OperatorCommandStore
 from django_cluster.stores.status import RunningTask, StatusStore
-from django_cluster.testing.store_contract import make_failure, make_outcome
+from django_cluster.testing.outcomes import make_failure, make_outcome
 from tests.integration.admin_client import act, message, queue_one, save
 from tests.unit.stores.test_status import STATUS
 

@@ -13,8 +13,9 @@ from django.utils import timezone
 
 from django_cluster import async_task
 from django_cluster.brokers import memory, open_broker
-from django_cluster.brokers.base import Broker, Message
-from django_cluster.brokers.sqs_connection import SqsOptions
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.messages import Message
+from django_cluster.brokers.sqs_options import SqsOptions
 from django_cluster.client.client import get_client
 from django_cluster.client.retries import retry
 from django_cluster.core.codec import Codec

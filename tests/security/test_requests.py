@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import reverse
 
 from django_cluster.models import Failure, Schedule
-from django_cluster.testing.store_contract import make_failure
+from django_cluster.testing.outcomes import make_failure
 from tests.integration.admin_client import page, queue_one, save
 from tests.security.test_staff_without_permissions import ANSWERS, addresses, rows, state
 

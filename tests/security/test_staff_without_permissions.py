@@ -17,7 +17,7 @@ from django_cluster import control
 from django_cluster.admin.base import ClusterAdmin
 from django_cluster.models import OperatorCommand, QueuedTask, Schedule, Task
 from django_cluster.stores.status import StatusStore
-from django_cluster.testing.store_contract import make_failure, make_outcome
+from django_cluster.testing.outcomes import make_failure, make_outcome
 from tests.integration.admin_client import person, queue_one, save
 from tests.unit.stores.test_status import STATUS
 

@@ -20,7 +20,9 @@ from django_cluster import (
     control,
 )
 from django_cluster.brokers import open_broker
-from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message, QueuedMessage, QueueSize
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.capabilities import Capabilities
+from django_cluster.brokers.messages import Delivery, Message, QueuedMessage, QueueSize
 from django_cluster.conf import load_settings
 from django_cluster.core.messages import Outcome, TaskPackage
 from django_cluster.core.settings import BrokerSettings

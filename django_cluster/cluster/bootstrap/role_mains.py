@@ -10,7 +10,8 @@ from typing import Any
 
 from django_cluster.brokers import open_broker, open_brokers
 from django_cluster.brokers.base import Broker
-from django_cluster.brokers.multi_queue import MultiQueueBroker, servers_of_queues
+from django_cluster.brokers.multi_queue import MultiQueueBroker
+from django_cluster.brokers.queue_servers import servers_of_queues
 from django_cluster.cluster.bootstrap.scheduler_main import scheduler_main
 from django_cluster.cluster.bootstrap.task_cleanup import TaskCleanup, end_transactions
 from django_cluster.cluster.ipc.control_pipe import ControlPipe

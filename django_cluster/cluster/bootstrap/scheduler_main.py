@@ -11,9 +11,9 @@ from django.db import connections, router
 
 from django_cluster.brokers import open_broker
 from django_cluster.brokers.base import Broker
-from django_cluster.brokers.multi_queue import server_numbers
 from django_cluster.brokers.payload_offload import OffloadingBroker
 from django_cluster.brokers.publisher import Publisher, delay_queue
+from django_cluster.brokers.queue_servers import server_numbers
 from django_cluster.cluster.ipc.control_pipe import ControlPipe
 from django_cluster.cluster.ipc.incarnation import Incarnation
 from django_cluster.cluster.ipc.process_row import ProcessState

@@ -34,7 +34,7 @@ from __future__ import annotations
 import marshal
 from typing import Any, NamedTuple, TypeAlias, get_args
 
-from django_cluster.brokers.base import Delivery
+from django_cluster.brokers.messages import Delivery
 from django_cluster.core.messages import Job, Outcome
 
 new = tuple.__new__

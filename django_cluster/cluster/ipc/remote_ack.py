@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from itertools import count
 from multiprocessing.connection import wait
 
-from django_cluster.brokers.base import Broker, Delivery
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.messages import Delivery
 from django_cluster.cluster.ipc.channel import ConnectionLost
 from django_cluster.cluster.ipc.client import IpcClient
 from django_cluster.cluster.ipc.protocol import Acknowledge, BrokerCall, BrokerReply, Release

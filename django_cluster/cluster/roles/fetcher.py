@@ -6,7 +6,8 @@ import math
 import time
 from collections.abc import Callable, Sequence
 
-from django_cluster.brokers.base import Broker, Delivery, payload_from
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.messages import Delivery, payload_from
 from django_cluster.brokers.multi_queue import MultiQueueBroker
 from django_cluster.cluster.ipc.scoreboard import Scoreboard
 from django_cluster.cluster.ipc.words import APPLIED_PAUSES, COMMANDS_UNREAD, PAUSED_QUEUES

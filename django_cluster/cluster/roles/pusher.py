@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from django_cluster.brokers.base import Broker, Delivery
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.messages import Delivery
 from django_cluster.brokers.multi_queue import MultiQueueBroker
 from django_cluster.cluster.bootstrap.host import yield_cpu
 from django_cluster.cluster.ipc.control_pipe import ControlPipe

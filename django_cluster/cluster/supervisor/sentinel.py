@@ -10,8 +10,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from multiprocessing.connection import wait
 from types import FrameType
 
@@ -22,6 +21,7 @@ from django_cluster.cluster.ipc.words import NOTIFIER_NEEDED, PHASE
 from django_cluster.cluster.supervisor.child_process import ChildProcess, Slot
 from django_cluster.cluster.supervisor.policy import Action
 from django_cluster.cluster.supervisor.process_pool import ProcessPool
+from django_cluster.cluster.supervisor.signal_handling import signal_handlers
 from django_cluster.core.events.cluster import (
     CLUSTER_RUNNING,
     CLUSTER_START_FAILED,
@@ -102,7 +102,11 @@ class Sentinel:
 
     def run(self) -> int:
         """Blocks until the cluster has stopped. Must be called in the main thread."""
-        with self._wakeup_reader, self._wakeup_writer, signal_handlers(self._on_signal, self._wakeup_writer):
+        with (
+            self._wakeup_reader,
+            self._wakeup_writer,
+            signal_handlers(HANDLED_SIGNALS, self._on_signal, self._wakeup_writer),
+        ):
             set_title(f"qcluster {self._settings.name} sentinel")
             try:
                 try:
@@ -298,17 +302,3 @@ class Sentinel:
                 pass
         except BlockingIOError:
             pass
-
-
-@contextmanager
-def signal_handlers(handler: Callable[[int, FrameType | None], None], wakeup: socket.socket) -> Iterator[None]:
-    """Install ``handler`` for ``HANDLED_SIGNALS`` within the context. Each signal also writes to ``wakeup``."""
-    wakeup.setblocking(False)
-    before = {number: signal.signal(number, handler) for number in HANDLED_SIGNALS}
-    previous_wakeup = signal.set_wakeup_fd(wakeup.fileno(), warn_on_full_buffer=False)
-    try:
-        yield
-    finally:
-        signal.set_wakeup_fd(previous_wakeup)
-        for number, previous in before.items():
-            signal.signal(number, previous)

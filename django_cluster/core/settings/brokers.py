@@ -28,7 +28,8 @@ from urllib.parse import urlsplit
 
 from django_cluster.core.reprs import repr_of
 from django_cluster.core.settings import problems, redis_topology
-from django_cluster.core.settings.values import InvalidValue, ValueType, as_text, dotted_path, text
+from django_cluster.core.settings.named_values import dotted_path
+from django_cluster.core.settings.values import InvalidValue, ValueType, as_text, text
 from django_cluster.core.suggestions import closest_match
 from django_cluster.errors import Problem
 

@@ -25,8 +25,9 @@ from django_cluster.core.settings import (
 from django_cluster.core.settings.brokers import BrokerChoice, choose
 from django_cluster.core.settings.cpus import available_cpus
 from django_cluster.core.settings.layers import Layer, converted_values, environment_layer, layer_of
+from django_cluster.core.settings.named_values import queue_name
 from django_cluster.core.settings.table import BY_KEY, DEFINITIONS
-from django_cluster.core.settings.values import InvalidValue, queue_name
+from django_cluster.core.settings.values import InvalidValue
 from django_cluster.errors import InvalidSettings, Problem
 
 WORKERS_PER_CPU = 4

@@ -12,7 +12,8 @@ from django.db import Error
 from django.db.models import Q
 from django.utils import timezone
 
-from django_cluster.brokers.base import Broker, QueuedMessage
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.messages import QueuedMessage
 from django_cluster.core.settings import Settings
 from django_cluster.core.suggestions import closest_match
 from django_cluster.core.time import to_unix_time

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import uuid4
 
 from django_cluster.brokers.base import Broker as BaseBroker
-from django_cluster.brokers.base import Capabilities, Delivery, Message, QueuedMessage, QueueSize
+from django_cluster.brokers.capabilities import Capabilities
+from django_cluster.brokers.messages import Delivery, Message, QueuedMessage, QueueSize
 from django_cluster.brokers.publisher import Publisher
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerError, BrokerUnavailable

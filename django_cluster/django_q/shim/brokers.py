@@ -14,7 +14,7 @@ from django.core.cache.backends.base import BaseCache
 
 from django_cluster.brokers import ADAPTERS, broker_class, broker_class_for, shipped_kinds_of
 from django_cluster.brokers.base import Broker as BaseBroker
-from django_cluster.brokers.base import Message
+from django_cluster.brokers.messages import Message
 from django_cluster.conf import as_written, load_settings
 from django_cluster.core.codec import peek_header
 from django_cluster.core.settings import BrokerSettings

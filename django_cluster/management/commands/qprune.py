@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from django_cluster.brokers.payload_store import PayloadStore
 from django_cluster.conf import load_settings
-from django_cluster.core.settings.values import FAILED, RETENTION_KINDS
+from django_cluster.core.settings.named_values import FAILED, RETENTION_KINDS
 from django_cluster.database.session import Session
 from django_cluster.errors import BrokerError, StoreUnavailable
 from django_cluster.management.base import sentence

@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import pytest
 
-from django_cluster.brokers.base import Broker, Delivery, Message, QueueSize
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.messages import Delivery, Message, QueueSize
 
 Opener = Callable[..., Broker]
 

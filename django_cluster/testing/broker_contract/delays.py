@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Thread
 
-from django_cluster.brokers.base import Broker, Delivery
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.messages import Delivery
 from django_cluster.testing.broker_contract.base import (
     WAIT_SECONDS,
     ContractBase,

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from django_cluster.brokers.base import Broker, Message, QueueSize
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.messages import Message, QueueSize
 from django_cluster.errors import PayloadTooLarge
 from django_cluster.testing.broker_contract.base import (
     ContractBase,

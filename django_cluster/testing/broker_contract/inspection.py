@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from django_cluster.brokers.base import Broker, QueueSize
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.messages import QueueSize
 from django_cluster.testing.broker_contract.base import (
     SHORT_LEASE_SECONDS,
     ContractBase,

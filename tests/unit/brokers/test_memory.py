@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from django_cluster.brokers import memory
-from django_cluster.brokers.base import Message
 from django_cluster.brokers.memory import MemoryBroker
+from django_cluster.brokers.messages import Message
 from django_cluster.core.settings import BrokerSettings
 from tests.conftest import Clock
 

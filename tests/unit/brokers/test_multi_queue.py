@@ -9,9 +9,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from django_cluster.brokers.base import Broker, Delivery, Message
+from django_cluster.brokers.base import Broker
 from django_cluster.brokers.memory import MemoryBroker
-from django_cluster.brokers.multi_queue import MultiQueueBroker, queue_index, server_numbers
+from django_cluster.brokers.messages import Delivery, Message
+from django_cluster.brokers.multi_queue import MultiQueueBroker, queue_index
+from django_cluster.brokers.queue_servers import server_numbers
 from django_cluster.errors import BrokerUnavailable
 from django_cluster.testing.contracts import deliveries_of
 from tests.conftest import make_settings, wait_until

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_cluster.brokers.base import Message
+from django_cluster.brokers.messages import Message
 from django_cluster.brokers.orm_rows import (
     MAX_STATEMENT_CHARACTERS,
     MAX_STATEMENT_ROWS,

@@ -13,8 +13,10 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from django_cluster.brokers import memory, open_broker
-from django_cluster.brokers.base import Broker, Capabilities, Delivery, Message
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.capabilities import Capabilities
 from django_cluster.brokers.memory import MemoryBroker
+from django_cluster.brokers.messages import Delivery, Message
 from django_cluster.brokers.orm import OrmBroker
 from django_cluster.brokers.payload_offload import MIN_PURGE_AGE_SECONDS, OffloadingBroker
 from django_cluster.brokers.publisher import Publisher

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from django_cluster.brokers.base import Capabilities, Message
+from django_cluster.brokers.capabilities import Capabilities
 from django_cluster.brokers.memory import MemoryBroker
+from django_cluster.brokers.messages import Message
 from django_cluster.brokers.publisher import Publisher, split_by_delay
 from django_cluster.core.queue_names import delay_queue_in_table
-from django_cluster.core.settings.values import MAX_NAME_LENGTH
+from django_cluster.core.settings.named_values import MAX_NAME_LENGTH
 from django_cluster.errors import BrokerRefused, NotSupported, PayloadTooLarge
 from tests.conftest import make_settings
 

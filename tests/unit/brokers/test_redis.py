@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from redis import cluster
 
 from django_cluster.brokers import redis_clients
-from django_cluster.brokers.base import Message
-from django_cluster.brokers.redis import RedisBroker, configuration_warnings
+from django_cluster.brokers.messages import Message
+from django_cluster.brokers.redis import RedisBroker
 from django_cluster.brokers.redis_clients import build_client, build_cluster
-from django_cluster.brokers.redis_connection import MAX_BLOCK_SECONDS, RedisConnection, open_connection
+from django_cluster.brokers.redis_cluster_connection import open_connection
+from django_cluster.brokers.redis_configuration import configuration_warnings
+from django_cluster.brokers.redis_connection import MAX_BLOCK_SECONDS, RedisConnection
 from django_cluster.brokers.redis_entries import MAX_CALL_MESSAGES, enqueue_calls, parse_entry
 from django_cluster.core.masking import MaskedMapping
 from django_cluster.core.settings import BrokerSettings

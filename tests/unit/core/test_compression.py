@@ -15,8 +15,8 @@ from django_cluster.core import compression
 from django_cluster.core.codec import Codec, header_of, peek_header, salt_of
 from django_cluster.core.messages import TaskHeader, TaskPackage
 from django_cluster.core.settings import SigningSettings
+from django_cluster.core.settings.named_values import compression as compression_kind
 from django_cluster.core.settings.values import InvalidValue
-from django_cluster.core.settings.values import compression as compression_kind
 from django_cluster.core.signing import derive_key, sign
 from django_cluster.errors import LibraryMissing, PackageError, UnknownFormat
 

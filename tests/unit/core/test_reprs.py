@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import django_cluster
-from django_cluster.brokers.base import Delivery, Message, QueuedMessage
+from django_cluster.brokers.messages import Delivery, Message, QueuedMessage
 from django_cluster.core.compositions import Step, TaskCall
 from django_cluster.core.messages import FailureDetails, Job, Outcome, TaskHeader, TaskOptions, TaskPackage
 from django_cluster.core.payload_references import PayloadReference

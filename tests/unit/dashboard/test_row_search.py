@@ -7,7 +7,7 @@ import pytest
 from django_cluster.dashboard.row_search import condition
 from django_cluster.dashboard.tables import Column, Table, TableRow, matches
 from django_cluster.models import Task
-from django_cluster.testing.store_contract import make_failure
+from django_cluster.testing.outcomes import make_failure
 from tests.integration.admin_client import save
 
 NAMES = ("ax", "bx", "cz", "nme", "[Errno 2]", "qx", "]", "100%", "a_b", "a%b", "x\\y", "o'b", 'q"q', "timeout")

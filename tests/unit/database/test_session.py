@@ -18,7 +18,7 @@ from django_cluster.models import Task
 from django_cluster.models.task import saved_tasks
 from django_cluster.stores.orm import OrmResults
 from django_cluster.stores.session import results_session
-from django_cluster.testing.store_contract import make_failure, make_outcome
+from django_cluster.testing.outcomes import make_failure, make_outcome
 
 ALIAS = "rows of a test"
 

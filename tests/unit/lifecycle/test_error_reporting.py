@@ -14,7 +14,7 @@ from django_cluster.core.settings import QueueSettings
 from django_cluster.lifecycle import error_reporting as module
 from django_cluster.lifecycle.error_reporting import ErrorReporters, is_unreported
 from django_cluster.reporters.base import FailedRun
-from django_cluster.testing.store_contract import make_outcome
+from django_cluster.testing.outcomes import make_outcome
 from tests.conftest import make_settings
 
 PACKAGE = TaskPackage(header=TaskHeader(id="1" * 32, name="one", func="a.b", enqueued_at=1.0))

@@ -8,7 +8,7 @@ import pytest
 
 from django_cluster.core.log_records import TaskFilter
 from django_cluster.lifecycle.notification import log_failure, log_success
-from django_cluster.testing.store_contract import make_failure, make_outcome
+from django_cluster.testing.outcomes import make_failure, make_outcome
 
 
 @pytest.mark.parametrize(("options", "expected"), [({"correlation_id": "order 7"}, "order 7"), ({}, "a" * 32)])

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from django_cluster.brokers.base import Broker, Capabilities, Message
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.capabilities import Capabilities
 from django_cluster.brokers.memory import MemoryBroker
+from django_cluster.brokers.messages import Message
 from django_cluster.core.codec import Codec
 from django_cluster.core.messages import TaskHeader, TaskOptions, TaskPackage
 from django_cluster.errors import BrokerUnavailable

@@ -14,8 +14,9 @@ import pytest
 from django.db import transaction
 
 from django_cluster.brokers import memory
-from django_cluster.brokers.base import Broker, Delivery, Message
+from django_cluster.brokers.base import Broker
 from django_cluster.brokers.memory import MemoryBroker
+from django_cluster.brokers.messages import Delivery, Message
 from django_cluster.brokers.orm import OrmBroker
 from django_cluster.core.messages import Outcome
 from django_cluster.core.settings import DeliverySettings, ResultSettings

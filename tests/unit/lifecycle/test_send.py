@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from django_cluster.brokers import memory
-from django_cluster.brokers.base import Capabilities
+from django_cluster.brokers.capabilities import Capabilities
 from django_cluster.brokers.memory import MemoryBroker
 from django_cluster.core.codec import Codec
 from django_cluster.core.messages import TaskHeader, TaskOptions, TaskPackage

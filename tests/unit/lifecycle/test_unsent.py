@@ -10,8 +10,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from django_cluster.brokers import memory
-from django_cluster.brokers.base import Message
 from django_cluster.brokers.memory import MemoryBroker
+from django_cluster.brokers.messages import Message
 from django_cluster.brokers.publisher import Publisher
 from django_cluster.client.client import get_client
 from django_cluster.errors import BrokerUnavailable

@@ -23,7 +23,7 @@ from django_cluster.schedules.creation import build_schedule
 from django_cluster.schedules.dispatcher import CLAIM_DURATION, ScheduleDispatcher
 from django_cluster.schedules.planning import RUN_LOST_AFTER
 from django_cluster.stores import open_results
-from django_cluster.testing.store_contract import make_outcome
+from django_cluster.testing.outcomes import make_outcome
 from tests.datetimes import kept, needs_time_zones, utc
 from tests.sample import tasks
 

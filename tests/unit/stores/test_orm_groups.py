@@ -15,7 +15,7 @@ from django_cluster.models import GroupMember, TaskGroup
 from django_cluster.stores import orm_groups
 from django_cluster.stores.orm import OrmResults
 from django_cluster.stores.orm_groups import KEEP_ENDED_FOR, OVERDUE_AFTER, OrmGroups
-from django_cluster.testing.store_contract import make_outcome
+from django_cluster.testing.outcomes import make_outcome
 
 pytestmark = pytest.mark.django_db
 GROUP = uuid4().hex

@@ -13,7 +13,7 @@ from django_cluster.errors import StoreUnavailable
 from django_cluster.models import Task
 from django_cluster.stores import open_results
 from django_cluster.stores.routed import RoutedResults
-from django_cluster.testing.store_contract import make_failure, make_outcome
+from django_cluster.testing.outcomes import make_failure, make_outcome
 
 pytestmark = pytest.mark.django_db
 

@@ -19,7 +19,7 @@ from django_cluster.stores.rows import (
     truncated,
     with_history,
 )
-from django_cluster.testing.store_contract import make_failure, make_outcome
+from django_cluster.testing.outcomes import make_failure, make_outcome
 from tests.fields import fields
 
 

@@ -18,7 +18,7 @@ from django_cluster.stores.orm import OrmResults
 from django_cluster.stores.status import ClusterStatus, ProcessStatus, RunningTask, StatusStore
 from django_cluster.stores.tracked import BegunRun, Refusal, SendingDetails, TrackedTasks, new_row
 from django_cluster.stores.tracked_ends import note_ends
-from django_cluster.testing.store_contract import make_outcome
+from django_cluster.testing.outcomes import make_outcome
 
 pytestmark = pytest.mark.django_db
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from django_cluster.core.settings.brokers import KINDS, SELECTORS
 from django_cluster.core.settings.definition import SettingDefinition, define
-from django_cluster.core.settings.values import flag_or_bytes, integer, mapping_of_mappings, seconds, text
+from django_cluster.core.settings.named_values import mapping_of_mappings
+from django_cluster.core.settings.values import flag_or_bytes, integer, seconds, text
 
 general = partial(define, "")
 broker = partial(define, "broker")

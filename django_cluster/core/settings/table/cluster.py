@@ -5,17 +5,14 @@ from __future__ import annotations
 from functools import partial
 
 from django_cluster.core.settings.definition import define
-from django_cluster.core.settings.values import (
-    choice,
-    flag,
+from django_cluster.core.settings.named_values import (
     flag_or_alias,
     log_level,
     mapping_of_mappings,
     module_names,
-    name_parts,
     queue_name,
-    text,
 )
+from django_cluster.core.settings.values import choice, flag, name_parts, text
 
 general = partial(define, "")
 

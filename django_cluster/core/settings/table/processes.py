@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from django_cluster.core.settings.definition import define
-from django_cluster.core.settings.values import choice, flag, integer, integer_or_auto, reporters, seconds
+from django_cluster.core.settings.named_values import reporters
+from django_cluster.core.settings.values import choice, flag, integer, integer_or_auto, seconds
 
 general = partial(define, "")
 processes = partial(define, "processes")

@@ -5,21 +5,15 @@ from __future__ import annotations
 from functools import partial
 
 from django_cluster.core.settings.definition import define
-from django_cluster.core.settings.values import (
+from django_cluster.core.settings.named_values import (
     catch_up,
-    choice,
     compression,
     days_or_none,
-    flag,
-    flag_or_seconds,
     functions,
-    integer,
-    number_or_path,
     retention_days,
-    seconds,
-    text,
     time_zone,
 )
+from django_cluster.core.settings.values import choice, flag, flag_or_seconds, integer, number_or_path, seconds, text
 
 signing = partial(define, "signing")
 delivery = partial(define, "delivery")

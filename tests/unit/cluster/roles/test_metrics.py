@@ -8,7 +8,7 @@ import pytest
 
 from django_cluster.cluster.roles.metrics import KEPT_SLICES, SLICE_SECONDS, Metrics, bucket_of, quantile
 from django_cluster.core.messages import OutcomeStatus
-from django_cluster.testing.store_contract import make_failure, make_outcome
+from django_cluster.testing.outcomes import make_failure, make_outcome
 from tests.conftest import Clock
 from tests.fields import fields
 

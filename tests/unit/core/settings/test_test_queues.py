@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from django_cluster.brokers.sqs_connection import SqsOptions
+from django_cluster.brokers.sqs_options import SqsOptions
 from django_cluster.conf import load_settings
 from django_cluster.core.settings import BrokerSettings, test_queues
 from django_cluster.core.settings.test_queues import sections_of, with_test_queues
