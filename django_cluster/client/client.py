@@ -22,7 +22,8 @@ from uuid import uuid4
 from django.db import connections
 
 from django_cluster.brokers import broker_section, open_broker
-from django_cluster.brokers.base import Broker, Message
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.messages import Message
 from django_cluster.client.batch import current_batch
 from django_cluster.client.on_commit import send_on_commit
 from django_cluster.client.pending_sends import PendingSend, TrackedRows, deliver

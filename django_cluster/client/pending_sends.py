@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from django.db import transaction
 
-from django_cluster.brokers.base import Broker, Message
+from django_cluster.brokers.base import Broker
+from django_cluster.brokers.messages import Message
 from django_cluster.core.events.tasks import TRACKED_NOT_SENT
 from django_cluster.errors import BrokerError, StoreUnavailable
 from django_cluster.lifecycle.send import QueueSender
