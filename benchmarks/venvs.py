@@ -7,10 +7,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.systems.base import System
+from django_cluster import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -58,6 +58,6 @@ class Venv:
     def version(self) -> str:
         """Of the system itself; our own package is used from this checkout, and not installed."""
         if self.distribution == "django-cluster":
-            return version(self.distribution)
+            return __version__
         command = [str(self.python), "-c", VERSION, self.distribution]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603

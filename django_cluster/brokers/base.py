@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from django_cluster.brokers.capabilities import Capabilities
 from django_cluster.brokers.messages import Delivery, Message, QueuedMessage, QueueSize
+from django_cluster.core.row_insert import RowInsert
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerRefused, PayloadTooLarge
 
@@ -59,6 +60,11 @@ class Broker(ABC):
     @abstractmethod
     def enqueue(self, messages: Sequence[Message]) -> None:
         """Keep the messages: all, or none and raise (see ``Capabilities.atomic``). Returns when the server has them."""
+
+    def enqueue_with(self, messages: Sequence[Message], insert: RowInsert) -> bool:
+        """Keep the messages, and carry out an INSERT into another table of the same database: both in one statement,
+        or neither. False if the adapter cannot, and nothing was done. ``insert``: in the SQL of PostgreSQL."""
+        return False
 
     def enqueue_unique(self, messages: Sequence[Message], names: Sequence[str]) -> None:
         """Keep each message, unless a message of the same name was kept before and the name was not released since.

@@ -20,7 +20,7 @@ from django_cluster.brokers.capabilities import Capabilities
 from django_cluster.brokers.messages import Delivery, Message, QueuedMessage, QueueSize, attempts_from
 from django_cluster.brokers.orm_dialect_base import Dialect
 from django_cluster.brokers.orm_dialects import dialect_of
-from django_cluster.brokers.orm_publisher import TablePublisher
+from django_cluster.brokers.orm_publisher import TablePublisher, needs_several_statements
 from django_cluster.brokers.orm_rows import (
     FRONT_OFFSET,
     MAX_PROMOTIONS,
@@ -35,10 +35,11 @@ from django_cluster.brokers.orm_rows import (
 from django_cluster.brokers.orm_session import queue_session
 from django_cluster.brokers.orm_wakeup import poller_for
 from django_cluster.core.queue_names import DELAY_QUEUE_PREFIX, parse_queue_name, table_queue_name
+from django_cluster.core.row_insert import RowInsert
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.core.sqlite_options import chooses_journal
 from django_cluster.database.clock import ClockOffset
-from django_cluster.database.dialect import is_mysql, is_sqlite
+from django_cluster.database.dialect import is_mysql, is_postgresql, is_sqlite
 from django_cluster.errors import BrokerUnavailable
 from django_cluster.models.queued_task import QueuedTask
 
@@ -104,6 +105,12 @@ class OrmBroker(Broker):
     def enqueue(self, messages: Sequence[Message]) -> None:
         if messages:
             self._publisher.publish(messages)
+
+    def enqueue_with(self, messages: Sequence[Message], insert: RowInsert) -> bool:
+        if not is_postgresql(connections[self.database]) or needs_several_statements(messages):
+            return False
+        self._publisher.publish(messages, insert)
+        return True
 
     def enqueue_unique(self, messages: Sequence[Message], names: Sequence[str]) -> None:
         if messages:

@@ -28,6 +28,7 @@ from django_cluster.brokers.orm_rows import (
     delayed_until,
     parse_receipt,
 )
+from django_cluster.core.row_insert import RowInsert
 from django_cluster.database.clock import FOREVER
 from django_cluster.database.dialect import READ_ONLY
 from django_cluster.models.acknowledged_messages import AcknowledgedMessages
@@ -60,11 +61,12 @@ class Dialect:
         keys: Sequence[int] = (),
         *,
         known: bool = False,
+        beside: RowInsert | None = None,
     ) -> None:
         """One statement, so that all of the messages are kept or none.
 
         ``keys``: the primary keys of all messages, or none, and the database makes them. ``known``: messages whose
-        key is in the table are left out.
+        key is in the table are left out. ``beside``: another INSERT that is part of the statement, on PostgreSQL.
         """
         rows: list[str] = []
         params: list[str | int] = []
@@ -77,7 +79,13 @@ class Dialect:
             params += [queue, -message.priority if due is None else NOT_READY_LANE, message.priority, message.payload]
         columns = f"{'id, ' if keys else ''}{COLUMNS}"
         statement = f"INSERT INTO {self.table} ({columns}) VALUES {', '.join(rows)}{self.known if known else ''}"
-        cursor.execute(self.with_notify(statement, queue), params)
+        cursor.execute(*self.complete(statement, params, queue, beside))
+
+    def complete(
+        self, statement: str, params: Sequence[Any], queue: str, beside: RowInsert | None
+    ) -> tuple[str, Sequence[Any]]:
+        """An INSERT into the queue with what belongs to it, and all parameters."""
+        return self.with_notify(statement, queue), params
 
     def payload_of(self, cursor: CursorWrapper, key: int) -> str | None:
         """Payload of the message with this key; None if it is not in the table."""

@@ -34,6 +34,7 @@ from django_cluster.brokers.orm_rows import (
     parse_receipt,
 )
 from django_cluster.core.postgres_arrays import number_array, text_array
+from django_cluster.core.row_insert import RowInsert
 from django_cluster.database.clock import FOREVER
 from django_cluster.database.dialect import NOW, by_vendor
 
@@ -78,9 +79,10 @@ class PostgreSQL(Dialect):
         keys: Sequence[int] = (),
         *,
         known: bool = False,
+        beside: RowInsert | None = None,
     ) -> None:
         if len(messages) == 1 or not keys or known:
-            return super().insert(cursor, queue, messages, keys, known=known)
+            return super().insert(cursor, queue, messages, keys, known=known, beside=beside)
         statement = (
             f"INSERT INTO {self.table} (id, {COLUMNS})"
             f" SELECT id, %s::varchar, CASE WHEN due IS NULL THEN -priority ELSE {NOT_READY_LANE} END,"
@@ -95,11 +97,19 @@ class PostgreSQL(Dialect):
             number_array([message.attempts for message in messages]),
             text_array([message.payload for message in messages]),
         )
-        cursor.execute(self.with_notify(statement, queue), [queue, *columns])
+        cursor.execute(*self.complete(statement, [queue, *columns], queue, beside))
 
     def with_notify(self, statement: str, queue: str) -> str:
         # Heard at the commit, and once for any number of statements of one transaction.
         return f"WITH done AS ({statement}) SELECT pg_notify('{channel_of(queue)}', '')"
+
+    def complete(
+        self, statement: str, params: Sequence[Any], queue: str, beside: RowInsert | None
+    ) -> tuple[str, Sequence[Any]]:
+        query = self.with_notify(statement, queue)
+        if beside is None:
+            return query, params
+        return query.replace("WITH ", f"WITH rows_beside AS ({beside.statement}), ", 1), [*beside.params, *params]
 
     def acknowledge(self, cursor: CursorWrapper, receipts: Sequence[str]) -> None:
         held, params = self.lease_condition(receipts)

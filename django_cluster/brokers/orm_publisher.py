@@ -24,6 +24,7 @@ from django_cluster.brokers.orm_dialect_base import Dialect
 from django_cluster.brokers.orm_dialects import dialect_of
 from django_cluster.brokers.orm_rows import MAX_STATEMENT_CHARACTERS, MAX_STATEMENT_ROWS, statement_batches
 from django_cluster.core.batching import batches
+from django_cluster.core.row_insert import RowInsert
 from django_cluster.database.session import Session
 from django_cluster.errors import BrokerRefused, BrokerUnavailable
 
@@ -73,10 +74,11 @@ class TablePublisher:
     def _dialect(self) -> Dialect:
         return dialect_of(connections[self._session.alias])
 
-    def publish(self, messages: Sequence[Message]) -> None:
-        """Keep the messages: all of them, or none and raise."""
+    def publish(self, messages: Sequence[Message], beside: RowInsert | None = None) -> None:
+        """Keep the messages: all of them, or none and raise. ``beside``: what the same statement inserts elsewhere; the
+        messages must fit into one statement then, on PostgreSQL."""
         for _ in range(KEY_TRIES):
-            attempt = InsertAttempt(self._dialect, self._queue, messages, self._keys)
+            attempt = InsertAttempt(self._dialect, self._queue, messages, self._keys, beside)
             if attempt.run(self._session):
                 return
             self._keys = KeyStream()
@@ -115,8 +117,15 @@ class TablePublisher:
 class InsertAttempt:
     """One sending of some messages."""
 
-    def __init__(self, dialect: Dialect, queue: str, messages: Sequence[Message], keys: KeyStream) -> None:
-        self._dialect, self._queue, self._messages = dialect, queue, messages
+    def __init__(
+        self,
+        dialect: Dialect,
+        queue: str,
+        messages: Sequence[Message],
+        keys: KeyStream,
+        beside: RowInsert | None = None,
+    ) -> None:
+        self._dialect, self._queue, self._messages, self._beside = dialect, queue, messages, beside
         self._keys: Sequence[int | None] = [None] * len(messages)
         self._again: Callable[[CursorWrapper], None] | None = None
         if dialect.answers_can_be_lost:
@@ -136,7 +145,8 @@ class InsertAttempt:
         return True
 
     def _insert(self, cursor: CursorWrapper) -> None:
-        _insert(cursor, self._dialect, self._queue, list(zip(self._messages, self._keys, strict=True)))
+        messages = list(zip(self._messages, self._keys, strict=True))
+        _insert(cursor, self._dialect, self._queue, messages, beside=self._beside)
 
     def _insert_unless_kept(self, cursor: CursorWrapper) -> None:
         self._repeated = True
@@ -164,11 +174,12 @@ def _insert(
     messages: Sequence[tuple[Message, int | None]],
     *,
     known: bool = False,
+    beside: RowInsert | None = None,
 ) -> None:
     """Insert the messages, each with its key or None. ``known``: leave out those whose key is in the table."""
     for batch in batches(messages, _length, most=MAX_STATEMENT_ROWS, room=MAX_STATEMENT_CHARACTERS):
         keys = [key for _, key in batch if key is not None]
-        dialect.insert(cursor, queue, [message for message, _ in batch], keys, known=known)
+        dialect.insert(cursor, queue, [message for message, _ in batch], keys, known=known, beside=beside)
 
 
 def _length(message: tuple[Message, int | None]) -> int:

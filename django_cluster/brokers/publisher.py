@@ -15,6 +15,7 @@ from django_cluster.brokers.base import Broker
 from django_cluster.brokers.messages import Message
 from django_cluster.core.batching import batches
 from django_cluster.core.queue_names import delay_queue_in_table
+from django_cluster.core.row_insert import RowInsert
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import NotSupported
 
@@ -48,6 +49,12 @@ class Publisher:
             self._keep(late)
         for batch in batches(messages, most=self.broker.capabilities.bulk):
             self.broker.enqueue(batch)
+
+    def publish_with(self, messages: Sequence[Message], insert: RowInsert) -> bool:
+        """Publish the messages together with a row (see ``Broker.enqueue_with``); False if nothing was done."""
+        if self._limited or len(messages) > self.broker.capabilities.bulk:
+            return False
+        return self.broker.enqueue_with(messages, insert)
 
     def _keep(self, messages: Sequence[Message]) -> None:
         """Put messages into the delay queue."""

@@ -97,6 +97,8 @@ def deliver(pending: PendingSend) -> None:
     Raises ``StoreUnavailable``, and ``BrokerError`` with no row kept if the messages cannot be sent.
     """
     tracked = pending.tracked
+    if tracked is not None and _deliver_in_one_statement(pending, tracked):
+        return
     with transaction.atomic(using=pending.database) if pending.database is not None else nullcontext():
         for open_group in pending.group_openers:
             open_group()
@@ -107,6 +109,14 @@ def deliver(pending: PendingSend) -> None:
             pending.sender.put(pending.messages)
         else:
             _deliver_elsewhere(pending, tracked)
+
+
+def _deliver_in_one_statement(pending: PendingSend, tracked: TrackedRows) -> bool:
+    """Whether rows and messages, which are nothing but tables of one database, could be written together."""
+    if pending.database is None or pending.group_openers:
+        return False
+    insert = tracked.store.insert_of(tracked.rows)
+    return insert is not None and pending.sender.put_with(pending.messages, insert)
 
 
 def _deliver_elsewhere(pending: PendingSend, tracked: TrackedRows) -> None:

@@ -12,6 +12,7 @@ from django_cluster.brokers.messages import Message
 from django_cluster.brokers.publisher import Publisher
 from django_cluster.core.codec import Codec
 from django_cluster.core.messages import TaskPackage
+from django_cluster.core.row_insert import RowInsert
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.lifecycle.admission import check_functions
 from django_cluster.lifecycle.signal_dispatch import changed_by_receivers
@@ -83,6 +84,10 @@ class QueueSender:
 
     def put(self, messages: Sequence[Message]) -> None:
         self._publisher.publish(messages)
+
+    def put_with(self, messages: Sequence[Message], insert: RowInsert) -> bool:
+        """Publish the messages together with rows, in one statement; False if the broker cannot, and did nothing."""
+        return self._publisher.publish_with(messages, insert)
 
     def put_once(self, messages: Sequence[Message], packages: Sequence[TaskPackage]) -> None:
         """Enqueue messages packed from these packages; a package that was enqueued before is not enqueued again."""

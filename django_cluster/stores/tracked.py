@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from django.db.backends.utils import CursorWrapper
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -19,9 +20,12 @@ from django_cluster.core.batching import batches
 from django_cluster.core.headers import PRIORITIES
 from django_cluster.core.messages import TaskHeader
 from django_cluster.core.reprs import repr_of
+from django_cluster.core.row_insert import RowInsert
 from django_cluster.core.safe_text import storable
 from django_cluster.core.task_status import ENDED, WAITING, TaskStatus
 from django_cluster.core.time import nearest_unix_time
+from django_cluster.database.dialect import is_postgresql
+from django_cluster.database.row_insert import insert_of, insert_rows
 from django_cluster.database.row_update import update_row
 from django_cluster.models import TrackedTask
 from django_cluster.models.tracked_task import tracked_tasks
@@ -148,11 +152,20 @@ class TrackedTasks:
     def add(self, rows: Sequence[TrackedTask]) -> None:
         """Insert the rows of tasks that are about to be sent, in the caller's transaction if there is one."""
 
-        def insert(again: bool = False) -> None:
+        def insert(cursor: CursorWrapper, again: bool = False) -> None:
             for batch in batches(rows, most=ROWS_PER_STATEMENT):
-                self._rows.bulk_create(batch, ignore_conflicts=again)
+                insert_rows(cursor, batch, known=again)
 
-        self._session.execute(lambda _: insert(), again=lambda _: insert(again=True))
+        several = len(rows) > ROWS_PER_STATEMENT
+        self._session.execute(insert, atomic=several, again=lambda cursor: insert(cursor, again=True))
+
+    def insert_of(self, rows: Sequence[TrackedTask]) -> RowInsert | None:
+        """The statement of ``add``, for those who send the messages in the same one; None where that is not possible:
+        the database is not PostgreSQL, or there are too many rows."""
+        connection = self._session.connection
+        if not is_postgresql(connection) or len(rows) > ROWS_PER_STATEMENT:
+            return None
+        return insert_of(connection, rows)
 
     def forget(self, ids: Sequence[str]) -> None:
         """Delete the rows of tasks that could not be sent."""

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
-from django.db import transaction
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_cluster.client.client import get_client
@@ -255,3 +256,16 @@ def test_no_id_upsets_a_database(there: Framework, name: Any) -> None:
         with pytest.raises(TaskResultDoesNotExist):
             default_task_backend.get_result(name)
         assert Group.objects.count() == 0, "the transaction goes on"
+
+
+@pytest.mark.parametrize(PLACES, [("orm", "postgres")])
+@pytest.mark.parametrize("count", [1, 3])
+def test_rows_and_messages_are_one_statement_on_postgresql(there: Framework, count: int) -> None:
+    default_task_backend.enqueue_many([(tasks.add, (1, 1), {})])
+
+    with CaptureQueriesContext(connection) as queries:
+        sent = default_task_backend.enqueue_many([(tasks.add, (number, 1), {}) for number in range(count)])
+
+    assert len(queries) == 1
+    assert there.queued() == count + 1
+    assert [there.run(result).return_value for result in sent] == [number + 1 for number in range(count)]
