@@ -62,6 +62,28 @@ QUEUE_EMPTY = Event(
     message="Stopping: nothing is left to do (--until-empty)",
     meaning="A cluster with `--until-empty` has found no waiting and no running task.",
 )
+FILE_CHANGED = Event(
+    key="file_changed",
+    level=INFO,
+    message="Restarting the cluster: %(path)s has changed",
+    fields=("path",),
+    meaning="A cluster with `--reload` is started anew with the code as it is now. Running tasks finish first.",
+)
+WAITING_FOR_CHANGE = Event(
+    key="waiting_for_change",
+    level=WARNING,
+    message="The cluster could not run (exit code %(exit_code)d): waiting for a changed file",
+    fields=("exit_code",),
+    meaning="With `--reload`: the code or the settings have an error, which the lines above show.",
+    action="Correct the error. The cluster is started again when the file is saved.",
+)
+RUNSERVER_ENDED = Event(
+    key="runserver_ended",
+    level=WARNING,
+    message="The development server has ended (exit code %(exit_code)d): stopping the cluster, too",
+    fields=("exit_code",),
+    meaning="With `--with-runserver`, the server and the cluster end together.",
+)
 CRASH_LOOP = Event(
     key="crash_loop",
     level=CRITICAL,

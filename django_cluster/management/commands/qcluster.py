@@ -22,6 +22,8 @@ from django_cluster.conf import configures_logging, load_cluster
 from django_cluster.core.settings import BrokerSettings, Settings
 from django_cluster.errors import BrokerError, InvalidSettings
 from django_cluster.lifecycle.probing import obstacle_to_start
+from django_cluster.management.development import RELOADED, DevelopmentCluster, own_command, runserver_command
+from django_cluster.management.source_watcher import SourceWatcher, project_roots
 
 
 class Command(BaseCommand):
@@ -52,6 +54,7 @@ class Command(BaseCommand):
         end = parser.add_mutually_exclusive_group()
         end.add_argument(
             "--until-empty",
+            "--once",
             action="store_true",
             help=_("Run the queued tasks, and stop when none is left that is due."),
         )
@@ -60,10 +63,25 @@ class Command(BaseCommand):
             action="store_true",
             help=_("Start, and stop as soon as all is running (as in Django-Q); see --until-empty."),
         )
+        end.add_argument(
+            "--reload",
+            action="store_true",
+            help=_("For development: restart the cluster, between tasks, when a file of the project has changed."),
+        )
+        parser.add_argument(
+            "--with-runserver",
+            nargs="?",
+            const="",
+            metavar="ADDRPORT",
+            help=_("Run the development server, too, and reload both; they end together."),
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["scheduler_only"] and (options["workers"] or options["until_empty"]):
             raise CommandError("--scheduler-only runs no tasks: leave out --workers and --until-empty.")
+        develops = options["reload"] or options["with_runserver"] is not None
+        if develops and not os.environ.pop(RELOADED, ""):
+            sys.exit(self._develop(options))
         settings = adjusted(self._loaded(options), options)
         if options["scheduler_only"] and not settings.schedule.enabled:
             raise CommandError("--scheduler-only has nothing to do: the setting scheduler is False.")
@@ -83,11 +101,25 @@ class Command(BaseCommand):
             code = ExitCode.TASKS_LEFT
         sys.exit(code)
 
+    def _develop(self, options: dict[str, Any]) -> int:
+        """Run the cluster as a program that is restarted when a file has changed."""
+        if options["with_runserver"] is not None and (options["until_empty"] or options["run_once"]):
+            raise CommandError("--with-runserver runs until it is stopped: leave out --until-empty and --run-once.")
+        self.stderr.style_func = None
+        configure_logs(adjusted(self._settings(options), options), self.stderr)
+        address = options["with_runserver"]
+        server = None if address is None else runserver_command(address, options["pythonpath"])
+        return DevelopmentCluster(own_command(), SourceWatcher(project_roots()), server).run()
+
     @staticmethod
-    def _loaded(options: dict[str, Any]) -> Settings:
+    def _settings(options: dict[str, Any]) -> Settings:
+        names = options["name"] or [name for name in [options.get("cluster_name")] if name]
+        return load_cluster(names, options["broker"], options["exclude_queue"])
+
+    @classmethod
+    def _loaded(cls, options: dict[str, Any]) -> Settings:
         try:
-            names = options["name"] or [name for name in [options.get("cluster_name")] if name]
-            loaded = load_cluster(names, options["broker"], options["exclude_queue"])
+            loaded = cls._settings(options)
             for section in (loaded.broker, *(share.broker for share in loaded.queue_settings)):
                 refuse_memory(section)
                 # Connects to nothing; a missing library or an unknown option is said once, and not by each child.
