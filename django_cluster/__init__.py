@@ -48,6 +48,7 @@ _PUBLIC = {
     "TaskContext": "task_objects",
     "TaskFunction": "task_objects",
     "TaskHandle": "task_objects",
+    "TaskMiddleware": "core.task_middleware",
     "TaskProgress": "core.task_progress",
     "TaskStatus": "task_objects",
     "task": "task_objects",

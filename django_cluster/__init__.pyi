@@ -9,6 +9,7 @@ from django_cluster.composition import Iter as Iter
 from django_cluster.composition import async_chain as async_chain
 from django_cluster.composition import async_iter as async_iter
 from django_cluster.composition import call as call
+from django_cluster.core.task_middleware import TaskMiddleware as TaskMiddleware
 from django_cluster.core.task_progress import TaskProgress as TaskProgress
 from django_cluster.core.task_progress import progress as progress
 from django_cluster.decorators import cron_task as cron_task

@@ -19,6 +19,7 @@
     │   │   └── UnsuitableFunction   it can be found, and no worker can run it: an async function, a generator
     │   ├── FunctionNotAllowed   the setting ``functions`` does not allow this function
     │   └── MessageTooOld        the message is older than ``max_message_age``
+    ├── SendRefused              a middleware refuses to send a task
     ├── NotSerializable          arguments or a result that the serializer cannot carry
     │   └── ValueTooLarge        they are larger than the settings allow
     ├── WorkerLost               the worker died while it ran the task
@@ -131,6 +132,10 @@ class UnsuitableFunction(UnknownFunction, TypeError):
 
 class FunctionNotAllowed(PackageError):
     """The setting ``functions`` does not allow a function."""
+
+
+class SendRefused(ClusterError):
+    """A middleware refuses to send a task. An exception of its ``before_send`` is the cause of this one."""
 
 
 class MessageTooOld(PackageError):

@@ -9,6 +9,7 @@ SIDEBAR = {
         "how-to/task-objects",
         "Django's Tasks framework <how-to/django-tasks>",
         "how-to/queues",
+        "how-to/middleware",
         "how-to/develop",
         "how-to/test-your-tasks",
         "how-to/retention",

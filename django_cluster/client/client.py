@@ -209,7 +209,7 @@ class Client:
 
     def _run_here(self, packages: Sequence[TaskPackage]) -> None:
         """Run in this process the steps of a cluster: sign, open, execute and record each package."""
-        packages = announced(packages)
+        packages = announced(packages, self.codec.signing.middleware)
         check_functions(self.settings.signing.functions, packages)
         waiting = deque(self.codec.verify(self.codec.dumps(package)) for package in packages)
 

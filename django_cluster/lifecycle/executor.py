@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 from django_cluster.core.call_options import option_hint
@@ -38,6 +39,7 @@ from django_cluster.lifecycle.admission import allowed_functions, check_age, has
 from django_cluster.lifecycle.error_reporting import ErrorReporters
 from django_cluster.lifecycle.failure_text import describe
 from django_cluster.lifecycle.fault_injection import FaultInjection
+from django_cluster.lifecycle.middleware_stack import middleware_stack
 from django_cluster.lifecycle.rejection import rejected_outcome
 from django_cluster.lifecycle.run_results import (
     RunResult,
@@ -88,6 +90,7 @@ class Executor:
         self._codec = codec
         self._allowed = allowed_functions(codec.signing.functions)
         self._longest_age = codec.signing.max_message_age
+        self._middleware = middleware_stack(codec.signing.middleware) if codec.signing.middleware else None
         self._seal = seal
         self._reporters = reporters
         self._timeout = timeout
@@ -226,12 +229,11 @@ class Executor:
         try:
             if FaultInjection.before_call is not None:
                 FaultInjection.before_call(package.header, attempt)
-            if tracked is not None and tracked.framework is not None:
-                result = tracked.framework.call(package)
-            elif isinstance(func, TaskCallable) and func.takes_context:
-                result = func.call_as(context_of(package.header, attempt), *package.args, **package.kwargs)
+            if self._middleware is None:
+                result = called(func, package, attempt, tracked)
             else:
-                result = func(*package.args, **package.kwargs)
+                innermost = partial(called, func, package, attempt, tracked)
+                result = self._middleware.around(func, package, attempt, innermost)()
         except BaseException as error:
             if post_execute_in_worker.receivers:
                 send_signal(post_execute_in_worker, func=func, task=package, result=None, error=error)
@@ -276,6 +278,15 @@ class Executor:
     def _rejected(self, job: Job, error: BaseException, started_at: float) -> Outcome:
         """The outcome of a message that is signed by this project, and can never be run here."""
         return rejected_outcome(job, self._codec_of(job).sign(job.body), error, started_at, self._worker)
+
+
+def called(func: Callable[..., Any], package: TaskPackage, attempt: int, tracked: TrackedRun | None) -> Any:
+    """Call the function of a task: what is innermost where middleware is around it."""
+    if tracked is not None and tracked.framework is not None:
+        return tracked.framework.call(package)
+    if isinstance(func, TaskCallable) and func.takes_context:
+        return func.call_as(context_of(package.header, attempt), *package.args, **package.kwargs)
+    return func(*package.args, **package.kwargs)
 
 
 def _ended(tracked: TrackedRun | None, result: RunResult) -> RunResult:

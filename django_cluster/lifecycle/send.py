@@ -15,6 +15,7 @@ from django_cluster.core.messages import TaskPackage
 from django_cluster.core.row_insert import RowInsert
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.lifecycle.admission import check_functions
+from django_cluster.lifecycle.middleware_stack import middleware_stack
 from django_cluster.lifecycle.signal_dispatch import changed_by_receivers
 from django_cluster.signals import pre_enqueue
 
@@ -28,17 +29,22 @@ class AddressedMessage(NamedTuple):
 
 
 def pack(codec: Codec, packages: Sequence[TaskPackage]) -> list[Message]:
-    """Announced, and signed for the queue of the codec. Raises ``FunctionNotAllowed``."""
-    packages = announced(packages)
+    """Announced, and signed for the queue of the codec. Raises ``FunctionNotAllowed`` and
+    ``SendRefused``."""
+    packages = announced(packages, codec.signing.middleware)
     check_functions(codec.signing.functions, packages)
     return [_message(codec, package) for package in packages]
 
 
-def announced(packages: Sequence[TaskPackage]) -> Sequence[TaskPackage]:
-    """Send ``pre_enqueue`` for each package; returns the packages as its receivers want them to be sent.
+def announced(packages: Sequence[TaskPackage], middleware: tuple[str, ...] = ()) -> Sequence[TaskPackage]:
+    """Send ``pre_enqueue`` for each package; returns the packages as middleware and receivers want them to be sent.
 
-    They keep their id, which the caller knows, and their queue and broker, for which they are being packed.
+    ``middleware``: dotted paths; raises ``SendRefused`` where one refuses. The packages keep their id, which the caller
+    knows, and their queue and broker, for which they are being packed.
     """
+    if middleware:
+        stack = middleware_stack(middleware)
+        packages = [stack.before_send(package) for package in packages]
     if not pre_enqueue.receivers:
         return packages
     return [_announced(package) for package in packages]

@@ -67,6 +67,7 @@ def test_changed_code_runs_an_error_waits_for_its_correction_and_the_server_ends
     write(app / "tasks.py", ANSWERS.format(answer=2))  # imported by the worker alone
     wait_for_log_again(cluster, "is running", 2)
     second = project.wait_for_row(project.enqueue("changing.tasks.answer"))
+    wait_until(lambda: serves(port), PATIENCE, "the development server should answer")
     write(app / "__init__.py", "this is no Python")
     cluster.wait_for_log("waiting for a changed file", 3 * PATIENCE)
     write(app / "__init__.py", "")
@@ -74,6 +75,5 @@ def test_changed_code_runs_an_error_waits_for_its_correction_and_the_server_ends
 
     assert (first.result, second.result) == (1, 2)
     assert "SyntaxError" in cluster.logs
-    wait_until(lambda: serves(port), PATIENCE, "the development server should have come back, too")
     assert cluster.stop(signal.SIGINT) == ExitCode.GRACEFUL
     assert not serves(port)

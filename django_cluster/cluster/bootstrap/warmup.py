@@ -63,7 +63,7 @@ def _create_adapters(settings: Settings) -> None:
 
 def _run_task(settings: Settings) -> None:
     """Run one task, from its package to its outcome."""
-    signing = replace(settings.signing, functions=ALL_FUNCTIONS)  # this task is not one of the project
+    signing = replace(settings.signing, functions=ALL_FUNCTIONS, middleware=())  # this task is not one of the project
     codec = Codec(signing)
     seal = ValueSigner(signing.secret, signing.fallbacks, signing.serializer)
     executor = SignallessExecutor(codec, seal, ErrorReporters({}), timeout=None, worker="")

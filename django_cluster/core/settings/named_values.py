@@ -53,6 +53,21 @@ def module_names() -> ValueType:
     return ValueType("a list of names of modules", convert)
 
 
+def class_paths() -> ValueType:
+    """Dotted paths: ``shop.middleware.Quotas``."""
+
+    def convert(value: Any) -> tuple[str, ...]:
+        paths = value.split(",") if isinstance(value, str) else value
+        if not isinstance(paths, list | tuple) or not all(isinstance(path, str) for path in paths):
+            raise InvalidValue
+        found = tuple(path.strip() for path in paths if path.strip())
+        if not all("." in path and all(part.isidentifier() for part in path.split(".")) for path in found):
+            raise InvalidValue
+        return found
+
+    return ValueType("a list of dotted paths of classes", convert)
+
+
 def queue_name() -> ValueType:
     plain = text()
 

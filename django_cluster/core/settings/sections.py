@@ -42,7 +42,7 @@ class BrokerSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SigningSettings:
-    """How packages are serialized, signed and checked."""
+    """How packages are announced, serialized, signed and checked."""
 
     secret: str = field(repr=False)
     fallbacks: tuple[str, ...] = field(default=(), repr=False)
@@ -62,6 +62,8 @@ class SigningSettings:
     """True: zlib; or ``"zstd"``."""
     compress_threshold: int = 1024
     """Size of a package, in bytes, up to which it is not compressed."""
+    middleware: tuple[str, ...] = ()
+    """Dotted paths of classes that are called around packing and running, the outermost first."""
     max_payload_size: int = 64 << 20
     """Maximum size of a package with its header and arguments, in bytes, before it is compressed and signed."""
 

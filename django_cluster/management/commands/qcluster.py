@@ -21,6 +21,7 @@ from django_cluster.cluster.supervisor.sentinel import ExitCode, Sentinel
 from django_cluster.conf import configures_logging, load_cluster
 from django_cluster.core.settings import BrokerSettings, Settings
 from django_cluster.errors import BrokerError, InvalidSettings
+from django_cluster.lifecycle.middleware_stack import load_middleware
 from django_cluster.lifecycle.probing import obstacle_to_start
 from django_cluster.management.development import RELOADED, DevelopmentCluster, own_command, runserver_command
 from django_cluster.management.source_watcher import SourceWatcher, project_roots
@@ -120,6 +121,7 @@ class Command(BaseCommand):
     def _loaded(cls, options: dict[str, Any]) -> Settings:
         try:
             loaded = cls._settings(options)
+            load_middleware(loaded.signing.middleware)
             for section in (loaded.broker, *(share.broker for share in loaded.queue_settings)):
                 refuse_memory(section)
                 # Connects to nothing; a missing library or an unknown option is said once, and not by each child.

@@ -7,6 +7,7 @@ from functools import partial
 from django_cluster.core.settings.definition import define
 from django_cluster.core.settings.named_values import (
     catch_up,
+    class_paths,
     compression,
     days_or_none,
     functions,
@@ -35,6 +36,14 @@ SIGNING = (
         " in which `registered` may also be an element. Checked before anything is imported; see"
         " [Security](../explanation/security.md).",
         default_words="`'any'`",
+        new=True,
+    ),
+    signing(
+        "middleware",
+        class_paths(),
+        "Dotted paths of classes that are called around the sending and the running of every task, subclasses of"
+        " `TaskMiddleware`; the first is the outermost. Read [Middleware](../how-to/middleware.md).",
+        default_words="`[]`: none",
         new=True,
     ),
     signing(
