@@ -45,10 +45,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 LONGEST_DURATION = 3_155_760_000
 """Seconds in 100 years: the longest delay or time limit. Timers of the operating system end at 292 years."""
+
+
+def __getattr__(name: str) -> Any:
+    if name == "TaskWish":
+        raise ImportError(f"{__name__}.TaskWish was renamed: use TaskDirective.")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class ClusterError(Exception):

@@ -15,11 +15,14 @@ from collections.abc import Sequence
 
 from django_cluster.brokers.capabilities import Capabilities
 from django_cluster.brokers.messages import Delivery, Message, QueuedMessage, QueueSize
+from django_cluster.core.renamed_names import refuse
 from django_cluster.core.row_insert import RowInsert
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.errors import BrokerRefused, PayloadTooLarge
 
 __all__ = ["MAX_QUEUE_NAMES", "Broker", "Capabilities", "Delivery", "Message", "QueueSize", "QueuedMessage"]
+
+__getattr__ = refuse(__name__, {"Waiting": "QueuedMessage"})
 
 MAX_QUEUE_NAMES = 100
 """Most names that ``Broker.queue_names`` returns."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django_cluster.core.renamed_names import refuse
 from django_cluster.models.acknowledged_messages import AcknowledgedMessages
 from django_cluster.models.group import GroupMember, TaskGroup
 from django_cluster.models.heartbeat import Heartbeat
@@ -12,6 +13,8 @@ from django_cluster.models.queued_task import QueuedTask
 from django_cluster.models.schedule import Schedule
 from django_cluster.models.task import Failure, Success, Task
 from django_cluster.models.tracked_task import TrackedTask
+
+__getattr__ = refuse(__name__, {"Instruction": "OperatorCommand"})
 
 __all__ = [
     "AcknowledgedMessages",

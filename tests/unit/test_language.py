@@ -21,6 +21,7 @@ PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile", "setup.cfg"
 
 REFUSALS = {
     "django_cluster/__init__.py",
+    "django_cluster/errors.py",
     "django_cluster/tasks.py",
     "tests/django_q/test_import_paths.py",
     "tests/unit/test_public_names.py",

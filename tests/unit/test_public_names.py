@@ -56,6 +56,9 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
         ("control", "recycle", "restart_worker"),
         ("control", "switch", "set_enabled"),
         ("decorators", "schedule", "periodic_task"),
+        ("errors", "TaskWish", "TaskDirective"),
+        ("brokers.base", "Waiting", "QueuedMessage"),
+        ("models", "Instruction", "OperatorCommand"),
     ],
 )
 def test_the_import_of_a_renamed_name_says_the_new_one(module: str, name: str, new: str) -> None:
@@ -63,7 +66,7 @@ def test_the_import_of_a_renamed_name_says_the_new_one(module: str, name: str, n
         exec(f"from django_cluster.{module} import {name}")
 
 
-@pytest.mark.parametrize("module", ["tasks", "control", "decorators"])
+@pytest.mark.parametrize("module", ["tasks", "control", "decorators", "errors", "brokers.base", "models"])
 def test_a_module_with_renamed_names_has_no_others(module: str) -> None:
     found = import_module(f"django_cluster.{module}")
     assert not hasattr(found, "no_such_name")

@@ -25,12 +25,14 @@ from django_cluster.dashboard.diagnosis.facts import (
     RowFacts,
     ScheduleRowFacts,
     TaskFacts,
+    TrackedFacts,
 )
 from django_cluster.dashboard.snapshot import QueueView, Snapshot
 from django_cluster.database.clock import DatabaseServerClock
 from django_cluster.errors import PackageError, StoreUnavailable
-from django_cluster.models import Schedule, Task
+from django_cluster.models import Schedule, Task, TrackedTask
 from django_cluster.models.task import saved_tasks
+from django_cluster.models.tracked_task import tracked_tasks
 from django_cluster.stores.session import results_session
 
 SEARCHED = 10_000
@@ -97,22 +99,34 @@ class FactCollector:
         if row is not None and row.final:
             found = None
             queues: tuple[QueueFacts, ...] = (self._queue(row.queue or self._settings.queue, []),)
-        else:
-            found, queues = self._search(row.pk if row is not None else target)
-            if row is not None and found is None and row.queue:
-                queues = tuple(sorted(queues, key=lambda queue: queue.name != row.queue))
-        return self._task_facts(target, row, found, queues)
+            return self._task_facts(target, row, found, queues)
+        task_id = row.pk if row is not None else target
+        tracked = self._try(tracked_tasks(self._collector.database).filter(pk=task_id).first, None)
+        home = tracked.queue or self._settings.queue if tracked is not None else None
+        found, queues = self._search(task_id, home)
+        if row is not None and found is None and row.queue:
+            queues = tuple(sorted(queues, key=lambda queue: queue.name != row.queue))
+        return self._task_facts(target, row, found, queues, tracked)
 
-    def _task_facts(self, target: str, row: Task | None, found: Found | None, queues: Sequence[QueueFacts]) -> Facts:
+    def _task_facts(
+        self,
+        target: str,
+        row: Task | None,
+        found: Found | None,
+        queues: Sequence[QueueFacts],
+        tracked: TrackedTask | None = None,
+    ) -> Facts:
         task_id = row.pk if row is not None else found.id if found is not None else target
         cluster, worker = self._runner(task_id)
-        func = row.func if row is not None else found.func if found is not None else ""
+        known = [each for each in (row, tracked, found) if each is not None]
+        func = known[0].func if known else ""
         task = TaskFacts(
             id=task_id,
-            name=row.name if row is not None else found.name if found is not None else "",
+            name=known[0].name if known else "",
             func=func,
             pause=self._try(lambda: self._collector.paused_task(func), None) if func else None,
             row=_row(row) if row is not None else None,
+            tracked=_tracked(tracked, self._settings.queue) if tracked is not None else None,
             message=found.message if found is not None else None,
             cluster=cluster,
             worker=worker,
@@ -129,10 +143,10 @@ class FactCollector:
                     return cluster, worker
         return None, None
 
-    def _search(self, target: str) -> tuple[Found | None, tuple[QueueFacts, ...]]:
-        """The message of this task, by id or name, and the queues that were searched for it."""
+    def _search(self, target: str, queue: str | None = None) -> tuple[Found | None, tuple[QueueFacts, ...]]:
+        """The message of this task, by id or name, and the queues that were searched for it: one, or all (None)."""
         queues = []
-        for name in self._known():
+        for name in self._known() if queue is None else [queue]:
             hits: list[Found] = []
             queues.append(self._queue(name, hits, target))
             if hits:
@@ -285,4 +299,20 @@ def _row(task: Task) -> RowFacts:
         success=task.success,
         error=": ".join(part for part in (kind, message) if part) or task.status,
         retried_as=task.retried_as or "",
+    )
+
+
+def _tracked(row: TrackedTask, queue: str) -> TrackedFacts:
+    workers, errors = row.worker_ids or [], row.errors or []
+    return TrackedFacts(
+        status=row.status,
+        queue=row.queue or queue,
+        enqueued=to_unix_time(row.enqueued_at),
+        sent=row.payload is None,
+        due=None if row.run_after is None else to_unix_time(row.run_after),
+        attempts=row.attempt,
+        started=None if row.last_attempted_at is None else to_unix_time(row.last_attempted_at),
+        worker=str(workers[-1]) if workers else "",
+        finished=None if row.finished_at is None else to_unix_time(row.finished_at),
+        error=str(errors[-1][0]).removeprefix("django_cluster.errors.") if errors and errors[-1] else "",
     )

@@ -22,6 +22,28 @@ class RowFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrackedFacts:
+    """The row of a tracked task, which exists from the moment at which it is sent."""
+
+    status: str
+    """A ``TaskStatus``."""
+    queue: str
+    enqueued: float
+    sent: bool = True
+    """Whether its message has reached the broker."""
+    due: float | None = None
+    """When it is due, if it was sent with a delay."""
+    attempts: int = 0
+    started: float | None = None
+    """When its last run began."""
+    worker: str = ""
+    """The worker of its last run."""
+    finished: float | None = None
+    error: str = ""
+    """The class of the error of its last run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MessageFacts:
     """The message of a task in its queue."""
 
@@ -106,6 +128,7 @@ class TaskFacts:
     name: str = ""
     func: str = ""
     row: RowFacts | None = None
+    tracked: TrackedFacts | None = None
     message: MessageFacts | None = None
     cluster: ClusterStatus | None = None
     """The cluster that runs it, or that ran it when it was lost."""

@@ -14,6 +14,11 @@ def count_of(number: int) -> str:
     return f"{number} message" if number == 1 else f"{number} messages"
 
 
+def contents(queue: QueueFacts) -> str:
+    """The sizes of a queue in words."""
+    return f"{count_of(queue.ready)} ready, {queue.delayed} delayed and {queue.leased} leased"
+
+
 def reasons_of_queue(queue: QueueFacts, now: float) -> Iterator[Reason]:
     if not queue.known and not queue.total and not queue.problem:
         advice = f"Did you mean the queue {queue.nearest!r}?" if queue.nearest else ""

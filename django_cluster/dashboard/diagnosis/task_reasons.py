@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from django_cluster.dashboard.diagnosis.facts import Facts, MessageFacts, QueueFacts, RowFacts, TaskFacts
-from django_cluster.dashboard.diagnosis.queue_reasons import count_of, obstacles, unreadable_messages
+from django_cluster.dashboard.diagnosis.queue_reasons import contents, count_of, obstacles, unreadable_messages
 from django_cluster.dashboard.diagnosis.reason import Conclusion, Reason
+from django_cluster.dashboard.diagnosis.tracked_reasons import reasons_of_tracked
 from django_cluster.dashboard.text import duration
 from django_cluster.stores.status import ClusterStatus, ProcessStatus
 
@@ -20,6 +21,8 @@ def reasons_of_task(facts: Facts, task: TaskFacts) -> Iterator[Reason]:
         yield from _waiting(facts, task, task.message)
     elif task.row is not None:
         yield from _not_queued_again(facts, task.row)
+    elif task.tracked is not None:
+        yield from reasons_of_tracked(task.tracked, facts.queues[0], facts.now)
     else:
         yield from _not_found(facts)
 
@@ -142,19 +145,25 @@ def _not_queued_again(facts: Facts, row: RowFacts) -> Iterator[Reason]:
 
 
 def _not_found(facts: Facts) -> Iterator[Reason]:
-    names = ", ".join(repr(queue.name) for queue in facts.queues)
+    hidden = [queue for queue in facts.queues if queue.unseen]
+    names = ", ".join(repr(queue.name) for queue in facts.queues if queue not in hidden)
     causes = ["the id belongs to another project, namespace or queue", "it was cancelled"]
     if facts.on_commit:
         causes.insert(0, "the transaction that has sent it is still open, or was rolled back")
     causes.append("it is a later link of a chain, or follows a group, and is sent when those before it have ended")
     kept = "has ended, and its row was pruned" if facts.keeps_successes else "has succeeded, and successes are not kept"
     causes.append(f"it {kept}")
+    if hidden:
+        waits = (f"in {queue.name!r}, which has {contents(queue)}" for queue in hidden if not queue.problem)
+        causes.insert(0, "; or ".join(["it waits", *waits]).replace("; or ", " ", 1))
     yield Reason(
         "not_found",
         Conclusion.UNKNOWN,
-        f"There is no row of it, no worker that runs it, and no message in {names}. Either {'; or '.join(causes)}.",
+        f"There is no row of it, {'no' if names else 'and no'} worker that runs it"
+        f"{f', and no message in {names}' if names else ''}. Either {'; or '.join(causes)}.",
+        "Set track_tasks, or the option track: the row of such a task says where it is." if hidden else "",
     )
     for queue in facts.queues:
         yield from unreadable_messages(queue)
-        if queue.unseen:
-            yield from obstacles(queue, facts.now)
+    for queue in hidden:
+        yield from obstacles(queue, facts.now)
