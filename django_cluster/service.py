@@ -36,8 +36,6 @@ from django_cluster.tasks import schedule
 
 T = TypeVar("T")
 End = datetime | timedelta | float | None
-CANCELLED = OutcomeStatus.CANCELLED.value
-"""What somebody has cancelled has not failed."""
 DEAD = (OutcomeStatus.DEAD.value, OutcomeStatus.REJECTED.value)
 BATCH_SIZE = 500
 LATE = timedelta(minutes=1)
@@ -267,21 +265,13 @@ class TaskService:
             cancel_waiting_retries([row])
         return get_client().results.delete(task_id) and _noted("delete_task", task_id, by)
 
-    def cancel_task(self, task_id: str, queue: str | None = None, *, by: str = "") -> control.CancelResult:
-        """Cancel a task, or a group by its id or label, whether it waits or runs; see ``control.cancel``.
-
-        The result is false in a condition if it had ended.
-        """
-        result = control.cancel(task_id, queue, by=by)
-        if result:
-            _noted("cancel_task", task_id, by)
-        return result
+    def cancel_task(self, task_id: str, queue: str | None = None, *, by: str = "") -> bool:
+        """Take a waiting task out of its queue (None: the one of the settings); see ``control.cancel_task``."""
+        return control.cancel_task(task_id, queue) and _noted("cancel_task", task_id, by)
 
     @staticmethod
     def _failed(queue: str | None, *, retried: bool = False) -> TaskQuerySet:
-        rows = _of(
-            saved_tasks(_database()).filter(success=False, final=True).exclude(status=CANCELLED).order_by(), queue
-        )
+        rows = _of(saved_tasks(_database()).filter(success=False, final=True).order_by(), queue)
         return rows if retried else rows.filter(retried_as=None).exclude(attempt_count=0)
 
     # ── pauses ───────────────────────────────────────────────────────────────────────────────────

@@ -34,7 +34,7 @@ from django_cluster.core.messages import Job, Outcome, TaskPackage
 from django_cluster.core.settings import BrokerSettings, Settings
 from django_cluster.core.settings.test_queues import is_owner, suffix
 from django_cluster.core.signing import ValueSigner
-from django_cluster.errors import BrokerError, TaskCancelled, TaskFailed, TaskTimeout
+from django_cluster.errors import BrokerError, TaskFailed, TaskTimeout
 from django_cluster.lifecycle.admission import check_functions
 from django_cluster.lifecycle.continuations import Continuations, Forward
 from django_cluster.lifecycle.error_reporting import ErrorReporters
@@ -243,12 +243,9 @@ class Client:
         )
 
     def record_cancelled(self, outcomes: Sequence[Outcome]) -> None:
-        """Save the outcomes of cancelled tasks, send what follows them, and call their hooks and the receivers here."""
-        if not outcomes:
-            return
+        """Save the outcomes of cancelled tasks, and send what follows them; no hook or receiver is called."""
         router = TaskRouter(self.codec, self.broker, self.settings.brokers, queue_brokers=self.settings.queue_brokers)
-        saved = self._recorder(None, router.forward).record(outcomes)
-        InitialContext().run(notify, saved, self._hook, None, self.results.get)
+        self._recorder(None, router.forward).record(outcomes)
 
     def _record(self, outcome: Outcome, broker: Broker | None, forward: Forward) -> None:
         """``broker``: None if the job came from no queue."""
@@ -300,7 +297,7 @@ _emptied: set[tuple[str, ...]] = set()
 
 def raise_as_in_task(error: BaseException | None) -> None:
     """Raise the error of a task, if there is one."""
-    if isinstance(error, TaskTimeout | TaskCancelled):
+    if isinstance(error, TaskTimeout):
         raise TaskFailed(str(error)) from error  # a BaseException must not end the caller's process
     if error is not None:
         raise error

@@ -150,6 +150,8 @@ class Job(NamedTuple):
     """Which run this is, counted by the broker when it leased the message; the first is 1."""
     queue: str = ""
     """The queue from which it was leased; in sync mode, the queue of the client."""
+    again: bool = False
+    """Whether another worker had it in the same lease, and has not begun it."""
 
     def __repr__(self) -> str:
         return repr_of(self, "number", "receipt", "attempt", "queue")
@@ -170,9 +172,7 @@ class OutcomeStatus(StrEnum):
     DEAD = "dead"
     """The task is not run again: ``max_worker_deaths`` workers died while they ran it."""
     DISCARDED = "discarded"
-    """The task raised ``Discard``."""
-    CANCELLED = "cancelled"
-    """The task was cancelled, before it began or while it ran."""
+    """The task raised ``Discard``, or was cancelled."""
     EXPIRED = "expired"
     """No run had begun by the moment that its option ``expires`` names."""
     SNOOZED = "snoozed"
@@ -221,6 +221,29 @@ class FailureDetails(NamedTuple):
         return (self.kind, self.message, self.traceback)
 
 
+class TrackedEnd(NamedTuple):
+    """How a run of a tracked task ended, for its row; the worker leaves the writing to the monitor."""
+
+    attempt: int
+    """The fence: the number of the run (``TrackedTask.attempt``)."""
+    called_at: float
+    """Unix time at which the run really began: its row may have said so a moment earlier."""
+    finished_at: float
+    """Unix time."""
+    errors: str | None = None
+    """All errors of the task as JSON, if this run has added one."""
+    return_value: str | None = None
+    """What a task of Django's framework has returned, as JSON."""
+
+    def __repr__(self) -> str:
+        return repr_of(self, "attempt", "called_at", "finished_at")
+
+    @property
+    def plain(self) -> tuple[Any, ...]:
+        """The fields as a plain tuple, which ``Outcome.tracked_end`` holds."""
+        return tuple(self)
+
+
 class Outcome(NamedTuple):
     """How a job ended: from a worker to the monitor.
 
@@ -256,6 +279,8 @@ class Outcome(NamedTuple):
     """Seconds until the next run, if the task has chosen them."""
     queue: str = ""
     """The queue from which the task was leased: ``Job.queue``."""
+    tracked_end: tuple[Any, ...] | None = None
+    """The fields of ``TrackedEnd``, if the row of a tracked task does not say yet how the run ended."""
 
     @classmethod
     def of(

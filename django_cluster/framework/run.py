@@ -13,7 +13,7 @@ from django_cluster.framework.cluster_task import ClusterTaskContext
 from django_cluster.framework.compat import backend_of
 from django_cluster.framework.json_text import as_json
 from django_cluster.framework.results import stored_task, task_result
-from django_cluster.framework.signals import announce
+from django_cluster.framework.signals import announce, is_heard
 
 
 class RunFacts(NamedTuple):
@@ -82,6 +82,11 @@ class FrameworkRun:
             raise LookupError("The task has no backoff.")
         pause = function(error, self.result(TaskStatus.RETRYING, [error_of(error)]))
         return pause.total_seconds() if isinstance(pause, timedelta) else pause
+
+    @property
+    def end_is_heard(self) -> bool:
+        """Whether the project has receivers of ``task_finished``, which may read the row of the task."""
+        return is_heard("task_finished")
 
     def finished(self, status: str, finished_at: datetime, errors: Iterable[Sequence[str]]) -> None:
         """Announce the end of the task."""

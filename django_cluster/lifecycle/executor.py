@@ -7,7 +7,7 @@ Whatever a task does is its own failure: every step catches everything, and what
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -31,7 +31,6 @@ from django_cluster.errors import (
     NotFinished,
     PackageError,
     StoreUnavailable,
-    TaskCancelled,
     TaskDirective,
     TaskTimeout,
     UnsuitableFunction,
@@ -40,7 +39,6 @@ from django_cluster.lifecycle.admission import allowed_functions, check_age, has
 from django_cluster.lifecycle.error_reporting import ErrorReporters
 from django_cluster.lifecycle.failure_text import describe
 from django_cluster.lifecycle.fault_injection import FaultInjection
-from django_cluster.lifecycle.interruption import CancelChecks, NothingCancelled, cancelled
 from django_cluster.lifecycle.middleware_stack import middleware_stack
 from django_cluster.lifecycle.rejection import rejected_outcome
 from django_cluster.lifecycle.run_results import (
@@ -79,7 +77,6 @@ class Executor:
         clock: Callable[[], float] = time.time,
         initial: InitialContext | None = None,
         paused: Callable[[str], float | None] = lambda func: None,
-        cancels: CancelChecks | None = None,
         tracker: RunTracker | None = None,
     ) -> None:
         """``timeout``: seconds that a task may run; ``timeouts``: by queue, where a cluster works on several.
@@ -88,7 +85,6 @@ class Executor:
         task. ``initial``: the context in which every task starts; None: the context of the caller of ``run``.
         ``paused``: the seconds after which a task of a function is to come again, because it is paused; None: it is
         not.
-        ``cancels``: which tasks are cancelled; None: none can be.
         ``tracker``: keeps the rows of tracked tasks.
         """
         self._codec = codec
@@ -104,7 +100,6 @@ class Executor:
         self._clock = clock
         self._initial = initial
         self._paused = paused
-        self._cancels = cancels or NothingCancelled()
         self._tracker = tracker
 
     def timeout_of(self, header: TaskHeader, queue: str = "") -> float | None:
@@ -114,8 +109,21 @@ class Executor:
             timeout = self._timeouts.get(queue, self._timeout)
         return timeout if timeout is not None and timeout > 0 else None
 
+    def _header_of(self, job: Job) -> TaskHeader:
+        return self._codec_of(job).split(job.body)[0]
+
     def _codec_of(self, job: Job) -> Codec:
         return self._codec.for_queue(job.queue) if job.queue else self._codec
+
+    def look_ahead(self, jobs: Iterable[Job]) -> None:
+        """The jobs that will be run next, in order: several tracked tasks can be written down as running together."""
+        if self._tracker is not None:
+            self._tracker.ahead.waiting = jobs
+
+    def take_back(self, jobs: Sequence[Job]) -> None:
+        """These jobs are not run here."""
+        if self._tracker is not None:
+            self._tracker.ahead.take_back(jobs)
 
     def run(self, job: Job, started: OnStart | None = None) -> Outcome:
         """Run a job; raises nothing, except by a signal between two tasks. ``started``: called before the task."""
@@ -130,14 +138,12 @@ class Executor:
         except PackageError as error:
             return self._rejected(job, error, started_at), error
         if (delay := self._paused(header.func)) is not None:
+            self.take_back([job])
             waits = RunResult(OutcomeStatus.SNOOZED, retry_hint=RetryHint.SNOOZE, delay=delay)
             return self._outcome(job, header, waits, started_at, b""), None
         limit = self.timeout_of(header, job.queue)
         if started is not None:
             started(header, limit)
-        if (request := self._cancels.request_for(header)) is not None:
-            sealed = codec.seal_arguments(job.body, header, arguments)
-            return self._outcome(job, header, cancelled(request), started_at, sealed), TaskCancelled(request.sentence)
         initial = self._initial or InitialContext()
         result = initial.run(self._open_and_call, job, header, arguments, limit)
         if result.status is OutcomeStatus.REJECTED and result.error is not None:
@@ -157,7 +163,7 @@ class Executor:
     def _begin(self, tracker: RunTracker, job: Job, header: TaskHeader, arguments: bytes) -> TrackedRun | RunResult:
         """Write down that a tracked task runs; the result of the run, if it may not begin."""
         try:
-            begun = tracker.begin(job, header, lambda: self._codec.open(job.body, header, arguments))
+            begun = tracker.begin(job, header, lambda: self._codec.open(job.body, header, arguments), self._header_of)
         except PackageError as error:
             return RunResult(OutcomeStatus.REJECTED, error=error)
         except StoreUnavailable as error:
@@ -177,7 +183,7 @@ class Executor:
         result: RunResult | None = None
         called = False
         try:
-            with self._cancels.point, NO_LIMIT if limit is None else soft_timeout(limit):
+            with NO_LIMIT if limit is None else soft_timeout(limit):
                 result = self._not_to_be_run(job, header)
                 if result is None:
                     try:
@@ -213,8 +219,6 @@ class Executor:
         self, error: BaseException, package: TaskPackage, job: Job, tracked: TrackedRun | None, *, called: bool
     ) -> RunResult:
         """What an exception makes of the run; ``called``: the function had returned."""
-        if isinstance(error, TaskCancelled) or (self._cancels.point.raised and not called):
-            return cancelled(self._cancels.request_for(package.header), error)
         if called:
             return self._failed(OutcomeStatus.FAILURE, unstorable_result(error), package, job, RetryHint.STOP)
         if isinstance(error, TaskDirective):
@@ -283,6 +287,7 @@ class Executor:
             payload=self._codec_of(job).sign(job.body) if snoozed else None,
             retry_hint=result.retry_hint.value,
             delay=result.delay,
+            tracked_end=result.tracked_end.plain if result.tracked_end else None,
         )
 
     def _rejected(self, job: Job, error: BaseException, started_at: float) -> Outcome:
@@ -300,10 +305,11 @@ def called(func: Callable[..., Any], package: TaskPackage, attempt: int, tracked
 
 
 def _ended(tracked: TrackedRun | None, result: RunResult) -> RunResult:
-    """The result, after it was written into the row of a tracked task."""
-    if tracked is not None:
-        tracked.ended(result.status, result.retry_hint, result.error)
-    return result
+    """The result, after it was written into the row of a tracked task, or with what the monitor has to write."""
+    if tracked is None:
+        return result
+    end = tracked.ended(result.status, result.retry_hint, result.error)
+    return result if end is None else result._replace(tracked_end=end)
 
 
 def context_of(header: TaskHeader, attempt: int) -> TaskContext:

@@ -10,6 +10,7 @@ from django_cluster.core.messages import (
     RetryHint,
     TaskHeader,
     TaskOptions,
+    TrackedEnd,
     path_of_class,
 )
 from django_cluster.core.reprs import repr_of
@@ -29,6 +30,8 @@ class RunResult(NamedTuple):
     error: BaseException | None = None
     retry_hint: RetryHint = RetryHint.NONE
     delay: float | None = None
+    tracked_end: TrackedEnd | None = None
+    """For the row of a tracked task, if the monitor writes it."""
 
     def __repr__(self) -> str:
         return repr_of(self, "status", "retry_hint", "delay")

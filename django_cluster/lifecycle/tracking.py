@@ -1,7 +1,9 @@
 """Keeps the row of a tracked task up to date while a process runs it; for tasks of Django's framework, its signals too.
 
-Nothing here is called for a task that is not tracked. Each run of a tracked task costs one statement before it and one
-after it. What a worker cannot write any more, the monitor does (``stores.tracked_ends``).
+Nothing here is called for a task that is not tracked. That a run begins is written before it, for several quick ones
+together. How a quick run ended is written by the monitor, with the other outcomes of its batch; the worker writes it
+where receivers of Django's framework may look, or another run may have begun. What a worker cannot write any more, the
+monitor does (``stores.tracked_ends``).
 """
 
 from __future__ import annotations
@@ -12,16 +14,23 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django_cluster.core.events.tasks import RETRY_DELAY_UNUSABLE, TRACKING_FAILED
-from django_cluster.core.messages import Job, OutcomeStatus, RetryHint, TaskHeader, TaskOptions, TaskPackage
+from django_cluster.core.messages import Job, OutcomeStatus, RetryHint, TaskHeader, TaskOptions, TaskPackage, TrackedEnd
 from django_cluster.core.settings import DeliverySettings, QueueSettings
 from django_cluster.core.task_status import status_after
 from django_cluster.errors import LONGEST_DURATION, StoreUnavailable
+from django_cluster.lifecycle.ahead import ReadHeader, RunsAhead
 from django_cluster.lifecycle.retry_policy import FINAL_STATUSES, is_last_run
+from django_cluster.models.tracked_task import json_text as as_text
 from django_cluster.stores.tracked import BegunRun, Refusal, SendingDetails, TrackedTasks, moment, with_error
 
 if TYPE_CHECKING:
     from django_cluster.framework.run import FrameworkRun
     from django_cluster.lifecycle.run_results import RunResult
+
+RECORDED = frozenset({OutcomeStatus.SUCCESS, OutcomeStatus.FAILURE})
+"""Ends of runs that the monitor can write: it records each of them."""
+MAX_UNFENCED_SECONDS = 1.0
+"""Seconds of a run up to which no other can have begun meanwhile: far less than any lease."""
 
 
 def worker_id(cluster: str, host: str, pid: int, number: int) -> str:
@@ -41,26 +50,35 @@ class RunTracker:
         queue_settings: Sequence[QueueSettings] = (),
         worker: str,
         keeps_rows: bool = False,
+        leaves_ends: bool = False,
         settle: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """``delivery``: what decides whether a failed task is tried again; None where nothing is (sync mode).
 
+        ``leaves_ends``: whether a monitor records the outcomes, and can write the ends of quick runs with them.
         ``keeps_rows``: whether each success leaves a ``Task`` row, unless its options say otherwise.
         ``settle``: called after each run, before its end is written: ends a transaction that the task has left open.
         """
         self.rows, self.worker, self.settle, self.clock = rows, worker, settle, clock
-        self._keeps_rows = keeps_rows
+        self._keeps_rows, self._leaves_ends = keeps_rows, leaves_ends
+        self.ahead = RunsAhead(rows, worker)
         self._delivery = delivery
         self._delivery_by_queue = {each.queue: each.delivery for each in queue_settings}
 
-    def begin(self, job: Job, header: TaskHeader, open_package: Callable[[], TaskPackage]) -> TrackedRun | Refusal:
-        """Write down that the task runs. Raises ``StoreUnavailable``; ``open_package`` is called if it has no row."""
+    def begin(
+        self, job: Job, header: TaskHeader, open_package: Callable[[], TaskPackage], read_header: ReadHeader
+    ) -> TrackedRun | Refusal:
+        """Write down that the task runs. Raises ``StoreUnavailable``; ``open_package`` is called if it has no row,
+        ``read_header`` for other jobs, and may raise ``PackageError``."""
 
         def details() -> SendingDetails:
             return SendingDetails() if header.options.backend is None else details_of(open_package())
 
-        begun = self.rows.begin(header, job.attempt, self.worker, self.clock(), details)
+        now = self.clock()
+        begun: BegunRun | Refusal | None = self.ahead.begin(job, header, now, read_header)
+        if begun is None:
+            begun = self.rows.begin(header, job.attempt, self.worker, now, details, handed_over=job.again)
         return begun if isinstance(begun, Refusal) else TrackedRun(self, job, header, begun)
 
     def is_final(self, status: str, hint: str, job: Job, header: TaskHeader) -> bool:
@@ -71,6 +89,15 @@ class RunTracker:
             return False
         delivery = self._delivery_by_queue.get(job.queue, self._delivery)
         return delivery is None or is_last_run(status, hint, job.attempt, header.options, delivery)
+
+    def leaves_end(self, status: OutcomeStatus, hint: RetryHint, seconds: float) -> bool:
+        """Whether the monitor writes how a run of so many seconds ended.
+
+        A longer run may have lost its lease, and is told by its row whether it was the last.
+        """
+        return (
+            self._leaves_ends and status in RECORDED and hint is not RetryHint.SNOOZE and seconds < MAX_UNFENCED_SECONDS
+        )
 
     def leaves_row(self, status: OutcomeStatus, options: TaskOptions) -> bool:
         """Whether the monitor certainly writes another row of this task, before its message is acknowledged."""
@@ -90,10 +117,11 @@ def details_of(package: TaskPackage) -> SendingDetails:
 
 
 class TrackedRun:
-    """One run of a tracked task."""
+    """One run of a tracked task, which is called next."""
 
     def __init__(self, tracker: RunTracker, job: Job, header: TaskHeader, begun: BegunRun) -> None:
         self._tracker, self._job, self._header, self._begun = tracker, job, header, begun
+        self._called_at = tracker.clock()
         self.framework: FrameworkRun | None = self._framework_run() if header.options.backend is not None else None
         """What is to be called instead of a plain function, for tasks of Django's framework."""
 
@@ -135,8 +163,11 @@ class TrackedRun:
     def _is_retried(self, result: RunResult) -> bool:
         return not self._tracker.is_final(result.status, result.retry_hint, self._job, self._header)
 
-    def ended(self, status: OutcomeStatus, hint: RetryHint, error: BaseException | None) -> None:
-        """Write how the run ended, and announce the end of a task of the framework. Call it inside the ``except``."""
+    def ended(self, status: OutcomeStatus, hint: RetryHint, error: BaseException | None) -> TrackedEnd | None:
+        """Write how the run ended, and announce the end of a task of the framework. Call it inside the ``except``.
+
+        Returns what the monitor writes instead, if nothing here has to wait for it.
+        """
         self._tracker.settle()
         final = self._tracker.is_final(status, hint, self._job, self._header)
         kind = f"{type(error).__module__}.{type(error).__qualname__}" if error is not None else ""
@@ -148,9 +179,23 @@ class TrackedRun:
             changes["worker_ids"] = list(self._begun.worker_ids[:-1])  # a run that does not count
         if self.framework is not None and status is OutcomeStatus.SUCCESS:
             changes["return_value"] = self.framework.return_value
+        now = self._tracker.clock()
+        self._tracker.ahead.observe(self._header.func, now - self._called_at)
+        heard = final and self.framework is not None and self.framework.end_is_heard
+        if not heard and self._tracker.leaves_end(status, hint, now - self._called_at):
+            if final and self.framework is not None:
+                self.framework.finished(ended, finished_at, errors)  # type: ignore[arg-type]  # it is final
+            return TrackedEnd(
+                self._begun.attempt,
+                self._called_at,
+                now,
+                None if error is None else as_text(changes["errors"]),
+                as_text(changes.get("return_value")),
+            )
         lazy = final and self._tracker.leaves_row(status, self._header.options)
         if self._write(changes, lazy=lazy) and final and self.framework is not None:
             self.framework.finished(ended, finished_at, errors)  # type: ignore[arg-type]  # it is final
+        return None
 
     def _write(self, changes: Mapping[str, Any], *, lazy: bool) -> bool:
         """False if a later run has begun. What cannot be written now is left to the monitor."""

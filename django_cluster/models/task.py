@@ -31,7 +31,6 @@ STATUSES = (
     (OutcomeStatus.REJECTED.value, _("rejected")),
     (OutcomeStatus.DEAD.value, _("dead")),
     (OutcomeStatus.DISCARDED.value, _("discarded")),
-    (OutcomeStatus.CANCELLED.value, _("cancelled")),
     (OutcomeStatus.EXPIRED.value, _("expired")),
 )
 

@@ -52,7 +52,12 @@ class JsonText(models.TextField):  # type: ignore[type-arg]  # generic for type 
         return value
 
     def get_prep_value(self, value: Any) -> Any:
-        return None if value is None else json.dumps(value, separators=(",", ":"), allow_nan=False)
+        return json_text(value)
+
+
+def json_text(value: Any) -> str | None:
+    """A value as ``JsonText`` keeps it. Raises ``TypeError`` and ``ValueError`` for what JSON does not know."""
+    return None if value is None else json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 
 class TrackedTask(models.Model):

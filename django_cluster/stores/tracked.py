@@ -7,13 +7,13 @@ worker that comes back after its lease has ended cannot overwrite what its succe
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from django.db.backends.utils import CursorWrapper
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from django_cluster.core.batching import batches
@@ -26,16 +26,15 @@ from django_cluster.core.task_status import ENDED, WAITING, TaskStatus
 from django_cluster.core.time import nearest_unix_time
 from django_cluster.database.dialect import is_postgresql
 from django_cluster.database.row_insert import insert_of, insert_rows
-from django_cluster.database.row_update import update_row
+from django_cluster.database.row_update import update_row, update_rows
 from django_cluster.models import TrackedTask
 from django_cluster.models.tracked_task import tracked_tasks
 from django_cluster.stores.abandoned_runs import is_abandoned
+from django_cluster.stores.run_ends import RunEnd, write_ends
 from django_cluster.stores.session import results_session
 
 ROWS_PER_STATEMENT = 200
 SECONDS_PER_DAY = 86_400
-MAX_UNSENT = 10_000
-"""Most unsent tasks that are cancelled together."""
 MAX_ERRORS, MAX_WORKERS = 100, 1000
 """Most runs of which a row keeps the error, and most of which it keeps the worker: the last ones."""
 MAX_TRACEBACK = 16_000
@@ -43,6 +42,15 @@ MAX_TRACEBACK = 16_000
 CAS_TRIES = 5
 """How often a row that others change at the same moment is read again."""
 WAITING_ORDERED, ENDED_ORDERED = tuple(sorted(WAITING)), tuple(sorted(ENDED))
+NEVER_BEGUN: Mapping[str, Any] = {"attempt": 0, "status": WAITING_ORDERED}
+NOT_BEGUN: Mapping[str, Any] = {
+    "status": TaskStatus.QUEUED,
+    "attempt": 0,
+    "delivery": 0,
+    "started_at": None,
+    "last_attempted_at": None,
+    "worker_ids": [],
+}
 IDS_WITHOUT_END = (
     f"SELECT id FROM {TrackedTask._meta.db_table} WHERE id IN ({{}})"  # noqa: S608  our own table
     f" AND status NOT IN ({', '.join(['%s'] * len(ENDED))})"
@@ -140,6 +148,12 @@ class TrackedTasks:
         """One statement; how many rows it changed."""
         return self._session.execute(lambda _: rows.update(**changes))
 
+    def _update_rows(self, ids: Sequence[str], changes: Mapping[str, Any], where: Mapping[str, Any]) -> int:
+        """Change rows; how many. If the server forgets it, the messages are still there, and are leased again."""
+        return self._session.execute(
+            lambda cursor: update_rows(cursor, TrackedTask, ids, changes, where=where, lazy=True)
+        )
+
     def _update_row(self, task_id: str, changes: Mapping[str, Any], where: Mapping[str, Any], *, lazy: bool) -> bool:
         return self._session.execute(
             lambda cursor: update_row(cursor, TrackedTask, task_id, changes, where=where, lazy=lazy)
@@ -208,35 +222,55 @@ class TrackedTasks:
         for batch in batches(ids, most=ROWS_PER_STATEMENT):
             self._update(self._rows.filter(pk__in=batch, status__in=WAITING), **changes)
 
-    def unsent_of(self, names: Sequence[str]) -> list[TrackedTask]:
-        """Tasks with one of these ids or group labels whose message has not reached its broker, as far as is known."""
-        rows = self._rows.filter(Q(pk__in=names) | Q(group__in=names), status__in=WAITING, payload__isnull=False)
-        return self._session.read(lambda: list(rows[:MAX_UNSENT]))
-
-    def cancel_row(self, row: TrackedTask) -> bool:
-        """Cancel a waiting task, unless its row has changed since it was read; no run of it can begin any more."""
-        return self.change(row, status=TaskStatus.CANCELLED, finished_at=moment(time.time()), payload=None)
-
     # ── the worker ───────────────────────────────────────────────────────────────────────────────
 
+    def begin_ahead(self, deliveries: Mapping[str, int], worker: str, now: float) -> dict[str, BegunRun]:
+        """Write down that a worker runs these tasks for the first time, now or in a moment: task id → ``Job.attempt``.
+
+        Returns the runs that are written by task id; the others are not first runs, or have no row yet. One statement,
+        if all are deliveries of one number.
+        """
+        began = moment(now)
+        run = BegunRun(1, began, began, (worker,), ())
+        begun: list[str] = []
+        for delivery in set(deliveries.values()):
+            ids = [task_id for task_id, number in deliveries.items() if number == delivery]
+            changes = _running(run, -delivery)
+            if self._update_rows(ids, changes, NEVER_BEGUN) < len(ids):
+                mine = self._rows.filter(pk__in=ids, delivery=-delivery, **_written_ahead(worker))
+                ids = self._session.read(lambda mine=mine: list(mine.values_list("pk", flat=True)))  # type: ignore[misc]
+            begun += ids
+        return dict.fromkeys(begun, run)
+
+    def take_back(self, ids: Sequence[str], worker: str) -> None:
+        """The worker will not run these tasks, which it has written down ahead."""
+        self._update_rows(ids, NOT_BEGUN, _written_ahead(worker))
+
     def begin(
-        self, header: TaskHeader, delivery: int, worker: str, now: float, details: Callable[[], SendingDetails]
+        self,
+        header: TaskHeader,
+        delivery: int,
+        worker: str,
+        now: float,
+        details: Callable[[], SendingDetails],
+        *,
+        handed_over: bool = False,
     ) -> BegunRun | Refusal:
         """Write down that a worker runs the task now. ``delivery``: ``Job.attempt``. ``now``: Unix time.
 
-        ``details``: called for a task without a row, which gets one.
+        ``details``: called for a task without a row, which gets one. ``handed_over``: ``Job.again``.
         """
         began = moment(now)
         first = BegunRun(1, began, began, (worker,), ())
         # Lazily: if the server forgets that the task runs, its message is still there, and is leased again.
-        if self._update_row(header.id, _running(first, delivery), {"attempt": 0, "status": WAITING_ORDERED}, lazy=True):
+        if self._update_row(header.id, _running(first, delivery), NEVER_BEGUN, lazy=True):
             return first
         for _ in range(CAS_TRIES):
             row = self._session.read(lambda: self._rows.filter(pk=header.id).first())
             if row is None:
                 self.add([new_row(header, details(), header.options.queue)])
                 row = self._session.read(lambda: self._rows.get(pk=header.id))
-            refusal = _refusal(row, delivery, worker)
+            refusal = _refusal(row, delivery, worker, handed_over=handed_over)
             if refusal is not None and (refusal.ended or not is_abandoned(row, self.database, now)):
                 return refusal
             run = _next_run(row, delivery, worker, began)
@@ -263,6 +297,15 @@ class TrackedTasks:
         self._update(mine, metadata=metadata)
 
     # ── the monitor ──────────────────────────────────────────────────────────────────────────────
+
+    def end_all(self, ends: Iterable[RunEnd]) -> list[str]:
+        """Write how runs ended; returns the ids of the tasks whose row says so now.
+
+        The others have a later run, or their row does not say that they run: it was changed, or the database has
+        forgotten it.
+        """
+        given = list(ends)
+        return self._session.execute(lambda cursor: write_ends(cursor, given)) if given else []
 
     def unfinished(self, ids: Sequence[str]) -> list[TrackedTask]:
         """The rows among these that have no end yet, in the order of their ids. Nearly always there are none."""
@@ -303,26 +346,44 @@ def _running(run: BegunRun, delivery: int) -> dict[str, Any]:
     }
 
 
-def _refusal(row: TrackedTask, delivery: int, worker: str) -> Refusal | None:
+def _refusal(row: TrackedTask, delivery: int, worker: str, *, handed_over: bool) -> Refusal | None:
     if row.status in ENDED:
         return Refusal(ended=True)
-    if row.status == TaskStatus.RUNNING and row.delivery >= delivery and not _is_own(row, delivery, worker):
-        return Refusal(ended=False)  # a second message of the task
-    return None
+    if row.status != TaskStatus.RUNNING or abs(row.delivery) < delivery or _is_own(row, delivery, worker):
+        return None
+    if _is_ahead(row) and handed_over:
+        return None  # another worker had written it down ahead, and has not begun it
+    return Refusal(ended=False)  # a second message of the task
+
+
+def _workers(row: TrackedTask) -> list[str]:
+    return [*row.worker_ids] if isinstance(row.worker_ids, list) else []
+
+
+def _is_ahead(row: TrackedTask) -> bool:
+    """Whether its run was written down with others, before the worker came to it."""
+    return row.status == TaskStatus.RUNNING and row.delivery < 0 and bool(_workers(row))
+
+
+def _written_ahead(worker: str) -> dict[str, Any]:
+    """What is in a row that this worker has written ahead, and no other has changed."""
+    return {"attempt": 1, "status": TaskStatus.RUNNING, "worker_ids": [worker]}
 
 
 def _is_own(row: TrackedTask, delivery: int, worker: str) -> bool:
     """Whether this worker has written it a moment ago, and the answer was lost."""
-    return row.status == TaskStatus.RUNNING and row.delivery == delivery and (row.worker_ids or ())[-1:] == [worker]
+    return row.status == TaskStatus.RUNNING and abs(row.delivery) == delivery and _workers(row)[-1:] == [worker]
 
 
 def _next_run(row: TrackedTask, delivery: int, worker: str, began: datetime) -> BegunRun:
-    errors = errors_of(row)
-    workers = [*row.worker_ids] if isinstance(row.worker_ids, list) else []
+    errors, workers = errors_of(row), _workers(row)
     if _is_own(row, delivery, worker):
         assert row.started_at is not None
         return BegunRun(row.attempt, row.started_at, row.last_attempted_at or began, tuple(workers), errors)
-    if row.status == TaskStatus.RUNNING:
+    if _is_ahead(row):
+        # Whether it began is known if this is the same delivery: it did not.
+        workers = workers[:-1] if row.delivery == -delivery else workers
+    elif row.status == TaskStatus.RUNNING:
         errors = with_error(errors, *VANISHED)
     return BegunRun(
         attempt=row.attempt + 1,

@@ -261,10 +261,11 @@ def test_no_id_upsets_a_database(there: Framework, name: Any) -> None:
 @pytest.mark.parametrize(PLACES, [("orm", "postgres")])
 @pytest.mark.parametrize("count", [1, 3])
 def test_rows_and_messages_are_one_statement_on_postgresql(there: Framework, count: int) -> None:
-    default_task_backend.enqueue_many([(tasks.add, (1, 1), {})])
+    backend: Any = default_task_backend
+    backend.enqueue_many([(tasks.add, (1, 1), {})])
 
     with CaptureQueriesContext(connection) as queries:
-        sent = default_task_backend.enqueue_many([(tasks.add, (number, 1), {}) for number in range(count)])
+        sent = backend.enqueue_many([(tasks.add, (number, 1), {}) for number in range(count)])
 
     assert len(queries) == 1
     assert there.queued() == count + 1

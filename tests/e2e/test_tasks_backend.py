@@ -108,6 +108,26 @@ def test_killed_workers_and_limits_end_an_attempt_and_not_the_row(make_site: Cal
     assert sum("finished" in each for each in site.signals()) == len(finished)
 
 
+@pytest.mark.parametrize(("broker", "database"), [("orm", "postgres"), ("redis", "sqlite")])
+def test_quick_tasks_behind_one_that_kills_its_worker_run_once(
+    make_site: Callable[..., Site], broker: str, database: str
+) -> None:
+    """Workers write down several of them as running before they call the first, and the others are handed over."""
+    site = make_site(tasks_setting(MAX_ATTEMPTS=2), broker=broker, database=database, workers=2, retry_delay=0.1)
+    del site.environment["TEST_SIGNALS"]  # the ends are left to the monitor where nothing listens
+    backend: Any = tasks.die_until.get_backend()
+    sent = backend.enqueue_many([(tasks.die_until, (2 if number in (50, 100) else 1,), {}) for number in range(120)])
+
+    site.start()
+
+    ended = [wait(result) for result in sent]
+    assert {each.status for each in ended} == {SUCCESSFUL}
+    assert {(each.attempts, *names(each)) for each in ended[:50]} == {(1,)}
+    assert {(each.attempts, *names(each)) for each in ended[51:100]} == {(1,)}
+    assert [(each.attempts, *names(each)) for each in (ended[50], ended[100])] == [(2, "WorkerLost")] * 2
+    assert {each.return_value for each in ended[:50]} == {1}
+
+
 @pytest.mark.parametrize("broker", BOTH)
 def test_what_a_killed_cluster_was_running_is_run_again(make_site: Callable[..., Site], broker: str) -> None:
     """Nothing stays RUNNING forever, even if a whole machine is gone."""

@@ -19,6 +19,8 @@ class LeasedMessage(NamedTuple):
     receipt: str
     attempt: int
     queue: str = ""
+    again: bool = False
+    """See ``Job.again``."""
 
     def __repr__(self) -> str:
         return repr_of(self, "receipt", "attempt", "queue")
@@ -106,7 +108,7 @@ class Assignments:
 
     def requeue_first(self, jobs: Sequence[Job]) -> None:
         self.unassigned.extendleft(
-            LeasedMessage(job.body, job.receipt, job.attempt, job.queue) for job in reversed(jobs)
+            LeasedMessage(job.body, job.receipt, job.attempt, job.queue, again=True) for job in reversed(jobs)
         )
 
     def drop(self, receipts: Iterable[str]) -> int:

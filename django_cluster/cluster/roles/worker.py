@@ -34,7 +34,6 @@ from django_cluster.cluster.ipc.scoreboard import Scoreboard
 from django_cluster.cluster.ipc.words import COMMAND, REVOKED, RSS, STATE
 from django_cluster.cluster.roles.prefetch import PrefetchWindow
 from django_cluster.cluster.roles.resource_check import ResourceCheck
-from django_cluster.core.cancel_requests import keys_of
 from django_cluster.core.events.processes import WORKER_DESCRIPTORS_REPLACED, WORKER_EXHAUSTED, WORKER_RECYCLED
 from django_cluster.core.messages import Job, Outcome, OutcomeStatus, TaskHeader
 from django_cluster.core.settings import ProcessSettings
@@ -82,6 +81,7 @@ class Worker:
         self._pusher = IpcClient(incarnation.runtime_dir.pusher_socket)
         self._monitor = IpcClient(incarnation.runtime_dir.monitor_socket)
         self._queue: deque[Job] = deque()
+        executor.look_ahead(self._queue)
         self._requested = 0
         self._number = 0
         self._outbox: list[Outcome] = []
@@ -176,6 +176,7 @@ class Worker:
             # must not: another worker may have it.
             revoked = self._board.get(incarnation.row, REVOKED)
             waiting = [job for job in self._queue if job.number > revoked]
+            self._executor.take_back(self._queue)
             self._queue.clear()
             _send(self._pusher, WorkerHello(incarnation.number, incarnation.row, waiting, unrecorded))
         if not self._monitor.connected and self._monitor.connect():
@@ -273,11 +274,7 @@ class Worker:
 
     def _started(self, header: TaskHeader, limit: float | None) -> None:
         """Called by the executor when it knows the task: its deadline, and whether outcomes may wait for it."""
-        words: tuple[str, ...] = (header.id, header.name, header.func)
-        if header.options.member is not None or header.options.group is not None:  # it may be cancelled with others
-            keys = keys_of(header)
-            words = *words, repr(keys.enqueued_at), keys.composition, keys.group
-        self._board.write_task_info(self._incarnation.row, self._number, *words)
+        self._board.write_task_info(self._incarnation.row, self._number, header.id, header.name, header.func)
         if limit is not None:
             self._board.set_deadline(self._incarnation.row, time.monotonic() + limit)
         if self._outbox and header.func not in self._short_functions:
@@ -288,6 +285,7 @@ class Worker:
         self._board.finish_job(self._incarnation.row, counted=False)
         jobs = [*jobs, *self._queue]
         self._queue.clear()
+        self._executor.take_back(jobs)
         _send(self._pusher, Returned([job.number for job in jobs]))
 
     # ── leaving ──────────────────────────────────────────────────────────────────────────────────

@@ -16,10 +16,7 @@ COLUMNS = (
     Column("WAITED", 6, right=True, least=100),
     Column("RAN", 5, right=True),
 )
-STYLES = {
-    "success": "good", "ready": "", "delayed": "dim", "leased": "key", "discarded": "dim", "cancelled": "dim",
-    "expired": "dim",
-}  # fmt: skip
+STYLES = {"success": "good", "ready": "", "delayed": "dim", "leased": "key", "discarded": "dim", "expired": "dim"}
 
 
 def table(snapshot: Snapshot, ascii_only: bool = False) -> Table:

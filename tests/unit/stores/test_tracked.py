@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from django.db import connection
 from django.utils import timezone
 
-from django_cluster.core.messages import Outcome, TaskHeader, TaskOptions
+from django_cluster.core.messages import Outcome, TaskHeader, TaskOptions, TrackedEnd
 from django_cluster.core.settings import ResultSettings
 from django_cluster.core.task_ids import new_task_id
 from django_cluster.models import TrackedTask
 from django_cluster.stores.abandoned_runs import LEAST_SILENCE
 from django_cluster.stores.orm import OrmResults
 from django_cluster.stores.status import ClusterStatus, ProcessStatus, RunningTask, StatusStore
-from django_cluster.stores.tracked import BegunRun, Refusal, SendingDetails, TrackedTasks, new_row
+from django_cluster.stores.tracked import BegunRun, Refusal, SendingDetails, TrackedTasks, moment, new_row
 from django_cluster.stores.tracked_ends import note_ends
 from django_cluster.testing.outcomes import make_outcome
 
@@ -209,3 +210,131 @@ def test_rows_are_kept_for_their_days_after_the_end(store: TrackedTasks, header:
 def test_an_untracked_task_costs_no_statement(store: TrackedTasks, django_assert_num_queries: object) -> None:
     with connection.execute_wrapper(lambda *_: pytest.fail("A statement was sent.")):
         note_ends(store, [make_outcome(options={"timeout": 3.0})])
+
+
+# ── runs that are written down ahead ─────────────────────────────────────────────────────────────
+
+
+def test_first_runs_are_written_down_together(store: TrackedTasks, header: TaskHeader) -> None:
+    other, begun_before, unknown = (
+        replace(header, id=new_task_id()),
+        replace(header, id=new_task_id()),
+        new_task_id(),
+    )
+    store.add([new_row(each, SendingDetails(), "queue") for each in (other, begun_before)])
+    run(store, begun_before, 1)
+
+    begun = store.begin_ahead({header.id: 1, other.id: 2, begun_before.id: 2, unknown: 1}, "one", time.time())
+
+    assert set(begun) == {header.id, other.id}
+    assert store.end(header.id, begun[header.id], status="success")
+    row = TrackedTask.objects.get(pk=other.id)
+    assert (row.status, row.attempt, row.worker_ids) == ("running", 1, ["one"])
+
+
+def test_what_was_written_ahead_and_not_begun_is_taken_over_as_if_it_had_not_been(
+    store: TrackedTasks, header: TaskHeader
+) -> None:
+    store.begin_ahead({header.id: 1}, "one", time.time())
+
+    assert begin(store, header, 1, "two") == Refusal(ended=False)  # another message of the task
+    begun = store.begin(header, 1, "two", time.time(), SendingDetails, handed_over=True)
+
+    assert isinstance(begun, BegunRun)
+    assert (begun.worker_ids, begun.errors) == (("two",), ())
+    store.take_back([header.id], "one")  # too late
+    assert TrackedTask.objects.get().status == "running"
+    assert store.end(header.id, begun, status="success")
+
+
+def test_what_was_begun_alone_is_not_taken_over(store: TrackedTasks, header: TaskHeader) -> None:
+    run(store, header, 1)
+
+    begun = store.begin(header, 1, "two", time.time(), SendingDetails, handed_over=True)
+
+    assert begun == Refusal(ended=False)
+
+
+def test_what_a_worker_takes_back_waits_again(store: TrackedTasks, header: TaskHeader) -> None:
+    store.begin_ahead({header.id: 1}, "one", time.time())
+
+    store.take_back([header.id], "one")
+
+    row = TrackedTask.objects.get()
+    assert (row.status, row.attempt, row.worker_ids, row.started_at) == ("queued", 0, [], None)
+    assert run(store, header, 1, "two").attempt == 1
+
+
+def test_the_next_lease_of_what_was_written_ahead_blames_no_worker(store: TrackedTasks, header: TaskHeader) -> None:
+    """Its cluster died: whether it had begun is not known."""
+    store.begin_ahead({header.id: 1}, "one", time.time())
+
+    begun = run(store, header, 2, "two")
+
+    assert (begun.attempt, begun.worker_ids, begun.errors) == (2, ("one", "two"), ())
+
+
+def test_a_worker_that_comes_to_a_task_of_its_own_goes_on(store: TrackedTasks, header: TaskHeader) -> None:
+    store.begin_ahead({header.id: 1}, "one", time.time())
+
+    assert store.begin_ahead({header.id: 1}, "one", time.time())[header.id].attempt == 1
+    assert run(store, header, 1, "one").attempt == 1
+
+
+# ── ends that workers leave to the monitor ───────────────────────────────────────────────────────
+
+
+def left(header: TaskHeader, attempt: int = 1, **more: object) -> Outcome:
+    end = TrackedEnd(attempt, 1_000.0, 1_001.0, **{k: more.pop(k) for k in ("errors", "return_value") if k in more})  # type: ignore[arg-type]
+    return ended(header, tracked_end=end.plain, **more)
+
+
+def test_the_monitor_writes_an_end_with_its_value_and_its_moments(store: TrackedTasks, header: TaskHeader) -> None:
+    run(store, header, 1)
+
+    note_ends(store, [left(header, return_value='{"a": 1}')])
+
+    row = TrackedTask.objects.get()
+    assert (row.status, row.return_value, row.errors) == ("success", {"a": 1}, [])
+    assert (row.started_at, row.last_attempted_at, row.finished_at) == (moment(1_000), moment(1_000), moment(1_001))
+
+
+def test_a_failure_that_is_tried_again_keeps_its_first_start(store: TrackedTasks, header: TaskHeader) -> None:
+    errors = '[["builtins.ValueError", "text"]]'
+    run(store, header, 1)
+    note_ends(store, [left(header, errors=errors, status="failure", final=False)])
+    row = TrackedTask.objects.get()
+    assert (row.status, row.errors, row.finished_at) == ("retrying", [["builtins.ValueError", "text"]], None)
+
+    run(store, header, 2)
+    note_ends(store, [left(header, 2)])
+
+    row = TrackedTask.objects.get()
+    assert (row.status, len(row.errors), row.attempt) == ("success", 1, 2)
+    assert row.started_at == moment(1_000)
+
+
+def test_an_end_that_a_later_run_has_overtaken_is_not_written(store: TrackedTasks, header: TaskHeader) -> None:
+    run(store, header, 1)
+    run(store, header, 2)
+
+    note_ends(store, [left(header, 1, return_value="1")])
+
+    assert TrackedTask.objects.get().status == "running"
+
+
+def test_an_end_is_written_though_the_server_has_forgotten_the_beginning(
+    store: TrackedTasks, header: TaskHeader
+) -> None:
+    note_ends(store, [left(header, return_value="[5]")])
+
+    row = TrackedTask.objects.get()
+    assert (row.status, row.return_value) == ("success", [5])
+
+
+def test_an_end_can_be_written_twice(store: TrackedTasks, header: TaskHeader) -> None:
+    run(store, header, 1)
+    for _ in range(2):
+        note_ends(store, [left(header, return_value="2")])
+
+    assert TrackedTask.objects.get().return_value == 2

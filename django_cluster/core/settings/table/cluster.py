@@ -61,7 +61,8 @@ CLUSTER = (
         "track_tasks",
         flag(),
         "Whether every task has a row from the moment at which it is sent, with its status (`TrackedTask`), unless its"
-        " option `track` says otherwise. Costs one row and two more statements for each task.",
+        " option `track` says otherwise. Costs one row for each task, and two more statements for each task"
+        " or batch of quick tasks.",
         new=True,
         django_q="a task has a row when it has ended",
     ),

@@ -113,7 +113,7 @@ def test_a_job_keeps_its_attempt_through_every_hand() -> None:
     assignments.take_back(worker, [job.number])
 
     assert job == Job(job.number, b"body", "r", 7)
-    assert list(assignments.unassigned) == [LeasedMessage(b"body", "r", 7)]
+    assert list(assignments.unassigned) == [LeasedMessage(b"body", "r", 7, again=True)]
 
 
 def test_jobs_that_were_not_begun_are_those_after_the_last_begun() -> None:
