@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from django_cluster.brokers.capabilities import Capabilities
 from django_cluster.brokers.messages import Delivery, Message, QueuedMessage, QueueSize
+from django_cluster.core.events.servers import CLAIM_TOO_LATE
 from django_cluster.core.renamed_names import refuse
 from django_cluster.core.row_insert import RowInsert
 from django_cluster.core.settings import BrokerSettings
@@ -26,6 +27,8 @@ __getattr__ = refuse(__name__, {"Waiting": "QueuedMessage"})
 
 MAX_QUEUE_NAMES = 100
 """Most names that ``Broker.queue_names`` returns."""
+LATE_CLAIM_INTERVAL = 60.0
+"""Seconds between two records about claims that were answered too late."""
 
 
 class Broker(ABC):
@@ -46,6 +49,7 @@ class Broker(ABC):
         """``settings.options``: what ``Q_CLUSTER`` says under the key of the adapter; not checked elsewhere."""
         self.settings = settings
         self.queue = settings.queue
+        self._late_claim_said_at = -math.inf
 
     @property
     def title(self) -> str:
@@ -116,7 +120,14 @@ class Broker(ABC):
         the lease may end before its first renewal. After ``not_after`` the caller must not be leased anything.
         """
         now = time.monotonic()
-        return now >= not_after or now - asked > max(self.settings.lease / 2, 1.0)
+        seconds = now - asked
+        if now < not_after and seconds <= max(self.settings.lease / 2, 1.0):
+            return False
+        if now >= self._late_claim_said_at + LATE_CLAIM_INTERVAL:
+            # A broker that is always too slow delivers nothing, and every process waits in good order.
+            CLAIM_TOO_LATE.log(queue=self.queue, seconds=seconds, limit_seconds=self.settings.lease)
+            self._late_claim_said_at = now
+        return True
 
     def wait_any(self, others: Sequence[Broker], seconds: float) -> bool:
         """Sleep until this queue or one of the others may have a message, at most for ``seconds``.

@@ -56,6 +56,9 @@ MICROSECONDS = 1_000_000
 CHECK_INTERVAL_SECONDS = 0.25
 """Seconds after which a busy broker checks for documents that have become due."""
 
+CHECK_SHARE = 4
+"""A check that takes long is repeated after this many times its duration."""
+
 BATCH = 500
 """Documents that are written or claimed in one step."""
 
@@ -83,7 +86,7 @@ class MongoBroker(Broker):
         self._key = join_escaped(settings.name, settings.queue)
         self._token_prefix, self._leases = os.urandom(8).hex(), count()
         self._pause = settings.poll
-        self._check_at = self._repair_at = 0.0
+        self._check_at = self._repair_at = self._claimed_at = 0.0
         self._last_place = 0
 
     @property
@@ -140,10 +143,10 @@ class MongoBroker(Broker):
 
     def lease(self, limit: int, wait: float = 0.0, *, not_after: float = math.inf) -> Sequence[Delivery]:
         deadline = time.monotonic() + wait
-        while (asked := time.monotonic()) < not_after:
+        while time.monotonic() < not_after:
             with self._connection.errors():
-                deliveries, due = self._take(min(limit, BATCH))
-            if deliveries and self.claimed_too_late(asked, not_after):
+                deliveries, due = self._take(min(limit, BATCH), not_after)
+            if deliveries and self.claimed_too_late(self._claimed_at, not_after):
                 self.release(deliveries, refund_attempt=True)
                 return []
             left = min(deadline, not_after) - time.monotonic()
@@ -155,28 +158,33 @@ class MongoBroker(Broker):
             self._pause = min(self._pause * IDLE_GROWTH, max(self.settings.poll, IDLE_SECONDS))
         return []
 
-    def _take(self, limit: int) -> tuple[list[Delivery], float]:
+    def _take(self, limit: int, not_after: float) -> tuple[list[Delivery], float]:
         """(deliveries that are ready now, seconds until a message will be)."""
-        now = self._connection.now()
-        if time.monotonic() >= self._check_at:
-            self._promote(now)
-            self._check_at = time.monotonic() + CHECK_INTERVAL_SECONDS
+        if (began := time.monotonic()) >= self._check_at:
+            self._promote(self._connection.now())
+            took = time.monotonic() - began
+            self._check_at = time.monotonic() + max(CHECK_INTERVAL_SECONDS, CHECK_SHARE * took)
         if time.monotonic() >= self._repair_at:
             self._mend({"queue": self._key, "parked": {"$nin": [True, False]}})
             self._repair_at = time.monotonic() + REPAIR_INTERVAL_SECONDS
-        if claimed := self._claim(limit, now):
+        if claimed := self._claim(limit, not_after):
             return claimed, 0.0
-        due = self._promote(now)
-        return (self._claim(limit, now), 0.0) if due <= 0 else ([], due)
+        due = self._promote(self._connection.now())
+        return (self._claim(limit, not_after), 0.0) if due <= 0 else ([], due)
 
-    def _claim(self, limit: int, now: float) -> list[Delivery]:
+    def _lease_change(self, token: str) -> Document:
+        """What makes a ready document a leased one, from now on."""
+        until = self._connection.now() + self.settings.lease
+        self._claimed_at = time.monotonic()
+        return {"$set": {"parked": True, "due": until, "lease": token}, "$inc": {"attempts": 1}}
+
+    def _claim(self, limit: int, not_after: float) -> list[Delivery]:
+        """Lease up to ``limit`` ready documents. A lease begins with the statement that marks them, however long the
+        search before it took: a server that reads all documents for each statement is slow."""
         token = f"{self._token_prefix}{next(self._leases):x}"
         ready = {"queue": self._key, "parked": False}
-        lend = {
-            "$set": {"parked": True, "due": now + self.settings.lease, "lease": token},
-            "$inc": {"attempts": 1},
-        }
-        if limit == 1:
+        if limit == 1 and time.monotonic() < not_after:
+            lend = self._lease_change(token)
             with suppress(errors.WriteError, errors.OperationFailure):  # below it is found out what was refused
                 after = ReturnDocument.AFTER
                 found = self._messages.find_one_and_update(ready, lend, sort=ORDER, return_document=after)
@@ -185,8 +193,9 @@ class MongoBroker(Broker):
         for _ in range(CLAIM_TRIES):
             first = [each["_id"] for each in self._messages.find(ready, {"_id": 1}, sort=ORDER, limit=limit)]
             sought += first
-            if not first:
+            if not first or time.monotonic() >= not_after:
                 break
+            lend = self._lease_change(token)
             try:
                 if self._messages.update_many({**ready, "_id": {"$in": first}}, lend).modified_count:
                     break

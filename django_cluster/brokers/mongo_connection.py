@@ -32,6 +32,9 @@ DATABASE = "django-q"
 CLOCK_LIFETIME = 60.0
 """Seconds after which the clock of the server is asked again."""
 
+CLOCK_TOLERANCE = 1.0
+"""Seconds by which the wall clock of this machine may move against its monotonic clock meanwhile."""
+
 UNAUTHORIZED = frozenset({13, 18, 8000})
 """Codes of errors that do not get better by waiting: Unauthorized, AuthenticationFailed, and Atlas' own."""
 
@@ -67,7 +70,7 @@ class MongoConnection:
         self._client: MongoClient[Document] | None = None
         self._end: Callable[[], object] = lambda: None
         self._pid = 0
-        self._ahead, self._asked_at = 0.0, float("-inf")
+        self._ahead, self._asked_at, self._difference = 0.0, float("-inf"), 0.0
 
     @property
     def client(self) -> MongoClient[Document]:
@@ -97,15 +100,18 @@ class MongoConnection:
     def now(self) -> float:
         """The server's time (Unix, seconds), so that clusters agree on when a lease ends.
 
-        Asked now and then, not with every call: in between our own clock only has to run evenly.
+        Asked now and then, not with every call. In between the monotonic clock counts, which does not follow when the
+        clock of this machine is set; it stands still while the machine sleeps, so the server is asked again as soon as
+        the two clocks of the machine differ otherwise than before.
         """
-        if time.monotonic() - self._asked_at > CLOCK_LIFETIME:
-            before = time.time()
+        steady, wall = time.monotonic(), time.time()
+        if steady - self._asked_at > CLOCK_LIFETIME or abs(wall - steady - self._difference) > CLOCK_TOLERANCE:
             said = self.client.admin.command("hello").get("localTime")
-            between = (before + time.time()) / 2
-            self._ahead = (said.replace(tzinfo=UTC) - EPOCH).total_seconds() - between if said else 0.0
+            between = (steady + time.monotonic()) / 2
+            self._ahead = ((said.replace(tzinfo=UTC) - EPOCH).total_seconds() if said else time.time()) - between
             self._asked_at = time.monotonic()
-        return time.time() + self._ahead
+            self._difference = wall - steady
+        return time.monotonic() + self._ahead
 
     @contextmanager
     def errors(self) -> Iterator[None]:

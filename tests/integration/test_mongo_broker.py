@@ -125,3 +125,41 @@ def test_the_indexes_are_made_once(nx_server: NxServer) -> None:
     broker.prepare()
     assert len(broker._messages.index_information()) == 3  # with that of "_id"
     broker.close()
+
+
+def test_a_clock_that_is_set_changes_neither_delays_nor_leases(
+    nx_server: NxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = time.time
+    open_another = opener("mongo", kwargs={"host": nx_server.url}, database="tests")
+    broker = open_another(lease=60)
+    another = open_another(queue=broker.queue)
+    broker.enqueue([Message("now"), Message("in an hour", not_before=right() + 3600)])
+    assert payloads(another.lease(1)) == ["now"]
+
+    for ahead in (7200.0, -7200.0):
+        monkeypatch.setattr(time, "time", lambda ahead=ahead: right() + ahead)
+        time.monotonic()
+        assert list(broker.lease(2)) == []
+        assert broker.size().delayed == 1
+
+    broker.close()
+    another.close()
+
+
+def test_a_slow_search_for_what_is_due_takes_nothing_from_the_lease(nx_server: NxServer) -> None:
+    """Half a lease after a claim its messages are returned; a server that reads all documents searches for longer."""
+
+    class SlowlySearched(MongoBroker):
+        def _promote(self, now: float) -> float:
+            time.sleep(1.2)
+            return super()._promote(now)
+
+    usual = opener("mongo", kwargs={"host": nx_server.url}, database="tests")(lease=2)
+    usual.enqueue([Message("one")])
+    broker = SlowlySearched(usual.settings)
+
+    assert payloads(broker.lease(1)) == ["one"]
+
+    broker.close()
+    usual.close()

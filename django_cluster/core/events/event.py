@@ -28,6 +28,7 @@ FIELDS = {
     "hook": "The dotted path of the hook.",
     "kilobytes": "Resident memory, in kB.",
     "limit_kilobytes": "The limit of the setting, in kB.",
+    "limit_seconds": "The limit that was exceeded, in seconds.",
     "member": "The key of the member of the group.",
     "module_path": "The dotted path of the module.",
     "namespace": "The setting `name`.",

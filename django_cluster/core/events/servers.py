@@ -73,6 +73,16 @@ DATABASE_SILENT = Event(
     meaning="A database accepted a statement and did not answer. The statement fails, and is tried again.",
     action="Look for locks and for network devices that drop idle connections.",
 )
+CLAIM_TOO_LATE = Event(
+    key="claim_too_late",
+    level=WARNING,
+    message="Queue %(queue)s: leasing messages took %(seconds).1f s, too long for leases of %(limit_seconds).0f s;"
+    " returned them to the queue",
+    fields=("queue", "seconds", "limit_seconds"),
+    meaning="The broker answers so slowly that leases might end before they are renewed: no tasks start. Logged once a"
+    " minute at most.",
+    action="Raise `retry`, or find out why the broker is slow. It goes away by itself after a pause of the server.",
+)
 PRUNING_POSTPONED = Event(
     key="pruning_postponed",
     level=DEBUG,

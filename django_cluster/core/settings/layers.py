@@ -47,6 +47,11 @@ are what the client library wants."""
 
 VARIABLE_PREFIX = "Q_CLUSTER_"
 
+VARIABLES = {variable: option for option in DEFINITIONS for variable in option.variables}
+"""Environment variable → setting. An environment has fewer variables than there are settings."""
+VARIABLE_ORDER = {variable: place for place, variable in enumerate(VARIABLES)}
+"""The first of several variables of one setting wins."""
+
 
 class Source(StrEnum):
     """The kind of place that a value comes from."""
@@ -96,12 +101,12 @@ def environment_layer(environment: Mapping[str, str], found: list[Problem]) -> L
     """The variables ``Q_CLUSTER_<KEY>`` as a layer. Empty variables are ignored."""
     values: dict[str, Any] = {}
     names: dict[str, str] = {}
-    for option in DEFINITIONS:
-        for variable in option.variables:
-            text = environment.get(variable, "").strip()
-            if text and option.key not in values:
-                values[option.key] = option.value_type.read(text)
-                names[option.key] = variable
+    given = [name for name in environment if name in VARIABLES]
+    for variable in sorted(given, key=VARIABLE_ORDER.__getitem__):
+        option, text = VARIABLES[variable], environment[variable].strip()
+        if text and option.key not in values:
+            values[option.key] = option.value_type.read(text)
+            names[option.key] = variable
     found.extend(_unknown_variables(environment))
     return Layer(values, names, Source.ENVIRONMENT)
 
@@ -127,9 +132,9 @@ def _expected(option: SettingDefinition, raw: object) -> str:
 
 
 def _unknown_variables(environment: Mapping[str, str]) -> Iterator[Problem]:
-    known = {variable for option in DEFINITIONS for variable in option.variables} | {f"{VARIABLE_PREFIX}NAME"}
-    for name in sorted(environment):
-        if name.startswith(VARIABLE_PREFIX) and name not in known:
+    known = VARIABLES.keys() | {f"{VARIABLE_PREFIX}NAME"}
+    for name in sorted(each for each in environment if each.startswith(VARIABLE_PREFIX)):
+        if name not in known:
             key = name.removeprefix(VARIABLE_PREFIX).lower()
             if key in RETIRED:
                 sentence = renamed(f"The environment variable {name}", f"{VARIABLE_PREFIX}{RETIRED[key].upper()}")

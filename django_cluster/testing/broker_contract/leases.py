@@ -17,6 +17,9 @@ from django_cluster.testing.broker_contract.base import (
     receipts,
 )
 
+MAX_UNDISTURBED_TRIES = 5
+"""How often a test that renews in time is begun anew because the machine was too busy to let it."""
+
 
 class LeaseContract(ContractBase):
     def test_a_leased_message_is_not_leased_again(self, broker: Broker, open_another: Opener) -> None:
@@ -58,14 +61,25 @@ class LeaseContract(ContractBase):
         patient.close()
 
     def test_renewing_keeps_a_lease_beyond_its_first_end(self, open_another: Opener) -> None:
-        broker, another = open_another(lease=2.0), open_another()
-        broker.enqueue(messages("one"))
-        held = receipts(broker.lease(1))
-        end = time.monotonic() + 3.0
-
-        while time.monotonic() < end:
-            assert list(broker.renew(held)) == []
-            assert list(another.lease(1)) == []
+        lease, another = 2.0, open_another()
+        broker = open_another(lease=lease)
+        for _ in range(MAX_UNDISTURBED_TRIES):
+            broker.enqueue(messages("one"))
+            until = time.monotonic() + lease
+            held = receipts(lease_all(broker, 1))
+            end = time.monotonic() + 1.5 * lease
+            while (began := time.monotonic()) < end:
+                gone, taken = list(broker.renew(held)), another.lease(1)
+                if time.monotonic() >= until:
+                    break  # this machine has stood still for a lease: nothing can be said of this try
+                assert (gone, list(taken)) == ([], [])
+                until = began + lease
+            else:
+                break
+            broker.acknowledge(held)
+            another.acknowledge(receipts(taken))
+        else:
+            raise AssertionError(f"The machine stood still for {lease:g} seconds {MAX_UNDISTURBED_TRIES} times.")
 
         another.close()
 
