@@ -43,6 +43,8 @@ class SendOnCommit:
 
     def __call__(self) -> None:
         """Send what this callback and those behind it in the run wait with. Raises ``BrokerError``."""
+        if self.sent:
+            return
         waiting = [each.pending for each in self.run[self.number :] if not each.pending.sent]
         for together in merged(waiting):
             self._send(together, waiting)
