@@ -10,6 +10,7 @@ from django_cluster.models.large_payload import LargePayload
 from django_cluster.models.operator_command import OperatorCommand
 from django_cluster.models.pruned_group import PrunedGroup
 from django_cluster.models.queued_task import QueuedTask
+from django_cluster.models.rollup import Rollup
 from django_cluster.models.schedule import Schedule
 from django_cluster.models.task import Failure, Success, Task
 from django_cluster.models.tracked_task import TrackedTask
@@ -25,6 +26,7 @@ __all__ = [
     "OperatorCommand",
     "PrunedGroup",
     "QueuedTask",
+    "Rollup",
     "Schedule",
     "Success",
     "Task",

@@ -10,11 +10,13 @@ if TYPE_CHECKING:
     from django_cluster.stores.routed import RoutedResults
 
 
-def open_results(section: ResultSettings) -> RoutedResults:
+def open_results(section: ResultSettings, *, history_of: str | None = None) -> RoutedResults:
     """The store of this section; opens no connection yet.
+
+    ``history_of``: the id of the cluster whose history is written with the rows, by its monitor alone.
 
     The adapters are imported by this call and not before, because they need Django's models.
     """
     from django_cluster.stores.routed import RoutedResults
 
-    return RoutedResults(section)
+    return RoutedResults(section, history_of=history_of)

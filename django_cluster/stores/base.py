@@ -118,6 +118,9 @@ class ResultStore(ABC):
     def prune(self) -> None:  # noqa: B027  a store that has nothing to drop need not say so
         """Drop what need not be kept any longer; called now and then."""
 
+    def close(self) -> None:  # noqa: B027  a store that has nothing left to write need not say so
+        """Write what is not written yet; called when nothing more will be saved. Raises ``StoreUnavailable``."""
+
     # ── reading ──────────────────────────────────────────────────────────────────────────────────
 
     @abstractmethod

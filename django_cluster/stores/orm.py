@@ -16,6 +16,7 @@ from django_cluster.models import Schedule, Task
 from django_cluster.models.pruned_group import ensure_whole
 from django_cluster.models.task import TaskQuerySet, saved_tasks
 from django_cluster.stores.base import ResultStore
+from django_cluster.stores.history import History
 from django_cluster.stores.orm_groups import OrmGroups
 from django_cluster.stores.orm_writer import FULL, SHORT, SHORT_CORRELATED, RowWriter
 from django_cluster.stores.pruning import Pruner
@@ -43,7 +44,8 @@ class OrmResults(ResultStore):
 
     database: str
 
-    def __init__(self, section: ResultSettings) -> None:
+    def __init__(self, section: ResultSettings, *, history_of: str | None = None) -> None:
+        """``history_of``: the id of the cluster whose history is written with the rows; None: no history is."""
         self._section = section
         self.database = section.database or router.db_for_write(Task)
         self._session = results_session(self.database)
@@ -51,6 +53,7 @@ class OrmResults(ResultStore):
         self.groups: OrmGroups = OrmGroups(self._session)
         self.tracked = TrackedTasks(self.database)
         self._pruner = Pruner(self._session, section)
+        self._history = History.of(section, self._session, history_of)
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────
 
@@ -79,14 +82,22 @@ class OrmResults(ResultStore):
                 other.append(each)
         note_ends(self.tracked, outcomes)
         if quick or other or stale:
-            self._session.run(lambda: self._save(quick, other, stale))
+            self._session.run(lambda: self._save(quick, other, stale, outcomes))
             self._pruner.note([each.outcome for each in (*quick, *other)])
+        elif self._history is not None:
+            self._history.defer(outcomes)
         if waited_for:
             # Its row may never be written: a schedule does not look for one.
             runs = [(outcome.options["schedule"], outcome.id) for outcome in waited_for]
             self._session.run(lambda: clear_busy_schedules(self.database, runs))
 
-    def _save(self, quick: Sequence[Deduplicated], other: Sequence[Deduplicated], stale: Sequence[str]) -> None:
+    def _save(
+        self,
+        quick: Sequence[Deduplicated],
+        other: Sequence[Deduplicated],
+        stale: Sequence[str],
+        outcomes: Sequence[Outcome],
+    ) -> None:
         correlated = [each for each in quick if each.outcome.options and "correlation_id" in each.outcome.options]
         if correlated:
             self._writer.write(correlated, SHORT_CORRELATED)
@@ -95,6 +106,8 @@ class OrmResults(ResultStore):
         self._writer.write(self._with_history(other), FULL)
         for ids in batches(stale, most=IDS_PER_QUERY):
             self._rows().filter(pk__in=ids, success=False).delete()
+        if self._history is not None:
+            self._history.write(outcomes)
 
     def _with_history(self, deduplicated: Sequence[Deduplicated]) -> list[Deduplicated]:
         """Only tasks that have run before cost a question here."""
@@ -151,9 +164,15 @@ class OrmResults(ResultStore):
         try:
             self.groups.prune()
             self._pruner.prune()
+            if self._history is not None:
+                self._history.maintain()
         except StoreUnavailable as error:
             # The next call tries again; an outage is logged by the code that saves.
             PRUNING_POSTPONED.log(error=error)
+
+    def close(self) -> None:
+        if self._history is not None:
+            self._history.flush()
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────
 

@@ -28,9 +28,9 @@ class RoutedResults(ResultStore):
     the cache). Where results are never cached, an outage of the cache has no effect.
     """
 
-    def __init__(self, section: ResultSettings) -> None:
+    def __init__(self, section: ResultSettings, *, history_of: str | None = None) -> None:
         self._section = section
-        self.rows = OrmResults(section)
+        self.rows = OrmResults(section, history_of=history_of)
         self.cached = CachedResults(section)
         self.database = self.rows.database
         self.groups: OrmGroups = self.rows.groups
@@ -55,6 +55,9 @@ class RoutedResults(ResultStore):
 
     def prune(self) -> None:
         self.rows.prune()
+
+    def close(self) -> None:
+        self.rows.close()
 
     def get(self, id_or_name: str) -> Task | None:
         """Looks first where this cluster usually keeps results."""

@@ -19,7 +19,7 @@ from django.db.models import Model
 
 from django_cluster.core.settings import ResultSettings
 from django_cluster.errors import ResultsPruned
-from django_cluster.models import QueuedTask, Schedule, Task, TaskGroup
+from django_cluster.models import QueuedTask, Rollup, Schedule, Task, TaskGroup
 from django_cluster.models.task import saved_tasks
 from django_cluster.stores import open_results
 from django_cluster.stores.base import ResultStore
@@ -27,6 +27,7 @@ from django_cluster.stores.cache import CachedResults
 from django_cluster.stores.orm import OrmResults
 from django_cluster.testing.outcomes import make_failure, make_outcome
 from django_cluster.testing.store_contract import ResultStoreContract, found, ids
+from tests.contract.history_contract import HistoryContract
 from tests.servers import MariaDBServer, PostgresServer, RedisServer
 
 ALIAS = "results of the contract"
@@ -54,8 +55,13 @@ def use_database(django_db_blocker: Any) -> Iterator[UseDatabase]:
 @pytest.fixture
 def open_store(database: None) -> Iterator[Callable[..., OrmResults]]:
     """Opens stores on one table, which is empty again after the test."""
-    yield lambda **changes: OrmResults(ResultSettings(**{"save_limit": 0, "database": ALIAS, **changes}))
+
+    def open_one(history_of: str | None = None, **changes: Any) -> OrmResults:
+        return OrmResults(ResultSettings(**{"save_limit": 0, "database": ALIAS, **changes}), history_of=history_of)
+
+    yield open_one
     saved_tasks(ALIAS).delete()
+    Rollup.objects.using(ALIAS).all().delete()
 
 
 def prune_all(store: OrmResults) -> None:
@@ -67,7 +73,7 @@ def prune_all(store: OrmResults) -> None:
             return
 
 
-class RowsContract(ResultStoreContract):
+class RowsContract(ResultStoreContract, HistoryContract):
     """What the databases share beyond the contract."""
 
     @pytest.fixture

@@ -33,7 +33,7 @@ from django_cluster.core.settings import Settings
 from django_cluster.core.signing import ValueSigner
 from django_cluster.core.task_progress import install_progress_sink
 from django_cluster.database.watchdog import max_wait, start_watchdog
-from django_cluster.errors import BrokerError
+from django_cluster.errors import BrokerError, StoreUnavailable
 from django_cluster.lifecycle.continuations import Continuations
 from django_cluster.lifecycle.error_reporting import ErrorReporters
 from django_cluster.lifecycle.executor import Executor
@@ -48,7 +48,7 @@ from django_cluster.stores.routed import RoutedResults
 
 def monitor_main(incarnation: Incarnation, settings: Settings, board: Scoreboard, control: ControlPipe) -> None:
     start_watchdog(max_wait(max(section.lease for section in settings.broker_sections)))
-    results = open_results(settings.results)
+    results = open_results(settings.results, history_of=incarnation.runtime_dir.cluster)
     broker = open_brokers(settings)
     continuations = open_continuations(settings, results, broker, incarnation.runtime_dir.cluster)
     acknowledger = (
@@ -75,6 +75,8 @@ def monitor_main(incarnation: Incarnation, settings: Settings, board: Scoreboard
         heartbeat=heartbeat,
         servers=servers_of_queues(settings.broker_sections),
     ).run()
+    with suppress(StoreUnavailable):
+        results.close()
     acknowledger.close()
 
 

@@ -88,6 +88,10 @@ class ResultSettings:
     """Alias of the database; None: what the database router says."""
     max_result_size: int = 64 << 20
     """Maximum size of a result, in bytes, as it is stored."""
+    history: bool = True
+    """Whether clusters count how tasks end, minute by minute."""
+    history_days: float = 400.0
+    """Days for which these counts are kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

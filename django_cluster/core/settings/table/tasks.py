@@ -14,7 +14,16 @@ from django_cluster.core.settings.named_values import (
     retention_days,
     time_zone,
 )
-from django_cluster.core.settings.values import choice, flag, flag_or_seconds, integer, number_or_path, seconds, text
+from django_cluster.core.settings.values import (
+    choice,
+    flag,
+    flag_or_seconds,
+    integer,
+    number,
+    number_or_path,
+    seconds,
+    text,
+)
 
 signing = partial(define, "signing")
 delivery = partial(define, "delivery")
@@ -190,6 +199,20 @@ RESULTS = (
         integer(1),
         "Maximum size of the result of a task, in bytes, as it is stored. A task that returns more fails, and is not"
         " retried.",
+        new=True,
+    ),
+    results(
+        "history",
+        flag(),
+        "Whether clusters count, minute by minute and for each queue and function, how tasks end and how long they wait"
+        " and run: what the overview of the admin shows. The counts are kept in the database of the results, also of"
+        " tasks that leave no row.",
+        new=True,
+    ),
+    results(
+        "history_days",
+        number(1, 36_500),
+        "Days for which these counts are kept. Minutes become hours after two hours, and days after fifteen days.",
         new=True,
     ),
 )
