@@ -11,24 +11,24 @@ import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from django.db import router
 from django.utils import timezone
 
 from django_cluster.brokers import needs_delay_queue
 from django_cluster.brokers.base import Broker
 from django_cluster.brokers.publisher import delay_queue
+from django_cluster.client.cancels import cancellation_in, request_cancel
 from django_cluster.client.client import get_client
 from django_cluster.client.retries import retry
+from django_cluster.composition import Chain, Group
 from django_cluster.conf import load_settings
+from django_cluster.core.cancel_requests import CancelRequest, CancelResult
 from django_cluster.core.import_paths import TaskLike, task_path
-from django_cluster.core.queue_names import DELAY_QUEUE_PREFIX, parse_queue_name
 from django_cluster.core.renamed_names import refuse
 from django_cluster.core.safe_text import require_storable
 from django_cluster.core.task_ids import new_task_id
 from django_cluster.core.task_progress import TaskProgress
 from django_cluster.core.time import LAST_MOMENT, aware
 from django_cluster.errors import ClusterError
-from django_cluster.lifecycle.cancellation import SEARCH_DEPTH, Cancellation, verified_headers
 from django_cluster.models import Schedule
 from django_cluster.models.schedule_seal import ensure_sealed
 from django_cluster.schedules.planning import is_busy, package_for_run
@@ -37,8 +37,9 @@ from django_cluster.stores.status import ClusterStatus, StatusStore
 
 __all__ = [
     "PERMISSIONS",
+    "CancelResult",
     "cancel",
-    "cancel_task",
+    "cancel_messages",
     "clusters",
     "pause",
     "pause_task",
@@ -59,7 +60,8 @@ __getattr__ = refuse(
     {
         "recycle": "restart_worker(cluster_id, incarnation)",
         "switch": "set_enabled(schedules, enabled)",
-        "withdraw": "cancel(keys, queue)",
+        "withdraw": "cancel_messages(keys, queue)",
+        "cancel_task": "cancel(task_id, queue)",
     },
 )
 
@@ -78,8 +80,8 @@ PERMISSIONS = {
     "pause_task": "django_cluster.pause_queue",
     "resume_task": "django_cluster.pause_queue",
     "restart_worker": "django_cluster.restart_worker",
-    "cancel_task": "django_cluster.cancel_task",
     "cancel": "django_cluster.cancel_task",
+    "cancel_messages": "django_cluster.cancel_task",
     "purge": "django_cluster.cancel_task",
     "retry": "django_cluster.retry_task",
     "run_now": "django_cluster.run_schedule",
@@ -179,38 +181,53 @@ def restart_worker(cluster_id: str, incarnation: int, *, by: str = "") -> bool:
     return _commands().restart(cluster_id, incarnation, by)
 
 
-def cancel(keys: Sequence[str], queue: str | None = None) -> int:
+def cancel(
+    target: str | Chain | Group, queue: str | None = None, broker: str | None = None, *, by: str = ""
+) -> CancelResult:
+    """Cancel a task, or all tasks of a chain or group: waiting ones never run, running ones are stopped.
+
+    ``target``: a task id, a ``Chain`` or ``Group`` that was sent, the id of a group or iter, or a group label. A label
+    may be used again: of such, only tasks that were sent before are meant. ``queue``: where the task waits; None = the
+    queue of the settings. ``broker``: the option with which it was sent. ``by``: stands in the rows.
+
+    Returns ``CancelResult.CANCELLED`` if it waited and was taken out of its queue, ``TOO_LATE`` (which is false in a
+    condition) if it had ended, else ``REQUESTED``: the clusters are told. In a running task ``TaskCancelled`` is raised
+    within a second; if it has not ended ``kill_grace`` seconds later, its worker is killed. A task that waits where it
+    cannot be found is refused when it is leased, for 14 days. Either has the status ``cancelled`` then, and is not
+    retried; its hook is called, and its group counts a failure. A task that ends before keeps its result.
+
+    Inside a transaction, clusters see the request after the commit. Raises ``ClusterError`` if 8,000 requests are
+    waiting, ``ValueError`` for a chain that was not sent, and for what is no id.
+    """
+    return request_cancel(_names_of(target), queue, broker, by)
+
+
+def _names_of(target: str | Chain | Group) -> tuple[str, ...]:
+    """The names by which the tasks are found; the first is the id of the task or composition."""
+    if isinstance(target, Chain):
+        if not target.ids:
+            raise ValueError("The chain was not sent: there is nothing to cancel.")
+        return (target.ids[0], target.group)
+    name = target.id if isinstance(target, Group) else str(require_storable(target, "A task id or group label"))
+    if not 0 < len(name) <= MAX_NAME:
+        raise ValueError(f"A task id or group label has 1 to {MAX_NAME} characters; this one has {len(name)}.")
+    return (name,)
+
+
+def cancel_messages(keys: Sequence[str], queue: str | None = None, *, by: str = "") -> int:
     """Delete waiting messages from a queue, so that their tasks never run; returns how many were deleted.
 
     ``keys``: the keys under which the broker lists them (``Broker.peek``). ``queue``: None = the one of the settings.
-    Leased messages are not touched. In chains, groups and iters a cancelled task is recorded as discarded, and counts
-    as failed. A schedule that must not overlap no longer waits for it; a failed task whose retry was cancelled is
-    final. Raises ``BrokerRefused`` if the broker cannot delete single messages.
+    Leased messages are not touched. Their tasks have rows with the status ``cancelled``, and count as failed in chains,
+    groups and iters; their hooks are called here. A schedule that must not overlap no longer waits for them. Raises
+    ``BrokerRefused`` if the broker cannot delete single messages.
     """
-    return cancel_in(get_client(queue).broker, keys)
+    return cancel_in(get_client(queue).broker, keys, by=by)
 
 
-def cancel_in(broker: Broker, keys: Sequence[str]) -> int:
-    """Delete waiting messages from the queue of this broker; see ``cancel``."""
-    return _cancellation(broker).cancel(keys)
-
-
-def cancel_task(task_id: str, queue: str | None = None, broker: str | None = None) -> bool:
-    """Delete a waiting task from its queue, so that it never runs; returns whether it was found.
-
-    It is searched in the first 10,000 messages of the queue, and of its delay queue. A leased task is not touched.
-    ``queue``: None = the one of the settings. ``broker``: the option with which the task was sent. Raises
-    ``BrokerRefused`` if the broker cannot list or delete messages.
-    """
-    client = get_client(queue)
-    main = client.broker_named(broker)
-    delayed = [delay_queue(main.settings)] if needs_delay_queue(main.settings) else []
-    for place in (main, *delayed):
-        headers = verified_headers(place.peek(SEARCH_DEPTH), client.codec)
-        keys = [message.key for message, header in headers if header.id == task_id and not message.leased]
-        if keys and cancel_in(place, keys):
-            return True
-    return False
+def cancel_in(broker: Broker, keys: Sequence[str], *, by: str = "") -> int:
+    """Delete waiting messages from the queue of this broker; see ``cancel_messages``."""
+    return cancellation_in(broker).cancel(keys, CancelRequest("", by=by))
 
 
 def purge(queue: str | None = None) -> int:
@@ -220,18 +237,8 @@ def purge(queue: str | None = None) -> int:
     """
     broker = get_client(queue).broker
     held = needs_delay_queue(broker.settings)
-    room = _cancellation(delay_queue(broker.settings), broker.queue) if held else None
-    return _cancellation(broker).purge() + (room.purge() if room is not None else 0)
-
-
-def _cancellation(broker: Broker, queue: str | None = None) -> Cancellation:
-    """``queue``: whose tasks they are, where the broker is its delay queue."""
-    settings = load_settings()
-    database = settings.results.database or router.db_for_write(Schedule)
-    client = get_client(
-        queue or (parse_queue_name(broker.queue) if broker.queue.startswith(DELAY_QUEUE_PREFIX) else broker.queue)
-    )
-    return Cancellation(broker, client.codec, database, client.record_cancelled)
+    room = cancellation_in(delay_queue(broker.settings), broker.queue) if held else None
+    return cancellation_in(broker).purge() + (room.purge() if room is not None else 0)
 
 
 def run_now(schedule: Schedule) -> str:

@@ -36,7 +36,8 @@
     ├── Snooze               run again later, without using an attempt
     └── Discard              fail, and never run again
 
-    TaskTimeout (BaseException)  raised in a task that exceeds its time limit
+    TaskTimeout (BaseException)    raised in a task that exceeds its time limit
+    TaskCancelled (BaseException)  raised in a running task that is cancelled
 
 The message of an exception that is raised without one is the first line of its docstring.
 """
@@ -227,6 +228,14 @@ class TaskTimeout(BaseException):
     """The task exceeded its time limit.
 
     Raised inside the task. It is not an ``Exception``, so that an ``except Exception`` in the task does not swallow it.
+    """
+
+
+class TaskCancelled(BaseException):
+    """The task was cancelled.
+
+    Raised inside a running task, once. It is not an ``Exception``, so that an ``except Exception`` in the task does not
+    swallow it. A task that has not ended ``kill_grace`` seconds later is killed with its worker.
     """
 
 

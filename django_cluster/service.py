@@ -265,9 +265,15 @@ class TaskService:
             cancel_waiting_retries([row])
         return get_client().results.delete(task_id) and _noted("delete_task", task_id, by)
 
-    def cancel_task(self, task_id: str, queue: str | None = None, *, by: str = "") -> bool:
-        """Take a waiting task out of its queue (None: the one of the settings); see ``control.cancel_task``."""
-        return control.cancel_task(task_id, queue) and _noted("cancel_task", task_id, by)
+    def cancel_task(self, task_id: str, queue: str | None = None, *, by: str = "") -> control.CancelResult:
+        """Cancel a task, or a group by its id or label, whether it waits or runs; see ``control.cancel``.
+
+        The result is false in a condition if it had ended.
+        """
+        result = control.cancel(task_id, queue, by=by)
+        if result:
+            _noted("cancel_task", task_id, by)
+        return result
 
     @staticmethod
     def _failed(queue: str | None, *, retried: bool = False) -> TaskQuerySet:

@@ -37,6 +37,7 @@ STATUS_LABELS = {
     OutcomeStatus.REJECTED.value: _("rejected"),
     OutcomeStatus.DEAD.value: _("dead"),
     OutcomeStatus.DISCARDED.value: _("discarded"),
+    OutcomeStatus.CANCELLED.value: _("cancelled"),
     OutcomeStatus.EXPIRED.value: _("expired"),
 }
 

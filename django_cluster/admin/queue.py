@@ -109,7 +109,7 @@ class QueuedTaskAdmin(QueueInspectorAdmin):
         for place, ids in keys.items():
             # A delay queue is known by its name in the table, a queue of ours by its own.
             queue = place if place.startswith(DELAY_QUEUE_PREFIX) else parse_queue_name(place)
-            done += cancel_in(open_broker(replace(section, queue=queue)), ids)
+            done += cancel_in(open_broker(replace(section, queue=queue)), ids, by=request.user.get_username())
         self.report_cancelled(request, done, len(rows))
         return None
 

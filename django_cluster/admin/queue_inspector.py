@@ -286,7 +286,7 @@ class QueueInspectorAdmin(ReadOnlyAdmin):
             self.message_user(request, gettext("No task was selected."), messages.WARNING)
             return HttpResponseRedirect(request.get_full_path())
         try:
-            self.report_cancelled(request, cancel_in(broker_of(queue), keys), len(keys))
+            self.report_cancelled(request, cancel_in(broker_of(queue), keys, by=request.user.get_username()), len(keys))
         except BrokerError as error:
             self.message_user(request, str(error), messages.ERROR)
         return HttpResponseRedirect(request.get_full_path())

@@ -243,9 +243,12 @@ class Client:
         )
 
     def record_cancelled(self, outcomes: Sequence[Outcome]) -> None:
-        """Save the outcomes of cancelled tasks, and send what follows them; no hook or receiver is called."""
+        """Save the outcomes of cancelled tasks, send what follows them, and call their hooks and the receivers here."""
+        if not outcomes:
+            return
         router = TaskRouter(self.codec, self.broker, self.settings.brokers, queue_brokers=self.settings.queue_brokers)
-        self._recorder(None, router.forward).record(outcomes)
+        saved = self._recorder(None, router.forward).record(outcomes)
+        InitialContext().run(notify, saved, self._hook, None, self.results.get)
 
     def _record(self, outcome: Outcome, broker: Broker | None, forward: Forward) -> None:
         """``broker``: None if the job came from no queue."""

@@ -17,6 +17,7 @@ from django_cluster.brokers.base import Broker
 from django_cluster.brokers.messages import Message
 from django_cluster.brokers.publisher import delay_queue
 from django_cluster.client.client import Client, get_client
+from django_cluster.conf import load_settings
 from django_cluster.core.batching import batches
 from django_cluster.core.codec import header_of
 from django_cluster.core.headers import read_header, write_header
@@ -39,6 +40,7 @@ from django_cluster.lifecycle.cancellation import SEARCH_DEPTH, verified_headers
 from django_cluster.lifecycle.rejection import id_of_payload
 from django_cluster.models import Task
 from django_cluster.models.task import saved_tasks
+from django_cluster.stores.cancel_requests import CancelRequestStore
 
 BATCH_SIZE = 100
 """Rows that are read and sent together."""
@@ -65,6 +67,7 @@ def retry(task: Task, *, as_new: bool = False, on_commit: bool | str | None = No
     """
     keeps_message = bool(task.payload) and not as_new and not _is_too_old(task)
     package = None if keeps_message else package_of(task)  # raises before the waiting retry is cancelled
+    forget_cancel_requests([task])
     with _all_or_nothing(task):
         if not task.final:
             cancel_waiting_retries([task])
@@ -175,6 +178,7 @@ def _retry_batch(tasks: Sequence[Task], report: RetryReport) -> None:
 
 def _send_together(client: Client, pairs: Sequence[tuple[Task, TaskPackage]], report: RetryReport) -> None:
     try:
+        forget_cancel_requests([task for task, _ in pairs])
         client.submit([package for _, package in pairs], on_commit=False)
     except UNSENDABLE as error:
         if len(pairs) > 1:  # nothing was sent: alone, each shows whether it is the one
@@ -250,6 +254,12 @@ def _note(pairs: Sequence[tuple[Task, str]]) -> None:
 def _forget_attempts(tasks: Sequence[Task]) -> None:
     keys = [task.pk for task in tasks]
     saved_tasks(tasks[0]._state.db).filter(pk__in=keys, success=False).update(attempt_count=0)
+
+
+def forget_cancel_requests(tasks: Sequence[Task]) -> None:
+    """Tasks that are sent again are not cancelled any more, nor are their compositions. Raises ``StoreUnavailable``."""
+    names = {name for task in tasks for name in (task.id, task.group, *(task.given_options.member or ())[:1]) if name}
+    CancelRequestStore(load_settings().results.database).remove(sorted(map(str, names)))
 
 
 # ── tasks that are to be tried again by themselves ───────────────────────────────────────────────

@@ -8,7 +8,7 @@ from typing import Any
 from django.db import connections, transaction
 
 from django_cluster.client.client import get_client
-from django_cluster.client.retries import cancel_waiting_retries, package_of
+from django_cluster.client.retries import cancel_waiting_retries, forget_cancel_requests, package_of
 from django_cluster.core.messages import TaskPackage
 from django_cluster.core.time import to_unix_time
 from django_cluster.models import Task
@@ -34,6 +34,7 @@ def retry_in_place(task: Task) -> bool:
     package = _package_in_place(task)  # raises before anything is changed
     if not task.final:
         cancel_waiting_retries([task])
+    forget_cancel_requests([task])
     client, database = get_client(task.queue), task._state.db
     broker = package.header.options.broker
     if client.settings.sync or database is None:

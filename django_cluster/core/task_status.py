@@ -40,6 +40,7 @@ ENDS: Mapping[str, TaskStatus] = {
     OutcomeStatus.REJECTED: TaskStatus.DEAD,
     OutcomeStatus.DEAD: TaskStatus.DEAD,
     OutcomeStatus.DISCARDED: TaskStatus.CANCELLED,
+    OutcomeStatus.CANCELLED: TaskStatus.CANCELLED,
     OutcomeStatus.EXPIRED: TaskStatus.EXPIRED,
 }
 """Status of the last run → status of the task; after any other, the task has failed."""

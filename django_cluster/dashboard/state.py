@@ -13,7 +13,7 @@ class OperatorAction:
     """An action of an operator, to be confirmed."""
 
     verb: str
-    """``retry``, ``cancel``, ``pause``, ``resume`` or ``restart_worker``."""
+    """``retry``, ``cancel``, ``cancel_running``, ``pause``, ``resume`` or ``restart_worker``."""
     target: tuple[str, ...]
     question: str
 
@@ -217,6 +217,8 @@ def _retry(row: TableRow, _: KeyContext) -> OperatorAction | None:
 
 
 def _cancel(row: TableRow, _: KeyContext) -> OperatorAction | None:
+    if row.kind == "worker" and row.more.get("id"):
+        return OperatorAction("cancel_running", (row.more["id"],), f"Cancel the task that {row.more['about']} runs?")
     if row.kind != "waiting" or not row.more.get("key"):
         return None
     target = (row.more["queue"], row.more["key"])
@@ -242,7 +244,7 @@ def _restart(row: TableRow, _: KeyContext) -> OperatorAction | None:
 ACTIONS = {"R": _retry, "C": _cancel, "P": _pause, "X": _restart}
 HINTS = {
     "R": "Select a finished task to retry it.",
-    "C": "Select a queued task to cancel it.",
+    "C": "Select a queued task, or a worker that runs one, to cancel it.",
     "P": "Select a queue to pause or resume it.",
     "X": "Select a worker to restart it.",
 }

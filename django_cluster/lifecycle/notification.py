@@ -13,6 +13,7 @@ from django_cluster.core.events.event import Event
 from django_cluster.core.events.tasks import (
     HOOK_FAILED,
     RECEIVER_INTERRUPTED,
+    TASK_CANCELLED,
     TASK_DEAD,
     TASK_DISCARDED,
     TASK_EXPIRED,
@@ -43,6 +44,7 @@ VERBS: dict[str, str] = {
     OutcomeStatus.REJECTED: "rejected",
     OutcomeStatus.DEAD: "moved to dead",
     OutcomeStatus.DISCARDED: "discarded",
+    OutcomeStatus.CANCELLED: "cancelled",
     OutcomeStatus.EXPIRED: "expired",
 }
 """How the log calls an outcome that is no success; all others *failed*."""
@@ -52,6 +54,7 @@ FAILURE_EVENTS: dict[str, Event] = {
     OutcomeStatus.REJECTED: TASK_REJECTED,
     OutcomeStatus.DEAD: TASK_DEAD,
     OutcomeStatus.DISCARDED: TASK_DISCARDED,
+    OutcomeStatus.CANCELLED: TASK_CANCELLED,
     OutcomeStatus.EXPIRED: TASK_EXPIRED,
 }
 

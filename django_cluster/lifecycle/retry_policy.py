@@ -15,7 +15,13 @@ from django_cluster.core.settings import DeliverySettings
 LINEAR = "linear"
 FACTORS: Mapping[float | str, float] = {"fixed": 1.0, "exponential": 2.0}
 FINAL_STATUSES = frozenset(
-    {OutcomeStatus.SUCCESS, OutcomeStatus.REJECTED, OutcomeStatus.DISCARDED, OutcomeStatus.EXPIRED}
+    {
+        OutcomeStatus.SUCCESS,
+        OutcomeStatus.REJECTED,
+        OutcomeStatus.DISCARDED,
+        OutcomeStatus.CANCELLED,
+        OutcomeStatus.EXPIRED,
+    }
 )
 
 

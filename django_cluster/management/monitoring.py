@@ -71,7 +71,14 @@ def retry(task_id: str) -> str:
 
 
 def cancel(queue: str, key: str) -> str:
-    return "Task cancelled." if control.cancel([key], queue) else "The task is no longer waiting."
+    done = control.cancel_messages([key], queue, by=BY_TERMINAL)
+    return "Task cancelled." if done else "The task is no longer waiting."
+
+
+def cancel_running(task_id: str) -> str:
+    if not control.cancel(task_id, by=BY_TERMINAL):
+        return "The task has ended."
+    return "The task is cancelled within a second."
 
 
 def pause(queue: str) -> str:
@@ -92,6 +99,7 @@ def restart_worker(cluster_id: str, incarnation: str) -> str:
 CONTROLS: Mapping[str, Any] = {
     "retry": retry,
     "cancel": cancel,
+    "cancel_running": cancel_running,
     "pause": pause,
     "resume": resume,
     "restart_worker": restart_worker,

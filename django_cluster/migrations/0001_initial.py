@@ -133,7 +133,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'operator command',
                 'verbose_name_plural': 'operator commands',
-                'permissions': [('pause_queue', 'Can pause and resume queues'), ('restart_worker', 'Can restart workers of a running cluster'), ('cancel_task', 'Can cancel waiting tasks')],
+                'permissions': [('pause_queue', 'Can pause and resume queues'), ('restart_worker', 'Can restart workers of a running cluster'), ('cancel_task', 'Can cancel tasks')],
                 'default_permissions': (),
                 'constraints': [models.UniqueConstraint(fields=('verb', 'target', 'incarnation'), name='django_cluster_command_once')],
             },

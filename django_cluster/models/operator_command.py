@@ -11,10 +11,12 @@ from django.utils.translation import gettext_lazy as _
 class OperatorCommand(models.Model):
     """``pause``: no cluster takes anything from the queue ``target`` while the row is there and ``until`` is not past.
     ``pause_task``: no cluster runs the function ``target`` meanwhile.
+    ``cancel``: no cluster runs the task ``target``, or tasks of the group or chain ``target``, while the row is there
+    and ``until`` is not past.
     ``restart``: the cluster ``target`` restarts the worker ``incarnation`` after its present task, and deletes the row.
     """
 
-    PAUSE, PAUSE_TASK, RESTART = "pause", "pause_task", "restart"
+    PAUSE, PAUSE_TASK, RESTART, CANCEL = "pause", "pause_task", "restart", "cancel"
 
     id = models.BigAutoField(primary_key=True)
     verb = models.CharField(_("verb"), max_length=12, editable=False)
@@ -35,7 +37,7 @@ class OperatorCommand(models.Model):
         permissions: ClassVar = [
             ("pause_queue", "Can pause and resume queues"),
             ("restart_worker", "Can restart workers of a running cluster"),
-            ("cancel_task", "Can cancel waiting tasks"),
+            ("cancel_task", "Can cancel tasks"),
         ]
 
     def __str__(self) -> str:

@@ -31,6 +31,7 @@ STATUSES = (
     (OutcomeStatus.REJECTED.value, _("rejected")),
     (OutcomeStatus.DEAD.value, _("dead")),
     (OutcomeStatus.DISCARDED.value, _("discarded")),
+    (OutcomeStatus.CANCELLED.value, _("cancelled")),
     (OutcomeStatus.EXPIRED.value, _("expired")),
 )
 

@@ -10,9 +10,11 @@ from typing import Any
 from django.db import router
 from django.db.models import BigIntegerField, F, Q, QuerySet, Value
 
+from django_cluster.core.cancel_requests import CancelRequest
 from django_cluster.core.safe_text import storable
 from django_cluster.database.clock import MICROSECONDS, DatabaseClock
 from django_cluster.models import OperatorCommand
+from django_cluster.stores.cancel_requests import CANCEL
 from django_cluster.stores.session import results_session
 
 MAX_PAUSED_TASKS = 500
@@ -53,6 +55,8 @@ class PendingCommands:
     """Incarnations."""
     paused_tasks: frozenset[str] = frozenset()
     """Dotted paths of functions."""
+    cancels: tuple[CancelRequest, ...] = ()
+    """What is to be cancelled, in every cluster."""
 
 
 End = float | timedelta | None
@@ -153,12 +157,18 @@ class OperatorCommandStore:
         """What this cluster is to do; one query."""
         pauses = Q(verb=OperatorCommand.PAUSE, target__in=queues) & LASTS
         pauses |= Q(verb=OperatorCommand.PAUSE_TASK) & LASTS
-        mine = self._all().filter(pauses | Q(verb=OperatorCommand.RESTART, target=cluster_id))
-        found = self._session.read(lambda: list(mine.values_list("verb", "target", "incarnation")))
+        mine = self._all().filter(pauses | CANCEL | Q(verb=OperatorCommand.RESTART, target=cluster_id))
+        columns = ("verb", "target", "incarnation", "given_at", "by")
+        found = self._session.read(lambda: list(mine.values_list(*columns)))
         return PendingCommands(
-            frozenset(target for verb, target, _ in found if verb == OperatorCommand.PAUSE),
-            frozenset(incarnation for verb, _, incarnation in found if verb == OperatorCommand.RESTART),
-            frozenset(target for verb, target, _ in found if verb == OperatorCommand.PAUSE_TASK),
+            frozenset(target for verb, target, *_ in found if verb == OperatorCommand.PAUSE),
+            frozenset(incarnation for verb, _, incarnation, *_ in found if verb == OperatorCommand.RESTART),
+            frozenset(target for verb, target, *_ in found if verb == OperatorCommand.PAUSE_TASK),
+            tuple(
+                CancelRequest(target, given_at / MICROSECONDS, by)
+                for verb, target, _, given_at, by in found
+                if verb == OperatorCommand.CANCEL
+            ),
         )
 
     def mark_done(self, cluster_id: str, incarnations: frozenset[int]) -> None:

@@ -283,6 +283,11 @@ class OrmGroups(GroupStore):
             lambda: self._groups().filter(pk=group_id).values_list("done", flat=True).first() or 0
         )
 
+    def has_ended(self, group_id: str) -> bool:
+        """Whether all calls of a group have ended for good; False for what is no group."""
+        whole = self._groups().filter(pk=group_id, done__gte=F("total"))
+        return len(group_id) <= ID_LENGTH and self._session.read(whole.exists)
+
     def members(self, of: str) -> list[GroupMember]:
         """The members that have ended, by position; without the task that collects them."""
         ended = self._members().filter(of=of, position__gte=0)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from django.db.backends.utils import CursorWrapper
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from django_cluster.core.batching import batches
@@ -35,6 +35,8 @@ from django_cluster.stores.session import results_session
 
 ROWS_PER_STATEMENT = 200
 SECONDS_PER_DAY = 86_400
+MAX_UNSENT = 10_000
+"""Most unsent tasks that are cancelled together."""
 MAX_ERRORS, MAX_WORKERS = 100, 1000
 """Most runs of which a row keeps the error, and most of which it keeps the worker: the last ones."""
 MAX_TRACEBACK = 16_000
@@ -221,6 +223,15 @@ class TrackedTasks:
         changes: dict[str, Any] = {"status": TaskStatus.CANCELLED, "finished_at": moment(time.time()), "payload": None}
         for batch in batches(ids, most=ROWS_PER_STATEMENT):
             self._update(self._rows.filter(pk__in=batch, status__in=WAITING), **changes)
+
+    def unsent_of(self, names: Sequence[str]) -> list[TrackedTask]:
+        """Tasks with one of these ids or group labels whose message has not reached its broker, as far as is known."""
+        rows = self._rows.filter(Q(pk__in=names) | Q(group__in=names), status__in=WAITING, payload__isnull=False)
+        return self._session.read(lambda: list(rows[:MAX_UNSENT]))
+
+    def cancel_row(self, row: TrackedTask) -> bool:
+        """Cancel a waiting task, unless its row has changed since it was read; no run of it can begin any more."""
+        return self.change(row, status=TaskStatus.CANCELLED, finished_at=moment(time.time()), payload=None)
 
     # ── the worker ───────────────────────────────────────────────────────────────────────────────
 

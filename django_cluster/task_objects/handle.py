@@ -11,7 +11,7 @@ from asgiref.sync import sync_to_async
 
 from django_cluster.client.async_calls import poll
 from django_cluster.client.results import fetch, tracked_status
-from django_cluster.control import cancel_task, progress_of, retry
+from django_cluster.control import CancelResult, cancel, progress_of, retry
 from django_cluster.core.messages import TaskHeader
 from django_cluster.core.task_progress import TaskProgress
 from django_cluster.core.task_status import TaskStatus, status_after
@@ -139,12 +139,13 @@ class TaskHandle(str, Generic[R_co]):
             raise NotFinished(f"Task {self} has not finished: there is nothing to run again.")
         return TaskHandle(retry(row), self.queue, broker=self.broker)
 
-    def cancel(self) -> bool:
-        """Take the task out of its queue if it still waits there; whether it did. What runs, runs on.
+    def cancel(self, *, by: str = "") -> CancelResult:
+        """Cancel the task, wherever it waits or runs; the result is false in a condition if it had ended.
 
-        Raises ``BrokerRefused`` where the broker cannot show its queue or cancel a message (SQS, RabbitMQ, IronMQ).
+        A running task is told within a second. ``wait`` returns when it has ended. See
+        ``django_cluster.control.cancel``.
         """
-        return cancel_task(self, self.queue, self.broker)
+        return cancel(str(self), self.queue, self.broker, by=by)
 
     async def await_task(self, timeout: float | timedelta | None = None) -> Task:
         """``wait`` for async code: no thread is blocked between two looks."""

@@ -63,7 +63,7 @@ def test_a_schedule_whose_run_was_cancelled_is_free(broker: Broker) -> None:
     first, second = sent("first"), sent("second")
     assert busy(first, second) == [True, True]
 
-    assert control.cancel(keys(broker)[:1]) == 1
+    assert control.cancel_messages(keys(broker)[:1]) == 1
 
     assert busy(first, second) == [False, True]
 
@@ -73,7 +73,7 @@ def test_a_schedule_whose_run_has_started_stays_busy(broker: Broker) -> None:
     known = keys(broker)
     broker.lease(1)
 
-    assert control.cancel(known) == 1
+    assert control.cancel_messages(known) == 1
 
     assert busy(first, second) == [True, False]
 
@@ -82,18 +82,18 @@ def test_a_run_that_was_cancelled_is_not_taken_for_the_present_one(broker: Broke
     row = sent()
     Schedule.objects.filter(pk=row.pk).update(task=new_task_id())
 
-    control.cancel(keys(broker))
+    control.cancel_messages(keys(broker))
 
     assert busy(row) == [True]
 
 
 def test_what_others_have_written_into_the_queue_frees_no_schedule(broker: Broker) -> None:
     row = sent()
-    control.cancel(keys(broker))
+    control.cancel_messages(keys(broker))
     Schedule.objects.filter(pk=row.pk).update(busy_since=timezone.now(), task="f" * 32)
     broker.enqueue([Message(message(schedule=row.pk)), Message("garbage")])
 
-    assert control.cancel(keys(broker)) == 2
+    assert control.cancel_messages(keys(broker)) == 2
 
     assert busy(row) == [True]
 

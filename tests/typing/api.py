@@ -155,7 +155,7 @@ def operating(task: Task, row: Schedule) -> None:
     assert_type(control.pause("slow", by="typing"), bool)
     assert_type([pause.queue for pause in control.paused()], list[str])
     assert_type(control.resume("slow"), bool)
-    assert_type(control.cancel(["key"], "slow"), int)
+    assert_type(control.cancel_messages(["key"], "slow"), int)
     assert_type(control.retry(task), str)
     assert_type(control.run_now(row), str)
     assert_type(control.set_enabled([row], False), int)

@@ -17,7 +17,7 @@ KEPT_SLICES = 60
 """Number of slices: five minutes."""
 BUCKETS_PER_DOUBLING = 4
 """Buckets between a duration and its double: a bucket is off by a tenth at most."""
-UNCOUNTED = frozenset({OutcomeStatus.SNOOZED, OutcomeStatus.DISCARDED})
+UNCOUNTED = frozenset({OutcomeStatus.SNOOZED, OutcomeStatus.DISCARDED, OutcomeStatus.CANCELLED})
 """Statuses that are neither a success nor a failure."""
 
 

@@ -68,7 +68,15 @@ TASK_DISCARDED = Event(
     level=ERROR,
     message=FAILED_TEXT,
     fields=FAILED_FIELDS,
-    meaning="The task has raised `Discard`, or an operator has cancelled it.",
+    meaning="The task has raised `Discard`.",
+    logger=TASK_LOGGER,
+)
+TASK_CANCELLED = Event(
+    key="task_cancelled",
+    level=WARNING,
+    message=FAILED_TEXT,
+    fields=FAILED_FIELDS,
+    meaning="The task was cancelled, before it began or while it ran. It is not run again.",
     logger=TASK_LOGGER,
 )
 TASK_EXPIRED = Event(

@@ -168,7 +168,9 @@ def mapping_of_mappings(words: str) -> ValueType:
 FAILED = "failed"
 """The kind of all results but ``success`` that have no kind of their own in ``retention_days``."""
 
-RETENTION_KINDS = ("success", FAILED, "failure", "timeout", "lost", "dead", "rejected", "discarded", "expired")
+RETENTION_KINDS = (
+    "success", FAILED, "failure", "timeout", "lost", "dead", "rejected", "discarded", "cancelled", "expired",
+)  # fmt: skip
 """The kinds of results that may be keys of ``retention_days``."""
 
 

@@ -47,6 +47,8 @@ def _ended(row: RowFacts, now: float) -> Reason:
         return Reason("retried", Conclusion.FINE, f"It failed, and was retried as {row.retried_as}.")
     if row.status == "discarded":
         return Reason("discarded", Conclusion.FINE, f"It asked to be discarded {ago} ago, in {runs}: {row.error}")
+    if row.status == "cancelled":
+        return Reason("cancelled", Conclusion.FINE, f"It was cancelled {ago} ago, in {runs}: {row.error}")
     if row.status == "expired":
         return Reason(
             "expired",

@@ -27,6 +27,8 @@ def _row(task: TaskView, now: float) -> TableRow:
         key=f"task:{task.id}",
         cells=(duration(ago), status, str(task.attempts), task.func or task.name, task.error),
         order=(ago, status, task.attempts, task.func, task.error),
-        styles={1: "warn" if not task.final else "dim" if task.state in ("discarded", "expired") else "bad"},
+        styles={
+            1: "warn" if not task.final else "dim" if task.state in ("discarded", "cancelled", "expired") else "bad"
+        },
         more={**search_fields(task), "name": task.name},
     )

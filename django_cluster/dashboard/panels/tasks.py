@@ -16,7 +16,10 @@ COLUMNS = (
     Column("WAITED", 6, right=True, least=100),
     Column("RAN", 5, right=True),
 )
-STYLES = {"success": "good", "ready": "", "delayed": "dim", "leased": "key", "discarded": "dim", "expired": "dim"}
+STYLES = {
+    "success": "good", "ready": "", "delayed": "dim", "leased": "key", "discarded": "dim", "cancelled": "dim",
+    "expired": "dim",
+}  # fmt: skip
 
 
 def table(snapshot: Snapshot, ascii_only: bool = False) -> Table:

@@ -42,7 +42,7 @@ def test_a_group_of_which_a_call_is_cancelled_ends_as_failed() -> None:
     )
     group.run()
 
-    assert control.cancel([first_key()]) == 1
+    assert control.cancel_messages([first_key()]) == 1
     work()
 
     assert called == ["failure"]
@@ -68,7 +68,7 @@ def test_a_chain_of_which_a_link_is_cancelled_is_not_waited_for() -> None:
     chain = Chain([(note, ("one",)), (note, ("two",))])
     chain.run()
 
-    control.cancel([first_key()])
+    control.cancel_messages([first_key()])
     work()
 
     assert called == []
@@ -78,7 +78,7 @@ def test_a_chain_of_which_a_link_is_cancelled_is_not_waited_for() -> None:
 def test_an_iter_of_which_an_item_is_cancelled_is_a_failure() -> None:
     iter_id = async_iter(add, [(1, 1), (1, 2)])
 
-    control.cancel([first_key()])
+    control.cancel_messages([first_key()])
     work()
 
     task = fetch(iter_id)
@@ -90,6 +90,6 @@ def test_an_iter_of_which_an_item_is_cancelled_is_a_failure() -> None:
 def test_a_task_of_no_composition_that_is_cancelled_leaves_no_row() -> None:
     async_task(add, 1, 1)
 
-    control.cancel([first_key()])
+    control.cancel_messages([first_key()])
 
     assert not Task.objects.exists()
