@@ -34,7 +34,7 @@ from django_cluster.core.messages import Job, Outcome, TaskPackage
 from django_cluster.core.settings import BrokerSettings, Settings
 from django_cluster.core.settings.test_queues import is_owner, suffix
 from django_cluster.core.signing import ValueSigner
-from django_cluster.errors import BrokerError, TaskFailed, TaskTimeout
+from django_cluster.errors import BrokerError, TaskCancelled, TaskFailed, TaskTimeout
 from django_cluster.lifecycle.admission import check_functions
 from django_cluster.lifecycle.continuations import Continuations, Forward
 from django_cluster.lifecycle.error_reporting import ErrorReporters
@@ -300,7 +300,7 @@ _emptied: set[tuple[str, ...]] = set()
 
 def raise_as_in_task(error: BaseException | None) -> None:
     """Raise the error of a task, if there is one."""
-    if isinstance(error, TaskTimeout):
+    if isinstance(error, TaskTimeout | TaskCancelled):
         raise TaskFailed(str(error)) from error  # a BaseException must not end the caller's process
     if error is not None:
         raise error

@@ -6,7 +6,7 @@ from typing import Any
 from weakref import ReferenceType
 
 from django_cluster.core.events.tasks import SIGNAL_RECEIVER_FAILED
-from django_cluster.errors import TaskTimeout
+from django_cluster.errors import TaskCancelled, TaskTimeout
 from django_cluster.framework.compat import backend_of, framework_signals
 
 
@@ -25,7 +25,7 @@ def announce(name: str, result: Any) -> None:
     try:
         sender = type(backend_of(result.backend))
         answers = getattr(framework_signals(), name).send_robust(sender, task_result=result)
-    except (KeyboardInterrupt, TaskTimeout):
+    except (KeyboardInterrupt, TaskTimeout, TaskCancelled):
         raise
     except BaseException as error:  # noqa: BLE001  TASKS has lost the alias, or a receiver even exits
         SIGNAL_RECEIVER_FAILED.log(receiver=name, error=error, exc_info=True)

@@ -31,6 +31,7 @@ from django_cluster.errors import (
     NotFinished,
     PackageError,
     StoreUnavailable,
+    TaskCancelled,
     TaskDirective,
     TaskTimeout,
     UnsuitableFunction,
@@ -39,6 +40,7 @@ from django_cluster.lifecycle.admission import allowed_functions, check_age, has
 from django_cluster.lifecycle.error_reporting import ErrorReporters
 from django_cluster.lifecycle.failure_text import describe
 from django_cluster.lifecycle.fault_injection import FaultInjection
+from django_cluster.lifecycle.interruption import CancelChecks, NothingCancelled, cancelled
 from django_cluster.lifecycle.middleware_stack import middleware_stack
 from django_cluster.lifecycle.rejection import rejected_outcome
 from django_cluster.lifecycle.run_results import (
@@ -77,6 +79,7 @@ class Executor:
         clock: Callable[[], float] = time.time,
         initial: InitialContext | None = None,
         paused: Callable[[str], float | None] = lambda func: None,
+        cancels: CancelChecks | None = None,
         tracker: RunTracker | None = None,
     ) -> None:
         """``timeout``: seconds that a task may run; ``timeouts``: by queue, where a cluster works on several.
@@ -85,6 +88,7 @@ class Executor:
         task. ``initial``: the context in which every task starts; None: the context of the caller of ``run``.
         ``paused``: the seconds after which a task of a function is to come again, because it is paused; None: it is
         not.
+        ``cancels``: which tasks are cancelled; None: none can be.
         ``tracker``: keeps the rows of tracked tasks.
         """
         self._codec = codec
@@ -100,6 +104,7 @@ class Executor:
         self._clock = clock
         self._initial = initial
         self._paused = paused
+        self._cancels = cancels or NothingCancelled()
         self._tracker = tracker
 
     def timeout_of(self, header: TaskHeader, queue: str = "") -> float | None:
@@ -144,6 +149,9 @@ class Executor:
         limit = self.timeout_of(header, job.queue)
         if started is not None:
             started(header, limit)
+        if (request := self._cancels.request_for(header)) is not None:
+            sealed = codec.seal_arguments(job.body, header, arguments)
+            return self._outcome(job, header, cancelled(request), started_at, sealed), TaskCancelled(request.sentence)
         initial = self._initial or InitialContext()
         result = initial.run(self._open_and_call, job, header, arguments, limit)
         if result.status is OutcomeStatus.REJECTED and result.error is not None:
@@ -183,7 +191,7 @@ class Executor:
         result: RunResult | None = None
         called = False
         try:
-            with NO_LIMIT if limit is None else soft_timeout(limit):
+            with self._cancels.point, NO_LIMIT if limit is None else soft_timeout(limit):
                 result = self._not_to_be_run(job, header)
                 if result is None:
                     try:
@@ -219,6 +227,8 @@ class Executor:
         self, error: BaseException, package: TaskPackage, job: Job, tracked: TrackedRun | None, *, called: bool
     ) -> RunResult:
         """What an exception makes of the run; ``called``: the function had returned."""
+        if isinstance(error, TaskCancelled) or (self._cancels.point.raised and not called):
+            return cancelled(self._cancels.request_for(package.header), error)
         if called:
             return self._failed(OutcomeStatus.FAILURE, unstorable_result(error), package, job, RetryHint.STOP)
         if isinstance(error, TaskDirective):

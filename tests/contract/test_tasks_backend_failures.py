@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from django_cluster.control import cancel_task
+from django_cluster.control import cancel
 from tests.contract.conftest import MakeFramework
 from tests.contract.tasks_framework import (
     FAILED,
@@ -63,7 +63,7 @@ def test_a_task_that_discards_itself_has_ended(here: Framework) -> None:
 def test_a_task_that_is_cancelled_has_ended_and_never_runs(here: Framework) -> None:
     result = tasks.note.enqueue()
 
-    cancel_task(result.id)
+    cancel(result.id)
 
     result.refresh()
     assert result.status == FAILED

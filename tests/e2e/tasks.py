@@ -18,11 +18,14 @@ import time
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from django_cluster import progress
 from django_cluster.tasks import async_task
 from tests.sample.tasks import hang_deaf, touch
+
+if TYPE_CHECKING:
+    from django_cluster.models import Task
 
 
 def hang_the_first_time(path: str, seconds: float = 60) -> int:
@@ -244,3 +247,25 @@ def send_another(task: object) -> None:
     """A hook that takes its time, and sends a task in the end."""
     time.sleep(1)
     async_task("tests.sample.tasks.add", 2, 2)
+
+
+def begin_and(path: str, what: str) -> None:
+    """Say that it has begun, and do what takes longer than any test: ``sleep``, ``spin`` or ``swallow``."""
+    say(path, what)
+    if what == "swallow":
+        swallow_everything(60)
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        if what == "sleep":
+            time.sleep(60)
+
+
+def say(path: str, word: str) -> None:
+    """Add a line to a file."""
+    with open(path, "a") as file:
+        file.write(f"{word}\n")
+
+
+def say_status(task: Task) -> None:
+    """A hook of ``begin_and``."""
+    say(task.args[0], f"{task.args[1]} was {task.status}")

@@ -189,7 +189,7 @@ def test_a_failure_whose_retry_is_withdrawn_is_final_and_says_so(admin_client: C
     act(admin_client, "queuedtask", "cancel", QueuedTask.objects.order_by("pk")[0].pk, confirmed="yes")
 
     assert {row.pk: row.final for row in Failure.objects.all()} == {failure.id: True, other.id: False}
-    assert "taken out of the queue by an operator" in Failure.objects.get(pk=failure.id).error_message
+    assert Failure.objects.get(pk=failure.id).error_message == "Cancelled by admin."
     control.purge()
     assert Failure.objects.get(pk=other.id).final
 

@@ -213,8 +213,8 @@ def test_a_task_is_sent_cancelled_and_retried_from_the_command_line() -> None:
     assert run("qretry", sent["id"]) == ({sent["id"]: False}, 3)
 
     sent, _ = run("qenqueue", "tests.sample.tasks.echo", "ada@example.com")
-    assert run("qcancel", sent["id"]) == ({sent["id"]: True}, 0)
-    assert run("qcancel", sent["id"]) == ({sent["id"]: False}, 3)
+    assert run("qcancel", sent["id"]) == ({sent["id"]: "cancelled"}, 0)
+    assert run("qcancel", sent["id"]) == ({sent["id"]: "too late"}, 3)
 
     (task_id,) = failed()
     assert run("qretry", task_id) == ({task_id: True}, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -18,6 +19,7 @@ from django_cluster.cluster.ipc.control_pipe import ControlPipe
 from django_cluster.cluster.ipc.incarnation import Incarnation, ProcessRole, process_signature
 from django_cluster.cluster.ipc.remote_ack import RemoteAcknowledger
 from django_cluster.cluster.ipc.scoreboard import Scoreboard
+from django_cluster.cluster.roles.cancelled_tasks import CancelledTasks
 from django_cluster.cluster.roles.heartbeat import HeartbeatPublisher
 from django_cluster.cluster.roles.monitor import Monitor
 from django_cluster.cluster.roles.notifications import Notifications
@@ -43,6 +45,7 @@ from django_cluster.lifecycle.task_context import InitialContext
 from django_cluster.lifecycle.tracking import RunTracker, worker_id
 from django_cluster.schedules.declarations import discover
 from django_cluster.stores import open_results
+from django_cluster.stores.cancel_requests import CancelRequestStore
 from django_cluster.stores.routed import RoutedResults
 
 
@@ -132,6 +135,7 @@ def worker_main(incarnation: Incarnation, settings: Settings, board: Scoreboard,
     install_task_filter()
     name = process_signature(incarnation.role, incarnation.index, os.getpid())
     reporters, results = open_reporters(settings, name), open_results(settings.results)
+    cancels = CancelledTasks(board, incarnation.row, CancelRequestStore(settings.results.database))
     executor = Executor(
         Codec(settings.signing),
         ValueSigner(signing.secret, signing.fallbacks, signing.serializer, settings.results.max_result_size),
@@ -142,6 +146,7 @@ def worker_main(incarnation: Incarnation, settings: Settings, board: Scoreboard,
         has_succeeded=results.groups.has_succeeded,
         initial=InitialContext(),
         paused=PausedTasks(board).delay_of,
+        cancels=cancels,
         tracker=RunTracker(
             results.tracked,
             settings.delivery,
@@ -160,6 +165,7 @@ def worker_main(incarnation: Incarnation, settings: Settings, board: Scoreboard,
     )
     os.register_at_fork(after_in_child=worker.disconnect)
     install_progress_sink(partial(board.write_progress, incarnation.row))
+    signal.signal(signal.SIGURG, lambda _number, _frame: cancels.point.interrupt())
     worker.run()
     reporters.flush()
 

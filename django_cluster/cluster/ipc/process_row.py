@@ -50,6 +50,8 @@ class Cause(IntEnum):
     """The kernel's out-of-memory killer killed it (written afterwards)."""
     UNRESPONSIVE = 7
     """It made no progress for ``unresponsive_timeout``, outside a task."""
+    CANCELLED = 8
+    """Its task was cancelled, and had not ended ``kill_grace`` seconds later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,3 +83,21 @@ class ScoreboardRow:
     """``time.monotonic()`` of the last heartbeat."""
     applied_pauses: int = 0
     in_flight: int = 0
+    cancel_job: int = 0
+    """Number of the job that is to be cancelled; 0 = none."""
+    cancelled_at: float = 0.0
+    """``time.monotonic()`` at which that was requested."""
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the job that runs is to be cancelled."""
+        return self.cancel_job != 0 and self.cancel_job == self.running and self.state is ProcessState.BUSY
+
+    @property
+    def overdue_at(self) -> float:
+        """``time.monotonic()`` at which what runs should have ended: its time limit, or its cancellation; 0 = never."""
+        if self.state is not ProcessState.BUSY:
+            return 0.0
+        if not self.is_cancelled:
+            return self.deadline
+        return min(self.deadline, self.cancelled_at) if self.deadline else self.cancelled_at

@@ -14,13 +14,16 @@ import os
 import time
 
 from django_cluster.cluster.bootstrap.host import allocate_file, is_alive
-from django_cluster.cluster.ipc.paused_functions import PAUSED_BYTES, PausedFunctions
+from django_cluster.cluster.ipc.paused_functions import MAX_PAUSED_TASKS, PAUSED_BYTES
 from django_cluster.cluster.ipc.process_row import Cause, ProcessCommand, ProcessState, ScoreboardRow
 from django_cluster.cluster.ipc.receipts import RECEIPT_BYTES_PER_ROW, RECEIPTS_PER_ROW, Receipts
+from django_cluster.cluster.ipc.shared_hashes import CANCELLED_BYTES, MAX_CANCELLED, SharedHashes
 from django_cluster.cluster.ipc.task_notes import NOTE_BYTES_PER_ROW, TaskNotes
 from django_cluster.cluster.ipc.words import (
     APPLIED_PAUSES,
     BEGUN,
+    CANCEL_JOB,
+    CANCELLED_AT,
     CAUSE,
     COMMAND,
     DEADLINE,
@@ -74,7 +77,11 @@ class Scoreboard:
         self._cluster = rows * WORDS_PER_ROW
         # Where the row of the cluster would have its receipts.
         paused = notes + rows * NOTE_BYTES_PER_ROW
-        self.paused = PausedFunctions(memoryview(self._memory)[paused : paused + PAUSED_BYTES])
+        self.paused = SharedHashes(memoryview(self._memory)[paused : paused + PAUSED_BYTES], MAX_PAUSED_TASKS)
+        """The ``path_hash`` of each paused function. Written by the monitor."""
+        cancelled = paused + PAUSED_BYTES
+        self.cancelled = SharedHashes(memoryview(self._memory)[cancelled : cancelled + CANCELLED_BYTES], MAX_CANCELLED)
+        """The ``text_hash`` of the name of whatever is cancelled. Written by the monitor."""
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], rows: int) -> Scoreboard:
@@ -97,6 +104,7 @@ class Scoreboard:
         self._ints.release()
         self._floats.release()
         self.paused.close()
+        self.cancelled.close()
         self._memory.close()
         if self.descriptor is not None:
             os.close(self.descriptor)
@@ -240,6 +248,17 @@ class Scoreboard:
     def set_deadline(self, row: int, deadline: float) -> None:
         self._floats[row * WORDS_PER_ROW + DEADLINE] = deadline
 
+    def request_cancel(self, row: int, number: int, moment: float) -> None:
+        """Job ``number`` is to be cancelled, if it runs. ``moment``: ``time.monotonic()``. Called by the monitor."""
+        self._floats[row * WORDS_PER_ROW + CANCELLED_AT] = moment
+        self._ints[row * WORDS_PER_ROW + CANCEL_JOB] = number
+
+    def is_cancelled(self, row: int) -> bool:
+        """Whether the job that runs is to be cancelled."""
+        base = row * WORDS_PER_ROW
+        number = self._ints[base + CANCEL_JOB]
+        return number != 0 and number == self._ints[base + RUNNING]
+
     def finish_job(self, row: int, *, counted: bool = True) -> None:
         """The process has finished the running job, or, with ``counted=False``, has returned it."""
         base = row * WORDS_PER_ROW
@@ -273,6 +292,8 @@ class Scoreboard:
             last_alive=self._floats[base + LAST_ALIVE],
             applied_pauses=words[APPLIED_PAUSES],
             in_flight=words[IN_FLIGHT],
+            cancel_job=words[CANCEL_JOB],
+            cancelled_at=self._floats[base + CANCELLED_AT],
         )
 
     def set_exit(self, row: int, code: int) -> None:

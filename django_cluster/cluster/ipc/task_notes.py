@@ -6,8 +6,9 @@ from mmap import mmap
 
 from django_cluster.cluster.ipc.receipts import text_at
 
-TASK_INFO_BYTES = 832
-"""Bytes for the number, id, name (100 characters) and function (256) of the running task."""
+TASK_INFO_BYTES = 1344
+"""Bytes for the number, id, name (100 characters) and function (256) of the running task; of a task that has a group,
+also the moment of its sending, its composition and its group (100 characters)."""
 PROGRESS_CHARACTERS, PROGRESS_MESSAGE_BYTES = 200, 832
 """Characters of the message with which a running task says how far it is, and bytes for these and the job's number."""
 NOTE_BYTES_PER_ROW = TASK_INFO_BYTES + PROGRESS_MESSAGE_BYTES

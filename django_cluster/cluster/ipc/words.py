@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 WORD_BYTES = 8
-WORDS_PER_ROW = 24
+WORDS_PER_ROW = 32
 
 # The words of a row. Writers: the process itself up to DEADLINE and from LAST_ALIVE on; the sentinel from INCARNATION
-# to PEAK_RSS, and ROLE_CODE; the pusher REVOKED; the monitor RESTART_REQUEST.
+# to PEAK_RSS, and ROLE_CODE; the pusher REVOKED; the monitor RESTART_REQUEST, CANCEL_JOB and
+# CANCELLED_AT.
 PID, STATE, RUNNING, BEGUN, DONE, RSS = range(6)
 STARTED, DEADLINE = 6, 7  # read and written as floats: time.monotonic()
 INCARNATION, COMMAND, CAUSE, EXIT_CODE, PEAK_RSS = 8, 9, 10, 11, 12
@@ -28,6 +29,10 @@ IN_FLIGHT = 19
 PROGRESS_JOB = 20
 """The number of the job that has said last how far it is. Written by a worker, as the next two."""
 PROGRESS_DONE, PROGRESS_TOTAL = 21, 22  # floats; a total of 0 = not known
+CANCEL_JOB = 23
+"""The number of the job that is to be cancelled, if it runs. Written by the monitor, after CANCELLED_AT."""
+CANCELLED_AT = 24  # a float: time.monotonic()
+"""When that was requested."""
 
 # The words of the row of the cluster, which follows those of the processes. Written by the sentinel, unless noted.
 PHASE, RESTARTS, SENTINEL = range(3)

@@ -22,12 +22,14 @@ from django_cluster.cluster.ipc.paused_functions import path_hash
 from django_cluster.cluster.ipc.process_row import ClusterPhase, ProcessCommand, ProcessState, ScoreboardRow
 from django_cluster.cluster.ipc.scoreboard import Scoreboard
 from django_cluster.cluster.ipc.words import COMMANDS_UNREAD, PAUSED_QUEUES, PHASE, RESTART_REQUEST, RESTARTS, SENTINEL
+from django_cluster.cluster.roles.cancel_watch import INFO_WORDS, CancelWatch
 from django_cluster.cluster.roles.metrics import Metrics
 from django_cluster.core.backoff import ReconnectBackoff
 from django_cluster.core.events.servers import HEARTBEAT
 from django_cluster.core.messages import Outcome
 from django_cluster.core.settings import Settings
 from django_cluster.errors import StoreUnavailable
+from django_cluster.stores.cancel_requests import CancelRequestStore
 from django_cluster.stores.operator_commands import OperatorCommandStore
 from django_cluster.stores.status import LOST, ClusterStatus, ProcessStatus, RunningTask, StatusStore
 
@@ -53,6 +55,7 @@ class HeartbeatPublisher:
         self._clock, self._wall = clock, wall
         self._statuses = StatusStore(settings.results.database)
         self._commands = OperatorCommandStore(settings.results.database)
+        self._cancels = CancelWatch(board, CancelRequestStore(settings.results.database), clock)
         self._queues = settings.queues
         self._metrics = Metrics(wall)
         self._backoff = ReconnectBackoff("Heartbeat table", clock, HEARTBEAT)
@@ -63,11 +66,13 @@ class HeartbeatPublisher:
     def count(self, outcomes: Sequence[Outcome]) -> None:
         """Count outcomes that were recorded."""
         self._metrics.count(outcomes)
+        self._cancels.note_ends(outcomes)
 
     def beat(self, unrecorded: int = 0) -> None:
         """Publish a heartbeat if it is due. ``unrecorded``: how many outcomes wait to be recorded."""
         now = self._clock()
         if now < self._beat_at:
+            self._cancels.look()
             return
         self._beat_at = now + self._settings.processes.heartbeat_interval
         if not self._backoff.due:
@@ -103,6 +108,7 @@ class HeartbeatPublisher:
         mask = sum(1 << place for place, queue in enumerate(self._queues) if queue in commands.paused)
         self._board.set_cluster_word(PAUSED_QUEUES, mask)
         self._board.paused.write([path_hash(path) for path in commands.paused_tasks])
+        self._cancels.refresh(commands.cancels)
         self._board.set_cluster_word(COMMANDS_UNREAD, 0)
         if not commands.restart:
             return
@@ -182,9 +188,9 @@ class HeartbeatPublisher:
 
     def _running(self, row: int, read: ScoreboardRow, now: float) -> RunningTask | None:
         words = self._board.read_task_info(row) if read.state is ProcessState.BUSY else None
-        if words is None or len(words) != 3:  # another task by now
+        if words is None or len(words) < INFO_WORDS:  # another task by now
             return None
-        id, name, func = words
+        id, name, func = words[:INFO_WORDS]
         limit = read.deadline - read.started if read.deadline else None
         return RunningTask(
             id=id,

@@ -34,6 +34,7 @@ from django_cluster.cluster.ipc.scoreboard import Scoreboard
 from django_cluster.cluster.ipc.words import COMMAND, REVOKED, RSS, STATE
 from django_cluster.cluster.roles.prefetch import PrefetchWindow
 from django_cluster.cluster.roles.resource_check import ResourceCheck
+from django_cluster.core.cancel_requests import keys_of
 from django_cluster.core.events.processes import WORKER_DESCRIPTORS_REPLACED, WORKER_EXHAUSTED, WORKER_RECYCLED
 from django_cluster.core.messages import Job, Outcome, OutcomeStatus, TaskHeader
 from django_cluster.core.settings import ProcessSettings
@@ -274,7 +275,11 @@ class Worker:
 
     def _started(self, header: TaskHeader, limit: float | None) -> None:
         """Called by the executor when it knows the task: its deadline, and whether outcomes may wait for it."""
-        self._board.write_task_info(self._incarnation.row, self._number, header.id, header.name, header.func)
+        words: tuple[str, ...] = (header.id, header.name, header.func)
+        if header.options.member is not None or header.options.group is not None:  # it may be cancelled with others
+            keys = keys_of(header)
+            words = *words, repr(keys.enqueued_at), keys.composition, keys.group
+        self._board.write_task_info(self._incarnation.row, self._number, *words)
         if limit is not None:
             self._board.set_deadline(self._incarnation.row, time.monotonic() + limit)
         if self._outbox and header.func not in self._short_functions:

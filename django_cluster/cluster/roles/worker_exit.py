@@ -21,15 +21,18 @@ from django_cluster.core.messages import (
     RetryHint,
     path_of_class,
 )
-from django_cluster.errors import PackageError, TaskTimeout
+from django_cluster.errors import PackageError, TaskCancelled, TaskTimeout
 from django_cluster.lifecycle.rejection import rejected_outcome
 from django_cluster.lifecycle.run_results import is_retryable
 
 ERROR_KINDS = {
     Cause.TIMEOUT: path_of_class(TaskTimeout),
+    Cause.CANCELLED: path_of_class(TaskCancelled),
     Cause.MEMORY: "OutOfMemory",
     Cause.OUT_OF_MEMORY: "OutOfMemory",
 }
+
+KILLED_FOR_CANCEL = "The task was cancelled and did not end in time; its worker was killed."
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,8 @@ class WorkerExit:
 def _cause(row: ScoreboardRow, code: int) -> str:
     if row.cause is Cause.TIMEOUT:
         return KILLED_FOR_TIMEOUT
+    if row.cause is Cause.CANCELLED:
+        return KILLED_FOR_CANCEL
     if row.cause is Cause.MEMORY:
         return "The task held more memory than max_rss_kill allows; its worker was killed."
     if row.cause is Cause.UNRESPONSIVE:
@@ -106,11 +111,13 @@ def _lost_outcome(job: Job, worker_exit: WorkerExit, codec: Codec, worker: str) 
         return rejected_outcome(job, codec.sign(job.body), error, now, worker)
     running = row is not None and row.running == job.number
     overdue = running and row is not None and row.cause is Cause.TIMEOUT
-    again = not overdue or is_retryable(TaskTimeout(), header.options)
+    cancelled = running and row is not None and row.cause is Cause.CANCELLED
+    again = not cancelled and (not overdue or is_retryable(TaskTimeout(), header.options))
+    status = OutcomeStatus.CANCELLED if cancelled else OutcomeStatus.TIMEOUT if overdue else OutcomeStatus.LOST
     return Outcome.of(
         job,
         header,
-        OutcomeStatus.TIMEOUT if overdue else OutcomeStatus.LOST,
+        status,
         started_at=now - worker_exit.ran_for if running else now,
         stopped_at=now,
         worker=worker,

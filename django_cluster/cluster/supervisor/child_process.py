@@ -23,6 +23,8 @@ class ChildProcess:
     started: float
     """Monotonic time."""
     stop_requested: bool = False
+    cancelled_job: int = 0
+    """Number of the last job for which it was interrupted."""
     sentinel_unreliable: bool = False
     """Whether the descriptor that should tell its exit is readable although it lives: a task has closed everything."""
 
@@ -35,6 +37,12 @@ class ChildProcess:
         """Let it read its command on the scoreboard now."""
         with suppress(OSError):
             os.write(self.pipe.fileno(), b"!")
+
+    def interrupt(self) -> None:
+        """Let it look whether its task is cancelled. By default a process ignores this signal."""
+        if self.process.pid is not None and self.exit_code is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.process.pid, signal.SIGURG)
 
     def kill(self) -> None:
         """SIGKILL, to what its tasks have started as well."""

@@ -25,6 +25,8 @@ def log_exit(role: ProcessRole, index: int, row: ScoreboardRow, exit_code: int, 
         case Cause.TIMEOUT:
             what = "a hook or receiver" if role is ProcessRole.NOTIFIER else "its task"
             WORKER_KILLED.log(process_name=name, pid=pid, reason=f"{what} exceeded its time limit")
+        case Cause.CANCELLED:
+            WORKER_KILLED.log(process_name=name, pid=pid, reason="its task was cancelled, and did not end")
         case Cause.MEMORY:
             WORKER_KILLED.log(process_name=name, pid=pid, reason=f"its task held {row.peak_rss} kB of memory")
         case Cause.UNRESPONSIVE:

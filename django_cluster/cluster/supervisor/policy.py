@@ -25,6 +25,9 @@ MAX_FAILED_BOOTS = 6
 MAX_KILLED_BOOTS = 30
 """Exits in a row, all by signals, before a process was ready, after which the cluster stops."""
 
+OUR_KILLS = (Cause.TIMEOUT, Cause.CANCELLED, Cause.MEMORY, Cause.UNRESPONSIVE)
+"""Causes after which a process is replaced without a delay: it was its task, or its server."""
+
 
 class Action(Enum):
     KEEP = "keep"
@@ -74,13 +77,15 @@ def decide(
 ) -> Decision:
     """Decide what is to be done about a process. ``now`` is monotonic.
 
-    ``grace``: seconds between the soft and the hard timeout of a task. ``boot_timeout``: seconds. ``max_rss``: kB.
-    ``max_silence``: seconds without progress after which a process that runs no task is killed.
+    ``grace``: seconds between the soft and the hard timeout of a task, and between its cancellation and the kill.
+    ``boot_timeout``: seconds. ``max_rss``: kB. ``max_silence``: seconds without progress after which a process that
+    runs no task is killed.
     """
     row = observation.row
     if observation.exit_code is None:
-        if row.state is ProcessState.BUSY and row.deadline and now > row.deadline + grace:
-            return Decision(Action.KILL, Cause.TIMEOUT)
+        if row.overdue_at and now > row.overdue_at + grace:
+            timed_out = row.overdue_at == row.deadline
+            return Decision(Action.KILL, Cause.TIMEOUT if timed_out else Cause.CANCELLED)
         if row.state is ProcessState.BUSY and max_rss and observation.rss > max_rss:
             return Decision(Action.KILL, Cause.MEMORY)
         if row.state is ProcessState.BOOTING and observation.age > boot_timeout:
@@ -93,7 +98,7 @@ def decide(
     hopeless = MAX_KILLED_BOOTS if observation.exit_code < 0 else MAX_FAILED_BOOTS
     if row.state is ProcessState.BOOTING and observation.failed_boots + 1 >= hopeless:
         return Decision(Action.STOP_CLUSTER)
-    if row.cause in (Cause.TIMEOUT, Cause.MEMORY, Cause.UNRESPONSIVE) or observation.age >= EARLY_EXIT_SECONDS:
+    if row.cause in OUR_KILLS or observation.age >= EARLY_EXIT_SECONDS:
         return Decision(Action.REPLACE)
     was_killed = observation.exit_code < 0 and row.state is not ProcessState.BOOTING
     longest = MAX_RESTART_DELAY_AFTER_KILL if was_killed else MAX_RESTART_DELAY

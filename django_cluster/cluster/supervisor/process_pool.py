@@ -196,9 +196,9 @@ class ProcessPool:
         return rss
 
     def next_deadline(self) -> float | None:
-        """The monotonic time of the earliest hard timeout of a running task."""
+        """The monotonic time of the earliest hard timeout of a running task, or of its cancellation."""
         rows = [self.row_of(child) for _, child in self.children(ProcessRole.WORKER, ProcessRole.NOTIFIER)]
-        deadlines = [row.deadline for row in rows if row.state is ProcessState.BUSY and row.deadline]
+        deadlines = [row.overdue_at for row in rows if row.overdue_at]
         return min(deadlines) + self.settings.processes.kill_grace if deadlines else None
 
     # ── starting ─────────────────────────────────────────────────────────────────────────────────
@@ -287,6 +287,13 @@ class ProcessPool:
         if not child.stop_requested and self.row_of(child).restart_request == child.incarnation.number:
             WORKER_RESTART_REQUESTED.log(process_name=child.incarnation.name)
             self._request_stop(child)
+
+    def cancel_if_requested(self, child: ChildProcess) -> None:
+        """Interrupt a worker whose task is to be cancelled; once for each task."""
+        row = self.row_of(child)
+        if row.is_cancelled and child.cancelled_job != row.cancel_job:
+            child.cancelled_job = row.cancel_job
+            child.interrupt()
 
     def remove_worker(self) -> None:
         """The last worker exits after its present task, and is not replaced (TTOU). One always stays."""

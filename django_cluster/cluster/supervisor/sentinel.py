@@ -187,8 +187,10 @@ class Sentinel:
             self._pool.handle_exit(slot, child, child.exit_code, decision.delay, now)
             if decision.action is Action.STOP_CLUSTER:
                 self._stop_after_crash_loop(slot)
-        elif self._phase is ClusterPhase.RUNNING and slot.role is ProcessRole.WORKER:
-            self._pool.restart_if_requested(child)
+        elif slot.role is ProcessRole.WORKER:
+            self._pool.cancel_if_requested(child)
+            if self._phase is ClusterPhase.RUNNING:
+                self._pool.restart_if_requested(child)
 
     def _wanted(self, slot: Slot) -> bool:
         """Whether an empty slot is to be filled. During a stop, those that record and acknowledge still are."""

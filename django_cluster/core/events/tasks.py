@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from logging import DEBUG, ERROR, WARNING
+from logging import DEBUG, ERROR, INFO, WARNING
 
 from django_cluster.core.events.event import TASK_LOGGER, Event
 
@@ -78,6 +78,21 @@ TASK_CANCELLED = Event(
     fields=FAILED_FIELDS,
     meaning="The task was cancelled, before it began or while it ran. It is not run again.",
     logger=TASK_LOGGER,
+)
+TASK_CANCEL_REQUESTED = Event(
+    key="task_cancel_requested",
+    level=INFO,
+    message="Cancelling task %(task_name)s, which runs here (by %(by)s)",
+    fields=("task_id", "task_name", "by"),
+    meaning="A running task was cancelled. `TaskCancelled` is raised in it; `kill_grace` seconds later its worker is"
+    " killed.",
+)
+CANCEL_TOO_LATE = Event(
+    key="cancel_too_late",
+    level=INFO,
+    message="Task %(task_name)s was to be cancelled, and has ended before: %(reason)s",
+    fields=("task_id", "task_name", "reason"),
+    meaning="A request to cancel a task came too late, or the task did not heed it and has ended by itself.",
 )
 TASK_EXPIRED = Event(
     key="task_expired",

@@ -22,6 +22,10 @@ def note(what: str) -> str:
     return what
 
 
+def note_status(task: Task) -> None:
+    called.append(task.status)
+
+
 @pytest.fixture(autouse=True)
 def queue(settings: Any) -> None:
     settings.Q_CLUSTER = {"name": "tests", "orm": "default", "on_commit": False, "max_attempts": 1}
@@ -47,9 +51,9 @@ def test_a_group_of_which_a_call_is_cancelled_ends_as_failed() -> None:
 
     assert called == ["failure"]
     tasks = group.fetch(wait=-1)
-    assert sorted(task.status for task in tasks) == ["discarded", "success", "success"]
+    assert sorted(task.status for task in tasks) == ["cancelled", "success", "success"]
     (cancelled,) = [task for task in tasks if not task.success]
-    assert "taken out of the queue by an operator" in cancelled.error_message
+    assert cancelled.error_message == "Cancelled."
     assert (cancelled.final, cancelled.queue) == (True, "tests")
 
 
@@ -87,9 +91,14 @@ def test_an_iter_of_which_an_item_is_cancelled_is_a_failure() -> None:
     assert "1 of 2 items failed" in task.error_message
 
 
-def test_a_task_of_no_composition_that_is_cancelled_leaves_no_row() -> None:
-    async_task(add, 1, 1)
+def test_a_task_that_is_cancelled_leaves_a_row_from_which_it_can_be_sent_again_and_calls_its_hook() -> None:
+    async_task(add, 1, 1, hook=note_status)
 
-    control.cancel_messages([first_key()])
+    control.cancel_messages([first_key()], by="ada")
 
-    assert not Task.objects.exists()
+    (row,) = Task.objects.all()
+    assert (row.status, row.final, row.error_message, row.args) == ("cancelled", True, "Cancelled by ada.", (1, 1))
+    assert called == ["cancelled"]
+    control.retry(row)
+    work()
+    assert Task.objects.get(success=True).result == 2

@@ -12,6 +12,7 @@ from asgiref.sync import async_to_sync, sync_to_async
 
 from django_cluster import fetch
 from django_cluster.brokers import memory
+from django_cluster.control import CancelResult
 from django_cluster.core.messages import OutcomeStatus
 from django_cluster.errors import NotFinished, TaskFailed
 from django_cluster.models import Task
@@ -167,7 +168,7 @@ def test_what_has_not_been_run_cannot_be_run_again() -> None:
 def test_a_waiting_task_is_cancelled(delay: int) -> None:
     other, handle = add.delay(1), add.using(delay=delay).delay(2)
 
-    assert (handle.cancel(), handle.cancel()) == (True, False)
+    assert (handle.cancel(), handle.cancel()) == (CancelResult.CANCELLED, CancelResult.TOO_LATE)
     assert drain() == [other]
 
 
@@ -175,7 +176,7 @@ def test_a_task_is_cancelled_at_the_broker_through_which_it_was_sent(settings: A
     settings.Q_CLUSTER = {**settings.Q_CLUSTER, "broker": "orm", "brokers": {"other": {"broker": "memory"}}}
     handle = pickle.loads(pickle.dumps(add.using(broker="other").delay(1)))
 
-    assert (handle.cancel(), handle.cancel()) == (True, False)
+    assert (handle.cancel(), handle.cancel()) == (CancelResult.CANCELLED, CancelResult.TOO_LATE)
 
 
 def test_a_finished_task_is_not_cancelled() -> None:
