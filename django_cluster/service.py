@@ -36,6 +36,8 @@ from django_cluster.tasks import schedule
 
 T = TypeVar("T")
 End = datetime | timedelta | float | None
+CANCELLED = OutcomeStatus.CANCELLED.value
+"""What somebody has cancelled has not failed."""
 DEAD = (OutcomeStatus.DEAD.value, OutcomeStatus.REJECTED.value)
 BATCH_SIZE = 500
 LATE = timedelta(minutes=1)
@@ -277,7 +279,7 @@ class TaskService:
 
     @staticmethod
     def _failed(queue: str | None, *, retried: bool = False) -> TaskQuerySet:
-        rows = _of(saved_tasks(_database()).filter(success=False, final=True).order_by(), queue)
+        rows = _of(saved_tasks(_database()).filter(success=False, final=True).exclude(status=CANCELLED).order_by(), queue)
         return rows if retried else rows.filter(retried_as=None).exclude(attempt_count=0)
 
     # ── pauses ───────────────────────────────────────────────────────────────────────────────────

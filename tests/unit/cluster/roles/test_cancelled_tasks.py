@@ -15,7 +15,6 @@ from django_cluster.cluster.ipc.process_row import ProcessState
 from django_cluster.cluster.ipc.scoreboard import Scoreboard
 from django_cluster.cluster.ipc.shared_hashes import MAX_CANCELLED
 from django_cluster.cluster.ipc.words import CANCEL_JOB, SENTINEL
-from django_cluster.cluster.roles import cancel_watch
 from django_cluster.cluster.roles.cancel_watch import FRESH_SECONDS, LOOK_SECONDS, CancelWatch
 from django_cluster.cluster.roles.cancelled_tasks import CancelledTasks
 from django_cluster.core.cancel_requests import CancelRequest
@@ -40,7 +39,7 @@ def board(tmp_path: Path) -> Iterator[Scoreboard]:
 def signals(monkeypatch: pytest.MonkeyPatch, board: Scoreboard) -> list[tuple[int, int]]:
     sent: list[tuple[int, int]] = []
     board.set_cluster_word(SENTINEL, 4711)
-    monkeypatch.setattr(cancel_watch.os, "kill", lambda pid, number: sent.append((pid, number)))
+    monkeypatch.setattr(os, "kill", lambda pid, number: sent.append((pid, number)))
     return sent
 
 
