@@ -279,7 +279,9 @@ class TaskService:
 
     @staticmethod
     def _failed(queue: str | None, *, retried: bool = False) -> TaskQuerySet:
-        rows = _of(saved_tasks(_database()).filter(success=False, final=True).exclude(status=CANCELLED).order_by(), queue)
+        rows = _of(
+            saved_tasks(_database()).filter(success=False, final=True).exclude(status=CANCELLED).order_by(), queue
+        )
         return rows if retried else rows.filter(retried_as=None).exclude(attempt_count=0)
 
     # ── pauses ───────────────────────────────────────────────────────────────────────────────────
