@@ -57,7 +57,6 @@ _PUBLIC = {
 __all__ = ["__version__", *sorted(_PUBLIC)]  # noqa: PLE0604  the names are strings, only not literally here
 
 _MOVED = {
-    "django_cluster.chaos": "django_cluster.testing.chaos",
     "django_cluster.compat": "django_cluster.django_q",
     "django_cluster.moving": "django_cluster.django_q.importer",
     "django_cluster.status": "django_cluster.django_q.status",

@@ -154,7 +154,6 @@ def test_the_shim_needs_no_settings_and_no_django() -> None:
         ("from django_cluster.compat import install_django_q", "django_cluster.django_q"),
         ("from django_cluster import compat", "django_cluster.django_q"),
         ("from django_cluster.moving import importer", "django_cluster.django_q.importer"),
-        ("from django_cluster.chaos import proxy", "django_cluster.testing.chaos"),
         ("import django_cluster.status", "django_cluster.django_q.status"),
     ],
 )
