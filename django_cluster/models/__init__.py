@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django_cluster.core.renamed_names import refuse
 from django_cluster.models.acknowledged_messages import AcknowledgedMessages
+from django_cluster.models.checkpoint import TaskCheckpoint
 from django_cluster.models.group import GroupMember, TaskGroup
 from django_cluster.models.heartbeat import Heartbeat
 from django_cluster.models.large_payload import LargePayload
@@ -30,6 +31,7 @@ __all__ = [
     "Schedule",
     "Success",
     "Task",
+    "TaskCheckpoint",
     "TaskGroup",
     "TrackedTask",
 ]

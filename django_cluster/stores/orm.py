@@ -17,6 +17,7 @@ from django_cluster.models.pruned_group import ensure_whole
 from django_cluster.models.task import TaskQuerySet, saved_tasks
 from django_cluster.stores.base import ResultStore
 from django_cluster.stores.history import History
+from django_cluster.stores.checkpoints import CheckpointStore
 from django_cluster.stores.orm_groups import OrmGroups
 from django_cluster.stores.orm_writer import FULL, SHORT, SHORT_CORRELATED, RowWriter
 from django_cluster.stores.pruning import Pruner
@@ -52,6 +53,7 @@ class OrmResults(ResultStore):
         self._writer = RowWriter(self._session)
         self.groups: OrmGroups = OrmGroups(self._session)
         self.tracked = TrackedTasks(self.database)
+        self.checkpoints = CheckpointStore(self.database)
         self._pruner = Pruner(self._session, section)
         self._history = History.of(section, self._session, history_of)
 
@@ -157,6 +159,9 @@ class OrmResults(ResultStore):
             }
         )
 
+    def forget_checkpoints(self, ids: Sequence[str]) -> None:
+        self.checkpoints.forget(ids)
+
     # ── pruning ──────────────────────────────────────────────────────────────────────────────────
 
     def prune(self) -> None:
@@ -166,6 +171,7 @@ class OrmResults(ResultStore):
             self._pruner.prune()
             if self._history is not None:
                 self._history.maintain()
+            self.checkpoints.prune()
         except StoreUnavailable as error:
             # The next call tries again; an outage is logged by the code that saves.
             PRUNING_POSTPONED.log(error=error)

@@ -13,6 +13,7 @@ from django_cluster.errors import StoreUnavailable
 from django_cluster.models import Task
 from django_cluster.stores.base import ResultStore
 from django_cluster.stores.cache import CachedResults
+from django_cluster.stores.checkpoints import CheckpointStore
 from django_cluster.stores.orm import OrmResults
 from django_cluster.stores.orm_groups import OrmGroups
 from django_cluster.stores.rows import lifetime_in_cache
@@ -35,6 +36,7 @@ class RoutedResults(ResultStore):
         self.database = self.rows.database
         self.groups: OrmGroups = self.rows.groups
         self.tracked: TrackedTasks = self.rows.tracked
+        self.checkpoints: CheckpointStore = self.rows.checkpoints
 
     def batch(self) -> AbstractContextManager[None]:
         return self.rows.batch()
@@ -52,6 +54,9 @@ class RoutedResults(ResultStore):
 
     def deaths(self, outcomes: Sequence[Outcome]) -> dict[str, int]:
         return self.rows.deaths(outcomes)
+
+    def forget_checkpoints(self, ids: Sequence[str]) -> None:
+        self.rows.forget_checkpoints(ids)
 
     def prune(self) -> None:
         self.rows.prune()
