@@ -9,6 +9,8 @@ from django_cluster.composition import Iter as Iter
 from django_cluster.composition import async_chain as async_chain
 from django_cluster.composition import async_iter as async_iter
 from django_cluster.composition import call as call
+from django_cluster.core.current_task import CurrentTask as CurrentTask
+from django_cluster.core.current_task import current_task as current_task
 from django_cluster.core.task_middleware import TaskMiddleware as TaskMiddleware
 from django_cluster.core.task_progress import TaskProgress as TaskProgress
 from django_cluster.core.task_progress import progress as progress
@@ -16,6 +18,7 @@ from django_cluster.decorators import cron_task as cron_task
 from django_cluster.errors import Discard as Discard
 from django_cluster.errors import Retry as Retry
 from django_cluster.errors import Snooze as Snooze
+from django_cluster.errors import TaskCancelled as TaskCancelled
 from django_cluster.service import TaskService as TaskService
 from django_cluster.service import get_task_service as get_task_service
 from django_cluster.task_objects import TaskContext as TaskContext

@@ -30,6 +30,7 @@ from django_cluster.client.pending_sends import PendingSend, TrackedRows, delive
 from django_cluster.conf import load_settings
 from django_cluster.core.codec import CONTINUATION, Codec
 from django_cluster.core.compositions import GroupPlan
+from django_cluster.core.current_task import RunEnvironment, checkpoint_signer
 from django_cluster.core.messages import Job, Outcome, TaskPackage
 from django_cluster.core.settings import BrokerSettings, Settings
 from django_cluster.core.settings.test_queues import is_owner, suffix
@@ -277,6 +278,7 @@ class Client:
                 settings.delivery,
                 worker=worker_id(settings.name, os.uname().nodename, os.getpid(), 0),
             ),
+            environment=RunEnvironment(checkpoints=self.results.checkpoints, signer=checkpoint_signer(signing)),
         )
 
     def _hook(self, outcome: Outcome) -> None:

@@ -13,6 +13,7 @@ from django_cluster.errors import ClusterError, ValueTooLarge
 
 if TYPE_CHECKING:
     from django_cluster.core.messages import TaskHeader
+    from django_cluster.core.settings import SigningSettings
 
 MAX_CHECKPOINT_BYTES = 1 << 20
 """Most bytes of a checkpoint, as it is stored."""
@@ -167,6 +168,11 @@ class CurrentTask:
         if self._environment.checkpoints is None or self._environment.signer is None:
             raise ClusterError("Nothing is kept of tasks here.")
         return self._environment.checkpoints, self._environment.signer
+
+
+def checkpoint_signer(signing: SigningSettings) -> ValueSigner:
+    """What signs checkpoints with the keys of these settings."""
+    return ValueSigner(signing.secret, signing.fallbacks, signing.serializer)
 
 
 def checkpoint_context(task_id: str) -> bytes:

@@ -16,6 +16,7 @@ from django_cluster.core.call_options import option_hint
 from django_cluster.core.codec import Codec
 from django_cluster.core.compositions import may_have_succeeded
 from django_cluster.core.correlation import enter_task
+from django_cluster.core.current_task import CHECKPOINT, CurrentTask, RunEnvironment, enter_run
 from django_cluster.core.messages import (
     Job,
     Outcome,
@@ -81,6 +82,7 @@ class Executor:
         paused: Callable[[str], float | None] = lambda func: None,
         cancels: CancelChecks | None = None,
         tracker: RunTracker | None = None,
+        environment: RunEnvironment | None = None,
     ) -> None:
         """``timeout``: seconds that a task may run; ``timeouts``: by queue, where a cluster works on several.
 
@@ -89,7 +91,7 @@ class Executor:
         ``paused``: the seconds after which a task of a function is to come again, because it is paused; None: it is
         not.
         ``cancels``: which tasks are cancelled; None: none can be.
-        ``tracker``: keeps the rows of tracked tasks.
+        ``tracker``: keeps the rows of tracked tasks. ``environment``: what ``current_task()`` knows beside the task.
         """
         self._codec = codec
         self._allowed = allowed_functions(codec.signing.functions)
@@ -106,6 +108,7 @@ class Executor:
         self._paused = paused
         self._cancels = cancels or NothingCancelled()
         self._tracker = tracker
+        self._environment = environment or RunEnvironment()
 
     def timeout_of(self, header: TaskHeader, queue: str = "") -> float | None:
         """Seconds that a task from this queue may run; None = no limit."""
@@ -166,7 +169,11 @@ class Executor:
             if isinstance(begun, RunResult):
                 return begun
             tracked = begun
-        return self._run_within(job, header, arguments, limit, tracked)
+        ends_at = None if limit is None else time.monotonic() + limit
+        run = CurrentTask(header, job.attempt, job.queue, ends_at, self._environment)
+        enter_run(run)
+        result = self._run_within(job, header, arguments, limit, tracked)
+        return result._replace(keeps_checkpoint=True) if run.keeps_checkpoint else result
 
     def _begin(self, tracker: RunTracker, job: Job, header: TaskHeader, arguments: bytes) -> TrackedRun | RunResult:
         """Write down that a tracked task runs; the result of the run, if it may not begin."""
@@ -284,7 +291,7 @@ class Executor:
 
     def _outcome(self, job: Job, header: TaskHeader, result: RunResult, started_at: float, sealed: bytes) -> Outcome:
         snoozed = result.retry_hint is RetryHint.SNOOZE
-        return Outcome.of(
+        outcome = Outcome.of(
             job,
             header,
             result.status,
@@ -299,6 +306,7 @@ class Executor:
             delay=result.delay,
             tracked_end=result.tracked_end.plain if result.tracked_end else None,
         )
+        return outcome._replace(options={**outcome.options, CHECKPOINT: True}) if result.keeps_checkpoint else outcome
 
     def _rejected(self, job: Job, error: BaseException, started_at: float) -> Outcome:
         """The outcome of a message that is signed by this project, and can never be run here."""

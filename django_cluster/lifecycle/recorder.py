@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 
 from django_cluster.brokers.messages import Delivery
 from django_cluster.core.compositions import NextSteps
+from django_cluster.core.current_task import CHECKPOINT
 from django_cluster.core.liveness import report_progress
 from django_cluster.core.messages import Outcome, OutcomeStatus, RetryHint
 from django_cluster.core.settings import DeliverySettings, QueueSettings
@@ -77,10 +78,14 @@ class Recorder:
         Where the rows and the queue share a database, all of it is one transaction. Raises ``StoreUnavailable`` or
         ``BrokerUnavailable`` when it has to be repeated; repeating is safe.
         """
-        decided = self._decide(outcomes)
+        kept = {outcome.id for outcome in outcomes if CHECKPOINT in outcome.options}
+        decided = self._decide(list(map(without_checkpoint, outcomes)) if kept else outcomes)
         one_transaction = self._is_one_transaction(decided)
         with self._results.batch() if one_transaction else nullcontext():
             next_steps = self._save(decided, deferred=not one_transaction)
+            if kept:
+                ended = [each.outcome.id for each in decided if each.decision.final and each.outcome.id in kept]
+                self._results.forget_checkpoints(ended)
             self._continue(next_steps, deferred=not one_transaction)
             self._acknowledge(decided, next_steps.waiting)
         return [outcome for outcome, decision in decided if decision.counted]
@@ -174,6 +179,11 @@ def _by_decision(decided: Sequence[Decided]) -> dict[RetryDecision, list[Deliver
 def _delivery(outcome: Outcome) -> Delivery:
     """The message of an outcome as it was leased; its payload is there only where the run is not counted."""
     return Delivery(outcome.receipt, outcome.payload or "", outcome.attempt)
+
+
+def without_checkpoint(outcome: Outcome) -> Outcome:
+    """The outcome as it is saved: that something was kept is no option of its task."""
+    return outcome._replace(options={name: value for name, value in outcome.options.items() if name != CHECKPOINT})
 
 
 def without_membership(outcome: Outcome) -> Outcome:

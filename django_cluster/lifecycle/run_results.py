@@ -32,6 +32,8 @@ class RunResult(NamedTuple):
     delay: float | None = None
     tracked_end: TrackedEnd | None = None
     """For the row of a tracked task, if the monitor writes it."""
+    keeps_checkpoint: bool = False
+    """Whether something is kept for the next run, which must be deleted if there is none."""
 
     def __repr__(self) -> str:
         return repr_of(self, "status", "retry_hint", "delay")

@@ -283,6 +283,19 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='TaskCheckpoint',
+            fields=[
+                ('id', models.CharField(editable=False, max_length=32, primary_key=True, serialize=False, verbose_name='id')),
+                ('sealed_value', models.BinaryField(verbose_name='value')),
+                ('saved_at', models.DateTimeField(db_index=True, default=django.utils.timezone.now, verbose_name='saved')),
+            ],
+            options={
+                'verbose_name': 'checkpoint',
+                'verbose_name_plural': 'checkpoints',
+                'default_permissions': (),
+            },
+        ),
+        migrations.CreateModel(
             name='TrackedTask',
             fields=[
                 ('id', models.CharField(editable=False, max_length=32, primary_key=True, serialize=False, verbose_name='id')),

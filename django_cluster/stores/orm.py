@@ -16,8 +16,8 @@ from django_cluster.models import Schedule, Task
 from django_cluster.models.pruned_group import ensure_whole
 from django_cluster.models.task import TaskQuerySet, saved_tasks
 from django_cluster.stores.base import ResultStore
-from django_cluster.stores.history import History
 from django_cluster.stores.checkpoints import CheckpointStore
+from django_cluster.stores.history import History
 from django_cluster.stores.orm_groups import OrmGroups
 from django_cluster.stores.orm_writer import FULL, SHORT, SHORT_CORRELATED, RowWriter
 from django_cluster.stores.pruning import Pruner

@@ -17,8 +17,10 @@ from django_cluster.cluster.bootstrap.scheduler_main import scheduler_main
 from django_cluster.cluster.bootstrap.task_cleanup import TaskCleanup, end_transactions
 from django_cluster.cluster.ipc.control_pipe import ControlPipe
 from django_cluster.cluster.ipc.incarnation import Incarnation, ProcessRole, process_signature
+from django_cluster.cluster.ipc.process_row import ProcessCommand
 from django_cluster.cluster.ipc.remote_ack import RemoteAcknowledger
 from django_cluster.cluster.ipc.scoreboard import Scoreboard
+from django_cluster.cluster.ipc.words import COMMAND
 from django_cluster.cluster.roles.cancelled_tasks import CancelledTasks
 from django_cluster.cluster.roles.heartbeat import HeartbeatPublisher
 from django_cluster.cluster.roles.monitor import Monitor
@@ -29,6 +31,7 @@ from django_cluster.cluster.roles.pusher import Pusher
 from django_cluster.cluster.roles.worker import Worker
 from django_cluster.core.allowed_functions import REGISTERED
 from django_cluster.core.codec import Codec
+from django_cluster.core.current_task import RunEnvironment, checkpoint_signer
 from django_cluster.core.events.cluster import BROKER_WARNING
 from django_cluster.core.log_records import install_task_filter
 from django_cluster.core.settings import Settings
@@ -155,6 +158,12 @@ def worker_main(incarnation: Incarnation, settings: Settings, board: Scoreboard,
             keeps_rows=settings.results.save_limit >= 0 and not settings.results.cached,
             leaves_ends=True,
             settle=end_transactions,
+        ),
+        environment=RunEnvironment(
+            is_cancelled=partial(board.is_cancelled, incarnation.row),
+            should_stop=lambda: board.get(incarnation.row, COMMAND) == ProcessCommand.STOP,
+            checkpoints=results.checkpoints,
+            signer=checkpoint_signer(signing),
         ),
     )
     if REGISTERED in signing.functions:
