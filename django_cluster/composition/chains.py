@@ -109,19 +109,26 @@ class Chain:
 
         def look() -> bool | Unfinished:
             nonlocal missing
-            found = in_order(fetch_group(self.group, wait=0, cached=lookup_place(self.cached)), self.ids)
-            tasks[:] = [task for task in found if task is not None]
+            found = self._found(tasks)
             if self._has_ended([task.success for task in tasks if task.final]):
                 missing = _gaps(found)
                 return True
             # Nothing may ever be written of a link: what is noted of its place says that it has ended.
             noted = get_client().results.groups.members(self.ids[0])
+            if {member.task for member in noted} - {task.id for task in tasks}:
+                self._found(tasks)  # perhaps their rows were written a moment ago, together with the notes
             missing = len({member.task for member in noted} - {task.id for task in tasks})
             return self._has_ended([member.success for member in noted]) or UNFINISHED
 
         if wait_for(look, wait) is not UNFINISHED and missing:
             raise ResultsPruned(f"The results of {missing} of {len(self.ids)} links were not kept, or are deleted.")
         return [task for task in tasks if failures or task.success]
+
+    def _found(self, tasks: list[Task]) -> list[Task | None]:
+        """For each link its task, or None; ``tasks`` becomes the list of those that there are."""
+        found = in_order(fetch_group(self.group, wait=0, cached=lookup_place(self.cached)), self.ids)
+        tasks[:] = [task for task in found if task is not None]
+        return found
 
     def _has_ended(self, ended: Sequence[bool]) -> bool:
         """``ended``: whether each link that will not run again has succeeded."""

@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from django_cluster import progress
+from django_cluster import Snooze, current_task, progress
 from django_cluster.tasks import async_task
 from tests.sample.tasks import hang_deaf, touch
 
@@ -269,3 +269,27 @@ def say(path: str, word: str) -> None:
 def say_status(task: Task) -> None:
     """A hook of ``begin_and``."""
     say(task.args[0], f"{task.args[1]} was {task.status}")
+
+
+def keep_and_die() -> list[int]:
+    """Count one further in each run, and be killed until three are counted."""
+    task = current_task()
+    assert task is not None
+    done = [*(task.last_checkpoint or []), len(task.last_checkpoint or [])]
+    task.checkpoint(done)
+    if len(done) < 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return done
+
+
+def work_until_stopped(path: str) -> str:
+    """Leave early when the worker is to stop, and say so in the next run."""
+    task = current_task()
+    assert task is not None
+    if task.last_checkpoint:
+        return f"continued after {task.last_checkpoint}"
+    say(path, "begun")
+    while not task.should_stop:
+        time.sleep(0.01)
+    task.checkpoint("half")
+    raise Snooze(0)

@@ -8,6 +8,7 @@ import pytest
 
 from django_cluster import Chain, Group, call, control
 from django_cluster.control import CancelResult
+from django_cluster.models import TaskCheckpoint
 from tests.e2e import tasks
 from tests.e2e.conftest import MakeProject
 
@@ -59,3 +60,19 @@ def test_a_group_and_a_chain_are_cancelled_wherever_they_are(make_project: MakeP
     project.wait_for_traces(4)
     assert control.cancel(chain)
     assert [row.status for row in chain.fetch(wait=10_000) or ()] == ["cancelled"]
+
+
+def test_checkpoints_survive_kills_and_stops(make_project: MakeProject) -> None:
+    project = make_project(workers=2, max_attempts=3, retry_delay=0, max_worker_deaths=0)
+    cluster = project.start()
+    killed = project.enqueue(tasks.keep_and_die)
+    assert project.wait_for_row(killed, within=20).result == [0, 1, 2]
+    stopped = project.enqueue(tasks.work_until_stopped, str(project.trace))
+    project.wait_for_traces(1)
+
+    assert cluster.stop() == 0
+    project.start()
+
+    row = project.wait_for_row(stopped)
+    assert (row.result, row.attempt_count) == ("continued after half", 1)
+    assert not TaskCheckpoint.objects.exists()

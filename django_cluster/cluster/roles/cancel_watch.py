@@ -124,7 +124,7 @@ class CancelWatch:
             request = next((each for each in requests if each.covers(keys)), None)
             if request is not None:
                 self._board.request_cancel(row, number, now)
-                TASK_CANCEL_REQUESTED.log(task_id=keys.id, task_name=words[1], by=request.by)
+                TASK_CANCEL_REQUESTED.log(task_id=keys.id, task_name=words[1], by=request.by or "a program")
                 found = True
         if found and (sentinel := self._board.cluster_word(SENTINEL)):
             with suppress(ProcessLookupError, PermissionError):
