@@ -6,7 +6,9 @@ Tests that start ``manage.py`` as a process of its own pass their wishes in the 
 ``TEST_DATABASE``          ``sqlite`` (default), ``postgres`` or ``mariadb``
 ``TEST_DATABASE_NAME``     the file of SQLite, or the name of the database
 ``TEST_DATABASE_HOST``     the folder (postgres) or the path (mariadb) of the server's socket
+``TEST_DATABASE_PORT``     the port, where the host is one and no socket
 ``TEST_DATABASE_USER``     the account on the server
+``TEST_DATABASE_AGE``      ``CONN_MAX_AGE`` as JSON
 ``TEST_Q_CLUSTER``         ``Q_CLUSTER`` as JSON
 ``TEST_CACHE``             a Redis URL, or a folder for files; without it each process has its own cache
 ``TEST_USE_TZ``            ``1`` (default) or ``0``
@@ -43,6 +45,8 @@ def database() -> dict[str, Any]:
         "ENGINE": ENGINES[kind],
         "NAME": os.environ.get("TEST_DATABASE_NAME", "django_cluster"),
         "HOST": os.environ["TEST_DATABASE_HOST"],
+        "PORT": os.environ.get("TEST_DATABASE_PORT", ""),
+        "CONN_MAX_AGE": json.loads(os.environ.get("TEST_DATABASE_AGE", "0")),
         "USER": os.environ.get("TEST_DATABASE_USER", ""),
     }
 

@@ -359,6 +359,34 @@ def test_an_idle_scheduler_goes_to_the_new_server(pair: Pair, alias: str) -> Non
     eventually(lambda: round_.run(alone=True) == 0.0)
 
 
+def test_a_server_without_room_for_a_session_is_said_at_once_and_left(pair: Pair) -> None:
+    limited = {"postgres": "CONNECTION LIMIT 0", "mariadb": "WITH MAX_USER_CONNECTIONS 1"}
+    kind = "mariadb" if isinstance(pair.old, MariaDBServer) else "postgres"
+    for server, limit in ((pair.old, limited[kind]), (pair.new, "")):
+        if kind == "mariadb":
+            server._sql(f"CREATE OR REPLACE USER few@localhost {limit}")
+            server._sql(f"GRANT ALL ON `{pair.name}`.* TO few@localhost")
+        else:
+            server._sql(f"CREATE ROLE few LOGIN {limit}")
+            server._sql(f"GRANT pg_read_all_data, pg_write_all_data TO few; GRANT ALL ON DATABASE {pair.name} TO few")
+    entry = {**pair.entry, "USER": "few"}
+    with known_database(entry) as first, known_database(entry) as second:
+        if kind == "mariadb":
+            connections[first].ensure_connection()
+        broker = opener("orm", alias=second)()
+
+        began = time.monotonic()
+        with pytest.raises(BrokerUnavailable, match=r"too many connections|max_user_connections"):
+            broker.enqueue([Message("to the full one")])
+        pair.tunnel.lead_to(socket_of(pair.new))
+        broker.enqueue([Message("one")])
+        assert time.monotonic() - began < 10
+        connections[first].close()
+
+    with pair.known(pair.new) as new:
+        assert payloads(opener("orm", alias=new)(queue=broker.queue).lease(2)) == ["one"]
+
+
 def test_other_errors_are_none_of_a_wrong_server() -> None:
     assert not is_wrong_server(None)
     assert not is_wrong_server(ValueError("25006"))

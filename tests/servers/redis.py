@@ -161,6 +161,23 @@ class RedisCluster:
         for node in (target, source, *self.nodes):
             node.says("cluster", "setslot", str(slot), "node", ids[target.port])
 
+    def with_replica(self, node: RedisServer) -> RedisServer:
+        """A new node that has all that this one has, and may take its place."""
+        replica = self._node().start()
+        self.nodes.append(replica)
+        name = node.says("cluster", "myid")
+        replica.says("cluster", "meet", "127.0.0.1", str(node.port), node.arguments[-1])
+        _wait_until(lambda: name in replica.says("cluster", "nodes"), "the nodes should have met")
+        _wait_until(lambda: replica.succeeds(*self._replicate(replica, name)), "it should know whom to follow")
+        _wait_until(
+            lambda: "master_link_status:up" in replica.says("info", "replication"), "the replica should have everything"
+        )
+        return replica
+
+    @staticmethod
+    def _replicate(replica: RedisServer, name: str) -> list[str]:
+        return [replica.program("redis-cli"), "-e", "-p", str(replica.port), "cluster", "replicate", name]
+
     def stop(self) -> None:
         for node in self.nodes:
             node.stop()

@@ -13,6 +13,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_cluster.cluster.ipc.control_pipe import SENTINEL_SIGNALS
+from django_cluster.database.dialect import is_sqlite
 
 RESTORED_SIGNALS = (*SENTINEL_SIGNALS, signal.SIGALRM, signal.SIGCHLD, signal.SIGPIPE)
 """Signals whose handlers are restored after each task."""
@@ -83,6 +84,9 @@ def clean_up_connections() -> float:
     first = math.inf
     for connection in connections.all(initialized_only=True):
         _end_transaction(connection)
+        if connection.errors_occurred and not is_sqlite(connection):
+            # It answers, so Django would keep it; but it may lead to a server that has become read-only.
+            connection.close()
         connection.close_if_unusable_or_obsolete()  # as Django does after a request
         if connection.queries_logged:
             connection.queries_log.clear()
