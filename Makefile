@@ -89,6 +89,7 @@ install: $(VENV)/runtime ## Make .venv with all that development needs
 .PHONY: servers
 servers: ## Install the servers that the tests start (Debian, as root), or say what is missing
 	@scripts/install_servers.sh
+	@scripts/install_mysql.sh || echo "MySQL could not be installed: its tests will be skipped."
 
 .PHONY: clean
 clean: ## Delete all that was built, .venv included

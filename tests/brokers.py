@@ -17,7 +17,7 @@ from django_cluster.brokers.base import Broker
 from django_cluster.core.settings import BrokerSettings
 from django_cluster.models import AcknowledgedMessages, QueuedTask
 from django_cluster.testing.contracts import Opener
-from tests.servers import MariaDBServer, PostgresServer
+from tests.servers import MariaDBServer, MySQLServer, PostgresServer
 
 
 def opener(kind: str, *, offload_large_payloads: int = 0, **options: Any) -> Opener:
@@ -61,7 +61,7 @@ def queue_database(entry: dict[str, Any]) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def queue_on(server: PostgresServer | MariaDBServer, **changes: Any) -> Iterator[str]:
+def queue_on(server: PostgresServer | MariaDBServer | MySQLServer, **changes: Any) -> Iterator[str]:
     """The alias of a new database with a queue table on this server."""
     name = f"queue_{uuid4().hex}"
     server.create_database(name)

@@ -23,6 +23,7 @@ from tests.servers import (
     FerretServer,
     IronServer,
     MariaDBServer,
+    MySQLServer,
     NxServer,
     PgBouncer,
     PostgresServer,
@@ -196,6 +197,15 @@ def pgbouncer_server(postgres_server: PostgresServer) -> Iterator[PgBouncer]:
     """pgbouncer in transaction mode before ``postgres_server``, whose databases it shows."""
     require("pgbouncer")
     server = PgBouncer(postgres_server).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def mysql_server() -> Iterator[MySQLServer]:
+    """MySQL; tests share it, so each creates a database of its own."""
+    require("mysql")
+    server = MySQLServer().start()
     yield server
     server.stop()
 

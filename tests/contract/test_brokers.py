@@ -23,6 +23,7 @@ from tests.servers import (
     FerretServer,
     IronServer,
     MariaDBServer,
+    MySQLServer,
     NxServer,
     PostgresServer,
     RabbitServer,
@@ -90,6 +91,14 @@ class TestOrmBrokerOnMariaDB(OrmContract, UnreachableContract):
         socket = str(tmp_path / "socket")
         with known_database({"ENGINE": "django.db.backends.mysql", "NAME": "x", "HOST": socket}) as away:
             yield opener("orm", alias=away)()
+
+
+class TestOrmBrokerOnMySQL(OrmContract):
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def alias(mysql_server: MySQLServer, databases: None) -> Iterator[str]:
+        with queue_on(mysql_server) as alias:
+            yield alias
 
 
 class TestRedisBroker(BrokerContract, UnreachableContract):

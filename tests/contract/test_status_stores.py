@@ -27,7 +27,7 @@ from tests.e2e.project import working_on
 from tests.unit.stores.test_status import STATUS
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres", "mariadb"])
+@pytest.fixture(scope="module", params=["sqlite", "postgres", "mariadb", "mysql"])
 def migrated(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, django_db_blocker: Any
 ) -> Iterator[dict[str, Any]]:

@@ -28,7 +28,7 @@ from django_cluster.stores.orm import OrmResults
 from django_cluster.testing.outcomes import make_failure, make_outcome
 from django_cluster.testing.store_contract import ResultStoreContract, found, ids
 from tests.contract.history_contract import HistoryContract
-from tests.servers import MariaDBServer, PostgresServer, RedisServer
+from tests.servers import MariaDBServer, MySQLServer, PostgresServer, RedisServer
 
 ALIAS = "results of the contract"
 YESTERDAY = time.time() - 24 * 3600.0
@@ -380,6 +380,18 @@ class TestRowsInPostgreSQLWithServerSideBinding(RowsContract):
         yield
         connections[ALIAS].close()
         postgres_server.drop_database(name)
+
+
+class TestRowsInMySQL(RowsContract):
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def database(mysql_server: MySQLServer, use_database: UseDatabase) -> Iterator[None]:
+        name = f"results_{uuid4().hex}"
+        mysql_server.create_database(name)
+        use_database(mysql_server.database(name))
+        yield
+        connections[ALIAS].close()
+        mysql_server.drop_database(name)
 
 
 class TestRowsInMariaDB(RowsContract):

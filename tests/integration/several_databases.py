@@ -7,5 +7,6 @@ import os
 
 from tests.django_settings import *  # noqa: F403
 
-DATABASES = json.loads(os.environ["TEST_DATABASES"])
+if "TEST_DATABASES" in os.environ:  # the process from which clusters are forked imports it without
+    DATABASES = json.loads(os.environ["TEST_DATABASES"])
 DATABASE_ROUTERS = json.loads(os.environ.get("TEST_ROUTERS", "[]"))

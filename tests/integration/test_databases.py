@@ -24,7 +24,7 @@ from tests.conftest import wait_until
 from tests.e2e.project import Project
 from tests.integration.database_tasks import create, leave_transaction_open, session
 from tests.sample.tasks import add
-from tests.servers import MariaDBServer, PgBouncer, PostgresServer
+from tests.servers import MariaDBServer, MySQLServer, PgBouncer, PostgresServer
 
 Entries = dict[str, dict[str, Any]]
 MakeProject = Callable[..., Project]
@@ -158,12 +158,14 @@ def test_a_cluster_works_behind_pgbouncer_with_fewer_sessions_than_processes(
     assert cluster.stop() == 0
 
 
-def test_a_cluster_works_with_persistent_connections_to_mariadb(
-    make_project: MakeProject, mariadb_server: MariaDBServer
+@pytest.mark.parametrize("kind", ["mariadb", "mysql"])
+def test_a_cluster_works_with_persistent_connections_to_mariadb_and_mysql(
+    make_project: MakeProject, request: pytest.FixtureRequest, kind: str
 ) -> None:
+    server: MariaDBServer | MySQLServer = request.getfixturevalue(f"{kind}_server")
     name = f"databases_{uuid4().hex}"
-    mariadb_server.create_database(name)
-    entry = mariadb_server.database(name)
+    server.create_database(name)
+    entry = server.database(name)
     project = make_project({"default": merged(entry, {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True})})
     cluster = project.start()
 
@@ -172,7 +174,7 @@ def test_a_cluster_works_with_persistent_connections_to_mariadb(
     assert len(sessions) <= 2
     assert cluster.stop() == 0
     close_ours()
-    mariadb_server.drop_database(name)
+    server.drop_database(name)
 
 
 def test_a_session_that_the_server_has_ended_costs_no_task(

@@ -12,6 +12,7 @@ from tests.servers.disque import DisqueServer
 from tests.servers.ironmq import IronServer
 from tests.servers.mariadb import MariaDBServer
 from tests.servers.mongo import FerretServer, NxServer
+from tests.servers.mysql import MySQLServer
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgres import PostgresServer
 from tests.servers.rabbitmq import RabbitServer
@@ -23,6 +24,7 @@ _ALL: tuple[type[Server], ...] = (
     RedisServer,
     PostgresServer,
     MariaDBServer,
+    MySQLServer,
     PgBouncer,
     RabbitServer,
     SqsServer,
@@ -44,6 +46,7 @@ __all__ = [
     "FerretServer",
     "IronServer",
     "MariaDBServer",
+    "MySQLServer",
     "NxServer",
     "PgBouncer",
     "PostgresServer",
