@@ -44,7 +44,7 @@ print(json.dumps([name for name in sys.modules if name.partition(".")[0] not in 
 def import_what_a_cluster_imports() -> None:
     from django.core.exceptions import AppRegistryNotReady, ImproperlyConfigured
 
-    listed = subprocess.run([sys.executable, "-c", REAL_START], check=True, stdout=subprocess.PIPE).stdout
+    listed = subprocess.run([sys.executable, "-c", REAL_START], check=True, capture_output=True).stdout
     settings = os.environ.pop("DJANGO_SETTINGS_MODULE")
     for name in json.loads(listed):
         # A module that needs the settings, the models or another order is imported by each child.
