@@ -14,6 +14,7 @@ SIDEBAR = {
         "how-to/test-your-tasks",
         "how-to/retention",
         "how-to/report-errors",
+        "how-to/post-mortem",
     ],
     "Schedules and workflows": ["how-to/schedules", "Workflows <how-to/compose-tasks>"],
     "Brokers": [

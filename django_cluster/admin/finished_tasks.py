@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.contrib import admin
@@ -25,6 +25,9 @@ from django_cluster.admin.formatting import (
     ago,
     as_text,
     function_path,
+    hidden,
+    may_be_shown,
+    number,
     seconds,
     short_status,
     shown,
@@ -53,11 +56,14 @@ from django_cluster.admin.search import (
     search,
 )
 from django_cluster.admin.tracebacks import folded
+from django_cluster.core.post_mortem import PostMortem
 from django_cluster.core.redaction import redactor
+from django_cluster.dashboard.post_mortem import MAX_SAME_KIND, facts_of, variable_lines
 from django_cluster.models import Failure, Success, Task
 
 DEFERRED_IN_LISTS = (
     *("sealed_arguments", "sealed_result", "error_message", "error_traceback", "attempts", "payload", "options"),
+    "post_mortem_data",
 )
 CALL = ("linked_func", "shown_args", "shown_kwargs")
 DETAILS = (
@@ -77,9 +83,21 @@ DETAILS = (
 HIDDEN_IF_EMPTY = {
     **{"shown_group": "group", "shown_queue": "queue", "worker": "worker", "hook": "hook"},
     **{"shown_retried_as": "retried_as", "shown_options": "options", "shown_payload": "payload"},
-    **{"shown_traceback": "error_traceback", "shown_message": "error_kind"},
+    **{"shown_traceback": "error_traceback", "shown_message": "error_kind", "shown_same_kind": "fingerprint"},
+    **dict.fromkeys(("shown_facts", "shown_variables", "shown_log"), "post_mortem_data"),
 }
 """Fields of the page of a task → the column without which they say nothing."""
+FACT_LABELS = {
+    "exit code": _("exit code"),
+    "queries": _("queries"),
+    "run time": _("run time"),
+    "processor time": _("processor time"),
+    "peak memory": _("peak memory"),
+    "host": _("host"),
+    "revision": _("revision"),
+    "versions": _("versions"),
+}
+"""Names of what is measured of a failed run → as the page writes them."""
 ERROR_PREVIEW = 100
 """Characters of an error that a list shows."""
 ERROR_READ = ERROR_PREVIEW + 500
@@ -278,6 +296,7 @@ class FailureAdmin(FinishedTaskAdmin):
     )
     fieldsets = (
         (None, {"fields": (*CALL, "shown_outcome", "shown_message", "shown_traceback")}),
+        (_("Post-mortem"), {"fields": ("shown_same_kind", "shown_facts", "shown_variables", "shown_log")}),
         (None, {"fields": ("shown_course",)}),
         (_("Details"), {"fields": DETAILS}),
     )
@@ -306,6 +325,34 @@ class FailureAdmin(FinishedTaskAdmin):
     def shown_message(self, task: Task) -> SafeString:
         message = redactor().text(task.error_message)
         return as_text(": ".join(part for part in (task.error_kind, message) if part))
+
+    @admin.display(description=_("failures of this kind"))
+    def shown_same_kind(self, task: Task) -> SafeString:
+        """How many there are, with a link to their list."""
+        count = task.same_kind()[:MAX_SAME_KIND].count()
+        return self._filter("fingerprint", task.fingerprint, number(count, more=count == MAX_SAME_KIND))
+
+    @admin.display(description=_("resources and place"))
+    def shown_facts(self, task: Task) -> SafeString:
+        found = task.post_mortem
+        return as_text(
+            "\n".join(f"{FACT_LABELS.get(name, name)}: {text}" for name, text in facts_of(found)) if found else None
+        )
+
+    @admin.display(description=_("variables"))
+    def shown_variables(self, task: Task) -> SafeString:
+        return self._lines(task, lambda found: variable_lines(found))
+
+    @admin.display(description=_("log of the run"))
+    def shown_log(self, task: Task) -> SafeString:
+        return self._lines(task, lambda found: found.log_lines)
+
+    def _lines(self, task: Task, lines_of: Callable[[PostMortem], Iterable[str]]) -> SafeString:
+        """Lines that may quote arguments: masked, and only for those who may see arguments."""
+        if not may_be_shown(task):
+            return hidden()
+        found = task.post_mortem
+        return as_text("\n".join(redactor().text(line) for line in lines_of(found)) if found else None)
 
     @admin.display(description=_("traceback"))
     def shown_traceback(self, task: Task) -> SafeString:

@@ -283,6 +283,8 @@ class Outcome(NamedTuple):
     """The queue from which the task was leased: ``Job.queue``."""
     tracked_end: tuple[Any, ...] | None = None
     """The fields of ``TrackedEnd``, if the row of a tracked task does not say yet how the run ended."""
+    post_mortem: bytes | None = None
+    """``PostMortem.packed()`` of a run that failed."""
 
     @classmethod
     def of(

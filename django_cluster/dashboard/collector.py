@@ -22,6 +22,7 @@ from django_cluster.brokers.messages import QueuedMessage
 from django_cluster.core.messages import TaskHeader
 from django_cluster.core.redaction import redactor
 from django_cluster.core.time import to_unix_time
+from django_cluster.dashboard.post_mortem import MAX_SAME_KIND, NO_POST_MORTEM, facts_of, variable_lines
 from django_cluster.dashboard.row_search import condition
 from django_cluster.dashboard.snapshot import Detail, QueueView, ScheduleView, Snapshot, TaskView, Totals
 from django_cluster.dashboard.state_labels import LATE_SECONDS
@@ -265,6 +266,10 @@ def _detail(task: Task) -> Detail:
         ("Stopped", _moment(task.stopped_at)),
         ("Error", _error(task.error_kind, task.error_message)),
     ]
+    found = task.post_mortem or NO_POST_MORTEM
+    facts += [(name.capitalize(), value) for name, value in facts_of(found)]
+    if task.fingerprint:
+        facts.append(("Same kind", _same_kind(task)))
     attempts = [
         redactor().text(
             f"run {each.get('number')}: {each.get('status')} {each.get('kind', '')}: {each.get('message', '')}"
@@ -273,7 +278,20 @@ def _detail(task: Task) -> Detail:
     ]
     shown = tuple((name, value) for name, value in facts if value)
     traceback = redactor().traceback(task.error_traceback)
-    return Detail(title=task.name, facts=shown, traceback=traceback, attempts=tuple(attempts))
+    return Detail(
+        title=task.name,
+        facts=shown,
+        traceback=traceback,
+        attempts=tuple(attempts),
+        variables=tuple(redactor().text(each) for each in variable_lines(found)),
+        log_lines=tuple(redactor().text(each) for each in found.log_lines),
+    )
+
+
+def _same_kind(task: Task) -> str:
+    """How many rows of failures have the same fingerprint, this one included."""
+    number = task.same_kind()[:MAX_SAME_KIND].count()
+    return f"{number}{'+' if number == MAX_SAME_KIND else ''} failures, this one included"
 
 
 def _error(kind: str, message: str) -> str:

@@ -225,9 +225,14 @@ def detail_lines(detail: Detail | None, width: int) -> list[Line]:
     if detail.traceback:
         drawn += [line(), line(Span("Traceback", "title"))]
         drawn += [line(Span(part)) for each in detail.traceback.rstrip().splitlines() for part in _broken(each, width)]
-    if detail.attempts:
-        drawn += [line(), line(Span("Earlier runs", "title"))]
-        drawn += [line(Span(part)) for each in detail.attempts for part in _broken(each, width)]
+    for title, lines in (
+        ("Variables", detail.variables),
+        ("Log of the run", detail.log_lines),
+        ("Earlier runs", detail.attempts),
+    ):
+        if lines:
+            drawn += [line(), line(Span(title, "title"))]
+            drawn += [line(Span(part)) for each in lines for part in _broken(each, width)]
     return drawn
 
 

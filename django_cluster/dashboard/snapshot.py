@@ -141,3 +141,6 @@ class Detail:
     traceback: str = field(default="", repr=False)
     attempts: tuple[str, ...] = field(default=(), repr=False)
     """Earlier runs, one line each."""
+    variables: tuple[str, ...] = field(default=(), repr=False)
+    """The frames of the project's own code with their variables, one line each."""
+    log_lines: tuple[str, ...] = field(default=(), repr=False)

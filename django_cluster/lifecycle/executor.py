@@ -44,6 +44,7 @@ from django_cluster.lifecycle.fault_injection import FaultInjection
 from django_cluster.lifecycle.interruption import CancelChecks, NothingCancelled, cancelled
 from django_cluster.lifecycle.middleware_stack import middleware_stack
 from django_cluster.lifecycle.rejection import rejected_outcome
+from django_cluster.lifecycle.run_observation import RunObserver
 from django_cluster.lifecycle.run_results import (
     RunResult,
     apply_directive,
@@ -83,6 +84,7 @@ class Executor:
         cancels: CancelChecks | None = None,
         tracker: RunTracker | None = None,
         environment: RunEnvironment | None = None,
+        observer: RunObserver | None = None,
     ) -> None:
         """``timeout``: seconds that a task may run; ``timeouts``: by queue, where a cluster works on several.
 
@@ -92,6 +94,7 @@ class Executor:
         not.
         ``cancels``: which tasks are cancelled; None: none can be.
         ``tracker``: keeps the rows of tracked tasks. ``environment``: what ``current_task()`` knows beside the task.
+        ``observer``: explains runs that fail.
         """
         self._codec = codec
         self._allowed = allowed_functions(codec.signing.functions)
@@ -109,6 +112,7 @@ class Executor:
         self._cancels = cancels or NothingCancelled()
         self._tracker = tracker
         self._environment = environment or RunEnvironment()
+        self._observer = observer
 
     def timeout_of(self, header: TaskHeader, queue: str = "") -> float | None:
         """Seconds that a task from this queue may run; None = no limit."""
@@ -194,6 +198,8 @@ class Executor:
     ) -> RunResult:
         """Everything that may run user code, unpickling and importing too, is inside the limit."""
         enter_task(header, job.attempt)
+        if self._observer is not None:
+            self._observer.begin()
         package: TaskPackage | None = None
         result: RunResult | None = None
         called = False
@@ -287,7 +293,8 @@ class Executor:
         failure = describe(error)
         if isinstance(error, TypeError) and (hint := option_hint(failure.message, package.kwargs)):
             failure = failure._replace(message=f"{failure.message}{hint}")
-        return RunResult(status, failure=failure, error=error, retry_hint=retry_hint)
+        post_mortem = None if self._observer is None else self._observer.explain(error)
+        return RunResult(status, failure=failure, error=error, retry_hint=retry_hint, post_mortem=post_mortem)
 
     def _outcome(self, job: Job, header: TaskHeader, result: RunResult, started_at: float, sealed: bytes) -> Outcome:
         snoozed = result.retry_hint is RetryHint.SNOOZE
@@ -305,6 +312,7 @@ class Executor:
             retry_hint=result.retry_hint.value,
             delay=result.delay,
             tracked_end=result.tracked_end.plain if result.tracked_end else None,
+            post_mortem=result.post_mortem,
         )
         return outcome._replace(options={**outcome.options, CHECKPOINT: True}) if result.keeps_checkpoint else outcome
 

@@ -34,6 +34,7 @@ class RunResult(NamedTuple):
     """For the row of a tracked task, if the monitor writes it."""
     keeps_checkpoint: bool = False
     """Whether something is kept for the next run, which must be deleted if there is none."""
+    post_mortem: bytes | None = None
 
     def __repr__(self) -> str:
         return repr_of(self, "status", "retry_hint", "delay")

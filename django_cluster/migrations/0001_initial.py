@@ -227,6 +227,8 @@ class Migration(migrations.Migration):
                 ('attempts', models.JSONField(editable=False, help_text='The last of the runs before this one.', null=True, verbose_name='earlier attempts')),
                 ('payload', models.TextField(editable=False, help_text='The message as it came, if it could never be run.', null=True, verbose_name='payload')),
                 ('options', models.JSONField(editable=False, help_text='Those that were given and have no column of their own.', null=True, verbose_name='options')),
+                ('fingerprint', models.CharField(editable=False, help_text='The same for failures of the same kind: error, function, and innermost frame of the project.', max_length=16, null=True, verbose_name='fingerprint')),
+                ('post_mortem_data', models.BinaryField(null=True, verbose_name='post-mortem')),
                 ('retried_as', models.CharField(editable=False, help_text='The task that was sent instead.', max_length=32, null=True, verbose_name='retried as')),
             ],
             options={
@@ -234,7 +236,7 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'tasks',
                 'ordering': ['-stopped_at'],
                 'permissions': (('retry_task', 'Can retry finished tasks'), ('export_task', 'Can export finished tasks'), ('view_task_arguments', 'Can view the arguments and results of tasks')),
-                'indexes': [models.Index(fields=['success', 'stopped_at'], name='django_cluster_task_ended'), models.Index(fields=['group', 'success', 'stopped_at'], name='django_cluster_task_group'), models.Index(fields=['name', 'success', 'stopped_at'], name='django_cluster_task_name'), models.Index(fields=['func', 'success', 'stopped_at'], name='django_cluster_task_func'), models.Index(fields=['correlation_id'], name='django_cluster_task_correlated')],
+                'indexes': [models.Index(fields=['success', 'stopped_at'], name='django_cluster_task_ended'), models.Index(fields=['group', 'success', 'stopped_at'], name='django_cluster_task_group'), models.Index(fields=['name', 'success', 'stopped_at'], name='django_cluster_task_name'), models.Index(fields=['func', 'success', 'stopped_at'], name='django_cluster_task_func'), models.Index(fields=['correlation_id'], name='django_cluster_task_correlated'), models.Index(fields=['fingerprint'], name='django_cluster_task_finger')],
             },
         ),
         migrations.CreateModel(

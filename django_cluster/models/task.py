@@ -13,6 +13,7 @@ from django.db import models, router
 from django.utils.translation import gettext_lazy as _
 
 from django_cluster.core.messages import OutcomeStatus, TaskOptions
+from django_cluster.core.post_mortem import PostMortem
 from django_cluster.core.safe_text import printable
 from django_cluster.core.sealed_rows import OF_A_COMPOSITION, arguments_context, open_arguments, result_context
 from django_cluster.core.signing import NOT_SIGNED
@@ -195,6 +196,15 @@ class Task(models.Model):
         _("options"), null=True, editable=False, help_text=_("Those that were given and have no column of their own.")
     )
 
+    fingerprint = models.CharField(
+        _("fingerprint"),
+        max_length=16,
+        null=True,
+        editable=False,
+        help_text=_("The same for failures of the same kind: error, function, and innermost frame of the project."),
+    )
+    post_mortem_data = models.BinaryField(_("post-mortem"), null=True)
+
     retried_as = models.CharField(
         _("retried as"),
         max_length=32,
@@ -222,6 +232,7 @@ class Task(models.Model):
             models.Index(fields=["name", "success", "stopped_at"], name="django_cluster_task_name"),
             models.Index(fields=["func", "success", "stopped_at"], name="django_cluster_task_func"),
             models.Index(fields=["correlation_id"], name="django_cluster_task_correlated"),
+            models.Index(fields=["fingerprint"], name="django_cluster_task_finger"),
         )
 
     def __str__(self) -> str:
@@ -287,6 +298,21 @@ class Task(models.Model):
         context = arguments_context(self.id, self.func, options, hook=self.hook, success=self.success)
         assert self.sealed_arguments is not None
         return open_arguments(row_signer(), self.sealed_arguments, context)
+
+    @property
+    def post_mortem(self) -> PostMortem | None:
+        """What is known of the failed run beside its error; None if nothing was kept, or it cannot be read."""
+        if self.post_mortem_data is None:
+            return None
+        try:
+            return PostMortem.unpacked(self.post_mortem_data)
+        except ValueError:
+            return None
+
+    def same_kind(self) -> TaskQuerySet:
+        """The rows of failures with the fingerprint of this one, itself included; none where it has none."""
+        rows = TaskQuerySet(Task, using=self._state.db)
+        return rows.filter(fingerprint=self.fingerprint) if self.fingerprint else rows.none()
 
     # ── when ─────────────────────────────────────────────────────────────────────────────────────
 

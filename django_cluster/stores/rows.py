@@ -8,6 +8,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, NamedTuple
 
+from django_cluster.core.fingerprints import fingerprint_of
 from django_cluster.core.headers import MOST_RUNS
 from django_cluster.core.messages import Outcome, OutcomeStatus
 from django_cluster.core.safe_text import storable as storable
@@ -34,7 +35,7 @@ CORRELATED = (*FIRST_SUCCESS, "correlation_id")
 EVERYTHING = (
     *CORRELATED,
     *("status", "success", "final", "attempt_count", "error_kind", "error_message", "error_traceback"),
-    *("attempts", "payload", "options"),
+    *("attempts", "payload", "options", "fingerprint", "post_mortem_data"),
 )
 IN_COLUMNS = frozenset({"correlation_id", "hook", "group", "queue", "schedule"})
 """Options that have a column of their own, or mean this one run and no other."""
@@ -172,6 +173,8 @@ def all_values(deduplicated: Deduplicated, moment: Moment) -> Values:
         attempts_text(deduplicated.before),
         storable(outcome.payload),
         options_text(outcome.options),
+        fingerprint_of(kind, outcome.func, traceback) if outcome.failure else None,
+        outcome.post_mortem,
     )
 
 
@@ -220,6 +223,7 @@ def truncated(outcome: Outcome, reason: BaseException) -> Outcome:
         result=None,
         failure=(_plain(kind), _plain(f"{why}\n{message}"), _plain(traceback)),
         payload=None,
+        post_mortem=None,
     )
 
 

@@ -26,7 +26,7 @@ from django_cluster.cluster.ipc.control_pipe import SENTINEL_SIGNALS, ControlPip
 from django_cluster.cluster.ipc.incarnation import Incarnation, ProcessRole
 from django_cluster.cluster.ipc.process_row import ProcessState
 from django_cluster.cluster.ipc.words import PID, STATE
-from django_cluster.cluster.roles.worker_exit import crash_file
+from django_cluster.cluster.roles.worker_exit import STACK_SIGNAL, crash_file
 from django_cluster.core.events.processes import CPUS_NOT_BOUND
 from django_cluster.core.liveness import install_reporter
 from django_cluster.core.settings import Settings
@@ -100,7 +100,10 @@ def _install_signal_handlers(incarnation: Incarnation) -> None:
     else:
         plain_signal.signal(signal.SIGUSR2, _on_sentinel_death)
         die_with_parent(signal.SIGUSR2)
-    faulthandler.enable(_crash_file(incarnation))
+    file = _crash_file(incarnation)
+    faulthandler.enable(file)
+    if STACK_SIGNAL is not None and incarnation.role in RUN_USER_CODE:
+        faulthandler.register(STACK_SIGNAL, file, all_threads=True)  # works while Python code is stuck
 
 
 def _crash_file(incarnation: Incarnation) -> IO[bytes]:

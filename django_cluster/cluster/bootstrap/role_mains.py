@@ -13,6 +13,7 @@ from django_cluster.brokers import open_broker, open_brokers
 from django_cluster.brokers.base import Broker
 from django_cluster.brokers.multi_queue import MultiQueueBroker
 from django_cluster.brokers.queue_servers import servers_of_queues
+from django_cluster.cluster.bootstrap.run_observer import observe_runs
 from django_cluster.cluster.bootstrap.scheduler_main import scheduler_main
 from django_cluster.cluster.bootstrap.task_cleanup import TaskCleanup, end_transactions
 from django_cluster.cluster.ipc.control_pipe import ControlPipe
@@ -165,6 +166,7 @@ def worker_main(incarnation: Incarnation, settings: Settings, board: Scoreboard,
             checkpoints=results.checkpoints,
             signer=checkpoint_signer(signing),
         ),
+        observer=observe_runs(incarnation, settings.processes),
     )
     if REGISTERED in signing.functions:
         discover()  # registered functions must be known before the first message is admitted

@@ -39,6 +39,7 @@ from django_cluster.cluster.roles.assignments import Assignments, WorkerConnecti
 from django_cluster.cluster.roles.fetcher import Fetcher
 from django_cluster.cluster.roles.idleness import EmptyQueueDetector
 from django_cluster.cluster.roles.lease_renewer import LeaseRenewer
+from django_cluster.cluster.roles.host_facts import host_facts
 from django_cluster.cluster.roles.verification_crashes import VerificationCrashes
 from django_cluster.cluster.roles.worker_loss import WorkerLossReporter
 from django_cluster.core.backoff import ReconnectBackoff
@@ -81,7 +82,9 @@ class Pusher:
         self._server = IpcServer(incarnation.runtime_dir.pusher_socket)
         self._server.add_wakeup(control.fileno())
         self._assignments = Assignments(incarnation.number)
-        self._loss_reporter = WorkerLossReporter(incarnation, board, control, codec, self._assignments, clock)
+        self._loss_reporter = WorkerLossReporter(
+            incarnation, board, control, codec, self._assignments, clock, host_facts(settings[1])
+        )
         self._backoff = ReconnectBackoff("Broker", clock)
         self._lease_renewer = LeaseRenewer(
             board, broker, self._assignments, self._loss_reporter, min(each.lease for each in sections), clock

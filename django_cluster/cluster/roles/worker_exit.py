@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from django_cluster.cluster.ipc.log_ring import ring_file, take_lines
 from django_cluster.cluster.ipc.process_row import Cause, ScoreboardRow
 from django_cluster.core.codec import Codec
 from django_cluster.core.messages import (
@@ -21,8 +22,11 @@ from django_cluster.core.messages import (
     RetryHint,
     path_of_class,
 )
+from django_cluster.core.post_mortem import PostMortem, HostFacts
+from django_cluster.core.redaction import redactor
 from django_cluster.errors import PackageError, TaskCancelled, TaskTimeout
 from django_cluster.lifecycle.rejection import rejected_outcome
+from django_cluster.lifecycle.run_observation import MAX_LINES
 from django_cluster.lifecycle.run_results import is_retryable
 
 ERROR_KINDS = {
@@ -35,6 +39,11 @@ ERROR_KINDS = {
 KILLED_FOR_CANCEL = "The task was cancelled and did not end in time; its worker was killed."
 
 
+STACK_SIGNAL: int | None = getattr(signal, "SIGRTMAX", 0) - 1 if hasattr(signal, "SIGRTMAX") else None
+"""The signal at which a worker writes its stack into its crash file, before it is killed; None: there is none here.
+A real-time signal, because the others mean something to tasks."""
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerExit:
     """How a worker exited, as far as it is known."""
@@ -45,6 +54,10 @@ class WorkerExit:
     """The Python stack that ``faulthandler`` left behind."""
     ran_for: float = 0.0
     """Seconds since the last task had started."""
+    lines: Sequence[tuple[str, str]] = ()
+    """Task id and text of the last log lines of the worker."""
+    environment: HostFacts | None = None
+    """Where it ran; None: losses are not explained."""
 
     @property
     def failure(self) -> FailureDetails:
@@ -54,6 +67,24 @@ class WorkerExit:
         most = max(self.row.peak_rss, self.row.rss)  # a crash may come before the sentinel has measured it once
         memory = f", and the worker had held up to {most} kB of memory." if most else "."
         return FailureDetails(ERROR_KINDS.get(self.row.cause, "WorkerLost"), sentence + memory, self.stack)
+
+
+def loss_post_mortem(worker_exit: WorkerExit, task_id: str, *, running: bool) -> bytes | None:
+    """The packed post-mortem of a task that a dead worker had begun. ``running``: it was the one that ran."""
+    row, environment = worker_exit.row, worker_exit.environment
+    if environment is None:
+        return None
+    mask = redactor().text
+    return PostMortem(
+        verdict=worker_exit.failure.message,
+        exit_code=None if row is None else row.exit_code,
+        log_lines=tuple(mask(line) for each, line in worker_exit.lines if each == task_id)[-MAX_LINES:],
+        wall_seconds=round(worker_exit.ran_for, 6) if running else None,
+        peak_memory_kb=(max(row.peak_rss, row.rss) or None) if row is not None and running else None,
+        host=environment.host,
+        versions=environment.versions,
+        revision=environment.revision,
+    ).packed()
 
 
 def _cause(row: ScoreboardRow, code: int) -> str:
@@ -85,14 +116,17 @@ def crash_file(runtime_dir: Path, incarnation: int) -> str:
     return os.path.join(runtime_dir, f"crash-{incarnation}")
 
 
-def read_worker_exit(row: ScoreboardRow | None, runtime_dir: Path, incarnation: int) -> WorkerExit:
-    """Collect what is known about an exit, and delete the crash file."""
+def read_worker_exit(
+    row: ScoreboardRow | None, runtime_dir: Path, incarnation: int, environment: HostFacts | None = None
+) -> WorkerExit:
+    """Collect what is known about an exit, and delete the files of the worker."""
     stack, file = "", Path(crash_file(runtime_dir, incarnation))
     with suppress(OSError):
         stack = file.read_text(errors="replace")
         file.unlink()
     ran_for = time.monotonic() - row.started if row is not None and row.started else 0.0
-    return WorkerExit(row, stack, ran_for)
+    lines = take_lines(ring_file(runtime_dir, incarnation))
+    return WorkerExit(row, stack, ran_for, lines, environment)
 
 
 def lost_outcomes(jobs: Sequence[Job], worker_exit: WorkerExit, codec: Codec, worker: str) -> list[Outcome]:
@@ -124,5 +158,6 @@ def _lost_outcome(job: Job, worker_exit: WorkerExit, codec: Codec, worker: str) 
         arguments=codec.seal_arguments(job.body, header, arguments),
         failure=worker_exit.failure.plain,
         payload=codec.sign(job.body),
+        post_mortem=loss_post_mortem(worker_exit, header.id, running=running),
         retry_hint=(RetryHint.NONE if again else RetryHint.STOP).value,
     )

@@ -21,6 +21,7 @@ from django_cluster.cluster.roles.assignments import Assignments, WorkerConnecti
 from django_cluster.cluster.roles.worker_exit import lost_outcomes, read_worker_exit
 from django_cluster.core.codec import Codec
 from django_cluster.core.messages import Outcome
+from django_cluster.core.post_mortem import HostFacts
 
 GOODBYE_SECONDS = 5.0
 """Seconds for the monitor to record what it has, before a pusher exits that it needs for acknowledgements."""
@@ -39,7 +40,10 @@ class WorkerLossReporter:
         codec: Codec,
         assignments: Assignments,
         clock: Callable[[], float] = time.monotonic,
+        environment: HostFacts | None = None,
     ) -> None:
+        """``environment``: where the runs take place; None: losses are not explained."""
+        self._environment = environment
         self._incarnation, self._board, self._control = incarnation, board, control
         self._codec, self._assignments, self._clock = codec, assignments, clock
         self._monitor = IpcClient(incarnation.runtime_dir.monitor_socket)
@@ -128,7 +132,7 @@ class WorkerLossReporter:
 
     def _account_for(self, worker: WorkerConnection, row: ScoreboardRow | None) -> None:
         """Reassign what was not begun and what a stop has interrupted, and report the rest."""
-        worker_exit = read_worker_exit(row, self._incarnation.runtime_dir.path, worker.incarnation)
+        worker_exit = read_worker_exit(row, self._incarnation.runtime_dir.path, worker.incarnation, self._environment)
         begun = row.begun if row is not None else max(worker.jobs, default=0)
         free = [job.number for job in worker.waiting(begun)]
         if row is not None and row.cause is Cause.SHUTDOWN and row.running:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from django_cluster.cluster.ipc.incarnation import Incarnation, ProcessRole, process_name
+from django_cluster.cluster.roles.worker_exit import STACK_SIGNAL
+
+STACK_SECONDS = 0.1
+"""Seconds for which the sentinel waits for a stack at most, when it kills a worker."""
 
 
 @dataclass(eq=False)
@@ -43,6 +48,18 @@ class ChildProcess:
         if self.process.pid is not None and self.exit_code is None:
             with suppress(ProcessLookupError):
                 os.kill(self.process.pid, signal.SIGURG)
+
+    def write_stack(self, file: str) -> None:
+        """Let it write the stacks of its threads into its crash file, and wait for a moment: then it is killed."""
+        pid = self.process.pid
+        if STACK_SIGNAL is None or pid is None:
+            return
+        until = time.monotonic() + STACK_SECONDS
+        with suppress(OSError):
+            os.kill(pid, STACK_SIGNAL)
+            while time.monotonic() < until and not os.stat(file).st_size:
+                time.sleep(STACK_SECONDS / 20)
+            time.sleep(STACK_SECONDS / 20)  # for the lines after the first
 
     def kill(self) -> None:
         """SIGKILL, to what its tasks have started as well."""

@@ -27,6 +27,7 @@ from django_cluster.cluster.ipc.incarnation import Incarnation, ProcessRole
 from django_cluster.cluster.ipc.process_row import Cause, ProcessCommand, ProcessState, ScoreboardRow
 from django_cluster.cluster.ipc.words import CAUSE, COMMAND, COMMANDS_UNREAD, PEAK_RSS, RESTARTS, UNTIL_EMPTY
 from django_cluster.cluster.roles.idleness import is_cluster_idle
+from django_cluster.cluster.roles.worker_exit import crash_file
 from django_cluster.cluster.supervisor.child_process import ChildProcess, Slot
 from django_cluster.cluster.supervisor.exit_log import log_exit
 from django_cluster.cluster.supervisor.forkserver import reap_orphans, start_forkserver
@@ -50,6 +51,8 @@ from django_cluster.core.settings import Settings
 
 SPARE_ROWS = 32
 """Rows of the scoreboard beyond one for each process: those of dead processes stay readable for a while."""
+EXPLAINED_CAUSES = (Cause.TIMEOUT, Cause.MEMORY, Cause.CANCELLED)
+"""Causes for which a worker is killed in the middle of a task: where it was is worth knowing."""
 START_ORDER = (ProcessRole.MONITOR, ProcessRole.PUSHER, ProcessRole.WORKER, ProcessRole.SCHEDULER)
 
 
@@ -311,6 +314,8 @@ class ProcessPool:
     def kill(self, child: ChildProcess, cause: Cause) -> None:
         """SIGKILL, after the cause is on the scoreboard: the pusher and the monitor report it."""
         self.board.set(child.incarnation.row, CAUSE, cause)
+        if cause in EXPLAINED_CAUSES and child.incarnation.role is ProcessRole.WORKER:
+            child.write_stack(crash_file(self.runtime_dir.path, child.incarnation.number))
         child.kill()
 
     # ── after an exit ────────────────────────────────────────────────────────────────────────────

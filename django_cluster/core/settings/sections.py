@@ -150,6 +150,12 @@ class ProcessSettings:
     boot_timeout: float = 60.0
     unresponsive_timeout: float | None = None
     """Seconds without progress, outside a task, after which a process is replaced; None: derived from the lease."""
+    post_mortem: bool = True
+    """Whether failed runs are explained: log lines, queries, resources, and variables."""
+    post_mortem_variables: bool = True
+    """Whether the local variables of the project's own frames are kept with them."""
+    revision: str = ""
+    """The revision of the project; ``qcluster`` finds that of its git repository where this is empty."""
     heartbeat_interval: float = 2.0
     """Seconds between two heartbeats; 0: no heartbeats, and no commands of operators."""
 

@@ -7,6 +7,7 @@ import signal
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -19,6 +20,7 @@ from django_cluster.cluster.bootstrap.fork_safety import close_before_fork
 from django_cluster.cluster.bootstrap.logs import configure_logs, level_of
 from django_cluster.cluster.supervisor.sentinel import ExitCode, Sentinel
 from django_cluster.conf import configures_logging, load_cluster
+from django_cluster.core.revision import find_revision
 from django_cluster.core.settings import BrokerSettings, Settings
 from django_cluster.errors import BrokerError, InvalidSettings
 from django_cluster.lifecycle.middleware_stack import load_middleware
@@ -163,6 +165,8 @@ def adjusted(settings: Settings, options: dict[str, Any]) -> Settings:
         settings = replace(settings, processes=replace(settings.processes, workers=options["workers"]))
     if options["no_scheduler"]:
         settings = replace(settings, schedule=replace(settings.schedule, enabled=False))
+    if settings.processes.post_mortem and not settings.processes.revision:
+        settings = replace(settings, processes=replace(settings.processes, revision=find_revision(Path.cwd())))
     return replace(
         settings,
         log_level=level_of(options["verbosity"], settings.log_level),

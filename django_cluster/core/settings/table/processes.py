@@ -6,7 +6,7 @@ from functools import partial
 
 from django_cluster.core.settings.definition import define
 from django_cluster.core.settings.named_values import reporters
-from django_cluster.core.settings.values import choice, flag, integer, integer_or_auto, seconds
+from django_cluster.core.settings.values import choice, flag, integer, integer_or_auto, seconds, text
 
 general = partial(define, "")
 processes = partial(define, "processes")
@@ -120,6 +120,28 @@ PROCESSES = (
         " commands.",
         new=True,
         django_q="the state is written to the cache with each `guard_cycle`, for 3 seconds",
+    ),
+    processes(
+        "post_mortem",
+        flag(),
+        "Whether a failed run is recorded with its last log lines, its queries, its processor time and memory, its host"
+        " and versions, and its variables. Costs a successful task about a microsecond. Read [Failures that explain"
+        " themselves](../how-to/post-mortem.md).",
+        new=True,
+    ),
+    processes(
+        "post_mortem_variables",
+        flag(),
+        "Whether the post-mortem of a failed run has the local variables of the project's own code. Credentials are"
+        " masked, and so is what `@sensitive_variables` names. Has no effect without `post_mortem`.",
+        new=True,
+    ),
+    processes(
+        "revision",
+        text(),
+        "The revision of the project, such as a commit or a release, which the post-mortem of a failed run names.",
+        default_words="what git has checked out where `qcluster` is started",
+        new=True,
     ),
     general(
         "error_reporter",
