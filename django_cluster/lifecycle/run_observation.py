@@ -19,7 +19,7 @@ from typing import Any
 from django.db import connections
 from django.db.backends.signals import connection_created
 
-from django_cluster.core.post_mortem import PostMortem, HostFacts
+from django_cluster.core.post_mortem import HostFacts, PostMortem
 from django_cluster.core.redaction import redactor
 from django_cluster.errors import TaskTimeout
 from django_cluster.lifecycle.frame_variables import frame_variables

@@ -37,9 +37,9 @@ from django_cluster.cluster.ipc.server import ClientConnection, IpcServer, Recei
 from django_cluster.cluster.ipc.words import IN_FLIGHT, REVOKED, STATE
 from django_cluster.cluster.roles.assignments import Assignments, WorkerConnection
 from django_cluster.cluster.roles.fetcher import Fetcher
+from django_cluster.cluster.roles.host_facts import host_facts
 from django_cluster.cluster.roles.idleness import EmptyQueueDetector
 from django_cluster.cluster.roles.lease_renewer import LeaseRenewer
-from django_cluster.cluster.roles.host_facts import host_facts
 from django_cluster.cluster.roles.verification_crashes import VerificationCrashes
 from django_cluster.cluster.roles.worker_loss import WorkerLossReporter
 from django_cluster.core.backoff import ReconnectBackoff

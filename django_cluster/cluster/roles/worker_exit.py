@@ -22,7 +22,7 @@ from django_cluster.core.messages import (
     RetryHint,
     path_of_class,
 )
-from django_cluster.core.post_mortem import PostMortem, HostFacts
+from django_cluster.core.post_mortem import HostFacts, PostMortem
 from django_cluster.core.redaction import redactor
 from django_cluster.errors import PackageError, TaskCancelled, TaskTimeout
 from django_cluster.lifecycle.rejection import rejected_outcome

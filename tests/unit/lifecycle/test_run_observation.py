@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.views.decorators.debug import sensitive_variables
 
-from django_cluster.core.post_mortem import PostMortem, HostFacts
+from django_cluster.core.post_mortem import HostFacts, PostMortem
 from django_cluster.lifecycle.frame_variables import MAX_VALUE, frame_variables
 from django_cluster.lifecycle.run_observation import MAX_LINES, RunObserver, count_queries, install_run_log
 
