@@ -50,9 +50,11 @@ class CorrelationMiddleware:
 
 
 def correlation_id_of(request: HttpRequest) -> str:
-    """The correlation id of a request; what its headers say is used only where it could be one."""
-    if (trace := trace_id_of(request.headers.get("traceparent", ""))) is not None:
-        return trace
+    """The correlation id of a request, or its whole ``traceparent``; what its headers say is used only where it could
+    be one."""
+    parent: str = request.headers.get("traceparent", "")
+    if trace_id_of(parent) is not None and len(parent) <= MAX_LENGTH and parent.isprintable():
+        return parent
     for name in HEADERS:
         value = request.headers.get(name, "").strip()
         if 0 < len(value) <= MAX_LENGTH and value.isascii() and value.isprintable():

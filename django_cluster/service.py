@@ -21,7 +21,7 @@ from django_cluster.client.results import fetch
 from django_cluster.client.retries import RetryReport, cancel_waiting_retries
 from django_cluster.client.retries_in_place import retry_in_place
 from django_cluster.conf import known_queues, load_settings
-from django_cluster.core.events.cluster import OPERATOR_ACTED
+from django_cluster.core.events.cluster import OPERATOR_ACTED, UNNAMED
 from django_cluster.core.import_paths import TaskLike, dotted_path, task_path
 from django_cluster.core.messages import OutcomeStatus
 from django_cluster.errors import ClusterError
@@ -404,5 +404,5 @@ def _since(rows: TaskQuerySet, hours: float | None) -> TaskQuerySet:
 
 
 def _noted(act: str, target: str, by: str) -> bool:
-    OPERATOR_ACTED.log(act=act, target=target, by=by)
+    OPERATOR_ACTED.log(act=act, target=target, by=by or UNNAMED)
     return True

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from django.db import connections
+
 from django_cluster.core.import_paths import load
 from django_cluster.core.suggestions import closest_match
 from django_cluster.errors import LONGEST_DURATION, UnknownFunction
@@ -54,12 +56,17 @@ def _timeout(value: Any) -> float:
 def _on_commit(value: Any) -> bool | str:
     if not isinstance(value, bool | str):
         raise ValueError(f"ON_COMMIT is True, False, or the alias of a database, not {value!r}.")
+    if isinstance(value, str) and value not in connections:
+        known = ", ".join(map(repr, connections))
+        raise ValueError(f"ON_COMMIT is {value!r}, which is no database of DATABASES ({known}).")
     return value
 
 
 def _cluster(value: Any) -> str:
-    if not isinstance(value, str) or not value or len(value) > 100:
+    if not isinstance(value, str) or not value.strip() or len(value) > 100 or not value.isprintable():
         raise ValueError(f"CLUSTER is the name of a queue, not {value!r}.")
+    if value != value.strip():
+        raise ValueError(f"CLUSTER is {value!r}: the name of a queue has no blanks around it.")
     return value
 
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django_cluster.client.client import get_client
-from django_cluster.core.correlation import current_correlation_id
+from django_cluster.core.correlation import current_correlation_id, traceparent_of
 from django_cluster.core.messages import TaskHeader, TaskOptions, TaskPackage
 from django_cluster.core.task_ids import new_task_id
 from django_cluster.core.task_status import TaskStatus
@@ -73,6 +73,7 @@ def _options(backend: ClusterBackend, task: Any) -> TaskOptions:
     timeout = getattr(task, "timeout", None)
     if isinstance(timeout, timedelta):
         timeout = timeout.total_seconds()
+    inherited = current_correlation_id()
     return TaskOptions(
         queue=queue,
         priority=int(task.priority),
@@ -80,7 +81,8 @@ def _options(backend: ClusterBackend, task: Any) -> TaskOptions:
         max_attempts=attempts,
         timeout=options.timeout if timeout is None else float(timeout),
         backend=backend.alias,
-        correlation_id=current_correlation_id(),
+        correlation_id=inherited,
+        traceparent=None if inherited is None else traceparent_of(inherited),
     )
 
 

@@ -26,6 +26,8 @@ Scope = tuple["TaskHeader | None", int, str | None]
 besides."""
 
 _scope: ContextVar[Scope | None] = ContextVar("django_cluster_scope", default=None)
+_traceparent: ContextVar[str | None] = ContextVar("django_cluster_traceparent", default=None)
+"""The ``traceparent`` that was given to ``correlate``."""
 running_task = _scope.get
 """The ``Scope`` of the code that calls it; None outside of tasks and ``correlate``."""
 
@@ -55,10 +57,31 @@ def correlate(correlation_id: str) -> Iterator[str]:
     found = checked_correlation_id(correlation_id)
     header, attempt, _ = _scope.get() or (None, 0, None)
     token = _scope.set((header, attempt, found))
+    parent = _traceparent.set(correlation_id.strip() if found != correlation_id else None)
     try:
         yield found
     finally:
+        _traceparent.reset(parent)
         _scope.reset(token)
+
+
+def current_traceparent() -> str | None:
+    """The W3C ``traceparent`` of the running code, with the trace id that is its correlation id; None if there is none.
+
+    It is that of OpenTelemetry's current span, or else the one that was given to ``correlate``, or else the one with
+    which the running task was sent. Tasks that are sent from here carry it.
+    """
+    return None if (found := current_correlation_id()) is None else traceparent_of(found)
+
+
+def traceparent_of(correlation_id: str) -> str | None:
+    """The whole ``traceparent`` of which this is the trace id, as far as the running code has it."""
+    scope = _scope.get()
+    sent = None if scope is None or scope[0] is None else scope[0].options.traceparent
+    for each in (_traceparent_of_span() if OPENTELEMETRY in sys.modules else None, _traceparent.get(), sent):
+        if each is not None and trace_id_of(each) == correlation_id:
+            return each
+    return None
 
 
 def current_correlation_id() -> str | None:
@@ -103,6 +126,17 @@ def trace_id_of(traceparent: str) -> str | None:
     """The trace id of a W3C ``traceparent`` header: 32 hexadecimal digits; None if the text is none."""
     found = _TRACEPARENT(traceparent.strip())
     return found[1] if found else None
+
+
+def _traceparent_of_span() -> str | None:
+    """OpenTelemetry's current span as a ``traceparent``; None where no span is recorded."""
+    try:
+        context = sys.modules[OPENTELEMETRY].get_current_span().get_span_context()
+        if not context.is_valid:
+            return None
+        return f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
+    except Exception:  # noqa: BLE001  another library's object: a task is sent with it or without
+        return None
 
 
 def _id_of_span() -> str | None:

@@ -172,6 +172,7 @@ _FITS: Mapping[str, Callable[[object], bool]] = {
     "schedule": _is_key,
     "member": _is_place,
     "correlation_id": _is_text,
+    "traceparent": _is_text,
     "earlier_runs": _is_number_of_runs,
     "chain": _are_texts,
     "extra": _is_named_values,

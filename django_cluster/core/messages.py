@@ -61,6 +61,8 @@ class TaskOptions:
     """Its place in a composition (``core.compositions.Membership``)."""
     correlation_id: str | None = None
     """What it has in common with the tasks that belong to the same request; None: its own id."""
+    traceparent: str | None = None
+    """The W3C ``traceparent`` of the code that has sent it, whose trace id is ``correlation_id``."""
     earlier_runs: int = 0
     """Runs that its row knows from before an operator retried it under the same id; a broker counts anew."""
     chain: tuple[str, ...] = field(default=(), repr=False)
@@ -285,6 +287,12 @@ class Outcome(NamedTuple):
     """The fields of ``TrackedEnd``, if the row of a tracked task does not say yet how the run ended."""
     post_mortem: bytes | None = None
     """``PostMortem.packed()`` of a run that failed."""
+
+    @property
+    def correlation_id(self) -> str:
+        """What the task has in common with the tasks that belong to the same request; by default its own id."""
+        found: str | None = self.options.get("correlation_id")
+        return found or self.id
 
     @classmethod
     def of(

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from django_cluster.core.call_options import KEYWORDS, option_hint
-from django_cluster.core.correlation import current_correlation_id
+from django_cluster.core.correlation import current_correlation_id, traceparent_of
 from django_cluster.core.function_signatures import check_call
 from django_cluster.core.import_paths import dotted_path
 from django_cluster.core.messages import DEFAULT_OPTIONS, TaskHeader, TaskOptions, TaskPackage
@@ -30,8 +30,11 @@ def build_packages(
     A task that is sent by a task, or within ``correlate``, has the correlation id of its sender.
     """
     if options.correlation_id is None and (inherited := current_correlation_id()) is not None:
+        trace = traceparent_of(inherited)
         options = (
-            replace(options, correlation_id=inherited) if options is not DEFAULT_OPTIONS else _inheriting(inherited)
+            replace(options, correlation_id=inherited, traceparent=trace)
+            if options is not DEFAULT_OPTIONS
+            else _inheriting(inherited, trace)
         )
     path, now = dotted_path(func), time.time()
     if (name := checked_name(name)) is not None and len(name) > MAX_NAME:
@@ -45,9 +48,9 @@ def build_packages(
 
 
 @lru_cache(maxsize=16)
-def _inheriting(correlation_id: str) -> TaskOptions:
+def _inheriting(correlation_id: str, traceparent: str | None) -> TaskOptions:
     """The options of children that were given none: made once for all children of a task, since it takes long."""
-    return TaskOptions(correlation_id=correlation_id)
+    return TaskOptions(correlation_id=correlation_id, traceparent=traceparent)
 
 
 def checked_packages(

@@ -14,7 +14,7 @@ from typing import Any
 from django_cluster.core.signing import ValueSigner, load_value
 from django_cluster.errors import UnknownFormat
 
-IN_OTHER_COLUMNS = frozenset({"correlation_id", "hook", "group", "queue", "schedule"})
+IN_OTHER_COLUMNS = frozenset({"correlation_id", "hook", "group", "queue", "schedule", "traceparent"})
 """Options that a row does not keep among its options."""
 OF_A_COMPOSITION = frozenset({"member", "chain"})
 """Options that the row of a success does not keep: sent again, it is a task of its own."""

@@ -137,6 +137,10 @@ class Executor:
         if self._tracker is not None:
             self._tracker.ahead.take_back(jobs)
 
+    def work_seconds(self, seconds: float) -> float:
+        """How long a run like the last one takes. ``seconds``: how long it took; to be asked once after each run."""
+        return seconds if self._tracker is None else self._tracker.work_seconds(seconds)
+
     def run(self, job: Job, started: OnStart | None = None) -> Outcome:
         """Run a job; raises nothing, except by a signal between two tasks. ``started``: called before the task."""
         return self.run_with_error(job, started)[0]

@@ -98,7 +98,13 @@ def notify_receivers(outcome: Outcome) -> None:
         with soft_timeout(HOOK_TIMEOUT), task_scope(header_of_run(outcome), outcome.attempt):
             send_signal(post_execute, task=outcome)
     except BaseException as error:  # noqa: BLE001  SystemExit, or the timeout
-        RECEIVER_INTERRUPTED.log(task_id=outcome.id, task_name=outcome.name, error=_described(error), exc_info=True)
+        RECEIVER_INTERRUPTED.log(
+            task_id=outcome.id,
+            task_name=outcome.name,
+            correlation_id=outcome.correlation_id,
+            error=_described(error),
+            exc_info=True,
+        )
 
 
 def header_of_run(outcome: Outcome) -> TaskHeader:
@@ -121,7 +127,7 @@ def log_failure(outcome: Outcome) -> None:
         task_name=outcome.name,
         function=outcome.func,
         attempt=outcome.attempt,
-        correlation_id=_correlation_id_of(outcome),
+        correlation_id=outcome.correlation_id,
         verb=VERBS.get(outcome.status, "failed"),
         error=reason.removesuffix("."),
         final=outcome.final,
@@ -136,14 +142,9 @@ def log_success(outcome: Outcome) -> None:
         task_name=outcome.name,
         function=outcome.func,
         attempt=outcome.attempt,
-        correlation_id=_correlation_id_of(outcome),
+        correlation_id=outcome.correlation_id,
         seconds=outcome.stopped_at - outcome.started_at,
     )
-
-
-def _correlation_id_of(outcome: Outcome) -> str:
-    """The correlation id, which is given to the record: it is logged by the monitor, where no task runs."""
-    return outcome.options.get("correlation_id") or outcome.id
 
 
 def _described(error: BaseException) -> str:
@@ -160,6 +161,19 @@ def run_hook(outcome: Outcome, find_row: Callable[[str], Any], functions: tuple[
         with soft_timeout(HOOK_TIMEOUT), task_scope(header_of_run(outcome), outcome.attempt):
             allowed_functions(functions).load(path)(find_row(outcome.id) or transient_task(outcome))
     except PackageError as error:
-        HOOK_FAILED.log(hook=path, task_id=outcome.id, task_name=outcome.name, error=error)
+        HOOK_FAILED.log(
+            hook=path,
+            task_id=outcome.id,
+            task_name=outcome.name,
+            correlation_id=outcome.correlation_id,
+            error=error,
+        )
     except BaseException as error:  # noqa: BLE001  a hook is user code: SystemExit must not end its process
-        HOOK_FAILED.log(hook=path, task_id=outcome.id, task_name=outcome.name, error=_described(error), exc_info=True)
+        HOOK_FAILED.log(
+            hook=path,
+            task_id=outcome.id,
+            task_name=outcome.name,
+            correlation_id=outcome.correlation_id,
+            error=_described(error),
+            exc_info=True,
+        )

@@ -45,7 +45,13 @@ def send_post_save(outcome: Outcome, find_row: Callable[[str], Any], timeout: fl
                     post_save.send(kind, instance=row, update_fields=None, **facts)
     except BaseException as error:  # noqa: BLE001  a receiver is user code: SystemExit must not end its process
         described = f"{type(error).__name__}: {error}"
-        RECEIVER_INTERRUPTED.log(task_id=outcome.id, task_name=outcome.name, error=described, exc_info=True)
+        RECEIVER_INTERRUPTED.log(
+            task_id=outcome.id,
+            task_name=outcome.name,
+            correlation_id=outcome.correlation_id,
+            error=described,
+            exc_info=True,
+        )
 
 
 def _classes() -> list[type[Any]]:

@@ -63,6 +63,8 @@ class RunTracker:
         self.rows, self.worker, self.settle, self.clock = rows, worker, settle, clock
         self._keeps_rows, self._leaves_ends = keeps_rows, leaves_ends
         self.ahead = RunsAhead(rows, worker)
+        self._writing_seconds = 0.0
+        self._last_func: str | None = None
         self._delivery = delivery
         self._delivery_by_queue = {each.queue: each.delivery for each in queue_settings}
 
@@ -75,11 +77,25 @@ class RunTracker:
         def details() -> SendingDetails:
             return SendingDetails() if header.options.backend is None else details_of(open_package())
 
-        now = self.clock()
-        begun: BegunRun | Refusal | None = self.ahead.begin(job, header, now, read_header)
-        if begun is None:
-            begun = self.rows.begin(header, job.attempt, self.worker, now, details, handed_over=job.again)
+        now, began = self.clock(), time.monotonic()
+        try:
+            begun: BegunRun | Refusal | None = self.ahead.begin(job, header, now, read_header)
+            if begun is None:
+                begun = self.rows.begin(header, job.attempt, self.worker, now, details, handed_over=job.again)
+        finally:
+            self._writing_seconds, self._last_func = time.monotonic() - began, header.func
         return begun if isinstance(begun, Refusal) else TrackedRun(self, job, header, begun)
+
+    def work_seconds(self, seconds: float) -> float:
+        """How long a run like the last one takes, which took ``seconds``; to be asked once after each run.
+
+        A tracked task writes to its database, and so waits for other processes: what it took is compared with the runs
+        of its function before it, less what it took to write down that it had begun, perhaps together with others.
+        """
+        if (func := self._last_func) is None:
+            return seconds
+        self._last_func = None
+        return self.ahead.observe(func, seconds - self._writing_seconds)
 
     def is_final(self, status: str, hint: str, job: Job, header: TaskHeader) -> bool:
         """Whether this run was the last, as the recorder will decide. Deaths are none of the worker's matters."""
@@ -180,30 +196,24 @@ class TrackedRun:
         if self.framework is not None and status is OutcomeStatus.SUCCESS:
             changes["return_value"] = self.framework.return_value
         now = self._tracker.clock()
-        self._tracker.ahead.observe(self._header.func, now - self._called_at)
         heard = final and self.framework is not None and self.framework.end_is_heard
-        if not heard and self._tracker.leaves_end(status, hint, now - self._called_at):
-            if final and self.framework is not None:
-                self.framework.finished(ended, finished_at, errors)  # type: ignore[arg-type]  # it is final
-            return TrackedEnd(
-                self._begun.attempt,
-                self._called_at,
-                now,
-                None if error is None else as_text(changes["errors"]),
-                as_text(changes.get("return_value")),
-            )
-        lazy = final and self._tracker.leaves_row(status, self._header.options)
-        if self._write(changes, lazy=lazy) and final and self.framework is not None:
+        written: bool | None = None
+        if heard or not self._tracker.leaves_end(status, hint, now - self._called_at):
+            written = self._write(changes, lazy=final and self._tracker.leaves_row(status, self._header.options))
+        if written is not False and final and self.framework is not None:
             self.framework.finished(ended, finished_at, errors)  # type: ignore[arg-type]  # it is final
-        return None
+        if written is not None or hint == RetryHint.SNOOZE:
+            return None
+        new_errors = None if error is None else as_text(changes["errors"])
+        return TrackedEnd(self._begun.attempt, self._called_at, now, new_errors, as_text(changes.get("return_value")))
 
-    def _write(self, changes: Mapping[str, Any], *, lazy: bool) -> bool:
-        """False if a later run has begun. What cannot be written now is left to the monitor."""
+    def _write(self, changes: Mapping[str, Any], *, lazy: bool) -> bool | None:
+        """False if a later run has begun. None if it cannot be written now, and is left to the monitor."""
         try:
             return self._tracker.rows.end(self._header.id, self._begun, lazy=lazy, **changes)
         except StoreUnavailable as error:
             TRACKING_FAILED.log(task_id=self._header.id, task_name=self._header.name, error=error)
-            return True
+            return None
 
 
 def _traceback(error: BaseException) -> str:

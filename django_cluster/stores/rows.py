@@ -37,7 +37,7 @@ EVERYTHING = (
     *("status", "success", "final", "attempt_count", "error_kind", "error_message", "error_traceback"),
     *("attempts", "payload", "options", "fingerprint", "post_mortem_data"),
 )
-IN_COLUMNS = frozenset({"correlation_id", "hook", "group", "queue", "schedule"})
+IN_COLUMNS = frozenset({"correlation_id", "hook", "group", "queue", "schedule", "traceparent"})
 """Options that have a column of their own, or mean this one run and no other."""
 
 Moment = Callable[[float], Any]

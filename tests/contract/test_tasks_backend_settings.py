@@ -67,7 +67,16 @@ def test_a_sound_project_has_nothing_to_be_said_against_it(here: Framework) -> N
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"MAX_ATTEMPT": 3}, {"MAX_ATTEMPTS": "many"}, {"TIMEOUT": "soon"}, {"BACKOFF": "nowhere.at.all"}],
+    [
+        {"MAX_ATTEMPT": 3},
+        {"MAX_ATTEMPTS": "many"},
+        {"TIMEOUT": "soon"},
+        {"BACKOFF": "nowhere.at.all"},
+        {"ON_COMMIT": "no_database"},
+        {"CLUSTER": " "},
+        {"CLUSTER": "mail "},
+        {"CLUSTER": "a\nb"},
+    ],
     ids=repr,
 )
 def test_an_option_that_makes_no_sense_is_a_complaint_of_the_check(here: Framework, wrong: dict[str, Any]) -> None:

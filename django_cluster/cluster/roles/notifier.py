@@ -163,7 +163,13 @@ class Notifier:
             with soft_timeout(HOOK_TIMEOUT):
                 announce_end(outcome, self._find_tracked)
         except BaseException as error:  # noqa: BLE001  a receiver that exits, the timeout, or a task that is gone
-            RECEIVER_INTERRUPTED.log(task_id=outcome.id, task_name=outcome.name, error=error, exc_info=True)
+            RECEIVER_INTERRUPTED.log(
+                task_id=outcome.id,
+                task_name=outcome.name,
+                correlation_id=outcome.correlation_id,
+                error=error,
+                exc_info=True,
+            )
 
     def _row_of(self, task_id: str) -> Any:
         """The row of a task. If an earlier hook has altered the session (role, search path), over a new one."""

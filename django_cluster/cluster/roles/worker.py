@@ -248,14 +248,15 @@ class Worker:
         self._board.finish_job(self._incarnation.row)
         self._unrecorded[outcome.number] = outcome
         self._outbox.append(outcome)
-        self._prefetch.observe(now - began)
+        seconds = self._executor.work_seconds(now - began)
+        self._prefetch.observe(seconds)
         if now - began > LONG_TASK_SECONDS:
             self._ran_long = True
-        if now - began <= SHORT_TASK_SECONDS:
+        if seconds <= SHORT_TASK_SECONDS:
             self._short_functions.add(outcome.func)
         else:
             self._short_functions.discard(outcome.func)
-        if len(self._outbox) >= MAX_OUTBOX or not self._queue or now - began > SHORT_TASK_SECONDS:
+        if len(self._outbox) >= MAX_OUTBOX or not self._queue or seconds > SHORT_TASK_SECONDS:
             self._flush()
         failed = outcome.status != OutcomeStatus.SUCCESS
         if failed or now - began > TRIVIAL_TASK_SECONDS:

@@ -159,6 +159,8 @@ UNKNOWN_QUEUE = Event(
     meaning="A task was sent to a queue that no configured cluster works on. Logged once in each sending process.",
     action="Correct the name, or add the queue to `ALT_CLUSTERS` and start a cluster for it.",
 )
+UNNAMED = "a caller without a name"
+"""Who acted, where nothing says."""
 OPERATOR_ACTED = Event(
     key="operator_acted",
     level=INFO,

@@ -115,7 +115,7 @@ RECEIVER_INTERRUPTED = Event(
     key="receiver_interrupted",
     level=ERROR,
     message="Receivers of post_execute for task %(task_name)s interrupted: %(error)s",
-    fields=("task_id", "task_name", "error"),
+    fields=("task_id", "task_name", "correlation_id", "error"),
     meaning="A receiver has exceeded its time limit of 30 seconds, or has tried to end the process.",
     action="Correct the receiver; the record has its traceback.",
 )
@@ -123,7 +123,7 @@ HOOK_FAILED = Event(
     key="hook_failed",
     level=ERROR,
     message="Hook %(hook)s of task %(task_name)s failed: %(error)s",
-    fields=("hook", "task_id", "task_name", "error"),
+    fields=("hook", "task_id", "task_name", "correlation_id", "error"),
     meaning="A hook has raised an exception, cannot be imported, or has exceeded its time limit of 30 seconds.",
     action="Correct the hook; hooks are not repeated.",
 )

@@ -116,4 +116,11 @@ def call_hook(sender: Any, instance: Any, **kwargs: Any) -> None:
     try:
         (hook if callable(hook) else load(hook))(instance)
     except (UnknownFunction, Exception) as error:  # noqa: BLE001  a hook is user code
-        HOOK_FAILED.log(hook=str(hook), task_id=instance.id, task_name=instance.name, error=error, exc_info=error)
+        HOOK_FAILED.log(
+            hook=str(hook),
+            task_id=instance.id,
+            task_name=instance.name,
+            correlation_id=instance.correlation_id,
+            error=error,
+            exc_info=error,
+        )

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.utils.translation import gettext as _
 
-from django_cluster.core.events.cluster import OPERATOR_ACTED
+from django_cluster.core.events.cluster import OPERATOR_ACTED, UNNAMED
 from django_cluster.core.function_signatures import load_function
 from django_cluster.management.operating import OperatingCommand
 from django_cluster.tasks import async_task
@@ -38,7 +38,7 @@ class Command(OperatingCommand):
         if reserved := kwargs.keys() & {"q_options"}:
             raise CommandError(f"--kwargs cannot have {', '.join(reserved)}.")
         task_id = async_task(options["func"], *args, q_options=given, **kwargs)
-        OPERATOR_ACTED.log(act="enqueue", target=f"{options['func']} {task_id}", by=options["by"])
+        OPERATOR_ACTED.log(act="enqueue", target=f"{options['func']} {task_id}", by=options["by"] or UNNAMED)
         return {"id": task_id}
 
     def describe(self, target: str, result: str) -> str:

@@ -13,6 +13,7 @@ from django_cluster.core.correlation import (
     checked_correlation_id,
     correlate,
     current_correlation_id,
+    current_traceparent,
     task_scope,
     trace_id_of,
 )
@@ -111,3 +112,37 @@ def test_a_package_without_it_is_as_it_was() -> None:
     """Older code reads it, and it costs no byte."""
     assert b"correlation" not in write_header(header())
     assert read_header(write_header(header(correlation_id="x"))) == header(correlation_id="x")
+
+
+def carried() -> tuple[str | None, str | None]:
+    """The correlation id of a task that is sent here, and its traceparent."""
+    options = build_packages("math.sqrt", [(4,)], {}, build_options({"group": "g"}))[0].header.options
+    return options.correlation_id, options.traceparent
+
+
+def test_the_whole_traceparent_travels_with_what_is_sent_and_with_its_children() -> None:
+    with correlate(TRACEPARENT):
+        assert carried() == (TRACE, TRACEPARENT)
+        assert current_traceparent() == TRACEPARENT
+    with task_scope(header(correlation_id=TRACE, traceparent=TRACEPARENT), 1):
+        assert carried() == (TRACE, TRACEPARENT)
+        with correlate("other"):
+            assert carried() == ("other", None)
+    assert current_traceparent() is None
+
+
+def test_the_span_that_runs_is_the_parent_of_what_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    context = SimpleNamespace(trace_id=int(TRACE, 16), span_id=0xABC, trace_flags=1, is_valid=True)
+    module = SimpleNamespace(get_current_span=lambda: SimpleNamespace(get_span_context=lambda: context))
+    monkeypatch.setitem(sys.modules, OPENTELEMETRY, module)
+
+    with task_scope(header(correlation_id=TRACE, traceparent=TRACEPARENT), 1):
+        assert carried() == (TRACE, f"00-{TRACE}-0000000000000abc-01")
+    with task_scope(header(correlation_id="order 7"), 1):
+        assert carried() == ("order 7", None)
+
+
+def test_a_header_keeps_its_traceparent() -> None:
+    sent = header(correlation_id=TRACE, traceparent=TRACEPARENT)
+
+    assert read_header(write_header(sent)) == sent
