@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_cluster.admin.base import AnyScheduleForm, Select
 from django_cluster.admin.formatting import showable
+from django_cluster.admin.suggestions import InputWithSuggestions
 from django_cluster.conf import load_settings
 from django_cluster.core.arguments import args_from_text, kwargs_from_text
 from django_cluster.core.function_signatures import call_problem, load_function
@@ -69,7 +70,9 @@ class ScheduleForm(AnyScheduleForm):
             self._remember_what_was_shown(name)
         for name in {"args", "kwargs"} & self.fields.keys():  # who may only read has no fields
             self.fields[name].widget.attrs["rows"] = 2
-        if not self.any_function:
+        if self.any_function:
+            self._suggest_registered_tasks()
+        else:
             self._offer_registered_tasks()
 
     def _remember_what_was_shown(self, name: str) -> None:
@@ -78,6 +81,11 @@ class ScheduleForm(AnyScheduleForm):
         self.fields[name].show_hidden_initial = not self.is_bound or any(
             key.startswith(shown_before) for key in self.data
         )
+
+    def _suggest_registered_tasks(self) -> None:
+        paths = registered_tasks()
+        for name in {"func", "hook"} & self.fields.keys():
+            self.fields[name].widget = InputWithSuggestions(self.fields[name].widget, paths)
 
     def _offer_registered_tasks(self) -> None:
         choices = [("", "---------"), *((path, path) for path in registered_tasks())]

@@ -240,6 +240,15 @@ def test_who_may_schedule_any_function_may(registered: None, client: Client) -> 
     assert problems(person(client, *EDITOR, "schedule_any_function"), filled(func="tests.sample.tasks.echo")) == {}
 
 
+def test_who_may_schedule_any_function_is_offered_the_registered_ones(registered: None, admin_client: Client) -> None:
+    """By the page itself: no policy of content stops it."""
+    shown = page(admin_client, "schedule_add")
+
+    assert '<datalist id="id_func_values"><option value="tests.sample.tasks.add"></option></datalist>' in shown
+    assert re.search(r'<input[^>]*name="func"[^>]*list="id_func_values"', shown)
+    assert problems(admin_client, filled(func="math.hypot", args="3, 4")) == {}
+
+
 def test_other_arguments_for_an_unregistered_function_need_the_permission_too(registered: None, client: Client) -> None:
     row = made(func="tests.sample.tasks.echo")
     url = reverse("admin:django_cluster_schedule_change", args=(row.pk,))
