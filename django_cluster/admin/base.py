@@ -70,6 +70,7 @@ VIEW_ARGUMENTS = "view_task_arguments"
 COLUMNS_WITH_ARGUMENTS = frozenset(
     {"args", "kwargs", "payload", "sealed_arguments", "sealed_result", "options", "last_error"}
     | {"error_message", "error_traceback", "attempts", "seal", "post_mortem_data"}
+    | {"arguments", "errors", "metadata", "return_value"}
 )
 """Columns that hold, quote or sign arguments: a filter on one of them, in the URL of a list, would reveal them."""
 

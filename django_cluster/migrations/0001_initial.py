@@ -328,7 +328,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'tracked task',
                 'verbose_name_plural': 'tracked tasks',
                 'ordering': ['-enqueued_at'],
-                'indexes': [models.Index(fields=['status', 'enqueued_at'], name='django_cluster_tracked_status'), models.Index(fields=['finished_at'], name='django_cluster_tracked_ended')],
+                'indexes': [models.Index(fields=['status', 'enqueued_at'], name='django_cluster_tracked_status'), models.Index(fields=['finished_at'], name='django_cluster_tracked_ended'), models.Index(fields=['enqueued_at'], name='django_cluster_tracked_sent')],
             },
         ),
     ]

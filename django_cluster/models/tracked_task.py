@@ -123,6 +123,7 @@ class TrackedTask(models.Model):
         indexes = (
             models.Index(fields=["status", "enqueued_at"], name="django_cluster_tracked_status"),
             models.Index(fields=["finished_at"], name="django_cluster_tracked_ended"),
+            models.Index(fields=["enqueued_at"], name="django_cluster_tracked_sent"),
         )
 
     def __str__(self) -> str:
