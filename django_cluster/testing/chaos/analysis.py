@@ -1,6 +1,7 @@
 """Analysis of the observations of a run: a pure function.
 
-A task is *lost* if the call that enqueued it returned, and it has no row of success or never ran to its end.
+A task is *lost* if the call that enqueued it returned, it has no row of success or never ran to its end, and it was not
+cancelled. A row that says cancelled of a task that nobody has cancelled is one that says it failed.
 
 Every run of a task after its first is a *repetition*. It is *explained* if, between the two starts, one of these
 processes was killed:
@@ -28,6 +29,8 @@ from itertools import pairwise
 from django_cluster.testing.chaos.observations import EnqueueCall, Execution, InjectedFault, Observations
 from django_cluster.testing.chaos.plan import OUTAGES, FaultKind, FaultType, Target
 
+CANCELLED = "cancelled"
+"""The status of the row of a cancelled task."""
 KILL_DELAY_SECONDS = 0.05
 """Upper bound of the seconds between the record of a kill and the end of the process."""
 IN_FLIGHT_SECONDS = 0.5
@@ -59,6 +62,8 @@ class Analysis:
 
     enqueued: int
     finished: int
+    cancelled: int
+    """Tasks that were cancelled before they had ended."""
     lost: Sequence[str]
     repeated: Mapping[RepeatCause, int]
     unexplained: Sequence[Execution]
@@ -84,6 +89,7 @@ def analyse(observations: Observations) -> Analysis:
     by_task = _by_task(observations.executions)
     completed = {run.task for run in observations.executions if run.ended is not None}
     rows = Counter(row.task for row in observations.rows)
+    cancelled = cancelled_tasks(observations)
     succeeded = {row.task for row in observations.rows if row.success}
     known = {call.task for call in observations.calls}
     repetitions = [
@@ -96,12 +102,13 @@ def analyse(observations: Observations) -> Analysis:
     analysis = Analysis(
         enqueued=len(accepted),
         finished=sum(task in succeeded for task in accepted),
-        lost=[task for task in accepted if task not in succeeded or task not in completed],
+        cancelled=len(cancelled),
+        lost=[task for task in accepted if task not in cancelled and (task not in succeeded or task not in completed)],
         repeated=Counter(reason for _, reason in repetitions),
         unexplained=[again for again, reason in repetitions if reason is RepeatCause.NONE],
         missing_rows=[task for task in accepted if task not in rows],
         duplicate_rows=[task for task, count in rows.items() if count > 1],
-        failed_rows=[row.task for row in observations.rows if not row.success],
+        failed_rows=[row.task for row in observations.rows if not row.success and row.task not in cancelled],
         unknown_rows=[task for task in rows if task not in known],
         refused=sum(not call.accepted for call in observations.calls),
         unexplained_refusals=unexplained,
@@ -112,6 +119,12 @@ def analyse(observations: Observations) -> Analysis:
         findings=(),
     )
     return replace(analysis, findings=[*_findings(analysis, observations), *observations.incidents])
+
+
+def cancelled_tasks(observations: Observations) -> set[str]:
+    """Tasks that were to be cancelled, and whose rows say that they were."""
+    asked = set(observations.cancelled)
+    return {row.task for row in observations.rows if row.status == CANCELLED and row.task in asked}
 
 
 def _by_task(executions: Sequence[Execution]) -> dict[str, list[Execution]]:

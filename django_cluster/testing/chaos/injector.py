@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from collections.abc import Callable
 
 from django_cluster.testing.chaos.clock import SteppedClock
 from django_cluster.testing.chaos.network import Network
@@ -16,7 +17,16 @@ from django_cluster.testing.chaos.target_cluster import TargetCluster
 class FaultInjector:
     """Injects faults, and waits for the end of the last one."""
 
-    def __init__(self, target_cluster: TargetCluster, pausing: Pausing, network: Network, clock: SteppedClock) -> None:
+    def __init__(
+        self,
+        target_cluster: TargetCluster,
+        pausing: Pausing,
+        network: Network,
+        clock: SteppedClock,
+        cancel: Callable[[float], object] = lambda pick: None,
+    ) -> None:
+        """``cancel``: cancels one of the newest tasks, which its number from 0 to 1 selects."""
+        self._cancel = cancel
         self._target_cluster, self._pausing, self._network, self._clock = target_cluster, pausing, network, clock
         self._pause: subprocess.Popen[bytes] | None = None
         self._network_fault_until = 0.0
@@ -30,7 +40,9 @@ class FaultInjector:
         if fault.target is Target.SERVER and self._pause is not None:
             self._pause.wait()
         now = time.monotonic()
-        if fault.kind is FaultKind.CLOCK:
+        if fault.kind is FaultKind.CANCEL:
+            self._cancel(fault.pick)
+        elif fault.kind is FaultKind.CLOCK:
             self._clock.step(fault.seconds)
         elif fault.target is Target.SERVER:
             self._pause = self._pausing.pause_for(fault.seconds)

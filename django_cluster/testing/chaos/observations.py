@@ -94,6 +94,8 @@ class Observations:
     executions: Sequence[Execution] = ()
     process_starts: Sequence[ProcessStart] = ()
     faults: Sequence[InjectedFault] = ()
+    cancelled: Sequence[str] = ()
+    """Ids of tasks that were to be cancelled; some may have ended before."""
     progress: Sequence[ProgressSample] = ()
     rows: Sequence[ResultRow] = ()
     left: Sequence[str] = ()

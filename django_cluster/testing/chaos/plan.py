@@ -25,6 +25,8 @@ class FaultKind(StrEnum):
     """All open connections are reset."""
     CLOCK = "clock"
     """The wall clock of the cluster is set to a wrong time; servers and senders are unaffected."""
+    CANCEL = "cancel"
+    """A task is cancelled that was sent a moment ago."""
 
 
 NETWORK = (FaultKind.HOLD, FaultKind.FORGET, FaultKind.LOSE, FaultKind.RESET)
@@ -47,6 +49,8 @@ class Target(StrEnum):
     """The sentinel and all of its children together."""
     NETWORK = "network"
     """The connections to the server."""
+    TASK = "task"
+    """One of the tasks that were sent last."""
 
 
 REPLACEABLE = (Target.WORKER, Target.PUSHER, Target.MONITOR, Target.SCHEDULER)
@@ -81,6 +85,7 @@ WEIGHTS = {
     FaultType(FaultKind.LOSE, Target.NETWORK): 1,
     FaultType(FaultKind.RESET, Target.NETWORK): 1,
     FaultType(FaultKind.CLOCK, Target.CLUSTER): 1,
+    FaultType(FaultKind.CANCEL, Target.TASK): 4,
 }
 """Number of times that each fault occurs in one shuffled round; at least once, so that short runs miss none."""
 

@@ -7,8 +7,10 @@ import signal
 import time
 
 from django.db import DatabaseError, InterfaceError, close_old_connections
+from django.db.models import Q
 
 from django_cluster.client.client import Client
+from django_cluster.core.messages import OutcomeStatus
 from django_cluster.errors import ClusterError
 from django_cluster.models.task import saved_tasks
 from django_cluster.testing.chaos.journal import append_line
@@ -29,7 +31,8 @@ def observe_progress(sandbox: Sandbox) -> None:
         try:
             # First the queue, then the rows: nothing can slip from one to the other unseen.
             waiting = client.broker.size().total
-            done = saved_tasks(client.results.database).in_group(sandbox.group, failures=False).count()
+            rows = saved_tasks(client.results.database).in_group(sandbox.group, failures=True)
+            done = rows.filter(Q(success=True) | Q(status=OutcomeStatus.CANCELLED)).count()
         except (ClusterError, DatabaseError, InterfaceError):
             close_old_connections()  # the server is away, which is the point; look again
         else:

@@ -47,6 +47,8 @@ def _table(observations: Observations, analysis: Analysis) -> Iterator[tuple[str
     if analysis.refused:
         yield "Refused", f"{analysis.refused} calls"
     yield "Finished", str(analysis.finished)
+    if analysis.cancelled:
+        yield "Cancelled", str(analysis.cancelled)
     yield "Lost", str(len(analysis.lost))
     yield "Repeated", str(sum(analysis.repeated.values()))
     for reason in RepeatCause:
@@ -98,6 +100,7 @@ def as_json(observations: Observations, analysis: Analysis) -> dict[str, Any]:
         "enqueued": analysis.enqueued,
         "refused": analysis.refused,
         "finished": analysis.finished,
+        "cancelled": analysis.cancelled,
         "lost": len(analysis.lost),
         "repeated": {cause.name.lower(): analysis.repeated.get(cause, 0) for cause in RepeatCause},
         "rows": {

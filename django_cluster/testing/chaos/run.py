@@ -14,6 +14,7 @@ from django.db import connections, router
 from django_cluster.client.client import Client
 from django_cluster.errors import ClusterError
 from django_cluster.models.task import Task, saved_tasks
+from django_cluster.testing.chaos.canceller import cancel_one
 from django_cluster.testing.chaos.clock import SteppedClock
 from django_cluster.testing.chaos.injector import FaultInjector
 from django_cluster.testing.chaos.journal import ACCEPTED, ENDED, JournalReader, append_line, read_all
@@ -74,7 +75,13 @@ class Run:
         """Inject all faults; the start of the run, and the cluster, still running and with an empty queue."""
         run_options = self._options
         target_cluster = self._target_cluster = TargetCluster(sandbox)
-        injector = self._injector = FaultInjector(target_cluster, run_options.pausing, self._network, self._clock)
+        injector = self._injector = FaultInjector(
+            target_cluster,
+            run_options.pausing,
+            self._network,
+            self._clock,
+            lambda pick: self._start_helper(cancel_one, sandbox, pick=pick),
+        )
         with self._clock_in_use():
             target_cluster.start()
             began = time.monotonic()
@@ -200,6 +207,7 @@ class Run:
             executions=executions_from(read_all(sandbox.executions)),
             process_starts=target_cluster.process_starts,
             faults=self._faults,
+            cancelled=[task for task, _ in read_all(sandbox.cancels)],
             progress=self._progress,
             rows=[ResultRow(*row) for row in rows.order_by().values_list("pk", "success", "status")],
             left=left,

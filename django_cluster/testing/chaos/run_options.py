@@ -49,6 +49,7 @@ class RunOptions:
             FaultType(FaultKind.FREEZE, Target.SENTINEL),
             FaultType(FaultKind.FREEZE, Target.CLUSTER),
             FaultType(FaultKind.CLOCK, Target.CLUSTER),
+            FaultType(FaultKind.CANCEL, Target.TASK),
         }
         if self.sentinel:
             fault_types.add(FaultType(FaultKind.KILL, Target.SENTINEL))

@@ -62,6 +62,11 @@ class Sandbox:
         return self.folder / "faults"
 
     @property
+    def cancels(self) -> Path:
+        """Journal of cancelled tasks, written before each is cancelled."""
+        return self.folder / "cancels"
+
+    @property
     def log(self) -> Path:
         return self.folder / "log"
 

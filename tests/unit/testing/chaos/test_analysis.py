@@ -259,3 +259,18 @@ def test_a_hit_after_which_nothing_was_left_to_settle_says_nothing_of_recovery()
 
 def test_the_slowest_task_is_measured_from_its_call() -> None:
     assert analyse(observations()).slowest_task == pytest.approx(2.0)
+
+
+def test_a_cancelled_task_is_not_lost_and_one_that_nobody_has_cancelled_is() -> None:
+    rows = [ResultRow("a", False, "cancelled")]
+
+    asked = analyse(observations(rows=rows, executions=[Execution("a", WORKER, 101.0, None)], cancelled=["a", "b"]))
+    unasked = analyse(observations(rows=rows))
+
+    assert (asked.cancelled, asked.lost, asked.failed_rows, asked.findings) == (1, [], [], [])
+    assert (unasked.cancelled, unasked.lost, unasked.failed_rows) == (0, ["a"], ["a"])
+
+
+def test_a_cancelled_task_that_runs_again_is_not_explained() -> None:
+    rows = [ResultRow("a", False, "cancelled")]
+    assert analyse(observations(rows=rows, executions=repeated(), cancelled=["a"])).unexplained
