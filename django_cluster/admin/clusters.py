@@ -61,6 +61,8 @@ class ProcessRow:
     done: str
     order: str
     """The target of the command to restart this worker; empty for other processes, and while it stops."""
+    cancel: str = ""
+    """The id of the task that can be cancelled here; empty where none runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,7 @@ def process_row(process: ProcessStatus, status: ClusterStatus) -> ProcessRow:
         cpu=f"{process.cpu:.0f} %",
         done=number(process.done) if works else NOTHING,
         order=f"{status.id} {process.incarnation}" if works and status.alive and process.state != "stopping" else "",
+        cancel=process.task.id if works and status.alive and process.task else "",
     )
 
 
@@ -184,6 +187,7 @@ class ClusterStatusAdmin(ReadOnlyAdmin):
             "now": clock(),
             "may_pause": self._may(request, "pause"),
             "may_restart_worker": self._may(request, "restart_worker"),
+            "may_cancel": self._may(request, "cancel"),
         }
         return TemplateResponse(request, "admin/django_cluster/clusters.html", context)
 
@@ -197,18 +201,16 @@ class ClusterStatusAdmin(ReadOnlyAdmin):
 
     def _order(self, request: HttpRequest) -> HttpResponse:
         verb, _space, target = request.POST.get("order", "").partition(" ")
-        if verb not in ("pause", "resume", "restart_worker") or not self._may(request, verb):
+        if verb not in ("pause", "resume", "restart_worker", "cancel") or not self._may(request, verb):
             raise PermissionDenied
-        if verb == "pause" and not is_confirmed(request):
-            question = gettext("Pause the queue %(queue)s?") % {"queue": target}
-            consequence = gettext("Clusters lease nothing from it until it is resumed. Running tasks continue.")
-            button = gettext("Pause")
+        if verb in ("pause", "cancel") and not is_confirmed(request):
+            question, consequence, button = _question(verb, target)
             return confirmation_page(
                 request, self, question=question, concerned=[consequence], button=button, carried=("order",)
             )
         try:
             self.message_user(request, self._carry_out(verb, target, request.user.get_username()), messages.SUCCESS)
-        except ClusterError as error:
+        except (ClusterError, ValueError) as error:
             self.message_user(request, str(error), messages.ERROR)
         return HttpResponseRedirect(self._here())
 
@@ -219,8 +221,23 @@ class ClusterStatusAdmin(ReadOnlyAdmin):
         if verb == "resume":
             control.resume(target)
             return gettext("The queue %(queue)s is resumed.") % {"queue": target}
+        if verb == "cancel":
+            if control.cancel(target, by=by):
+                return gettext("The task is told to stop; if it does not, its worker is killed.")
+            return gettext("The task has ended already.")
         cluster, _space, incarnation = target.partition(" ")
         if not incarnation.isdecimal():
             raise ClusterError(gettext("This worker no longer exists."))
         control.restart_worker(cluster, int(incarnation), by=by)
         return gettext("The worker restarts after its current task.")
+
+
+def _question(verb: str, target: str) -> tuple[str, str, str]:
+    """Question, consequence and button of the page that asks before an order is carried out."""
+    if verb == "cancel":
+        question = gettext("Cancel the task %(task)s?") % {"task": target}
+        consequence = gettext("What it has done stays done. It is not retried; its group counts it as failed.")
+        return question, consequence, gettext("Cancel the task")
+    question = gettext("Pause the queue %(queue)s?") % {"queue": target}
+    consequence = gettext("Clusters lease nothing from it until it is resumed. Running tasks continue.")
+    return question, consequence, gettext("Pause")

@@ -59,7 +59,7 @@ def keys_of(header: TaskHeader) -> TaskKeys:
 
 @dataclass(frozen=True, slots=True)
 class CancelRequest:
-    """Somebody's wish that a task, or the tasks of a composition or group label, do not run on."""
+    """A request that a task, or the tasks of a composition or group label, do not run on."""
 
     target: str
     given_at: float = 0.0

@@ -34,7 +34,7 @@ KEYS = (
 )
 OPERATOR_KEYS = (
     ("R", "retry a finished task"),
-    ("C", "cancel a queued task"),
+    ("C", "cancel a queued task, or that of a worker"),
     ("P", "pause or resume a queue"),
     ("X", "restart a worker after its current task"),
 )

@@ -98,7 +98,7 @@ class Cancellation:
         return list(verified_headers(waiting, self._codec))
 
     def _unfinished(self, ids: Sequence[str]) -> set[str]:
-        """Those tasks whose rows say that they will be run again."""
+        """The tasks among ``ids`` whose rows say that they will be run again."""
         found: set[str] = set()
         for batch in batches(ids, most=IDS_PER_STATEMENT):
             rows = Task.objects.using(self._database).filter(pk__in=batch, final=False)

@@ -116,7 +116,7 @@ class ResultStore(ABC):
         return {}
 
     def forget_checkpoints(self, ids: Sequence[str]) -> None:  # noqa: B027  a store that keeps none need not say so
-        """These tasks have ended: delete what they have kept for their next run."""
+        """Delete what tasks that have ended have kept for their next run."""
 
     def prune(self) -> None:  # noqa: B027  a store that has nothing to drop need not say so
         """Drop what need not be kept any longer; called now and then."""

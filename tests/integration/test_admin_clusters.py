@@ -15,6 +15,7 @@ from django.urls import reverse
 from django_cluster import control
 from django_cluster.core.task_progress import TaskProgress
 from django_cluster.models import Heartbeat
+from django_cluster.stores.cancel_requests import CancelRequestStore
 from django_cluster.stores.operator_commands import OperatorCommandStore
 from django_cluster.stores.status import ClusterStatus, ProcessStatus, RunningTask, StatusStore
 from tests.integration.admin_client import page, person
@@ -137,7 +138,24 @@ def test_a_worker_that_is_gone_cannot_be_replaced(target: str, admin_client: Cli
     assert "This worker no longer exists." in order(admin_client, f"restart_worker {target}").content.decode()
 
 
-@pytest.mark.parametrize("text", ["pause mail", "resume mail", "restart_worker cluster-1 3", "nonsense", ""])
+def test_a_running_task_is_cancelled_after_a_question(admin_client: Client) -> None:
+    task = RunningTask(id="a" * 32, name="n", func="a.b", started=time.time())
+    publish(processes=(ProcessStatus(role="worker", index=0, incarnation=3, pid=101, state="busy", task=task),))
+    assert f'value="cancel {task.id}"' in page(admin_client, "heartbeat_changelist")
+
+    asked = order(admin_client, f"cancel {task.id}").content.decode()
+    before = CancelRequestStore().recent()
+    done = order(admin_client, f"cancel {task.id}", confirmed="yes").content.decode()
+
+    assert f"Cancel the task {task.id}?" in asked
+    assert before == []
+    assert [(request.target, request.by) for request in CancelRequestStore().recent()] == [(task.id, "admin")]
+    assert "is told to stop" in done
+
+
+@pytest.mark.parametrize(
+    "text", ["pause mail", "resume mail", "restart_worker cluster-1 3", f"cancel {'a' * 32}", "nonsense", ""]
+)
 def test_who_may_only_look_gives_no_orders(text: str, client: Client) -> None:
     person(client, "view_heartbeat")
     publish()

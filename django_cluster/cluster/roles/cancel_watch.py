@@ -47,7 +47,7 @@ class CancelWatch:
         self._look_at = 0.0
 
     def refresh(self, requests: Iterable[CancelRequest]) -> None:
-        """These are all requests that hold."""
+        """Replace what is known by all requests that hold."""
         before, self._known = self._known, {request.target: request for request in requests}
         self._fresh = {target: until for target, until in self._fresh.items() if target in self._known}
         self._note_new(before)
@@ -70,7 +70,7 @@ class CancelWatch:
         self._note_new(before)
 
     def note_ends(self, outcomes: Sequence[Outcome]) -> None:
-        """These runs are recorded: what has ended need not be cancelled any longer."""
+        """Forget the requests for tasks that have ended; ``outcomes``: runs that were recorded."""
         ended = [each for each in outcomes if each.final and each.id in self._known] if self._known else []
         if not ended:
             return

@@ -144,6 +144,7 @@ def test_nothing_can_be_done_without_operate(key: str) -> None:
         (QUEUES, "P", "pause", ("default",)),
         (QUEUES, "jP", "resume", ("mail",)),
         (CLUSTERS, "jjjX", "restart_worker", (CLUSTER.id, "3")),
+        (CLUSTERS, "jjjC", "cancel_running", ("a" * 32,)),
     ],
 )
 def test_an_act_is_done_after_a_yes_and_only_then(tab: int, keys: str, verb: str, target: tuple[str, ...]) -> None:
