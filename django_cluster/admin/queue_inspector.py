@@ -25,7 +25,7 @@ from django_cluster.admin.confirmation import confirmation_page, is_confirmed
 from django_cluster.admin.formatting import NOTHING, exact, function_path, number, state_badge
 from django_cluster.brokers import shipped_kind
 from django_cluster.brokers.base import MAX_QUEUE_NAMES, Broker
-from django_cluster.brokers.messages import QueuedMessage
+from django_cluster.brokers.messages import QueuedMessage, QueueSize
 from django_cluster.client.client import get_client
 from django_cluster.conf import known_queues, load_settings
 from django_cluster.control import cancel_in
@@ -45,6 +45,8 @@ Answer = TypeVar("Answer")
 
 MAX_MESSAGES = 500
 """Messages that the page shows, in the order in which the broker will lease them."""
+PEEKED = 20
+"""Messages, beyond those that are leased, among which the oldest is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +104,12 @@ class QueueInspector:
         self.problem = ""
         """The error of the database, if it did not return the clusters."""
         self._away: dict[str, str] = {}
-        self._clusters: list[ClusterStatus] = []
-        self._pauses: dict[str, QueuePause] = {}
+        self._sizes: dict[str, QueueSize | None] = {}
+        self.clusters: list[ClusterStatus] = []
+        self.pauses: dict[str, QueuePause] = {}
         try:
-            self._clusters = control.clusters(dead=True)
-            self._pauses = {pause.queue: pause for pause in control.paused()}
+            self.clusters = control.clusters(dead=True)
+            self.pauses = {pause.queue: pause for pause in control.paused()}
         except StoreUnavailable as error:
             self.problem = redactor().text(str(error))
         self.names = self._names()
@@ -114,8 +117,8 @@ class QueueInspector:
     def _names(self) -> list[str]:
         """The queue names of the settings, of clusters, of pauses and of the default broker."""
         names = dict.fromkeys(known_queues())
-        names |= dict.fromkeys(queue for status in self._clusters for queue in status.queues)
-        names |= dict.fromkeys(self._pauses)
+        names |= dict.fromkeys(queue for status in self.clusters for queue in status.queues)
+        names |= dict.fromkeys(self.pauses)
         site = broker_of(load_settings().queue)
         found = self._ask(site, site.queue_names)
         return [name for name in names | dict.fromkeys(found or ()) if is_queue_name(name)][:MAX_QUEUE_NAMES]
@@ -125,15 +128,32 @@ class QueueInspector:
 
     def _line(self, name: str) -> QueueRow:
         broker = broker_of(name)
-        size = self._ask(broker, broker.size)
+        size = self.size_of(name)
         ready, leased, delayed = (
             ("?", "?", "?") if size is None else (number(size.ready), number(size.leased), number(size.delayed))
         )
         waits = size is not None and bool(size.ready or size.leased)
-        state = queue_state(name, self._clusters, self._pauses.get(name), waits=waits, away=size is None)
+        state = queue_state(name, self.clusters, self.pauses.get(name), waits=waits, away=size is None)
         return QueueRow(
             name, urlencode({"queue": name}), broker.settings.kind, ready, leased, delayed, state_badge(state)
         )
+
+    def size_of(self, name: str) -> QueueSize | None:
+        """What the broker says of a queue, asked once; None while it is unavailable."""
+        if name not in self._sizes:
+            broker = broker_of(name)
+            self._sizes[name] = self._ask(broker, broker.size)
+        return self._sizes[name]
+
+    def oldest_wait(self, name: str, now: float) -> float | None:
+        """For how many seconds the first ready messages of a queue wait at most; None where that cannot be seen."""
+        broker, size = broker_of(name), self.size_of(name)
+        if size is None or not size.ready or not broker.capabilities.peek:
+            return None
+        seen = self._ask(broker, lambda: broker.peek(size.leased + PEEKED)) or ()
+        ready = [unverified_header(each.payload) for each in seen if not each.leased and each.due is None]
+        since = [max(each.enqueued_at, each.options.not_before or 0.0) for each in ready if each is not None]
+        return max(0.0, now - min(since)) if since else None
 
     def content(self, name: str, page_of: Callable[[str], str]) -> QueueContent:
         """Return the messages of a queue; never raises ``BrokerError``. ``page_of``: the URL of a message by its

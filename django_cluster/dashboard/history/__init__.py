@@ -1,0 +1,1 @@
+"""Trends and sentences from history: pure functions, drawn by the admin."""
