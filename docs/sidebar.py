@@ -34,6 +34,7 @@ SIDEBAR = {
         "Monitor and operate <how-to/monitor>",
         "how-to/service",
         "how-to/admin",
+        "how-to/dashboard",
         "how-to/logging",
         "how-to/why-does-my-task-not-run",
         "how-to/troubleshooting",

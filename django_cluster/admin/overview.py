@@ -24,7 +24,7 @@ from django_cluster.admin.base import ReadOnlyAdmin, in_database, may
 from django_cluster.admin.charts import Stack, bars
 from django_cluster.admin.clusters import ProcessRow, process_row
 from django_cluster.admin.formatting import NOTHING, clock, number, seconds, state_badge
-from django_cluster.admin.overview_charts import SHARES, bucket_rows, moment_of, quantiles, throughput
+from django_cluster.admin.overview_charts import SHARES, bucket_rows, moment_of, quantiles, throughput, tops
 from django_cluster.admin.overview_parts import (
     FailureRow,
     FunctionRow,
@@ -41,7 +41,7 @@ from django_cluster.admin.queue_inspector import QueueInspector
 from django_cluster.conf import load_settings
 from django_cluster.core.histogram import bin_start
 from django_cluster.core.redaction import redactor
-from django_cluster.dashboard.history.attention import Facts, Sentence, attention
+from django_cluster.dashboard.history.attention import OperatingFacts, Sentence, attention
 from django_cluster.dashboard.history.trends import SUCCESS, WINDOWS, Trends, Window, trends
 from django_cluster.dashboard.state_labels import LATE_SECONDS, about, queue_state
 from django_cluster.errors import StoreUnavailable
@@ -89,7 +89,7 @@ class OverviewAdmin(ReadOnlyAdmin):
         lost = tuple((each.host, each.age) for each in queues.clusters if not each.alive)
         alive = [each for each in queues.clusters if each.alive]
         schedules = self._schedules(request)
-        known = Facts(
+        known = OperatingFacts(
             queues=facts if self._sees(request, "queue") else (),
             clusters=len(alive),
             lost=lost,
@@ -165,6 +165,7 @@ class OverviewAdmin(ReadOnlyAdmin):
             "throughput": throughput(course),
             "waits": quantiles(course, "wait", gettext("Waiting times")),
             "runs": quantiles(course, "run", gettext("Run times")),
+            "tops": tops(course),
             "from": moment_of(course.start, window),
             "buckets": bucket_rows(course),
             "functions": self._functions(course),
@@ -210,10 +211,10 @@ class OverviewAdmin(ReadOnlyAdmin):
                 queue,
             ),
             Card(
-                gettext("succeeded"), number(total.done), _change(total.done, before.get(SUCCESS, 0)), url("successes")
+                gettext("succeeded"), number(total.done), _before(before.get(SUCCESS, 0)), url("successes")
             ),
             Card(
-                gettext("failed"), number(total.failed), _change(total.failed, failed_before), url("failures"),
+                gettext("failed"), number(total.failed), _before(failed_before), url("failures"),
                 "bad" if total.failed else "",
             ),
             Card(gettext("retrying"), number(total.retried), url=url("failures")),
@@ -285,6 +286,6 @@ def _address(func: str | None, window: Window) -> str:
     return "?" + urlencode({**({"func": func} if func else {}), "window": window.name})
 
 
-def _change(now: int, before: int) -> str:
-    """How a number compares with that of the window before."""
-    return gettext("before: %(count)s") % {"count": number(before)} if before or now else ""
+def _before(count: int) -> str:
+    """How many it were in the window before."""
+    return gettext("before: %(count)s") % {"count": number(count)} if count else ""

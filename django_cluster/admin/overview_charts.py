@@ -51,6 +51,23 @@ def quantiles(course: Trends, what: str, title: str) -> SafeString:
     return lines(series, f"{title}: {said}")
 
 
+class Tops(NamedTuple):
+    """What the height of each chart stands for."""
+
+    throughput: str
+    waits: str
+    runs: str
+
+
+def tops(course: Trends) -> Tops:
+    """The highest values of the charts of a window."""
+    share = SHARES[-1][0]
+    waits = [found for each in course.buckets if (found := each.wait(share)) is not None]
+    runs = [found for each in course.buckets if (found := each.run(share)) is not None]
+    most = max(each.runs for each in course.buckets)
+    return Tops(number(most), short(max(waits, default=None)), short(max(runs, default=None)))
+
+
 def bucket_rows(course: Trends) -> list[BucketRow]:
     """The buckets in which something ended, the newest first."""
     found = [

@@ -187,7 +187,7 @@ def schedule_rows(rows: Iterable[Schedule], page_of: Callable[[int], str], late_
                 state=state_badge(state),
                 next_run=from_now(row.next_run) if row.next_run else NOTHING,
                 is_late=active and until is not None and until < -late_seconds,
-                is_broken=error and row.enabled,
+                is_broken=error,
             )
         )
     return sorted(found, key=lambda each: not (each.is_late or each.is_broken))

@@ -12,14 +12,17 @@ from django_cluster.core.codec import Codec
 from django_cluster.core.messages import TaskHeader, TaskOptions, TaskPackage
 from django_cluster.core.settings import ResultSettings, SigningSettings
 from django_cluster.models import QueuedTask, Schedule
+from django_cluster.stores.history_writer import HistoryWriter
 from django_cluster.stores.operator_commands import OperatorCommandStore
 from django_cluster.stores.orm import OrmResults
+from django_cluster.stores.session import results_session
 from django_cluster.stores.status import ClusterStatus, ProcessStatus, RunningTask, StatusStore, Throughput
 from django_cluster.testing.outcomes import make_failure, make_outcome
 from tests.sealed import sealed_result
 
 SUCCESS_ID, FAILURE_ID, DEAD_ID = "5" * 32, "7" * 32, "9" * 32
 
+BANK = "The bank at bank.example:443 refused the connection"
 TRACEBACK = """Traceback (most recent call last):
   File "/srv/shop/orders/tasks.py", line 41, in charge
     answer = bank.charge(order.total, order.card)
@@ -32,6 +35,7 @@ def fill() -> None:
     _tasks()
     _schedules()
     _queue()
+    _history()
     clusters()
 
 
@@ -70,7 +74,7 @@ def _tasks() -> None:
         func="shop.tasks.charge",
         pair=((4243,), {"currency": "EUR"}),
         options={"group": "night", "max_attempts": 3},
-        failure=("ConnectionRefusedError", "The bank at bank.example:443 refused the connection", TRACEBACK),
+        failure=("ConnectionRefusedError", BANK, TRACEBACK),
         worker="worker 2",
         **at(400, 0.4, 2.2),
     )
@@ -111,6 +115,26 @@ def _tasks() -> None:
     store.save([dead])
 
 
+def _history() -> None:
+    """An hour of a shop, whose bank was away for some minutes."""
+    now = time.time()
+    shares = {"send_receipt": 12, "resize_image": 7, "index_product": 20, "export_orders": 1, "charge": 6}
+    session = results_session("default")
+    for minute in range(60):
+        then = now - 60.0 * minute
+        outcomes = []
+        for place, (name, count) in enumerate(shares.items()):
+            for number in range(count + (minute * 7 + place * 3) % 5):
+                run, wait = 0.08 * (1 + place) ** 2 * (1 + number % 4), 0.2 + (minute % 9) * 0.15 * (1 + number % 3)
+                moments = {"enqueued_at": then - run - wait, "started_at": then - run, "stopped_at": then}
+                away = name == "charge" and 20 <= minute < 27
+                made = make_failure if away else make_outcome
+                failure = {"failure": ("ConnectionRefusedError", BANK, ""), "final": False} if away else {}
+                outcomes.append(made(number=0, func=f"shop.tasks.{name}", queue="default", **moments, **failure))
+        with session.transaction():
+            HistoryWriter("shop", session, clock=lambda then=then: then).write(outcomes)  # type: ignore[misc]
+
+
 def many() -> None:
     """Failures for more than one screen, named as tasks without a name are."""
     now = time.time()
@@ -140,7 +164,9 @@ def many() -> None:
 
 
 def _message(name: str, func: str, group: str | None) -> str:
-    header = TaskHeader(id="d" * 32, name=name, func=func, enqueued_at=1.0, options=TaskOptions(group=group))
+    header = TaskHeader(
+        id="d" * 32, name=name, func=func, enqueued_at=time.time() - 300, options=TaskOptions(group=group)
+    )
     return Codec(SigningSettings(secret="somebody's")).dumps(TaskPackage(header=header, args=(1, 2)))
 
 

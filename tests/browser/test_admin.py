@@ -38,8 +38,13 @@ PAGES = {
     "schedule": ("schedule_change", ("nightly report",)),
     "queue": ("queuedtask_changelist", ()),
     "clusters": ("heartbeat_changelist", ()),
+    "overview": ("rollup_changelist", ()),
+    "function": ("rollup_function", ()),
 }
-PHOTOGRAPHED = ("failures", "failure", "schedules", "schedule", "queue", "clusters")
+QUERIES = {"rollup_function": "?func=shop.tasks.charge"}
+PHOTOGRAPHED = ("overview", "failures", "failure", "schedules", "schedule", "queue", "clusters")
+FULL_LENGTH = ("overview", "failure", "schedule")
+"""Pages that are photographed as a whole."""
 LAPTOP = {"width": 1280, "height": 800}
 ROWS_IN_SIGHT = """() => {
     const tables = [...document.querySelectorAll("#result_list, .dc-lines table")];
@@ -83,7 +88,10 @@ class Visit:
         return self.go(view, *(_key(each) for each in arguments))
 
     def go(self, view: str, *arguments: object) -> Page:
-        found = self.page.goto(self.address + reverse(f"admin:{_full(view)}", args=arguments), wait_until="networkidle")
+        found = self.page.goto(
+            self.address + reverse(f"admin:{_full(view)}", args=arguments) + QUERIES.get(view, ""),
+            wait_until="networkidle",
+        )
         assert found is not None
         assert found.status == 200
         assert found.headers["content-security-policy"] == "default-src 'self'"
@@ -268,6 +276,15 @@ def test_the_traceback_begins_above_the_fold(size: Any, visitor: Any) -> None:
     assert place["y"] + 60 < size["height"]
 
 
+def test_the_overview_keeps_itself_up_to_date_and_leads_to_the_page_of_a_function(visitor: Any) -> None:
+    page = visitor().open("overview")
+    QueuedTask.objects.all().delete()
+    page.locator(".dc-cards a", has_text="waiting").get_by_text("0", exact=True).wait_for(timeout=30_000)
+    page.get_by_role("link", name="charge shop.tasks").first.click()
+
+    page.get_by_text("Run times, from short to long").wait_for()
+
+
 def test_a_queue_is_paused_from_the_page_of_the_clusters(visitor: Any) -> None:
     from django_cluster import control
 
@@ -290,7 +307,7 @@ def test_the_pages_are_photographed_for_the_docs(visitor: Any) -> None:
         visit = visitor(scheme)
         for name in PHOTOGRAPHED:
             page = visit.open(name)
-            page.screenshot(path=IMAGES / f"admin-{name}-{scheme}.png", full_page=name in ("failure", "schedule"))
+            page.screenshot(path=IMAGES / f"admin-{name}-{scheme}.png", full_page=name in FULL_LENGTH)
     assert all(file.stat().st_size > 10_000 for file in IMAGES.glob("admin-*.png"))
 
 

@@ -40,7 +40,7 @@ class QueueFact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class OperatingFacts:
     """What is known of a project at one moment."""
 
     queues: tuple[QueueFact, ...] = ()
@@ -87,12 +87,12 @@ FAILING = gettext_noop("%(share)s of all runs have failed: %(count)s")
 DEAD = gettext_noop("Tasks that are dead, because their workers died: %(count)s")
 
 
-def attention(facts: Facts) -> tuple[Sentence, ...]:
+def attention(facts: OperatingFacts) -> tuple[Sentence, ...]:
     """What needs attention, the worst first."""
     return tuple(sorted(_sentences(facts), key=lambda each: each.style))  # "bad" precedes "warn"
 
 
-def _sentences(facts: Facts) -> Iterator[Sentence]:
+def _sentences(facts: OperatingFacts) -> Iterator[Sentence]:
     if not facts.clusters:
         yield Sentence(NO_CLUSTER, "bad", "clusters")
     for queue in facts.queues:

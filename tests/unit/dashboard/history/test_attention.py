@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from django_cluster.dashboard.history.attention import Facts, QueueFact, attention
+from django_cluster.dashboard.history.attention import OperatingFacts, QueueFact, attention
 
 
 def sentences(**facts: object) -> list[str]:
-    return [each.plain for each in attention(Facts(**{"clusters": 1, **facts}))]  # type: ignore[arg-type]
+    return [each.plain for each in attention(OperatingFacts(**{"clusters": 1, **facts}))]  # type: ignore[arg-type]
 
 
 def test_a_healthy_project_needs_none() -> None:
