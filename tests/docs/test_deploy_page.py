@@ -90,15 +90,14 @@ def test_compose_waits_for_the_whole_stop(longest_stop: float) -> None:
     accept(shlex.join(worker["command"]))
 
 
-def test_the_pod_waits_for_the_whole_stop_and_asks_the_probe_of_the_page(longest_stop: float) -> None:
+def test_the_pod_waits_for_the_whole_stop_and_asks_for_its_own_cluster(longest_stop: float) -> None:
     (deployment,) = [yaml.safe_load(each) for each in blocks("yaml") if "kind: Deployment" in each]
     template = deployment["spec"]["template"]
     (container,) = template["spec"]["containers"]
 
     assert template["spec"]["terminationGracePeriodSeconds"] > longest_stop
     assert template["metadata"]["labels"] == deployment["spec"]["selector"]["matchLabels"]
-    assert container["startupProbe"]["exec"]["command"] == ["python", "-m", "shop.ready"]
-    assert "python -m shop.ready" in blocks("python")[0]
+    assert container["startupProbe"]["exec"]["command"] == ["python", "manage.py", "qhealth", "--here"]
     accept(shlex.join(container["command"]))
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -21,9 +22,10 @@ PAGE = (ROOT / "docs" / "how-to" / "deploy.md").read_text()
 
 def is_ready(project: Project) -> bool:
     """Whether the probe of the page lets a pod count as started."""
-    probe = [sys.executable, "-m", "tests.docs.ready"]
+    (probe,) = re.findall(r"exec: \{command: (\[.*\])\}", PAGE)
+    command = [sys.executable, "-m", "django", *json.loads(probe)[2:]]
     done = subprocess.run(
-        probe, env=project.environment(), cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        command, env=project.environment(), cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )
     assert "Traceback" not in done.stderr
     return done.returncode == 0
@@ -38,6 +40,20 @@ def test_the_probe_knows_a_cluster_of_its_own_host_that_runs(make_project: MakeP
 
     assert cluster.stop() == 0
     assert not is_ready(project)
+
+
+def test_systemd_hears_when_the_cluster_is_ready_lives_and_stops(make_project: MakeProject) -> None:
+    project = make_project(workers=1)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(project.folder / "notify"))
+        systemd.settimeout(60)
+        cluster = project.start(environment={"NOTIFY_SOCKET": systemd.getsockname(), "WATCHDOG_USEC": "1000000"})
+        seen = {systemd.recv(4096).decode().split("\n")[0] for _ in range(3)}
+        assert cluster.stop() == 0
+        while "STOPPING=1" not in seen:
+            seen.add(systemd.recv(4096).decode().split("\n")[0])
+
+    assert seen == {"READY=1", "WATCHDOG=1", "STOPPING=1"}
 
 
 def start_script(project: Project) -> Path:

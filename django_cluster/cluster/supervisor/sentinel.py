@@ -21,6 +21,7 @@ from django_cluster.cluster.ipc.words import NOTIFIER_NEEDED, PHASE
 from django_cluster.cluster.supervisor.child_process import ChildProcess, Slot
 from django_cluster.cluster.supervisor.policy import Action
 from django_cluster.cluster.supervisor.process_pool import ProcessPool
+from django_cluster.cluster.supervisor.service_manager import ServiceManager
 from django_cluster.cluster.supervisor.signal_handling import signal_handlers
 from django_cluster.core.events.cluster import (
     CLUSTER_RUNNING,
@@ -90,6 +91,7 @@ class Sentinel:
         self._settings = settings
         self._when_running = when_running
         self._parent = parent
+        self._service_manager = ServiceManager(os.environ)
         self._pool = ProcessPool(settings, scheduler_only, until_empty)
         self._phase = ClusterPhase.STARTING
         self._phase_ends_at = self._stop_ends_at = 0.0
@@ -133,6 +135,7 @@ class Sentinel:
         self._wait()
         self._handle_signals()
         now = time.monotonic()
+        self._service_manager.alive(now)
         self._detect_suspension(now)
         self._pool.keep_runtime_dir()
         if self._pool.board.cluster_word(NOTIFIER_NEEDED) and not any(self._pool.of(ProcessRole.NOTIFIER)):
@@ -217,6 +220,7 @@ class Sentinel:
         if self._phase is ClusterPhase.STARTING and self._pool.ready:
             self._enter(ClusterPhase.RUNNING)
             CLUSTER_RUNNING.log(namespace=self._settings.name)
+            self._service_manager.ready(f"Works on {', '.join(self._settings.queues)}.")
             self._when_running()
         elif self._phase is ClusterPhase.RUNNING and self._pool.until_empty and self._pool.idle:
             QUEUE_EMPTY.log()
@@ -257,6 +261,7 @@ class Sentinel:
         if self._phase not in (ClusterPhase.STARTING, ClusterPhase.RUNNING):
             return
         CLUSTER_STOPPING.log(namespace=self._settings.name)
+        self._service_manager.stopping("Takes no new tasks, and waits for those that run.")
         self._enter(ClusterPhase.DRAINING)
         self._pool.stopping = True
         self._phase_ends_at = time.monotonic() + self._settings.processes.shutdown_timeout
