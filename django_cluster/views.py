@@ -26,7 +26,7 @@ class HealthView(View):
     however many requests come.
     """
 
-    http_method_names: ClassVar[list[str]] = ["get", "head", "options"]
+    http_method_names = ["get", "head", "options"]
     public: bool = False
     max_latency: float | None = None
     """Seconds; a longer median wait of tasks is ``degraded``."""
