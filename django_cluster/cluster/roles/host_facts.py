@@ -13,4 +13,4 @@ def host_facts(settings: ProcessSettings) -> HostFacts | None:
     """Host, versions and revision; None where failures are not explained."""
     if not settings.post_mortem:
         return None
-    return HostFacts(host=os.uname().nodename, versions=versions(), revision=settings.revision)
+    return HostFacts(host=os.uname().nodename, versions=versions(), revision=settings.revision or "")

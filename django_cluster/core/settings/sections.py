@@ -154,8 +154,8 @@ class ProcessSettings:
     """Whether failed runs are explained: log lines, queries, resources, and variables."""
     post_mortem_variables: bool = True
     """Whether the local variables of the project's own frames are kept with them."""
-    revision: str = ""
-    """The revision of the project; ``qcluster`` finds that of its git repository where this is empty."""
+    revision: str | None = None
+    """The revision of the project; None: ``qcluster`` finds that of its git repository."""
     heartbeat_interval: float = 2.0
     """Seconds between two heartbeats; 0: no heartbeats, and no commands of operators."""
 

@@ -99,6 +99,12 @@ def test_a_run_is_explained_by_its_own_lines_and_queries(observer: RunObserver) 
     assert (first.host, (first.peak_memory_kb or 0) > 0) == ("here", True)
 
 
+def test_variables_are_left_out_where_they_are_not_wanted() -> None:
+    packed = RunObserver(HostFacts(), with_variables=False).explain(error_of(fail, []))
+
+    assert PostMortem.unpacked(packed).frames == ()
+
+
 @pytest.mark.django_db
 def test_a_block_with_a_wrapper_of_its_own_takes_off_its_own(observer: RunObserver) -> None:
     def own(execute: Any, *args: Any) -> Any:
