@@ -100,8 +100,8 @@ def progress_of(task_id: str) -> TaskProgress | None:
 
     None if it does not run, has just begun, or has said nothing.
     """
-    running = (worker.task for cluster in clusters() for worker in cluster.running)
-    return next((task.progress for task in running if task is not None and task.id == task_id), None)
+    found = next((runner for cluster in clusters() if (runner := cluster.runner_of(task_id))), None)
+    return None if found is None else found[1].progress
 
 
 def pause(queue: str | None = None, *, by: str = "", until: datetime | timedelta | float | None = None) -> bool:

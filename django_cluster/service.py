@@ -76,7 +76,7 @@ class TaskService:
         return {
             "pending": ready,
             "scheduled": scheduled,
-            "running": sum(worker.task is not None for each in serving for worker in each.workers),
+            "running": sum(len(worker.tasks) + worker.unlisted for each in serving for worker in each.workers),
             "workers": sum(len(each.workers) for each in serving),
             "failed": self.count_failed_tasks(queue=queue),
             "dead": _read(self._failed(queue).filter(status__in=DEAD).count),
@@ -157,17 +157,17 @@ class TaskService:
         """
         running: list[dict[str, Any]] = [
             {
-                "message_id": worker.task.id,
-                "name": worker.task.name,
-                "func": worker.task.func,
-                "started": worker.task.started,
-                "limit": worker.task.limit,
+                "message_id": task.id,
+                "name": task.name,
+                "func": task.func,
+                "started": task.started,
+                "limit": task.limit,
                 "worker": worker.name,
                 "host": cluster.host,
                 "cluster": cluster.id,
             }
             for cluster, worker in _workers(None)
-            if worker.task is not None
+            for task in worker.tasks
         ]
         running.sort(key=lambda task: task["started"])
         return running[offset:][:limit]

@@ -6,6 +6,7 @@ SIDEBAR = {
     "Start": ["tutorial/first-task", "how-to/install"],
     "Using tasks": [
         "how-to/send-tasks",
+        "how-to/async-tasks",
         "how-to/task-objects",
         "Django's Tasks framework <how-to/django-tasks>",
         "how-to/queues",

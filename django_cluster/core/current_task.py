@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from django_cluster.core.signing import ValueSigner
@@ -67,6 +67,10 @@ class CurrentTask:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id} attempt {self.attempt}>"
+
+    def runs_concurrently(self, is_cancelled: Callable[[], bool]) -> None:
+        """It is one of several tasks in its worker, and knows by itself whether it is cancelled."""
+        self._environment = replace(self._environment, is_cancelled=is_cancelled)
 
     @property
     def id(self) -> str:

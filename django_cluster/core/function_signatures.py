@@ -14,8 +14,6 @@ from functools import _lru_cache_wrapper, lru_cache, partial
 from types import FunctionType, MethodType
 from typing import Any
 
-from asgiref.sync import iscoroutinefunction
-
 from django_cluster.core.import_paths import load
 from django_cluster.core.task_callable import TaskCallable
 from django_cluster.errors import UnsuitableFunction
@@ -76,7 +74,7 @@ class Traits:
 
 
 def check_function(func: Callable[..., Any] | str) -> None:
-    """Raise ``UnsuitableFunction`` for what no worker can run: async functions and generators.
+    """Raise ``UnsuitableFunction`` for what no worker can run: generators.
 
     A dotted path is looked at only if its module is imported already.
     """
@@ -190,11 +188,8 @@ def _unsuitable(func: Any) -> str:
         func = func.func
     called = [func] if inspect.isroutine(func) or isinstance(func, type) else [func, type(func).__call__]
     for each in called:
-        if iscoroutinefunction(each) or inspect.isasyncgenfunction(each):
-            return (
-                "is an async function: a call of it makes a coroutine, which no worker runs. Give a function that"
-                " calls it by asgiref.sync.async_to_sync."
-            )
+        if inspect.isasyncgenfunction(each):
+            return "is an async generator function: a call of it runs nothing. Give a function that goes through it."
         if inspect.isgeneratorfunction(each):
             return "is a generator function: a call of it runs nothing. Give a function that goes through it."
     return ""

@@ -50,7 +50,7 @@ def lost_clusters(snapshot: Snapshot) -> tuple[LostCluster, ...]:
             lost_at=each.published_at,
             age=each.age,
             queues=each.queues,
-            running=tuple(worker.task for worker in each.running if worker.task is not None),
+            running=tuple(task for worker in each.running for task in worker.tasks),
         )
         for each in lost
     )

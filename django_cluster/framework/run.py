@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
+
+from asgiref.sync import iscoroutinefunction
 
 from django_cluster.core.messages import TaskHeader, TaskPackage
 from django_cluster.core.task_status import TaskStatus
@@ -60,7 +62,8 @@ class FrameworkRun:
         return self._task
 
     def call(self, package: TaskPackage) -> Any:
-        """Announce that the task has started, and call it; returns what it returns, as JSON.
+        """Announce that the task has started, and call it; returns what it returns, as JSON. Of an ``async def`` task,
+        that is what the returned coroutine returns.
 
         Raises what the task raises, ``TypeError`` and ``ValueError`` for a return value that is no JSON.
         """
@@ -68,7 +71,14 @@ class FrameworkRun:
         result = self.result(TaskStatus.RUNNING)
         announce("task_started", result)
         context = [self._context(result)] if self._task.takes_context else []
-        returned = self._task.call(*context, *self._arguments[0], **self._arguments[1])
+        if iscoroutinefunction(self._task.func):
+            return self._awaited(self._task.func(*context, *self._arguments[0], **self._arguments[1]))
+        return self._kept(self._task.call(*context, *self._arguments[0], **self._arguments[1]))
+
+    async def _awaited(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return self._kept(await coroutine)
+
+    def _kept(self, returned: Any) -> Any:
         self.return_value = as_json(returned, "The return value")
         return self.return_value
 

@@ -9,10 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
+from contextvars import copy_context
 from functools import partial
+from types import CoroutineType
 from typing import Any
 
 from django_cluster.core.call_options import option_hint
+from django_cluster.core.cancel_requests import CancelRequest
 from django_cluster.core.codec import Codec
 from django_cluster.core.compositions import may_have_succeeded
 from django_cluster.core.correlation import enter_task
@@ -38,6 +41,7 @@ from django_cluster.errors import (
     UnsuitableFunction,
 )
 from django_cluster.lifecycle.admission import allowed_functions, check_age, has_expired
+from django_cluster.lifecycle.async_run import AsyncRun, PendingCall, run_here
 from django_cluster.lifecycle.error_reporting import ErrorReporters
 from django_cluster.lifecycle.failure_text import describe
 from django_cluster.lifecycle.fault_injection import FaultInjection
@@ -146,8 +150,23 @@ class Executor:
         return self.run_with_error(job, started)[0]
 
     def run_with_error(self, job: Job, started: OnStart | None = None) -> tuple[Outcome, BaseException | None]:
-        """Run a job; returns its outcome, and the exception itself for a caller in the same process (sync mode)."""
-        started_at = self._clock()
+        """Run a job; returns its outcome, and the exception itself for a caller in the same process (sync mode).
+
+        The coroutine of an ``async def`` task is run to its end.
+        """
+        begun = self._run(job, started, concurrent=False)
+        assert not isinstance(begun, AsyncRun)
+        return begun
+
+    def begin(self, job: Job, started: OnStart | None = None) -> Outcome | AsyncRun:
+        """Run a job, as ``run`` does. Of an ``async def`` task, return the coroutine instead, which has to be run."""
+        begun = self._run(job, started, concurrent=True)
+        return begun if isinstance(begun, AsyncRun) else begun[0]
+
+    def _run(
+        self, job: Job, started: OnStart | None, *, concurrent: bool
+    ) -> tuple[Outcome, BaseException | None] | AsyncRun:
+        started_at, began = self._clock(), time.monotonic()
         try:
             codec = self._codec_of(job)
             header, arguments = codec.split(job.body)
@@ -164,13 +183,23 @@ class Executor:
             sealed = codec.seal_arguments(job.body, header, arguments)
             return self._outcome(job, header, cancelled(request), started_at, sealed), TaskCancelled(request.sentence)
         initial = self._initial or InitialContext()
-        result = initial.run(self._open_and_call, job, header, arguments, limit)
+        result = initial.run(self._open_and_call, job, header, arguments, limit, concurrent)
+        if isinstance(result, PendingCall):
+            return AsyncRun(self, job, header, arguments, result, started_at, limit and began + limit, limit)
+        return self._concluded(job, header, arguments, result, started_at)
+
+    def _concluded(
+        self, job: Job, header: TaskHeader, arguments: bytes, result: RunResult, started_at: float
+    ) -> tuple[Outcome, BaseException | None]:
         if result.status is OutcomeStatus.REJECTED and result.error is not None:
             return self._rejected(job, result.error, started_at), result.error
-        sealed = codec.seal_arguments(job.body, header, arguments, success=result.status is OutcomeStatus.SUCCESS)
+        success = result.status is OutcomeStatus.SUCCESS
+        sealed = self._codec_of(job).seal_arguments(job.body, header, arguments, success=success)
         return self._outcome(job, header, result, started_at, sealed), result.error
 
-    def _open_and_call(self, job: Job, header: TaskHeader, arguments: bytes, limit: float | None) -> RunResult:
+    def _open_and_call(
+        self, job: Job, header: TaskHeader, arguments: bytes, limit: float | None, concurrent: bool
+    ) -> RunResult | PendingCall:
         tracked: TrackedRun | None = None
         if self._tracker is not None and header.options.tracked:
             begun = self._begin(self._tracker, job, header, arguments)
@@ -180,7 +209,9 @@ class Executor:
         ends_at = None if limit is None else time.monotonic() + limit
         run = CurrentTask(header, job.attempt, job.queue, ends_at, self._environment)
         enter_run(run)
-        result = self._run_within(job, header, arguments, limit, tracked)
+        result = self._run_within(job, header, arguments, limit, tracked, concurrent)
+        if isinstance(result, PendingCall):
+            return result._replace(current=run)
         return result._replace(keeps_checkpoint=True) if run.keeps_checkpoint else result
 
     def _begin(self, tracker: RunTracker, job: Job, header: TaskHeader, arguments: bytes) -> TrackedRun | RunResult:
@@ -198,8 +229,14 @@ class Executor:
         return RunResult(OutcomeStatus.DUPLICATE) if begun.ended else snoozed(NotFinished("Another run is going on."))
 
     def _run_within(
-        self, job: Job, header: TaskHeader, arguments: bytes, limit: float | None, tracked: TrackedRun | None
-    ) -> RunResult:
+        self,
+        job: Job,
+        header: TaskHeader,
+        arguments: bytes,
+        limit: float | None,
+        tracked: TrackedRun | None,
+        concurrent: bool,
+    ) -> RunResult | PendingCall:
         """Everything that may run user code, unpickling and importing too, is inside the limit."""
         enter_task(header, job.attempt)
         if self._observer is not None:
@@ -220,13 +257,17 @@ class Executor:
                     except PackageError as error:
                         result = RunResult(OutcomeStatus.REJECTED, error=error)
                 if package is not None:
-                    value = self._call(func, package, job.attempt, tracked)
+                    value = self._call(func, package, job.attempt, tracked, concurrent)
+                    if concurrent and type(value) is CoroutineType:
+                        return PendingCall(value, func, package, tracked, copy_context())
                     called = True
                     sealed = self._seal.dumps(value, result_context(header.id))
                     result = RunResult(OutcomeStatus.SUCCESS, sealed)
         except BaseException as error:  # noqa: BLE001  SystemExit and its like are the task's failure, not ours
             if result is None:
-                failed = self._failure(error, package or TaskPackage(header=header), job, tracked, called=called)
+                package = package or TaskPackage(header=header)
+                interrupted = self._cancels.point.raised and not called
+                failed = self._failure(error, package, job, tracked, called=called, interrupted=interrupted)
                 return _ended(tracked, failed)
             # Else the limit has passed in the last moment: all is done.
         assert result is not None
@@ -241,10 +282,17 @@ class Executor:
         return None
 
     def _failure(
-        self, error: BaseException, package: TaskPackage, job: Job, tracked: TrackedRun | None, *, called: bool
+        self,
+        error: BaseException,
+        package: TaskPackage,
+        job: Job,
+        tracked: TrackedRun | None,
+        *,
+        called: bool,
+        interrupted: bool = False,
     ) -> RunResult:
-        """What an exception makes of the run; ``called``: the function had returned."""
-        if isinstance(error, TaskCancelled) or (self._cancels.point.raised and not called):
+        """What an exception makes of the run; ``called``: the function had returned; ``interrupted``: to cancel it."""
+        if isinstance(error, TaskCancelled) or interrupted:
             return cancelled(self._cancels.request_for(package.header), error)
         if called:
             return self._failed(OutcomeStatus.FAILURE, unstorable_result(error), package, job, RetryHint.STOP)
@@ -263,8 +311,14 @@ class Executor:
         return task
 
     def _call(
-        self, func: Callable[..., Any], package: TaskPackage, attempt: int, tracked: TrackedRun | None = None
+        self,
+        func: Callable[..., Any],
+        package: TaskPackage,
+        attempt: int,
+        tracked: TrackedRun | None = None,
+        concurrent: bool = False,
     ) -> object:
+        """What the function returns; with ``concurrent``, that may be a coroutine."""
         if pre_execute.receivers:
             package = changed_by_receivers(pre_execute, package, func=func)
         try:
@@ -275,6 +329,10 @@ class Executor:
             else:
                 innermost = partial(called, func, package, attempt, tracked)
                 result = self._middleware.around(func, package, attempt, innermost)()
+            if type(result) is CoroutineType:
+                if concurrent:
+                    return result
+                result = run_here(result)
         except BaseException as error:
             if post_execute_in_worker.receivers:
                 send_signal(post_execute_in_worker, func=func, task=package, result=None, error=error)
@@ -282,6 +340,35 @@ class Executor:
         if post_execute_in_worker.receivers:
             send_signal(post_execute_in_worker, func=func, task=package, result=result, error=None)
         return result
+
+    # ── coroutines ───────────────────────────────────────────────────────────────────────────────
+
+    def cancel_request(self, header: TaskHeader) -> CancelRequest | None:
+        """The request to cancel a task, if there is one. May ask the database."""
+        return self._cancels.request_for(header)
+
+    def concludes_slowly(self, run: AsyncRun, error: BaseException | None) -> bool:
+        """Whether the end of this run waits for a server, or calls code of the project."""
+        explains = self._observer is not None or len(self._reporters) > 0
+        asks = isinstance(error, TaskCancelled) or (error is not None and explains)
+        return asks or run.call.tracked is not None or bool(post_execute_in_worker.receivers)
+
+    def conclude(self, run: AsyncRun, value: Any, error: BaseException | None) -> Outcome:
+        """The outcome of a coroutine that has returned ``value`` or raised ``error``."""
+        job, header, call = run.job, run.header, run.call
+        if post_execute_in_worker.receivers:
+            send_signal(post_execute_in_worker, func=call.func, task=call.package, result=value, error=error)
+        try:
+            if error is not None:
+                raise error
+            sealed = self._seal.dumps(value, result_context(header.id))
+            result = _ended(call.tracked, RunResult(OutcomeStatus.SUCCESS, sealed))
+        except BaseException as problem:  # noqa: BLE001  SystemExit and its like are the task's failure, not ours
+            failed = self._failure(problem, call.package, job, call.tracked, called=error is None)
+            result = _ended(call.tracked, failed)
+        if call.current is not None and call.current.keeps_checkpoint:
+            result = result._replace(keeps_checkpoint=True)
+        return self._concluded(job, header, run.arguments, result, run.started_at)[0]
 
     def _failed(
         self,

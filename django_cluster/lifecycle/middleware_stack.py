@@ -12,7 +12,6 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from django_cluster.core.messages import TaskPackage
-from django_cluster.core.task_callable import TaskCallable
 from django_cluster.core.task_middleware import TaskMiddleware
 from django_cluster.errors import ClusterError, SendRefused
 
@@ -45,7 +44,7 @@ class MiddlewareStack:
         self, func: Callable[..., Any], package: TaskPackage, attempt: int, call: Callable[[], Any]
     ) -> Callable[[], Any]:
         """A function that does what ``call`` does, within the middleware; of ``async def``, it returns a coroutine."""
-        if iscoroutinefunction(func.func if isinstance(func, TaskCallable) else func):
+        if iscoroutinefunction(getattr(func, "func", func)):
             for each in self._around_async_run:
                 call = partial(_awaited, each, package, attempt, call)
             return call

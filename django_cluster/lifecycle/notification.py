@@ -6,6 +6,7 @@ Notification comes last, so that a hook that kills its process is not called aga
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import CoroutineType
 from typing import Any
 
 from django_cluster.core.correlation import task_scope
@@ -27,6 +28,7 @@ from django_cluster.core.liveness import report_progress
 from django_cluster.core.messages import Outcome, OutcomeStatus, TaskHeader, TaskOptions
 from django_cluster.errors import PackageError
 from django_cluster.lifecycle.admission import ALL_FUNCTIONS, allowed_functions
+from django_cluster.lifecycle.async_run import run_here
 from django_cluster.lifecycle.error_reporting import ErrorReporters
 from django_cluster.lifecycle.row_receivers import has_row_receivers, send_post_save
 from django_cluster.lifecycle.signal_dispatch import send_signal
@@ -159,7 +161,9 @@ def run_hook(outcome: Outcome, find_row: Callable[[str], Any], functions: tuple[
     path = str(outcome.options["hook"])
     try:
         with soft_timeout(HOOK_TIMEOUT), task_scope(header_of_run(outcome), outcome.attempt):
-            allowed_functions(functions).load(path)(find_row(outcome.id) or transient_task(outcome))
+            answer = allowed_functions(functions).load(path)(find_row(outcome.id) or transient_task(outcome))
+            if isinstance(answer, CoroutineType):
+                run_here(answer)
     except PackageError as error:
         HOOK_FAILED.log(
             hook=path,

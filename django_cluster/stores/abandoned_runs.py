@@ -27,6 +27,6 @@ def is_abandoned(row: TrackedTask, database: str, now: float) -> bool:
     clusters = StatusStore(database).all()
     if not clusters:
         return silence >= SILENCE_WITHOUT_HEARTBEATS
-    if any(worker.task is not None and worker.task.id == row.id for each in clusters for worker in each.workers):
+    if any(each.runner_of(row.id) or any(worker.unlisted for worker in each.workers) for each in clusters):
         return False
     return silence >= max(each.patience for each in clusters)

@@ -61,6 +61,16 @@ class ProcessStatus:
     cpu: float = 0.0
     """Percent of one processor since the last heartbeat."""
     task: RunningTask | None = None
+    """What it runs; of several, the one that runs longest."""
+    others: tuple[RunningTask, ...] = ()
+    """What else a worker runs at the same time: its other ``async def`` tasks, or the first of them."""
+    unlisted: int = 0
+    """How many more it runs."""
+
+    @property
+    def tasks(self) -> tuple[RunningTask, ...]:
+        """All running tasks that are listed."""
+        return self.others if self.task is None else (self.task, *self.others)
 
     @property
     def name(self) -> str:
@@ -157,6 +167,11 @@ class ClusterStatus:
         """The workers that run a task, or that ran one when the cluster was lost."""
         return tuple(worker for worker in self.workers if worker.task is not None)
 
+    def runner_of(self, task_id: str) -> tuple[ProcessStatus, RunningTask] | None:
+        """The worker that runs a task, with it; None where none of this cluster is known to."""
+        found = ((worker, task) for worker in self.workers for task in worker.tasks if task.id == task_id)
+        return next(found, None)
+
     @property
     def workers(self) -> tuple[ProcessStatus, ...]:
         return tuple(process for process in self.processes if process.role == "worker")
@@ -190,6 +205,7 @@ def _process(document: Mapping[str, Any]) -> ProcessStatus:
     known = _known(ProcessStatus, document)
     if known.get("task"):
         known["task"] = _running_task(known["task"])
+    known["others"] = tuple(map(_running_task, known.get("others", ())))
     return ProcessStatus(**known)
 
 

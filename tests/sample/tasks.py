@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -138,6 +139,11 @@ def process_id() -> int:
 def affinity() -> list[int]:
     """The processors that the process may use; empty where the platform cannot say."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
+async def generate_later(number: int) -> AsyncIterator[int]:
+    """No task: a call of it runs nothing."""
+    yield number
 
 
 async def add_later(a: Any, b: Any) -> Any:

@@ -226,9 +226,9 @@ def test_many_tasks_are_sent_at_once_in_their_order() -> None:
     ],
     ids=range(12),
 )
-@pytest.mark.parametrize("func", [tasks.add_later, "tests.sample.tasks.add_later"], ids=["function", "path"])
-def test_an_async_function_is_refused_however_it_is_sent(ask: Callable[[Any], Any], func: Any) -> None:
-    with pytest.raises(UnsuitableFunction, match="async function"):
+@pytest.mark.parametrize("func", [tasks.generate_later, "tests.sample.tasks.generate_later"], ids=["function", "path"])
+def test_an_async_generator_is_refused_however_it_is_sent(ask: Callable[[Any], Any], func: Any) -> None:
+    with pytest.raises(UnsuitableFunction, match="async generator"):
         ask(func)
     assert queue_size() == 0
     assert not Schedule.objects.exists()

@@ -15,11 +15,12 @@ from django_cluster.brokers.multi_queue import MultiQueueBroker
 from django_cluster.brokers.queue_servers import servers_of_queues
 from django_cluster.cluster.bootstrap.run_observer import observe_runs
 from django_cluster.cluster.bootstrap.scheduler_main import scheduler_main
-from django_cluster.cluster.bootstrap.task_cleanup import TaskCleanup, end_transactions
+from django_cluster.cluster.bootstrap.task_cleanup import TaskCleanup, clean_up_connections, end_transactions
 from django_cluster.cluster.ipc.control_pipe import ControlPipe
 from django_cluster.cluster.ipc.incarnation import Incarnation, ProcessRole, process_signature
 from django_cluster.cluster.ipc.process_row import ProcessCommand
 from django_cluster.cluster.ipc.remote_ack import RemoteAcknowledger
+from django_cluster.cluster.ipc.running_jobs import RunningJobsReader
 from django_cluster.cluster.ipc.scoreboard import Scoreboard
 from django_cluster.cluster.ipc.words import COMMAND
 from django_cluster.cluster.roles.cancelled_tasks import CancelledTasks
@@ -68,7 +69,9 @@ def monitor_main(incarnation: Incarnation, settings: Settings, board: Scoreboard
         results.prune()
 
     heartbeat = (
-        HeartbeatPublisher(settings, board, incarnation.runtime_dir.cluster)
+        HeartbeatPublisher(
+            settings, board, incarnation.runtime_dir.cluster, RunningJobsReader(incarnation.runtime_dir.path)
+        )
         if settings.processes.heartbeat_interval
         else None
     )
@@ -172,10 +175,17 @@ def worker_main(incarnation: Incarnation, settings: Settings, board: Scoreboard,
         discover()  # registered functions must be known before the first message is admitted
     cleanup = TaskCleanup()
     worker = Worker(
-        incarnation, board, control, executor, settings.processes, clean_up=cleanup, prepare=cleanup.prepare
+        incarnation,
+        board,
+        control,
+        executor,
+        settings.processes,
+        clean_up=cleanup,
+        prepare=cleanup.prepare,
+        tidy_thread=clean_up_connections,
     )
     os.register_at_fork(after_in_child=worker.disconnect)
-    install_progress_sink(partial(board.write_progress, incarnation.row))
+    install_progress_sink(worker.report_progress)
     signal.signal(signal.SIGURG, lambda _number, _frame: cancels.point.interrupt())
     worker.run()
     reporters.flush()

@@ -39,7 +39,12 @@ class SignallessExecutor(Executor):
     """Runs a task without sending signals: a receiver could open a connection, which all processes would share."""
 
     def _call(
-        self, func: Callable[..., Any], package: TaskPackage, attempt: int, tracked: TrackedRun | None = None
+        self,
+        func: Callable[..., Any],
+        package: TaskPackage,
+        attempt: int,
+        tracked: TrackedRun | None = None,
+        concurrent: bool = False,
     ) -> object:
         return func(*package.args, **package.kwargs)
 

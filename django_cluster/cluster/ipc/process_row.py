@@ -87,6 +87,18 @@ class ScoreboardRow:
     """Number of the job that is to be cancelled; 0 = none."""
     cancelled_at: float = 0.0
     """``time.monotonic()`` at which that was requested."""
+    slots: int = 0
+    """Slots of its table of concurrent jobs; 0 = it has none."""
+    concurrent: int = 0
+    """How many jobs run concurrently, beside ``running``."""
+    concurrent_deadline: float = 0.0
+    """The earliest ``deadline`` of these; 0 = none has one."""
+    blocker: int = 0
+    """Number of the job that blocks the event loop; 0 = none."""
+    step_job: int = 0
+    """Number of the job whose code the event loop executes; 0 = none."""
+    step_since: float = 0.0
+    """``time.monotonic()`` since which it does."""
 
     @property
     def is_cancelled(self) -> bool:
@@ -96,8 +108,17 @@ class ScoreboardRow:
     @property
     def overdue_at(self) -> float:
         """``time.monotonic()`` at which what runs should have ended: its time limit, or its cancellation; 0 = never."""
-        if self.state is not ProcessState.BUSY:
-            return 0.0
-        if not self.is_cancelled:
-            return self.deadline
-        return min(self.deadline, self.cancelled_at) if self.deadline else self.cancelled_at
+        moments = [self.concurrent_deadline if self.concurrent else 0.0]
+        if self.state is ProcessState.BUSY:
+            moments += [self.deadline, self.cancelled_at if self.is_cancelled else 0.0]
+        return min(filter(None, moments), default=0.0)
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything runs."""
+        return self.state is ProcessState.BUSY or self.concurrent > 0
+
+    @property
+    def shown_state(self) -> ProcessState:
+        """``state``; busy, too, while only concurrent jobs run."""
+        return ProcessState.BUSY if self.state is ProcessState.IDLE and self.concurrent else self.state

@@ -22,10 +22,14 @@ from django_cluster.cluster.ipc.task_notes import NOTE_BYTES_PER_ROW, TaskNotes
 from django_cluster.cluster.ipc.words import (
     APPLIED_PAUSES,
     BEGUN,
+    BLOCKER,
     CANCEL_JOB,
     CANCELLED_AT,
     CAUSE,
     COMMAND,
+    CONCURRENT,
+    CONCURRENT_DEADLINE,
+    CONCURRENT_DONE,
     DEADLINE,
     DONE,
     EXIT_CODE,
@@ -33,6 +37,7 @@ from django_cluster.cluster.ipc.words import (
     IDLE_SINCE,
     IN_FLIGHT,
     INCARNATION,
+    JOB_SLOTS,
     LAST_ALIVE,
     LAUNCHED,
     LEASED_UNTIL,
@@ -49,6 +54,8 @@ from django_cluster.cluster.ipc.words import (
     SENTINEL,
     STARTED,
     STATE,
+    STEP_JOB,
+    STEP_SINCE,
     STILL_RUNNING,
     WORD_BYTES,
     WORDS_PER_ROW,
@@ -245,6 +252,16 @@ class Scoreboard:
         """Called by the process itself."""
         self._floats[row * WORDS_PER_ROW + IDLE_SINCE] = moment
 
+    def set_step(self, row: int, number: int, since: float) -> None:
+        """The event loop begins to execute code of job ``number``; 0: it has ended. Called by the worker."""
+        base = row * WORDS_PER_ROW
+        self._ints[base + STEP_JOB] = number
+        self._floats[base + STEP_SINCE] = since
+
+    def set_concurrent_deadline(self, row: int, deadline: float) -> None:
+        """Called by the worker whenever the earliest deadline of its concurrent jobs changes; 0 = none has one."""
+        self._floats[row * WORDS_PER_ROW + CONCURRENT_DEADLINE] = deadline
+
     def set_deadline(self, row: int, deadline: float) -> None:
         self._floats[row * WORDS_PER_ROW + DEADLINE] = deadline
 
@@ -278,7 +295,7 @@ class Scoreboard:
             state=ProcessState(words[STATE]),
             running=words[RUNNING],
             begun=words[BEGUN],
-            done=words[DONE],
+            done=words[DONE] + words[CONCURRENT_DONE],
             rss=words[RSS],
             started=self._floats[base + STARTED],
             deadline=self._floats[base + DEADLINE],
@@ -294,6 +311,12 @@ class Scoreboard:
             in_flight=words[IN_FLIGHT],
             cancel_job=words[CANCEL_JOB],
             cancelled_at=self._floats[base + CANCELLED_AT],
+            slots=words[JOB_SLOTS],
+            concurrent=words[CONCURRENT],
+            concurrent_deadline=self._floats[base + CONCURRENT_DEADLINE],
+            blocker=words[BLOCKER],
+            step_job=words[STEP_JOB],
+            step_since=self._floats[base + STEP_SINCE],
         )
 
     def set_exit(self, row: int, code: int) -> None:

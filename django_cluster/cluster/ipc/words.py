@@ -33,6 +33,20 @@ CANCEL_JOB = 23
 """The number of the job that is to be cancelled, if it runs. Written by the monitor, after CANCELLED_AT."""
 CANCELLED_AT = 24  # a float: time.monotonic()
 """When that was requested."""
+JOB_SLOTS = 25
+"""How many slots the table of concurrent jobs of a worker has (``running_jobs``); 0 = there is none. Written by the
+worker, as the next words."""
+CONCURRENT = 26
+"""How many jobs run concurrently, beside the one that RUNNING names."""
+CONCURRENT_DEADLINE = 27  # a float: time.monotonic(); the earliest of theirs, 0 = none has one
+BLOCKER = 28
+"""The number of the job that keeps the event loop of the worker from running the others; 0 = none does."""
+STEP_JOB = 30
+"""The number of the job whose code the event loop executes at this moment; 0 = none. Written before STEP_SINCE."""
+STEP_SINCE = 31  # a float: time.monotonic()
+"""Since when."""
+CONCURRENT_DONE = 29
+"""How many jobs that ran concurrently have ended; DONE does not count them."""
 
 # The words of the row of the cluster, which follows those of the processes. Written by the sentinel, unless noted.
 PHASE, RESTARTS, SENTINEL = range(3)

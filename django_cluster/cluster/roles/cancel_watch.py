@@ -17,7 +17,7 @@ from django_cluster.cluster.ipc.incarnation import ProcessRole, decode_role
 from django_cluster.cluster.ipc.process_row import ProcessState
 from django_cluster.cluster.ipc.scoreboard import Scoreboard
 from django_cluster.cluster.ipc.shared_hashes import text_hash
-from django_cluster.cluster.ipc.words import ROLE_CODE, RUNNING, SENTINEL, STATE
+from django_cluster.cluster.ipc.words import CONCURRENT, EXIT_CODE, ROLE_CODE, RUNNING, SENTINEL, STATE
 from django_cluster.core.cancel_requests import CancelRequest, TaskKeys
 from django_cluster.core.events.tasks import CANCEL_TOO_LATE, TASK_CANCEL_REQUESTED
 from django_cluster.core.messages import Outcome, OutcomeStatus
@@ -107,7 +107,11 @@ class CancelWatch:
                 yield row
 
     def _runs_long(self, now: float) -> bool:
-        return any(now - self._board.read(row).started > LONG_TASK_SECONDS for row in self._workers())
+        """Whether a task has run for a while; of several at a time that is not known, and supposed."""
+        board = self._board
+        if any(now - board.read(row).started > LONG_TASK_SECONDS for row in self._workers()):
+            return True
+        return any(board.get(row, CONCURRENT) and not board.get(row, EXIT_CODE) for row in range(board.rows))
 
     def _cancel_running(self, now: float) -> None:
         """Note on the scoreboard which running jobs are to be cancelled, and wake the sentinel, which interrupts them.

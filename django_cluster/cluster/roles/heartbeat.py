@@ -20,6 +20,7 @@ from django_cluster.cluster.bootstrap.host import cpu_seconds, memory_kilobytes,
 from django_cluster.cluster.ipc.incarnation import ROLES, ProcessRole, decode_role
 from django_cluster.cluster.ipc.paused_functions import path_hash
 from django_cluster.cluster.ipc.process_row import ClusterPhase, ProcessCommand, ProcessState, ScoreboardRow
+from django_cluster.cluster.ipc.running_jobs import RunningJobsReader
 from django_cluster.cluster.ipc.scoreboard import Scoreboard
 from django_cluster.cluster.ipc.words import COMMANDS_UNREAD, PAUSED_QUEUES, PHASE, RESTART_REQUEST, RESTARTS, SENTINEL
 from django_cluster.cluster.roles.cancel_watch import INFO_WORDS, CancelWatch
@@ -35,6 +36,8 @@ from django_cluster.stores.status import LOST, ClusterStatus, ProcessStatus, Run
 
 PRUNE_SECONDS = 600.0
 """Seconds between two deletions of clusters that have been silent for long."""
+MAX_LISTED = 500
+"""Running tasks of one worker that a heartbeat names at most."""
 STATES = {ClusterPhase.STARTING: "starting", ClusterPhase.RUNNING: "running"}
 """The names of phases; all others are ``stopping``."""
 
@@ -47,6 +50,7 @@ class HeartbeatPublisher:
         settings: Settings,
         board: Scoreboard,
         cluster_id: str,
+        running_jobs: RunningJobsReader,
         *,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
@@ -61,6 +65,7 @@ class HeartbeatPublisher:
         self._backoff = ReconnectBackoff("Heartbeat table", clock, HEARTBEAT)
         self._beat_at, self._prune_at = 0.0, clock() + PRUNE_SECONDS
         self._cpu: dict[int, float] = {}
+        self._running_jobs = running_jobs
         self._looked_at = 0.0
 
     def count(self, outcomes: Sequence[Outcome]) -> None:
@@ -131,6 +136,7 @@ class HeartbeatPublisher:
             for row, read in rows
             if read.exit_code is None and read.pid and read.state is not ProcessState.EMPTY
         ]
+        self._running_jobs.keep(frozenset(read.incarnation for _, read in living))
         pushers = [read for _, read in living if decode_role(read.role_code)[0] is ProcessRole.PUSHER]
         mask = board.cluster_word(PAUSED_QUEUES) & min(
             (read.applied_pauses for read in pushers), default=0
@@ -179,12 +185,30 @@ class HeartbeatPublisher:
                 index=index,
                 incarnation=read.incarnation,
                 pid=read.pid,
-                state=(ProcessState.STOPPING if read.command is ProcessCommand.STOP else read.state).name.lower(),
+                state=(ProcessState.STOPPING if read.command is ProcessCommand.STOP else read.shown_state).name.lower(),
                 done=read.done if role is ProcessRole.WORKER else 0,
                 rss=resident_kilobytes(read.pid),
                 cpu=cpu(read.pid),
-                task=self._running(row, read, now),
+                task=listed[0] if (listed := self._running_tasks(row, read, now)) else None,
+                others=tuple(listed[1:MAX_LISTED]),
+                unlisted=max(0, len(listed) - MAX_LISTED),
             )
+
+    def _running_tasks(self, row: int, read: ScoreboardRow, now: float) -> list[RunningTask]:
+        """What a process runs, the oldest first."""
+        alone = self._running(row, read, now)
+        if not read.concurrent:
+            return [] if alone is None else [alone]
+        found = [] if alone is None else [alone]
+        for job in self._running_jobs.read(read):
+            if job.runs and len(job.info) == 3:
+                id, name, func = job.info
+                limit = job.deadline - job.started if job.deadline else None
+                started = self._wall() - (now - job.started)
+                found.append(
+                    RunningTask(id=id, name=name, func=func, started=started, limit=limit, progress=job.progress)
+                )
+        return sorted(found, key=lambda task: task.started)
 
     def _running(self, row: int, read: ScoreboardRow, now: float) -> RunningTask | None:
         words = self._board.read_task_info(row) if read.state is ProcessState.BUSY else None

@@ -10,8 +10,9 @@ from typing import NamedTuple
 from django_cluster.brokers.base import Broker
 from django_cluster.brokers.multi_queue import MultiQueueBroker
 from django_cluster.cluster.ipc.incarnation import ProcessRole, decode_role
+from django_cluster.cluster.ipc.running_jobs import RunningJobsReader
 from django_cluster.cluster.ipc.scoreboard import Scoreboard
-from django_cluster.cluster.ipc.words import BEGUN, ROLE_CODE
+from django_cluster.cluster.ipc.words import BEGUN, EXIT_CODE, JOB_SLOTS, ROLE_CODE, STILL_RUNNING
 from django_cluster.cluster.roles.assignments import Assignments, WorkerConnection
 from django_cluster.cluster.roles.worker_loss import WorkerLossReporter
 from django_cluster.core.events.event import Event
@@ -76,7 +77,9 @@ class LeaseRenewer:
         loss_reporter: WorkerLossReporter,
         seconds: float,
         clock: Callable[[], float] = time.monotonic,
+        running_jobs: RunningJobsReader | None = None,
     ) -> None:
+        self._running_jobs = running_jobs
         self._board, self._broker, self._assignments, self._loss_reporter = board, broker, assignments, loss_reporter
         self._seconds, self._clock = seconds, clock
         self._several = broker if isinstance(broker, MultiQueueBroker) else None
@@ -128,7 +131,7 @@ class LeaseRenewer:
 
         A worker clears its row before it sends an outcome, so what its row names was not acknowledged at the renewal.
         """
-        still_lost = lost.intersection(self._board.running_receipts())
+        still_lost = lost.intersection(self._running_receipts(unfinished=True))
         running, self._reported = still_lost - self._reported, still_lost
         dropped = self._assignments.drop(lost)
         unbegun = {job.receipt for worker in self._assignments.workers.values() for job in self._waiting_with(worker)}
@@ -141,10 +144,20 @@ class LeaseRenewer:
         return worker.waiting(self._board.get(worker.row, BEGUN))
 
     def _held(self) -> list[str]:
-        held = {*self._assignments.receipts(), *self._loss_reporter.receipts(), *self._board.running_receipts()}
+        held = {*self._assignments.receipts(), *self._loss_reporter.receipts(), *self._running_receipts()}
         if self._renews_finished:
             held.update(receipt for row in self._unknown_worker_rows() for receipt in self._board.done_receipts(row))
         return [receipt for receipt in held if receipt]
+
+    def _running_receipts(self, *, unfinished: bool = False) -> list[str]:
+        """The receipts of all running jobs, and of concurrent ones that are not recorded, unless ``unfinished``."""
+        receipts = self._board.running_receipts()
+        if self._running_jobs is not None:
+            for row in range(self._board.rows):
+                if self._board.get(row, JOB_SLOTS) and self._board.get(row, EXIT_CODE) == STILL_RUNNING:
+                    jobs = self._running_jobs.read(self._board.read(row))
+                    receipts += [job.receipt for job in jobs if job.runs or not unfinished]
+        return receipts
 
     def _unknown_worker_rows(self) -> list[int]:
         """The rows of workers that have not connected: they run a task since before this pusher started."""

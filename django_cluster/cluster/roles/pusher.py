@@ -32,6 +32,7 @@ from django_cluster.cluster.ipc.protocol import (
     WorkerHello,
 )
 from django_cluster.cluster.ipc.remote_ack import apply_broker_call
+from django_cluster.cluster.ipc.running_jobs import RunningJobsReader
 from django_cluster.cluster.ipc.scoreboard import Scoreboard
 from django_cluster.cluster.ipc.server import ClientConnection, IpcServer, Received
 from django_cluster.cluster.ipc.words import IN_FLIGHT, REVOKED, STATE
@@ -82,13 +83,15 @@ class Pusher:
         self._server = IpcServer(incarnation.runtime_dir.pusher_socket)
         self._server.add_wakeup(control.fileno())
         self._assignments = Assignments(incarnation.number)
+        running_jobs = RunningJobsReader(incarnation.runtime_dir.path)
         self._loss_reporter = WorkerLossReporter(
-            incarnation, board, control, codec, self._assignments, clock, host_facts(settings[1])
+            incarnation, board, control, codec, self._assignments, clock, host_facts(settings[1]), running_jobs
         )
         self._backoff = ReconnectBackoff("Broker", clock)
         self._lease_renewer = LeaseRenewer(
-            board, broker, self._assignments, self._loss_reporter, min(each.lease for each in sections), clock
-        )
+            board, broker, self._assignments, self._loss_reporter, min(each.lease for each in sections), clock,
+            running_jobs,
+        )  # fmt: skip
         self._crashes = VerificationCrashes(incarnation.runtime_dir.path)
         self._fetcher = Fetcher(
             (incarnation.number, incarnation.row), board, broker, codec,
@@ -283,7 +286,7 @@ class Pusher:
             if len(worker.jobs) < 2:
                 continue
             row = self._board.read(worker.row)
-            if row.state is ProcessState.BUSY and now - row.started > SLOW_TASK_SECONDS:
+            if row.busy and now - row.started > SLOW_TASK_SECONDS:
                 self._revoke(worker)
 
     def _revoke(self, worker: WorkerConnection) -> None:
@@ -330,7 +333,7 @@ class Pusher:
         """Without a sentinel no timeout holds: kill the workers that run a task, where the kernel has not done so."""
         for worker in self._assignments.workers.values():
             row = self._board.read(worker.row)
-            if row.incarnation == worker.incarnation and row.state is ProcessState.BUSY:
+            if row.incarnation == worker.incarnation and row.busy:
                 with suppress(ProcessLookupError):
                     os.kill(row.pid, signal.SIGKILL)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import select
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -32,12 +33,14 @@ from django_cluster.cluster.ipc.protocol import (
 )
 from django_cluster.cluster.ipc.scoreboard import Scoreboard
 from django_cluster.cluster.ipc.words import COMMAND, REVOKED, RSS, STATE
+from django_cluster.cluster.roles.concurrent_jobs import ConcurrentJobs
 from django_cluster.cluster.roles.prefetch import PrefetchWindow
 from django_cluster.cluster.roles.resource_check import ResourceCheck
 from django_cluster.core.cancel_requests import keys_of
 from django_cluster.core.events.processes import WORKER_DESCRIPTORS_REPLACED, WORKER_EXHAUSTED, WORKER_RECYCLED
 from django_cluster.core.messages import Job, Outcome, OutcomeStatus, TaskHeader
 from django_cluster.core.settings import ProcessSettings
+from django_cluster.lifecycle.async_run import AsyncRun
 from django_cluster.lifecycle.executor import Executor
 
 MAX_WAIT_SECONDS = 0.5
@@ -75,10 +78,12 @@ class Worker:
         crew: ProcessSettings,
         clean_up: Callable[[], None],
         prepare: Callable[[float], None] = lambda now: None,
+        tidy_thread: Callable[[], object] = lambda: None,
     ) -> None:
+        """``tidy_thread``: called in the threads that coroutines use, after each task that has used one."""
         self._incarnation, self._board, self._control = incarnation, board, control
         self._executor = executor
-        self._prepare, self._clean_up = prepare, clean_up
+        self._prepare, self._clean_up, self._tidy_thread = prepare, clean_up, tidy_thread
         self._pusher = IpcClient(incarnation.runtime_dir.pusher_socket)
         self._monitor = IpcClient(incarnation.runtime_dir.monitor_socket)
         self._queue: deque[Job] = deque()
@@ -97,6 +102,11 @@ class Worker:
         self._damaged = False
         self._stopping = False
         self._ran_long = False
+        self._settings = crew
+        self._jobs: ConcurrentJobs | None = None
+        self._lines = threading.Lock()
+        """Held by the main thread, except while it runs a plain task beside coroutines: then the thread of the event
+        loop may use the connections, to report what has ended."""
 
     # ── the loop ─────────────────────────────────────────────────────────────────────────────────
 
@@ -108,6 +118,8 @@ class Worker:
             self.tick()
         self._board.set(self._incarnation.row, STATE, ProcessState.STOPPING)
         self.disconnect()
+        if self._jobs is not None:
+            self._jobs.close()
 
     def disconnect(self) -> None:
         """Close the connections. Also called in a child that a task forks: a copy would hide our death."""
@@ -119,16 +131,23 @@ class Worker:
         """Whether nothing is left to do here."""
         if self._control.orphaned:
             return not (self._queue and self._pusher.connected)
-        return self._stopping and not self._unrecorded and not self._queue
+        return self._stopping and not self._unrecorded and not self._queue and not self._runs_coroutines
+
+    @property
+    def _runs_coroutines(self) -> bool:
+        """Whether coroutines run, or have ended and are not in ``_unrecorded`` yet."""
+        return self._jobs is not None and (self._jobs.running > 0 or self._jobs.has_ended)
 
     def tick(self) -> None:
         """One turn: receive messages, request jobs, run what is here or wait."""
         self._board.report_alive(self._incarnation.row)
         self._connect()
         self._receive()
+        if self._jobs is not None:
+            self._collect(self._jobs)
         self._request_jobs()
         # Without a pusher the leases of waiting jobs are not renewed; the next one checks them.
-        if self._queue and self._pusher.connected and len(self._unrecorded) < MAX_UNRECORDED:
+        if self._queue and self._pusher.connected and self._has_room:
             self._run_batch()
             self._check_descriptors()
         else:
@@ -161,6 +180,10 @@ class Worker:
             poll.register(descriptor, select.POLLIN)
         if not self._control.ignored:
             poll.register(self._control.fileno(), select.POLLIN)
+        if self._jobs is not None:
+            if self._jobs.has_ended:
+                return
+            poll.register(self._jobs.fileno(), select.POLLIN)
         poll.poll((MAX_WAIT_SECONDS if len(lines) == 2 else RECONNECT_SECONDS) * 1000)
         if self._control.stop_requested:
             self._stop()
@@ -173,6 +196,8 @@ class Worker:
         if not self._pusher.connected and self._pusher.connect():
             self._requested = 0
             unrecorded = [(outcome.number, outcome.receipt) for outcome in self._unrecorded.values()]
+            if self._jobs is not None:
+                unrecorded += self._jobs.receipts()
             # Waiting jobs go back: their leases were not renewed and may have ended. What the last pusher had revoked
             # must not: another worker may have it.
             revoked = self._board.get(incarnation.row, REVOKED)
@@ -201,14 +226,19 @@ class Worker:
         for number in numbers:
             self._unrecorded.pop(number, None)
         self._recorded.extend(numbers)
+        if self._jobs is not None:
+            self._jobs.release(numbers)
 
     def _request_jobs(self) -> None:
         """Request what the prefetch window allows, and name the jobs whose leases need not be renewed any longer."""
         wanted = 0
         if not self._stopping:
-            room = min(self._prefetch.size, self._tasks_left) - len(self._queue) - self._requested
+            size = self._prefetch.size
+            if self._jobs is not None and self._jobs.running:
+                size = min(size, max(0, self._jobs.capacity))  # behind a full loop jobs would wait for long
+            room = min(size, self._tasks_left) - len(self._queue) - self._requested
             # In halves of the window: a request after every task would take longer than the task.
-            if room > 0 and (room * 2 >= self._prefetch.size or not self._queue):
+            if room > 0 and (room * 2 >= size or not self._queue):
                 wanted = room
         if wanted or (self._recorded and not self._queue):
             recorded, self._recorded = self._recorded, []
@@ -225,7 +255,7 @@ class Worker:
     def _run_batch(self) -> None:
         """Run jobs for a few milliseconds before messages are received again."""
         until = time.monotonic() + self._prefetch.TARGET_SECONDS
-        while self._queue and len(self._unrecorded) < MAX_UNRECORDED:
+        while self._queue and self._has_room:
             job = self._queue.popleft()
             began = time.monotonic()
             self._number = job.number
@@ -240,11 +270,22 @@ class Worker:
             if self._stopping or time.monotonic() > until:
                 return
 
+    @property
+    def _has_room(self) -> bool:
+        """Whether another job may begin."""
+        return len(self._unrecorded) < MAX_UNRECORDED and (self._jobs is None or self._jobs.capacity > 0)
+
     def _run(self, job: Job, began: float) -> None:
         self._prepare(began)
-        outcome = self._executor.run(job, self._started)
+        outcome = self._begin(job)
         now = time.monotonic()
         self._clean_up()  # ends a child that the task has forked, before it writes to our row
+        if isinstance(outcome, AsyncRun):
+            if self._run_concurrently(outcome, began, now):
+                return
+            outcome = outcome.run_here()
+            now = time.monotonic()
+            self._clean_up()
         self._board.finish_job(self._incarnation.row)
         self._unrecorded[outcome.number] = outcome
         self._outbox.append(outcome)
@@ -262,6 +303,71 @@ class Worker:
         if failed or now - began > TRIVIAL_TASK_SECONDS:
             self._stop_if_exhausted(failed or now - self._memory_checked_at >= MEMORY_CHECK_SECONDS, failed=failed)
         self._stop_if_due(now)
+
+    def _begin(self, job: Job) -> Outcome | AsyncRun:
+        """Run a job, or make its coroutine. Meanwhile the event loop may use the connections."""
+        if self._jobs is None:
+            return self._executor.begin(job, self._started)
+        if self._jobs.has_ended:
+            self._collect(self._jobs)
+        self._lines.release()
+        try:
+            return self._executor.begin(job, self._started)
+        finally:
+            self._lines.acquire()
+
+    # ── coroutines ───────────────────────────────────────────────────────────────────────────────
+
+    def _run_concurrently(self, run: AsyncRun, began: float, now: float) -> bool:
+        """Give a coroutine to the event loop; False where there is no room for the books about it."""
+        if self._jobs is None:
+            try:
+                self._jobs = ConcurrentJobs(
+                    self._incarnation, self._board, self._settings, self._tidy_thread, self._deliver
+                )
+            except OSError:
+                return False
+            self._lines.acquire()
+        self._jobs.begin(run, began)
+        self._board.finish_job(self._incarnation.row, counted=False)  # it is in the table
+        self._prefetch.observe(now - began)
+        self._stop_if_due(now)
+        return True
+
+    def _collect(self, jobs: ConcurrentJobs) -> None:
+        """Take over what has ended on the event loop, and send it."""
+        ended = jobs.take_ended()
+        if not ended:
+            return
+        for run, outcome in ended:
+            self._unrecorded[outcome.number] = outcome
+            self._outbox.append(outcome)
+            if run.leftover and not self._damaged:
+                self._damaged = True
+                reason = f"{run.leftover} of task {outcome.name} [{outcome.func}] that does not end"
+                WORKER_EXHAUSTED.log(process_name=self._incarnation.name, pid=os.getpid(), reason=reason)
+        self._flush()
+
+    def _deliver(self) -> None:
+        """Called on the event loop when a run has ended: report it, if the main thread runs a plain task."""
+        jobs = self._jobs
+        if jobs is None or not jobs.has_ended:
+            return
+        if not self._lines.acquire(blocking=False):
+            jobs.retry_delivery()  # the main thread has been woken, unless it was about to run a plain task
+            return
+        try:
+            self._collect(jobs)
+            for message in self._monitor.receive():
+                if isinstance(message, Recorded):
+                    self._on_recorded(message.numbers)
+        finally:
+            self._lines.release()
+
+    def report_progress(self, done: float, total: float, message: str) -> None:
+        """Called by tasks, to say how far they are."""
+        if self._jobs is None or not self._jobs.write_progress(done, total, message):
+            self._board.write_progress(self._incarnation.row, done, total, message)
 
     def _stop_if_exhausted(self, thorough: bool, *, failed: bool) -> None:
         """Stop when a task has used up resources that the next one needs."""
@@ -284,7 +390,11 @@ class Worker:
         if limit is not None:
             self._board.set_deadline(self._incarnation.row, time.monotonic() + limit)
         if self._outbox and header.func not in self._short_functions:
-            self._flush()
+            if self._jobs is None:
+                self._flush()
+            else:
+                with self._lines:
+                    self._flush()
 
     def _return_jobs(self, jobs: list[Job]) -> None:
         """Return ``jobs`` and all jobs behind them to the pusher, which has revoked them."""

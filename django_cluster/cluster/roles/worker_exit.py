@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from django_cluster.cluster.ipc.log_ring import ring_file, take_lines
 from django_cluster.cluster.ipc.process_row import Cause, ScoreboardRow
+from django_cluster.cluster.ipc.running_jobs import JobState, RunningJob, take_stack
 from django_cluster.core.codec import Codec
 from django_cluster.core.messages import (
     KILLED_FOR_TIMEOUT,
@@ -58,28 +59,52 @@ class WorkerExit:
     """Task id and text of the last log lines of the worker."""
     environment: HostFacts | None = None
     """Where it ran; None: losses are not explained."""
+    concurrent: Mapping[int, RunningJob] = field(default_factory=dict)
+    """The jobs that ran concurrently, by number."""
+    overdue: frozenset[int] = frozenset()
+    """The numbers of the running jobs because of which the worker was killed."""
+    stacks: Mapping[int, str] = field(default_factory=dict)
+    """The Python stacks of these, as far as the worker has noted them."""
+
+    def ran_for_of(self, number: int) -> float:
+        """Seconds since this running job had started."""
+        job = self.concurrent.get(number)
+        return self.ran_for if job is None else time.monotonic() - job.started
+
+    def was_overdue(self, number: int) -> bool:
+        """Whether the worker was killed because of the time limit of this job."""
+        if self.concurrent or self.row is None:
+            return number in self.overdue
+        return self.row.cause is Cause.TIMEOUT and self.row.running == number
 
     @property
     def failure(self) -> FailureDetails:
+        """Why the job was lost that ran alone."""
+        return self.failure_of(0)
+
+    def failure_of(self, number: int) -> FailureDetails:
+        """Why this job was lost."""
+        stack = self.stacks.get(number, self.stack)
         if self.row is None or self.row.exit_code is None:
-            return FailureDetails("WorkerLost", "The worker died for an unknown reason.", self.stack)
-        sentence = f"{_cause(self.row, self.row.exit_code)} The task had run for {self.ran_for:.1f} seconds"
+            return FailureDetails("WorkerLost", "The worker died for an unknown reason.", stack)
+        ran_for = self.ran_for_of(number)
+        sentence = f"{_cause(self.row, self.row.exit_code)} The task had run for {ran_for:.1f} seconds"
         most = max(self.row.peak_rss, self.row.rss)  # a crash may come before the sentinel has measured it once
         memory = f", and the worker had held up to {most} kB of memory." if most else "."
-        return FailureDetails(ERROR_KINDS.get(self.row.cause, "WorkerLost"), sentence + memory, self.stack)
+        return FailureDetails(ERROR_KINDS.get(self.row.cause, "WorkerLost"), sentence + memory, stack)
 
 
-def loss_post_mortem(worker_exit: WorkerExit, task_id: str, *, running: bool) -> bytes | None:
-    """The packed post-mortem of a task that a dead worker had begun. ``running``: it was the one that ran."""
+def loss_post_mortem(worker_exit: WorkerExit, task_id: str, *, running: bool, number: int = 0) -> bytes | None:
+    """The packed post-mortem of a task that a dead worker had begun. ``running``: it ran. ``number``: of its job."""
     row, environment = worker_exit.row, worker_exit.environment
     if environment is None:
         return None
     mask = redactor().text
     return PostMortem(
-        verdict=worker_exit.failure.message,
+        verdict=worker_exit.failure_of(number).message,
         exit_code=None if row is None else row.exit_code,
         log_lines=tuple(mask(line) for each, line in worker_exit.lines if each == task_id)[-MAX_LINES:],
-        wall_seconds=round(worker_exit.ran_for, 6) if running else None,
+        wall_seconds=round(worker_exit.ran_for_of(number), 6) if running else None,
         peak_memory_kb=(max(row.peak_rss, row.rss) or None) if row is not None and running else None,
         host=environment.host,
         versions=environment.versions,
@@ -116,17 +141,49 @@ def crash_file(runtime_dir: Path, incarnation: int) -> str:
     return os.path.join(runtime_dir, f"crash-{incarnation}")
 
 
+def overdue_jobs(row: ScoreboardRow, running: Sequence[RunningJob], now: float) -> frozenset[int]:
+    """The numbers of the running jobs because of which a worker was killed that had exceeded a time limit.
+
+    One that blocked the event loop is to blame for the limits of all others. ``running``: what ran concurrently.
+    ``now``: ``time.monotonic()`` before which it was killed.
+    """
+    if row.cause is not Cause.TIMEOUT:
+        return frozenset()
+    if not running:
+        return frozenset((row.running,)) if row.running else frozenset()
+    deadlines = {job.number: job.deadline for job in running if 0 < job.deadline <= now}
+    if row.running and 0 < row.deadline <= now:
+        deadlines[row.running] = row.deadline
+    earliest = min(deadlines, key=deadlines.__getitem__, default=0)
+    numbers = {job.number for job in running}
+    if earliest in numbers:
+        # A step that has lasted since before the limit has kept the loop from announcing it.
+        stuck = row.step_job if row.step_job and row.step_since <= deadlines[earliest] else row.blocker
+        if stuck in numbers:
+            return frozenset((stuck,))
+    return frozenset((earliest,)) if earliest else frozenset()
+
+
 def read_worker_exit(
-    row: ScoreboardRow | None, runtime_dir: Path, incarnation: int, environment: HostFacts | None = None
+    row: ScoreboardRow | None,
+    runtime_dir: Path,
+    incarnation: int,
+    environment: HostFacts | None = None,
+    jobs: Sequence[RunningJob] = (),
 ) -> WorkerExit:
-    """Collect what is known about an exit, and delete the files of the worker."""
+    """Collect what is known about an exit, and delete the files of the worker. ``jobs``: what ran concurrently."""
     stack, file = "", Path(crash_file(runtime_dir, incarnation))
     with suppress(OSError):
         stack = file.read_text(errors="replace")
         file.unlink()
-    ran_for = time.monotonic() - row.started if row is not None and row.started else 0.0
+    now = time.monotonic()
+    ran_for = now - row.started if row is not None and row.started else 0.0
+    running = [job for job in jobs if job.runs]
+    overdue = frozenset[int]() if row is None else overdue_jobs(row, running, now)
+    stacks = {number: text for number in overdue if (text := take_stack(runtime_dir, incarnation, number))}
     lines = take_lines(ring_file(runtime_dir, incarnation))
-    return WorkerExit(row, stack, ran_for, lines, environment)
+    concurrent = {job.number: job for job in running}
+    return WorkerExit(row, stack, ran_for, lines, environment, concurrent, overdue, stacks)
 
 
 def lost_outcomes(jobs: Sequence[Job], worker_exit: WorkerExit, codec: Codec, worker: str) -> list[Outcome]:
@@ -143,21 +200,24 @@ def _lost_outcome(job: Job, worker_exit: WorkerExit, codec: Codec, worker: str) 
         header, arguments = codec.split(job.body)
     except PackageError as error:
         return rejected_outcome(job, codec.sign(job.body), error, now, worker)
-    running = row is not None and row.running == job.number
-    overdue = running and row is not None and row.cause is Cause.TIMEOUT
-    cancelled = running and row is not None and row.cause is Cause.CANCELLED
+    alone = row is not None and row.running == job.number
+    running = alone or job.number in worker_exit.concurrent
+    overdue = worker_exit.was_overdue(job.number)
+    cancelled = alone and row is not None and row.cause is Cause.CANCELLED
+    if overdue and (concurrent := worker_exit.concurrent.get(job.number)) is not None:
+        cancelled = concurrent.state is JobState.CANCELLED
     again = not cancelled and (not overdue or is_retryable(TaskTimeout(), header.options))
     status = OutcomeStatus.CANCELLED if cancelled else OutcomeStatus.TIMEOUT if overdue else OutcomeStatus.LOST
     return Outcome.of(
         job,
         header,
         status,
-        started_at=now - worker_exit.ran_for if running else now,
+        started_at=now - worker_exit.ran_for_of(job.number) if running else now,
         stopped_at=now,
         worker=worker,
         arguments=codec.seal_arguments(job.body, header, arguments),
-        failure=worker_exit.failure.plain,
+        failure=worker_exit.failure_of(job.number).plain,
         payload=codec.sign(job.body),
-        post_mortem=loss_post_mortem(worker_exit, header.id, running=running),
+        post_mortem=loss_post_mortem(worker_exit, header.id, running=running, number=job.number),
         retry_hint=(RetryHint.NONE if again else RetryHint.STOP).value,
     )

@@ -6,7 +6,7 @@ What a dead worker had begun is reported as lost; what it had not begun is assig
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 
 from django_cluster.cluster.bootstrap.host import is_alive
@@ -16,12 +16,16 @@ from django_cluster.cluster.ipc.control_pipe import ControlPipe
 from django_cluster.cluster.ipc.incarnation import Incarnation, decode_role, process_signature
 from django_cluster.cluster.ipc.process_row import Cause, ScoreboardRow
 from django_cluster.cluster.ipc.protocol import Goodbye, Hello, Outcomes, Recorded, Stopping, WorkerLost
+from django_cluster.cluster.ipc.running_jobs import RunningJobsReader
 from django_cluster.cluster.ipc.scoreboard import Scoreboard
 from django_cluster.cluster.roles.assignments import Assignments, WorkerConnection
 from django_cluster.cluster.roles.worker_exit import lost_outcomes, read_worker_exit
 from django_cluster.core.codec import Codec
+from django_cluster.core.correlation import correlation_of
+from django_cluster.core.events.tasks import TASK_INTERRUPTED
 from django_cluster.core.messages import Outcome
 from django_cluster.core.post_mortem import HostFacts
+from django_cluster.errors import PackageError
 
 GOODBYE_SECONDS = 5.0
 """Seconds for the monitor to record what it has, before a pusher exits that it needs for acknowledgements."""
@@ -41,11 +45,13 @@ class WorkerLossReporter:
         assignments: Assignments,
         clock: Callable[[], float] = time.monotonic,
         environment: HostFacts | None = None,
+        running_jobs: RunningJobsReader | None = None,
     ) -> None:
         """``environment``: where the runs take place; None: losses are not explained."""
         self._environment = environment
         self._incarnation, self._board, self._control = incarnation, board, control
         self._codec, self._assignments, self._clock = codec, assignments, clock
+        self._running_jobs = running_jobs or RunningJobsReader(incarnation.runtime_dir.path)
         self._monitor = IpcClient(incarnation.runtime_dir.monitor_socket)
         self._lost: list[tuple[WorkerConnection, float]] = []
         self._unrecorded: dict[int, tuple[int | None, Outcome]] = {}
@@ -132,16 +138,35 @@ class WorkerLossReporter:
 
     def _account_for(self, worker: WorkerConnection, row: ScoreboardRow | None) -> None:
         """Reassign what was not begun and what a stop has interrupted, and report the rest."""
-        worker_exit = read_worker_exit(row, self._incarnation.runtime_dir.path, worker.incarnation, self._environment)
+        concurrent, path = self._running_jobs.read(row), self._incarnation.runtime_dir.path
+        worker_exit = read_worker_exit(row, path, worker.incarnation, self._environment, concurrent)
+        self._running_jobs.forget(worker.incarnation, remove=True)
         begun = row.begun if row is not None else max(worker.jobs, default=0)
         free = [job.number for job in worker.waiting(begun)]
-        if row is not None and row.cause is Cause.SHUTDOWN and row.running:
-            free.append(row.running)
+        if row is not None and row.cause in (Cause.SHUTDOWN, Cause.TIMEOUT):
+            innocent = {row.running, *worker_exit.concurrent} - worker_exit.overdue - {0}
+            free += sorted(innocent)
+            if row.cause is Cause.TIMEOUT:
+                self._log_interrupted(worker, innocent)
         self._assignments.take_back(worker, free)
         if worker.jobs:
             signature = process_signature(*decode_role(row.role_code), row.pid) if row is not None else "worker"
             jobs = list(worker.jobs.values())
             self.report_lost(worker.incarnation, lost_outcomes(jobs, worker_exit, self._codec, signature))
+
+    def _log_interrupted(self, worker: WorkerConnection, numbers: Collection[int]) -> None:
+        for number in numbers:
+            job = worker.jobs.get(number)
+            if job is not None:
+                with suppress(PackageError):
+                    header, _ = self._codec.for_queue(job.queue or self._codec.queue).split(job.body)
+                    TASK_INTERRUPTED.log(
+                        task_id=header.id,
+                        task_name=header.name,
+                        function=header.func,
+                        attempt=job.attempt,
+                        correlation_id=correlation_of(header),
+                    )
 
     # ── the monitor ──────────────────────────────────────────────────────────────────────────────
 

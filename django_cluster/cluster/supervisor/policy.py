@@ -84,9 +84,9 @@ def decide(
     row = observation.row
     if observation.exit_code is None:
         if row.overdue_at and now > row.overdue_at + grace:
-            timed_out = row.overdue_at == row.deadline
-            return Decision(Action.KILL, Cause.TIMEOUT if timed_out else Cause.CANCELLED)
-        if row.state is ProcessState.BUSY and max_rss and observation.rss > max_rss:
+            cancelled = row.is_cancelled and row.overdue_at == row.cancelled_at
+            return Decision(Action.KILL, Cause.CANCELLED if cancelled else Cause.TIMEOUT)
+        if row.busy and max_rss and observation.rss > max_rss:
             return Decision(Action.KILL, Cause.MEMORY)
         if row.state is ProcessState.BOOTING and observation.age > boot_timeout:
             return Decision(Action.KILL, Cause.BOOT)

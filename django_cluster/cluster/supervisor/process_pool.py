@@ -192,7 +192,7 @@ class ProcessPool:
 
     def _measure_memory(self, child: ChildProcess, row: ScoreboardRow) -> int:
         """Resident kilobytes of a worker that runs a task; the peak is kept for the report of its loss."""
-        if child.incarnation.role is not ProcessRole.WORKER or row.state is not ProcessState.BUSY:
+        if child.incarnation.role is not ProcessRole.WORKER or not row.busy:
             return 0
         rss = resident_kilobytes(row.pid)
         self.board.set(child.incarnation.row, PEAK_RSS, max(rss, row.peak_rss))

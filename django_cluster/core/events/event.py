@@ -47,6 +47,7 @@ FIELDS = {
     "sentinel_pid": "The process id of the sentinel.",
     "server": "What is unavailable, in words.",
     "signal": "The name of the signal of the operating system.",
+    "stack": "Where the code is, the innermost function first.",
     "suggestion": "The known name that was probably meant, in words; empty if there is none.",
     "target": "What it was done to: a task id, a queue or a function.",
     "task_id": "The id of the task.",

@@ -35,6 +35,16 @@ WORKER_LOST = Event(
     action="Alert on this event. Look for crashes of C extensions, and for out-of-memory kills in the log of the"
     " kernel.",
 )
+LOOP_BLOCKED = Event(
+    key="loop_blocked",
+    level=WARNING,
+    message="Event loop of %(process_name)s (pid %(pid)d) blocked for %(seconds).1f s by task %(task_name)s"
+    " [%(function)s]: %(stack)s",
+    fields=(*PROCESS, "seconds", "task_id", "task_name", "function", "stack"),
+    meaning="An `async def` task has kept the event loop of its worker for longer than `loop_block_limit`. No other"
+    " coroutine of this worker runs meanwhile, and no time limit of one can end it.",
+    action="Let the task await, or give blocking calls to `sync_to_async` or a function without `async`.",
+)
 PROCESS_LOST = Event(
     key="process_lost",
     level=ERROR,

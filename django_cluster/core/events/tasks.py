@@ -36,6 +36,16 @@ TIMEOUT = Event(
     action="Alert on this event. Increase `timeout` for this task, or make it shorter.",
     logger=TASK_LOGGER,
 )
+TASK_INTERRUPTED = Event(
+    key="task_interrupted",
+    level=WARNING,
+    message="Task %(task_name)s [%(function)s] interrupted: its worker was killed for another task; it runs again",
+    fields=TASK,
+    meaning="The task ran concurrently with one that exceeded its time limit and had to be killed with its worker. It"
+    " is given to another worker at once, and the interrupted run uses no attempt.",
+    action="Look at the task that was killed: it ignores the exception with which its time limit is announced.",
+    logger=TASK_LOGGER,
+)
 TASK_LOST = Event(
     key="task_lost",
     level=ERROR,

@@ -139,6 +139,10 @@ class ProcessSettings:
     """Resident memory, in kilobytes, above which a worker is replaced between two tasks."""
     max_rss_kill: int | None = None
     """Resident memory, in kilobytes, above which a worker is killed while it runs a task."""
+    async_concurrency: int = 100
+    """How many ``async def`` tasks a worker runs at the same time."""
+    loop_block_limit: float | None = 1.0
+    """Seconds for which a task may keep the event loop from running the others, before that is logged; None: any."""
     cpu_affinity: int = 0
     daemonize: bool = True
     guard_cycle: float = 0.5

@@ -138,9 +138,9 @@ class FactCollector:
     def _runner(self, task_id: str) -> tuple[Any, Any]:
         """The cluster and the worker that run it; of a lost cluster, that ran it."""
         for cluster in sorted(self._snapshot.clusters, key=lambda each: not each.alive):
-            for worker in cluster.running:
-                if worker.task is not None and worker.task.id == task_id:
-                    return cluster, worker
+            if runner := cluster.runner_of(task_id):
+                worker, task = runner
+                return cluster, replace(worker, task=task, others=())
         return None, None
 
     def _search(self, target: str, queue: str | None = None) -> tuple[Found | None, tuple[QueueFacts, ...]]:

@@ -104,9 +104,9 @@ def test_a_declaration_that_could_never_be_fired_is_refused_where_it_stands(
     [schedulable, cron_task("0 5 * * *"), cron_task(every=HOUR), periodic_task(schedule_type="D")],
     ids=range(4),
 )
-def test_an_async_function_is_refused_where_it_stands(decorate: Callable[[Any], Any]) -> None:
-    with pytest.raises(UnsuitableFunction, match=r"add_later is an async function"):
-        decorate(tasks.add_later)
+def test_an_async_generator_is_refused_where_it_stands(decorate: Callable[[Any], Any]) -> None:
+    with pytest.raises(UnsuitableFunction, match=r"generate_later is an async generator"):
+        decorate(tasks.generate_later)
     assert declarations.declarations() == []
 
 

@@ -50,6 +50,20 @@ PROCESSES = (
         difference="Django-Q replaces a worker after exactly this number.",
     ),
     processes(
+        "async_concurrency",
+        integer(1),
+        "Number of `async def` tasks that each worker runs at the same time, on one event loop. A task without `async`"
+        " occupies its worker alone, beside them.",
+        new=True,
+    ),
+    processes(
+        "loop_block_limit",
+        seconds(),
+        "Seconds for which an `async def` task may keep the event loop of its worker from running the other tasks,"
+        " before it is logged with the place where it does so; `None`: it is not logged.",
+        new=True,
+    ),
+    processes(
         "max_rss",
         integer(1),
         "Resident memory, in kilobytes, above which a worker is replaced between two tasks.",

@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 
 from django_cluster.cluster.ipc.process_row import Cause, ProcessCommand, ProcessState, ScoreboardRow
-from django_cluster.cluster.roles.worker_exit import WorkerExit, crash_file, lost_outcomes, read_worker_exit
+from django_cluster.cluster.ipc.running_jobs import JobState, RunningJob, stack_file
+from django_cluster.cluster.roles.worker_exit import (
+    WorkerExit,
+    crash_file,
+    lost_outcomes,
+    overdue_jobs,
+    read_worker_exit,
+)
 from django_cluster.core.codec import Codec
 from django_cluster.core.messages import Job, OutcomeStatus, TaskHeader, TaskOptions, TaskPackage
 from tests.conftest import make_settings
@@ -162,3 +169,49 @@ def test_of_a_package_of_another_version_there_is_an_obituary_too() -> None:
     assert outcome.status == OutcomeStatus.REJECTED
     assert outcome.payload is not None
     assert CODEC.verify(outcome.payload) == b'p{"v": 99}\n'
+
+
+# ── several jobs at a time ───────────────────────────────────────────────────────────────────────
+
+
+def running(number: int, deadline: float = 0.0, state: JobState = JobState.RUNNING) -> RunningJob:
+    return RunningJob(number, state, 1.0, deadline, ("id", "name", "func"), "receipt")
+
+
+@pytest.mark.parametrize(
+    ("dead", "jobs", "guilty"),
+    [
+        (row(running=1, cause=Cause.TIMEOUT), [], {1}),
+        (row(cause=Cause.TIMEOUT), [running(2, 10.0), running(3, 9.0), running(4)], {3}),
+        (row(cause=Cause.TIMEOUT), [running(2, 101.0), running(3, 102.0)], set()),
+        (row(running=1, deadline=8.0, cause=Cause.TIMEOUT), [running(2, 10.0)], {1}),
+        (row(running=1, deadline=11.0, cause=Cause.TIMEOUT), [running(2, 10.0)], {2}),
+        (row(blocker=4, cause=Cause.TIMEOUT), [running(3, 9.0), running(4)], {4}),
+        (row(blocker=5, cause=Cause.TIMEOUT), [running(3, 9.0), running(4)], {3}),
+        (row(step_job=4, step_since=8.0, cause=Cause.TIMEOUT), [running(3, 9.0), running(4)], {4}),
+        (row(step_job=4, step_since=99.0, cause=Cause.TIMEOUT), [running(3, 9.0), running(4)], {3}),
+        (row(running=1, deadline=8.0, blocker=4, cause=Cause.TIMEOUT), [running(3, 9.0), running(4)], {1}),
+        (row(running=1, deadline=8.0), [running(3, 9.0)], set()),
+    ],
+)
+def test_who_is_to_blame_for_a_kill(dead: ScoreboardRow, jobs: list[RunningJob], guilty: set[int]) -> None:
+    assert overdue_jobs(dead, jobs, now=100.0) == guilty
+
+
+@pytest.mark.parametrize(
+    ("state", "status"), [(JobState.RUNNING, OutcomeStatus.TIMEOUT), (JobState.CANCELLED, OutcomeStatus.CANCELLED)]
+)
+def test_a_concurrent_job_that_was_killed_is_reported_with_its_stack(
+    tmp_path: Path, state: JobState, status: OutcomeStatus
+) -> None:
+    stack_file(tmp_path, 3, 2).write_text("where it was")
+    jobs = [running(2, 9.0, state), running(1, 0.0, JobState.FINISHED)]
+
+    death = read_worker_exit(row(cause=Cause.TIMEOUT), tmp_path, 3, None, jobs)
+    guilty, other = lost_outcomes([job(2), job(4)], death, CODEC, "worker 1")
+
+    assert (guilty.status, other.status) == (status, OutcomeStatus.LOST)
+    assert guilty.failure is not None
+    assert guilty.failure[2] == "where it was"
+    assert set(death.concurrent) == {2}
+    assert list(tmp_path.glob("stack-*")) == []
