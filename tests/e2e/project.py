@@ -14,11 +14,12 @@ from typing import Any
 from uuid import uuid4
 
 from django.db import connections
+from django.db.models import Sum
 from django.test import override_settings
 
 from django_cluster.brokers.base import Broker
 from django_cluster.client.client import get_client
-from django_cluster.models import Task
+from django_cluster.models import Rollup, Task
 from django_cluster.tasks import async_bulk, async_task
 from tests.conftest import wait_until
 from tests.e2e.running_cluster import PATIENCE, RunningCluster
@@ -96,6 +97,10 @@ class Project:
     def count(self, **conditions: Any) -> int:
         """How many tasks have ended for good."""
         return Task.objects.filter(final=True, **conditions).count()
+
+    def counted(self) -> int:
+        """How many successes history has counted."""
+        return Rollup.objects.filter(status="success").aggregate(total=Sum("runs"))["total"] or 0
 
     def wait_for_rows(self, number: int, within: float = PATIENCE, because: str = "") -> list[Task]:
         """The rows, as soon as so many tasks have ended for good; fails at once if there are more."""

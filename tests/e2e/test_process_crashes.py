@@ -183,6 +183,7 @@ def test_a_killed_monitor_loses_no_outcome(make_project: MakeProject, broker: st
 
     check_that_all_succeeded(project, ids)
     assert sorted(project.traces()) == sorted(str(n) for n in range(LOAD))
+    assert project.counted() == LOAD
     cluster.wait_for_replacement("monitor", second)
     assert cluster.pids("worker") == workers
     wait_until(lambda: project.broker().size().total == 0, 5, "every message should have been acknowledged")
