@@ -14,7 +14,7 @@ from django_cluster.core.messages import TaskHeader, TaskOptions, TaskPackage
 from django_cluster.core.task_ids import new_task_id
 from django_cluster.core.task_status import TaskStatus
 from django_cluster.framework.json_text import arguments_as_json, as_json
-from django_cluster.framework.results import task_result
+from django_cluster.framework.results import RunFacts, task_result
 from django_cluster.framework.signals import announce
 from django_cluster.models import TrackedTask
 from django_cluster.stores.tracked import SendingDetails, moment
@@ -111,11 +111,11 @@ def _ready(call: PreparedCall) -> Any:
     header = call.package.header
     return task_result(
         call.task,
+        RunFacts(moment(header.enqueued_at)),
         id=header.id,
         status=TaskStatus.QUEUED,
         arguments=(call.package.args, call.package.kwargs),
         backend=header.options.backend or "",
-        enqueued_at=moment(header.enqueued_at),
     )
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.core.exceptions import SuspiciousOperation
 
 from django_cluster.core.import_paths import load_object
+from django_cluster.core.reprs import repr_of
 from django_cluster.core.task_status import TaskStatus
 from django_cluster.framework.compat import FrameworkTask, TaskError, TaskResult, TaskResultStatus
 
@@ -25,6 +26,21 @@ STATUSES: Mapping[str, TaskResultStatus] = {
     TaskStatus.RETRYING: TaskResultStatus.READY,
 }
 """Our status → the framework's; all others are ``FAILED``."""
+
+
+class RunFacts(NamedTuple):
+    """When and where a task has run, as its row says it."""
+
+    enqueued_at: datetime
+    run_after: datetime | None = None
+    started_at: datetime | None = None
+    last_attempted_at: datetime | None = None
+    worker_ids: Sequence[str] = ()
+    errors: Sequence[Sequence[str]] = ()
+    finished_at: datetime | None = None
+
+    def __repr__(self) -> str:
+        return repr_of(self, "enqueued_at", "started_at", "finished_at")
 
 
 def declared_task(path: str) -> Any:
@@ -58,17 +74,12 @@ def stored_task(path: str, **values: Any) -> Any:
 
 def task_result(
     task: Any,
+    facts: RunFacts,
     *,
     id: str,
     status: str,
     arguments: Any,
     backend: str,
-    enqueued_at: datetime,
-    started_at: datetime | None = None,
-    finished_at: datetime | None = None,
-    last_attempted_at: datetime | None = None,
-    errors: Iterable[Iterable[str]] = (),
-    worker_ids: Iterable[str] = (),
     return_value: Any = None,
 ) -> Any:
     """A ``TaskResult``; nothing that is given is shared with it."""
@@ -77,15 +88,15 @@ def task_result(
         task=task,
         id=id,
         status=STATUSES.get(status, TaskResultStatus.FAILED),
-        enqueued_at=enqueued_at,
-        started_at=started_at,
-        finished_at=finished_at,
-        last_attempted_at=last_attempted_at,
+        enqueued_at=facts.enqueued_at,
+        started_at=facts.started_at,
+        finished_at=facts.finished_at,
+        last_attempted_at=facts.last_attempted_at,
         args=list(args),
         kwargs=dict(kwargs),
         backend=backend,
-        errors=[TaskError(exception_class_path=path, traceback=text) for path, text in errors],
-        worker_ids=list(worker_ids),
+        errors=[TaskError(exception_class_path=path, traceback=text) for path, text in facts.errors],
+        worker_ids=list(facts.worker_ids),
     )
     object.__setattr__(result, "_return_value", return_value)
     return result
@@ -103,15 +114,18 @@ def result_of_row(row: TrackedTask) -> Any:
     )
     return task_result(
         task,
+        RunFacts(
+            row.enqueued_at,
+            row.run_after,
+            row.started_at,
+            row.last_attempted_at,
+            row.worker_ids,
+            row.errors,
+            row.finished_at,
+        ),
         id=row.id,
         status=row.status,
         arguments=row.arguments,
         backend=row.backend or "",
-        enqueued_at=row.enqueued_at,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-        last_attempted_at=row.last_attempted_at,
-        errors=row.errors,
-        worker_ids=row.worker_ids,
         return_value=row.return_value,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from asgiref.sync import iscoroutinefunction
 
@@ -14,19 +14,8 @@ from django_cluster.core.task_status import TaskStatus
 from django_cluster.framework.cluster_task import ClusterTaskContext
 from django_cluster.framework.compat import backend_of
 from django_cluster.framework.json_text import as_json
-from django_cluster.framework.results import stored_task, task_result
+from django_cluster.framework.results import RunFacts, stored_task, task_result
 from django_cluster.framework.signals import announce, is_heard
-
-
-class RunFacts(NamedTuple):
-    """What the row says of a run that has begun."""
-
-    enqueued_at: datetime
-    run_after: datetime | None
-    started_at: datetime
-    last_attempted_at: datetime
-    worker_ids: Sequence[str]
-    errors: Sequence[Sequence[str]]
 
 
 class FrameworkRun:
@@ -107,19 +96,14 @@ class FrameworkRun:
         self, status: str, errors: Iterable[Sequence[str]] | None = None, finished_at: datetime | None = None
     ) -> Any:
         """The ``TaskResult`` of this moment. ``errors``: all of them, if they are others than when the run began."""
-        facts = self._facts
+        facts = self._facts._replace(finished_at=finished_at)
         return task_result(
             self._task,
+            facts if errors is None else facts._replace(errors=list(errors)),
             id=self._header.id,
             status=status,
             arguments=self._arguments,
             backend=self._header.options.backend or "",
-            enqueued_at=facts.enqueued_at,
-            started_at=facts.started_at,
-            finished_at=finished_at,
-            last_attempted_at=facts.last_attempted_at,
-            errors=facts.errors if errors is None else errors,
-            worker_ids=facts.worker_ids,
             return_value=self.return_value if status == TaskStatus.SUCCESS else None,
         )
 

@@ -142,7 +142,8 @@ class TrackedRun:
         """What is to be called instead of a plain function, for tasks of Django's framework."""
 
     def _framework_run(self) -> FrameworkRun:
-        from django_cluster.framework.run import FrameworkRun, RunFacts
+        from django_cluster.framework.results import RunFacts
+        from django_cluster.framework.run import FrameworkRun
 
         rows, header, begun = self._tracker.rows, self._header, self._begun
         later = header.options.not_before
