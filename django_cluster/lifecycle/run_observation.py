@@ -50,6 +50,17 @@ class RunObservation:
         self.queries, self.query_seconds = 0, 0.0
         self.lines: deque[str] | None = None
 
+    def counted(self) -> dict[str, Any]:
+        """Fields of the ``PostMortem`` of a run that has ended now."""
+        mask = redactor().text
+        return {
+            "log_lines": tuple(mask(line) for line in self.lines or ()),
+            "queries": self.queries,
+            "query_seconds": round(self.query_seconds, 6),
+            "cpu_seconds": round(max(0.0, time.process_time() - self.cpu), 6),
+            "wall_seconds": round(time.monotonic() - self.started, 6),
+        }
+
 
 _observation: ContextVar[RunObservation | None] = ContextVar("django_cluster_observation", default=None)
 
@@ -72,17 +83,11 @@ class RunObserver:
 
     def explain(self, error: BaseException) -> bytes:
         """The packed post-mortem of the run in the current context, which this exception has ended."""
-        seen, now = _observation.get(), time.monotonic()
-        if seen is None:
-            seen = RunObservation(now, time.process_time())
-        mask = redactor().text
+        seen = _observation.get()
+        counted: dict[str, Any] = {} if seen is None else seen.counted()  # unknown is not zero
         return PostMortem(
+            **counted,
             frames=self._frames(error),
-            log_lines=tuple(mask(line) for line in seen.lines or ()),
-            queries=seen.queries,
-            query_seconds=round(seen.query_seconds, 6),
-            cpu_seconds=round(max(0.0, time.process_time() - seen.cpu), 6),
-            wall_seconds=round(now - seen.started, 6),
             peak_memory_kb=getrusage(RUSAGE_SELF).ru_maxrss,
             host=self._environment.host,
             versions=self._environment.versions,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from typing import Any
 
 import pytest
@@ -100,9 +100,10 @@ def test_a_run_is_explained_by_its_own_lines_and_queries(observer: RunObserver) 
 
 
 def test_variables_are_left_out_where_they_are_not_wanted() -> None:
-    packed = RunObserver(HostFacts(), with_variables=False).explain(error_of(fail, []))
+    packed = Context().run(RunObserver(HostFacts(), with_variables=False).explain, error_of(fail, []))
 
-    assert PostMortem.unpacked(packed).frames == ()
+    found = PostMortem.unpacked(packed)
+    assert (found.frames, found.queries, found.cpu_seconds) == ((), None, None), "no run was begun: unknown is not zero"
 
 
 @pytest.mark.django_db
