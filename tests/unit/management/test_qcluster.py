@@ -9,8 +9,9 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import override_settings
 
-from django_cluster.management.commands.qcluster import Command
+from django_cluster.management.commands.qcluster import Command, adjusted
 from django_cluster.management.source_watcher import project_directories
+from tests.conftest import make_settings
 
 
 def test_a_library_that_is_missing_is_named_once_with_the_way_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,3 +50,14 @@ def test_hidden_directories_environments_and_libraries_are_not_watched(tmp_path:
     found = {str(path.relative_to(tmp_path)) for path in project_directories([tmp_path])}
 
     assert found == {".", "shop", "shop/orders", "lib"}
+
+
+def test_the_revision_is_found_where_it_is_not_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "HEAD").write_text("0123456789abcdef0123456789abcdef01234567\n")
+    monkeypatch.chdir(tmp_path)
+    options = {"workers": None, "no_scheduler": False, "verbosity": 1}
+    given = make_settings(processes={"revision": "release-7"})
+
+    assert adjusted(make_settings(), options).processes.revision == "0123456789ab"
+    assert adjusted(given, options).processes.revision == "release-7"
