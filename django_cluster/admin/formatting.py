@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from django_cluster.core.codec import VERSION
+from django_cluster.core.message_layout import VERSION
 from django_cluster.core.messages import OutcomeStatus
 from django_cluster.core.redaction import redactor
 from django_cluster.core.safe_text import printable_lines

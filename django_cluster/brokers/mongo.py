@@ -35,8 +35,8 @@ from django_cluster.brokers.mongo_documents import (
     is_number,
     order_of,
     queued_message_of,
-    repairs,
 )
+from django_cluster.brokers.mongo_repair import mend
 from django_cluster.core.batching import batches
 from django_cluster.core.queue_names import join_escaped
 from django_cluster.core.settings import BrokerSettings
@@ -165,7 +165,7 @@ class MongoBroker(Broker):
             took = time.monotonic() - began
             self._check_at = time.monotonic() + max(CHECK_INTERVAL_SECONDS, CHECK_SHARE * took)
         if time.monotonic() >= self._repair_at:
-            self._mend({"queue": self._key, "parked": {"$nin": [True, False]}})
+            mend(self._messages, {"queue": self._key, "parked": {"$nin": [True, False]}})
             self._repair_at = time.monotonic() + REPAIR_INTERVAL_SECONDS
         if claimed := self._claim(limit, not_after):
             return claimed, 0.0
@@ -201,7 +201,7 @@ class MongoBroker(Broker):
                     break
             except errors.OperationFailure:
                 # One value that nothing can be added to. Others may have been changed before it.
-                if not self._mend({"_id": {"$in": first}}):
+                if not mend(self._messages, {"_id": {"$in": first}}):
                     raise
         return self._deliveries(self._messages.find({"_id": {"$in": sought}, "lease": token}, CLAIM_FIELDS), token)
 
@@ -210,35 +210,15 @@ class MongoBroker(Broker):
         found = sorted(leased, key=order_of)
         strange = [each["_id"] for each in found if not has_valid_receipt(each)]
         if strange:  # they are mended, and leased next
-            self._mend({"_id": {"$in": strange}}, {"parked": False, "lease": NO_LEASE})
+            mend(self._messages, {"_id": {"$in": strange}}, {"parked": False, "lease": NO_LEASE})
         return [delivery_of(each, token) for each in found if each["_id"] not in strange]
-
-    def _mend(self, which: Document, more: Document | None = None) -> bool:
-        """Write into documents of another's shape what they lack, and ``more``; whether there were any."""
-        mended = False
-        for document in self._messages.find(which, {"payload": 0}, limit=BATCH):
-            right = {**repairs(document), **(more or {})}
-            if right:
-                self._messages.update_one({"_id": document["_id"]}, {"$set": right})
-            if type(document["_id"]) is not ObjectId:
-                self._name_anew(document["_id"])
-            mended = mended or bool(right)
-        return mended
-
-    def _name_anew(self, name: Any) -> None:
-        """Replace a document by a copy, because ``_id`` cannot be changed."""
-        for document in self._messages.find({"_id": name}):
-            copy = {**document, "_id": ObjectId()}
-            self._messages.insert_one(copy)
-            if not self._messages.delete_one({"_id": name}).deleted_count:  # another was quicker
-                self._messages.delete_one({"_id": copy["_id"]})
 
     def _promote(self, now: float) -> float:
         """Make ready what is due: ended leases in front, delayed ones behind. Returns the seconds until the next."""
         parked = {"queue": self._key, "parked": True}
         soonest = list(self._messages.find(parked, {"due": 1}, sort=[("due", ASCENDING)], limit=PROMOTIONS))
         if strange := [each["_id"] for each in soonest if not is_number(each.get("due"))]:
-            self._mend({"_id": {"$in": strange}})
+            mend(self._messages, {"_id": {"$in": strange}})
             return 0.0
         due = [each["_id"] for each in soonest if each["due"] <= now]
         if due:

@@ -26,9 +26,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from django_cluster.core.compression import ZLIB, ZSTD, Decompressor, compressed, require
+from django_cluster.core.compression import ZLIB, ZSTD, compressed, require
 from django_cluster.core.headers import HEADER_VERSION as HEADER_VERSION
 from django_cluster.core.headers import read_header, shown_header, write_header
+from django_cluster.core.message_layout import (
+    COMPRESSED,
+    HEADS,
+    PACKED,
+    PICKLED,
+    UNPACKED,
+    VERSION,
+    decompressed,
+    first_line,
+    split_message,
+)
 from django_cluster.core.messages import DEFAULT_OPTIONS, TaskHeader, TaskPackage
 from django_cluster.core.payload_references import REFERENCE_PREFIX, PayloadReference, read_reference, write_reference
 from django_cluster.core.sealed_rows import arguments_context, seal_arguments
@@ -45,24 +56,10 @@ from django_cluster.core.signing import (
 )
 from django_cluster.errors import BadSignature, PackageError, PayloadMissing, UnknownFormat, ValueTooLarge
 
-VERSION = "dc1"
 PEEK_LIMIT = 1 << 20
 MAX_TICKET_HEADER = 2000
 """Maximum size of a header in a payload reference, in bytes."""
 
-CHUNK_BYTES = 1 << 14
-"""Bytes that are decompressed at a time until the end of a header is found."""
-
-_FLAGS = {b"p": "p", b"P": "pz", b"Q": "ps", b"j": "j", b"J": "jz", b"K": "js"}
-"""First byte of a body → flags of its signed text."""
-_KINDS = {VERSION + flags: kind for kind, flags in _FLAGS.items()}
-_HEADS = {kind: head.encode() for head, kind in _KINDS.items()}
-_PACKED = {(b"p", ZLIB): b"P", (b"p", ZSTD): b"Q", (b"j", ZLIB): b"J", (b"j", ZSTD): b"K"}
-_UNPACKED = {packed: plain for (plain, _), packed in _PACKED.items()}
-COMPRESSED = {packed: method for (_, method), packed in _PACKED.items()}
-"""First byte of a compressed body → how it is compressed."""
-PICKLED = frozenset({b"p", b"P", b"Q"})
-"""First bytes of bodies whose arguments are a pickle."""
 
 CONTINUATION = ""
 """The queue for which packages are signed that continue a composition. No queue has this name, so that such a package
@@ -111,10 +108,10 @@ class Codec:
         """The signed text of a body in the format that ``verify`` returns; the first byte is the format of the
         arguments."""
         kind, data = body[:1], body[1:]
-        if self._threshold is not None and len(data) > self._threshold and (kind, self._method) in _PACKED:
-            kind, data = _PACKED[kind, self._method], compressed(data, self._method)
+        if self._threshold is not None and len(data) > self._threshold and (kind, self._method) in PACKED:
+            kind, data = PACKED[kind, self._method], compressed(data, self._method)
         # A body of an unknown version is signed as it is, and rejected where it is read.
-        signed = (_HEADS.get(kind) or VERSION.encode() + kind) + b":" + b2a_base64(data, newline=False)
+        signed = (HEADS.get(kind) or VERSION.encode() + kind) + b":" + b2a_base64(data, newline=False)
         return (signed + b":" + b2a_base64(sign(self._keys[0], signed), newline=False)).decode("ascii")
 
     def _body(self, package: TaskPackage, *, as_json: bool) -> bytes:
@@ -137,7 +134,7 @@ class Codec:
         broker that offloads large payloads would have replaced it.
         """
         try:
-            kind, data, signature = _split(text)
+            kind, data, signature = split_message(text)
         except UnknownFormat:
             if text.startswith(REFERENCE_PREFIX):
                 raise self._stranded(text) from None
@@ -165,7 +162,7 @@ class Codec:
         Raises ``UnknownFormat`` for what is larger than ``max_payload_size`` when it is decompressed.
         """
         method = COMPRESSED.get(body[:1])
-        data = body[1:] if method is None else _decompressed(body[1:], method, self._limit)
+        data = body[1:] if method is None else decompressed(body[1:], method, self._limit)
         header, newline, arguments = data.partition(b"\n")
         if not newline:
             raise UnknownFormat("The package has no header.")
@@ -207,7 +204,7 @@ class Codec:
         header, arguments = self.split(body)
         header = change(header)
         target = self.for_queue(header.options.queue or home or self.queue)
-        kind = _UNPACKED.get(body[:1], body[:1])
+        kind = UNPACKED.get(body[:1], body[:1])
         return target.sign(kind + write_header(header) + b"\n" + arguments), header
 
     def signed_for(self, text: str, queue: str) -> str:
@@ -244,7 +241,7 @@ def salt_of(namespace: str, queue: str) -> str:
 
 def header_of(body: bytes) -> TaskHeader:
     """The header of a verified body; arguments are neither decompressed nor loaded."""
-    return read_header(_first_line(body))
+    return read_header(first_line(body))
 
 
 def _short_header(header: TaskHeader) -> bytes:
@@ -263,48 +260,12 @@ def peek_header(text: str) -> TaskHeader:
 
     Its texts can be shown: they are short, and lone surrogates are replaced. Raises ``UnknownFormat``.
     """
-    kind, data, _signature = _split(text)
+    kind, data, _signature = split_message(text)
     try:
         body = a2b_base64(data, strict_mode=True)
     except (Base64Error, ValueError) as error:
         raise UnknownFormat(f"The package is damaged: {error}") from error
-    return shown_header(read_header(_first_line(kind + body, PEEK_LIMIT)))
-
-
-def _split(text: str) -> tuple[bytes, str, str]:
-    """(the first byte of the body, its rest as it came, the signature as it came) of a signed text."""
-    head, _, rest = text.partition(":")
-    data, colon, signature = rest.rpartition(":")
-    if not colon or head not in _KINDS:
-        raise UnknownFormat("This is not a task package, or one of a later version.")
-    return _KINDS[head], data, signature
-
-
-def _first_line(body: bytes, limit: int = 0) -> bytes:
-    """The header of a body as JSON; no more than that is decompressed.
-
-    ``limit`` (bytes, 0 = none) keeps unverified data from growing without bound.
-    """
-    method = COMPRESSED.get(body[:1])
-    if method is None:
-        return body[1:].partition(b"\n")[0]
-    stream, found = Decompressor(body[1:], method), b""
-    while b"\n" not in found and (more := stream.read(CHUNK_BYTES)):
-        found += more
-        if limit and len(found) > limit:
-            raise UnknownFormat(f"The header of the package has more than {limit} bytes.")
-    return found.partition(b"\n")[0]
-
-
-def _decompressed(data: bytes, method: str, limit: int) -> bytes:
-    """Decompress at most ``limit`` bytes. Raises ``UnknownFormat`` if there are more."""
-    found = Decompressor(data, method).read(limit + 1)
-    if len(found) > limit:
-        raise UnknownFormat(
-            f"The package has {len(data)} bytes and more than {limit} when it is decompressed, which is what"
-            " max_payload_size allows."
-        )
-    return found
+    return shown_header(read_header(first_line(kind + body, PEEK_LIMIT)))
 
 
 def _pair(value: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
 from keyword import iskeyword
-from types import SimpleNamespace
 from typing import Any, ClassVar, Self
 
 from django.core.exceptions import ValidationError
@@ -21,19 +19,18 @@ from django_cluster.core.import_paths import dotted_path
 from django_cluster.core.safe_text import printable, require_storable
 from django_cluster.errors import UnknownFunction
 from django_cluster.models.aliases import Alias, field_name
-from django_cluster.models.schedule_planning import PLAN, RULE, WRITTEN_BY_SCHEDULERS, SchedulePlanning
+from django_cluster.models.schedule_planning import PLAN, RULE, WRITTEN_BY_SCHEDULERS
 from django_cluster.models.schedule_queries import BATCH_ROWS, ScheduleQuerySet
-from django_cluster.models.schedule_seal import SEALED, ScheduleSealField, is_sealed, seal_of
+from django_cluster.models.schedule_seal import SEALED, ScheduleSealField, seal_of
+from django_cluster.models.schedule_sealing import ScheduleSealing
 from django_cluster.models.schedule_timing import check_zone, type_choices
 from django_cluster.models.task import Task
 from django_cluster.models.whole_number import PositiveWholeNumberField, WholeNumberField
 
 __all__ = ["BATCH_ROWS", "PLAN", "RULE", "WRITTEN_BY_SCHEDULERS", "Schedule", "ScheduleQuerySet"]
 
-_SEALED = frozenset({"seal", *SEALED})
 
-
-class Schedule(SchedulePlanning, models.Model):
+class Schedule(ScheduleSealing, models.Model):
     """One row for each schedule.
 
     ``anchor`` is the occurrence from which all others are counted: it keeps the 31st through February, and 02:30
@@ -160,9 +157,6 @@ class Schedule(SchedulePlanning, models.Model):
 
     objects: ClassVar[models.Manager[Schedule]] = ScheduleQuerySet.as_manager()
 
-    _sealed_as_read: Mapping[str, Any] | None = None
-    """None: a new row, or one that was accepted."""
-
     class Meta:
         app_label = "django_cluster"
         verbose_name = _("scheduled task")
@@ -188,7 +182,7 @@ class Schedule(SchedulePlanning, models.Model):
         if given is not None:
             given = kwargs["update_fields"] = [field_name(type(self), name) for name in given]
         if given is None or set(SEALED) & set(given):
-            self._complete()
+            self._read_missing_sealed()
         if given is None:
             self.plan_next_run()
         elif given:
@@ -249,36 +243,6 @@ class Schedule(SchedulePlanning, models.Model):
     def success(self) -> bool | None:
         """Whether the last task succeeded; None while it has no row."""
         return Task.objects.filter(pk=self.task).values_list("success", flat=True).first() if self.task else None
-
-    # ── saving ──────────────────────────────────────────────────────────────────────────────────
-
-    def may_be_sealed(self) -> bool:
-        """Whether saving seals the row: it was sealed when it was read, or is new, or was accepted
-        (``accept``). A change to one column says nothing about the others."""
-        read = self._sealed_as_read
-        return read is None or (read.keys() >= _SEALED and is_sealed(SimpleNamespace(**read)))
-
-    def accept(self) -> None:
-        """Note that what the row calls was looked at: the next ``save`` gives it a valid seal."""
-        self._sealed_as_read = None
-
-    def _complete(self) -> None:
-        """Read the sealed columns that ``only`` or ``defer`` has left out."""
-        read, here = self._sealed_as_read, self.__dict__
-        if read is None or not (lacking := _SEALED - read.keys()) or not _SEALED & here.keys():
-            return
-        stored = ScheduleQuerySet(Schedule, using=self._state.db).filter(pk=self.pk).values(*lacking).first()
-        if stored is not None:
-            self._sealed_as_read = {**read, **stored}
-            here.update({name: value for name, value in stored.items() if name not in here})
-
-    def _remember(self, fields: Collection[str] | None = None) -> None:
-        super()._remember(fields)
-        here, before = self.__dict__, self._sealed_as_read
-        if fields is None:
-            self._sealed_as_read = {name: here[name] for name in _SEALED & here.keys()}
-        elif before is not None:
-            self._sealed_as_read = {**before, **{name: here[name] for name in _SEALED & here.keys() & set(fields)}}
 
     def _checks(self) -> dict[str, Any]:
         kind_field = {self.MINUTES: "minutes", self.CRON: "cron"}.get(self.schedule_type, "schedule_type")

@@ -20,10 +20,8 @@ from django_cluster.cluster.bootstrap.host import (
     adopts_orphans,
     oom_kills,
     resident_kilobytes,
-    share_of_cpus,
-    usable_cpus,
 )
-from django_cluster.cluster.ipc.incarnation import Incarnation, ProcessRole
+from django_cluster.cluster.ipc.incarnation import ProcessRole
 from django_cluster.cluster.ipc.process_row import Cause, ProcessCommand, ProcessState, ScoreboardRow
 from django_cluster.cluster.ipc.words import CAUSE, COMMAND, COMMANDS_UNREAD, PEAK_RSS, RESTARTS, UNTIL_EMPTY
 from django_cluster.cluster.roles.idleness import is_cluster_idle
@@ -31,6 +29,7 @@ from django_cluster.cluster.roles.worker_exit import crash_file
 from django_cluster.cluster.supervisor.child_process import ChildProcess, Slot
 from django_cluster.cluster.supervisor.exit_log import log_exit
 from django_cluster.cluster.supervisor.forkserver import reap_orphans, start_forkserver
+from django_cluster.cluster.supervisor.incarnation_factory import IncarnationFactory
 from django_cluster.cluster.supervisor.policy import (
     EARLY_EXIT_SECONDS,
     Decision,
@@ -78,15 +77,13 @@ class ProcessPool:
         self.slots = [Slot(role, index) for role in START_ORDER for index in range(counts.get(role, 1))]
         self._context: Any = multiprocessing.get_context(self.settings.processes.start_method)
         self._forks = self.settings.processes.start_method == "fork"
-        self._cpus = usable_cpus()
         self._oom_kills = oom_kills()
         self._lease = max(section.lease for section in self.settings.broker_sections)
         self.watched_since = 0.0
         """Monotonic time since which the sentinel has watched its children without a pause of its own."""
         self.stopping = False
         """Whether the cluster stops; a process that hangs is then killed sooner."""
-        self._last_number = 0
-        self._next_row = 0
+        self._incarnations = IncarnationFactory(self.settings.processes)
         self._adopts = adopts_orphans()
         self._runtime_dir_owner: RuntimeDirOwner | None = None
 
@@ -212,7 +209,8 @@ class ProcessPool:
             self.restarts += 1
             self.board.set_cluster_word(RESTARTS, self.restarts)
         slot.starts += 1
-        incarnation = self._new_incarnation(slot)
+        used = {child.incarnation.row for _, child in self.children(*ProcessRole)}
+        incarnation = self._incarnations.new(slot.role, slot.index, self.runtime_dir, used)
         self.board.reset_row(incarnation.row, incarnation.number, incarnation.role_code)
         reader, writer = self._context.Pipe(duplex=False)
         process = self._context.Process(
@@ -224,24 +222,6 @@ class ProcessPool:
         slot.child = ChildProcess(incarnation, process, writer, time.monotonic())
         process.start()
         reader.close()
-
-    def _new_incarnation(self, slot: Slot) -> Incarnation:
-        self._last_number += 1
-        is_worker = slot.role is ProcessRole.WORKER
-        cpus = share_of_cpus(slot.index, self.settings.processes.cpu_affinity, self._cpus) if is_worker else []
-        own_group = slot.role in (ProcessRole.WORKER, ProcessRole.NOTIFIER) and not self.settings.processes.daemonize
-        return Incarnation(
-            slot.role, slot.index, self._last_number, self._free_row(), self.runtime_dir, tuple(cpus), own_group
-        )
-
-    def _free_row(self) -> int:
-        """The row that has been unused for the longest time."""
-        used = {child.incarnation.row for _, child in self.children(*ProcessRole)}
-        while True:
-            row = self._next_row
-            self._next_row = (self._next_row + 1) % self.runtime_dir.rows
-            if row not in used:
-                return row
 
     def _inherited_descriptors(self, own_writer: Connection) -> tuple[int, ...]:
         """What a forked child must close: the sentinel's ends of all control pipes, its own included.
