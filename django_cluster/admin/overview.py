@@ -37,7 +37,7 @@ from django_cluster.admin.overview_parts import (
     schedule_rows,
     short,
 )
-from django_cluster.admin.queue_inspector import QueueInspector
+from django_cluster.admin.queue_reader import QueueInspector
 from django_cluster.conf import load_settings
 from django_cluster.core.histogram import bin_start
 from django_cluster.core.redaction import redactor

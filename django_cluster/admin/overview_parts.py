@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 
 from django_cluster.admin.charts import Stack, bars
 from django_cluster.admin.formatting import NOTHING, ago, from_now, function_path, number, state_badge
-from django_cluster.admin.queue_inspector import QueueInspector
+from django_cluster.admin.queue_reader import QueueInspector
 from django_cluster.brokers.messages import QueueSize
 from django_cluster.core.redaction import redactor
 from django_cluster.core.time import from_unix_time

@@ -30,7 +30,8 @@ from django_cluster.admin.formatting import (
     shown_value,
     without_links,
 )
-from django_cluster.admin.queue_inspector import QueueInspectorAdmin, open_package, unverified_header
+from django_cluster.admin.queue_inspector import QueueInspectorAdmin
+from django_cluster.admin.queue_reader import open_package, unverified_header
 from django_cluster.admin.search import MAX_LISTED, CappedChangeList, CappedPaginator, RecentValuesFilter, ScopeFilter
 from django_cluster.brokers import open_broker, shipped_kind
 from django_cluster.conf import load_settings

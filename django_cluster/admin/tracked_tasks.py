@@ -141,7 +141,7 @@ class TrackedTaskAdmin(ClusterAdmin):
 
     @admin.display(description=_("arguments"))
     def shown_args(self, task: TrackedTask) -> SafeString:
-        """Those of tasks of Django's framework; the row of any other task says none."""
+        """Arguments of a task of Django's framework; the row of any other task has none."""
         return shown_args(task, task.func, lambda: tuple(task.arguments[0])) if task.arguments else as_text(None)
 
     @admin.display(description=_("keyword arguments"))
@@ -158,7 +158,7 @@ class TrackedTaskAdmin(ClusterAdmin):
 
     @admin.display(description=_("errors"))
     def shown_errors(self, task: TrackedTask) -> SafeString:
-        """Of each run that failed: its exception, and for those who may see arguments the traceback."""
+        """The exception of each run that failed, and for those who may see arguments the traceback."""
         found = [each for each in task.errors if isinstance(each, list) and len(each) == 2] if task.errors else []
         whole = may_be_shown(task)
         return as_text(

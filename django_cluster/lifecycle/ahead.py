@@ -85,7 +85,7 @@ class RunsAhead:
         return found
 
     def take_back(self, jobs: Sequence[Job]) -> None:
-        """These jobs are not run here. What cannot be written now is seen by the worker that gets them."""
+        """Note that jobs are not run here. What cannot be written now is seen by the worker that gets them."""
         ids = [found[0] for job in jobs if (found := self._begun.pop(job.receipt, None)) is not None]
         if ids:
             with suppress(StoreUnavailable):

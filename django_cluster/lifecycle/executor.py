@@ -137,7 +137,7 @@ class Executor:
             self._tracker.ahead.waiting = jobs
 
     def take_back(self, jobs: Sequence[Job]) -> None:
-        """These jobs are not run here."""
+        """Note that jobs are not run here."""
         if self._tracker is not None:
             self._tracker.ahead.take_back(jobs)
 

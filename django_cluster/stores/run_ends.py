@@ -27,9 +27,9 @@ class RunEnd(NamedTuple):
     called_at: datetime
     finished_at: datetime | None
     errors: str | None
-    """As JSON; None: the row has them already."""
+    """JSON; None: the row has them already."""
     return_value: str | None
-    """As JSON."""
+    """JSON."""
 
     def __repr__(self) -> str:
         return repr_of(self, "id", "attempt", "status")
