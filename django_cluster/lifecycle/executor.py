@@ -180,6 +180,7 @@ class Executor:
         if started is not None:
             started(header, limit)
         if (request := self._cancels.request_for(header)) is not None:
+            self.take_back([job])
             sealed = codec.seal_arguments(job.body, header, arguments)
             return self._outcome(job, header, cancelled(request), started_at, sealed), TaskCancelled(request.sentence)
         initial = self._initial or InitialContext()
