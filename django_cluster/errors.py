@@ -220,6 +220,10 @@ def _line(problem: Problem) -> str:
     return f"- {problem.sentence} {problem.hint}".rstrip() + f" ({problem.id})"
 
 
+class ImportSourceUnavailable(ClusterError):
+    """The source of an import cannot be read: its server does not answer, or a library is not installed."""
+
+
 class CrashLoop(ClusterError):
     """A process of the cluster exited again and again before it was ready."""
 

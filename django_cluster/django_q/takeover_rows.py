@@ -16,11 +16,11 @@ from django_cluster import models as ours
 from django_cluster.conf import load_settings
 from django_cluster.core.batching import batches as portions
 from django_cluster.core.signing import ValueSigner
-from django_cluster.django_q.importer.report import ImportReport
 from django_cluster.django_q.importer.results import ResultImporter
 from django_cluster.django_q.importer.schedules import COPIED_COLUMNS, identity, with_options_separated
 from django_cluster.django_q.importer.source import SourceRow, SourceSchedule, SourceTask, batches
 from django_cluster.errors import PackageError
+from django_cluster.importing.report import ImportReport
 
 ID_BATCH = 500
 """Ids in one query."""

@@ -1,104 +1,100 @@
 """Import of queued tasks. They are moved, not copied: a task in two queues would run twice.
 
-Where both queues are in one database, each batch moves in one transaction. Elsewhere it is sent first and deleted
-second: an import that is killed in between sends the batch again, under the same ids.
+A batch is claimed from Django-Q, in the way in which its own clusters claim, so that those may still run. Then it is
+sent, and deleted there. Where both queues are in one database, that is one transaction. Elsewhere an import that is
+killed before the deletion sends the batch again, under the same ids.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from django.db import models, transaction
-from django.utils import timezone
-
-from django_cluster.brokers import open_broker
-from django_cluster.brokers.base import Broker
-from django_cluster.client.client import Client
 from django_cluster.core.messages import TaskPackage
-from django_cluster.core.settings import BrokerSettings
 from django_cluster.django_q.importer.packages import NotImportable, PackageReader
-from django_cluster.django_q.importer.report import ImportReport
-from django_cluster.django_q.importer.source import BATCH, SourceMessage, SourceRow, batches
-from django_cluster.lifecycle.send import QueueSender
+from django_cluster.importing.report import ImportReport
+from django_cluster.importing.target import TargetQueue
+
+CLAIM_SECONDS = 600
+"""How long a claimed batch is hidden from Django-Q's clusters, if the import is killed."""
+HELD = (
+    "is held by a cluster of Django-Q, or waits there for its next attempt. Import again later;"
+    " if its clusters are stopped: --stopped."
+)
 
 
-class TargetQueue:
-    """The queues into which tasks are imported; each keeps the name of its queue."""
+class WaitingMessage(NamedTuple):
+    """A message of Django-Q."""
 
-    def __init__(self, client: Client, *, dry_run: bool) -> None:
-        self._client = client
+    key: Any
+    """Its row, its receipt, or whatever else deletes it."""
+    queue: str
+    payload: str
+    not_before: datetime | None = None
+    """When it may be run; None: now."""
+
+
+class MessageSource(ABC):
+    """A queue of Django-Q. ``dry_run``: claims and changes nothing."""
+
+    def __init__(self, *, dry_run: bool) -> None:
         self.dry_run = dry_run
-        self._brokers: dict[str, Broker] = {}
 
-    def send(self, queue: str, packages: Sequence[TaskPackage]) -> None:
-        if packages and not self.dry_run:
-            QueueSender(self._client.codec, self.broker(queue)).send(packages)
+    def transaction(self, target: TargetQueue) -> AbstractContextManager[Any]:
+        """A transaction that the target takes part in, if there is one."""
+        return nullcontext()
 
-    def broker(self, queue: str) -> Broker:
-        if queue not in self._brokers:
-            section: BrokerSettings = replace(self._client.settings.broker, queue=queue)
-            self._brokers[queue] = open_broker(section)
-        return self._brokers[queue]
+    @abstractmethod
+    def find(self) -> Sequence[Any]:
+        """The next messages; empty at the end."""
 
+    @abstractmethod
+    def claim(self, found: Sequence[Any]) -> Sequence[WaitingMessage]:
+        """Those of the messages that no cluster has claimed meanwhile."""
 
-def import_rows(reader: PackageReader, queue: TargetQueue, source: str, report: ImportReport) -> None:
-    """Move tasks from Django-Q's table. Tasks that cannot be imported stay there."""
-    for rows in batches(SourceMessage, source):
-        by_queue: dict[str, list[SourceRow]] = {}
-        for row in rows:
-            by_queue.setdefault(row["key"], []).append(row)
-        for name, group in by_queue.items():
-            together = queue.broker(name).database == source
-            whole: AbstractContextManager[Any] = transaction.atomic(using=source) if together else nullcontext()
-            taken = _read(group, lambda row: reader.read(row["payload"], _due(row["lock"])), report)
-            with whole:
-                queue.send(name, [package for _, package in taken])
-                if not queue.dry_run:
-                    ids = [row["id"] for row, _ in taken]
-                    models.QuerySet(SourceMessage, using=source).filter(pk__in=ids).delete()
-            report.imported += len(taken)
+    @abstractmethod
+    def finish(self, sent: Sequence[WaitingMessage], refused: Sequence[WaitingMessage]) -> None:
+        """Delete what was sent, and release the rest. Not called in a dry run."""
+
+    def close(self, report: ImportReport) -> None:
+        """Return to Django-Q what was refused, and report what its clusters hold."""
 
 
-def _due(lock: datetime | None) -> datetime | None:
-    """Due time of a locked row: its lease has not expired, or its task waits for a retry."""
-    return lock if lock is not None and lock > timezone.now() else None
+def move(source: MessageSource, reader: PackageReader, target: TargetQueue, report: ImportReport) -> None:
+    """Move all tasks that are not held by a cluster. Those that cannot be imported stay."""
+    try:
+        while found := source.find():
+            with source.transaction(target):
+                _move_batch(source, source.claim(found), reader, target, report)
+    finally:
+        source.close(report)
 
 
-def import_list(reader: PackageReader, queue: TargetQueue, redis: Any, name: str, report: ImportReport) -> None:
-    """Move tasks from Django-Q's list in Redis. Tasks that cannot be imported go to the end of the list."""
-    key = f"django_q:{name}:q"
-    left, start = redis.llen(key), 0
-    while left > 0:
-        texts = redis.lrange(key, start, start + min(BATCH, left) - 1)
-        if not texts:
-            return
-        payloads = [each.decode("ascii", "replace") for each in texts]
-        taken = _read(payloads, reader.read, report)
-        queue.send(name, [package for _, package in taken])
-        report.imported += len(taken)
-        left -= len(texts)
-        if queue.dry_run:
-            start += len(texts)
-            continue
-        refused = [payload for payload in payloads if payload not in {each for each, _ in taken}]
-        with redis.pipeline(transaction=True) as pipeline:
-            pipeline.ltrim(key, len(texts), -1)
-            if refused:
-                pipeline.rpush(key, *refused)
-            pipeline.execute()
-
-
-def _read(
-    items: Sequence[Any], read: Callable[[Any], TaskPackage], report: ImportReport
-) -> list[tuple[Any, TaskPackage]]:
-    taken = []
-    for item in items:
+def _move_batch(
+    source: MessageSource,
+    batch: Sequence[WaitingMessage],
+    reader: PackageReader,
+    target: TargetQueue,
+    report: ImportReport,
+) -> None:
+    by_queue: dict[str, list[TaskPackage]] = {}
+    sent, refused = [], []
+    for message in batch:
         try:
-            taken.append((item, read(item)))
+            by_queue.setdefault(message.queue, []).append(reader.read(message.payload, message.not_before))
+            sent.append(message)
         except NotImportable as reason:
-            report.reasons[f"stays where it is: it {reason}"] += 1
-    return taken
+            refused.append(message)
+            report.leave(str(reason))
+    try:
+        for queue, packages in by_queue.items():
+            target.send(queue, packages)
+    except BaseException:
+        source.finish([], batch)
+        raise
+    if not source.dry_run:
+        source.finish(sent, refused)
+    report.imported += len(sent)

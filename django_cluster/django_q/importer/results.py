@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
@@ -9,10 +10,10 @@ from django.db import transaction
 from django_cluster.core.messages import OutcomeStatus
 from django_cluster.core.sealed_rows import arguments_context, result_context, seal_arguments
 from django_cluster.core.signing import ValueSigner, dump_pickle
-from django_cluster.django_q.importer.report import ImportReport
 from django_cluster.django_q.importer.source import SourceRow, SourceTask, batches
-from django_cluster.django_q.importer.values import NotPlainValue, OpaquePickle, load_plain
 from django_cluster.errors import NotSerializable
+from django_cluster.importing.pickles import NotPlainValue, OpaquePickle, load_plain
+from django_cluster.importing.report import ImportReport
 from django_cluster.models import Task
 
 TIMED_OUT = "Task exceeded maximum timeout value"
@@ -20,6 +21,12 @@ TRACEBACK = " : Traceback (most recent call last)"
 LEFT_OUT = "came without {what}, which holds more than plain values; --trust-pickles takes it over as well."
 
 FORBIDDEN = "came without {what}: Django-Q has pickled it, and serializer = 'json' forbids opening pickles."
+
+COLUMNS = (
+    *("sealed_arguments", "sealed_result", "status", "success", "final", "attempt_count", "enqueued_at", "started_at"),
+    *("stopped_at", "error_message", "error_traceback"),
+)
+"""What another run of a task has changed in its row."""
 
 
 class ResultImporter:
@@ -34,16 +41,20 @@ class ResultImporter:
         self._trusted, self._dry_run = trusted, dry_run
 
     def run(self, report: ImportReport) -> None:
-        """Import all rows; safe to interrupt and to repeat, because existing rows are kept."""
+        """Import all rows; safe to interrupt and to repeat. Of two rows of one task the one that ended later is kept:
+        while Django-Q's clusters run, they may run a task again whose failure was imported."""
         for rows in batches(SourceTask, self._source):
             ours = Task.objects.using(self._database)
-            known = set(ours.filter(pk__in=[row["id"] for row in rows]).values_list("pk", flat=True))
-            tasks = [self.task(row, report) for row in rows if row["id"] not in known]
+            known = dict(ours.filter(pk__in=[row["id"] for row in rows]).values_list("pk", "stopped_at"))
+            later = [row["id"] for row in rows if row["id"] in known and _is_later(row, known[row["id"]])]
+            new = [self.task(row, report) for row in rows if row["id"] not in known]
+            changed = [self.task(row, report) for row in rows if row["id"] in later]
             if not self._dry_run:
                 with transaction.atomic(using=self._database):
-                    ours.bulk_create(tasks, ignore_conflicts=True)
-            report.imported += len(tasks)
-            report.already_present += len(known)
+                    ours.bulk_create(new, ignore_conflicts=True)
+                    ours.bulk_update(changed, COLUMNS)  # the project's foreign keys may point to them
+            report.imported += len(new) + len(changed)
+            report.already_present += len(known) - len(later)
 
     def task(self, row: SourceRow, report: ImportReport) -> Task:
         success, (message, traceback) = bool(row["success"]), ("", "")
@@ -108,3 +119,7 @@ class ResultImporter:
             text = "The error is kept in a form that cannot be read here."
         message, found, rest = str(text or "").partition(TRACEBACK)
         return message, f"{TRACEBACK[3:]}{rest}" if found else ""
+
+
+def _is_later(row: SourceRow, stopped: datetime | None) -> bool:
+    return stopped is None or row["stopped"] > stopped

@@ -88,12 +88,19 @@ def has_table(source: Source, database: str) -> bool:
         return source._meta.db_table in connection.introspection.table_names(cursor)
 
 
-def batches(source: Source, database: str) -> Iterator[Sequence[SourceRow]]:
-    """All rows in the order of their keys, with the columns that this version of Django-Q has."""
+def columns_of(source: Source, database: str) -> set[str]:
+    """The columns that the table has; empty if there is no table."""
+    if not has_table(source, database):
+        return set()
     connection = connections[database]
     with connection.cursor() as cursor:
         described = connection.introspection.get_table_description(cursor, source._meta.db_table)
-    present = {column.name for column in described}
+    return {column.name for column in described}
+
+
+def batches(source: Source, database: str) -> Iterator[Sequence[SourceRow]]:
+    """All rows in the order of their keys, with the columns that this version of Django-Q has."""
+    present = columns_of(source, database)
     columns = [field.name for field in source._meta.fields if field.column in present]
     last: Any = None
     while True:

@@ -8,7 +8,7 @@ from typing import Any
 PRECEDENCE = ("broker_class", "iron_mq", "sqs", "orm", "mongo")
 """Keys of ``Q_CLUSTER`` that choose a broker in Django-Q; the first that is set decides. Without any, it is Redis."""
 REDIS = "redis"
-READABLE = ("orm", REDIS)
+READABLE = ("orm", "sqs", "mongo", REDIS)
 
 
 def kind_of(written: Any) -> str:

@@ -1,161 +1,94 @@
-"""``manage.py qimport django_q``: take over what a project has in Django-Q's tables."""
+"""``manage.py qimport``: take over what a project has in another task queue, or say beforehand what will differ."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from collections.abc import Callable
+from importlib import import_module
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.utils.translation import gettext as _
 
-from django_cluster.client.client import get_client
-from django_cluster.conf import configured, known_queues
-from django_cluster.core.signing import ValueSigner, secret_bytes
-from django_cluster.django_q.importer import source_broker
-from django_cluster.django_q.importer.packages import PackageReader
-from django_cluster.django_q.importer.queue import TargetQueue, import_list, import_rows
-from django_cluster.django_q.importer.report import ImportReport
-from django_cluster.django_q.importer.results import ResultImporter
-from django_cluster.django_q.importer.schedules import ScheduleImporter
-from django_cluster.django_q.importer.source import Source, SourceMessage, SourceSchedule, SourceTask, has_table
-from django_cluster.errors import ClusterError
+from django_cluster.errors import ClusterError, ImportSourceUnavailable
+from django_cluster.importing.options import ImportOptions
+from django_cluster.importing.report import ImportReport, table
 from django_cluster.management.base import sentence
 
-PARTS = ("schedules", "results", "queue")
+SOURCES = {
+    "django_q": ("django_cluster.django_q.importer.run", ("schedules", "results", "queue")),
+}
+"""Source → the module that imports it, and its parts."""
+CHECK = "check"
 
 
 class Command(BaseCommand):
-    """Parses, takes each part over, and says what came of it."""
+    """Parses, has each part taken over, and prints the table of what came of it."""
 
-    help = _("Imports the schedules, results and queued tasks of Django-Q. Stop its clusters first.")
+    help = _("Imports schedules, results and waiting tasks from another task queue. Nothing is imported twice.")
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("source", choices=["django_q"], help=_("The source to import from."))
-        parser.add_argument("--only", help=_("Some of schedules,results,queue; default: all three."))
-        parser.add_argument("--database", default=DEFAULT_DB_ALIAS, help=_("The database of Django-Q's tables."))
+        what = _("The source to import from; check: say what of this project will behave otherwise than in Django-Q.")
+        parser.add_argument("source", choices=[*SOURCES, CHECK], help=what)
+        parser.add_argument("--only", help=_("Some of the parts, such as schedules,results,queue; default: all."))
+        parser.add_argument("--database", default=DEFAULT_DB_ALIAS, help=_("The database of the source's tables."))
         parser.add_argument("--dry-run", action="store_true", help=_("Read and check everything, change nothing."))
+        stopped = _("The source's workers are stopped: take over the tasks that they held as well.")
+        parser.add_argument("--stopped", action="store_true", help=stopped)
         parser.add_argument("--site", help=_("The name under which Django-Q signed; default: that of Q_CLUSTER."))
-        redis = _("Import queued tasks from Django-Q's lists in this Redis.")
+        redis = _("Import queued tasks from the queues of the source in this Redis.")
         parser.add_argument("--redis", metavar="URL", help=redis)
-        parser.add_argument("--queues", help=_("With --redis: the names of its queues; default: the namespace."))
+        parser.add_argument("--queues", help=_("The names of the source's queues; default: those of the settings."))
         parser.add_argument(
             "--trust-pickles",
             action="store_true",
-            help=_("Import arguments and results of any class. This lets anyone who can write to the table run code."),
+            help=_("Import arguments and results of any class. This lets anyone who can write to the source run code."),
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        parts = (options["only"] or ",".join(PARTS)).split(",")
-        if unknown := set(parts) - set(PARTS):
-            raise CommandError(f"--only knows {', '.join(PARTS)}, not {', '.join(sorted(unknown))}.")
-        if options["database"] not in connections.databases:
-            raise CommandError(f"There is no database {options['database']!r} in DATABASES.")
-        try:
-            for part in PARTS:
-                if part in parts:
-                    report = ImportReport(part.capitalize())
-                    self._take(part, report, options)
-                    self.stdout.write("\n".join(map(sentence, report.lines(dry_run=options["dry_run"]))))
-        except ClusterError as error:
-            raise CommandError(f"The import was interrupted, and can be repeated: {sentence(error)}") from error
-
-    def _take(self, part: str, report: ImportReport, options: dict[str, Any]) -> None:
-        tables: dict[str, tuple[Source, Callable[..., None]]] = {
-            "schedules": (SourceSchedule, take_schedules),
-            "results": (SourceTask, take_results),
-            "queue": (SourceMessage, take_queue),
-        }
-        source, take = tables[part]
-        if part == "queue" and options["redis"]:
-            take_redis(report, options)
+        if options["source"] == CHECK:
+            self._check()
             return
-        kind = source_broker.kind_of(configured()) if part == "queue" else ""
-        if has_table(source, options["database"]):
-            take(report, options)
-        elif kind != source_broker.REDIS:
-            report.missing = f"the database {options['database']!r} has no table {source._meta.db_table}."
-        if kind == source_broker.REDIS:
-            take_redis(report, options)
-        elif kind and kind not in source_broker.READABLE:
-            report.notes.append(
-                f"Q_CLUSTER names {kind!r}: a queue there is not read. Let Django-Q finish what waits in it."
-            )
-        elif kind and not report.imported:
-            report.notes.append("If Django-Q had its queue in Redis, say where: --redis URL.")
+        module, parts = SOURCES[options["source"]]
+        wanted = _options(options, parts)
+        reports: list[ImportReport] = []
+        try:
+            for report in import_module(module).run(wanted):
+                reports.append(report)
+        except ImportSourceUnavailable as error:
+            self._print(reports, wanted)
+            raise CommandError(sentence(error)) from error
+        except ClusterError as error:
+            self._print(reports, wanted)
+            raise CommandError(f"The import was interrupted, and can be repeated: {sentence(error)}") from error
+        self._print(reports, wanted)
+
+    def _print(self, reports: list[ImportReport], options: ImportOptions) -> None:
+        if reports:
+            self.stdout.write("\n".join(map(sentence, table(reports, dry_run=options.dry_run))))
+
+    def _check(self) -> None:
+        from django_cluster.django_q.migration_check import findings
+
+        found = list(findings())
+        for each in found:
+            self.stdout.write(sentence(each))
+        self.stdout.write(f"{len(found)} findings." if found else "Nothing was found that will behave otherwise.")
 
 
-def take_schedules(report: ImportReport, options: dict[str, Any]) -> None:
-    client = get_client()
-    zone = client.settings.schedule.time_zone
-    ScheduleImporter(
-        source=options["database"],
-        database=str(client.results.database),
-        zone=ZoneInfo(zone) if zone else None,
-        functions=client.settings.signing.functions,
-        dry_run=options["dry_run"],
-    ).run(report)
-
-
-def take_results(report: ImportReport, options: dict[str, Any]) -> None:
-    client = get_client()
-    signing = client.settings.signing
-    ResultImporter(
-        ValueSigner(signing.secret, signing.fallbacks, signing.serializer),
-        source=options["database"],
-        database=str(client.results.database),
-        trusted=options["trust_pickles"],
-        dry_run=options["dry_run"],
-        forbidden=signing.serializer == "json",
-    ).run(report)
-
-
-def take_queue(report: ImportReport, options: dict[str, Any]) -> None:
-    import_rows(reader(options), TargetQueue(get_client(), dry_run=options["dry_run"]), options["database"], report)
-
-
-def take_redis(report: ImportReport, options: dict[str, Any]) -> None:
-    try:
-        import redis
-    except ImportError as error:
-        raise CommandError(
-            "Django-Q's queue in Redis cannot be read without redis-py: pip install 'django-cluster[redis]'."
-            " Without the queue: --only schedules,results."
-        ) from error
-    given = options["queues"] or options["site"]
-    names = given.split(",") if given else known_queues()
-    timeouts = {"socket_connect_timeout": 10, "socket_timeout": 30}
-    server = (
-        redis.Redis.from_url(options["redis"], **timeouts)
-        if options["redis"]
-        else source_broker.redis_of(configured(), **timeouts)
-    )
-    try:
-        for name in names:
-            import_list(reader(options), TargetQueue(get_client(), dry_run=options["dry_run"]), server, name, report)
-    except redis.RedisError as error:
-        if options["redis"] or source_broker.names_redis(configured()):
-            raise CommandError(f"Redis cannot be used: {sentence(error)}") from error
-        report.notes.append(
-            f"Q_CLUSTER names no broker, so that Django-Q used Redis on this machine, which does not answer:"
-            f" {sentence(error)} If it was elsewhere, say where: --redis URL."
-        )
-    finally:
-        server.close()
-
-
-def reader(options: dict[str, Any]) -> PackageReader:
-    client = get_client()
-    settings, signing = client.settings, client.settings.signing
-    site = options["site"] or settings.name
-    return PackageReader(
-        secret_bytes(signing.secret),
-        [secret_bytes(each) for each in signing.fallbacks],
-        site,
-        home=settings.queue,
-        compose=client.chained,
-        forbidden=signing.serializer == "json",
-        functions=signing.functions,
+def _options(given: dict[str, Any], parts: tuple[str, ...]) -> ImportOptions:
+    only = tuple(given["only"].split(",")) if given["only"] else ()
+    if unknown := set(only) - set(parts):
+        raise CommandError(f"--only knows {', '.join(parts)}, not {', '.join(sorted(unknown))}.")
+    if given["database"] not in connections.databases:
+        raise CommandError(f"There is no database {given['database']!r} in DATABASES.")
+    return ImportOptions(
+        database=given["database"],
+        parts=only,
+        dry_run=given["dry_run"],
+        trust_pickles=given["trust_pickles"],
+        stopped=given["stopped"],
+        site=given["site"] or "",
+        queues=tuple(given["queues"].split(",")) if given["queues"] else (),
+        redis=given["redis"] or "",
     )
