@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.core import signing
 
@@ -28,11 +30,34 @@ class NotImportable(Exception):
     """The package cannot be imported; the message is the end of a sentence that says why."""
 
 
+class _Unpickler(pickle.Unpickler):
+    """Finds time zones that older versions of Django had: their package need not be installed any longer."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        return OLD_ZONES[module, name] if (module, name) in OLD_ZONES else super().find_class(module, name)
+
+
+def _utc(*_: Any) -> tzinfo:
+    return UTC
+
+
+def _zone(name: str, *_: Any) -> tzinfo:
+    return ZoneInfo(name)
+
+
+OLD_ZONES: Mapping[tuple[str, str], Callable[..., tzinfo]] = {
+    ("pytz", "_UTC"): _utc,
+    ("pytz", "_p"): _zone,
+    ("django.utils.timezone", "UTC"): _utc,
+}
+"""What makes a time zone in a pickle → what makes it today."""
+
+
 class _Pickles:
     """What ``signing.loads`` calls after it has verified the signature."""
 
     def loads(self, data: bytes) -> Any:
-        return pickle.loads(data)  # noqa: S301  the signature was that of this project's key
+        return _Unpickler(io.BytesIO(data)).load()  # the signature was that of this project's key
 
 
 class PackageReader:

@@ -59,7 +59,7 @@ class MessageSource(ABC):
     def finish(self, sent: Sequence[WaitingMessage], refused: Sequence[WaitingMessage]) -> None:
         """Delete what was sent, and release the rest. Not called in a dry run."""
 
-    def close(self, report: ImportReport) -> None:
+    def close(self, report: ImportReport) -> None:  # noqa: B027  not every source has something to return
         """Return to Django-Q what was refused, and report what its clusters hold."""
 
 

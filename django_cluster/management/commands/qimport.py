@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -47,7 +48,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["source"] == CHECK:
-            self._check()
+            self._check(_options(options, SOURCES["django_q"][1]))
             return
         module, parts = SOURCES[options["source"]]
         wanted = _options(options, parts)
@@ -67,13 +68,14 @@ class Command(BaseCommand):
         if reports:
             self.stdout.write("\n".join(map(sentence, table(reports, dry_run=options.dry_run))))
 
-    def _check(self) -> None:
-        from django_cluster.django_q.migration_check import findings
+    def _check(self, options: ImportOptions) -> None:
+        from django_cluster.django_q.importer.check import findings
 
-        found = list(findings())
-        for each in found:
-            self.stdout.write(sentence(each))
-        self.stdout.write(f"{len(found)} findings." if found else "Nothing was found that will behave otherwise.")
+        count = 0
+        for found in findings(replace(options, dry_run=True)):
+            self.stdout.write(sentence(found))
+            count += 1
+        self.stdout.write(f"{count} findings." if count else "Nothing was found that will behave otherwise.")
 
 
 def _options(given: dict[str, Any], parts: tuple[str, ...]) -> ImportOptions:
