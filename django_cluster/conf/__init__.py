@@ -8,6 +8,7 @@ from django_cluster.conf.django_settings import (
     configures_logging,
     databases,
     debugging,
+    written_setting,
 )
 from django_cluster.conf.loading import (
     CLUSTER_VARIABLE,
@@ -46,4 +47,5 @@ __all__ = [
     "project_redactor",
     "queues_of",
     "try_load_settings",
+    "written_setting",
 ]

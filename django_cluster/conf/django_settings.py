@@ -32,6 +32,11 @@ def written_tasks() -> Any:
     return getattr(settings, "TASKS", None)
 
 
+def written_setting(name: str) -> Any:
+    """A setting of another package, such as ``RQ_QUEUES``, as it is written; None if it is not."""
+    return getattr(settings, name, None)
+
+
 def databases() -> dict[str, Any]:
     """``DATABASES``, for checks of aliases that open no connection."""
     return dict(settings.DATABASES)

@@ -39,9 +39,9 @@ class MongoQueue(MessageSource):
 
     def find(self) -> Sequence[Any]:
         if self.dry_run:
-            found = list(self._documents.find({**self._free(), "_id": {"$nin": self._read}}).limit(BATCH))
-            self._read += [each["_id"] for each in found]
-            return found
+            page = list(self._documents.find({**self._free(), "_id": {"$nin": self._read}}).limit(BATCH))
+            self._read += [each["_id"] for each in page]
+            return page
         claimed = timezone.now() + timedelta(seconds=CLAIM_SECONDS)
         found: list[Any] = []
         while len(found) < BATCH:

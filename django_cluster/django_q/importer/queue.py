@@ -53,7 +53,7 @@ class MessageSource(ABC):
 
     @abstractmethod
     def claim(self, found: Sequence[Any]) -> Sequence[WaitingMessage]:
-        """Those of the messages that no cluster has claimed meanwhile."""
+        """Claim messages; returns them without what a cluster has claimed meanwhile."""
 
     @abstractmethod
     def finish(self, sent: Sequence[WaitingMessage], refused: Sequence[WaitingMessage]) -> None:

@@ -107,7 +107,7 @@ def _redis(options: ImportOptions, written: Mapping[str, Any], report: ImportRep
     except ImportError as error:
         raise ImportSourceUnavailable(MISSING.format(where="Redis", library="redis-py", extra="redis")) from error
     if options.redis:
-        server = redis.Redis.from_url(options.redis, **TIMEOUTS)  # type: ignore[arg-type]  # keywords of the client
+        server = redis.Redis.from_url(options.redis, **TIMEOUTS)
     else:
         server = source_broker.redis_of(written, **TIMEOUTS)
     try:

@@ -18,6 +18,10 @@ from django_cluster.management.base import sentence
 
 SOURCES = {
     "django_q": ("django_cluster.django_q.importer.run", ("schedules", "results", "queue")),
+    "celery_beat": ("django_cluster.import_sources.celery_beat", ("schedules",)),
+    "rq": ("django_cluster.import_sources.rq", ("schedules", "queue")),
+    "huey": ("django_cluster.import_sources.huey", ("queue",)),
+    "tasks_db": ("django_cluster.import_sources.tasks_db", ("queue",)),
 }
 """Source → the module that imports it, and its parts."""
 CHECK = "check"

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import django
 from django.conf import settings
@@ -45,7 +46,7 @@ ADD = "tests.sample.tasks.add"
 TRACEBACK = "no luck : Traceback (most recent call last):\n  File x\nValueError: no luck\n"
 
 
-def ended(number, args, result, success=True, **more):
+def ended(number: int, args: tuple[Any, ...], result: Any, success: bool = True, **more: Any) -> None:
     """A row as Django-Q's monitor writes it."""
     task = {
         **{"id": f"{number:032x}", "name": f"task {number}", "func": ADD, "args": args, "kwargs": {}},

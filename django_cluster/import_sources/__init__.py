@@ -1,0 +1,1 @@
+"""What ``qimport`` reads beside Django-Q: celery_beat, rq, huey, tasks_db. None of their packages need be installed."""
