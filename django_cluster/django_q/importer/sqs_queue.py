@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from django_cluster.django_q.importer.queue import CLAIM_SECONDS, HELD, MessageSource, WaitingMessage
+from django_cluster.core.codec import peek_header
+from django_cluster.django_q.importer.queue import CLAIM_SECONDS, MessageSource, WaitingMessage
+from django_cluster.errors import PackageError
 from django_cluster.importing.report import ImportReport
 
 SESSION_KEYS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token", "profile_name", "region_name")
+HELD = "is held by a cluster of Django-Q, or waits there for its next attempt. Import again later."
 BULK = 10
 """Messages in one request; SQS allows no more."""
+SHARED = (
+    "The queue {name!r} on SQS is that of this project here, too: let no cluster of Django-Q run on it any longer,"
+    " which would delete the new tasks."
+)
 
 
 def client_of(written: Mapping[str, Any]) -> Any:
@@ -32,10 +39,14 @@ class SqsQueue(MessageSource):
         super().__init__(dry_run=dry_run)
         self._client, self._name = client, name
         self._refused: list[str] = []
+        self._ours = 0
+        """Messages of this package that were met: the queue may have the same name."""
         try:
             self._url = client.get_queue_url(QueueName=name)["QueueUrl"]
         except client.exceptions.QueueDoesNotExist:
             self._url = None
+        # Before anything is received: SQS counts for a while what has been deleted.
+        self._ready, self._held = self._count() if self._url else (0, 0)
 
     def find(self) -> Sequence[Any]:
         if self.dry_run or self._url is None:
@@ -47,7 +58,11 @@ class SqsQueue(MessageSource):
         return []
 
     def claim(self, found: Sequence[Any]) -> Sequence[WaitingMessage]:
-        return [WaitingMessage(each["ReceiptHandle"], self._name, each["Body"]) for each in found]
+        ours = [each["ReceiptHandle"] for each in found if _is_ours(each["Body"])]
+        self._ours += len(ours)
+        self._refused += ours
+        messages = [WaitingMessage(each["ReceiptHandle"], self._name, each["Body"]) for each in found]
+        return [message for message in messages if message.key not in ours]
 
     def finish(self, sent: Sequence[WaitingMessage], refused: Sequence[WaitingMessage]) -> None:
         if sent:
@@ -61,10 +76,24 @@ class SqsQueue(MessageSource):
         if self._url is None:
             report.notes.append(f"There is no queue {self._name!r} on SQS.")
             return
+        if self.dry_run:
+            report.notes.append(f"About {self._ready} messages wait on SQS, which a dry run does not open.")
+        if self._held:
+            report.leave(HELD, self._held)
+        if self._ours:
+            report.notes.append(SHARED.format(name=self._name))
+
+    def _count(self) -> tuple[int, int]:
+        """How many messages wait, and how many a cluster has received."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         counted = self._client.get_queue_attributes(QueueUrl=self._url, AttributeNames=names)["Attributes"]
         ready, held = (int(counted[name]) for name in names)
-        if self.dry_run:
-            report.notes.append(f"About {ready} messages wait on SQS, which a dry run does not open.")
-        if held:
-            report.leave(HELD.replace("; if its clusters are stopped: --stopped", ""), held)
+        return ready, held
+
+
+def _is_ours(payload: str) -> bool:
+    try:
+        peek_header(payload)
+    except PackageError:
+        return False
+    return True
