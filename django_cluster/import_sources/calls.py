@@ -16,7 +16,7 @@ from django_cluster.core.messages import TaskHeader, TaskPackage
 from django_cluster.core.option_values import build_options
 from django_cluster.core.task_ids import derived_id, task_name
 from django_cluster.importing.options import ImportOptions, forbids_pickle
-from django_cluster.importing.report import ImportReport
+from django_cluster.importing.report import ImportReport, NotImportable
 from django_cluster.importing.target import TargetQueue
 from django_cluster.lifecycle.admission import allowed_functions
 
@@ -24,10 +24,6 @@ PLAIN_CLASSES: Mapping[tuple[str, str], Any] = {
     ("datetime", "datetime"): datetime,
 }
 """Classes that plain values may have: making them runs nothing of the project."""
-
-
-class NotImportable(Exception):
-    """The call cannot be imported; the message is the end of a sentence that begins with "it"."""
 
 
 class Call(NamedTuple):

@@ -11,10 +11,9 @@ from django.db import connections
 from django.utils import timezone
 
 from django_cluster.core.function_signatures import load_function
-from django_cluster.import_sources.calls import NotImportable
 from django_cluster.import_sources.schedule_rows import new_schedule, save_schedule
 from django_cluster.importing.options import ImportOptions, results_database
-from django_cluster.importing.report import ImportReport
+from django_cluster.importing.report import ImportReport, NotImportable
 from django_cluster.models import Schedule
 
 TABLE = "django_celery_beat_{}"

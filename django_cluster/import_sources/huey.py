@@ -15,17 +15,17 @@ from typing import Any
 from django_cluster.conf import databases, written_setting
 from django_cluster.core.messages import TaskPackage
 from django_cluster.errors import ImportSourceUnavailable
-from django_cluster.import_sources.calls import Call, NotImportable, open_value, package_of
+from django_cluster.import_sources.calls import Call, open_value, package_of
 from django_cluster.import_sources.redis_source import connected, move
 from django_cluster.importing.options import ImportOptions
 from django_cluster.importing.redis_claims import ClaimedList, ClaimedSet, Item
-from django_cluster.importing.report import ImportReport
+from django_cluster.importing.report import ImportReport, NotImportable
 
 
-class Message(tuple[Any, ...]):
+class HueyMessage(tuple[Any, ...]):
     """The fields of a message of huey, in its order; older versions have fewer."""
 
-    def __new__(cls, *fields: Any) -> Message:
+    def __new__(cls, *fields: Any) -> HueyMessage:
         return super().__new__(cls, fields)
 
     def field(self, place: int) -> Any:
@@ -70,8 +70,8 @@ def _unprefixed(item: Item) -> Item:
 
 
 def _call(item: Item, options: ImportOptions) -> Call:
-    value = open_value(_unpacked(item.member), options, {("huey.registry", "Message"): Message})
-    if not isinstance(value, Message):
+    value = open_value(_unpacked(item.member), options, {("huey.registry", "Message"): HueyMessage})
+    if not isinstance(value, HueyMessage):
         raise NotImportable("is no message of huey.")
     if value.field(8) or value.field(13):
         raise NotImportable("is a part of a pipeline or a chord: let huey finish it.")

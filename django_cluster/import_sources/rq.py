@@ -11,15 +11,15 @@ from typing import Any
 from django_cluster.conf import written_setting
 from django_cluster.core.messages import TaskPackage
 from django_cluster.errors import ImportSourceUnavailable
-from django_cluster.import_sources.calls import Call, NotImportable, open_value, package_of, read_all, send
+from django_cluster.import_sources.calls import Call, open_value, package_of, read_all, send
 from django_cluster.import_sources.redis_source import connected, move
 from django_cluster.import_sources.schedule_rows import new_schedule, save_schedule
 from django_cluster.importing.options import ImportOptions
 from django_cluster.importing.redis_claims import ClaimedList, ClaimedSet, Item
-from django_cluster.importing.report import ImportReport
+from django_cluster.importing.report import ImportReport, NotImportable
 
 SCHEDULED = "rq:scheduler:scheduled_jobs"
-"""Of rq-scheduler: ids of jobs by the moment of their next run."""
+"""The sorted set of rq-scheduler: ids of jobs by the moment of their next run."""
 
 
 def run(options: ImportOptions) -> Iterator[ImportReport]:

@@ -10,8 +10,8 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from django_cluster.core.arguments import args_to_text, kwargs_to_text
-from django_cluster.import_sources.calls import NotImportable
 from django_cluster.importing.options import results_database
+from django_cluster.importing.report import NotImportable
 from django_cluster.models import Schedule
 
 

@@ -18,9 +18,8 @@ from django_cluster.backend.sending import PreparedCall, prepare, submit
 from django_cluster.conf import written_setting
 from django_cluster.core.import_paths import load_object
 from django_cluster.framework.compat import backend_of
-from django_cluster.import_sources.calls import NotImportable
 from django_cluster.importing.options import ImportOptions
-from django_cluster.importing.report import ImportReport
+from django_cluster.importing.report import ImportReport, NotImportable
 
 TABLES = ("django_tasks_database_dbtaskresult",)
 BATCH = 500

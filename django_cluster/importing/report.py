@@ -7,6 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 
+class NotImportable(Exception):
+    """What waits in the source cannot be imported; the message is the end of a sentence that begins with "it"."""
+
+
 @dataclass(slots=True)
 class ImportReport:
     """The report of one part, such as the schedules."""

@@ -17,6 +17,7 @@ from django_cluster.core.import_paths import dotted_path
 from django_cluster.core.messages import TaskHeader, TaskPackage
 from django_cluster.core.option_values import build_options
 from django_cluster.core.task_ids import derived_id, task_name
+from django_cluster.importing.report import NotImportable
 from django_cluster.lifecycle.admission import ALL_FUNCTIONS, allowed_functions
 
 KEPT_OPTIONS = ("hook", "group", "save", "cached", "ack_failure", "timeout", "cluster")
@@ -24,10 +25,6 @@ KEPT_OPTIONS = ("hook", "group", "save", "cached", "ack_failure", "timeout", "cl
 
 Compose = Callable[[Sequence[TaskPackage]], TaskPackage]
 """Takes the links of a chain, returns the first, which contains the others."""
-
-
-class NotImportable(Exception):
-    """The package cannot be imported; the message is the end of a sentence that says why."""
 
 
 class _Unpickler(pickle.Unpickler):

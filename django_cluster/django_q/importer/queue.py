@@ -14,8 +14,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from django_cluster.core.messages import TaskPackage
-from django_cluster.django_q.importer.packages import NotImportable, PackageReader
-from django_cluster.importing.report import ImportReport
+from django_cluster.django_q.importer.packages import PackageReader
+from django_cluster.importing.report import ImportReport, NotImportable
 from django_cluster.importing.target import TargetQueue
 
 CLAIM_SECONDS = 600
