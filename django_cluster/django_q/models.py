@@ -17,9 +17,10 @@ from django_cluster.models.aliases import AliasField
 from django_cluster.models.schedule import seal_from_fixture
 
 
-def _names(model: type[Any]) -> tuple[Any, Any]:
-    """How one row of a model is called, and several."""
-    return model._meta.verbose_name, model._meta.verbose_name_plural
+def _meta(model: type[Any]) -> type[Any]:
+    """The ``Meta`` of a proxy that is called as its model is."""
+    names = {name: getattr(model._meta, name) for name in ("verbose_name", "verbose_name_plural")}
+    return type("Meta", (), {"app_label": "django_q", "proxy": True, **names})
 
 
 class ProxyBase(ModelBase):
@@ -30,10 +31,7 @@ class ProxyBase(ModelBase):
 
 
 class Task(ours.Task, metaclass=ProxyBase):
-    class Meta:
-        app_label = "django_q"
-        proxy = True
-        verbose_name, verbose_name_plural = _names(ours.Task)
+    Meta = _meta(ours.Task)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if not args:
@@ -49,24 +47,15 @@ class _Ended(ProxyBase):
 
 
 class Success(ours.Success, metaclass=_Ended):
-    class Meta:
-        app_label = "django_q"
-        proxy = True
-        verbose_name, verbose_name_plural = _names(ours.Success)
+    Meta = _meta(ours.Success)
 
 
 class Failure(ours.Failure, metaclass=_Ended):
-    class Meta:
-        app_label = "django_q"
-        proxy = True
-        verbose_name, verbose_name_plural = _names(ours.Failure)
+    Meta = _meta(ours.Failure)
 
 
 class Schedule(ours.Schedule, metaclass=ProxyBase):
-    class Meta:
-        app_label = "django_q"
-        proxy = True
-        verbose_name, verbose_name_plural = _names(ours.Schedule)
+    Meta = _meta(ours.Schedule)
 
     @classmethod
     def seal_fixtures(cls) -> None:
@@ -77,10 +66,7 @@ class Schedule(ours.Schedule, metaclass=ProxyBase):
 class OrmQ(ours.QueuedTask, metaclass=ProxyBase):
     """A waiting message, which is opened once its signature was verified."""
 
-    class Meta:
-        app_label = "django_q"
-        proxy = True
-        verbose_name, verbose_name_plural = _names(ours.QueuedTask)
+    Meta = _meta(ours.QueuedTask)
 
     @property
     def task(self) -> dict[str, Any]:

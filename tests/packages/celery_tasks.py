@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from celery import shared_task
+import celery
 
-untyped: Any = shared_task
+F = TypeVar("F", bound=Callable[..., Any])
 
 
-@untyped(autoretry_for=(ConnectionError,), max_retries=3)
+def shared_task(**options: Any) -> Callable[[F], F]:
+    """Celery's decorator, with a type."""
+    decorator: Callable[[F], F] = celery.shared_task(**options)
+    return decorator
+
+
+@shared_task(autoretry_for=(ConnectionError,), max_retries=3)
 def add(x: int, y: int) -> int:
     return x + y
 
 
-@untyped(name="a name of its own")
+@shared_task(name="a name of its own")
 def named(x: int) -> int:
     return -x

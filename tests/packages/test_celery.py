@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from django_cluster.models import Schedule
@@ -36,5 +38,6 @@ def test_a_schedule_of_celery_beat_may_name_a_task_by_its_own_name() -> None:
     from django_cluster.import_sources.celery_beat import _path
     from tests.packages.celery_tasks import named
 
-    assert named.name == "a name of its own"
+    task: Any = named
+    assert task.name == "a name of its own"
     assert _path("a name of its own") == "tests.packages.celery_tasks.named"
