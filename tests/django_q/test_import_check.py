@@ -56,6 +56,7 @@ def test_what_differs_is_found(tmp_path: Path, code: str, sentence: str) -> None
         "dependencies = [('django_q', '0014_schedule_cluster')]",
         f"{HEAD}async_task(f, q_options={{'timeout': 3, 'group': 'g'}}, max_retries=3)",
         f"{HEAD}Task.objects.filter(result=5, func__contains='x')",
+        f"{HEAD}Schedule.objects.filter(kwargs__contains='x')",
         "schedule('a.b', timeout=30)  # of another package",
         "no python at all (",
     ],

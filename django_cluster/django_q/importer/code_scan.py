@@ -20,6 +20,7 @@ SQL = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 SEALED = re.compile(r"(args|kwargs|result)__(?!in$|exact$|isnull$)\w+")
+SEALED_MODELS = re.compile(r"\b(Task|Success|Failure)\b")
 QUERIES = {"filter", "exclude", "get"}
 BROKER_METHODS = {"set_stat", "get_stat", "get_stats"}
 
@@ -128,7 +129,7 @@ def queries(node: ast.AST) -> Iterator[str]:
     """Conditions that sealed columns do not have, and methods that brokers do not have."""
     if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
         return
-    if node.func.attr in QUERIES:
+    if node.func.attr in QUERIES and SEALED_MODELS.search(ast.unparse(node.func)):
         for keyword in node.keywords:
             if keyword.arg and SEALED.fullmatch(keyword.arg):
                 yield f"{keyword.arg}: arguments and results of tasks are sealed; only equality can be asked for."
