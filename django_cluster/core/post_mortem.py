@@ -52,7 +52,7 @@ class PostMortem:
     """Database queries of the run, all connections together."""
     query_seconds: float | None = None
     cpu_seconds: float | None = None
-    """Processor time of the worker during the run, to within ten milliseconds."""
+    """Processor time of the worker during the run, to within ten milliseconds; what ran beside it is included."""
     wall_seconds: float | None = None
     peak_memory_kb: int | None = None
     """The most memory that the worker has held, in kilobytes."""

@@ -18,6 +18,8 @@ from django_cluster.core.post_mortem import FrameVariables
 from django_cluster.core.redaction import Redactor, redactor
 
 MAX_FRAMES = 10
+MAX_CAUSES = 5
+"""Exceptions of a chain that are looked at: a time limit has its cause where the code was."""
 MAX_VARIABLES = 30
 """Variables of one frame that are shown."""
 MAX_VALUE = 400
@@ -33,7 +35,7 @@ class QueriesRefused(Exception):
 
 def frame_variables(error: BaseException) -> tuple[FrameVariables, ...]:
     """The last frames of the project's own code in the traceback of an exception, the innermost last."""
-    found = [each for each in traceback.walk_tb(error.__traceback__) if not is_library(each[0].f_code.co_filename)]
+    found = project_frames(error)
     reporter_filter: Any = get_exception_reporter_filter(None)
     reporter_filter.is_active = lambda request: True  # with DEBUG, too: what is shown is kept
     room = MAX_ALL
@@ -54,6 +56,19 @@ def frame_variables(error: BaseException) -> tuple[FrameVariables, ...]:
                 FrameVariables(path=code.co_filename, line=line, function=code.co_qualname, variables=tuple(pairs))
             )
     return tuple(reversed(frames))
+
+
+def project_frames(error: BaseException) -> list[tuple[FrameType, int]]:
+    """Frames and lines of the project's code: of the exception, or else of the nearest of its causes that has any."""
+    current: BaseException | None = error
+    for _ in range(MAX_CAUSES):
+        if current is None:
+            break
+        frames = traceback.walk_tb(current.__traceback__)
+        if found := [each for each in frames if not is_library(each[0].f_code.co_filename)]:
+            return found
+        current = current.__cause__ or current.__context__
+    return []
 
 
 def _refuse(*_: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
@@ -20,6 +21,13 @@ def log_query_and_fail(order: str, password: str) -> NoReturn:
     User.objects.count()
     logger.warning("order %s", order)
     _total(order, password)
+
+
+async def log_query_and_fail_in_a_coroutine(order: str) -> NoReturn:
+    await User.objects.acount()
+    logger.warning("coroutine %s", order)
+    await asyncio.sleep(0.05)
+    raise ValueError(order)
 
 
 @sensitive_variables("pin")

@@ -52,6 +52,20 @@ def test_failures_and_killed_workers_are_explained(make_project: MakeProject) ->
     assert (success.post_mortem, success.fingerprint) == (None, None)
 
 
+def test_coroutines_that_run_together_are_told_apart(make_project: MakeProject) -> None:
+    project = make_project(workers=1)
+    tasks = {word: project.enqueue(f"{DONE}.log_query_and_fail_in_a_coroutine", word) for word in ("one", "two")}
+    project.start()
+
+    for word, task in tasks.items():
+        found = project.wait_for_row(task).post_mortem
+        assert found is not None
+        assert dict(found.frames[-1].variables)["order"] == repr(word)
+        assert found.queries == 1
+        assert [line.partition(" ")[2] for line in found.log_lines] == [f"WARNING shop: coroutine {word}"]
+        assert (found.wall_seconds or 0) >= 0.05
+
+
 def test_without_it_nothing_is_kept_but_the_fingerprint(make_project: MakeProject) -> None:
     project = make_project(workers=1, post_mortem=False)
     failing = project.enqueue(f"{DONE}.log_query_and_fail", "x", password="y")

@@ -72,6 +72,14 @@ def test_variables_are_masked_bounded_and_ask_no_database() -> None:
     assert last == "<QuerySet of auth.User, not evaluated>"
 
 
+def test_an_exception_without_frames_of_the_project_has_those_of_its_cause() -> None:
+    limit = TimeoutError()
+    limit.__cause__ = error_of(fail, [])
+
+    assert frame_variables(limit)[-1].function == "fail"
+    assert frame_variables(TimeoutError()) == ()
+
+
 def test_all_variables_of_a_sensitive_function_are_masked() -> None:
     frames = frame_variables(error_of(fail_in_secret, "hunter2"))
 
