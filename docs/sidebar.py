@@ -8,6 +8,7 @@ SIDEBAR = {
         "how-to/send-tasks",
         "how-to/async-tasks",
         "how-to/task-objects",
+        "how-to/cancel-tasks",
         "Django's Tasks framework <how-to/django-tasks>",
         "how-to/queues",
         "how-to/middleware",
