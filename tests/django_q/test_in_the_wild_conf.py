@@ -85,6 +85,17 @@ def test_an_assignment_is_undone_by_del() -> None:
     assert (load_settings().broker.lease, bool(load_settings().signing.compress)) == (60, False)
 
 
+def test_a_patch_with_the_value_that_it_has_ends_without_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    from django_q.conf import Conf
+
+    with patch.object(Conf, "SYNC", Conf.SYNC):
+        assert Conf.SYNC is False
+    with monkeypatch.context() as undone:
+        undone.setattr(Conf, "WORKERS", Conf.WORKERS)
+    with override_settings(Q_CLUSTER={"workers": 5}):
+        assert Conf.WORKERS == 5
+
+
 def test_a_value_that_cannot_be_used_is_refused_and_changes_nothing() -> None:
     from django_q.conf import Conf
 

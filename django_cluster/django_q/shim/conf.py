@@ -113,10 +113,10 @@ class _Conf:
             raise
 
     def __delattr__(self, name: str) -> None:
-        key = KEYS.get(name)
-        if key not in _laid:
-            raise AttributeError(f"Conf.{name} was not set, so that it cannot be undone.")
-        _replace({other: laid for other, laid in _laid.items() if other != key})
+        if name not in KEYS:
+            raise AttributeError(f"Conf.{name} is no key of Q_CLUSTER.")
+        # Nothing is laid over it if it was set to what it was: the end of such a patch deletes it all the same.
+        _replace({other: laid for other, laid in _laid.items() if other != KEYS[name]})
 
     def __dir__(self) -> list[str]:
         return sorted({*READERS, *STATES})
