@@ -33,7 +33,8 @@ class CancelPoint:
     def __enter__(self) -> None:
         self.raised = False
         self._armed = True
-        self.interrupt()  # the request may be older than the run, and the signal before this moment
+        if self._requested():  # the request may be older than the run, and the signal before this moment
+            self.interrupt()
 
     def __exit__(self, kind: type[BaseException] | None, error: object, traceback: TracebackType | None) -> None:
         self._armed = False

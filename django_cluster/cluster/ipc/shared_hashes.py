@@ -30,31 +30,32 @@ class SharedHashes:
     """The words at ``memory``, ``bytes_for(most)`` long."""
 
     def __init__(self, memory: memoryview, most: int) -> None:
-        self._words = memory.cast("Q")
+        self.words = memory.cast("Q")
+        """The first word is the version."""
         self._most = most
 
     def close(self) -> None:
-        self._words.release()
+        self.words.release()
 
     @property
     def version(self) -> int:
         """Another number whenever the set has changed; 0 before anything was written."""
-        return self._words[0]
+        return self.words[0]
 
     def hashes(self) -> frozenset[int] | None:
         """The hashes; None while they are being written."""
-        version = self._words[0]
-        found = frozenset(self._words[2 : 2 + min(self._words[1], self._most)])
-        return found if version % 2 == 0 and self._words[0] == version else None
+        version = self.words[0]
+        found = frozenset(self.words[2 : 2 + min(self.words[1], self._most)])
+        return found if version % 2 == 0 and self.words[0] == version else None
 
     def write(self, hashes: Collection[int]) -> None:
         """Replace the set; of more than ``most`` hashes some are left out."""
         kept = sorted(hashes)[: self._most]
         if frozenset(kept) == self.hashes():
             return
-        writing = self._words[0] | 1
-        self._words[0] = writing
-        self._words[1] = len(kept)
+        writing = self.words[0] | 1
+        self.words[0] = writing
+        self.words[1] = len(kept)
         for place, each in enumerate(kept, 2):
-            self._words[place] = each
-        self._words[0] = writing + 1
+            self.words[place] = each
+        self.words[0] = writing + 1

@@ -22,13 +22,14 @@ class CancelledTasks:
 
     def __init__(self, board: Scoreboard, row: int, store: CancelRequestStore) -> None:
         self._shared, self._store = board.cancelled, store
+        self._words = board.cancelled.words
         self._version = 0
         self._hashes: frozenset[int] = frozenset()
         self.point = CancelPoint(partial(board.is_cancelled, row))
 
     def request_for(self, header: TaskHeader) -> CancelRequest | None:
         """The request that covers a task, if there is one. During an outage of the database, the set is believed."""
-        if self._shared.version != self._version:
+        if self._words[0] != self._version:
             self._read()
         if not self._hashes:
             return None

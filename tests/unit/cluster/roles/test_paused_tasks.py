@@ -53,8 +53,8 @@ def test_what_a_killed_monitor_has_written_in_part_is_not_believed(board: Scoreb
     board.paused.write([path_hash(FUNC)])
     paused = PausedTasks(board, Clock())
     paused.delay_of(FUNC)
-    board.paused._words[0] += 1
-    board.paused._words[1] = 0
+    board.paused.words[0] += 1
+    board.paused.words[1] = 0
 
     assert board.paused.hashes() is None
     assert paused.delay_of(FUNC) == MIN_DELAY

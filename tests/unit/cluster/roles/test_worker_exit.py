@@ -111,6 +111,16 @@ def test_the_job_that_ran_over_is_a_timeout_and_those_it_had_finished_before_are
     assert (first.status, second.status) == (OutcomeStatus.LOST, OutcomeStatus.TIMEOUT)
 
 
+def test_the_job_that_was_cancelled_is_not_run_again_and_those_it_had_finished_before_are_lost() -> None:
+    dead = row(running=2, begun=2, cause=Cause.CANCELLED)
+
+    first, second = lost_outcomes([job(1), job(2)], WorkerExit(dead), CODEC, "worker 1")
+
+    assert (first.status, first.retry_hint) == (OutcomeStatus.LOST, "")
+    assert (second.status, second.retry_hint) == (OutcomeStatus.CANCELLED, "stop")
+    assert (second.failure or ("", ""))[0] == "django_cluster.errors.TaskCancelled"
+
+
 @pytest.mark.parametrize(
     ("options", "retry_hint"),
     [

@@ -231,3 +231,22 @@ def test_silence_counts_while_the_sentinel_itself_was_awake(tick: float, watched
     row = replace(observation().row, last_alive=tick)
 
     assert silence_seconds(row, NOW, watched_since) == silence
+
+
+@pytest.mark.parametrize(
+    ("running", "deadline", "at", "action", "cause"),
+    [
+        (7, 0.0, NOW - GRACE - 0.001, Action.KILL, Cause.CANCELLED),
+        (7, NOW + 60, NOW - GRACE - 0.001, Action.KILL, Cause.CANCELLED),
+        (7, NOW - GRACE - 1, NOW - GRACE - 0.5, Action.KILL, Cause.TIMEOUT),
+        (7, 0.0, NOW - GRACE, Action.KEEP, Cause.NONE),
+        (8, 0.0, NOW - 9999, Action.KEEP, Cause.NONE),  # the job after it
+    ],
+)
+def test_a_cancelled_task_that_does_not_end_is_killed(
+    running: int, deadline: float, at: float, action: Action, cause: Cause
+) -> None:
+    what = observation(ProcessState.BUSY, deadline=deadline)
+    row = replace(what.row, running=running, cancel_job=7, cancelled_at=at)
+
+    assert fields(decision(replace(what, row=row)), "action", "cause") == {"action": action, "cause": cause}
