@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import pickle
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,7 @@ def test_the_queue_can_be_read_from_its_name_in_the_table(pair: tuple[str, str])
     assert parse_queue_name(delay_queue_in_table(pair[0], "an:alias", pair[1])) == pair[1]
 
 
-SERVERS = {
+SERVERS: dict[str, tuple[str, Callable[[Any], dict[str, Any]]]] = {
     "redis": ("redis_server", lambda server: {"url": server.url}),
     "sqs": ("sqs_server", lambda server: server.options),
     "rabbitmq": ("rabbitmq_server", lambda server: {"url": server.url}),
