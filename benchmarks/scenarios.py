@@ -73,6 +73,14 @@ def payload(harness: Harness, sizes: Sizes) -> Numbers:
     return {"payload": found["settled"], "payload_cpu": found["cpu"]}
 
 
+def awaiting(harness: Harness, sizes: Sizes) -> Numbers:
+    """Tasks that await for 5 ms."""
+    count = amount(sizes.seconds, min(harness.system.pace, 4_000))
+    harness.agent.ask("send_bulk", "pause", count)
+    found = work_off(harness, count)
+    return {"awaiting": found["settled"], "awaiting_cpu": found["cpu"], "awaiting_pss": found["load_pss"]}
+
+
 def work(harness: Harness, sizes: Sizes) -> Numbers:
     """Tasks of 1 ms of Python and one read by the ORM."""
     count = amount(sizes.heavy_seconds, min(harness.system.pace, 1_000))
@@ -156,12 +164,15 @@ SCENARIOS: Mapping[str, Callable[[Harness, Sizes], Numbers]] = {
     "rest": rest,
     "work": work,
     "payload": payload,
+    "awaiting": awaiting,
     "waiting": waiting,
     "schedules": schedules,
 }
 
 
 def can_play(system: System, scenario: str) -> bool:
+    if scenario == "awaiting":
+        return system.has_async
     return system.has_schedules or scenario != "schedules"
 
 

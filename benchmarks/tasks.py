@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 from benchmarks.marks import Pen
 
 WORK_SECONDS = 0.001
+PAUSE_SECONDS = 0.005
 
 _pen = Pen()
 
@@ -32,6 +34,13 @@ def work() -> int:
     while time.thread_time() < until:
         pass
     return ContentType.objects.filter(model="contenttype").count()
+
+
+async def pause() -> int:
+    """What waits for a server: five milliseconds on an event loop."""
+    _pen.mark()
+    await asyncio.sleep(PAUSE_SECONDS)
+    return 1
 
 
 TASKS = {"noop": noop, "weigh": weigh, "work": work}

@@ -27,5 +27,6 @@ async def weigh(text: str) -> int:
 TASKS = {
     "noop": broker.register_task(noop, "noop"),
     "weigh": broker.register_task(weigh, "weigh"),
+    "pause": broker.register_task(tasks.pause, "pause"),
     "work": broker.register_task(tasks.work, "work"),
 }

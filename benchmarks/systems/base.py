@@ -63,6 +63,8 @@ class System(ABC):
     """Tasks a second, roughly: how many are sent, so that each run takes a few seconds."""
     has_bulk: ClassVar[bool] = False
     has_schedules: ClassVar[bool] = False
+    has_async: ClassVar[bool] = False
+    """Whether it runs ``async def`` tasks on an event loop."""
 
     # ── in the driver ────────────────────────────────────────────────────────────────────────────
 

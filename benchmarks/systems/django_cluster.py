@@ -24,6 +24,7 @@ class DjangoCluster(System):
     apps: ClassVar = ["django_cluster"]
     durability = Durability(RUN_AGAIN, ROW)
     has_bulk = True
+    has_async = True
     has_schedules = True
 
     def __init__(self, broker: str) -> None:
@@ -70,6 +71,7 @@ class DjangoCluster(System):
 class DjangoClusterTasks(DjangoCluster):
     """A project whose tasks are those of Django's framework: each has a row from the moment that it is sent."""
 
+    has_async = False
     has_schedules = False
 
     def __init__(self, broker: str) -> None:

@@ -18,6 +18,7 @@ class Taskiq(System):
     durability = Durability(RUN_AGAIN, "key in Redis")
     pace = 4_000
     has_bulk = True
+    has_async = True
     runner: Runner
 
     def commands(self) -> list[list[str]]:
