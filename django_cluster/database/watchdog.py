@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 
 from django_cluster.core.events.servers import DATABASE_SILENT
-from django_cluster.database.dialect import is_sqlite
+from django_cluster.database.dialect import is_mysql, is_sqlite
 from django_cluster.database.statement_watchdog import WRITE_TIMEOUT, descriptor_of, shut_down, statement_timeout
 
 MIN_WAIT_SECONDS = 15.0
@@ -28,6 +29,10 @@ LEASES_PER_WAIT = 1.5
 """Leases for which it is waited for otherwise: less than the time after which a silent process is replaced."""
 CONNECT_SECONDS = 10
 """Seconds that a new connection may take."""
+LOCK_WAIT_SHARE = 0.8
+"""The part of the wait for an answer for which MariaDB and MySQL wait for a row lock (their own default: 50 seconds).
+
+A server does not notice that we have hung up while a statement waits: it would wait on, and keep others waiting."""
 KEEPALIVE_COUNT = 3
 """Keep-alive packets without an answer after which a connection is dead."""
 
@@ -116,6 +121,19 @@ def start_watchdog(seconds: float) -> None:
     for connection in connections.all():
         add_driver_timeouts(connection, seconds)
     _watchdog = ConnectionWatchdog(seconds)
+    connection_created.connect(_limit_lock_waits, dispatch_uid=f"{__name__}.lock_waits")
+
+
+def _limit_lock_waits(connection: BaseDatabaseWrapper, **_: object) -> None:
+    if _watchdog is not None and _watchdog.is_mine and is_mysql(connection):
+        limit_lock_waits(connection, _watchdog.seconds)
+
+
+def limit_lock_waits(connection: BaseDatabaseWrapper, seconds: float) -> None:
+    """Let MariaDB or MySQL wait for a row lock for less than ``seconds``; a shorter wait of the project is kept."""
+    limit = max(1, int(seconds * LOCK_WAIT_SHARE))
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET SESSION innodb_lock_wait_timeout = LEAST(@@innodb_lock_wait_timeout, {limit})")
 
 
 @contextmanager

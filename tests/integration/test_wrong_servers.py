@@ -11,7 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.db import connections
+from django.db import connections, transaction
 
 from django_cluster.brokers.base import Broker
 from django_cluster.brokers.messages import Message
@@ -167,6 +167,37 @@ def test_threads_of_user_code_wait_as_long_as_they_like(silent: tuple[str, str, 
 
     with ThreadPoolExecutor(1) as pool:
         pool.submit(lambda: results_session(alias).run(work)).result(30)
+
+
+def test_a_row_lock_is_waited_for_by_mariadb_no_longer_than_by_us(mariadb_server: MariaDBServer) -> None:
+    """Or else a statement that we have given up waits on for 50 seconds, and keeps the locks that it has."""
+    with queue_on(mariadb_server) as alias, known_database(connections[alias].settings_dict) as other:
+        opener("orm", alias=alias)().enqueue([Message("one")])
+        rows = QueuedTask.objects.using(alias)
+        connections[alias].ensure_connection()
+        watchdog.limit_lock_waits(connections[alias], 2.5)
+
+        with transaction.atomic(using=other):
+            QueuedTask.objects.using(other).update(attempts=1)
+            began = time.monotonic()
+            with pytest.raises(StoreUnavailable, match="Lock wait timeout"):
+                results_session(alias).run(lambda: rows.update(attempts=2), retry_seconds=0.0)
+            assert time.monotonic() - began < 15
+        results_session(alias).run(lambda: rows.update(attempts=3))
+
+
+def test_each_connection_of_a_clusters_process_has_that_limit_and_a_shorter_one_is_kept(
+    mariadb_server: MariaDBServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with queue_on(mariadb_server) as alias:
+        connections[alias].close()
+        monkeypatch.setattr(watchdog, "_watchdog", None)
+        watchdog.start_watchdog(15.0)
+        with connections[alias].cursor() as cursor:
+            for _ in range(2):
+                cursor.execute("SELECT @@innodb_lock_wait_timeout")
+                assert cursor.fetchone() == (12,)
+                watchdog.limit_lock_waits(connections[alias], 60.0)
 
 
 def test_the_limit_follows_the_lease_and_is_never_short() -> None:
