@@ -29,6 +29,7 @@
     ├── NotFinished              the task has not ended yet
     ├── ResultsPruned            results of a group are no longer kept, so that the list is incomplete
     ├── InvalidSettings          ``Q_CLUSTER`` is invalid; lists every problem
+    ├── ImportSourceUnavailable  what ``qimport`` is to import cannot be read
     └── CrashLoop                a process of the cluster exits again and again before it is ready
 
     TaskDirective (Exception)         raised by a task to control how its run ends

@@ -14,6 +14,7 @@ from django_cluster.client.client import get_client
 from django_cluster.core.function_signatures import load_function
 from django_cluster.core.messages import TaskHeader, TaskPackage
 from django_cluster.core.option_values import build_options
+from django_cluster.core.reprs import repr_of
 from django_cluster.core.task_ids import derived_id, task_name
 from django_cluster.importing.options import ImportOptions, forbids_pickle
 from django_cluster.importing.report import ImportReport, NotImportable
@@ -38,6 +39,9 @@ class Call(NamedTuple):
     """Options of ``async_task``."""
     enqueued_at: float | None = None
     """Unix time; None: now."""
+
+    def __repr__(self) -> str:
+        return repr_of(self, "source_id", "path")
 
 
 def open_value(data: bytes, options: ImportOptions, classes: Mapping[tuple[str, str], Any] | None = None) -> Any:

@@ -57,7 +57,7 @@ class WorkerExit:
     """Seconds since the last task had started."""
     lines: Sequence[tuple[str, str]] = ()
     """Task id and text of the last log lines of the worker."""
-    environment: HostFacts | None = None
+    environment: HostFacts | None = field(default=None, repr=False)
     """Where it ran; None: losses are not explained."""
     concurrent: Mapping[int, RunningJob] = field(default_factory=dict)
     """The jobs that ran concurrently, by number."""

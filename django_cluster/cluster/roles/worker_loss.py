@@ -22,7 +22,7 @@ from django_cluster.cluster.roles.assignments import Assignments, WorkerConnecti
 from django_cluster.cluster.roles.worker_exit import lost_outcomes, read_worker_exit
 from django_cluster.core.codec import Codec
 from django_cluster.core.correlation import correlation_of
-from django_cluster.core.events.tasks import TASK_INTERRUPTED
+from django_cluster.core.events.tasks import RUN_INTERRUPTED
 from django_cluster.core.messages import Outcome
 from django_cluster.core.post_mortem import HostFacts
 from django_cluster.errors import PackageError
@@ -160,7 +160,7 @@ class WorkerLossReporter:
             if job is not None:
                 with suppress(PackageError):
                     header, _ = self._codec.for_queue(job.queue or self._codec.queue).split(job.body)
-                    TASK_INTERRUPTED.log(
+                    RUN_INTERRUPTED.log(
                         task_id=header.id,
                         task_name=header.name,
                         function=header.func,

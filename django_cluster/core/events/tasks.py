@@ -36,8 +36,8 @@ TIMEOUT = Event(
     action="Alert on this event. Increase `timeout` for this task, or make it shorter.",
     logger=TASK_LOGGER,
 )
-TASK_INTERRUPTED = Event(
-    key="task_interrupted",
+RUN_INTERRUPTED = Event(
+    key="run_interrupted",
     level=WARNING,
     message="Task %(task_name)s [%(function)s] interrupted: its worker was killed for another task; it runs again",
     fields=TASK,

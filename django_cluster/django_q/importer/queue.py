@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from django_cluster.core.messages import TaskPackage
+from django_cluster.core.reprs import repr_of
 from django_cluster.django_q.importer.packages import PackageReader
 from django_cluster.importing.report import ImportReport, NotImportable
 from django_cluster.importing.target import TargetQueue
@@ -35,6 +36,9 @@ class WaitingMessage(NamedTuple):
     payload: str
     not_before: datetime | None = None
     """When it may be run; None: now."""
+
+    def __repr__(self) -> str:
+        return repr_of(self, "key", "queue")
 
 
 class MessageSource(ABC):

@@ -91,4 +91,4 @@ def test_a_hook_that_cannot_be_called_with_a_task_is_refused() -> None:
     with pytest.raises(TypeError, match=r"called with the finished task: .*nothing cannot be called"):
         checked_packages(send, [(1,)], {}, {"hook": tasks.nothing}, DEFAULT_OPTIONS)
     with pytest.raises(UnsuitableFunction, match="async"):
-        checked_packages(send, [(1,)], {}, {"hook": tasks.add_later}, DEFAULT_OPTIONS)
+        checked_packages(send, [(1,)], {}, {"hook": tasks.generate_later}, DEFAULT_OPTIONS)

@@ -26,7 +26,7 @@ UNSHOWN = frozenset(
 """Fields of these names hold what nobody should read in a log, wherever they are."""
 FINE = {
     *("Collector.label", "Snapshot.label", "Settings.label", "Recurrence.label", "SettingDefinition.secret"),
-    *("EnqueuedTask.args", "EnqueuedTask.kwargs"),
+    *("Card.label", "EnqueuedTask.args", "EnqueuedTask.kwargs"),
 }
 """Labels that people give, and whether a setting is a secret: no contents. What a test has enqueued is its own."""
 
