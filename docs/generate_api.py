@@ -124,7 +124,9 @@ def _entry(name: str, found: Any, level: str = "###") -> Iterator[str]:
 def _methods(kind: type) -> Iterator[tuple[str, Any]]:
     """(name, method or property). A second name of the same method is a str: the first name."""
     first: dict[int, str] = {}
-    for name, value in vars(kind).items():
+    inside = f"{kind.__module__}."  # a base from a module of the package that shows the class is a part of it
+    parts = [each for each in reversed(kind.__mro__) if each is kind or each.__module__.startswith(inside)]
+    for name, value in (item for part in parts for item in vars(part).items()):
         if not name.startswith("_") and (inspect.isfunction(value) or isinstance(value, property | classmethod)):
             known = first.setdefault(id(value), name)
             yield name, value if known == name else known
