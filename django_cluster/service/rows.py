@@ -10,7 +10,8 @@ from django.utils import timezone
 
 from django_cluster.client.client import get_client
 from django_cluster.core.messages import OutcomeStatus
-from django_cluster.models.task import TaskQuerySet, saved_tasks
+from django_cluster.models.task import saved_tasks
+from django_cluster.models.task_queries import TaskQuerySet
 from django_cluster.stores.session import results_session
 
 T = TypeVar("T")

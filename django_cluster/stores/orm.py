@@ -14,7 +14,8 @@ from django_cluster.core.settings import ResultSettings
 from django_cluster.errors import StoreUnavailable
 from django_cluster.models import Schedule, Task
 from django_cluster.models.pruned_group import ensure_whole
-from django_cluster.models.task import TaskQuerySet, saved_tasks
+from django_cluster.models.task import saved_tasks
+from django_cluster.models.task_queries import TaskQuerySet
 from django_cluster.stores.base import ResultStore
 from django_cluster.stores.checkpoints import CheckpointStore
 from django_cluster.stores.history import History

@@ -22,7 +22,8 @@ from django_cluster.core.settings import ResultSettings
 from django_cluster.core.settings.named_values import FAILED
 from django_cluster.database.session import Session
 from django_cluster.models import Task
-from django_cluster.models.task import ENDED_BADLY, ENDED_WELL, saved_tasks
+from django_cluster.models.task import saved_tasks
+from django_cluster.models.task_queries import ENDED_BADLY, ENDED_WELL
 from django_cluster.stores.group_retention import at_work, delete_rows, needed
 from django_cluster.stores.rows import SUCCESS
 from django_cluster.stores.tracked import ROWS_PER_STATEMENT, TrackedTasks
