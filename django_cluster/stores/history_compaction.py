@@ -1,6 +1,6 @@
 """Merges rows of history into rows for longer intervals, and deletes the oldest. One cluster at a time does it.
 
-Minutes are kept for two to three hours, hours for two days, quarters of a day for fifteen, days for as long as the
+Minutes are kept for one to two hours, hours for two days, quarters of a day for fifteen, days for as long as the
 project says. Rows of a quarter of an hour ago are no longer written by any cluster: those of all clusters are merged.
 """
 
@@ -41,7 +41,7 @@ class Level(NamedTuple):
 
 HOURS, DAYS = 3600.0, 86_400.0
 LEVELS = (
-    Level(Rollup.MINUTE, Rollup.HOUR, 2 * HOURS),
+    Level(Rollup.MINUTE, Rollup.HOUR, HOURS),
     Level(Rollup.HOUR, Rollup.QUARTER_DAY, 2 * DAYS),
     Level(Rollup.QUARTER_DAY, Rollup.DAY, 15 * DAYS),
 )

@@ -8,7 +8,6 @@ from typing import NamedTuple
 from django.db import router
 from django.db.models import QuerySet, Sum
 
-from django_cluster.core.histogram import from_text
 from django_cluster.models import Rollup
 from django_cluster.stores.session import results_session
 
@@ -28,20 +27,12 @@ class HistoryRow(NamedTuple):
     retried: int
     run_seconds: float
     wait_text: str
+    """The histogram of waiting times, as ``core.histogram`` writes it."""
     run_text: str
+    """The histogram of running times."""
     last_error: str
     last_task: str
     last_at: float
-
-    @property
-    def waits(self) -> dict[int, int]:
-        """The histogram of waiting times."""
-        return from_text(self.wait_text)
-
-    @property
-    def run_times(self) -> dict[int, int]:
-        """The histogram of running times."""
-        return from_text(self.run_text)
 
 
 COLUMNS = (

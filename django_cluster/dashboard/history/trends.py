@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
-from django_cluster.core.histogram import add_to, quantile
+from django_cluster.core.histogram import add_text, numbered, quantile
 from django_cluster.stores.history_reader import HistoryRow
 
 SUCCESS = "success"
 NEITHER = frozenset({"discarded", "expired"})
 """Statuses that are neither a success nor a failure."""
-
-Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +46,10 @@ class Summary:
     retried: int = 0
     dead: int = 0
     run_seconds: float = 0.0
-    waits: dict[int, int] = field(default_factory=dict)
-    run_times: dict[int, int] = field(default_factory=dict)
+    wait_sums: dict[str, int] = field(default_factory=dict)
+    """The histogram of waiting times, as ``core.histogram.add_text`` sums it up; of a function, none."""
+    run_sums: dict[str, int] = field(default_factory=dict)
+    """The histogram of running times; of a queue, none."""
 
     @property
     def runs(self) -> int:
@@ -63,14 +63,19 @@ class Summary:
 
     def wait(self, share: float) -> float | None:
         """A quantile of the waiting times, in seconds; None if nothing has started."""
-        return quantile(self.waits, share)
+        return quantile(numbered(self.wait_sums), share)
 
     def run(self, share: float) -> float | None:
         """A quantile of the running times, in seconds; None if nothing has run."""
-        return quantile(self.run_times, share)
+        return quantile(numbered(self.run_sums), share)
+
+    @property
+    def run_times(self) -> dict[int, int]:
+        """The histogram of running times."""
+        return numbered(self.run_sums)
 
     def add(self, row: HistoryRow) -> None:
-        """Count a row."""
+        """Count a row, without its histograms."""
         if row.status == SUCCESS:
             self.done += row.runs
         elif row.status not in NEITHER:
@@ -78,8 +83,6 @@ class Summary:
             self.dead += row.runs if row.status == "dead" else 0
         self.retried += row.retried
         self.run_seconds += row.run_seconds
-        add_to(self.waits, row.waits)
-        add_to(self.run_times, row.run_times)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,30 +125,33 @@ def trends(rows: Sequence[HistoryRow], window: Window, now: float) -> Trends:
     """Summarize the rows of a window that ends now; rows of other times are left out."""
     start = window.start(now)
     rows = [row for row in rows if start <= row.start < start + window.seconds]
-
-    def bucket(row: HistoryRow) -> int:
-        return (row.start - start) // window.bucket_seconds
-
-    by_bucket = summaries(rows, bucket)
-    functions = summaries(rows, lambda row: row.func)
-    total = summaries(rows, lambda _: "").get("", Summary())
+    buckets = tuple(Summary() for _ in range(window.buckets))
+    total, functions, queues = Summary(), defaultdict[str, Summary](Summary), defaultdict[str, Summary](Summary)
+    for row in rows:
+        bucket = buckets[(row.start - start) // window.bucket_seconds]
+        func, queue = functions[row.func], queues[row.queue]
+        for each in (bucket, total, func, queue):
+            each.add(row)
+        add_text((bucket.wait_sums, queue.wait_sums), row.wait_text)
+        add_text((bucket.run_sums, func.run_sums), row.run_text)
+    for bucket in buckets:
+        add_sums(total.wait_sums, bucket.wait_sums)
+        add_sums(total.run_sums, bucket.run_sums)
     return Trends(
         window=window,
         start=start,
-        buckets=tuple(by_bucket.get(number, Summary()) for number in range(window.buckets)),
+        buckets=buckets,
         total=total,
         functions=tuple(sorted(functions.items(), key=lambda each: (-each[1].run_seconds, each[0]))),
-        queues=summaries(rows, lambda row: row.queue),
+        queues=dict(queues),
         failures=failure_kinds(rows, window, start),
     )
 
 
-def summaries(rows: Iterable[HistoryRow], key: Callable[[HistoryRow], Key]) -> dict[Key, Summary]:
-    """One summary for each key."""
-    found: dict[Key, Summary] = {}
-    for row in rows:
-        found.setdefault(key(row), Summary()).add(row)
-    return found
+def add_sums(total: dict[str, int], more: Mapping[str, int]) -> None:
+    """Add a sum of histograms to another, in place."""
+    for number, count in more.items():
+        total[number] = total.get(number, 0) + count
 
 
 def failure_kinds(rows: Iterable[HistoryRow], window: Window, start: int) -> tuple[FailureKind, ...]:
