@@ -14,7 +14,7 @@ from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from django_cluster.admin import queue_inspector, search
+from django_cluster.admin import queue_reader, search
 from django_cluster.admin.formatting import moment_text
 from django_cluster.admin.search import FIELD_SEARCHES, SearchScope
 from django_cluster.client.client import get_client
@@ -274,7 +274,7 @@ def test_the_arguments_of_a_queued_task_are_shown_once_its_signature_holds(admin
 def test_a_list_that_is_cut_off_says_at_which_end(admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "MAX_LISTED", 1)
     save(make_outcome(id="a" * 32), make_outcome(id="b" * 32))
-    monkeypatch.setattr(queue_inspector, "MAX_MESSAGES", 1)
+    monkeypatch.setattr(queue_reader, "MAX_MESSAGES", 1)
     for _ in range(2):
         queue_one()
 
