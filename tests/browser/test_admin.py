@@ -312,7 +312,8 @@ def test_the_pages_are_photographed_for_the_docs(visitor: Any) -> None:
 
 
 def test_the_docs_show_a_light_picture_of_each_page_and_have_its_dark_twin() -> None:
-    shown = set(re.findall(r"images/(admin-[a-z-]+\.png)", (IMAGES.parent / "how-to" / "admin.md").read_text()))
+    pages = [(IMAGES.parent / "how-to" / name).read_text() for name in ("admin.md", "dashboard.md")]
+    shown = set(re.findall(r"images/(admin-[a-z-]+\.png)", "".join(pages)))
 
     assert {f"admin-{name}-light.png" for name in PHOTOGRAPHED} <= shown
     assert [name for name in PHOTOGRAPHED if not (IMAGES / f"admin-{name}-dark.png").exists()] == []
