@@ -12,10 +12,11 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.test import Client, RequestFactory
 from django.urls import reverse
+from django.utils import timezone
 
 from django_cluster import control
 from django_cluster.admin.base import ClusterAdmin
-from django_cluster.models import OperatorCommand, QueuedTask, Schedule, Task
+from django_cluster.models import OperatorCommand, QueuedTask, Rollup, Schedule, Task, TrackedTask
 from django_cluster.stores.status import StatusStore
 from django_cluster.testing.outcomes import make_failure, make_outcome
 from tests.integration.admin_client import person, queue_one, save
@@ -32,7 +33,7 @@ ANSWERS = {"confirmed": "yes", "index": "0", "select_across": "1"}
 def test_the_pages_are_those_that_these_tests_know() -> None:
     names = {model._meta.model_name for model in OURS}
 
-    assert names == {"success", "failure", "queuedtask", "schedule", "heartbeat"}
+    assert names == {"success", "failure", "queuedtask", "schedule", "heartbeat", "trackedtask", "rollup"}
     assert all(isinstance(page, ClusterAdmin) for page in OURS.values())
 
 
@@ -44,12 +45,17 @@ def rows() -> dict[str, Any]:
     StatusStore().publish(STATUS)
     schedule = Schedule.objects.create(func="tests.sample.tasks.nothing", name="nightly")
     queued = queue_one()
+    call = {"func": "tests.sample.tasks.nothing", "queue": "tests"}
+    tracked = TrackedTask.objects.create(id="c" * 32, name="tracked", enqueued_at=timezone.now(), **call)
+    rollup = Rollup.objects.create(id="d" * 32, step=60, start=1_800_000_000, status="success", runs=1, **call)
     return {
         "failure": failure.id,
         "success": success.id,
         "queuedtask": queued.pk,
         "schedule": schedule.pk,
         "heartbeat": STATUS.id,
+        "trackedtask": tracked.pk,
+        "rollup": rollup.pk,
     }
 
 
@@ -60,6 +66,8 @@ def state() -> tuple[Any, ...]:
         list(QueuedTask.objects.order_by("pk").values_list("pk", "payload", "leased")),
         list(Schedule.objects.order_by("pk").values_list("pk", "name", "enabled", "task", "next_run")),
         list(OperatorCommand.objects.values_list("verb", "target")),
+        list(TrackedTask.objects.order_by("pk").values_list("pk", "status")),
+        list(Rollup.objects.order_by("pk").values_list("pk", "runs")),
         LogEntry.objects.count(),
     )
 

@@ -1,6 +1,6 @@
 """The tasks of the documents on ReArq (000 and 001), in their order, in the words of this package.
 
-``async def`` becomes ``def``: a worker runs one task at a time, and async code is called with ``async_to_sync``.
+Most ``async def`` became ``def``, as code that blocks is written here; ``async def`` tasks run, too.
 """
 
 from __future__ import annotations
@@ -29,6 +29,12 @@ class PermanentError(Exception):
 @task(queue="default")
 def send_email(to: str, subject: str, body: str) -> dict[str, Any]:
     return {"sent": True, "to": to}
+
+
+# 001, "Health Checks", as a task
+@task
+async def health_check() -> str:
+    return "ok"
 
 
 # 001, "Define Tasks"; with @cron_task("0 * * * *")

@@ -14,10 +14,10 @@ from freezegun import freeze_time
 
 from django_cluster import cron_task, fetch
 from django_cluster.conf import load_cluster, load_settings
-from django_cluster.errors import TaskFailed, UnsuitableFunction
+from django_cluster.errors import TaskFailed
 from django_cluster.models import Failure, Schedule, Task
 from django_cluster.schedules import declarations
-from django_cluster.task_objects import TaskFunction, task
+from django_cluster.task_objects import TaskFunction
 from django_cluster.testing import enqueued, fail_at, run_pending, run_schedules, time_out_at
 from tests.datetimes import utc
 from tests.seeds import rearq_tasks as tasks
@@ -77,12 +77,12 @@ def test_a_result_is_read_from_the_row() -> None:
     assert result.result == {"processed": True}
 
 
-def test_an_async_function_is_refused_and_the_error_says_what_to_do() -> None:
-    async def health_check() -> None: ...
+def test_an_async_function_is_a_task_as_it_stands() -> None:
+    job = tasks.health_check.delay()
+    run_pending()
 
-    health_check.__qualname__ = "health_check"
-    with pytest.raises(UnsuitableFunction, match="async_to_sync"):
-        task(health_check)
+    value: Any = job.result(timeout=5)
+    assert value == "ok"
 
 
 # ── time limits and retries ──────────────────────────────────────────────────────────────────────
