@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from django_cluster import control
@@ -114,3 +116,29 @@ def is_ascii_only(stream: Any = None) -> bool:
     except (UnicodeEncodeError, LookupError):
         return True
     return False
+
+
+@contextmanager
+def no_records_on_terminal() -> Iterator[None]:
+    """Keep log records off the terminal while a screen is drawn there; files and services still get them."""
+    known = [each for each in logging.root.manager.loggerDict.values() if isinstance(each, logging.Logger)]
+    handlers = {handler for logger in (logging.root, *known) for handler in logger.handlers} | {logging.lastResort}
+    muted = [each for each in handlers if isinstance(each, logging.StreamHandler) and _is_terminal(each.stream)]
+    for handler in muted:
+        handler.addFilter(_no_record)
+    try:
+        yield
+    finally:
+        for handler in muted:
+            handler.removeFilter(_no_record)
+
+
+def _no_record(_record: logging.LogRecord) -> bool:
+    return False
+
+
+def _is_terminal(stream: Any) -> bool:
+    try:
+        return bool(stream.isatty())
+    except (AttributeError, ValueError):  # a file that is not open, or closed
+        return False

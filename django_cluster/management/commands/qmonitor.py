@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django_cluster.dashboard.refresher import Refresher
 from django_cluster.dashboard.report import as_text, lines
 from django_cluster.management.base import ReadOnlyCommand, add_interval, add_name, names_of
-from django_cluster.management.monitoring import CONTROLS, is_ascii_only, open_collector
+from django_cluster.management.monitoring import CONTROLS, is_ascii_only, no_records_on_terminal, open_collector
 
 NOT_INSTALLED = 3
 """Exit code if blessed is not installed."""
@@ -80,7 +80,8 @@ class Command(ReadOnlyCommand):
         screen = Screen(refresher, ascii_only=ascii_only, operate=options["operate"], interval=options["interval"])
         refresher.start()
         try:
-            screen.run()
+            with no_records_on_terminal():
+                screen.run()
         except KeyboardInterrupt:
             pass
         finally:
