@@ -26,7 +26,6 @@ class MiddlewareStack:
 
     def before_send(self, package: TaskPackage) -> TaskPackage:
         """The package that is sent. Raises ``SendRefused``, or another ``ClusterError`` that a middleware raises."""
-        options = package.header.options
         sent = package
         for each in self._before_send:
             try:
@@ -36,9 +35,7 @@ class MiddlewareStack:
             except Exception as error:
                 name = f"{type(each).__module__}.{type(each).__qualname__}"
                 raise SendRefused(f"{name} refuses to send {package.header.func}: {error!r}") from error
-        if sent is package:
-            return package
-        return sent.with_id(package.id, sent.header.name).with_options(queue=options.queue, broker=options.broker)
+        return sent
 
     def around(
         self, func: Callable[..., Any], package: TaskPackage, attempt: int, call: Callable[[], Any]

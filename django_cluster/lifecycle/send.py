@@ -44,16 +44,17 @@ def announced(packages: Sequence[TaskPackage], middleware: tuple[str, ...] = ())
     """
     if middleware:
         stack = middleware_stack(middleware)
-        packages = [stack.before_send(package) for package in packages]
+        packages = [_as_packed(package, stack.before_send(package)) for package in packages]
     if not pre_enqueue.receivers:
         return packages
-    return [_announced(package) for package in packages]
+    return [_as_packed(package, changed_by_receivers(pre_enqueue, package)) for package in packages]
 
 
-def _announced(package: TaskPackage) -> TaskPackage:
-    found, options = changed_by_receivers(pre_enqueue, package), package.header.options
+def _as_packed(package: TaskPackage, found: TaskPackage) -> TaskPackage:
+    """What code of the project has made of a package, with the id, queue and broker for which it is packed."""
     if found is package:
         return package
+    options = package.header.options
     return found.with_id(package.id, found.header.name).with_options(queue=options.queue, broker=options.broker)
 
 

@@ -98,7 +98,7 @@ class RunTracker:
         return self.ahead.observe(func, seconds - self._writing_seconds)
 
     def is_final(self, status: str, hint: str, job: Job, header: TaskHeader) -> bool:
-        """Whether this run was the last, as the recorder will decide. Deaths are none of the worker's matters."""
+        """Whether this run was the last, as the recorder will decide. Of a worker that dies, the monitor decides."""
         if status in FINAL_STATUSES or not job.receipt:  # in sync mode there is no later run
             return True
         if hint == RetryHint.SNOOZE:
@@ -133,7 +133,7 @@ def details_of(package: TaskPackage) -> SendingDetails:
 
 
 class TrackedRun:
-    """One run of a tracked task, which is called next."""
+    """One run of a tracked task, from the moment before its function is called."""
 
     def __init__(self, tracker: RunTracker, job: Job, header: TaskHeader, begun: BegunRun) -> None:
         self._tracker, self._job, self._header, self._begun = tracker, job, header, begun

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import time
 
+import pytest
+
 from django_cluster import control
+from django_cluster.cluster.supervisor.sentinel import ExitCode
 from tests.e2e.conftest import MakeProject
 from tests.fields import fields
 
@@ -156,14 +160,17 @@ def test_a_stop_waits_for_coroutines_and_a_recycled_worker_finishes_them(make_pr
     assert all(row is None or row.attempt_count == 1 for row in rows)
 
 
-def test_coroutines_that_outlast_the_stop_are_given_back(make_project: MakeProject) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
+def test_coroutines_that_outlast_the_stop_are_given_back(make_project: MakeProject, number: signal.Signals) -> None:
     project = make_project(workers=1, shutdown_timeout=0.5)
     cluster = project.start()
     for _ in range(5):
         project.enqueue(f"{TASKS}.process_id", 60, str(project.trace))
     project.wait_for_traces(5)
 
-    assert cluster.stop() == 4
+    cluster.signal(number)
+    assert cluster.wait_for_exit() == ExitCode.KILLED_TASKS
+    assert ("did not finish within shutdown_timeout" in cluster.logs) == (number == signal.SIGTERM)
 
     project.wait_until_queued(5)
     assert project.rows() == []

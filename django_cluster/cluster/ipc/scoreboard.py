@@ -14,10 +14,15 @@ import os
 import time
 
 from django_cluster.cluster.bootstrap.host import allocate_file, is_alive
-from django_cluster.cluster.ipc.paused_functions import MAX_PAUSED_TASKS, PAUSED_BYTES
 from django_cluster.cluster.ipc.process_row import Cause, ProcessCommand, ProcessState, ScoreboardRow
 from django_cluster.cluster.ipc.receipts import RECEIPT_BYTES_PER_ROW, RECEIPTS_PER_ROW, Receipts
-from django_cluster.cluster.ipc.shared_hashes import CANCELLED_BYTES, MAX_CANCELLED, SharedHashes
+from django_cluster.cluster.ipc.shared_hashes import (
+    CANCELLED_BYTES,
+    MAX_CANCELLED,
+    MAX_PAUSED,
+    PAUSED_BYTES,
+    SharedHashes,
+)
 from django_cluster.cluster.ipc.task_notes import NOTE_BYTES_PER_ROW, TaskNotes
 from django_cluster.cluster.ipc.words import (
     APPLIED_PAUSES,
@@ -84,8 +89,8 @@ class Scoreboard:
         self._cluster = rows * WORDS_PER_ROW
         # Where the row of the cluster would have its receipts.
         paused = notes + rows * NOTE_BYTES_PER_ROW
-        self.paused = SharedHashes(memoryview(self._memory)[paused : paused + PAUSED_BYTES], MAX_PAUSED_TASKS)
-        """The ``path_hash`` of each paused function. Written by the monitor."""
+        self.paused = SharedHashes(memoryview(self._memory)[paused : paused + PAUSED_BYTES], MAX_PAUSED)
+        """The ``text_hash`` of the dotted path of each paused function. Written by the monitor."""
         cancelled = paused + PAUSED_BYTES
         self.cancelled = SharedHashes(memoryview(self._memory)[cancelled : cancelled + CANCELLED_BYTES], MAX_CANCELLED)
         """The ``text_hash`` of the name of whatever is cancelled. Written by the monitor."""

@@ -8,6 +8,8 @@ from hashlib import blake2b
 
 from django_cluster.cluster.ipc.words import WORD_BYTES
 
+MAX_PAUSED = 500
+"""Functions that can be paused at the same time."""
 MAX_CANCELLED = 8000
 """Requests to cancel that can wait at the same time."""
 
@@ -17,7 +19,7 @@ def bytes_for(most: int) -> int:
     return (2 + most) * WORD_BYTES
 
 
-CANCELLED_BYTES = bytes_for(MAX_CANCELLED)
+PAUSED_BYTES, CANCELLED_BYTES = bytes_for(MAX_PAUSED), bytes_for(MAX_CANCELLED)
 
 
 @lru_cache(maxsize=1024)

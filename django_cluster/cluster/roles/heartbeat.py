@@ -18,10 +18,10 @@ import django
 import django_cluster
 from django_cluster.cluster.bootstrap.host import cpu_seconds, memory_kilobytes, resident_kilobytes
 from django_cluster.cluster.ipc.incarnation import ROLES, ProcessRole, decode_role
-from django_cluster.cluster.ipc.paused_functions import path_hash
 from django_cluster.cluster.ipc.process_row import ClusterPhase, ProcessCommand, ProcessState, ScoreboardRow
 from django_cluster.cluster.ipc.running_jobs import RunningJobsReader
 from django_cluster.cluster.ipc.scoreboard import Scoreboard
+from django_cluster.cluster.ipc.shared_hashes import text_hash
 from django_cluster.cluster.ipc.words import COMMANDS_UNREAD, PAUSED_QUEUES, PHASE, RESTART_REQUEST, RESTARTS, SENTINEL
 from django_cluster.cluster.roles.cancel_watch import INFO_WORDS, CancelWatch
 from django_cluster.cluster.roles.metrics import Metrics
@@ -112,7 +112,7 @@ class HeartbeatPublisher:
         commands = self._commands.pending(self._id, self._queues)
         mask = sum(1 << place for place, queue in enumerate(self._queues) if queue in commands.paused)
         self._board.set_cluster_word(PAUSED_QUEUES, mask)
-        self._board.paused.write([path_hash(path) for path in commands.paused_tasks])
+        self._board.paused.write([text_hash(path) for path in commands.paused_tasks])
         self._cancels.refresh(commands.cancels)
         self._board.set_cluster_word(COMMANDS_UNREAD, 0)
         if not commands.restart:

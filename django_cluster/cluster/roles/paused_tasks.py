@@ -10,8 +10,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from django_cluster.cluster.ipc.paused_functions import path_hash
 from django_cluster.cluster.ipc.scoreboard import Scoreboard
+from django_cluster.cluster.ipc.shared_hashes import text_hash
 
 MIN_DELAY, MAX_DELAY = 5.0, 640.0
 """Seconds after which a paused task is looked at again: few of them soon, many of them later."""
@@ -35,7 +35,7 @@ class PausedTasks:
             found = self._board.paused.hashes()
             if found is not None:  # else it is just being written: the next task looks again
                 self._version, self._hashes = version, found
-        if not self._hashes or path_hash(func) not in self._hashes:
+        if not self._hashes or text_hash(func) not in self._hashes:
             return None
         return self._next_delay()
 

@@ -40,7 +40,7 @@ ERROR_KINDS = {
 KILLED_FOR_CANCEL = "The task was cancelled and did not end in time; its worker was killed."
 
 
-STACK_SIGNAL: int | None = getattr(signal, "SIGRTMAX", 0) - 1 if hasattr(signal, "SIGRTMAX") else None
+STACK_SIGNAL = signal.SIGRTMAX - 1 if hasattr(signal, "SIGRTMAX") else None
 """The signal at which a worker writes its stack into its crash file, before it is killed; None: there is none here.
 A real-time signal, because the others mean something to tasks."""
 
@@ -76,6 +76,18 @@ class WorkerExit:
         if self.concurrent or self.row is None:
             return number in self.overdue
         return self.row.cause is Cause.TIMEOUT and self.row.running == number
+
+    @property
+    def unblamed(self) -> frozenset[int]:
+        """The numbers of the jobs that ran, and that its kill was not meant for: they run again without an attempt.
+
+        Empty where it was killed by others, or for its memory: nothing tells which of them was the cause.
+        """
+        row = self.row
+        if row is None or row.cause not in (Cause.SHUTDOWN, Cause.TIMEOUT, Cause.CANCELLED):
+            return frozenset()
+        meant = {row.running} if row.cause is Cause.CANCELLED else self.overdue
+        return frozenset({row.running, *self.concurrent} - meant - {0})
 
     @property
     def failure(self) -> FailureDetails:

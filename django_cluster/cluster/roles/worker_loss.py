@@ -143,11 +143,9 @@ class WorkerLossReporter:
         self._running_jobs.forget(worker.incarnation, remove=True)
         begun = row.begun if row is not None else max(worker.jobs, default=0)
         free = [job.number for job in worker.waiting(begun)]
-        if row is not None and row.cause in (Cause.SHUTDOWN, Cause.TIMEOUT):
-            innocent = {row.running, *worker_exit.concurrent} - worker_exit.overdue - {0}
-            free += sorted(innocent)
-            if row.cause is Cause.TIMEOUT:
-                self._log_interrupted(worker, innocent)
+        free += sorted(worker_exit.unblamed)
+        if row is not None and row.cause is not Cause.SHUTDOWN:  # a stop has its own event
+            self._log_interrupted(worker, worker_exit.unblamed)
         self._assignments.take_back(worker, free)
         if worker.jobs:
             signature = process_signature(*decode_role(row.role_code), row.pid) if row is not None else "worker"

@@ -243,11 +243,11 @@ class Sentinel:
         """The graceful stop took too long: kill the workers, and in a second call what else is left."""
         workers = self._pool.children(ProcessRole.WORKER)
         for slot, child in workers or self._pool.children(ProcessRole.SCHEDULER, ProcessRole.PUSHER):
-            state = self._pool.row_of(child).state
-            if state is ProcessState.BUSY:
+            row = self._pool.row_of(child)
+            if row.busy:
                 self._exit_code = ExitCode.KILLED_TASKS
                 TASK_INTERRUPTED.log(process_name=slot.name)
-            elif state is ProcessState.IDLE and slot.role is ProcessRole.WORKER:  # otherwise it would have exited
+            elif row.state is ProcessState.IDLE and slot.role is ProcessRole.WORKER:  # otherwise it would have exited
                 self._exit_code = ExitCode.KILLED_TASKS
                 RESULTS_UNRECORDED.log(process_name=slot.name)
             self._pool.kill(child, Cause.SHUTDOWN)
@@ -274,7 +274,7 @@ class Sentinel:
         self._phase_ends_at = time.monotonic() + CLOSING_SECONDS  # the pusher still has to return what was killed
         self._stop_ends_at = self._phase_ends_at + RECORDING_SECONDS
         for _, child in self._pool.children(ProcessRole.WORKER):
-            if self._pool.row_of(child).state is ProcessState.BUSY and cause is Cause.SHUTDOWN:
+            if self._pool.row_of(child).busy and cause is Cause.SHUTDOWN:
                 self._exit_code = ExitCode.KILLED_TASKS
             self._pool.kill(child, cause)
 

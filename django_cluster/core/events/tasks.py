@@ -41,9 +41,9 @@ RUN_INTERRUPTED = Event(
     level=WARNING,
     message="Task %(task_name)s [%(function)s] interrupted: its worker was killed for another task; it runs again",
     fields=TASK,
-    meaning="The task ran concurrently with one that exceeded its time limit and had to be killed with its worker. It"
+    meaning="The task ran concurrently with one that had to be killed with its worker (time limit, or cancelled). It"
     " is given to another worker at once, and the interrupted run uses no attempt.",
-    action="Look at the task that was killed: it ignores the exception with which its time limit is announced.",
+    action="Look at the task that was killed: it ignores the exception with which its end is announced.",
     logger=TASK_LOGGER,
 )
 TASK_LOST = Event(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from django_cluster.cluster.ipc.paused_functions import MAX_PAUSED_TASKS, path_hash
 from django_cluster.cluster.ipc.scoreboard import Scoreboard
+from django_cluster.cluster.ipc.shared_hashes import MAX_PAUSED, text_hash
 from django_cluster.cluster.roles.paused_tasks import MAX_DELAY, MIN_DELAY, RETURNS_PER_SECOND, PausedTasks
 from django_cluster.stores import operator_commands
 
@@ -33,7 +33,7 @@ def test_only_what_is_paused_waits_until_it_is_resumed(board: Scoreboard) -> Non
     paused = PausedTasks(board, Clock())
     assert paused.delay_of(FUNC) is None
 
-    board.paused.write([path_hash(FUNC)])
+    board.paused.write([text_hash(FUNC)])
     assert paused.delay_of(FUNC) == MIN_DELAY
     assert paused.delay_of("shop.tasks.other") is None
     assert PausedTasks(board, Clock()).delay_of(FUNC) == MIN_DELAY  # a worker that starts later, too
@@ -43,14 +43,14 @@ def test_only_what_is_paused_waits_until_it_is_resumed(board: Scoreboard) -> Non
 
 
 def test_the_same_pauses_are_not_written_again(board: Scoreboard) -> None:
-    board.paused.write([path_hash(FUNC)])
+    board.paused.write([text_hash(FUNC)])
     before = board.paused.version
-    board.paused.write([path_hash(FUNC)])
+    board.paused.write([text_hash(FUNC)])
     assert board.paused.version == before
 
 
 def test_what_a_killed_monitor_has_written_in_part_is_not_believed(board: Scoreboard) -> None:
-    board.paused.write([path_hash(FUNC)])
+    board.paused.write([text_hash(FUNC)])
     paused = PausedTasks(board, Clock())
     paused.delay_of(FUNC)
     board.paused.words[0] += 1
@@ -58,12 +58,12 @@ def test_what_a_killed_monitor_has_written_in_part_is_not_believed(board: Scoreb
 
     assert board.paused.hashes() is None
     assert paused.delay_of(FUNC) == MIN_DELAY
-    board.paused.write([path_hash("shop.tasks.other")])
+    board.paused.write([text_hash("shop.tasks.other")])
     assert paused.delay_of(FUNC) is None
 
 
 def test_the_scoreboard_has_room_for_as_many_as_can_be_paused(board: Scoreboard) -> None:
-    hashes = frozenset(path_hash(f"shop.tasks.number_{number}") for number in range(MAX_PAUSED_TASKS))
+    hashes = frozenset(text_hash(f"shop.tasks.number_{number}") for number in range(MAX_PAUSED))
     board.paused.write(hashes)
     for row in range(board.rows):
         board.begin_job(row, 1, 1.0, 2.0, "x" * 2000)
@@ -71,7 +71,7 @@ def test_the_scoreboard_has_room_for_as_many_as_can_be_paused(board: Scoreboard)
         board.write_progress(row, 1.0, 2.0, "x" * 1000)
         board.finish_job(row)
     assert board.paused.hashes() == hashes
-    assert operator_commands.MAX_PAUSED_TASKS == MAX_PAUSED_TASKS
+    assert operator_commands.MAX_PAUSED_TASKS == MAX_PAUSED
     assert all(board.read(row).done == 1 for row in range(board.rows))
     assert board.running_receipts() == []
 
@@ -79,7 +79,7 @@ def test_the_scoreboard_has_room_for_as_many_as_can_be_paused(board: Scoreboard)
 def test_many_paused_tasks_do_not_keep_a_worker_busy(board: Scoreboard) -> None:
     """100,000 tasks that come again when their delay has passed: a few dozen in a second, in the end."""
     clock = Clock()
-    board.paused.write([path_hash(FUNC)])
+    board.paused.write([text_hash(FUNC)])
     paused = PausedTasks(board, clock)
     due = [0.0] * 50_000
     looked = []
@@ -96,7 +96,7 @@ def test_many_paused_tasks_do_not_keep_a_worker_busy(board: Scoreboard) -> None:
 
 def test_the_delay_becomes_short_again_when_few_are_left(board: Scoreboard) -> None:
     clock = Clock()
-    board.paused.write([path_hash(FUNC)])
+    board.paused.write([text_hash(FUNC)])
     paused = PausedTasks(board, clock)
     for _ in range(100_000):
         paused.delay_of(FUNC)

@@ -209,6 +209,28 @@ def test_who_is_to_blame_for_a_kill(dead: ScoreboardRow, jobs: list[RunningJob],
 
 
 @pytest.mark.parametrize(
+    ("cause", "overdue", "unblamed"),
+    [
+        (Cause.SHUTDOWN, set(), {1, 2, 3}),
+        (Cause.TIMEOUT, {2}, {1, 3}),
+        (Cause.CANCELLED, set(), {2, 3}),
+        (Cause.MEMORY, set(), set()),
+        (Cause.NONE, set(), set()),
+    ],
+)
+def test_the_jobs_that_a_kill_was_not_meant_for(cause: Cause, overdue: set[int], unblamed: set[int]) -> None:
+    concurrent = {number: running(number) for number in (2, 3)}
+    worker_exit = WorkerExit(row(running=1, cause=cause), concurrent=concurrent, overdue=frozenset(overdue))
+
+    assert worker_exit.unblamed == unblamed
+
+
+def test_without_a_row_or_a_running_job_nothing_is_unblamed() -> None:
+    assert WorkerExit(None).unblamed == frozenset()
+    assert WorkerExit(row(cause=Cause.SHUTDOWN)).unblamed == frozenset()
+
+
+@pytest.mark.parametrize(
     ("state", "status"), [(JobState.RUNNING, OutcomeStatus.TIMEOUT), (JobState.CANCELLED, OutcomeStatus.CANCELLED)]
 )
 def test_a_concurrent_job_that_was_killed_is_reported_with_its_stack(
