@@ -65,11 +65,10 @@ def _fields(model: type[Model]) -> tuple[Any, ...]:
 
 @lru_cache(maxsize=64)
 def _statement(vendor: str, model: type[Model], count: int, known: bool) -> str:
-    ignore = "IGNORE " if known and vendor == "mysql" else ""
-    conflict = " ON CONFLICT DO NOTHING" if known and vendor != "mysql" else ""
+    conflict = _on_known_key(vendor, model) if known else ""
     places = f"({', '.join(['%s'] * len(_fields(model)))})"
     table, columns = _names(vendor, model)
-    return f"INSERT {ignore}INTO {table} ({columns}) VALUES {', '.join([places] * count)}{conflict}"
+    return f"INSERT INTO {table} ({columns}) VALUES {', '.join([places] * count)}{conflict}"
 
 
 @lru_cache(maxsize=16)
@@ -81,6 +80,14 @@ def _statement_of_arrays(alias: str, model: type[Model], known: bool) -> str:
     arrays = ", ".join(["%s::text[]"] * len(fields))
     conflict = " ON CONFLICT DO NOTHING" if known else ""
     return f"INSERT INTO {table} ({columns}) SELECT {cast} FROM unnest({arrays}) AS given({columns}){conflict}"
+
+
+def _on_known_key(vendor: str, model: type[Model]) -> str:
+    """Leaves out a row whose key is in the table. ``INSERT IGNORE`` would also shorten values, without an error."""
+    if vendor != "mysql":
+        return " ON CONFLICT DO NOTHING"
+    key = f"`{model._meta.pk.column}`"
+    return f" ON DUPLICATE KEY UPDATE {key} = {key}"
 
 
 def _names(vendor: str, model: type[Model]) -> tuple[str, str]:

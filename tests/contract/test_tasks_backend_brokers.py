@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
-from django.db import connection, transaction
+from django.db import DataError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_cluster.client.client import get_client
+from django_cluster.database.row_insert import insert_rows
+from django_cluster.models import TrackedTask
 from tests.contract.conftest import MakeFramework
 from tests.contract.tasks_framework import FAILED, READY, SUCCESSFUL, Framework
 from tests.e2e.brokers import OTHERS, THREE
@@ -270,3 +272,20 @@ def test_rows_and_messages_are_one_statement_on_postgresql(there: Framework, cou
     assert len(queries) == 1
     assert there.queued() == count + 1
     assert [there.run(result).return_value for result in sent] == [number + 1 for number in range(count)]
+
+
+@on_each_database
+@pytest.mark.usefixtures("there")
+def test_a_repeated_insert_leaves_out_known_rows_and_shortens_nothing() -> None:
+    def insert(letter: str, name: str) -> None:
+        row = TrackedTask(id=letter * 32, name=name, func="a.b", status="queued", enqueued_at=timezone.now())
+        with transaction.atomic(), connection.cursor() as cursor:
+            insert_rows(cursor, [row], known=True)
+
+    insert("a", "first")
+    insert("a", "second")
+    if connection.vendor != "sqlite":  # which has no longest text
+        with pytest.raises(DataError):
+            insert("b", "x" * 500)
+
+    assert [row.name for row in TrackedTask.objects.filter(id__in=["a" * 32, "b" * 32])] == ["first"]
