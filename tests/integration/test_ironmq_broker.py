@@ -251,7 +251,7 @@ def test_a_service_that_hangs_is_noticed_in_time(own_server: IronServer) -> None
     with own_server.paused(), pytest.raises(BrokerUnavailable):
         broker.enqueue(messages("one"))
 
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30  # a call waits for five seconds, and is tried twice at most
 
 
 def test_a_service_that_becomes_unavailable_between_two_calls_says_how_many_were_sent(own_server: IronServer) -> None:
