@@ -37,8 +37,6 @@ class Call(NamedTuple):
     kwargs: Mapping[str, Any]
     options: Mapping[str, Any]
     """Options of ``async_task``."""
-    enqueued_at: float | None = None
-    """Unix time; None: now."""
 
     def __repr__(self) -> str:
         return repr_of(self, "source_id", "path")
@@ -91,7 +89,7 @@ def package_of(call: Call, kind: str) -> TaskPackage:
         id=task_id,
         name=task_name(task_id),
         func=call.path,
-        enqueued_at=call.enqueued_at or time.time(),
+        enqueued_at=time.time(),
         options=build_options({name: value for name, value in call.options.items() if value is not None}),
     )
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import connections
 from django.utils import timezone
@@ -22,6 +22,7 @@ OWN = "celery.backend_cleanup"
 """Celery's own schedule, which deletes old results: the setting ``retention_days`` does that here."""
 
 Row = dict[str, Any]
+T = TypeVar("T")
 
 
 def run(options: ImportOptions) -> Iterator[ImportReport]:
@@ -31,6 +32,7 @@ def run(options: ImportOptions) -> Iterator[ImportReport]:
         yield report
         return
     known = set(Schedule.objects.using(results_database()).values_list("name", flat=True))
+    names: set[str | None] = set()
     rules = {kind: {row["id"]: row for row in _rows(kind, options)} for kind in ("interval", "crontab", "clocked")}
     for row in _rows("periodictask", options):
         if row["name"][:100] in known:
@@ -41,6 +43,10 @@ def run(options: ImportOptions) -> Iterator[ImportReport]:
         except NotImportable as reason:
             report.leave(str(reason))
             continue
+        if schedule.name in names:
+            report.leave("begins its name with the same 100 characters as another schedule.")
+            continue
+        names.add(schedule.name)
         if not options.dry_run:
             save_schedule(schedule)
         report.imported += 1
@@ -66,15 +72,27 @@ def _schedule(row: Row, rules: dict[str, dict[int, Row]]) -> Schedule:
     return new_schedule(
         name=row["name"][:100],
         func=path,
-        args=json.loads(row["args"] or "[]"),
-        kwargs=json.loads(row["kwargs"] or "{}"),
+        args=_json(row["args"] or "[]", list),
+        kwargs=_json(row["kwargs"] or "{}", dict),
         queue=row["queue"] or None,
         repeats=1 if row["one_off"] else -1,
         enabled=bool(row["enabled"]),
         priority=row["priority"],
         expires=row["expire_seconds"],
+        starts_at=_moment(row["start_time"]),
+        ends_at=_moment(row["expires"]),
         **timing,
     )
+
+
+def _json(text: str, kind: type[T]) -> T:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise NotImportable(f"has arguments that are no JSON: {error}") from error
+    if not isinstance(value, kind):
+        raise NotImportable(f"has arguments of the type {type(value).__name__} instead of {kind.__name__}.")
+    return value
 
 
 def _path(name: str) -> str:

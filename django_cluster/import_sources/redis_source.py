@@ -46,7 +46,10 @@ def connected(url: str, keywords: Mapping[str, Any]) -> Iterator[Any]:
         import redis
     except ImportError as error:
         raise ImportSourceUnavailable("redis-py is not installed: pip install 'django-cluster[redis]'.") from error
-    server = redis.Redis.from_url(url, **TIMEOUTS) if url else redis.Redis(**{**TIMEOUTS, **keywords})
+    try:
+        server = redis.Redis.from_url(url, **TIMEOUTS) if url else redis.Redis(**{**TIMEOUTS, **keywords})
+    except ValueError as error:
+        raise ImportSourceUnavailable(f"The address of Redis cannot be used: {error}") from error
     try:
         yield server
     except redis.RedisError as error:

@@ -80,6 +80,8 @@ def _call(redis: Any, item: Item, options: ImportOptions) -> Call:
         raise NotImportable("is the id of a job that RQ has deleted.")
     if job.get("dependency_id") or job.get("dependency_ids"):
         raise NotImportable("depends on another job: let RQ finish it.")
+    if redis.exists(f"{_key(item)}:dependents"):
+        raise NotImportable("has other jobs that depend on it: let RQ finish them.")
     data = job.get("data", b"")
     with suppress(zlib.error):  # an old version did not compress
         data = zlib.decompress(data)

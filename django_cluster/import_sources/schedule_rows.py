@@ -28,6 +28,8 @@ def new_schedule(
     repeats: int = -1,
     next_run: datetime | None = None,
     enabled: bool = True,
+    starts_at: datetime | None = None,
+    ends_at: datetime | None = None,
     **options: Any,
 ) -> Schedule:
     """An unsaved row: by ``cron``, every ``seconds``, or once at ``next_run``. ``options``: those of its tasks.
@@ -45,12 +47,14 @@ def new_schedule(
             repeats=repeats,
             enabled=enabled,
             time_zone=zone or "",
+            starts_at=_stored(starts_at),
+            ends_at=_stored(ends_at),
             **_timing(cron, seconds),
         )
     except (TypeError, ValueError) as error:
         raise NotImportable(f"has arguments that no row can hold: {error}") from error
     if next_run is not None:
-        row.next_run = next_run if timezone.is_aware(timezone.now()) else timezone.make_naive(next_run)
+        row.next_run = _stored(next_run)
     if row.schedule_type == Schedule.ONCE and repeats < 0:
         row.repeats = 1
     try:
@@ -58,6 +62,11 @@ def new_schedule(
     except ValidationError as error:
         raise NotImportable(f"could not be fired: {' '.join(error.messages)}") from error
     return row
+
+
+def _stored(moment: datetime | None) -> datetime | None:
+    """A moment as the columns have it: without ``USE_TZ`` in local time."""
+    return moment if moment is None or timezone.is_aware(timezone.now()) else timezone.make_naive(moment)
 
 
 def _timing(cron: str | None, seconds: float | None) -> dict[str, Any]:

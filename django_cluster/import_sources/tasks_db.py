@@ -21,8 +21,7 @@ from django_cluster.framework.compat import backend_of
 from django_cluster.importing.options import ImportOptions
 from django_cluster.importing.report import ImportReport, NotImportable
 
-TABLES = ("django_tasks_database_dbtaskresult",)
-BATCH = 500
+TABLE = "django_tasks_database_dbtaskresult"
 LAST_YEAR = 9000
 """A later moment means that a row may run now."""
 
@@ -31,17 +30,16 @@ def run(options: ImportOptions) -> Iterator[ImportReport]:
     """One report."""
     report = ImportReport("Queue")
     connection = connections[options.database]
-    (table,) = TABLES
-    if table not in connection.introspection.table_names():
-        report.missing = f"The database {options.database!r} has no table {table}."
+    if TABLE not in connection.introspection.table_names():
+        report.missing = f"The database {options.database!r} has no table {TABLE}."
     else:
-        _Mover(connection, table, options).run(report)
+        _Mover(connection, options).run(report)
     yield report
 
 
 class _Mover:
-    def __init__(self, connection: Any, table: str, options: ImportOptions) -> None:
-        self._connection, self._table, self._options = connection, connection.ops.quote_name(table), options
+    def __init__(self, connection: Any, options: ImportOptions) -> None:
+        self._connection, self._table, self._options = connection, connection.ops.quote_name(TABLE), options
         self._backends = _cluster_backends()
 
     def run(self, report: ImportReport) -> None:
@@ -59,7 +57,8 @@ class _Mover:
 
     def _waiting(self) -> list[dict[str, Any]]:
         names = ("id", "args_kwargs", "priority", "task_path", "queue_name", "backend_name", "run_after")
-        rows = self._execute(f"SELECT {', '.join(names)} FROM {{}} WHERE status IN ('READY', 'NEW') ORDER BY id")  # noqa: S608
+        columns, order = ", ".join(names), "enqueued_at, id"  # an id is random
+        rows = self._execute(f"SELECT {columns} FROM {{}} WHERE status IN ('READY', 'NEW') ORDER BY {order}")  # noqa: S608
         return [dict(zip(names, row, strict=True)) for row in rows]
 
     def _move(self, row: dict[str, Any], call: PreparedCall) -> bool:

@@ -7,7 +7,8 @@ refused waits in another (``…:qimport:refused``), and returns when the import 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 BATCH = 500
@@ -51,14 +52,16 @@ class RedisClaims(ABC):
     def __init__(self, redis: Any, key: str, *, dry_run: bool = False) -> None:
         self._redis, self._key, self._dry_run = redis, key, dry_run
         self._taken, self._refused = f"{key}:qimport", f"{key}:qimport:refused"
-        self._resumed, self._read = False, 0
+        self._resumed = False
+        self._seen: Iterator[Item] | None = None
+        """In a dry run: what waited when it began, and was not returned yet."""
 
     def take(self) -> Sequence[Item]:
         """The next items, oldest first; empty at the end."""
         if self._dry_run:
-            found = [*self._items(self._taken), *self._items(self._key)][self._read : self._read + BATCH]
-            self._read += len(found)
-            return found
+            if self._seen is None:
+                self._seen = iter([*self._items(self._taken), *self._items(self._key)])
+            return list(islice(self._seen, BATCH))
         if not self._resumed:
             self._resumed = True
             self.return_refused()

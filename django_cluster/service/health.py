@@ -12,7 +12,7 @@ from django_cluster import control
 from django_cluster.errors import ClusterError
 from django_cluster.models import Schedule
 from django_cluster.service.figures import queue_sizes, throughput_of
-from django_cluster.service.rows import database
+from django_cluster.service.rows import database, read
 
 LATE = timedelta(minutes=1)
 """A schedule that is overdue by more than this is late."""
@@ -47,6 +47,6 @@ def _look_at_clusters(queues: Sequence[str], max_latency: float | None) -> tuple
     if max_latency is not None and latency is not None and latency > max_latency:
         poor.append(f"Tasks wait for {latency:.1f} s.")
     late = Schedule.objects.using(database()).filter(enabled=True, next_run__lt=timezone.now() - LATE, last_error="")
-    if count := late.exclude(repeats=0).count():
+    if count := read(late.exclude(repeats=0).count):
         poor.append(f"{count} schedules are late.")
     return bad, poor

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from io import StringIO
 from typing import Any
+from unittest.mock import MagicMock
 from uuid import uuid4
 
 import pytest
@@ -18,11 +19,14 @@ from django.utils import timezone
 
 from django_cluster.client.client import get_client
 from django_cluster.django_q.importer.packages import _Pickles
-from django_cluster.django_q.importer.queue import move
+from django_cluster.django_q.importer.queue import MessageSource, WaitingMessage, move
 from django_cluster.django_q.importer.redis_queue import RedisQueue
 from django_cluster.django_q.importer.run import package_reader
+from django_cluster.django_q.importer.sqs_queue import SqsQueue
+from django_cluster.errors import BrokerUnavailable
 from django_cluster.importing.options import ImportOptions
 from django_cluster.importing.report import ImportReport
+from django_cluster.importing.target import TargetQueue
 from django_cluster.models import QueuedTask
 from tests.servers import FerretServer, RedisServer, SqsServer
 
@@ -91,6 +95,21 @@ def test_a_queue_on_sqs_moves(sqs_server: SqsServer, name: str) -> None:
     client.close()
 
 
+def test_what_sqs_does_not_delete_with_the_rest_is_deleted_alone() -> None:
+    """SQS answers such a request with success; Django-Q would run what stays."""
+    client = MagicMock()
+    client.get_queue_attributes.return_value = {
+        "Attributes": {"ApproximateNumberOfMessages": "2", "ApproximateNumberOfMessagesNotVisible": "0"}
+    }
+    client.delete_message_batch.return_value = {"Failed": [{"Id": "1", "Code": "InternalError"}]}
+    source = SqsQueue(client, "old", dry_run=False)
+
+    source.finish([WaitingMessage(receipt, "old", "") for receipt in ("a", "b")], [])
+
+    (deleted,) = client.delete_message.call_args_list
+    assert deleted.kwargs["ReceiptHandle"] == "b"
+
+
 def test_a_queue_on_mongodb_moves(ferretdb_server: FerretServer, name: str) -> None:
     from pymongo import MongoClient
 
@@ -109,6 +128,47 @@ def test_a_queue_on_mongodb_moves(ferretdb_server: FerretServer, name: str) -> N
             assert documents.count_documents({}) == 2
             assert qimport("--stopped")[0] == (1, 0, 1)
             assert [each["payload"] for each in documents.find()] == ["garbage"]
+
+
+class OneBatch(MessageSource):
+    """Has a message in each of two queues, and notes what becomes of them."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(dry_run=False)
+        first, second, garbage = payloads(name, 2)
+        self._left = [("first", first), ("second", second), ("first", garbage)]
+        self.sent: list[str] = []
+        self.released: list[str] = []
+
+    def find(self) -> list[tuple[str, str]]:
+        found, self._left = self._left, []
+        return found
+
+    def claim(self, found: Any) -> list[WaitingMessage]:
+        return [WaitingMessage(number, *each) for number, each in enumerate(found)]
+
+    def finish(self, sent: Any, refused: Any) -> None:
+        self.sent += [message.queue for message in sent]
+        self.released += [message.queue for message in refused]
+
+
+def test_what_was_sent_is_deleted_also_if_another_queue_is_not_available(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Django-Q would run what is released."""
+
+    def send(target: TargetQueue, queue: str, packages: Any) -> None:
+        if queue == "second":
+            raise BrokerUnavailable("gone")
+
+    monkeypatch.setattr(TargetQueue, "send", send)
+    source = OneBatch(name)
+
+    with override_settings(Q_CLUSTER={"name": name, "orm": "default"}), pytest.raises(BrokerUnavailable):
+        move(source, package_reader(), ImportOptions().target(), ImportReport("Queue"))
+
+    assert source.sent == ["first"]
+    assert source.released == ["second", "first"]
 
 
 def test_tasks_that_a_cluster_takes_meanwhile_are_neither_lost_nor_sent_twice(

@@ -79,6 +79,38 @@ def test_schedules_of_celery_beat_become_rows() -> None:
     assert qimport("celery_beat")[0] == (0, 3, 4)
 
 
+def test_the_first_and_the_last_moment_of_a_schedule_are_kept() -> None:
+    load("celery_beat")
+    begin, end = SOON - timedelta(days=9), SOON + timedelta(days=9)
+    with connection.cursor() as cursor:
+        sql = "UPDATE django_celery_beat_periodictask SET start_time = %s, expires = %s WHERE name = %s"
+        cursor.execute(sql, [str(begin)[:19], str(end)[:19], "nightly"])
+        cursor.execute(sql, [None, "2020-01-01 00:00:00", "every two hours"])
+
+    assert qimport("celery_beat")[0] == (3, 0, 4)
+
+    rows: dict[Any, Any] = {row.name: row for row in Schedule.objects.all()}
+    nightly = rows["nightly"]
+    assert (nightly.starts_at, nightly.ends_at) == (begin, end)
+    assert begin <= nightly.next_run < begin + timedelta(days=1)
+    assert rows["every two hours"].upcoming() == []  # it has ended long ago
+
+
+def test_rows_that_cannot_be_read_or_told_apart_stay() -> None:
+    load("celery_beat")
+    with connection.cursor() as cursor:
+        sql = "UPDATE django_celery_beat_periodictask SET args = %s, name = %s WHERE name = %s"
+        cursor.execute(sql, ["[1", "nightly", "nightly"])
+        cursor.execute(sql, ["[1, 2]", "n" * 100 + "1", "every two hours"])
+        cursor.execute(sql, ["[1, 2]", "n" * 100 + "2", "once"])
+
+    numbers, said = qimport("celery_beat")
+
+    assert numbers == (1, 0, 6)
+    assert "has arguments that are no JSON" in said
+    assert "begins its name with the same 100 characters as another schedule" in said
+
+
 @override_settings(TASKS=tasks_setting(("default", "mail")))
 def test_waiting_rows_of_the_database_backend_keep_their_ids_and_run() -> None:
     load("tasks_db")
@@ -96,6 +128,19 @@ def test_waiting_rows_of_the_database_backend_keep_their_ids_and_run() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT id FROM django_tasks_database_dbtaskresult ORDER BY id")
         assert [UUID(str(key)).int for (key,) in cursor.fetchall()] == [3, 4, 5]
+
+
+@override_settings(TASKS=tasks_setting(("default", "mail")))
+def test_waiting_rows_are_sent_in_the_order_in_which_they_were_enqueued() -> None:
+    load("tasks_db")
+    with connection.cursor() as cursor:
+        table = "django_tasks_database_dbtaskresult"
+        cursor.execute(f"UPDATE {table} SET enqueued_at = '2026-12-01' WHERE id = %s", [f"{1:032x}"])
+
+    assert qimport("tasks_db")[0] == (2, 0, 2)
+
+    rows = [row.task_id() for row in QueuedTask.objects.order_by("pk")]
+    assert rows == [f"{2:032x}", f"{1:032x}"]
 
 
 def test_a_database_without_the_tables_is_told_so() -> None:

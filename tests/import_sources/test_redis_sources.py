@@ -53,17 +53,19 @@ def test_jobs_of_rq_move_in_their_order_and_run(redis: Any, redis_server: RedisS
     jobs = [queue.enqueue(ADD, 1, y, job_timeout=30, retry=rq.Retry(max=2)) for y in (2, 3)]
     queue.enqueue_at(SOON, add, 5, 5)
     queue.enqueue(echo, date(2026, 1, 2))
-    queue.enqueue(ADD, 1, 2, depends_on=jobs[0])
+    first = queue.enqueue(ADD, 9, 9)
+    queue.enqueue(ADD, 1, 2, depends_on=first)
     queue.enqueue("tests.nowhere.task")
     where = ("rq", "--redis", redis_server.url, "--queues", name)
 
     with override_settings(Q_CLUSTER={"name": name, "orm": "default", "save_limit": 0}):
-        assert qimport(*where, "--dry-run")[0]["Queue"] == (3, 0, 2)
+        assert qimport(*where, "--dry-run")[0]["Queue"] == (3, 0, 3)
         numbers, said = qimport(*where)
-        assert numbers["Queue"] == (3, 0, 2)
+        assert numbers["Queue"] == (3, 0, 3)
+        assert "has other jobs that depend on it" in said
         assert "is a pickle with more than plain values (datetime.date): --trust-pickles opens it." in said
         assert "tests.nowhere.task, which cannot be called" in said
-        assert qimport(*where, "--trust-pickles")[0]["Queue"] == (1, 0, 1)
+        assert qimport(*where, "--trust-pickles")[0]["Queue"] == (1, 0, 2)
         assert len(drain()) == 3
 
     assert [task.result for task in Task.objects.filter(func=ADD).order_by("started_at")] == [3, 4]
@@ -71,6 +73,7 @@ def test_jobs_of_rq_move_in_their_order_and_run(redis: Any, redis_server: RedisS
     rows: Any = QueuedTask.objects
     assert rows.get().lock == SOON
     assert redis.exists(f"rq:job:{jobs[0].id}") == 0
+    assert redis.exists(f"rq:job:{first.id}") == 1
 
 
 def test_a_trap_in_a_queue_of_rq_is_not_opened(redis: Any, redis_server: RedisServer, name: str, tmp_path: Any) -> None:
@@ -139,6 +142,32 @@ def test_a_source_that_is_nowhere_is_asked_for() -> None:
     for source in ("rq", "huey"):
         with pytest.raises(CommandError, match="--redis URL"):
             call_command("qimport", source)
+
+
+@pytest.mark.parametrize("from_tail", [False, True])
+def test_a_dry_run_sees_each_item_once_while_workers_take_some(
+    redis: Any, name: str, from_tail: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("django_cluster.importing.redis_claims.BATCH", 2)
+    key = f"rq:{name}"
+    (redis.lpush if from_tail else redis.rpush)(key, *range(5))
+    claims = ClaimedList(redis, key, dry_run=True, from_tail=from_tail)
+
+    seen = [item.member for item in claims.take()]
+    (redis.rpop if from_tail else redis.lpop)(key)
+    while found := claims.take():
+        seen += [item.member for item in found]
+
+    assert seen == [b"%d" % number for number in range(5)]
+    assert redis.llen(key) == 4
+
+
+@pytest.mark.parametrize("source", ["rq", "huey", "django_q"])
+def test_an_address_that_is_none_is_a_sentence(source: str) -> None:
+    only = ("--only", "queue")
+
+    with pytest.raises(CommandError, match="The address of Redis cannot be used"):
+        call_command("qimport", source, "--redis", "localhost:6379", *only, stdout=StringIO())
 
 
 @pytest.mark.parametrize("kind", ["list", "tail", "set"])

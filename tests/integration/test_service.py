@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import OperationalError, connection
 from django.utils import timezone
 
 from django_cluster import Group, async_task, get_task_service
@@ -172,6 +173,19 @@ def test_what_is_counted_and_cleared_is_of_the_queue_and_the_hours() -> None:
     assert service.count_failed_tasks() == 2
     assert service.delete_task(service.get_failed_tasks()[0]["message_id"])
     assert service.count_failed_tasks() == 1
+
+
+def test_the_health_is_told_also_if_the_schedules_cannot_be_read() -> None:
+    def refuse(execute: Any, sql: str, *rest: Any) -> Any:
+        if "COUNT" in sql and Schedule._meta.db_table in sql:
+            raise OperationalError("no such disk")
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(refuse):
+        found = service.health()
+
+    assert found["status"] == "unhealthy"
+    assert "no such disk" in found["reasons"][0]
 
 
 def test_without_workers_the_health_says_so() -> None:

@@ -34,13 +34,15 @@ class MongoQueue(MessageSource):
         super().__init__(dry_run=dry_run)
         self._documents, self._stopped = collection, stopped
         self._lease = timedelta(seconds=retry)
-        self._read: list[Any] = []
+        self._last: Any = None
+        """In a dry run: the key that was read last."""
         self._refused: list[tuple[Any, Any]] = []
 
     def find(self) -> Sequence[Any]:
         if self.dry_run:
-            page = list(self._documents.find({**self._free(), "_id": {"$nin": self._read}}).limit(BATCH))
-            self._read += [each["_id"] for each in page]
+            after = {"_id": {"$gt": self._last}} if self._last is not None else {}
+            page = list(self._documents.find({**self._free(), **after}).sort("_id", 1).limit(BATCH))
+            self._last = page[-1]["_id"] if page else self._last
             return page
         claimed = timezone.now() + timedelta(seconds=CLAIM_SECONDS)
         found: list[Any] = []
@@ -65,10 +67,9 @@ class MongoQueue(MessageSource):
     def close(self, report: ImportReport) -> None:
         for key, lock in self._refused:
             self._documents.update_one({"_id": key}, {"$set": {"lock": lock}})
-        if not self._stopped:
-            free = [each["_id"] for each in self._documents.find(self._free(), {"_id": 1})]
-            if held := self._documents.count_documents({"_id": {"$nin": free}}):
-                report.leave(HELD, held)
+        held = {"lock": {"$gt": timezone.now() - self._lease}}
+        if not self._stopped and (count := self._documents.count_documents(held)):
+            report.leave(HELD, count)
 
     def _free(self) -> dict[str, Any]:
         return {} if self._stopped else {"lock": {"$lte": timezone.now() - self._lease}}

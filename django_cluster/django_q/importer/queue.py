@@ -84,21 +84,21 @@ def _move_batch(
     target: TargetQueue,
     report: ImportReport,
 ) -> None:
-    by_queue: dict[str, list[TaskPackage]] = {}
-    sent, refused = [], []
+    by_queue: dict[str, list[tuple[WaitingMessage, TaskPackage]]] = {}
     for message in batch:
         try:
-            by_queue.setdefault(message.queue, []).append(reader.read(message.payload, message.not_before))
-            sent.append(message)
+            package = reader.read(message.payload, message.not_before)
         except NotImportable as reason:
-            refused.append(message)
             report.leave(str(reason))
+        else:
+            by_queue.setdefault(message.queue, []).append((message, package))
+    sent: list[WaitingMessage] = []
     try:
-        for queue, packages in by_queue.items():
-            target.send(queue, packages)
-    except BaseException:
-        source.finish([], batch)
-        raise
-    if not source.dry_run:
-        source.finish(sent, refused)
+        for queue, pairs in by_queue.items():
+            target.send(queue, [package for _, package in pairs])
+            sent += [message for message, _ in pairs]
+    finally:
+        if not source.dry_run:
+            # If a queue was not available, what went to others is deleted all the same: Django-Q would run it as well.
+            source.finish(sent, [message for message in batch if message not in sent])
     report.imported += len(sent)

@@ -107,7 +107,10 @@ def _redis(options: ImportOptions, written: Mapping[str, Any], report: ImportRep
     except ImportError as error:
         raise ImportSourceUnavailable(MISSING.format(where="Redis", library="redis-py", extra="redis")) from error
     if options.redis:
-        server = redis.Redis.from_url(options.redis, **TIMEOUTS)
+        try:
+            server = redis.Redis.from_url(options.redis, **TIMEOUTS)
+        except ValueError as error:
+            raise ImportSourceUnavailable(f"The address of Redis cannot be used: {error}") from error
     else:
         server = source_broker.redis_of(written, **TIMEOUTS)
     try:

@@ -67,7 +67,9 @@ class SqsQueue(MessageSource):
     def finish(self, sent: Sequence[WaitingMessage], refused: Sequence[WaitingMessage]) -> None:
         if sent:
             entries = [{"Id": str(number), "ReceiptHandle": each.key} for number, each in enumerate(sent)]
-            self._client.delete_message_batch(QueueUrl=self._url, Entries=entries)
+            answer = self._client.delete_message_batch(QueueUrl=self._url, Entries=entries)
+            for failed in answer.get("Failed", ()):  # what stays would run in Django-Q as well: this raises the reason
+                self._client.delete_message(QueueUrl=self._url, ReceiptHandle=sent[int(failed["Id"])].key)
         self._refused += [message.key for message in refused]
 
     def close(self, report: ImportReport) -> None:

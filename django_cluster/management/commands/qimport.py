@@ -79,7 +79,7 @@ class Command(BaseCommand):
         for found in findings(replace(options, dry_run=True)):
             self.stdout.write(sentence(found))
             count += 1
-        self.stdout.write(f"{count} findings." if count else "Nothing was found that will behave otherwise.")
+        self.stdout.write(f"Findings: {count}." if count else "Nothing was found that will behave otherwise.")
 
 
 def _options(given: dict[str, Any], parts: tuple[str, ...]) -> ImportOptions:
