@@ -7,7 +7,7 @@ import json
 import pickle
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django_cluster.client.client import get_client
@@ -23,6 +23,7 @@ from django_cluster.lifecycle.admission import allowed_functions
 
 PLAIN_CLASSES: Mapping[tuple[str, str], Any] = {
     ("datetime", "datetime"): datetime,
+    ("datetime", "timedelta"): timedelta,
 }
 """Classes that plain values may have: making them runs nothing of the project."""
 
@@ -85,14 +86,14 @@ def package_of(call: Call, kind: str) -> TaskPackage:
     if type(func).__module__.partition(".")[0] == "huey":
         raise NotImportable(f"names {call.path}, which is a task of huey yet: change its decorator first.")
     task_id = derived_id(kind, call.source_id, 0)
-    header = TaskHeader(
-        id=task_id,
-        name=task_name(task_id),
-        func=call.path,
-        enqueued_at=time.time(),
-        options=build_options({name: value for name, value in call.options.items() if value is not None}),
-    )
     try:
+        header = TaskHeader(
+            id=task_id,
+            name=task_name(task_id),
+            func=call.path,
+            enqueued_at=time.time(),
+            options=build_options({name: value for name, value in call.options.items() if value is not None}),
+        )
         allowed_functions(client.settings.signing.functions).check_package(header)
     except Exception as error:
         raise NotImportable(str(error)) from error

@@ -73,8 +73,8 @@ def _call(item: Item, options: ImportOptions) -> Call:
     value = open_value(_unpacked(item.member), options, {("huey.registry", "Message"): HueyMessage})
     if not isinstance(value, HueyMessage):
         raise NotImportable("is no message of huey.")
-    if value.field(8) or value.field(13):
-        raise NotImportable("is a part of a pipeline or a chord: let huey finish it.")
+    if value.field(8) or value.field(9) or value.field(13):
+        raise NotImportable("is a part of a pipeline or a chord, or has a task for its failure: let huey finish it.")
     eta, retries, delay, priority = (value.field(place) for place in (2, 3, 4, 5))
     given = {
         "eta": _aware(eta),
@@ -82,6 +82,7 @@ def _call(item: Item, options: ImportOptions) -> Call:
         "retry_delay": delay or None,
         "priority": priority,
         "timeout": value.field(12),
+        "expires": _aware(value.field(11)),
     }
     name = re.sub(r"\.queuecmd_(?=\w+$)", ".", str(value.field(1)))
     return Call(str(value.field(0)), name, tuple(value.field(6) or ()), value.field(7) or {}, given)

@@ -82,6 +82,8 @@ def _call(redis: Any, item: Item, options: ImportOptions) -> Call:
         raise NotImportable("depends on another job: let RQ finish it.")
     if redis.exists(f"{_key(item)}:dependents"):
         raise NotImportable("has other jobs that depend on it: let RQ finish them.")
+    if any(job.get(f"{moment}_callback_name") for moment in ("success", "failure", "stopped")):
+        raise NotImportable("has a callback: let RQ finish it.")
     data = job.get("data", b"")
     with suppress(zlib.error):  # an old version did not compress
         data = zlib.decompress(data)
@@ -98,6 +100,7 @@ def _call(redis: Any, item: Item, options: ImportOptions) -> Call:
         "timeout": timeout if timeout and timeout > 0 else None,
         "max_attempts": int(retries) + 1 if retries.isdigit() else 1,
         "eta": datetime.fromtimestamp(item.score, UTC) if item.score else None,
+        "expires": redis.ttl(_key(item)) if job.get("ttl") else None,
     }
     return Call(item.member.decode(), str(path), tuple(args), kwargs, given)
 

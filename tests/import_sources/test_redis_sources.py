@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from io import StringIO
@@ -14,6 +15,7 @@ from django.core.management import CommandError, call_command
 from django.test import override_settings
 
 from django_cluster.core.arguments import args_from_text
+from django_cluster.core.codec import peek_header
 from django_cluster.importing.redis_claims import ClaimedList, ClaimedSet
 from django_cluster.models import QueuedTask, Schedule, Task
 from django_cluster.testing.drain import drain
@@ -76,6 +78,27 @@ def test_jobs_of_rq_move_in_their_order_and_run(redis: Any, redis_server: RedisS
     assert redis.exists(f"rq:job:{first.id}") == 1
 
 
+def test_a_job_of_rq_keeps_its_end_and_stays_if_it_has_a_callback(
+    redis: Any, redis_server: RedisServer, name: str
+) -> None:
+    rq = pytest.importorskip("rq")
+    queue = rq.Queue(name, connection=redis)
+    queue.enqueue(ADD, 1, 2, ttl=3600)
+    queue.enqueue(ADD, 3, 4, on_failure=rq.Callback("tests.sample.tasks.echo"))
+
+    numbers, said = qimport("rq", "--redis", redis_server.url, "--queues", name)
+
+    assert numbers["Queue"] == (1, 0, 1)
+    assert "has a callback: let RQ finish it." in said
+    assert 3500 < _expiry_of_the_only_task() - time.time() <= 3600
+
+
+def _expiry_of_the_only_task() -> float:
+    expiry = peek_header(QueuedTask.objects.get().payload).options.expires_at
+    assert expiry is not None
+    return expiry
+
+
 def test_a_trap_in_a_queue_of_rq_is_not_opened(redis: Any, redis_server: RedisServer, name: str, tmp_path: Any) -> None:
     rq = pytest.importorskip("rq")
     from tests.sample.tasks import touch
@@ -136,6 +159,26 @@ def test_tasks_of_huey_move_and_run(redis: Any, redis_server: RedisServer, name:
 
     assert [task.result for task in Task.objects.order_by("started_at")] == [3, 7]
     assert QueuedTask.objects.count() == 1
+
+
+def test_a_task_of_huey_keeps_its_end_and_stays_if_its_failure_is_handled_or_its_options_are_refused(
+    redis: Any, redis_server: RedisServer, name: str
+) -> None:
+    huey = pytest.importorskip("huey")
+    queue = huey.RedisHuey(name, url=redis_server.url, immediate=False)
+    theirs = queue.task()(lambda x, y: None)
+    theirs.task_class.__module__, theirs.task_class.__name__ = add.__module__, add.__name__
+    queue._registry.register(theirs.task_class)
+    queue.enqueue(theirs.s(1, 2, expires=timedelta(hours=1)))
+    queue.enqueue(theirs.s(1, 2).error(theirs, 5))
+    queue.enqueue(theirs.s(1, 2, expires=timedelta(hours=1), delay=7200))
+
+    numbers, said = qimport("huey", "--redis", redis_server.url, "--queues", name)
+
+    assert numbers["Queue"] == (1, 0, 2)
+    assert "has a task for its failure" in said
+    assert "would expire before it may run" in said
+    assert 3500 < _expiry_of_the_only_task() - time.time() <= 3600
 
 
 def test_a_source_that_is_nowhere_is_asked_for() -> None:
