@@ -51,8 +51,11 @@ def _servers(options: ImportOptions) -> Iterator[tuple[str, dict[str, Any], tupl
 def _address(entry: Mapping[str, Any]) -> tuple[str, tuple[tuple[str, Any], ...]]:
     if url := entry.get("URL"):
         return str(url), ()
-    keys = {"HOST": "host", "PORT": "port", "DB": "db", "USERNAME": "username", "PASSWORD": "password"}
-    return "", tuple((ours, entry[theirs]) for theirs, ours in keys.items() if entry.get(theirs) is not None)
+    for other in ("SENTINELS", "USE_REDIS_CACHE"):
+        if entry.get(other):
+            raise ImportSourceUnavailable(f"RQ_QUEUES has {other}, which is not read here: say --redis URL.")
+    keys = ("HOST", "PORT", "DB", "USERNAME", "PASSWORD", "SSL", "UNIX_SOCKET_PATH")
+    return "", tuple((key.lower(), entry[key]) for key in keys if entry.get(key) is not None)
 
 
 def _jobs(redis: Any, names: tuple[str, ...], options: ImportOptions) -> ImportReport:

@@ -16,7 +16,7 @@ from django_cluster.stores.session import results_session
 
 T = TypeVar("T")
 CANCELLED = OutcomeStatus.CANCELLED.value
-"""What somebody has cancelled has not failed."""
+"""A cancelled task has not failed."""
 
 
 def database() -> str:

@@ -187,6 +187,26 @@ def test_a_source_that_is_nowhere_is_asked_for() -> None:
             call_command("qimport", source)
 
 
+def test_a_redis_behind_a_socket_is_found_in_the_settings(redis: Any, redis_server: RedisServer, name: str) -> None:
+    redis.rpush(f"rq:queue:{name}", "deleted")
+    path = redis.config_get("unixsocket")["unixsocket"]
+
+    with override_settings(RQ_QUEUES={name: {"UNIX_SOCKET_PATH": path, "DB": 0}}):
+        numbers, said = qimport("rq", "--only", "queue")
+
+    assert numbers["Queue"] == (0, 0, 1)
+    assert "is the id of a job that RQ has deleted" in said
+
+
+@pytest.mark.parametrize("key", ["SENTINELS", "USE_REDIS_CACHE"])
+def test_an_address_that_is_not_read_is_said_instead_of_asking_this_machine(key: str) -> None:
+    with (
+        override_settings(RQ_QUEUES={"a": {key: "given", "DB": 0}}),
+        pytest.raises(CommandError, match=f"{key}.*--redis"),
+    ):
+        call_command("qimport", "rq")
+
+
 @pytest.mark.parametrize("from_tail", [False, True])
 def test_a_dry_run_sees_each_item_once_while_workers_take_some(
     redis: Any, name: str, from_tail: bool, monkeypatch: pytest.MonkeyPatch
