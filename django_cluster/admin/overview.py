@@ -42,7 +42,7 @@ from django_cluster.conf import load_settings
 from django_cluster.core.histogram import bin_start
 from django_cluster.core.redaction import redactor
 from django_cluster.dashboard.history.attention import OperatingFacts, Sentence, attention
-from django_cluster.dashboard.history.trends import SUCCESS, WINDOWS, Trends, Window, trends
+from django_cluster.dashboard.history.trends import SUCCESS, WINDOWS, Trends, Window, is_failure, trends
 from django_cluster.dashboard.state_labels import LATE_SECONDS, about, queue_state
 from django_cluster.errors import StoreUnavailable
 from django_cluster.models import Rollup, Schedule
@@ -92,8 +92,8 @@ class OverviewAdmin(ReadOnlyAdmin):
         known = OperatingFacts(
             queues=facts if self._sees(request, "queue") else (),
             clusters=len(alive),
-            lost=lost,
-            near_limit=tuple(near_limit(alive)),
+            lost=lost if self._sees(request, "clusters") else (),
+            near_limit=near_limit(alive) if self._sees(request, "clusters") else (),
             late_schedules=sum(row.is_late for row in schedules),
             broken_schedules=sum(row.is_broken for row in schedules),
             runs=course.total.runs,
@@ -192,9 +192,7 @@ class OverviewAdmin(ReadOnlyAdmin):
     ) -> list[Card]:
         course: Trends = context["trends"]
         total, before = course.total, context["before"]
-        failed_before = sum(
-            runs for status, runs in before.items() if status not in ("success", "discarded", "expired")
-        )
+        failed_before = sum(runs for status, runs in before.items() if is_failure(status))
         sizes = [row.size for row in rows if row.size is not None]
         running = [task for each in queues.clusters if each.alive for task in each.running]
         oldest = max((row.fact.oldest for row in rows if row.fact.oldest is not None), default=None)
@@ -241,13 +239,14 @@ class OverviewAdmin(ReadOnlyAdmin):
     def _workers(self, queues: QueueInspector, func: str | None) -> list[ProcessRow]:
         """Workers that run a task, those that have run it for longest first; ``func``: only tasks of this function."""
         busy = [
-            (process.task.started, process_row(process, status))
+            (process.task.started, process, status)
             for status in queues.clusters
             if status.alive
             for process in status.running
             if process.task is not None and func in (None, process.task.func)
         ]
-        return [row for _, row in sorted(busy, key=lambda each: each[0])[:MAX_LINES]]
+        longest = sorted(busy, key=lambda each: each[0])[:MAX_LINES]
+        return [process_row(process, status) for _, process, status in longest]
 
     def _schedules(self, request: HttpRequest, func: str | None = None) -> list[ScheduleRow]:
         if not self._sees(request, "schedules"):

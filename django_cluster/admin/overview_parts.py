@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from django.utils import timezone
@@ -18,7 +18,7 @@ from django_cluster.dashboard.history.attention import NEAR_LIMIT, QueueFact
 from django_cluster.dashboard.history.trends import FailureKind, Summary, Trends
 from django_cluster.dashboard.state_labels import about, schedule_state
 from django_cluster.models import Schedule
-from django_cluster.stores.status import ClusterStatus
+from django_cluster.stores.status import ClusterStatus, RunningTask
 
 MAX_ERROR = 160
 """Characters of an error that a row shows."""
@@ -115,13 +115,22 @@ def queue_facts(queues: QueueInspector, course: Trends, now: float) -> tuple[Que
     return tuple(found)
 
 
-def near_limit(clusters: Iterable[ClusterStatus]) -> Iterator[str]:
-    """The functions of tasks that have used most of their time limit."""
-    for status in clusters:
-        for process in status.running:
-            task = process.task
-            if task and task.limit and status.published_at + status.age - task.started > NEAR_LIMIT * task.limit:
-                yield task.func
+def near_limit(clusters: Iterable[ClusterStatus]) -> tuple[str, ...]:
+    """The functions of tasks that have used most of their time limit, each once."""
+    return tuple(
+        sorted(
+            {
+                process.task.func
+                for status in clusters
+                for process in status.running
+                if process.task is not None and _is_near_limit(process.task, status.published_at + status.age)
+            }
+        )
+    )
+
+
+def _is_near_limit(task: RunningTask, now: float) -> bool:
+    return bool(task.limit) and now - task.started > NEAR_LIMIT * task.limit
 
 
 def function_rows(
@@ -158,9 +167,7 @@ def failure_rows(
             failed=number(kind.count),
             error=redactor().text(kind.last_error)[:MAX_ERROR] if errors else "",
             last_seen=ago(from_unix_time(kind.last_seen)),
-            course=bars(
-                [Stack(number(n), [("bad", n)]) for n in kind.per_bucket], number(kind.count), width=120, height=20
-            ),
+            course=_sparkline(kind),
         )
         for kind in course.failures[:limit]
     ]

@@ -11,7 +11,7 @@ from django_cluster.stores.history_compaction import HistoryCompactor
 from django_cluster.stores.history_writer import HistoryWriter
 
 MAX_DEFERRED = 2000
-"""Outcomes without a row that are counted together at most."""
+"""Outcomes without a row from which on they are counted before others are added."""
 
 
 class History:
@@ -34,11 +34,11 @@ class History:
     def defer(self, outcomes: Sequence[Outcome]) -> None:
         """Count outcomes that leave no row: with the next that does, or the next ``flush``.
 
-        A crash of the monitor before that loses these counts, and nothing else.
+        A crash of the monitor before that loses these counts, and nothing else. Raises ``StoreUnavailable``.
         """
-        self._writer.defer(outcomes)
         if self._writer.deferred >= MAX_DEFERRED:
-            self.flush()
+            self.flush()  # first: where it fails, these outcomes are recorded, and so deferred, once more
+        self._writer.defer(outcomes)
 
     def flush(self) -> None:
         """Write what was deferred. Raises ``StoreUnavailable``."""

@@ -1,7 +1,8 @@
 """Merges rows of history into rows for longer intervals, and deletes the oldest. One cluster at a time does it.
 
-Minutes are kept for one to two hours, hours for two days, quarters of a day for fifteen, days for as long as the
-project says. Rows of a quarter of an hour ago are no longer written by any cluster: those of all clusters are merged.
+Rows of each length are kept for as long as the overview needs them, which compares its window with the one before:
+minutes for two hours, hours for two days, quarters of a day for 28 days; days for as long as the project says. Minutes of
+a quarter of an hour ago are no longer written by any cluster: those of all clusters are merged.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ INTERVAL_SECONDS = 60.0
 MAX_SECONDS = 0.5
 """The monitor has other work: what one call does not merge, the next one will."""
 LOCK = RollupKey("lock", 0, 0, "", "", "", "")
-"""The row that is locked by whoever merges."""
+"""The row that the cluster locks that merges."""
 
 
 class Level(NamedTuple):
@@ -41,9 +42,9 @@ class Level(NamedTuple):
 
 HOURS, DAYS = 3600.0, 86_400.0
 LEVELS = (
-    Level(Rollup.MINUTE, Rollup.HOUR, HOURS),
+    Level(Rollup.MINUTE, Rollup.HOUR, 2 * HOURS),
     Level(Rollup.HOUR, Rollup.QUARTER_DAY, 2 * DAYS),
-    Level(Rollup.QUARTER_DAY, Rollup.DAY, 15 * DAYS),
+    Level(Rollup.QUARTER_DAY, Rollup.DAY, 28 * DAYS),
 )
 
 

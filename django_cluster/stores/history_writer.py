@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -47,6 +47,9 @@ UNCOUNTED = frozenset({"snoozed", "duplicate"})
 RAN = frozenset({"success", "failure", "timeout", "lost", "dead"})
 """Statuses of which waiting and running times are counted: a function was called."""
 
+UNUSED: Mapping[str, None] = dict.fromkeys(("arguments", "result", "payload", "tracked_end", "post_mortem"))
+"""The large fields of an outcome, which are not counted."""
+
 ShortKey = tuple[int, str, str, str, str]
 """Start of the minute, queue, function, status, kind of error."""
 Layer = dict[ShortKey, RollupCounts]
@@ -75,7 +78,7 @@ class HistoryWriter:
 
     def defer(self, outcomes: Sequence[Outcome]) -> None:
         """Count outcomes that leave no row with the next ``write``: they cost no transaction of their own."""
-        self._deferred += [each._replace(arguments=None, result=None, payload=None) for each in outcomes]
+        self._deferred += [each._replace(**UNUSED) for each in outcomes]
 
     @property
     def deferred(self) -> int:

@@ -11,9 +11,13 @@ import pytest
 from django.db import connections
 
 from django_cluster.core.messages import Outcome
+from django_cluster.dashboard.history.trends import WINDOWS, Window
+from django_cluster.errors import StoreUnavailable
 from django_cluster.models import Rollup, Task
+from django_cluster.stores.history import History
 from django_cluster.stores.history_compaction import HistoryCompactor
-from django_cluster.stores.history_rows import counts_of
+from django_cluster.stores.history_reader import HistoryReader
+from django_cluster.stores.history_rows import RollupKey, counts_of
 from django_cluster.stores.orm import OrmResults
 from django_cluster.testing.outcomes import make_failure, make_outcome
 
@@ -167,7 +171,7 @@ class HistoryContract:
             open_store(history_of=cluster).save([*batch(1, 4), make_failure(number=5, func="shop.pay")])
         steps = []
 
-        for later in (1_000.0, 4 * 3600.0, 4 * 86_400.0, 20 * 86_400.0):
+        for later in (1_000.0, 4 * 3600.0, 4 * 86_400.0, 30 * 86_400.0):
             compact(store, now + later)
             compact(store, now + later)
             steps.append(sorted({row.step for row in rows(store)}))
@@ -176,6 +180,40 @@ class HistoryContract:
 
         assert steps == [[60], [3600], [21_600], [86_400]]
         assert sum(counts_of(rows(store).get(status="success")).run_bins.values()) == 8
+
+    @pytest.mark.parametrize("window", WINDOWS, ids=[each.name for each in WINDOWS])
+    def test_the_window_before_that_of_the_overview_is_counted_as_a_whole(
+        self, window: Window, open_store: OpenStore
+    ) -> None:
+        store = open_store(history_of="a")
+        now = time.time() // 86_400 * 86_400 + 86_400 * 60 + 86_399
+        before = window.start(now) - window.seconds
+        step = window.bucket_seconds if window.bucket_seconds > 60 else 60
+        for number in range(window.buckets):
+            key = RollupKey("a", step, before + number * step, "", "shop.pay", "success", "")
+            Rollup.objects.using(store.database).create(id=key.id, **key._asdict(), runs=1)
+
+        compact(store, now)
+
+        reader = HistoryReader(store.database)
+        assert reader.sums(before, window.start(now)) == {"success": window.buckets}
+
+    def test_outcomes_that_cannot_be_counted_yet_are_deferred_once(
+        self, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("django_cluster.stores.history.MAX_DEFERRED", 2)
+        store = open_store(history_of="a", save_limit=-1)
+        store.save(batch(1, 2))
+        with monkeypatch.context() as patched:
+            patched.setattr(History, "flush", fail)
+            for _ in range(3):  # as the recorder does during an outage
+                with pytest.raises(StoreUnavailable):
+                    store.save(batch(3, 4))
+
+        store.save(batch(3, 4))
+        store.prune()
+
+        assert counted(store) == {("shop.pay", "success"): 4}
 
     def test_what_comes_late_is_added_to_what_was_merged(self, open_store: OpenStore) -> None:
         store, now = open_store(history_of="a"), time.time()
@@ -208,6 +246,10 @@ class HistoryContract:
 
         assert {row.cluster for row in rows(store)} == {"a"}
         assert counted(store) == {("shop.pay", "success"): 4}
+
+
+def fail(*args: Any) -> None:
+    raise StoreUnavailable("no answer")
 
 
 def compact(store: OrmResults, now: float, days: float = 400.0) -> None:

@@ -75,6 +75,15 @@ def test_the_percentiles_of_two_clusters_are_those_of_all_runs(admin_client: Cli
     assert p95 == pytest.approx(10.0, rel=0.09)
 
 
+def test_a_function_is_named_once_however_many_of_its_tasks_are_near_their_limit(admin_client: Client) -> None:
+    publish()
+    publish("b")
+
+    text = page(admin_client, OVERVIEW)
+
+    assert text.count("A task of tests.sample.tasks.add has nearly reached its time limit.") == 1
+
+
 def test_what_waits_without_a_cluster_is_a_sentence_with_a_link(admin_client: Client) -> None:
     publish()
     queue_one(queue="tests")
@@ -106,7 +115,16 @@ def test_who_may_not_see_a_list_sees_nothing_of_it(client: Client) -> None:
 
     text = page(client, OVERVIEW)
 
-    for hidden in ("ValueError", "no good", "each night", "red-green", "/failure/", "/queuedtask/", "/heartbeat/"):
+    for hidden in (
+        "ValueError",
+        "no good",
+        "each night",
+        "red-green",
+        "nearly reached",
+        "/failure/",
+        "/queuedtask/",
+        "/heartbeat/",
+    ):
         assert hidden not in text, hidden
 
 

@@ -14,6 +14,11 @@ NEITHER = frozenset({"discarded", "expired"})
 """Statuses that are neither a success nor a failure."""
 
 
+def is_failure(status: str) -> bool:
+    """Whether runs with this status count as failed."""
+    return status != SUCCESS and status not in NEITHER
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """A span of time in buckets of one size."""
@@ -78,7 +83,7 @@ class Summary:
         """Count a row, without its histograms."""
         if row.status == SUCCESS:
             self.done += row.runs
-        elif row.status not in NEITHER:
+        elif is_failure(row.status):
             self.failed += row.runs
             self.dead += row.runs if row.status == "dead" else 0
         self.retried += row.retried
@@ -158,7 +163,7 @@ def failure_kinds(rows: Iterable[HistoryRow], window: Window, start: int) -> tup
     """Failures grouped by function and class of error."""
     groups: dict[tuple[str, str], list[HistoryRow]] = {}
     for row in rows:
-        if row.status != SUCCESS and row.status not in NEITHER:
+        if is_failure(row.status):
             groups.setdefault((row.func, row.error_kind), []).append(row)
     found = [_failure_kind(group, window, start) for group in groups.values()]
     return tuple(sorted(found, key=lambda each: (-each.count, each.func, each.error_kind)))

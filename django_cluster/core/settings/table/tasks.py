@@ -212,7 +212,7 @@ RESULTS = (
     results(
         "history_days",
         number(1, 36_500),
-        "Days for which these counts are kept. Minutes become hours after an hour, and days after fifteen days.",
+        "Days for which these counts are kept. Minutes become hours after two hours, and days after 28 days.",
         new=True,
     ),
 )
