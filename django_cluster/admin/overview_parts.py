@@ -130,7 +130,7 @@ def near_limit(clusters: Iterable[ClusterStatus]) -> tuple[str, ...]:
 
 
 def _is_near_limit(task: RunningTask, now: float) -> bool:
-    return bool(task.limit) and now - task.started > NEAR_LIMIT * task.limit
+    return task.limit is not None and now - task.started > NEAR_LIMIT * task.limit
 
 
 def function_rows(

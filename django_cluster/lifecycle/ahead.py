@@ -14,7 +14,8 @@ from contextlib import suppress
 
 from django_cluster.core.messages import Job, TaskHeader
 from django_cluster.errors import PackageError, StoreUnavailable
-from django_cluster.stores.tracked import BegunRun, TrackedTasks
+from django_cluster.stores.tracked import TrackedTasks
+from django_cluster.stores.tracked_runs import BegunRun
 
 AHEAD_SECONDS = 0.02
 """Seconds that the tasks which are written down together will take, going by their last runs: as much work as may wait

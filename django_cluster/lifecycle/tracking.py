@@ -21,7 +21,8 @@ from django_cluster.errors import LONGEST_DURATION, StoreUnavailable
 from django_cluster.lifecycle.ahead import ReadHeader, RunsAhead
 from django_cluster.lifecycle.retry_policy import FINAL_STATUSES, is_last_run
 from django_cluster.models.tracked_task import json_text as as_text
-from django_cluster.stores.tracked import BegunRun, Refusal, SendingDetails, TrackedTasks, moment, with_error
+from django_cluster.stores.tracked import SendingDetails, TrackedTasks, moment
+from django_cluster.stores.tracked_runs import BegunRun, Refusal, with_error
 
 if TYPE_CHECKING:
     from django_cluster.framework.run import FrameworkRun

@@ -1,7 +1,7 @@
 """Merges rows of history into rows for longer intervals, and deletes the oldest. One cluster at a time does it.
 
 Rows of each length are kept for as long as the overview needs them, which compares its window with the one before:
-minutes for two hours, hours for two days, quarters of a day for 28 days; days for as long as the project says. Minutes of
+minutes for two hours, hours for two days, quarters of a day for 28 days; days for as long as the project says. Rows of
 a quarter of an hour ago are no longer written by any cluster: those of all clusters are merged.
 """
 
@@ -29,7 +29,7 @@ INTERVAL_SECONDS = 60.0
 MAX_SECONDS = 0.5
 """The monitor has other work: what one call does not merge, the next one will."""
 LOCK = RollupKey("lock", 0, 0, "", "", "", "")
-"""The row that the cluster locks that merges."""
+"""The row that a cluster locks while it merges."""
 
 
 class Level(NamedTuple):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -47,9 +47,6 @@ UNCOUNTED = frozenset({"snoozed", "duplicate"})
 RAN = frozenset({"success", "failure", "timeout", "lost", "dead"})
 """Statuses of which waiting and running times are counted: a function was called."""
 
-UNUSED: Mapping[str, None] = dict.fromkeys(("arguments", "result", "payload", "tracked_end", "post_mortem"))
-"""The large fields of an outcome, which are not counted."""
-
 ShortKey = tuple[int, str, str, str, str]
 """Start of the minute, queue, function, status, kind of error."""
 Layer = dict[ShortKey, RollupCounts]
@@ -78,7 +75,7 @@ class HistoryWriter:
 
     def defer(self, outcomes: Sequence[Outcome]) -> None:
         """Count outcomes that leave no row with the next ``write``: they cost no transaction of their own."""
-        self._deferred += [each._replace(**UNUSED) for each in outcomes]
+        self._deferred += [without_contents(each) for each in outcomes]
 
     @property
     def deferred(self) -> int:
@@ -207,6 +204,11 @@ def count(counts: RollupCounts, outcomes: Sequence[Outcome], *, ran: bool) -> No
     if last.failure:
         counts.last_error = storable(last.failure[1][:MAX_ERROR_CHARACTERS]) or ""
         counts.last_task, counts.last_at = storable(last.id, 32) or "", storable_moment(last.stopped_at)
+
+
+def without_contents(outcome: Outcome) -> Outcome:
+    """An outcome without its large fields, which are not counted."""
+    return outcome._replace(arguments=None, result=None, payload=None, tracked_end=None, post_mortem=None)
 
 
 def ready_at(outcome: Outcome) -> float:

@@ -32,33 +32,28 @@ from django_cluster.models.tracked_task import tracked_tasks
 from django_cluster.stores.abandoned_runs import is_abandoned
 from django_cluster.stores.run_ends import RunEnd, write_ends
 from django_cluster.stores.session import results_session
+from django_cluster.stores.tracked_runs import (
+    NEVER_BEGUN,
+    NOT_BEGUN,
+    BegunRun,
+    Refusal,
+    next_run,
+    refusal_of,
+    running_values,
+    written_ahead,
+)
 
 ROWS_PER_STATEMENT = 200
 SECONDS_PER_DAY = 86_400
 MAX_UNSENT = 10_000
 """Most unsent tasks that are cancelled together."""
-MAX_ERRORS, MAX_WORKERS = 100, 1000
-"""Most runs of which a row keeps the error, and most of which it keeps the worker: the last ones."""
-MAX_TRACEBACK = 16_000
-"""Characters kept of the end of each traceback."""
 CAS_TRIES = 5
 """How often a row that others change at the same moment is read again."""
-WAITING_ORDERED, ENDED_ORDERED = tuple(sorted(WAITING)), tuple(sorted(ENDED))
-NEVER_BEGUN: Mapping[str, Any] = {"attempt": 0, "status": WAITING_ORDERED}
-NOT_BEGUN: Mapping[str, Any] = {
-    "status": TaskStatus.QUEUED,
-    "attempt": 0,
-    "delivery": 0,
-    "started_at": None,
-    "last_attempted_at": None,
-    "worker_ids": [],
-}
+ENDED_ORDERED = tuple(sorted(ENDED))
 IDS_WITHOUT_END = (
     f"SELECT id FROM {TrackedTask._meta.db_table} WHERE id IN ({{}})"  # noqa: S608  our own table
     f" AND status NOT IN ({', '.join(['%s'] * len(ENDED))})"
 )
-VANISHED = ("django_cluster.errors.WorkerLost", "The run ended without a report: its cluster died.")
-"""The error of a run that was going on when the next one began."""
 
 
 class SendingDetails(NamedTuple):
@@ -72,28 +67,6 @@ class SendingDetails(NamedTuple):
 
     def __repr__(self) -> str:
         return repr_of(self, "queue_name")
-
-
-class BegunRun(NamedTuple):
-    """A run that has been written down as running."""
-
-    attempt: int
-    """The fence: number of this run among all of the task."""
-    started_at: datetime
-    """Start of the first run."""
-    last_attempted_at: datetime
-    worker_ids: tuple[str, ...]
-    errors: tuple[tuple[str, str], ...]
-
-    def __repr__(self) -> str:
-        return repr_of(self, "attempt", "started_at")
-
-
-class Refusal(NamedTuple):
-    """Why a run may not begin."""
-
-    ended: bool
-    """The task has ended; else another run of it is going on."""
 
 
 def moment(unix_time: float) -> datetime:
@@ -122,17 +95,6 @@ def new_row(header: TaskHeader, details: SendingDetails, queue: str | None) -> T
         arguments=details.arguments,
         metadata=details.metadata,
     )
-
-
-def errors_of(row: TrackedTask) -> tuple[tuple[str, str], ...]:
-    """The errors of a row: a changed row must not stop the process that reads it."""
-    written = row.errors if isinstance(row.errors, list) else []
-    return tuple((str(each[0]), str(each[1])) for each in written if isinstance(each, list) and len(each) == 2)
-
-
-def with_error(errors: Sequence[tuple[str, str]], kind: str, text: str) -> tuple[tuple[str, str], ...]:
-    """The errors of a task after another run has failed."""
-    return (*errors, (kind, text[-MAX_TRACEBACK:]))[-MAX_ERRORS:]
 
 
 class TrackedTasks:
@@ -246,16 +208,16 @@ class TrackedTasks:
         begun: list[str] = []
         for delivery in set(deliveries.values()):
             ids = [task_id for task_id, number in deliveries.items() if number == delivery]
-            changes = _running(run, -delivery)
+            changes = running_values(run, -delivery)
             if self._update_rows(ids, changes, NEVER_BEGUN) < len(ids):
-                mine = self._rows.filter(pk__in=ids, delivery=-delivery, **_written_ahead(worker))
+                mine = self._rows.filter(pk__in=ids, delivery=-delivery, **written_ahead(worker))
                 ids = self._session.read(lambda mine=mine: list(mine.values_list("pk", flat=True)))  # type: ignore[misc]
             begun += ids
         return dict.fromkeys(begun, run)
 
     def take_back(self, ids: Sequence[str], worker: str) -> None:
         """The worker will not run these tasks, which it has written down ahead."""
-        self._update_rows(ids, NOT_BEGUN, _written_ahead(worker))
+        self._update_rows(ids, NOT_BEGUN, written_ahead(worker))
 
     def begin(
         self,
@@ -274,19 +236,19 @@ class TrackedTasks:
         began = moment(now)
         first = BegunRun(1, began, began, (worker,), ())
         # Lazily: if the server forgets that the task runs, its message is still there, and is leased again.
-        if self._update_row(header.id, _running(first, delivery), NEVER_BEGUN, lazy=True):
+        if self._update_row(header.id, running_values(first, delivery), NEVER_BEGUN, lazy=True):
             return first
         for _ in range(CAS_TRIES):
             row = self._session.read(lambda: self._rows.filter(pk=header.id).first())
             if row is None:
                 self.add([new_row(header, details(), header.options.queue)])
                 row = self._session.read(lambda: self._rows.get(pk=header.id))
-            refusal = _refusal(row, delivery, worker, handed_over=handed_over)
+            refusal = refusal_of(row, delivery, worker, handed_over=handed_over)
             if refusal is not None and (refusal.ended or not is_abandoned(row, self.database, now)):
                 return refusal
-            run = _next_run(row, delivery, worker, began)
+            run = next_run(row, delivery, worker, began)
             unchanged = self._rows.filter(pk=row.pk, attempt=row.attempt, status=row.status)
-            if run.attempt == row.attempt or self._update(unchanged, **_running(run, delivery)):
+            if run.attempt == row.attempt or self._update(unchanged, **running_values(run, delivery)):
                 return run
         return Refusal(ended=False)
 
@@ -342,64 +304,3 @@ class TrackedTasks:
     def get(self, task_id: str) -> TrackedTask | None:
         """The row of a task."""
         return self._session.read(lambda: self._rows.filter(pk=task_id).first())
-
-
-def _running(run: BegunRun, delivery: int) -> dict[str, Any]:
-    return {
-        "status": TaskStatus.RUNNING,
-        "attempt": run.attempt,
-        "delivery": delivery,
-        "started_at": run.started_at,
-        "last_attempted_at": run.last_attempted_at,
-        "worker_ids": list(run.worker_ids),
-        "errors": [list(each) for each in run.errors],
-        "payload": None,
-    }
-
-
-def _refusal(row: TrackedTask, delivery: int, worker: str, *, handed_over: bool) -> Refusal | None:
-    if row.status in ENDED:
-        return Refusal(ended=True)
-    if row.status != TaskStatus.RUNNING or abs(row.delivery) < delivery or _is_own(row, delivery, worker):
-        return None
-    if _is_ahead(row) and handed_over:
-        return None  # another worker had written it down ahead, and has not begun it
-    return Refusal(ended=False)  # a second message of the task
-
-
-def _workers(row: TrackedTask) -> list[str]:
-    return [*row.worker_ids] if isinstance(row.worker_ids, list) else []
-
-
-def _is_ahead(row: TrackedTask) -> bool:
-    """Whether its run was written down with others, before the worker came to it."""
-    return row.status == TaskStatus.RUNNING and row.delivery < 0 and bool(_workers(row))
-
-
-def _written_ahead(worker: str) -> dict[str, Any]:
-    """What is in a row that this worker has written ahead, and no other has changed."""
-    return {"attempt": 1, "status": TaskStatus.RUNNING, "worker_ids": [worker]}
-
-
-def _is_own(row: TrackedTask, delivery: int, worker: str) -> bool:
-    """Whether this worker has written it a moment ago, and the answer was lost."""
-    return row.status == TaskStatus.RUNNING and abs(row.delivery) == delivery and _workers(row)[-1:] == [worker]
-
-
-def _next_run(row: TrackedTask, delivery: int, worker: str, began: datetime) -> BegunRun:
-    errors, workers = errors_of(row), _workers(row)
-    if _is_own(row, delivery, worker):
-        assert row.started_at is not None
-        return BegunRun(row.attempt, row.started_at, row.last_attempted_at or began, tuple(workers), errors)
-    if _is_ahead(row):
-        # Whether it began is known if this is the same delivery: it did not.
-        workers = workers[:-1] if row.delivery == -delivery else workers
-    elif row.status == TaskStatus.RUNNING:
-        errors = with_error(errors, *VANISHED)
-    return BegunRun(
-        attempt=row.attempt + 1,
-        started_at=row.started_at or began,
-        last_attempted_at=began,
-        worker_ids=(*workers, worker)[-MAX_WORKERS:],
-        errors=errors,
-    )

@@ -16,7 +16,8 @@ from django_cluster.core.task_status import ENDED, TaskStatus, status_after
 from django_cluster.models import TrackedTask
 from django_cluster.models.tracked_task import JsonText
 from django_cluster.stores.run_ends import RunEnd
-from django_cluster.stores.tracked import ROWS_PER_STATEMENT, TrackedTasks, errors_of, moment, with_error
+from django_cluster.stores.tracked import ROWS_PER_STATEMENT, TrackedTasks, moment
+from django_cluster.stores.tracked_runs import errors_of, with_error
 
 OUR_ERRORS = "django_cluster.errors"
 CLASSES: Mapping[str, str] = {

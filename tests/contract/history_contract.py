@@ -186,7 +186,7 @@ class HistoryContract:
         self, window: Window, open_store: OpenStore
     ) -> None:
         store = open_store(history_of="a")
-        now = time.time() // 86_400 * 86_400 + 86_400 * 60 + 86_399
+        now = (time.time() // 86_400 + 60) * 86_400 + 120  # just after midnight: as much as possible is merged
         before = window.start(now) - window.seconds
         step = window.bucket_seconds if window.bucket_seconds > 60 else 60
         for number in range(window.buckets):

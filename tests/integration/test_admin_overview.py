@@ -77,7 +77,7 @@ def test_the_percentiles_of_two_clusters_are_those_of_all_runs(admin_client: Cli
 
 def test_a_function_is_named_once_however_many_of_its_tasks_are_near_their_limit(admin_client: Client) -> None:
     publish()
-    publish("b")
+    publish(2)
 
     text = page(admin_client, OVERVIEW)
 

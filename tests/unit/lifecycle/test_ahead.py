@@ -11,7 +11,8 @@ import pytest
 from django_cluster.core.messages import Job, TaskHeader, TaskOptions
 from django_cluster.errors import StoreUnavailable, UnknownFormat
 from django_cluster.lifecycle.ahead import AHEAD_SECONDS, MOST_AHEAD, RunsAhead
-from django_cluster.stores.tracked import BegunRun, TrackedTasks
+from django_cluster.stores.tracked import TrackedTasks
+from django_cluster.stores.tracked_runs import BegunRun
 
 RUN = BegunRun(1, datetime.now(UTC), datetime.now(UTC), ("one",), ())
 

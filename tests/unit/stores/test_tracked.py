@@ -17,8 +17,9 @@ from django_cluster.models import TrackedTask
 from django_cluster.stores.abandoned_runs import LEAST_SILENCE
 from django_cluster.stores.orm import OrmResults
 from django_cluster.stores.status import ClusterStatus, ProcessStatus, RunningTask, StatusStore
-from django_cluster.stores.tracked import BegunRun, Refusal, SendingDetails, TrackedTasks, moment, new_row
+from django_cluster.stores.tracked import SendingDetails, TrackedTasks, moment, new_row
 from django_cluster.stores.tracked_ends import note_ends
+from django_cluster.stores.tracked_runs import BegunRun, Refusal
 from django_cluster.testing.outcomes import make_outcome
 
 pytestmark = pytest.mark.django_db
