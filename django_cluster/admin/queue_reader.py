@@ -31,10 +31,10 @@ from django_cluster.stores.status import ClusterStatus
 Answer = TypeVar("Answer")
 
 MAX_MESSAGES = 500
-"""Messages that the page shows, in the order in which the broker will lease them."""
+"""Messages that a page reads of a queue, in the order in which the broker will lease them."""
 
 PEEKED = 20
-"""Messages, beyond those that are leased, among which the oldest is looked for."""
+"""Messages among which the oldest is looked for: brokers show those that are ready first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ class QueueInspector:
         broker, size = broker_of(name), self.size_of(name)
         if size is None or not size.ready or not broker.capabilities.peek:
             return None
-        seen = self._ask(broker, lambda: broker.peek(size.leased + PEEKED)) or ()
+        seen = self._ask(broker, lambda: broker.peek(PEEKED)) or ()
         ready = [unverified_header(each.payload) for each in seen if not each.leased and each.due is None]
         since = [max(each.enqueued_at, each.options.not_before or 0.0) for each in ready if each is not None]
         return max(0.0, now - min(since)) if since else None

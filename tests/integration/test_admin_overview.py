@@ -12,6 +12,9 @@ from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from django_cluster.admin.queue_reader import PEEKED
+from django_cluster.brokers.messages import QueuedMessage, QueueSize
+from django_cluster.brokers.orm import OrmBroker
 from django_cluster.core.messages import Outcome
 from django_cluster.core.settings import ResultSettings
 from django_cluster.models import Rollup, Schedule
@@ -93,6 +96,24 @@ def test_what_waits_without_a_cluster_is_a_sentence_with_a_link(admin_client: Cl
     assert re.search(
         r'<a href="[^"]*queuedtask/\?queue=tests">No cluster works on the queue tests; waiting: 1, the oldest for', text
     )
+
+
+def test_a_page_reads_a_bounded_number_of_messages_however_many_are_leased(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+
+    def peek(broker: OrmBroker, limit: int) -> list[QueuedMessage]:
+        read.append(limit)
+        return []
+
+    monkeypatch.setattr(OrmBroker, "size", lambda broker: QueueSize(ready=1, delayed=0, leased=1_000_000))
+    monkeypatch.setattr(OrmBroker, "peek", peek)
+
+    page(admin_client, OVERVIEW)
+
+    assert read
+    assert max(read) <= PEEKED
 
 
 def test_the_page_of_a_function_shows_its_schedules_and_what_runs(admin_client: Client) -> None:

@@ -1,7 +1,7 @@
 """Analysis of the observations of a run: a pure function.
 
 A task is *lost* if the call that enqueued it returned, it has no row of success or never ran to its end, and it was not
-cancelled. A row that says cancelled of a task that nobody has cancelled is one that says it failed.
+cancelled. A row with the status cancelled counts as failed if no cancellation of its task was requested.
 
 Every run of a task after its first is a *repetition*. It is *explained* if, between the two starts, one of these
 processes was killed:
