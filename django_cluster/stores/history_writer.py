@@ -72,6 +72,8 @@ class HistoryWriter:
         self._uncertain: list[Uncertain] = []
         self._counted_before: set[int] = set()
         self._deferred: list[Outcome] = []
+        self._full: set[int] = set()
+        """Minutes that have as many rows as they may have."""
 
     def defer(self, outcomes: Sequence[Outcome]) -> None:
         """Count outcomes that leave no row with the next ``write``: they cost no transaction of their own."""
@@ -139,10 +141,14 @@ class HistoryWriter:
         return (self._committed or {}).get(key)
 
     def _is_full(self, start: int, layer: Layer) -> bool:
+        if start in self._full:
+            return True
         everything = (self._committed or {}, *(each.layer for each in self._uncertain), layer)
         if sum(map(len, everything)) < MAX_KEYS_PER_MINUTE:
             return False
-        return len({key for each in everything for key in each if key[0] == start}) >= MAX_KEYS_PER_MINUTE
+        if len({key for each in everything for key in each if key[0] == start}) >= MAX_KEYS_PER_MINUTE:
+            self._full.add(start)
+        return start in self._full
 
     def _write(self, layer: Layer) -> None:
         minute = Rollup.MINUTE
@@ -159,6 +165,7 @@ class HistoryWriter:
         oldest = self._clock() - FORGET_SECONDS
         if min(key[0] for key in self._committed) < oldest:
             self._committed = {key: counts for key, counts in self._committed.items() if key[0] >= oldest}
+            self._full = {start for start in self._full if start >= oldest}
 
     def _drop_rolled_back(self) -> None:
         """Forget what transactions have added that were rolled back: Django has forgotten their callbacks."""
