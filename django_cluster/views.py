@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from threading import Lock
 from typing import Any, ClassVar
 
 from django.http import HttpRequest, JsonResponse
@@ -33,6 +34,8 @@ class HealthView(View):
     cache_seconds: float = 2.0
 
     _reports: ClassVar[dict[float | None, tuple[float, Report]]] = {}
+    _asking: ClassVar[Lock] = Lock()
+    """Held while the servers are asked: of many requests at the same moment one asks."""
 
     def get(self, request: HttpRequest) -> JsonResponse:
         report = self._report()
@@ -40,11 +43,12 @@ class HealthView(View):
         return JsonResponse(shown, status=503 if report["status"] == "unhealthy" else 200)
 
     def _report(self) -> Report:
-        asked_at, report = self._reports.get(self.max_latency, (float("-inf"), {}))
-        if time.monotonic() - asked_at > self.cache_seconds:
-            report = get_task_service().health(self.max_latency)
-            self._reports[self.max_latency] = time.monotonic(), report
-        return report
+        with self._asking:
+            asked_at, report = self._reports.get(self.max_latency, (float("-inf"), {}))
+            if time.monotonic() - asked_at > self.cache_seconds:
+                report = get_task_service().health(self.max_latency)
+                self._reports[self.max_latency] = time.monotonic(), report
+            return report
 
 
 def _may_see(request: HttpRequest) -> bool:

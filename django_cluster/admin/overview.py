@@ -46,6 +46,7 @@ from django_cluster.dashboard.history.trends import SUCCESS, WINDOWS, Trends, Wi
 from django_cluster.dashboard.state_labels import LATE_SECONDS, about, queue_state
 from django_cluster.errors import StoreUnavailable
 from django_cluster.models import Rollup, Schedule
+from django_cluster.stores import history_reader
 from django_cluster.stores.history_reader import HistoryReader
 
 PAGES = {
@@ -143,10 +144,12 @@ class OverviewAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         window = next((each for each in WINDOWS if each.name == request.GET.get("window")), WINDOWS[0])
         now, reader = time.time(), HistoryReader(load_settings().results.database)
-        start, problem = window.start(now), ""
+        start, problem, is_whole = window.start(now), "", True
         before: Mapping[str, int] = {}
         try:
-            course = trends(reader.rows(start, func=func), window, now)
+            rows = reader.rows(start, func=func)
+            is_whole = len(rows) < history_reader.MAX_ROWS
+            course = trends(rows, window, now)
             before = reader.sums(start - window.seconds, start, func=func)
         except StoreUnavailable as error:
             course, problem = trends([], window, now), redactor().text(str(error))
@@ -158,6 +161,7 @@ class OverviewAdmin(ReadOnlyAdmin):
             "moment": now,
             "now": clock(),
             "problem": problem,
+            "most_rows": None if is_whole else number(history_reader.MAX_ROWS),
             "is_counted": load_settings().results.history,
             "trends": course,
             "before": before,

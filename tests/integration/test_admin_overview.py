@@ -18,6 +18,7 @@ from django_cluster.brokers.orm import OrmBroker
 from django_cluster.core.messages import Outcome
 from django_cluster.core.settings import ResultSettings
 from django_cluster.models import Rollup, Schedule
+from django_cluster.stores import history_reader
 from django_cluster.stores.orm import OrmResults
 from django_cluster.testing.outcomes import make_failure, make_outcome
 from tests.integration.admin_client import page, person, queue_one
@@ -187,6 +188,16 @@ def test_the_pages_ask_few_questions_however_much_there_is(admin_client: Client)
 def test_the_page_says_that_nothing_is_counted(admin_client: Client, settings: Any) -> None:
     with override_settings(Q_CLUSTER={**settings.Q_CLUSTER, "history": False}):
         assert "History is off" in page(admin_client, OVERVIEW)
+
+
+def test_the_page_says_when_it_reads_only_a_part_of_the_history(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(*[make_outcome(number=n, **run(f"f{n}")) for n in range(1, 4)])
+    assert "only the newest" not in page(admin_client, OVERVIEW)
+
+    monkeypatch.setattr(history_reader, "MAX_ROWS", 2)
+    assert "only the newest 2 rows" in page(admin_client, OVERVIEW)
 
 
 def test_a_page_needs_no_inline_style_or_script(admin_client: Client) -> None:

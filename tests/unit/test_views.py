@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -73,6 +75,29 @@ def test_many_requests_ask_the_servers_once(asked: list[float | None]) -> None:
     get()
 
     assert asked == [5.0, None]
+
+
+def test_of_requests_at_the_same_moment_one_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float | None] = []
+    all_here, second = threading.Barrier(4, timeout=30), threading.Event()
+
+    def health(self: TaskService, max_latency: float | None = None) -> dict[str, Any]:
+        if asked:
+            second.set()
+        asked.append(max_latency)
+        second.wait(0.2)  # for another that asks, too, which must not come
+        return {"status": "healthy", "reasons": []}
+
+    def ask() -> tuple[int, Any]:
+        all_here.wait()
+        return get()
+
+    monkeypatch.setattr(TaskService, "health", health)
+    with ThreadPoolExecutor(4) as threads:
+        answers = [each.result() for each in [threads.submit(ask) for _ in range(4)]]
+
+    assert answers == [(200, {"status": "healthy"})] * 4
+    assert asked == [None]
 
 
 def test_an_answer_is_not_kept_longer_than_it_may(asked: list[float | None]) -> None:
