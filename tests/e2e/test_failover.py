@@ -34,7 +34,7 @@ class Pair:
 
     @property
     def place(self) -> Place:
-        """As the project knows it: one address, sessions that stay, an account that may not write when it is over."""
+        """The project: one address, persistent sessions, an account that may not write to a read-only server."""
         entry, environment = on_server(self.kind, self.old, self.name)
         changes = {"HOST": "127.0.0.1", "PORT": str(self.tunnel.port), "USER": "app"}
         variables = {f"TEST_DATABASE_{key}": value for key, value in changes.items()}

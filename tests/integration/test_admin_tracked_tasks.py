@@ -1,4 +1,4 @@
-"""The page of tracked tasks: what the list and a task show, to whom, and what nobody may change."""
+"""The admin page of tracked tasks: list, detail, permissions; every field is read-only."""
 
 from __future__ import annotations
 

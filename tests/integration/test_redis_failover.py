@@ -1,4 +1,4 @@
-"""A Redis that fails over while the old server lives on and hangs up on nobody: it is left within seconds.
+"""A Redis fail-over in which the old server keeps its connections open: clients leave it within seconds.
 
 One server behind an address is in ``test_redis_late_and_repeated.py`` (each verb) and
 ``tests/e2e/test_servers_that_go_away.py`` (every process of a cluster).
@@ -100,7 +100,7 @@ def own_cluster() -> Iterator[RedisCluster]:
 
 
 def test_a_node_of_a_cluster_that_hands_its_slots_to_its_replica_is_left(own_cluster: RedisCluster) -> None:
-    """The old primary lives on as a replica, and keeps its connections."""
+    """The old primary becomes a replica, and keeps its connections open."""
     open_another = opener("redis", **normalized({"url": own_cluster.url}))
     probe = open_another()
     key = f"{{django_cluster:{probe.settings.name}:{probe.queue}}}"

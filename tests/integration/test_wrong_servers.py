@@ -238,7 +238,7 @@ class Pair:
 
     @property
     def entry(self) -> dict[str, Any]:
-        """As the project knows it: an account that may not write to a read-only server."""
+        """The settings of the project: an account that may not write to a read-only server."""
         entry = {**self.old.database(self.name), "HOST": "127.0.0.1", "PORT": str(self.tunnel.port)}
         return {**entry, "USER": "app"} if isinstance(self.old, MariaDBServer) else entry
 

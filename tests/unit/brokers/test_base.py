@@ -16,7 +16,7 @@ from django_cluster.core.settings import BrokerSettings
 def test_claims_that_are_answered_too_late_are_said_once_a_minute(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A broker that is always too slow would deliver nothing, and nobody would know why."""
+    """A broker that is always too slow would deliver nothing, without a reason in the log."""
     broker = MemoryBroker(BrokerSettings(kind="memory", queue="slow", lease=6.0))
 
     def seconds_said() -> list[float]:

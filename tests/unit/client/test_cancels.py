@@ -44,7 +44,7 @@ def requests() -> list[str]:
     return sorted(each.target for each in CancelRequestStore().recent())
 
 
-def test_what_waits_is_taken_out_and_nobody_is_asked() -> None:
+def test_what_waits_is_taken_out_without_a_request_to_clusters() -> None:
     task_id = async_task(add, 1, 1, hook=note_status)
 
     assert control.cancel(task_id, by="ada") is CANCELLED

@@ -261,7 +261,7 @@ def test_the_slowest_task_is_measured_from_its_call() -> None:
     assert analyse(observations()).slowest_task == pytest.approx(2.0)
 
 
-def test_a_cancelled_task_is_not_lost_and_one_that_nobody_has_cancelled_is() -> None:
+def test_a_cancelled_task_is_not_lost_and_a_cancelled_row_without_a_cancel_is() -> None:
     rows = [ResultRow("a", False, "cancelled")]
 
     asked = analyse(observations(rows=rows, executions=[Execution("a", WORKER, 101.0, None)], cancelled=["a", "b"]))
